@@ -1,0 +1,245 @@
+"""The arithmetic contract EI-1 on NumPy arrays: the definition that every target reproduces.
+
+``docs/arithmetic.md`` derives each formula and proves its bounds. Multipliers, shifts and tables
+are computed here from float64, once, when a model is compiled; the operations on integers use
+integers only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgeinfer.errors import QuantizationError
+
+__all__ = [
+    "CONTRACT",
+    "MAX_ACCUMULATOR_16",
+    "AddParameters",
+    "add_parameters",
+    "average_multiplier",
+    "double_round",
+    "exponential_table_16",
+    "exponential_table_8",
+    "interpolate_16",
+    "interpolation_table_16",
+    "multiplier_and_shift",
+    "requantize",
+    "round_half_away",
+    "single_round",
+    "softmax_16",
+    "softmax_8",
+    "table",
+]
+
+CONTRACT = "EI-1"
+
+# Accumulators of 16-bit activations stay below this magnitude: with a 24-bit multiplier the
+# product stays below 2^62, and the rounding term of at most 2^61 keeps the sum inside int64.
+MAX_ACCUMULATOR_16 = 2**38
+
+_MIN_SHIFT, _MAX_SHIFT = 2, 62
+
+
+def round_half_away(x: np.ndarray | float) -> np.ndarray:
+    """The nearest integer, as float64; of two equally near, the one farther from 0."""
+    x = np.asarray(x, np.float64)
+    # floor(|x| + 0.5) would round 0.49999999999999994 up
+    whole = np.trunc(x)
+    return whole + np.where(np.abs(x - whole) >= 0.5, np.copysign(1.0, x), 0.0)
+
+
+def multiplier_and_shift(real: float, bits: int = 31) -> tuple[int, int]:
+    """The multiplier M and shift S for which M * 2^-S is nearest to ``real``.
+
+    Parameters
+    ----------
+    real : float
+        Positive; a product and quotient of scales.
+    bits : int
+        31 where the accumulator is proven below 2^31, else 24: M is in [2^(bits-1), 2^bits).
+
+    Raises
+    ------
+    QuantizationError
+        ``real`` is not a positive finite number, or so large that S would fall below 2.
+    """
+    if not (math.isfinite(real) and real > 0):
+        raise QuantizationError(f"a scale ratio must be positive and finite, not {real!r}")
+    fraction, exponent = math.frexp(real)
+    multiplier = int(round_half_away(fraction * 2.0**bits))
+    if multiplier == 1 << bits:
+        multiplier //= 2
+        exponent += 1
+    shift = bits - exponent
+    if shift < _MIN_SHIFT:
+        raise QuantizationError(
+            f"a scale ratio of {real:.6g} needs a shift of {shift}, but shifts start at 2"
+        )
+    if shift > _MAX_SHIFT:
+        excess = shift - _MAX_SHIFT
+        multiplier = 0 if excess > 32 else int(single_round(multiplier, 1, excess))
+        shift = _MAX_SHIFT
+    return multiplier, shift
+
+
+def single_round(
+    acc: np.ndarray | int, multiplier: np.ndarray | int, shift: np.ndarray | int
+) -> np.ndarray:
+    """R1: ``(acc * M + 2^(S-1)) >> S``, halves up; TOSA's RESCALE with SINGLE_ROUND.
+
+    The caller has proven that ``acc * multiplier`` stays below 2^62 in magnitude.
+    """
+    acc, multiplier, shift = (np.asarray(v, np.int64) for v in (acc, multiplier, shift))
+    return (acc * multiplier + (np.int64(1) << (shift - 1))) >> shift
+
+
+def double_round(
+    acc: np.ndarray | int, multiplier: np.ndarray | int, shift: np.ndarray | int
+) -> np.ndarray:
+    """R2: TOSA's RESCALE with DOUBLE_ROUND, which TFLM, CMSIS-NN and Ethos-U compute.
+
+    Equal to gemmlowp's SaturatingRoundingDoublingHighMul followed by RoundingDivideByPOT.
+    """
+    acc, multiplier, shift = (np.asarray(v, np.int64) for v in (acc, multiplier, shift))
+    rounding = np.int64(1) << (shift - 1)
+    toward = np.where(acc >= 0, np.int64(1 << 30), np.int64(-(1 << 30)))
+    return (acc * multiplier + rounding + np.where(shift > 31, toward, 0)) >> shift
+
+
+def requantize(
+    acc: np.ndarray,
+    multiplier: np.ndarray | int,
+    shift: np.ndarray | int,
+    zero_point: int,
+    lo: int,
+    hi: int,
+    rounding: str = "single",
+) -> np.ndarray:
+    """``clamp(R(acc, M, S) + zero_point, lo, hi)`` as int64, R1 or R2 by ``rounding``."""
+    rounded = (double_round if rounding == "double" else single_round)(acc, multiplier, shift)
+    return np.clip(rounded + zero_point, lo, hi)
+
+
+def average_multiplier(count: int) -> tuple[int, int]:
+    """M and S that divide a sum of ``count`` integers, halves away from 0 (TOSA's reciprocal).
+
+    Exact for every sum of 8-bit integers with ``count`` <= 4096, of 16-bit with <= 16384.
+    """
+    k = (count - 1).bit_length()
+    return ((2**30 + 1) << k) // count, 30 + k
+
+
+@dataclass(frozen=True)
+class AddParameters:
+    """What QAdd and QSub carry: the shift of both operands and three multipliers."""
+
+    left_shift: int
+    a: tuple[int, int]
+    b: tuple[int, int]
+    out: tuple[int, int]
+
+
+def add_parameters(a_scale: float, b_scale: float, out_scale: float, *, bits: int) -> AddParameters:
+    """The parameters of an addition of ``bits``-wide activations (8 or 16).
+
+    Both operands go to twice the larger scale with ``left_shift`` fractional bits, so that
+    neither they nor their sum can overflow int32.
+    """
+    left_shift = 20 if bits == 8 else 15
+    common = 2.0 * max(a_scale, b_scale)
+    return AddParameters(
+        left_shift,
+        multiplier_and_shift(a_scale / common),
+        multiplier_and_shift(b_scale / common),
+        multiplier_and_shift(common / (2.0**left_shift * out_scale)),
+    )
+
+
+def table(
+    function: Callable[[np.ndarray], np.ndarray],
+    in_scale: float,
+    in_zero_point: int,
+    out_scale: float,
+    out_zero_point: int,
+    in_dtype: str,
+    out_dtype: str,
+) -> np.ndarray:
+    """``clamp(round_half_away(f(s_i (q - z_i)) / s_o) + z_o)`` for every ``q`` of ``in_dtype``.
+
+    Raises
+    ------
+    QuantizationError
+        ``function`` is not a number somewhere; infinities clamp.
+    """
+    q_in, q_out = np.iinfo(in_dtype), np.iinfo(out_dtype)
+    x = in_scale * (np.arange(q_in.min, q_in.max + 1, dtype=np.float64) - in_zero_point)
+    with np.errstate(all="ignore"):
+        y = np.asarray(function(x), np.float64)
+        if np.isnan(y).any():
+            raise QuantizationError(
+                f"the function is not a number at {x[np.isnan(y)][0]:.6g}, which the input's range "
+                "includes; calibrate with data that keeps inside its domain"
+            )
+        shifted = round_half_away(np.clip(y / out_scale, -1e9, 1e9)) + out_zero_point
+    return np.clip(shifted, q_out.min, q_out.max).astype(out_dtype)
+
+
+def interpolation_table_16(
+    function: Callable[[np.ndarray], np.ndarray], in_scale: float, out_scale: float
+) -> np.ndarray | None:
+    """513 int16 entries, ``f`` at every 128th input; None where a slope does not fit int16."""
+    x = in_scale * 128.0 * (np.arange(513, dtype=np.float64) - 256)
+    with np.errstate(all="ignore"):
+        y = np.asarray(function(x), np.float64) / out_scale
+    if np.isnan(y).any():
+        return None
+    knots = np.clip(round_half_away(np.clip(y, -1e9, 1e9)), -32768, 32767).astype(np.int64)
+    if np.abs(np.diff(knots)).max() > 32767:
+        return None
+    return knots.astype(np.int16)
+
+
+def interpolate_16(knots: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """Between the 513 ``knots``: ``t[i] + (((t[i+1] - t[i]) f + 64) >> 7)``, i from q's top bits."""
+    q = q.astype(np.int64)
+    t = knots.astype(np.int64)
+    i, f = 256 + (q >> 7), q & 127
+    return t[i] + (((t[i + 1] - t[i]) * f + 64) >> 7)
+
+
+def exponential_table_8(in_scale: float) -> np.ndarray:
+    """``floor(exp(-s d) 2^23 + 1/2)`` for d = 0 ... 255, int32."""
+    d = np.arange(256, dtype=np.float64)
+    return np.floor(np.exp(-in_scale * d) * 2.0**23 + 0.5).astype(np.int32)
+
+
+def softmax_8(q: np.ndarray, exponentials: np.ndarray, axis: int) -> np.ndarray:
+    """Softmax of int8 along ``axis``, at scale 1/256 and zero point -128."""
+    q = q.astype(np.int64)
+    t = exponentials.astype(np.int64)[q.max(axis, keepdims=True) - q]
+    total = t.sum(axis, keepdims=True)
+    return np.clip(((t << 9) + total) // (2 * total) - 128, -128, 127).astype(np.int8)
+
+
+def exponential_table_16(in_scale: float) -> np.ndarray:
+    """Row 0: ``exp(-256 s k)``, row 1: ``exp(-s k)``, k = 0 ... 255, times 2^30, int32."""
+    k = np.arange(256, dtype=np.float64)
+    rows = np.stack([np.exp(-256.0 * in_scale * k), np.exp(-in_scale * k)])
+    return np.floor(rows * 2.0**30 + 0.5).astype(np.int32)
+
+
+def softmax_16(q: np.ndarray, exponentials: np.ndarray, axis: int) -> np.ndarray:
+    """Softmax of int16 along ``axis``, at scale 1/32768.
+
+    exp of a difference d is the product of its high byte's and its low byte's entry, in Q30.
+    """
+    q = q.astype(np.int64)
+    d = q.max(axis, keepdims=True) - q
+    high, low = exponentials.astype(np.int64)
+    t = (high[d >> 8] * low[d & 255] + (1 << 29)) >> 30
+    total = t.sum(axis, keepdims=True)
+    return np.minimum(((t << 16) + total) // (2 * total), 32767).astype(np.int16)

@@ -1,0 +1,230 @@
+"""The Graph: nodes over named values in static single assignment, float or integer.
+
+Everything before the integer Graph produces it and every target consumes it. A Graph is
+immutable: a pass takes one and gives back another.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
+
+import numpy as np
+
+from edgeinfer.errors import ModelError
+from edgeinfer.operators import Operator
+
+__all__ = ["DType", "Graph", "Node", "Quantization", "TensorType"]
+
+DType = Literal["bool", "int8", "int16", "int32", "int64", "float32"]
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """How the integers ``q`` of a value stand for real numbers: ``scale * (q - zero_point)``.
+
+    Parameters
+    ----------
+    scale : tuple of float
+        One scale, or one for each index of ``axis``; each is a float32, positive and finite.
+    zero_point : int
+        The integer that stands for 0.
+    axis : int or None
+        The axis of a per-channel weight; None for one scale a tensor.
+    """
+
+    scale: tuple[float, ...]
+    zero_point: int = 0
+    axis: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.axis is None and len(self.scale) != 1:
+            raise ModelError(f"a per-tensor quantization has one scale, not {len(self.scale)}")
+        for scale in self.scale:
+            if not (math.isfinite(scale) and scale > 0 and float(np.float32(scale)) == scale):
+                raise ModelError(f"a scale must be a positive finite float32, not {scale!r}")
+
+    @classmethod
+    def per_tensor(cls, scale: float, zero_point: int = 0) -> Quantization:
+        """One scale, rounded to float32."""
+        return cls((float(np.float32(scale)),), int(zero_point))
+
+    @property
+    def step(self) -> float:
+        """The scale of a per-tensor quantization."""
+        if self.axis is not None:
+            raise ModelError("a per-channel quantization has no single scale")
+        return self.scale[0]
+
+    def quantize(self, x: np.ndarray, dtype: str) -> np.ndarray:
+        """Integers of ``x``: float32 division, round half to even, add, clamp (EI-1)."""
+        info = np.iinfo(dtype)
+        with np.errstate(over="ignore"):
+            q = np.rint(x.astype(np.float32, copy=False) / np.float32(self.step))
+        shifted = q.astype(np.float64) + self.zero_point
+        return np.clip(shifted, info.min, info.max).astype(dtype)
+
+    def dequantize(self, q: np.ndarray) -> np.ndarray:
+        """Float32 values that the integers ``q`` stand for."""
+        scale = np.asarray(self.scale, np.float32)
+        if self.axis is not None:
+            scale = scale.reshape([-1 if a == self.axis else 1 for a in range(q.ndim)])
+        return (q.astype(np.int64) - self.zero_point).astype(np.float32) * scale
+
+
+@dataclass(frozen=True)
+class TensorType:
+    """Shape and element type of a value, and when it is quantized, its scale and zero point.
+
+    A value of a spatial operator is NHWC, its weights OHWI; every other value keeps the order
+    that its ONNX model gave it.
+    """
+
+    shape: tuple[int, ...]
+    dtype: DType = "float32"
+    quantization: Quantization | None = None
+
+    def __post_init__(self) -> None:
+        if self.dtype not in get_args(DType):
+            raise ModelError(f"a value cannot hold elements of type {self.dtype!r}")
+        if len(self.shape) > 8:
+            raise ModelError(f"a value has at most 8 axes, not {len(self.shape)}")
+        for extent in self.shape:
+            if not 0 < extent < 2**31:
+                raise ModelError(f"an extent must be between 1 and 2147483647, not {extent}")
+        if self.elements >= 2**31:
+            raise ModelError(f"a value of shape {list(self.shape)} has more than 2^31 elements")
+        q = self.quantization
+        if q is not None:
+            if not self.dtype.startswith("int"):
+                raise ModelError(f"a value of type {self.dtype} cannot be quantized")
+            if q.axis is not None and not (
+                0 <= q.axis < len(self.shape) and self.shape[q.axis] == len(q.scale)
+            ):
+                raise ModelError(
+                    f"{len(q.scale)} scales on axis {q.axis} do not fit shape {list(self.shape)}"
+                )
+            info = np.iinfo(self.dtype)
+            if not info.min <= q.zero_point <= info.max:
+                raise ModelError(f"zero point {q.zero_point} does not fit {self.dtype}")
+
+    @property
+    def elements(self) -> int:
+        """How many elements."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes, unpadded."""
+        return self.elements * np.dtype(self.dtype).itemsize
+
+    def __str__(self) -> str:
+        text = f"{self.dtype}[{'x'.join(map(str, self.shape))}]"
+        if self.quantization is not None and self.quantization.axis is None:
+            text += f" * {self.quantization.step:.6g}"
+            if self.quantization.zero_point:
+                text += f" @ {self.quantization.zero_point}"
+        return text
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operator between named values; an absent optional input is left out at the end."""
+
+    name: str
+    op: Operator
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{', '.join(self.outputs)} = {self.op}({', '.join(self.inputs)})"
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A model: nodes in topological order over typed values.
+
+    Parameters
+    ----------
+    name : str
+        The model's name.
+    nodes : tuple of Node
+        In topological order; every value has one producer.
+    types : mapping of str to TensorType
+        The type of every value: inputs, constants and node outputs.
+    inputs, outputs : tuple of str
+        The values that a caller gives and gets.
+    constants : mapping of str to numpy.ndarray
+        The values that are known; their arrays fit their types.
+    free_batch : bool
+        The first axis of each input was symbolic in the source, so samples are independent and a
+        run with more of them goes through in slices.
+    provenance : mapping of str to str
+        Where the model came from and how it was made; carried into the model file.
+    """
+
+    name: str
+    nodes: tuple[Node, ...]
+    types: Mapping[str, TensorType]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    constants: Mapping[str, np.ndarray]
+    free_batch: bool = False
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_integer(self) -> bool:
+        """No value holds floats."""
+        return all(t.dtype != "float32" for t in self.types.values())
+
+    def producers(self) -> dict[str, Node]:
+        """The node that gives each value that a node gives."""
+        return {output: node for node in self.nodes for output in node.outputs}
+
+    def consumers(self) -> dict[str, list[Node]]:
+        """The nodes that take each value, once for each time it is taken."""
+        found: dict[str, list[Node]] = {name: [] for name in self.types}
+        for node in self.nodes:
+            for name in node.inputs:
+                found[name].append(node)
+        return found
+
+    def with_nodes(
+        self,
+        nodes: Iterable[Node],
+        *,
+        types: Mapping[str, TensorType] | None = None,
+        constants: Mapping[str, np.ndarray] | None = None,
+        outputs: tuple[str, ...] | None = None,
+    ) -> Graph:
+        """The Graph with other nodes, without the nodes and values that no output needs."""
+        nodes = tuple(nodes)
+        outputs = self.outputs if outputs is None else outputs
+        types = self.types if types is None else types
+        constants = self.constants if constants is None else constants
+        needed = set(outputs)
+        kept = []
+        for node in reversed(nodes):
+            if needed.intersection(node.outputs):
+                kept.append(node)
+                needed.update(node.inputs)
+                needed.update(node.outputs)
+        needed.update(self.inputs)
+        return replace(
+            self,
+            nodes=tuple(reversed(kept)),
+            types={name: t for name, t in types.items() if name in needed},
+            constants={name: array for name, array in constants.items() if name in needed},
+            outputs=outputs,
+        )
+
+    def __str__(self) -> str:
+        lines = [f"graph {self.name}"]
+        lines += [f"  input  {name}: {self.types[name]}" for name in self.inputs]
+        for node in self.nodes:
+            kinds = ", ".join(str(self.types[name]) for name in node.outputs)
+            lines.append(f"  {node}  -> {kinds}")
+        lines += [f"  output {name}: {self.types[name]}" for name in self.outputs]
+        return "\n".join(lines)

@@ -1,0 +1,146 @@
+"""Functions of one real variable as expression trees, so that a chain of them is one function.
+
+An expression is ``"x"``, a number, or a tuple of a function's name and its arguments:
+``("mul", "x", ("sigmoid", "x"))`` is SiLU. Importers build them, passes nest them, the quantizer
+tabulates them; a new unary operator is one line in ``FUNCTIONS``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+__all__ = ["FUNCTIONS", "Expression", "check", "evaluate", "substitute", "text"]
+
+Expression = Any  # str | float | tuple[str, Expression, ...]; mypy cannot bound the recursion
+
+_MAX_DEPTH = 64
+_MAX_SIZE = 1024
+
+_erf = np.frompyfunc(math.erf, 1, 1)
+
+
+def _error_function(x: np.ndarray) -> np.ndarray:
+    return np.asarray(_erf(x)).astype(np.asarray(x).dtype)
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    # exp of a negative number only: it cannot overflow
+    e = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1 / (1 + e), e / (1 + e))
+
+
+def _softplus(x: np.ndarray) -> np.ndarray:
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+def _gelu(x: np.ndarray) -> np.ndarray:
+    return x * 0.5 * (1 + _error_function(x * math.sqrt(0.5)))
+
+
+def _gelu_tanh(x: np.ndarray) -> np.ndarray:
+    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
+
+
+def _elu(x: np.ndarray, alpha: float) -> np.ndarray:
+    return np.where(x >= 0, x, alpha * np.expm1(np.minimum(x, 0)))
+
+
+def _selu(x: np.ndarray, alpha: float, gamma: float) -> np.ndarray:
+    return gamma * _elu(x, alpha)
+
+
+def _celu(x: np.ndarray, alpha: float) -> np.ndarray:
+    return np.maximum(x, 0) + np.minimum(0, alpha * np.expm1(np.minimum(x, 0) / alpha))
+
+
+# name: (number of arguments, meaning on NumPy arrays of any float type)
+FUNCTIONS: dict[str, tuple[int, Callable[..., np.ndarray]]] = {
+    "abs": (1, np.abs),
+    "add": (2, np.add),
+    "ceil": (1, np.ceil),
+    "celu": (2, _celu),
+    "clip": (3, lambda x, lo, hi: np.minimum(np.maximum(x, lo), hi)),
+    "cos": (1, np.cos),
+    "div": (2, np.divide),
+    "elu": (2, _elu),
+    "erf": (1, _error_function),
+    "exp": (1, np.exp),
+    "floor": (1, np.floor),
+    "gelu": (1, _gelu),
+    "gelu_tanh": (1, _gelu_tanh),
+    "hard_sigmoid": (3, lambda x, alpha, beta: np.clip(alpha * x + beta, 0, 1)),
+    "hard_swish": (1, lambda x: x * np.clip(x / 6 + 0.5, 0, 1)),
+    "leaky_relu": (2, lambda x, alpha: np.where(x >= 0, x, alpha * x)),
+    "log": (1, np.log),
+    "max": (2, np.maximum),
+    "min": (2, np.minimum),
+    "mish": (1, lambda x: x * np.tanh(_softplus(x))),
+    "mul": (2, np.multiply),
+    "neg": (1, np.negative),
+    "pow": (2, np.power),
+    "reciprocal": (1, lambda x: 1 / x),
+    "relu": (1, lambda x: np.maximum(x, 0)),
+    "round": (1, np.rint),
+    "selu": (3, _selu),
+    "sigmoid": (1, _sigmoid),
+    "sign": (1, np.sign),
+    "sin": (1, np.sin),
+    "softplus": (1, _softplus),
+    "softsign": (1, lambda x: x / (1 + np.abs(x))),
+    "sqrt": (1, np.sqrt),
+    "sub": (2, np.subtract),
+    "tanh": (1, np.tanh),
+    "thresholded_relu": (2, lambda x, alpha: np.where(x > alpha, x, 0)),
+}
+
+
+def check(expression: Expression) -> None:
+    """``ValueError`` where ``expression`` is not one, or nests too deeply to be evaluated."""
+    budget = _MAX_SIZE
+    pending = [(expression, 0)]
+    while pending:
+        e, depth = pending.pop()
+        budget -= 1
+        if depth > _MAX_DEPTH or budget < 0:
+            raise ValueError(f"an expression has at most {_MAX_DEPTH} levels, {_MAX_SIZE} terms")
+        if e == "x" or (isinstance(e, float) and not math.isnan(e)):
+            continue
+        if not (isinstance(e, tuple) and e and isinstance(e[0], str) and e[0] in FUNCTIONS):
+            raise ValueError(f"{e!r} is not an expression")
+        if len(e) - 1 != FUNCTIONS[e[0]][0]:
+            raise ValueError(f"{e[0]} takes {FUNCTIONS[e[0]][0]} arguments, not {len(e) - 1}")
+        pending += [(argument, depth + 1) for argument in e[1:]]
+
+
+def evaluate(expression: Expression, x: np.ndarray) -> np.ndarray:
+    """The value of ``expression`` at each element of ``x``, in the float type of ``x``."""
+
+    def value(e: Expression) -> Any:
+        if e == "x":
+            return x
+        if isinstance(e, float):
+            return x.dtype.type(e)
+        return FUNCTIONS[e[0]][1](*map(value, e[1:]))
+
+    with np.errstate(all="ignore"):
+        return np.broadcast_to(np.asarray(value(expression), x.dtype), x.shape)
+
+
+def substitute(outer: Expression, inner: Expression) -> Expression:
+    """``outer`` with ``inner`` in place of its ``"x"``: first ``inner``, then ``outer``."""
+    if outer == "x":
+        return inner
+    if isinstance(outer, float):
+        return outer
+    return (outer[0], *(substitute(argument, inner) for argument in outer[1:]))
+
+
+def text(expression: Expression) -> str:
+    """The expression as a reader writes it: ``mul(x, sigmoid(x))``."""
+    if isinstance(expression, tuple):
+        return f"{expression[0]}({', '.join(map(text, expression[1:]))})"
+    return str(expression) if expression == "x" else f"{expression:g}"
