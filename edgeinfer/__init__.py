@@ -15,8 +15,7 @@ none of them is imported from here before it is used.
 """
 
 from edgeinfer.errors import EdgeInferError
-from edgeinfer.session import Session, load
 
-__all__ = ["EdgeInferError", "Session", "__version__", "load"]
+__all__ = ["EdgeInferError", "__version__"]
 
 __version__ = "0.1.0"

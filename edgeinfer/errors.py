@@ -1,13 +1,13 @@
 """The exceptions of edgeinfer; every refusal is one of these, with one line that says what to do.
 
-    EdgeInferError
-    ├── InputError               data, an option or a file name that was handed in does not fit
-    ├── MissingExtraError        a command needs a package that an extra installs
-    ├── OutputError              a file cannot be written; nothing is left half written
-    └── ModelError               something about a model, with its node where one is to blame
-        ├── ModelFileError       an ``.eqm`` or ONNX file is damaged or not what it says
-        ├── UnsupportedError     operators that this stage cannot take, each one named
-        └── QuantizationError    a value or a layer cannot be made integer
+EdgeInferError
+├── InputError               data, an option or a file name that was handed in does not fit
+├── MissingExtraError        a command needs a package that an extra installs
+├── OutputError              a file cannot be written; nothing is left half written
+└── ModelError               something about a model, with its node where one is to blame
+    ├── ModelFileError       an ``.eqm`` or ONNX file is damaged or not what it says
+    ├── UnsupportedError     operators that this stage cannot take, each one named
+    └── QuantizationError    a value or a layer cannot be made integer
 """
 
 __all__ = [

@@ -22,16 +22,16 @@ __all__ = [
     "add_parameters",
     "average_multiplier",
     "double_round",
-    "exponential_table_16",
     "exponential_table_8",
+    "exponential_table_16",
     "interpolate_16",
     "interpolation_table_16",
     "multiplier_and_shift",
     "requantize",
     "round_half_away",
     "single_round",
-    "softmax_16",
     "softmax_8",
+    "softmax_16",
     "table",
 ]
 

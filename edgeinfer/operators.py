@@ -25,6 +25,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from edgeinfer import pointwise
 
 __all__ = [
+    "LRN",
     "OPERATORS",
     "Add",
     "ArgMax",
@@ -38,7 +39,6 @@ __all__ = [
     "Expand",
     "Gather",
     "InstanceNormalization",
-    "LRN",
     "LayerNormalization",
     "LogSoftmax",
     "Lookup",

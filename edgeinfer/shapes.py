@@ -13,7 +13,9 @@ __all__ = ["broadcast", "output_shapes", "window_extent"]
 Shape = tuple[int, ...]
 
 
-def window_extent(size: int, kernel: int, stride: int, dilation: int, before: int, after: int) -> int:
+def window_extent(
+    size: int, kernel: int, stride: int, dilation: int, before: int, after: int
+) -> int:
     """How many places a window takes along one axis; 0 where it does not fit at all."""
     span = size + before + after - (kernel - 1) * dilation - 1
     return span // stride + 1 if span >= 0 else 0
@@ -69,7 +71,8 @@ def _window(
     h = window_extent(x[1], kernel[0], strides[0], dilations[0], top, bottom)
     w = window_extent(x[2], kernel[1], strides[1], dilations[1], left, right)
     _require(
-        h > 0 and w > 0, f"a window of {kernel[0]}x{kernel[1]} does not fit {x[1]}x{x[2]} with its pads"
+        h > 0 and w > 0,
+        f"a window of {kernel[0]}x{kernel[1]} does not fit {x[1]}x{x[2]} with its pads",
     )
     return h, w
 
@@ -334,9 +337,7 @@ def _(op: ops.Slice, *shapes: Shape) -> tuple[Shape, ...]:
 def _(op: ops.Pad, *shapes: Shape) -> tuple[Shape, ...]:
     _arity(shapes, 1)
     (x,) = shapes
-    _require(
-        len(x) == len(op.before) == len(op.after), f"two pads an axis of shape {list(x)}"
-    )
+    _require(len(x) == len(op.before) == len(op.after), f"two pads an axis of shape {list(x)}")
     if op.mode == "reflect":
         for extent, before, after in zip(x, op.before, op.after, strict=True):
             _require(
@@ -408,7 +409,9 @@ def _(op: ops.SpaceToDepth, *shapes: Shape) -> tuple[Shape, ...]:
     (x,) = shapes
     _rank(x, 4, "x")
     b = op.block
-    _require(x[1] % b == 0 and x[2] % b == 0, f"{x[1]}x{x[2]} does not divide into blocks of {b}x{b}")
+    _require(
+        x[1] % b == 0 and x[2] % b == 0, f"{x[1]}x{x[2]} does not divide into blocks of {b}x{b}"
+    )
     return ((x[0], x[1] // b, x[2] // b, x[3] * b * b),)
 
 
