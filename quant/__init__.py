@@ -1,1 +1,20 @@
-""""""
+"""A float Graph and calibration data into an integer Graph, and what that cost.
+
+data ──► calibration ──► observers ──► ranges ─┐
+Graph (float) ─────────────────────────────────┴─► lowering ──► Graph (integer) ──► compare
+"""
+
+from edgeinfer.quant.compare import LayerError, compare, raised_channels
+from edgeinfer.quant.observers import OBSERVERS
+from edgeinfer.quant.quantize import DEFAULT_OBSERVER, quantize
+from edgeinfer.quant.schemes import SCHEMES
+
+__all__ = [
+    "DEFAULT_OBSERVER",
+    "OBSERVERS",
+    "SCHEMES",
+    "LayerError",
+    "compare",
+    "quantize",
+    "raised_channels",
+]

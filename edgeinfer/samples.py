@@ -1,0 +1,108 @@
+"""Whatever data a caller has into a stream of dicts, each of which is one run's inputs.
+
+An array, a dict of arrays by input name, or any iterable of such: an array holds samples along
+its first axis, or exactly one run's input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeAlias
+
+import numpy as np
+
+from edgeinfer.errors import InputError
+from edgeinfer.graph import Graph
+
+__all__ = ["Data", "runs"]
+
+Batch: TypeAlias = np.ndarray | Mapping[str, np.ndarray]
+Data: TypeAlias = Batch | Iterable[Batch]
+
+
+def runs(graph: Graph, data: Data, *, limit: int | None = None) -> Iterator[dict[str, np.ndarray]]:
+    """Inputs for one run of ``graph`` after another, at most ``limit`` of them.
+
+    Raises
+    ------
+    InputError
+        A name, shape or type does not fit the graph's inputs, a value is not finite, or there is
+        no data at all.
+    """
+    count = 0
+    batches: Iterable[Batch] = [data] if isinstance(data, np.ndarray | Mapping) else data
+    for batch in batches:
+        for feed in _slices(graph, _named(graph, batch)):
+            if limit is not None and count == limit:
+                return
+            count += 1
+            yield feed
+    if count == 0:
+        raise InputError("the data holds no samples")
+
+
+def _named(graph: Graph, batch: Batch) -> dict[str, np.ndarray]:
+    if isinstance(batch, Mapping):
+        if set(batch) != set(graph.inputs):
+            raise InputError(
+                f"the data is for {_list(batch)}, but the model's inputs are {_list(graph.inputs)}"
+            )
+        named = {name: np.asarray(batch[name]) for name in graph.inputs}
+    elif len(graph.inputs) == 1:
+        named = {graph.inputs[0]: np.asarray(batch)}
+    else:
+        raise InputError(
+            f"the model has inputs {_list(graph.inputs)}: give arrays by name, not one array"
+        )
+    return {name: _checked(graph, name, array) for name, array in named.items()}
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(repr(name) for name in names)
+
+
+def _checked(graph: Graph, name: str, array: np.ndarray) -> np.ndarray:
+    expected = graph.types[name]
+    if expected.dtype == "float32":
+        if array.dtype.kind not in "fiu":
+            raise InputError(f"input {name!r} takes numbers, not {array.dtype}")
+        array = array.astype(np.float32, copy=False)
+        if not np.isfinite(array).all():
+            raise InputError(f"the data for input {name!r} holds a value that is not finite")
+    elif array.dtype != expected.dtype:
+        raise InputError(f"input {name!r} takes {expected.dtype}, not {array.dtype}")
+    return array
+
+
+def _slices(graph: Graph, named: dict[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+    counts = {name: _runs_in(graph, name, array) for name, array in named.items()}
+    if len(set(counts.values())) > 1:
+        raise InputError(f"the inputs hold different numbers of samples: {counts}")
+    for i in range(next(iter(counts.values()))):
+        feed = {}
+        for name, array in named.items():
+            shape = graph.types[name].shape
+            if array.shape == shape:
+                feed[name] = array
+            elif array.shape[1:] == shape:
+                feed[name] = array[i]
+            else:
+                feed[name] = array[i * shape[0] : (i + 1) * shape[0]]
+        yield feed
+
+
+def _runs_in(graph: Graph, name: str, array: np.ndarray) -> int:
+    shape = graph.types[name].shape
+    if array.shape == shape:
+        return 1
+    if array.shape[1:] == shape:
+        return len(array)
+    if shape and array.shape[1:] == shape[1:] and array.ndim == len(shape):
+        if len(array) % shape[0]:
+            raise InputError(
+                f"input {name!r} takes multiples of {shape[0]}, not {len(array)} samples"
+            )
+        return len(array) // shape[0]
+    raise InputError(
+        f"input {name!r} has shape {list(shape)}, but the data has shape {list(array.shape)}"
+    )

@@ -1,0 +1,129 @@
+"""Two Graphs of one model and data into the error of each layer, worst first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from edgeinfer import float_executor
+from edgeinfer.errors import InputError
+from edgeinfer.graph import Graph
+from edgeinfer.samples import Data, runs
+from edgeinfer.session import Session
+
+__all__ = ["LayerError", "compare", "raised_channels"]
+
+# everything a run computes, as real numbers by value name
+_Values = dict[str, np.ndarray]
+
+
+@dataclass
+class LayerError:
+    """How far one value of ``b`` is from the same value of ``a``.
+
+    Parameters
+    ----------
+    value : str
+        The value's name, in both Graphs.
+    node, operator : str
+        What computes it in ``b``.
+    signal, noise : float
+        Sums over all samples of ``a^2`` and ``(a - b)^2``.
+    largest : float
+        The largest ``|a - b|``.
+    """
+
+    value: str
+    node: str
+    operator: str
+    signal: float = 0.0
+    noise: float = 0.0
+    largest: float = 0.0
+    is_output: bool = field(default=False)
+
+    @property
+    def sqnr_db(self) -> float:
+        """Signal-to-quantization-noise ratio, in dB; infinite where there is no difference."""
+        if self.noise == 0:
+            return math.inf
+        return 10 * math.log10(self.signal / self.noise) if self.signal > 0 else -math.inf
+
+
+def compare(
+    a: Graph, b: Graph, data: Data, *, samples: int | None = None, num_threads: int = 1
+) -> list[LayerError]:
+    """The error of ``b``'s values against ``a``'s of the same name, the worst first.
+
+    Either Graph may be float or integer; both take ``data`` as floats.
+
+    Raises
+    ------
+    InputError
+        The Graphs' inputs differ, or they have no value in common.
+    """
+    if {n: a.types[n].shape for n in a.inputs} != {n: b.types[n].shape for n in b.inputs}:
+        raise InputError(f"the models' inputs differ: {list(a.inputs)} and {list(b.inputs)}")
+    errors = {
+        name: LayerError(name, node.name, type(node.op).__name__, is_output=name in b.outputs)
+        for node in b.nodes
+        for name in node.outputs
+        if name in a.types and a.types[name].elements == b.types[name].elements
+    }
+    if not errors:
+        raise InputError("the models have no value of the same name and size")
+    run_a, run_b = _runner(a, num_threads), _runner(b, num_threads)
+    for feed in runs(a, data, limit=samples):
+        values_a, values_b = run_a(feed), run_b(feed)
+        for name, error in errors.items():
+            x = values_a[name].astype(np.float64).ravel()
+            difference = x - values_b[name].astype(np.float64).ravel()
+            error.signal += float(x @ x)
+            error.noise += float(difference @ difference)
+            error.largest = max(error.largest, float(np.abs(difference).max()))
+    return sorted(errors.values(), key=lambda e: e.sqnr_db)
+
+
+def _runner(graph: Graph, num_threads: int) -> Callable[[Mapping[str, np.ndarray]], _Values]:
+    if not graph.is_integer:
+
+        def run_floats(feed: Mapping[str, np.ndarray]) -> _Values:
+            values: _Values = {}
+            float_executor.execute(graph, feed, observe=values.__setitem__)
+            return values
+
+        return run_floats
+
+    session = Session(graph, num_threads=num_threads, keep_values=True)
+
+    def run_integers(feed: Mapping[str, np.ndarray]) -> _Values:
+        session.run(dict(feed))
+        values = {}
+        for node in graph.nodes:
+            for name in node.outputs:
+                q = graph.types[name].quantization
+                value = session.value(name)
+                values[name] = value if q is None else q.dequantize(value)
+        return values
+
+    return run_integers
+
+
+def raised_channels(graph: Graph) -> dict[str, list[int]]:
+    """By node, the output channels whose weights are coarser than their width allows.
+
+    A channel's largest weight is the largest integer, unless its bias, its accumulator or the
+    ratio of scales needed a larger scale; a channel of zeros computes a constant.
+    """
+    raised = {}
+    for node in graph.nodes:
+        if len(node.inputs) != 5:
+            continue
+        weights = graph.constants[node.inputs[1]]
+        largest = np.abs(weights.reshape(len(weights), -1).astype(np.int32)).max(1)
+        channels = np.flatnonzero(largest < np.iinfo(weights.dtype).max).tolist()
+        if channels:
+            raised[node.name] = channels
+    return raised

@@ -1,0 +1,146 @@
+"""A float Graph and calibration data into an integer Graph."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TypeVar
+
+from edgeinfer import operators as ops
+from edgeinfer.errors import InputError, QuantizationError, UnsupportedError
+from edgeinfer.graph import Graph, TensorType
+from edgeinfer.quant.calibration import Progress, calibrate
+from edgeinfer.quant.lowering import Lowering, fixed_output, is_supported, lower
+from edgeinfer.quant.observers import OBSERVERS
+from edgeinfer.quant.schemes import SCHEMES, Scheme, activation_type, levels
+from edgeinfer.quant.sharing import shared_quantization
+from edgeinfer.samples import Data
+from edgeinfer.verification import verify
+
+__all__ = ["DEFAULT_OBSERVER", "quantize"]
+
+DEFAULT_OBSERVER = "mse"
+
+
+def quantize(
+    graph: Graph,
+    data: Data,
+    *,
+    scheme: str = "int8",
+    observer: str = DEFAULT_OBSERVER,
+    samples: int | None = None,
+    seed: int = 0,
+    rounding: ops.Rounding = "single",
+    progress: Progress | None = None,
+) -> Graph:
+    """Make every value of ``graph`` an integer.
+
+    Parameters
+    ----------
+    graph : Graph
+        A float Graph in canonical form, from ``edgeinfer.converters.from_onnx``.
+    data : array, dict of arrays, or iterable of either
+        Calibration samples as the model takes them, a hundred or so; never written to.
+    scheme : str
+        ``int8``; ``int16x8``, 16-bit activations with 8-bit weights; or ``int16``, both 16-bit.
+    observer : str
+        How a range is chosen from what was seen: ``mse``, ``minmax``, ``percentile``, ``entropy``.
+    samples, seed : int
+        Of an array, how many samples to draw, and by which seed; of a stream, how many to take.
+    rounding : str
+        ``single``, or ``double`` for the bits of TFLM, CMSIS-NN and Ethos-U (int8 only).
+    progress : callable
+        Called after each sample with the number done and the total, or None where unknown.
+
+    Raises
+    ------
+    UnsupportedError
+        Some operators have no integer meaning yet; the message names every node.
+    QuantizationError
+        A value or a layer cannot be made integer.
+    InputError
+        An option is unknown, or the data does not fit.
+    """
+    widths = _option("scheme", scheme, SCHEMES)
+    rule = _option("observer", observer, OBSERVERS)
+    if rounding == "double" and widths.activations != "int8":
+        raise InputError("rounding 'double' is for scheme 'int8' only")
+    refuse_unsupported(graph)
+    groups = shared_quantization(graph, average_pool=rounding == "double")
+    histograms = calibrate(graph, data, set(groups), samples=samples, seed=seed, progress=progress)
+    ranges = {
+        name: rule(histogram, levels(widths.activations)) for name, histogram in histograms.items()
+    }
+    types = _types(graph, groups, ranges, widths)
+    observed = {name: (h.low, h.high) for name, h in histograms.items()}
+    to = Lowering(graph, widths, rounding, types, observed)
+    for node in graph.nodes:
+        lower(node.op, node, to)
+    provenance = {
+        **graph.provenance,
+        "scheme": scheme,
+        "observer": observer,
+        "rounding": rounding,
+    }
+    needed = replace(graph, constants=to.constants, types=to.types, provenance=provenance)
+    integer = needed.with_nodes(to.nodes)
+    verify(integer)
+    return integer
+
+
+_T = TypeVar("_T")
+
+
+def _option(what: str, name: str, known: dict[str, _T]) -> _T:
+    if name not in known:
+        raise InputError(f"{what} must be one of {', '.join(known)}, not {name!r}")
+    return known[name]
+
+
+def refuse_unsupported(graph: Graph) -> None:
+    """Name every node that has no integer meaning yet.
+
+    Raises
+    ------
+    UnsupportedError
+        There is at least one.
+    """
+    refused = [node for node in graph.nodes if not is_supported(node.op)]
+    if refused:
+        names = ", ".join(f"{type(node.op).__name__} {node.name!r}" for node in refused)
+        raise UnsupportedError(
+            f"{len(refused)} of {len(graph.nodes)} operators cannot be made integer yet: {names}; "
+            "replace them in the model, or cut it before them"
+        )
+    floats = [name for name in graph.inputs if graph.types[name].dtype == "bool"]
+    if floats:
+        raise QuantizationError(f"input {floats[0]!r} is bool, which has no integer form")
+
+
+def _types(
+    graph: Graph,
+    groups: dict[str, str],
+    ranges: dict[str, tuple[float, float]],
+    scheme: Scheme,
+) -> dict[str, TensorType]:
+    """The integer type of every value that is not constant; a group covers its members' ranges."""
+    hulls: dict[str, tuple[float, float]] = {}
+    for name, root in groups.items():
+        low, high = ranges[name]
+        known = hulls.get(root, (0.0, 0.0))
+        hulls[root] = min(known[0], low), max(known[1], high)
+    fixed = {}
+    for node in graph.nodes:
+        prescribed = fixed_output(node.op, scheme.activations)
+        if prescribed is not None:
+            fixed[groups[node.outputs[0]]] = prescribed
+    types = {}
+    for name, kind in graph.types.items():
+        if name in graph.constants:
+            continue
+        if name not in groups:
+            types[name] = kind
+            continue
+        root = groups[name]
+        t = activation_type(kind.shape, *hulls[root], scheme.activations)
+        types[name] = replace(t, quantization=fixed.get(root, t.quantization))
+    return types
