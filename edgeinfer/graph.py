@@ -163,6 +163,8 @@ class Graph:
         run with more of them goes through in slices.
     provenance : mapping of str to str
         Where the model came from and how it was made; carried into the model file.
+    labels : tuple of str
+        The names of the classes that the output scores, in order; empty where there are none.
     """
 
     name: str
@@ -173,6 +175,7 @@ class Graph:
     constants: Mapping[str, np.ndarray]
     free_batch: bool = False
     provenance: Mapping[str, str] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
 
     @property
     def is_integer(self) -> bool:

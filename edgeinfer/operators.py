@@ -91,6 +91,7 @@ _LIMIT = 2**31 - 1
 Count = Annotated[int, Within(1, _LIMIT)]
 Index = Annotated[int, Within(0, _LIMIT)]
 Axis = Annotated[int, Within(0, 7)]
+Step = Annotated[int, Within(-_LIMIT, _LIMIT)]
 ZeroPoint = Annotated[int, Within(-32768, 32767)]
 Multiplier = Annotated[int, Within(0, _LIMIT)]
 Shift = Annotated[int, Within(2, 62)]
@@ -107,7 +108,7 @@ def _fits(value: Any, kind: Any) -> bool:
         base, bounds = get_args(kind)
         return _fits(value, base) and bounds.low <= value <= bounds.high
     if origin is Literal:
-        return value in get_args(kind)
+        return any(type(value) is type(choice) and value == choice for choice in get_args(kind))
     if origin in (Union, UnionType):
         return any(_fits(value, choice) for choice in get_args(kind))
     if origin is tuple:
@@ -381,7 +382,7 @@ class Slice(Operator):
 
     starts: tuple[Index, ...]
     sizes: tuple[Count, ...]
-    steps: tuple[int, ...]
+    steps: tuple[Step, ...]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,89 @@
+"""Bytes into a file that is either all there or as it was before."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+from edgeinfer.errors import OutputError
+
+__all__ = ["atomic_write", "check_writable"]
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Refuse now, before long work, a path that a write at the end could not make.
+
+    Raises
+    ------
+    OutputError
+        ``path`` is a folder, or its folder is missing or cannot be written to.
+    """
+    path = Path(path)
+    try:
+        is_folder, has_folder = path.is_dir(), path.parent.is_dir()
+        target = path if _is_special(path) else path.parent
+    except OSError as error:  # a name that is too long, a folder that cannot be searched
+        raise _refusal(path, error) from error
+    if is_folder:
+        raise OutputError(f"cannot write {path}: it is a folder")
+    if not has_folder:
+        raise OutputError(f"cannot write {path}: there is no folder {path.parent}")
+    if not os.access(target, os.W_OK):
+        raise OutputError(f"cannot write {path}: permission denied")
+
+
+def atomic_write(path: str | os.PathLike[str], data: bytes) -> None:
+    """Make ``data`` the content of ``path``; a crash at any time leaves the old file or the new.
+
+    The bytes go to a new file in the same folder, with the permissions of any new file, which
+    then takes the name. A link is followed; a device or a pipe is written to as it is.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written; what was there before is untouched.
+    """
+    check_writable(path)
+    try:
+        if _is_special(Path(path)):
+            Path(path).write_bytes(data)
+        else:
+            _replace(Path(os.path.realpath(path)), data)
+    except OSError as error:
+        raise _refusal(path, error) from error
+
+
+def _refusal(path: str | os.PathLike[str], error: OSError) -> OutputError:
+    return OutputError(f"cannot write {os.fspath(path)}: {error.strerror or error}")
+
+
+def _is_special(path: Path) -> bool:
+    return path.exists() and not path.is_file()
+
+
+def _replace(path: Path, data: bytes) -> None:
+    # a name of fixed length: one made from the target's could be too long
+    draft = path.parent / f".edgeinfer-{secrets.token_hex(8)}.tmp"
+    try:
+        with draft.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    # the new name outlives a power cut only once its folder is on the disk; not every system
+    # lets a folder be opened, and the file itself is safe by now
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
