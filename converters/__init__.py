@@ -1,1 +1,74 @@
-""""""
+"""Turns models of other formats into a float Graph: ``from_onnx`` reads ONNX.
+
+    bytes ─ onnx_model ─► onnx_ir model ─ onnx_import ─► Graph ─ passes ─► canonical Graph
+                                              │
+                                         onnx_operators, one function an operator
+
+The onnx packages are imported when ``from_onnx`` is called, so that a program without them can
+still import this module.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from edgeinfer.errors import MissingExtraError
+from edgeinfer.graph import Graph
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["from_onnx"]
+
+
+def from_onnx(
+    source: str | os.PathLike[str] | bytes | onnx.ModelProto,
+    *,
+    batch: int = 1,
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
+) -> Graph:
+    """Read an ONNX model into a canonical float Graph.
+
+    Parameters
+    ----------
+    source : path, bytes or onnx.ModelProto
+        The model. Only a path may have external data, in files of the model's own folder.
+    batch : int
+        The extent of a first axis that the model leaves open.
+    input_shapes : mapping of str to sequence of int, optional
+        Whole shapes by input name, for inputs that leave other axes open.
+
+    Returns
+    -------
+    Graph
+        Static shapes, constants folded, NHWC for spatial operators, batch norm folded, activations
+        fused; its inputs and outputs keep the model's names, shapes and axis order.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or ``batch`` or ``input_shapes`` do not fit the model.
+    ModelFileError
+        The file is damaged, or reaches outside of its folder.
+    UnsupportedError
+        Operators that cannot be imported, each named.
+    ModelError
+        The model contradicts itself: shapes that do not fit, weights that are not finite.
+    MissingExtraError
+        The onnx packages are not installed.
+    """
+    for package in ("onnx", "onnx_ir"):
+        try:
+            __import__(package)
+        except ModuleNotFoundError as error:
+            if error.name != package:
+                raise
+            raise MissingExtraError(package, "convert") from None
+
+    from edgeinfer.converters.onnx_import import import_model
+    from edgeinfer.converters.onnx_model import read_model
+    from edgeinfer.converters.passes import canonicalize
+
+    return canonicalize(import_model(read_model(source), batch=batch, input_shapes=input_shapes))

@@ -7,13 +7,13 @@ of any other channel changes. Trained networks have many: batch norm folded over
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from edgeinfer import operators as ops
+from edgeinfer.fixedpoint import requantize
 from edgeinfer.graph import Graph, Node
 from edgeinfer.reference import evaluate
 
@@ -100,31 +100,22 @@ def _layer_constants(graph: Graph, node: Node, inputs: _Constants) -> _Constants
             int(sums[0 if depthwise else c]) * offset
             for c, offset in zip(live, offsets, strict=True)
         )
-        found[channel] = _requantized(op, acc, multiplier[channel], shift[channel])
+        y = requantize(
+            np.int64(acc),
+            multiplier[channel],
+            shift[channel],
+            op.output_zero_point,
+            op.lo,
+            op.hi,
+            op.rounding,
+        )
+        found[channel] = int(y)
     return found
 
 
 def _taps(weights: np.ndarray) -> np.ndarray:
     """Weights as int64 [output channels, taps, input channels]."""
     return weights.reshape(len(weights), -1, weights.shape[-1]).astype(np.int64)
-
-
-def _requantized(op: ops.QConv | ops.QDense, acc: int, multiplier: int, shift: int) -> int:
-    """What a layer makes of ``acc``: a dense layer whose bias it is, without inputs that count."""
-    dense = ops.QDense(**{f.name: getattr(op, f.name) for f in dataclasses.fields(ops.QDense)})
-    zero = np.full(
-        (1, 1), op.input_zero_point, np.int8 if -129 < op.input_zero_point < 128 else np.int16
-    )
-    return int(
-        evaluate(
-            dense,
-            zero,
-            np.zeros((1, 1), np.int8),
-            np.array([acc], np.int64),
-            np.array([multiplier], np.int32),
-            np.array([shift], np.int8),
-        )[0].item()
-    )
 
 
 def _channel_groups(graph: Graph) -> list[set[str]]:

@@ -46,7 +46,7 @@ def quantize_weights(
     *,
     tflite_dense: bool = False,
 ) -> QuantizedWeights:
-    """Integers for weights ``[channels, ...]`` and bias ``[channels]`` between types ``x`` and ``y``.
+    """Integers for weights ``[channels, ...]`` and bias ``[channels]`` of a layer from x to y.
 
     The scale of a channel is the least that keeps four bounds (docs/arithmetic.md, "Weight
     scales"): the weights fit ``dtype``, the bias fits a half of the accumulator, the accumulator
