@@ -1,0 +1,180 @@
+/* Convolution and dense layers: patches of x, widened to 16 bits, times packed weights.
+ *
+ *     acc[pixel, channel] = bias[channel] + sum over taps of patch[pixel, tap] * w[channel, tap]
+ *
+ * The planner folds the input's zero point into the bias, so padding injects that zero point. It
+ * packs each group's weights to int16 rows of `taps` entries, both extents padded with zeros
+ * (rows to a multiple of CHANNELS), so that the inner loop has no tail: gcc makes it pmaddwd.
+ *
+ * Operands: x, weights, bias, multiplier, shift, y. A unit is a tile of pixels times a split of
+ * the output channels; a dense layer is a convolution whose pixels are its rows.
+ */
+
+#include <string.h>
+
+#include "kernels.h"
+#include "requantize.h"
+
+#define CHANNELS 4
+#define PIXELS 2
+
+/* Products of one pair of pixels with CHANNELS rows of weights, modulo 2^32. */
+static inline void dot_32(const int16_t *restrict x0, const int16_t *restrict x1,
+                          const int16_t *restrict w, int64_t row, int64_t taps,
+                          int32_t sums[PIXELS][CHANNELS])
+{
+    const int16_t *w0 = w, *w1 = w + row, *w2 = w + 2 * row, *w3 = w + 3 * row;
+    uint32_t a0 = 0, a1 = 0, a2 = 0, a3 = 0, b0 = 0, b1 = 0, b2 = 0, b3 = 0;
+    taps &= ~INT64_C(7);
+    for (int64_t t = 0; t < taps; ++t) {
+        a0 += (uint32_t)((int32_t)x0[t] * w0[t]);
+        a1 += (uint32_t)((int32_t)x0[t] * w1[t]);
+        a2 += (uint32_t)((int32_t)x0[t] * w2[t]);
+        a3 += (uint32_t)((int32_t)x0[t] * w3[t]);
+        b0 += (uint32_t)((int32_t)x1[t] * w0[t]);
+        b1 += (uint32_t)((int32_t)x1[t] * w1[t]);
+        b2 += (uint32_t)((int32_t)x1[t] * w2[t]);
+        b3 += (uint32_t)((int32_t)x1[t] * w3[t]);
+    }
+    sums[0][0] = (int32_t)a0;
+    sums[0][1] = (int32_t)a1;
+    sums[0][2] = (int32_t)a2;
+    sums[0][3] = (int32_t)a3;
+    sums[1][0] = (int32_t)b0;
+    sums[1][1] = (int32_t)b1;
+    sums[1][2] = (int32_t)b2;
+    sums[1][3] = (int32_t)b3;
+}
+
+/* The same in 64 bits: `block` products at a time in 32 where that many surely fit, or each. */
+static inline void dot_64(const int16_t *restrict x0, const int16_t *restrict x1,
+                          const int16_t *restrict w, int64_t taps, int64_t block,
+                          int64_t sums[PIXELS][CHANNELS])
+{
+    memset(sums, 0, sizeof(int64_t[PIXELS][CHANNELS]));
+    if (block >= 8) {
+        int32_t part[PIXELS][CHANNELS];
+        for (int64_t t = 0; t < taps; t += block) {
+            dot_32(x0 + t, x1 + t, w + t, taps, taps - t < block ? taps - t : block, part);
+            for (int i = 0; i < PIXELS * CHANNELS; ++i)
+                sums[i / CHANNELS][i % CHANNELS] += part[i / CHANNELS][i % CHANNELS];
+        }
+        return;
+    }
+    for (int c = 0; c < CHANNELS; ++c, w += taps) {
+        int64_t a = 0, b = 0;
+        for (int64_t t = 0; t < taps; ++t) {
+            a += (int32_t)x0[t] * w[t];
+            b += (int32_t)x1[t] * w[t];
+        }
+        sums[0][c] = a;
+        sums[1][c] = b;
+    }
+}
+
+/* `count` elements of x, widened. */
+EACH_WIDTH void widen(int16_t *restrict to, const void *restrict x, int64_t start, int64_t count,
+                      int bytes)
+{
+    for (int64_t i = 0; i < count; ++i)
+        to[i] = (int16_t)load(x, start + i, bytes);
+}
+
+/* What output pixel `pixel` sees of group `g`, in the order of the weights. */
+EACH_WIDTH void make_patch(const conv_parameters *p, const void *x, int64_t pixel, int64_t g,
+                           int16_t *patch, int bytes)
+{
+    const int64_t channels = p->group * p->depth;
+    const int64_t column = pixel % p->out_width, row = pixel / p->out_width % p->out_height;
+    const int64_t sample = pixel / p->out_width / p->out_height;
+    const int64_t top = row * p->stride_height - p->pad_top;
+    const int64_t left = column * p->stride_width - p->pad_left;
+    int16_t *end = patch + p->taps;
+    for (int64_t ky = 0; ky < p->kernel_height; ++ky) {
+        const int64_t iy = top + ky * p->dilation_height;
+        for (int64_t kx = 0; kx < p->kernel_width; ++kx, patch += p->depth) {
+            const int64_t ix = left + kx * p->dilation_width;
+            if (iy >= 0 && iy < p->in_height && ix >= 0 && ix < p->in_width) {
+                const int64_t at = (sample * p->in_height + iy) * p->in_width + ix;
+                widen(patch, x, at * channels + g * p->depth, p->depth, bytes);
+            } else {
+                for (int64_t c = 0; c < p->depth; ++c)
+                    patch[c] = (int16_t)p->input_zero_point;
+            }
+        }
+    }
+    memset(patch, 0, (size_t)(end - patch) * sizeof *patch);
+}
+
+/* Channels [first, last) of group `g` at `count` pixels from `pixel` on. */
+EACH_WIDTH void multiply(const conv_parameters *p, void *const *operands, const int16_t *patches,
+                         int64_t pixel, int64_t count, int64_t g, int64_t first, int64_t last,
+                         int acc_bits)
+{
+    const int64_t rows = (p->outputs + CHANNELS - 1) / CHANNELS * CHANNELS;
+    const int16_t *weights = (const int16_t *)operands[1] + g * rows * p->taps;
+    const int32_t *multiplier = operands[3];
+    const int8_t *shift = operands[4];
+    const output_stage out = STAGE(p);
+    for (int64_t c = first; c < last; c += CHANNELS) {
+        const int64_t valid = last - c < CHANNELS ? last - c : CHANNELS;
+        for (int64_t i = 0; i < count; i += PIXELS) {
+            const int16_t *x0 = patches + i * p->taps;
+            const int16_t *x1 = i + 1 < count ? x0 + p->taps : x0;
+            int64_t wide[PIXELS][CHANNELS];
+            int32_t narrow[PIXELS][CHANNELS];
+            if (acc_bits == 64)
+                dot_64(x0, x1, weights + c * p->taps, p->taps, p->block, wide);
+            else
+                dot_32(x0, x1, weights + c * p->taps, p->taps, p->taps, narrow);
+            for (int64_t j = 0; j < PIXELS && i + j < count; ++j) {
+                const int64_t y = ((pixel + i + j) * p->group + g) * p->outputs + c;
+                for (int64_t k = 0; k < valid; ++k) {
+                    const int64_t o = g * p->outputs + c + k;
+                    int64_t acc;
+                    if (acc_bits == 64)
+                        acc = wide[j][k] + ((const int64_t *)operands[2])[o];
+                    else
+                        acc = (int32_t)((uint32_t)narrow[j][k] +
+                                        (uint32_t)((const int32_t *)operands[2])[o]);
+                    store(operands[5], y + k, p->out_bytes,
+                          requantize(acc, multiplier[o], shift[o], out));
+                }
+            }
+        }
+    }
+}
+
+EACH_WIDTH int conv(const conv_parameters *p, void *const *operands, int64_t begin, int64_t end,
+                    int16_t *patches, int bytes, int acc_bits)
+{
+    const int64_t quads = (p->outputs + CHANNELS - 1) / CHANNELS;
+    for (int64_t unit = begin; unit < end; ++unit) {
+        const int64_t pixel = unit / p->splits * p->tile, split = unit % p->splits;
+        const int64_t count = p->pixels - pixel < p->tile ? p->pixels - pixel : p->tile;
+        const int64_t first = quads * split / p->splits * CHANNELS;
+        const int64_t after = quads * (split + 1) / p->splits * CHANNELS;
+        const int64_t last = after < p->outputs ? after : p->outputs;
+        for (int64_t g = 0; g < p->group; ++g) {
+            for (int64_t i = 0; i < count; ++i)
+                make_patch(p, operands[0], pixel + i, g, patches + i * p->taps, bytes);
+            multiply(p, operands, patches, pixel, count, g, first, last, acc_bits);
+        }
+    }
+    return DONE;
+}
+
+KERNEL(conv_s8)
+{
+    return conv(parameters, operands, begin, end, scratch, 1, 32);
+}
+
+KERNEL(conv_s16_acc32)
+{
+    return conv(parameters, operands, begin, end, scratch, 2, 32);
+}
+
+KERNEL(conv_s16_acc64)
+{
+    return conv(parameters, operands, begin, end, scratch, 2, 64);
+}

@@ -1,0 +1,72 @@
+/* Depthwise convolution: each channel with its own window; the loop over channels is the inner.
+ *
+ * The planner folds the input's zero point into the bias, so a tap on padding reads it from a row
+ * in the scratch; weights are int16 [kernel_height, kernel_width, channels].
+ *
+ * Operands: x, weights, bias, multiplier, shift, y. A unit is a row of the output.
+ */
+
+#include "kernels.h"
+#include "requantize.h"
+
+#define BLOCK 64 /* channels whose accumulators stay in the first cache */
+
+#define DEPTHWISE(name, x_type, acc_type, bias_type, product_type)                                \
+    static void name##_taps(const depthwise_parameters *p, const x_type *const restrict sample,   \
+                            const x_type *padding, const int16_t *w, int64_t top, int64_t left,   \
+                            int64_t count, acc_type *restrict acc)                                \
+    {                                                                                             \
+        for (int64_t ky = 0; ky < p->kernel_height; ++ky) {                                       \
+            const int64_t iy = top + ky * p->dilation_height;                                     \
+            for (int64_t kx = 0; kx < p->kernel_width; ++kx, w += p->channels) {                  \
+                const int64_t ix = left + kx * p->dilation_width;                                 \
+                const int inside =                                                                \
+                    iy >= 0 && iy < p->in_height && ix >= 0 && ix < p->in_width;                  \
+                const x_type *restrict x =                                                        \
+                    inside ? sample + (iy * p->in_width + ix) * p->channels : padding;            \
+                for (int64_t c = 0; c < count; ++c)                                               \
+                    acc[c] += (acc_type)(product_type)((int32_t)x[c] * w[c]);                     \
+            }                                                                                     \
+        }                                                                                         \
+    }                                                                                             \
+                                                                                                  \
+    KERNEL(name)                                                                                  \
+    {                                                                                             \
+        const depthwise_parameters *p = parameters;                                               \
+        const x_type *x = operands[0];                                                            \
+        const bias_type *bias = operands[2];                                                      \
+        const int32_t *multiplier = operands[3];                                                  \
+        const int8_t *shift = operands[4];                                                        \
+        const output_stage out = STAGE(p);                                                        \
+        x_type *padding = scratch;                                                                \
+        for (int64_t c = 0; c < BLOCK; ++c)                                                       \
+            padding[c] = (x_type)p->input_zero_point;                                             \
+        for (int64_t unit = begin; unit < end; ++unit) {                                          \
+            const int64_t sample = unit / p->out_height, row = unit % p->out_height;              \
+            const int64_t top = row * p->stride_height - p->pad_top;                              \
+            for (int64_t column = 0; column < p->out_width; ++column) {                           \
+                const int64_t left = column * p->stride_width - p->pad_left;                      \
+                const int64_t y = (unit * p->out_width + column) * p->channels;                   \
+                for (int64_t first = 0; first < p->channels; first += BLOCK) {                    \
+                    const int64_t rest = p->channels - first;                                     \
+                    const int64_t count = rest < BLOCK ? rest : BLOCK;                            \
+                    acc_type acc[BLOCK];                                                          \
+                    for (int64_t c = 0; c < count; ++c)                                           \
+                        acc[c] = (acc_type)bias[first + c];                                       \
+                    name##_taps(                                                                  \
+                        p, x + sample * p->in_height * p->in_width * p->channels + first,         \
+                        padding, (const int16_t *)operands[1] + first, top, left, count, acc);    \
+                    for (int64_t c = 0; c < count; ++c)                                           \
+                        store(operands[5], y + first + c, p->out_bytes,                           \
+                              requantize((bias_type)acc[c], multiplier[first + c],                \
+                                         shift[first + c], out));                                 \
+                }                                                                                 \
+            }                                                                                     \
+        }                                                                                         \
+        return DONE;                                                                              \
+    }
+
+/* 32-bit accumulators wrap modulo 2^32 on the way, as EI-1 allows: only the sum is proven. */
+DEPTHWISE(depthwise_s8, int8_t, uint32_t, int32_t, uint32_t)
+DEPTHWISE(depthwise_s16_acc32, int16_t, uint32_t, int32_t, uint32_t)
+DEPTHWISE(depthwise_s16_acc64, int16_t, int64_t, int64_t, int64_t)

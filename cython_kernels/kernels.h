@@ -1,0 +1,222 @@
+/* The kernels' common shape: parameters, operands, and the table through which a Plan names them.
+ *
+ * A kernel computes the units [begin, end) of one step. What a unit is, its file says; units write
+ * disjoint parts of the output, so threads may share them. Offsets and sizes are 64 bits wide.
+ */
+
+#ifndef EDGEINFER_KERNELS_H
+#define EDGEINFER_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define MAX_RANK 16
+#define MAX_OPERANDS 6
+
+enum status { DONE = 0, NOT_A_NUMBER = 1, INDEX_OUT_OF_RANGE = 2 };
+
+/* `parameters` is the kernel's own struct of int64_t; the step's output is the last operand;
+ * `scratch` is this thread's alone. */
+typedef int (*kernel_function)(const void *parameters, void *const *operands, int64_t begin,
+                               int64_t end, void *scratch);
+
+/* Parameters are declared once, as a list: the struct's members and the names by which the
+ * planner gives them come from it. ONE is a number, RANKED a number for each axis. */
+#define MEMBER_ONE(name) int64_t name;
+#define MEMBER_RANKED(name) int64_t name[MAX_RANK];
+#define PARAMETERS(type, LIST) typedef struct { LIST(MEMBER_ONE, MEMBER_RANKED) } type
+
+/* The fields of an output_stage, in its order. */
+#define OUTPUT_STAGE(ONE) ONE(output_zero_point) ONE(lo) ONE(hi) ONE(twice)
+#define STAGE(p) ((output_stage){(p)->output_zero_point, (p)->lo, (p)->hi, (p)->twice})
+
+typedef struct {
+    const char *name;
+    int64_t count;
+} parameter;
+
+typedef struct {
+    const char *name;
+    const char *isa;
+    kernel_function run;
+    const parameter *parameters; /* ends with a NULL name */
+} kernel;
+
+/* The kernels that this build has; ends with a NULL name. */
+extern const kernel kernels[];
+
+#define CONV_PARAMETERS(ONE, RANKED)                                                              \
+    ONE(pixels) ONE(in_height) ONE(in_width) ONE(out_height) ONE(out_width)                       \
+    ONE(group) ONE(depth) ONE(outputs) /* of one group */                                         \
+    ONE(kernel_height) ONE(kernel_width) ONE(stride_height) ONE(stride_width)                     \
+    ONE(dilation_height) ONE(dilation_width) ONE(pad_top) ONE(pad_left)                           \
+    ONE(taps) /* products of one accumulator, padded to a multiple of 8 */                        \
+    ONE(tile) /* pixels whose patches stand in the scratch together */                            \
+    ONE(splits) /* into how many parts the output channels of a group are divided */              \
+    ONE(block) /* products that surely fit 32 bits together */                                    \
+    ONE(input_zero_point) ONE(out_bytes) OUTPUT_STAGE(ONE)
+PARAMETERS(conv_parameters, CONV_PARAMETERS);
+
+#define DEPTHWISE_PARAMETERS(ONE, RANKED)                                                         \
+    ONE(in_height) ONE(in_width) ONE(out_height) ONE(out_width) ONE(channels)                     \
+    ONE(kernel_height) ONE(kernel_width) ONE(stride_height) ONE(stride_width)                     \
+    ONE(dilation_height) ONE(dilation_width) ONE(pad_top) ONE(pad_left)                           \
+    ONE(input_zero_point) ONE(out_bytes) OUTPUT_STAGE(ONE)
+PARAMETERS(depthwise_parameters, DEPTHWISE_PARAMETERS);
+
+#define POOL_PARAMETERS(ONE, RANKED)                                                              \
+    ONE(bytes) ONE(in_height) ONE(in_width) ONE(out_height) ONE(out_width) ONE(channels)          \
+    ONE(kernel_height) ONE(kernel_width) ONE(stride_height) ONE(stride_width)                     \
+    ONE(dilation_height) ONE(dilation_width) ONE(pad_top) ONE(pad_left)
+PARAMETERS(max_pool_parameters, POOL_PARAMETERS);
+
+#define AVERAGE_POOL_PARAMETERS(ONE, RANKED)                                                      \
+    POOL_PARAMETERS(ONE, RANKED) ONE(pad_bottom) ONE(pad_right) ONE(count_include_pad)            \
+    ONE(input_zero_point) ONE(pad_value) ONE(out_bytes) OUTPUT_STAGE(ONE)
+PARAMETERS(average_pool_parameters, AVERAGE_POOL_PARAMETERS);
+
+/* Two operands broadcast to one output: strides of 0 where an operand has one element. */
+#define BROADCAST_PARAMETERS(ONE, RANKED)                                                         \
+    ONE(rank) RANKED(extents) RANKED(a_strides) RANKED(b_strides)                                 \
+    ONE(a_bytes) ONE(b_bytes) ONE(out_bytes)
+
+#define ADD_PARAMETERS(ONE, RANKED)                                                               \
+    BROADCAST_PARAMETERS(ONE, RANKED) ONE(a_zero_point) ONE(b_zero_point) ONE(left_shift)         \
+    ONE(a_multiplier) ONE(a_shift) ONE(b_multiplier) ONE(b_shift) ONE(multiplier) ONE(shift)      \
+    ONE(subtract) OUTPUT_STAGE(ONE)
+PARAMETERS(add_parameters, ADD_PARAMETERS);
+
+#define MUL_PARAMETERS(ONE, RANKED)                                                               \
+    BROADCAST_PARAMETERS(ONE, RANKED) ONE(a_zero_point) ONE(b_zero_point) ONE(multiplier)         \
+    ONE(shift) OUTPUT_STAGE(ONE)
+PARAMETERS(mul_parameters, MUL_PARAMETERS);
+
+#define EXTREME_PARAMETERS(ONE, RANKED) BROADCAST_PARAMETERS(ONE, RANKED) ONE(largest)
+PARAMETERS(extreme_parameters, EXTREME_PARAMETERS);
+
+#define RESCALE_PARAMETERS(ONE, RANKED)                                                           \
+    ONE(in_bytes) ONE(out_bytes) ONE(input_zero_point) ONE(multiplier) ONE(shift)                 \
+    OUTPUT_STAGE(ONE)
+PARAMETERS(rescale_parameters, RESCALE_PARAMETERS);
+
+#define PRELU_PARAMETERS(ONE, RANKED) RESCALE_PARAMETERS(ONE, RANKED) ONE(slopes)
+PARAMETERS(prelu_parameters, PRELU_PARAMETERS);
+
+#define LOOKUP_PARAMETERS(ONE, RANKED) ONE(in_bytes) ONE(out_bytes)
+PARAMETERS(lookup_parameters, LOOKUP_PARAMETERS);
+
+/* The first `kept` axes are the output's, the others are reduced; strides are the input's. */
+#define REDUCE_PARAMETERS(ONE, RANKED)                                                            \
+    ONE(kept) ONE(rank) RANKED(extents) RANKED(strides) ONE(in_bytes)
+#define REDUCE_SUM_PARAMETERS(ONE, RANKED)                                                        \
+    REDUCE_PARAMETERS(ONE, RANKED) ONE(out_bytes) ONE(input_zero_point) ONE(multiplier)           \
+    ONE(shift) OUTPUT_STAGE(ONE)
+PARAMETERS(reduce_sum_parameters, REDUCE_SUM_PARAMETERS);
+
+#define REDUCE_EXTREME_PARAMETERS(ONE, RANKED) REDUCE_PARAMETERS(ONE, RANKED) ONE(largest)
+PARAMETERS(reduce_extreme_parameters, REDUCE_EXTREME_PARAMETERS);
+
+/* An axis of `extent` elements that stand `inner` apart. */
+#define AXIS_PARAMETERS(ONE, RANKED) ONE(bytes) ONE(extent) ONE(inner)
+PARAMETERS(softmax_parameters, AXIS_PARAMETERS);
+
+#define ARGMAX_PARAMETERS(ONE, RANKED) AXIS_PARAMETERS(ONE, RANKED) ONE(last)
+PARAMETERS(argmax_parameters, ARGMAX_PARAMETERS);
+
+#define GATHER_PARAMETERS(ONE, RANKED) AXIS_PARAMETERS(ONE, RANKED) ONE(indices)
+PARAMETERS(gather_parameters, GATHER_PARAMETERS);
+
+#define COPY_PARAMETERS(ONE, RANKED)                                                              \
+    ONE(bytes) ONE(rank) RANKED(extents) RANKED(in_strides) RANKED(out_strides)                   \
+    ONE(in_start) ONE(out_start)
+PARAMETERS(copy_parameters, COPY_PARAMETERS);
+
+#define FILL_PARAMETERS(ONE, RANKED) ONE(bytes) ONE(value)
+PARAMETERS(fill_parameters, FILL_PARAMETERS);
+
+#define TAKE_PARAMETERS(ONE, RANKED) ONE(bytes) ONE(rank) RANKED(extents) ONE(run)
+PARAMETERS(take_parameters, TAKE_PARAMETERS);
+
+#define KERNEL(name)                                                                              \
+    int name(const void *parameters, void *const *operands, int64_t begin, int64_t end,           \
+             void *scratch)
+
+KERNEL(add);
+KERNEL(argmax);
+KERNEL(average_pool);
+KERNEL(conv_s16_acc32);
+KERNEL(conv_s16_acc64);
+KERNEL(conv_s8);
+KERNEL(copy);
+KERNEL(depthwise_s16_acc32);
+KERNEL(depthwise_s16_acc64);
+KERNEL(depthwise_s8);
+KERNEL(extreme);
+KERNEL(fill);
+KERNEL(gather);
+KERNEL(lookup);
+KERNEL(lookup_interpolated);
+KERNEL(max_pool);
+KERNEL(mul);
+KERNEL(prelu);
+KERNEL(reduce_extreme);
+KERNEL(reduce_sum);
+KERNEL(rescale);
+KERNEL(softmax_s16);
+KERNEL(softmax_s8);
+KERNEL(take);
+
+/* For bodies that a kernel instantiates once a width: the width is then a constant in each. */
+#define EACH_WIDTH static inline __attribute__((always_inline))
+
+/* Element `index` of an array whose elements are `bytes` wide. */
+EACH_WIDTH int64_t load(const void *array, int64_t index, int64_t bytes)
+{
+    switch (bytes) {
+    case 1:
+        return ((const int8_t *)array)[index];
+    case 2:
+        return ((const int16_t *)array)[index];
+    case 4:
+        return ((const int32_t *)array)[index];
+    default:
+        return ((const int64_t *)array)[index];
+    }
+}
+
+EACH_WIDTH void store(void *array, int64_t index, int64_t bytes, int64_t value)
+{
+    switch (bytes) {
+    case 1:
+        ((int8_t *)array)[index] = (int8_t)value;
+        break;
+    case 2:
+        ((int16_t *)array)[index] = (int16_t)value;
+        break;
+    case 4:
+        ((int32_t *)array)[index] = (int32_t)value;
+        break;
+    default:
+        ((int64_t *)array)[index] = value;
+    }
+}
+
+/* The address of element `index`. */
+static inline void *element(const void *array, int64_t index, int64_t bytes)
+{
+    return (char *)array + index * bytes;
+}
+
+/* Where row `row` starts: the sum of index * stride over the first `axes` axes. */
+static inline int64_t row_start(int64_t row, int64_t axes, const int64_t *extents,
+                                const int64_t *strides)
+{
+    int64_t start = 0;
+    for (int64_t axis = axes - 1; axis > 0; --axis) {
+        start += row % extents[axis] * strides[axis];
+        row /= extents[axis];
+    }
+    return axes > 0 ? start + row * strides[0] : start;
+}
+
+#endif

@@ -1,0 +1,93 @@
+/* Moves elements of any width: strided copies, fills, index lists and gathers. */
+
+#include <string.h>
+
+#include "kernels.h"
+
+EACH_WIDTH void copy_row(const void *x, void *y, int64_t length, int64_t in_step,
+                         int64_t out_step, int64_t bytes)
+{
+    for (int64_t i = 0; i < length; ++i)
+        store(y, i * out_step, bytes, load(x, i * in_step, bytes));
+}
+
+/* Operands: x, y. A unit is a row: the last axis, everything before it fixed. */
+KERNEL(copy)
+{
+    const copy_parameters *p = parameters;
+    const int64_t last = p->rank - 1, length = p->extents[last];
+    const int64_t in_step = p->in_strides[last], out_step = p->out_strides[last];
+    for (int64_t unit = begin; unit < end; ++unit) {
+        const int64_t from = row_start(unit, last, p->extents, p->in_strides) + p->in_start;
+        const int64_t to = row_start(unit, last, p->extents, p->out_strides) + p->out_start;
+        const void *x = element(operands[0], from, p->bytes);
+        void *y = element(operands[1], to, p->bytes);
+        if (in_step == 1 && out_step == 1)
+            memcpy(y, x, (size_t)(length * p->bytes));
+        else if (p->bytes == 1)
+            copy_row(x, y, length, in_step, out_step, 1);
+        else if (p->bytes == 2)
+            copy_row(x, y, length, in_step, out_step, 2);
+        else
+            copy_row(x, y, length, in_step, out_step, p->bytes);
+    }
+    return DONE;
+}
+
+/* Operands: y. A unit is an element. */
+KERNEL(fill)
+{
+    const fill_parameters *p = parameters;
+    for (int64_t i = begin; i < end; ++i)
+        store(operands[0], i, p->bytes, p->value);
+    return DONE;
+}
+
+/* Operands: x, offsets, y. y[i, j, ..., :run] starts at x[offsets_0[i] + offsets_1[j] + ...]; the
+ * lists of offsets stand one after another. A unit is a row of the last list. */
+KERNEL(take)
+{
+    const take_parameters *p = parameters;
+    const int64_t last = p->rank - 1, length = p->extents[last];
+    const int64_t *lists[MAX_RANK];
+    lists[0] = operands[1];
+    for (int64_t axis = 1; axis < p->rank; ++axis)
+        lists[axis] = lists[axis - 1] + p->extents[axis - 1];
+    for (int64_t unit = begin; unit < end; ++unit) {
+        int64_t from = 0, row = unit;
+        for (int64_t axis = last - 1; axis >= 0; --axis) {
+            from += lists[axis][row % p->extents[axis]];
+            row /= p->extents[axis];
+        }
+        const void *x = element(operands[0], from, p->bytes);
+        void *y = element(operands[2], unit * length * p->run, p->bytes);
+        if (p->run > 1) {
+            const size_t size = (size_t)(p->run * p->bytes);
+            for (int64_t i = 0; i < length; ++i)
+                memcpy(element(y, i * p->run, p->bytes), element(x, lists[last][i], p->bytes),
+                       size);
+        } else {
+            for (int64_t i = 0; i < length; ++i)
+                store(y, i, p->bytes, load(x, lists[last][i], p->bytes));
+        }
+    }
+    return DONE;
+}
+
+/* Operands: x, indices (int64), y. A unit is one index at one place before the axis; it moves
+ * `inner` elements. Negative indices count from the end. */
+KERNEL(gather)
+{
+    const gather_parameters *p = parameters;
+    const int64_t *indices = operands[1];
+    for (int64_t unit = begin; unit < end; ++unit) {
+        int64_t index = indices[unit % p->indices];
+        if (index < -p->extent || index >= p->extent)
+            return INDEX_OUT_OF_RANGE;
+        index += index < 0 ? p->extent : 0;
+        const int64_t from = (unit / p->indices * p->extent + index) * p->inner;
+        memcpy(element(operands[2], unit * p->inner, p->bytes),
+               element(operands[0], from, p->bytes), (size_t)(p->inner * p->bytes));
+    }
+    return DONE;
+}

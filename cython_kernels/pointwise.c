@@ -1,0 +1,83 @@
+/* Functions of one operand, element by element: rescale, PRelu and tables.
+ *
+ * A unit is an element; for PRelu it is a run of `slopes` elements.
+ */
+
+#include "kernels.h"
+#include "requantize.h"
+
+EACH_WIDTH void rescale_elements(const rescale_parameters *p, void *const *operands,
+                                 int64_t begin, int64_t end, int64_t in_bytes, int64_t out_bytes)
+{
+    const output_stage out = STAGE(p);
+    for (int64_t i = begin; i < end; ++i) {
+        const int64_t acc = load(operands[0], i, in_bytes) - p->input_zero_point;
+        store(operands[1], i, out_bytes, requantize(acc, p->multiplier, (int)p->shift, out));
+    }
+}
+
+/* Operands: x, y. */
+KERNEL(rescale)
+{
+    const rescale_parameters *p = parameters;
+    if (p->in_bytes == 1 && p->out_bytes == 1)
+        rescale_elements(p, operands, begin, end, 1, 1);
+    else if (p->in_bytes == 2 && p->out_bytes == 2)
+        rescale_elements(p, operands, begin, end, 2, 2);
+    else
+        rescale_elements(p, operands, begin, end, p->in_bytes, p->out_bytes);
+    return DONE;
+}
+
+/* Operands: x, multiplier, shift, y; the arrays serve what lies below the zero point. */
+KERNEL(prelu)
+{
+    const prelu_parameters *p = parameters;
+    const int32_t *multiplier = operands[1];
+    const int8_t *shift = operands[2];
+    const output_stage out = STAGE(p);
+    for (int64_t unit = begin; unit < end; ++unit) {
+        for (int64_t c = 0; c < p->slopes; ++c) {
+            const int64_t i = unit * p->slopes + c;
+            const int64_t acc = load(operands[0], i, p->in_bytes) - p->input_zero_point;
+            store(operands[3], i, p->out_bytes,
+                  acc < 0 ? requantize(acc, multiplier[c], shift[c], out)
+                          : requantize(acc, p->multiplier, (int)p->shift, out));
+        }
+    }
+    return DONE;
+}
+
+EACH_WIDTH void look_up(void *const *operands, int64_t begin, int64_t end, int64_t in_bytes,
+                        int64_t out_bytes)
+{
+    const int64_t middle = INT64_C(1) << (8 * in_bytes - 1);
+    for (int64_t i = begin; i < end; ++i)
+        store(operands[2], i, out_bytes,
+              load(operands[1], load(operands[0], i, in_bytes) + middle, out_bytes));
+}
+
+/* Operands: x, table, y; the table has an entry for each value that x can have. */
+KERNEL(lookup)
+{
+    const lookup_parameters *p = parameters;
+    if (p->in_bytes == 1 && p->out_bytes == 1)
+        look_up(operands, begin, end, 1, 1);
+    else if (p->in_bytes == 2 && p->out_bytes == 2)
+        look_up(operands, begin, end, 2, 2);
+    else
+        look_up(operands, begin, end, p->in_bytes, p->out_bytes);
+    return DONE;
+}
+
+/* Operands: x, 513 knots, y, all int16; fixedpoint.interpolate_16. */
+KERNEL(lookup_interpolated)
+{
+    const int16_t *x = operands[0], *knots = operands[1];
+    int16_t *y = operands[2];
+    for (int64_t i = begin; i < end; ++i) {
+        const int32_t low = knots[256 + (x[i] >> 7)], high = knots[257 + (x[i] >> 7)];
+        y[i] = (int16_t)(low + (((high - low) * (x[i] & 127) + 64) >> 7));
+    }
+    return DONE;
+}

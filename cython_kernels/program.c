@@ -1,0 +1,143 @@
+/* Runs a program: quantizes the inputs, calls each step's kernel, dequantizes the outputs. */
+
+/* for clock_gettime */
+#define _POSIX_C_SOURCE 200809L
+
+#include "program.h"
+
+#include <string.h>
+#include <time.h>
+
+#include "requantize.h"
+
+/* The nearest integer to a float below 2^22 in magnitude, halves to even: at 1.5 * 2^23 a float
+ * has no fraction bits left, and every instruction set vectorizes an addition. */
+static inline float round_half_even(float x)
+{
+    const float magic = 12582912.0f;
+    return (x + magic) - magic;
+}
+
+/* Integers of floats: divide, round half to even, add the zero point, clamp. The clamp comes
+ * first, between integers, which changes no result and keeps the conversion in range. */
+EACH_WIDTH int quantize(const edge *e, const float *restrict x, void *restrict q, int64_t bytes)
+{
+    const int32_t largest = (int32_t)((INT64_C(1) << (8 * bytes - 1)) - 1);
+    const float lo = (float)(-largest - 1 - e->zero_point);
+    const float hi = (float)(largest - e->zero_point);
+    int nan = 0;
+    for (int64_t i = 0; i < e->elements; ++i) {
+        const float real = x[i] / e->scale;
+        const float low = real > lo ? real : lo;
+        const float clamped = low < hi ? low : hi;
+        nan |= real != real;
+        store(q, i, bytes, (int32_t)round_half_even(clamped) + e->zero_point);
+    }
+    return nan ? NOT_A_NUMBER : DONE;
+}
+
+EACH_WIDTH void dequantize(const edge *e, const void *restrict q, float *restrict x,
+                           int64_t bytes)
+{
+    for (int64_t i = 0; i < e->elements; ++i)
+        x[i] = (float)((int32_t)load(q, i, bytes) - e->zero_point) * e->scale;
+}
+
+static int read_input(const edge *e, caller_array from, int64_t slice, void *q)
+{
+    if (!from.is_float) {
+        const size_t size = (size_t)(e->elements * e->bytes);
+        memcpy(q, (const uint8_t *)from.data + slice * (int64_t)size, size);
+        return DONE;
+    }
+    const float *x = (const float *)from.data + slice * e->elements;
+    return e->bytes == 1 ? quantize(e, x, q, 1) : quantize(e, x, q, 2);
+}
+
+static void write_output(const edge *e, caller_array to, int64_t slice, const void *q)
+{
+    if (!to.is_float) {
+        const size_t size = (size_t)(e->elements * e->bytes);
+        memcpy((uint8_t *)to.data + slice * (int64_t)size, q, size);
+        return;
+    }
+    float *x = (float *)to.data + slice * e->elements;
+    if (e->bytes == 1)
+        dequantize(e, q, x, 1);
+    else
+        dequantize(e, q, x, 2);
+}
+
+static void *resolve(const program *p, uint8_t *memory, place at)
+{
+    /* kernels write to no operand but their last, which the planner never puts in the constants */
+    return (at.space == CONSTANTS ? (uint8_t *)p->constants : memory) + at.offset;
+}
+
+typedef struct {
+    const step *step;
+    uint8_t *scratch;
+    int64_t scratch_bytes;
+    void *operands[MAX_OPERANDS];
+    int parts;
+    int status; /* every part that fails writes the same */
+} job;
+
+static void run_part(void *argument, int part)
+{
+    job *j = argument;
+    const int64_t units = j->step->units;
+    const int64_t begin = units * part / j->parts, end = units * (part + 1) / j->parts;
+    const int status = j->step->run(j->step->parameters, j->operands, begin, end,
+                                    j->scratch + part * j->scratch_bytes);
+    if (status != DONE)
+        __atomic_store_n(&j->status, status, __ATOMIC_RELAXED);
+}
+
+static int run_step(const program *p, const step *s, uint8_t *memory, thread_pool *threads)
+{
+    job j = {.step = s,
+             .scratch = memory + p->arena_bytes,
+             .scratch_bytes = p->scratch_bytes,
+             .parts = threads == NULL ? 1 : (int)s->parts,
+             .status = DONE};
+    for (int64_t i = 0; i < s->operand_count; ++i)
+        j.operands[i] = resolve(p, memory, s->operands[i]);
+    thread_pool_run(threads, run_part, &j, j.parts);
+    return j.status;
+}
+
+static int64_t now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+int program_run(const program *p, uint8_t *memory, thread_pool *threads,
+                const caller_array *inputs, const caller_array *outputs, int64_t slices,
+                int64_t *nanoseconds, int64_t *where)
+{
+    for (int64_t slice = 0; slice < slices; ++slice) {
+        for (*where = 0; *where < p->input_count; ++*where) {
+            const edge *e = &p->inputs[*where];
+            const int status =
+                read_input(e, inputs[*where], slice, resolve(p, memory, e->at));
+            if (status != DONE)
+                return status;
+        }
+        for (*where = 0; *where < p->step_count; ++*where) {
+            const int64_t start = nanoseconds == NULL ? 0 : now();
+            const int status = run_step(p, &p->steps[*where], memory, threads);
+            if (status != DONE)
+                return status;
+            if (nanoseconds != NULL)
+                nanoseconds[*where] += now() - start;
+        }
+        for (int64_t i = 0; i < p->output_count; ++i) {
+            const edge *e = &p->outputs[i];
+            write_output(e, outputs[i], slice, resolve(p, memory, e->at));
+        }
+    }
+    return DONE;
+}

@@ -1,0 +1,54 @@
+/* A Plan in C: its steps and edges, and the one call that runs it all. */
+
+#ifndef EDGEINFER_PROGRAM_H
+#define EDGEINFER_PROGRAM_H
+
+#include "kernels.h"
+#include "threads.h"
+
+enum space { ARENA, CONSTANTS };
+
+typedef struct {
+    int64_t space, offset;
+} place;
+
+typedef struct {
+    kernel_function run;
+    const void *parameters;
+    int64_t operand_count;
+    place operands[MAX_OPERANDS];
+    int64_t units;
+    int64_t parts; /* into how many the units are divided at most, one a thread */
+} step;
+
+/* An input or an output: where its integers are, and what they stand for. */
+typedef struct {
+    place at;
+    int64_t elements, bytes;
+    float scale;
+    int32_t zero_point;
+} edge;
+
+typedef struct {
+    step *steps;
+    edge *inputs, *outputs;
+    int64_t step_count, input_count, output_count;
+    const uint8_t *constants;
+    int64_t arena_bytes;
+    int64_t scratch_bytes; /* of one thread; all threads' follow the arena */
+} program;
+
+/* A caller's array: `slices` times an edge's elements, as floats or as the edge's integers. */
+typedef struct {
+    void *data;
+    int is_float;
+} caller_array;
+
+/* Runs `slices` batches. `memory` is the arena and the scratch. Where `nanoseconds` is not NULL,
+ * each step's time is added to its entry. Where the status is not DONE, `where` is the input
+ * (NOT_A_NUMBER) or the step (INDEX_OUT_OF_RANGE) to blame. */
+int program_run(const program *p, uint8_t *memory, thread_pool *threads,
+                const caller_array *inputs, const caller_array *outputs, int64_t slices,
+                int64_t *nanoseconds, int64_t *where);
+
+#endif

@@ -1,0 +1,127 @@
+/* Reductions over any axes, and what looks along one: sum, largest, smallest, argmax, softmax.
+ *
+ * A unit is an element of the output; for softmax it is a whole line along the axis.
+ */
+
+#include "kernels.h"
+#include "requantize.h"
+
+/* Operands: x, y. */
+KERNEL(reduce_sum)
+{
+    const reduce_sum_parameters *p = parameters;
+    const int64_t last = p->rank - 1, reduced = last - p->kept;
+    const output_stage out = STAGE(p);
+    int64_t rows = 1;
+    for (int64_t axis = p->kept; axis < last; ++axis)
+        rows *= p->extents[axis];
+    for (int64_t unit = begin; unit < end; ++unit) {
+        const int64_t start = row_start(unit, p->kept, p->extents, p->strides);
+        int64_t acc = 0;
+        for (int64_t row = 0; row < rows; ++row) {
+            const int64_t at =
+                start + row_start(row, reduced, p->extents + p->kept, p->strides + p->kept);
+            for (int64_t i = 0; i < p->extents[last]; ++i)
+                acc += load(operands[0], at + i * p->strides[last], p->in_bytes) -
+                       p->input_zero_point;
+        }
+        store(operands[1], unit, p->out_bytes,
+              requantize(acc, p->multiplier, (int)p->shift, out));
+    }
+    return DONE;
+}
+
+/* Operands: x, y. */
+KERNEL(reduce_extreme)
+{
+    const reduce_extreme_parameters *p = parameters;
+    const int64_t last = p->rank - 1, reduced = last - p->kept;
+    int64_t rows = 1;
+    for (int64_t axis = p->kept; axis < last; ++axis)
+        rows *= p->extents[axis];
+    for (int64_t unit = begin; unit < end; ++unit) {
+        const int64_t start = row_start(unit, p->kept, p->extents, p->strides);
+        int64_t best = load(operands[0], start, p->in_bytes);
+        for (int64_t row = 0; row < rows; ++row) {
+            const int64_t at =
+                start + row_start(row, reduced, p->extents + p->kept, p->strides + p->kept);
+            for (int64_t i = 0; i < p->extents[last]; ++i) {
+                const int64_t q = load(operands[0], at + i * p->strides[last], p->in_bytes);
+                best = (q > best) == (p->largest != 0) ? q : best;
+            }
+        }
+        store(operands[1], unit, p->in_bytes, best);
+    }
+    return DONE;
+}
+
+/* Operands: x, y (int64): the index of the first or the last of the largest. */
+KERNEL(argmax)
+{
+    const argmax_parameters *p = parameters;
+    for (int64_t unit = begin; unit < end; ++unit) {
+        const int64_t start = unit / p->inner * p->extent * p->inner + unit % p->inner;
+        int64_t best = load(operands[0], start, p->bytes), index = 0;
+        for (int64_t i = 1; i < p->extent; ++i) {
+            const int64_t q = load(operands[0], start + i * p->inner, p->bytes);
+            if (q > best || (p->last && q == best)) {
+                best = q;
+                index = i;
+            }
+        }
+        ((int64_t *)operands[1])[unit] = index;
+    }
+    return DONE;
+}
+
+/* Operands: x, 256 exponentials, y; fixedpoint.softmax_8. */
+KERNEL(softmax_s8)
+{
+    const softmax_parameters *p = parameters;
+    const int32_t *exponentials = operands[1];
+    for (int64_t unit = begin; unit < end; ++unit) {
+        const int64_t start = unit / p->inner * p->extent * p->inner + unit % p->inner;
+        const int8_t *x = (const int8_t *)operands[0] + start;
+        int8_t *y = (int8_t *)operands[2] + start;
+        int32_t largest = x[0];
+        int64_t total = 0;
+        for (int64_t i = 1; i < p->extent; ++i)
+            largest = x[i * p->inner] > largest ? x[i * p->inner] : largest;
+        for (int64_t i = 0; i < p->extent; ++i)
+            total += exponentials[largest - x[i * p->inner]];
+        for (int64_t i = 0; i < p->extent; ++i) {
+            const int64_t t = exponentials[largest - x[i * p->inner]];
+            y[i * p->inner] = (int8_t)clamp((t * 512 + total) / (2 * total) - 128, -128, 127);
+        }
+    }
+    return DONE;
+}
+
+/* exp of a difference, in Q30: the product of its high byte's and its low byte's entry. */
+static inline int64_t exponential_16(const int32_t *exponentials, int32_t d)
+{
+    return ((int64_t)exponentials[d >> 8] * exponentials[256 + (d & 255)] + (1 << 29)) >> 30;
+}
+
+/* Operands: x, 2 x 256 exponentials, y; fixedpoint.softmax_16. */
+KERNEL(softmax_s16)
+{
+    const softmax_parameters *p = parameters;
+    const int32_t *exponentials = operands[1];
+    for (int64_t unit = begin; unit < end; ++unit) {
+        const int64_t start = unit / p->inner * p->extent * p->inner + unit % p->inner;
+        const int16_t *x = (const int16_t *)operands[0] + start;
+        int16_t *y = (int16_t *)operands[2] + start;
+        int32_t largest = x[0];
+        int64_t total = 0;
+        for (int64_t i = 1; i < p->extent; ++i)
+            largest = x[i * p->inner] > largest ? x[i * p->inner] : largest;
+        for (int64_t i = 0; i < p->extent; ++i)
+            total += exponential_16(exponentials, largest - x[i * p->inner]);
+        for (int64_t i = 0; i < p->extent; ++i) {
+            const int64_t t = exponential_16(exponentials, largest - x[i * p->inner]);
+            y[i * p->inner] = (int16_t)clamp((t * 65536 + total) / (2 * total), 0, 32767);
+        }
+    }
+    return DONE;
+}

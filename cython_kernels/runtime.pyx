@@ -1,0 +1,414 @@
+"""Turns a Plan into a Program: C structs with checked offsets, and one call that runs them.
+
+C does the arithmetic, the planner chose it; this boundary copies the Plan's numbers into C once,
+checks that every operand lies inside the memory that it names, and lends each concurrent caller a
+memory of its own.
+"""
+
+from cpython.buffer cimport (
+    PyBUF_C_CONTIGUOUS,
+    PyBUF_FORMAT,
+    PyBUF_WRITABLE,
+    PyBuffer_Release,
+    PyObject_GetBuffer,
+)
+from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset, strcmp
+from posix.stdlib cimport posix_memalign
+from posix.unistd cimport getpid
+
+cdef extern from "kernels.h" nogil:
+    enum: DONE
+    enum: NOT_A_NUMBER
+    enum: INDEX_OUT_OF_RANGE
+    enum: MAX_OPERANDS
+
+    ctypedef int (*kernel_function)(
+        const void *parameters, void *const *operands, int64_t begin, int64_t end, void *scratch
+    )
+
+    ctypedef struct parameter:
+        const char *name
+        int64_t count
+
+    ctypedef struct kernel:
+        const char *name
+        const char *isa
+        kernel_function run
+        const parameter *parameters
+
+    const kernel kernels[]
+
+cdef extern from "threads.h" nogil:
+    ctypedef struct thread_pool:
+        pass
+
+    thread_pool *thread_pool_new(int threads)
+    void thread_pool_free(thread_pool *pool)
+
+cdef extern from "program.h" nogil:
+    enum: ARENA
+    enum: CONSTANTS
+
+    ctypedef struct place:
+        int64_t space
+        int64_t offset
+
+    ctypedef struct step:
+        kernel_function run
+        const void *parameters
+        int64_t operand_count
+        place *operands
+        int64_t units
+        int64_t parts
+
+    ctypedef struct edge:
+        place at
+        int64_t elements
+        int64_t bytes
+        float scale
+        int32_t zero_point
+
+    ctypedef struct program:
+        step *steps
+        edge *inputs
+        edge *outputs
+        int64_t step_count
+        int64_t input_count
+        int64_t output_count
+        const uint8_t *constants
+        int64_t arena_bytes
+        int64_t scratch_bytes
+
+    ctypedef struct caller_array:
+        void *data
+        int is_float
+
+    int program_run(
+        const program *p, uint8_t *memory, thread_pool *threads, const caller_array *inputs,
+        const caller_array *outputs, int64_t slices, int64_t *nanoseconds, int64_t *where
+    )
+
+__all__ = ["KERNELS", "SUPPORTED", "Program", "RunError"]
+
+
+def _kernel_table():
+    table = {}
+    cdef const kernel *k = &kernels[0]
+    while k.name != NULL:
+        table.setdefault(k.name.decode(), []).append(k.isa.decode())
+        k += 1
+    return {name: tuple(isas) for name, isas in table.items()}
+
+
+KERNELS = _kernel_table()
+SUPPORTED = ("scalar",)
+
+
+class RunError(Exception):
+    """A run stopped: ``reason`` is "nan" or "index", ``where`` the input or step to blame."""
+
+    def __init__(self, reason, where):
+        super().__init__(f"{reason} at {where}")
+        self.reason = reason
+        self.where = where
+
+
+# What one caller needs while it runs; idle ones wait on a stack.
+cdef struct context:
+    uint8_t *memory
+    Py_buffer *views
+    caller_array *arrays
+    context *next
+
+
+cdef const kernel *_find(str name, str isa) except NULL:
+    cdef bytes wanted_name = name.encode(), wanted_isa = isa.encode()
+    cdef const kernel *k = &kernels[0]
+    while k.name != NULL:
+        if strcmp(k.name, wanted_name) == 0 and strcmp(k.isa, wanted_isa) == 0:
+            return k
+        k += 1
+    raise ValueError(f"no kernel is called {name} for {isa}")
+
+
+cdef int64_t *_pack(const kernel *k, dict values) except NULL:
+    """The kernel's parameter struct, which holds nothing but int64, in its own order."""
+    cdef const parameter *p = k.parameters
+    cdef int64_t size = 0, at = 0, i
+    cdef set names = set()
+    while p.name != NULL:
+        names.add(p.name.decode())
+        size += p.count
+        p += 1
+    if names != set(values):
+        raise ValueError(
+            f"kernel {k.name.decode()} takes {sorted(names)}, not {sorted(values)}"
+        )
+    cdef int64_t *packed = <int64_t *>calloc(max(size, 1), sizeof(int64_t))
+    if packed == NULL:
+        raise MemoryError
+    p = k.parameters
+    try:
+        while p.name != NULL:
+            value = values[p.name.decode()]
+            if p.count == 1:
+                packed[at] = value
+            else:
+                if len(value) > p.count:
+                    raise ValueError(f"{p.name.decode()} has more than {p.count} entries")
+                for i in range(len(value)):
+                    packed[at + i] = value[i]
+            at += p.count
+            p += 1
+    except BaseException:
+        free(packed)
+        raise
+    return packed
+
+
+cdef class Program:
+    """A Plan ready to run.
+
+    Parameters
+    ----------
+    plan : edgeinfer.planner.Plan
+        What to run; its constants are kept, not copied.
+    threads : int
+        How many threads may share a step, the caller's among them.
+
+    Raises
+    ------
+    ValueError
+        The plan names an unknown kernel, a wrong parameter, or a place outside its memory.
+    """
+
+    cdef program c
+    cdef thread_pool *pool
+    cdef int threads
+    cdef int pid
+    cdef context *idle
+    cdef Py_buffer constants
+    cdef int64_t constant_bytes
+
+    def __cinit__(self, plan, int threads):
+        self.threads = threads
+        PyObject_GetBuffer(plan.constants, &self.constants, PyBUF_C_CONTIGUOUS)
+        self.constant_bytes = self.constants.len
+        self.c.constants = <const uint8_t *>self.constants.buf
+        self.c.arena_bytes = plan.arena_bytes
+        self.c.scratch_bytes = plan.scratch_bytes
+        if self.c.arena_bytes < 0 or self.c.scratch_bytes < 0:
+            raise ValueError("an arena has no negative size")
+        self.c.steps = <step *>calloc(max(len(plan.steps), 1), sizeof(step))
+        self.c.inputs = <edge *>calloc(max(len(plan.inputs), 1), sizeof(edge))
+        self.c.outputs = <edge *>calloc(max(len(plan.outputs), 1), sizeof(edge))
+        if self.c.steps == NULL or self.c.inputs == NULL or self.c.outputs == NULL:
+            raise MemoryError
+        for s in plan.steps:
+            self._add_step(s)
+        for e in plan.inputs:
+            self._set_edge(&self.c.inputs[self.c.input_count], e)
+            self.c.input_count += 1
+            if e.place.space != "arena":
+                raise ValueError("an input must lie in the arena")
+        for e in plan.outputs:
+            self._set_edge(&self.c.outputs[self.c.output_count], e)
+            self.c.output_count += 1
+        self._start_threads()
+
+    def __dealloc__(self):
+        cdef context *ctx
+        # in a child of fork the pool's threads do not exist and its locks may be held
+        if self.pool != NULL and self.pid == getpid():
+            thread_pool_free(self.pool)
+        while self.idle != NULL:
+            ctx = self.idle
+            self.idle = ctx.next
+            _free_context(ctx)
+        for i in range(self.c.step_count):
+            free(<void *>self.c.steps[i].parameters)
+        free(self.c.steps)
+        free(self.c.inputs)
+        free(self.c.outputs)
+        PyBuffer_Release(&self.constants)
+
+    cdef int _start_threads(self) except -1:
+        self.pid = getpid()
+        self.pool = NULL
+        if self.threads > 1:
+            self.pool = thread_pool_new(self.threads)
+            if self.pool == NULL:
+                raise MemoryError(f"cannot start {self.threads} threads")
+        return 0
+
+    cdef place _place(self, p) except *:
+        cdef place found
+        cdef int64_t size = p.nbytes
+        found.space = {"arena": ARENA, "constants": CONSTANTS}[p.space]
+        found.offset = p.offset
+        cdef int64_t limit = (
+            self.c.arena_bytes if found.space == ARENA else self.constant_bytes
+        )
+        if found.offset < 0 or size < 0 or size > limit or found.offset > limit - size:
+            raise ValueError(f"{size} bytes at {found.offset} leave the {p.space} of {limit}")
+        return found
+
+    cdef int _add_step(self, s) except -1:
+        cdef step *to = &self.c.steps[self.c.step_count]
+        cdef const kernel *k = _find(s.kernel, s.isa)
+        if not 0 < len(s.operands) <= MAX_OPERANDS:
+            raise ValueError(f"a step has 1 to {MAX_OPERANDS} operands, not {len(s.operands)}")
+        if s.operands[-1].space != "arena":
+            raise ValueError("a step must write to the arena")
+        to.parameters = _pack(k, dict(s.parameters))
+        self.c.step_count += 1
+        to.run = k.run
+        to.operand_count = len(s.operands)
+        for i, operand in enumerate(s.operands):
+            to.operands[i] = self._place(operand)
+        to.units = s.units
+        to.parts = max(1, min(self.threads, s.units, s.parts))
+        return 0
+
+    cdef int _set_edge(self, edge *to, e) except -1:
+        to.at = self._place(e.place)
+        to.elements = e.elements
+        to.bytes = e.itemsize
+        to.scale = e.scale
+        to.zero_point = e.zero_point
+        if e.elements * e.itemsize != e.place.nbytes:
+            raise ValueError("an edge's elements do not fill its place")
+        return 0
+
+    @property
+    def memory_bytes(self):
+        """Bytes of one caller's memory: the arena and each thread's scratch."""
+        return self.c.arena_bytes + self.threads * self.c.scratch_bytes
+
+    cdef context *_take(self) except NULL:
+        cdef context *ctx = self.idle
+        if ctx != NULL:
+            self.idle = ctx.next
+            return ctx
+        cdef int64_t edges = self.c.input_count + self.c.output_count
+        cdef size_t size = self.c.arena_bytes + self.threads * self.c.scratch_bytes
+        ctx = <context *>calloc(1, sizeof(context))
+        if ctx == NULL:
+            raise MemoryError
+        # two more views, for a memory of the caller's and for the profile
+        ctx.views = <Py_buffer *>calloc(edges + 2, sizeof(Py_buffer))
+        ctx.arrays = <caller_array *>calloc(max(edges, 1), sizeof(caller_array))
+        if (
+            ctx.views == NULL
+            or ctx.arrays == NULL
+            or posix_memalign(<void **>&ctx.memory, 64, max(size, <size_t>64)) != 0
+        ):
+            _free_context(ctx)
+            raise MemoryError(f"no memory for an arena of {size} bytes")
+        memset(ctx.memory, 0, size)
+        return ctx
+
+    def run(self, inputs, outputs, int64_t slices, memory=None, nanoseconds=None):
+        """Run ``slices`` batches from ``inputs`` into ``outputs``, without the GIL.
+
+        Parameters
+        ----------
+        inputs, outputs : sequence of C-contiguous buffers
+            One an edge, of ``slices`` times its elements: float32, or the edge's integers.
+        slices : int
+            How many batches.
+        memory : writable buffer of ``memory_bytes``, optional
+            Where to compute, so that the arena can be read afterwards.
+        nanoseconds : writable int64 buffer with an entry a step, optional
+            Each step's time is added to its entry.
+
+        Raises
+        ------
+        RunError
+            An input holds a NaN, or an index is outside its axis.
+        """
+        cdef context *ctx
+        cdef int64_t where = 0, held = 0, edges = self.c.input_count + self.c.output_count, i
+        cdef int64_t *times = NULL
+        cdef uint8_t *arena
+        cdef Py_buffer *view
+        cdef int status
+        if len(inputs) != self.c.input_count or len(outputs) != self.c.output_count:
+            raise ValueError("one array an edge")
+        if self.pid != getpid():
+            self._start_threads()
+        ctx = self._take()
+        arena = ctx.memory
+        try:
+            for i in range(edges):
+                if i < self.c.input_count:
+                    PyObject_GetBuffer(
+                        inputs[i], &ctx.views[i], PyBUF_C_CONTIGUOUS | PyBUF_FORMAT
+                    )
+                    held += 1
+                    _bind(&self.c.inputs[i], &ctx.views[i], slices, &ctx.arrays[i])
+                else:
+                    PyObject_GetBuffer(
+                        outputs[i - self.c.input_count],
+                        &ctx.views[i],
+                        PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | PyBUF_WRITABLE,
+                    )
+                    held += 1
+                    _bind(
+                        &self.c.outputs[i - self.c.input_count],
+                        &ctx.views[i],
+                        slices,
+                        &ctx.arrays[i],
+                    )
+            view = &ctx.views[held]
+            if memory is not None:
+                PyObject_GetBuffer(memory, view, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
+                held += 1
+                if view.len < self.memory_bytes:
+                    raise ValueError(f"memory must have {self.memory_bytes} bytes")
+                arena = <uint8_t *>view.buf
+            view = &ctx.views[held]
+            if nanoseconds is not None:
+                PyObject_GetBuffer(nanoseconds, view, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
+                held += 1
+                if view.len != self.c.step_count * <int64_t>sizeof(int64_t):
+                    raise ValueError("one int64 of time a step")
+                times = <int64_t *>view.buf
+            with nogil:
+                status = program_run(
+                    &self.c,
+                    arena,
+                    self.pool,
+                    ctx.arrays,
+                    ctx.arrays + self.c.input_count,
+                    slices,
+                    times,
+                    &where,
+                )
+        finally:
+            for i in range(held):
+                PyBuffer_Release(&ctx.views[i])
+            ctx.next = self.idle
+            self.idle = ctx
+        if status != DONE:
+            raise RunError("nan" if status == NOT_A_NUMBER else "index", where)
+
+
+cdef void _free_context(context *ctx) noexcept:
+    free(ctx.memory)
+    free(ctx.views)
+    free(ctx.arrays)
+    free(ctx)
+
+
+cdef int _bind(const edge *e, Py_buffer *view, int64_t slices, caller_array *to) except -1:
+    """Take a caller's array for an edge after checking its size, whatever it holds."""
+    to.data = view.buf
+    to.is_float = view.format != NULL and strcmp(view.format, b"f") == 0
+    if to.is_float and not e.scale > 0:
+        raise ValueError("an edge without a scale takes no floats")
+    if slices < 1 or view.len != e.elements * (4 if to.is_float else e.bytes) * slices:
+        raise ValueError(f"an array has {view.len} bytes, which are not {slices} batches")
+    return 0

@@ -1,0 +1,19 @@
+/* A small pool of threads that sleep between jobs; a step is one job of a few parts. */
+
+#ifndef EDGEINFER_THREADS_H
+#define EDGEINFER_THREADS_H
+
+typedef struct thread_pool thread_pool;
+typedef void (*part_function)(void *job, int part);
+
+/* A pool in which `threads` threads work, the caller one of them; NULL where none can be made. */
+thread_pool *thread_pool_new(int threads);
+
+/* Ends the threads. A child of fork must not call it on its parent's pool: nobody is there. */
+void thread_pool_free(thread_pool *pool);
+
+/* Calls `function(job, part)` for every part below `parts`, and returns after the last. A caller
+ * that finds the pool at work for another does all parts itself. `pool` may be NULL. */
+void thread_pool_run(thread_pool *pool, part_function function, void *job, int parts);
+
+#endif
