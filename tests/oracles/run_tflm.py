@@ -44,14 +44,15 @@ def serialize(values):
     code = getattr(schema.BuiltinOperator, values["operator"])
     model = schema.ModelT(version=3, description=b"", buffers=[schema.BufferT()])
     tensors = [tensor(model, t) for t in (*values["operands"], values["result"])]
-    options = getattr(schema, values["options"] + "T")()
-    for name, value in values["attributes"].items():
-        setattr(options, name, value)
+    options, kind = None, 0
+    if values["options"] is not None:
+        options = getattr(schema, values["options"] + "T")(**values["attributes"])
+        kind = getattr(schema.BuiltinOptions, values["options"])
     operator = schema.OperatorT(
         opcodeIndex=0,
         inputs=list(range(len(tensors) - 1)),
         outputs=[len(tensors) - 1],
-        builtinOptionsType=getattr(schema.BuiltinOptions, values["options"]),
+        builtinOptionsType=kind,
         builtinOptions=options,
     )
     graph = schema.SubGraphT(

@@ -34,7 +34,7 @@ class Model:
 
     operator: str
     version: int
-    options: str
+    options: str | None
     attributes: dict[str, Any]
     operands: tuple[Tensor, ...]
     result: Tensor

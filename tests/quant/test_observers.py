@@ -25,7 +25,12 @@ def histogram(*streams: np.ndarray) -> Histogram:
 
 
 def same(a: Histogram, b: Histogram) -> bool:
-    return (a.low, a.high, a.zeros, a.counts.tolist()) == (b.low, b.high, b.zeros, b.counts.tolist())
+    return (a.low, a.high, a.zeros, a.counts.tolist()) == (
+        b.low,
+        b.high,
+        b.zeros,
+        b.counts.tolist(),
+    )
 
 
 @given(arrays, arrays, arrays)
@@ -75,8 +80,7 @@ def test_percentile_leaves_out_the_rarest():
 @pytest.mark.parametrize("observer", [mse, entropy])
 def test_an_outlier_is_cut_where_that_pays(observer):
     x = np.concatenate([np.random.default_rng(0).normal(size=100_000), [60.0]]).astype(np.float32)
-    low, high = observer(histogram(x), INT8)
-    assert high < 30
+    assert observer(histogram(x), INT8)[1] < 30
 
 
 def test_mse_cuts_nothing_of_sixteen_bits():

@@ -1,0 +1,37 @@
+"""Exported feed-forward networks import, quantize with the defaults and keep 15 dB and more."""
+
+import numpy as np
+import onnxruntime
+import pytest
+from exported_models import MODELS, samples
+
+from edgeinfer.converters import from_onnx
+from edgeinfer.quant import quantize
+from edgeinfer.session import Session
+
+# what 8-bit activations, and 16-bit activations with 8- or 16-bit weights, must keep of any model
+LEAST_SQNR_DB = {"int8": 15.0, "int16x8": 25.0, "int16": 50.0}
+
+
+def sqnr_db(reference: np.ndarray, y: np.ndarray) -> float:
+    noise = float(((reference - y).astype("f8") ** 2).sum())
+    return 10 * np.log10(float((reference.astype("f8") ** 2).sum()) / noise) if noise else np.inf
+
+
+@pytest.mark.parametrize("scheme", LEAST_SQNR_DB)
+@pytest.mark.parametrize("name", MODELS)
+def test_a_quantized_export_keeps_its_outputs(name, scheme):
+    model = MODELS[name]()
+    graph = from_onnx(model)
+    integer = quantize(graph, samples(model, 32, seed=1), scheme=scheme)
+    x = samples(model, 16, seed=2)
+    peer = onnxruntime.InferenceSession(model.SerializeToString())
+    expected = [
+        np.concatenate(parts)
+        for parts in zip(*(peer.run(None, {"x": x[i : i + 1]}) for i in range(len(x))), strict=True)
+    ]
+    session = Session(integer)
+    runs = [session.run(x[i : i + 1]) for i in range(len(x))]
+    for index, output in enumerate(session.outputs):
+        values = [run[output.name] if isinstance(run, dict) else run for run in runs]
+        assert sqnr_db(expected[index], np.concatenate(values)) >= LEAST_SQNR_DB[scheme]
