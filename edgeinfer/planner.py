@@ -1,0 +1,267 @@
+"""Turns an integer Graph into a Plan: steps in order, every value at its place in one arena."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from edgeinfer.cython_kernels.runtime import KERNELS, SUPPORTED
+from edgeinfer.errors import InputError, UnsupportedError
+from edgeinfer.graph import Graph
+from edgeinfer.lowering import Call, Site, lower
+
+__all__ = ["ALIGNMENT", "Edge", "Place", "Plan", "Step", "plan"]
+
+# A cache line, and the widest vector that any kernel loads.
+ALIGNMENT = 64
+
+# Work of a part that is worth waking a thread for: some ten microseconds.
+GRAIN = 1 << 16
+
+
+@dataclass(frozen=True)
+class Place:
+    """``nbytes`` bytes from ``offset`` on, in the arena or among the constants."""
+
+    space: Literal["arena", "constants"]
+    offset: int
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """One kernel at work on places; the last operand is its output.
+
+    ``parts`` is into how many pieces the units are worth dividing.
+    """
+
+    node: str
+    kernel: str
+    isa: str
+    operands: tuple[Place, ...]
+    parameters: Mapping[str, int | tuple[int, ...]]
+    units: int
+    parts: int
+
+
+@dataclass(frozen=True)
+class Edge:
+    """An input or output: where its integers are, and their scale, 0 where they are no numbers
+    of a scale but, say, indices."""
+
+    name: str
+    place: Place
+    elements: int
+    itemsize: int
+    scale: float
+    zero_point: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a Program runs.
+
+    Parameters
+    ----------
+    steps : tuple of Step
+        In order.
+    inputs, outputs : tuple of Edge
+        In the Graph's order.
+    places : mapping of str to Place
+        Where each value that a run computes is while it is alive; for ever, with ``keep_values``.
+    constants : numpy.ndarray
+        One block of bytes: what the kernels read beside the arena.
+    arena_bytes : int
+        The size of the arena.
+    scratch_bytes : int
+        What each thread needs beside it.
+    """
+
+    steps: tuple[Step, ...]
+    inputs: tuple[Edge, ...]
+    outputs: tuple[Edge, ...]
+    places: Mapping[str, Place]
+    constants: np.ndarray
+    arena_bytes: int
+    scratch_bytes: int
+
+
+def plan(graph: Graph, *, isa: str = "scalar", keep_values: bool = False) -> Plan:
+    """Order, place and pack everything that a run of ``graph`` needs.
+
+    Parameters
+    ----------
+    graph : Graph
+        An integer Graph that ``edgeinfer.verification`` accepts.
+    isa : str
+        The instruction set to use where a kernel has it; one of ``SUPPORTED``.
+    keep_values : bool
+        Give every value a place of its own, so that all can be read after a run.
+
+    Raises
+    ------
+    InputError
+        This CPU does not have ``isa``.
+    UnsupportedError
+        The Graph holds floats, or an operator that no kernel computes.
+    """
+    if isa not in SUPPORTED:
+        raise InputError(f"isa must be one of {', '.join(SUPPORTED)}, not {isa!r}")
+    if not graph.is_integer:
+        raise UnsupportedError(f"graph {graph.name!r} holds floats; quantize it first")
+    calls = [lower(node.op, Site(node, graph)) for node in graph.nodes]
+    roots = _roots(graph, calls)
+    buffers = _buffers(graph, calls, roots, keep_values)
+    arena_bytes = _allocate(list({id(b): b for b in buffers.values()}.values()))
+    blob = _Blob()
+
+    def place(operand: str | np.ndarray) -> Place:
+        if isinstance(operand, np.ndarray):
+            return blob.place(operand)
+        root = roots.get(operand, operand)
+        if root in graph.constants:
+            return blob.place(np.asarray(graph.constants[root], graph.types[root].dtype))
+        return Place("arena", buffers[root].offset, graph.types[operand].nbytes)
+
+    def edge(name: str) -> Edge:
+        kind = graph.types[name]
+        q = kind.quantization
+        scale, zero_point = (q.step, q.zero_point) if q is not None else (0.0, 0)
+        itemsize = np.dtype(kind.dtype).itemsize
+        return Edge(name, place(name), kind.elements, itemsize, scale, zero_point)
+
+    steps = tuple(
+        Step(
+            node.name,
+            call.kernel,
+            isa if isa in KERNELS[call.kernel] else "scalar",
+            tuple(map(place, call.operands)),
+            call.parameters,
+            call.units,
+            max(1, call.work // GRAIN),
+        )
+        for node, node_calls in zip(graph.nodes, calls, strict=True)
+        for call in node_calls
+    )
+    computed = [*graph.inputs, *(name for node in graph.nodes for name in node.outputs)]
+    scratch = max((c.scratch for node_calls in calls for c in node_calls), default=0)
+    return Plan(
+        steps,
+        tuple(map(edge, graph.inputs)),
+        tuple(map(edge, graph.outputs)),
+        {name: place(name) for name in computed},
+        blob.bytes(),
+        arena_bytes,
+        _aligned(scratch),
+    )
+
+
+def _aligned(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def _roots(graph: Graph, calls: list[list[Call]]) -> dict[str, str]:
+    """For each value that is another under a new shape: the value whose bytes it is."""
+    roots: dict[str, str] = {}
+    for node, node_calls in zip(graph.nodes, calls, strict=True):
+        if not node_calls:
+            source = node.inputs[0]
+            roots[node.outputs[0]] = roots.get(source, source)
+    return roots
+
+
+@dataclass(eq=False)
+class _Buffer:
+    """Bytes that one value, or several in turn, occupy from node ``first`` to node ``last``."""
+
+    size: int
+    first: int
+    last: int
+    offset: int = -1
+
+    def meets(self, other: _Buffer) -> bool:
+        """Whether both are alive at some node."""
+        return self.first <= other.last and other.first <= self.last
+
+
+def _last_uses(graph: Graph, roots: Mapping[str, str]) -> dict[str, int]:
+    """The last node that reads each value's bytes; one past the end for the outputs'."""
+    last: dict[str, int] = {}
+    for index, node in enumerate(graph.nodes):
+        last.update((roots.get(name, name), index) for name in node.inputs)
+    last.update((roots.get(name, name), len(graph.nodes)) for name in graph.outputs)
+    return last
+
+
+def _buffers(
+    graph: Graph, calls: list[list[Call]], roots: Mapping[str, str], keep_values: bool
+) -> dict[str, _Buffer]:
+    """The buffer of every value that a run computes, shared where one is written over another."""
+    last = _last_uses(graph, roots)
+    end = len(graph.nodes)
+    buffers: dict[str, _Buffer] = {}
+    for name in graph.inputs:
+        until = end if keep_values else last.get(name, -1)
+        buffers[name] = _Buffer(graph.types[name].nbytes, -1, until)
+    for index, (node, node_calls) in enumerate(zip(graph.nodes, calls, strict=True)):
+        if not node_calls:
+            continue
+        name = node.outputs[0]
+        until = end if keep_values else last.get(name, index)
+        dying = (
+            buffers[root]
+            for root in (roots.get(n, n) for n in node_calls[0].in_place)
+            if root in buffers and last[root] == index and not keep_values
+        )
+        buffer = next(dying, None)
+        if buffer is None:
+            buffer = _Buffer(graph.types[name].nbytes, index, until)
+        buffer.last = until
+        buffers[name] = buffer
+    return buffers
+
+
+def _allocate(buffers: list[_Buffer]) -> int:
+    """Give each buffer its offset, the largest first at the lowest that is free; the arena's size.
+
+    Greedy by size: Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net
+    Inference" (2020).
+    """
+    placed: list[_Buffer] = []
+    for buffer in sorted(buffers, key=lambda b: (-b.size, b.first)):
+        offset = 0
+        for other in sorted((b for b in placed if b.meets(buffer)), key=lambda b: b.offset):
+            if offset + buffer.size <= other.offset:
+                break
+            offset = max(offset, other.offset + _aligned(other.size))
+        buffer.offset = offset
+        placed.append(buffer)
+    return max((b.offset + _aligned(b.size) for b in placed), default=0)
+
+
+class _Blob:
+    """Constants one after another, aligned; equal ones once."""
+
+    def __init__(self) -> None:
+        self._places: dict[bytes, Place] = {}
+        self._size = 0
+
+    def place(self, array: np.ndarray) -> Place:
+        """Where ``array`` will stand."""
+        data = array.tobytes()
+        if data not in self._places:
+            self._places[data] = Place("constants", self._size, len(data))
+            self._size = _aligned(self._size + len(data))
+        return self._places[data]
+
+    def bytes(self) -> np.ndarray:
+        """All of them, in memory that starts at a multiple of ``ALIGNMENT``."""
+        room = np.zeros(self._size + ALIGNMENT, np.uint8)
+        start = -room.ctypes.data % ALIGNMENT
+        blob = room[start : start + self._size]
+        for data, at in self._places.items():
+            blob[at.offset : at.offset + at.nbytes] = np.frombuffer(data, np.uint8)
+        return blob
