@@ -1,0 +1,409 @@
+"""The gate: a Graph, whoever made it, into certainty that running it stays inside its bounds.
+
+Every Graph passes here before it is saved, planned or run, and one read from a file above all.
+What holds afterwards: single assignment in topological order, shapes as ``shapes.py`` derives
+them, element types that each operator takes, constants that fit their types, attributes and
+accumulators that cannot overflow in any kernel, and a bounded amount of work and memory.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import singledispatch
+from typing import Any
+
+import numpy as np
+
+from edgeinfer import operators as ops
+from edgeinfer.cost import macs
+from edgeinfer.errors import ModelError
+from edgeinfer.fixedpoint import MAX_ACCUMULATOR_16
+from edgeinfer.graph import Graph, Node, TensorType
+from edgeinfer.shapes import output_shapes
+
+__all__ = ["MAX_WORK", "verify"]
+
+# element moves and multiply-accumulates of one run: an hour or so of a scalar core
+MAX_WORK = 10**13
+
+# strides, pads, dilations: far beyond sense, and their products far from overflow
+_MAX_EXTENT = 2**24
+
+_ACTIVATIONS = ("int8", "int16")
+
+
+@dataclass(frozen=True)
+class Site:
+    """A node with what is known of its values.
+
+    Parameters
+    ----------
+    node : Node
+        The node.
+    inputs, outputs : tuple of TensorType
+        The types of its values.
+    arrays : tuple
+        For each input its array where it is a constant, else None.
+    """
+
+    node: Node
+    inputs: tuple[TensorType, ...]
+    outputs: tuple[TensorType, ...]
+    arrays: tuple[np.ndarray | None, ...]
+
+    def require(self, condition: Any, message: str) -> None:
+        """``ModelError`` that names the node where ``condition`` does not hold."""
+        if not condition:
+            raise ModelError(message, node=self.node.name, operator=type(self.node.op).__name__)
+
+    def constant(self, index: int, what: str, *dtypes: str) -> np.ndarray:
+        """Input ``index``, which must be a constant of one of ``dtypes``."""
+        array = self.arrays[index]
+        self.require(array is not None, f"{what} must be a constant")
+        assert array is not None
+        self.require(
+            str(array.dtype) in dtypes, f"{what} must be {' or '.join(dtypes)}, not {array.dtype}"
+        )
+        return array
+
+
+def verify(graph: Graph) -> None:
+    """Check everything that a run relies on.
+
+    Raises
+    ------
+    ModelError
+        What is wrong, with the node and the operator where one is to blame.
+    """
+    _verify_values(graph)
+    known = {*graph.inputs, *graph.constants}
+    work = 0
+    for node in graph.nodes:
+        site = _site(graph, node, known)
+        _verify_shapes(site)
+        for a in ("strides", "pads", "dilations", "kernel", "ceil_pads", "output_padding"):
+            for value in getattr(node.op, a, ()):
+                site.require(value < _MAX_EXTENT, f"{a} must be below {_MAX_EXTENT}, not {value}")
+        check(node.op, site)
+        known.update(node.outputs)
+        work += _work(site)
+    for name in graph.outputs:
+        if name not in known:
+            raise ModelError(f"output {name!r} is never computed")
+    if work > MAX_WORK:
+        raise ModelError(f"a run would take {work:.3g} operations; the limit is {MAX_WORK:.0g}")
+
+
+def _verify_values(graph: Graph) -> None:
+    for kind, names in (("input", graph.inputs), ("output", graph.outputs)):
+        if not names:
+            raise ModelError(f"a graph has at least one {kind}")
+        if len(set(names)) != len(names):
+            raise ModelError(f"the {kind}s are not distinct: {list(names)}")
+    for name in (*graph.inputs, *graph.constants, *graph.outputs):
+        if name not in graph.types:
+            raise ModelError(f"value {name!r} has no type")
+    for name in graph.inputs:
+        if name in graph.constants:
+            raise ModelError(f"value {name!r} is both an input and a constant")
+    for name, array in graph.constants.items():
+        t = graph.types[name]
+        if array.shape != t.shape or str(array.dtype) != t.dtype:
+            raise ModelError(
+                f"constant {name!r} holds {array.dtype} of shape {list(array.shape)}, "
+                f"but its type says {t}"
+            )
+        if t.dtype == "float32" and not np.isfinite(array).all():
+            raise ModelError(f"constant {name!r} holds a value that is not finite")
+    if graph.is_integer:
+        for name in (*graph.inputs, *graph.outputs):
+            t = graph.types[name]
+            if t.dtype in _ACTIVATIONS and (
+                t.quantization is None or t.quantization.axis is not None
+            ):
+                raise ModelError(f"value {name!r} is {t.dtype} and needs one scale")
+
+
+def _site(graph: Graph, node: Node, known: set[str]) -> Site:
+    for name in node.inputs:
+        if name not in known:
+            raise ModelError(
+                f"takes {name!r}, which nothing before it gives",
+                node=node.name,
+                operator=type(node.op).__name__,
+            )
+    if len(node.outputs) != 1:
+        raise ModelError(f"gives one value, not {len(node.outputs)}", node=node.name)
+    for name in node.outputs:
+        if name in known:
+            raise ModelError(f"gives {name!r}, which is given already", node=node.name)
+        if name not in graph.types:
+            raise ModelError(f"gives {name!r}, which has no type", node=node.name)
+    return Site(
+        node,
+        tuple(graph.types[name] for name in node.inputs),
+        tuple(graph.types[name] for name in node.outputs),
+        tuple(graph.constants.get(name) for name in node.inputs),
+    )
+
+
+def _verify_shapes(site: Site) -> None:
+    op = site.node.op
+    try:
+        derived = output_shapes(op, *(t.shape for t in site.inputs))
+    except ModelError as error:
+        raise ModelError(str(error), node=site.node.name, operator=type(op).__name__) from error
+    for shape, t in zip(derived, site.outputs, strict=True):
+        site.require(
+            shape == t.shape, f"gives shape {list(shape)}, but its type says {list(t.shape)}"
+        )
+
+
+def _work(site: Site) -> int:
+    op = site.node.op
+    output = site.outputs[0].elements
+    moved = max(output, *(t.elements for t in site.inputs))
+    window = math.prod(getattr(op, "kernel", (1,)))
+    return max(
+        macs(op, [t.shape for t in site.inputs], site.outputs[0].shape), moved, output * window
+    )
+
+
+@singledispatch
+def check(op: ops.Operator, site: Site) -> None:
+    """Element types, attributes and accumulators of one node; a float operator takes floats."""
+    for t in (*site.inputs, *site.outputs):
+        site.require(t.dtype == "float32", f"takes and gives float32, not {t.dtype}")
+
+
+# ---- operators of either kind ----------------------------------------------------------------
+
+
+@check.register(ops.Concat)
+@check.register(ops.DepthToSpace)
+@check.register(ops.Expand)
+@check.register(ops.MaxPool)
+@check.register(ops.Maximum)
+@check.register(ops.Minimum)
+@check.register(ops.ReduceMax)
+@check.register(ops.ReduceMin)
+@check.register(ops.Reshape)
+@check.register(ops.ResizeNearest)
+@check.register(ops.Slice)
+@check.register(ops.SpaceToDepth)
+@check.register(ops.Tile)
+@check.register(ops.Transpose)
+def _unchanged(op: ops.Operator, site: Site) -> None:
+    (output,) = site.outputs
+    for t in site.inputs:
+        site.require(t.dtype == output.dtype, f"turns {t.dtype} into {output.dtype}")
+        site.require(
+            t.quantization == output.quantization, "gives another quantization than it takes"
+        )
+
+
+@check.register
+def _(op: ops.Pad, site: Site) -> None:
+    _unchanged(op, site)
+    dtype = site.outputs[0].dtype
+    if dtype == "float32":
+        site.require(type(op.value) is float, f"pads floats with {op.value!r}")
+        return
+    info = np.iinfo(dtype)
+    site.require(
+        type(op.value) is int and info.min <= op.value <= info.max,
+        f"pads {dtype} with {op.value!r}",
+    )
+
+
+@check.register
+def _(op: ops.Gather, site: Site) -> None:
+    data, indices = site.inputs
+    (output,) = site.outputs
+    site.require(indices.dtype == "int64", f"takes int64 indices, not {indices.dtype}")
+    site.require(
+        (data.dtype, data.quantization) == (output.dtype, output.quantization),
+        "gives another type than it takes",
+    )
+    known = site.arrays[1]
+    if known is not None and known.size:
+        extent = data.shape[op.axis]
+        low, high = int(known.min()), int(known.max())
+        site.require(
+            -extent <= low and high < extent, f"indices {low} to {high} leave an axis of {extent}"
+        )
+
+
+@check.register
+def _(op: ops.ArgMax, site: Site) -> None:
+    site.require(site.outputs[0].dtype == "int64", "gives int64")
+
+
+# ---- integer operators -----------------------------------------------------------------------
+
+
+def _activation(site: Site, t: TensorType, what: str, zero_point: int) -> int:
+    """The largest ``|q - zero_point|`` of an activation of type ``t``."""
+    site.require(t.dtype in _ACTIVATIONS, f"{what} must be int8 or int16, not {t.dtype}")
+    info = np.iinfo(t.dtype)
+    site.require(
+        info.min <= zero_point <= info.max and (t.dtype == "int8" or zero_point == 0),
+        f"{what} of type {t.dtype} cannot have zero point {zero_point}",
+    )
+    return max(info.max - zero_point, zero_point - info.min)
+
+
+def _requantizes(op: ops.Requantizing, site: Site) -> None:
+    output = site.outputs[0]
+    _activation(site, output, "the output", op.output_zero_point)
+    info = np.iinfo(output.dtype)
+    site.require(
+        info.min <= op.lo <= op.hi <= info.max,
+        f"the clamp {op.lo} to {op.hi} does not fit {output.dtype}",
+    )
+    site.require(
+        op.rounding == "single" or site.inputs[0].dtype == "int8",
+        "rounding 'double' is for int8 inputs",
+    )
+
+
+def _bounded(site: Site, accumulator: int, multiplier: int) -> None:
+    """int8 inputs, or a wide multiplier: below 2^31. int16 with a 24-bit one: below 2^38."""
+    wide = site.inputs[0].dtype == "int16" and multiplier < 2**24
+    limit = MAX_ACCUMULATOR_16 if wide else 2**31
+    site.require(
+        accumulator < limit,
+        f"an accumulator of up to {accumulator} is not below 2^{limit.bit_length() - 1}",
+    )
+
+
+def _multipliers(site: Site, first: int, *, signed: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    multiplier = site.constant(first, "multiplier", "int32")
+    shift = site.constant(first + 1, "shift", "int8")
+    least = -(2**31) + 1 if signed else 0
+    site.require(multiplier.min() >= least, f"a multiplier must not be {multiplier.min()}")
+    site.require(
+        shift.min() >= 2 and shift.max() <= 62,
+        f"shifts must be between 2 and 62, not {shift.min()} to {shift.max()}",
+    )
+    return multiplier, shift
+
+
+@check.register(ops.QConv)
+@check.register(ops.QDense)
+def _(op: ops.QConv | ops.QDense, site: Site) -> None:
+    _requantizes(op, site)
+    x = site.inputs[0]
+    reach = _activation(site, x, "x", op.input_zero_point)
+    narrow = x.dtype == "int8"
+    weights = site.constant(1, "weights", *(["int8"] if narrow else ["int8", "int16"]))
+    bias = site.constant(2, "bias", "int32" if narrow else "int64")
+    multiplier, _ = _multipliers(site, 3)
+    limit = MAX_ACCUMULATOR_16
+    site.require(
+        int(bias.min()) > -limit and int(bias.max()) < limit,
+        f"a bias must be below {limit} in magnitude",
+    )
+    flat = np.abs(weights.reshape(len(weights), -1).astype(np.int32))
+    worst = flat.sum(1, dtype=np.int64) * reach + np.abs(bias.astype(np.int64))
+    for wide in (False, True):
+        chosen = (multiplier >= 2**24) == wide
+        if chosen.any():
+            _bounded(site, int(worst[chosen].max()), int(multiplier[chosen].max()))
+
+
+@check.register
+def _(op: ops.QAdd, site: Site) -> None:
+    _requantizes(op, site)
+    a, b = site.inputs
+    site.require(a.dtype == b.dtype, f"adds {a.dtype} and {b.dtype}")
+    _activation(site, a, "a", op.a_zero_point)
+    _activation(site, b, "b", op.b_zero_point)
+    expected = 20 if a.dtype == "int8" else 15
+    site.require(op.left_shift == expected, f"shifts {a.dtype} by {expected}, not {op.left_shift}")
+    for m, s in ((op.a_multiplier, op.a_shift), (op.b_multiplier, op.b_shift)):
+        site.require(2 * m <= 2**s, f"an operand's ratio must be at most 1/2, not {m} * 2^-{s}")
+
+
+@check.register
+def _(op: ops.QMul, site: Site) -> None:
+    _requantizes(op, site)
+    a, b = site.inputs
+    site.require(a.dtype == b.dtype, f"multiplies {a.dtype} and {b.dtype}")
+    product = _activation(site, a, "a", op.a_zero_point) * _activation(
+        site, b, "b", op.b_zero_point
+    )
+    _bounded(site, product, op.multiplier)
+
+
+@check.register
+def _(op: ops.Rescale, site: Site) -> None:
+    _requantizes(op, site)
+    _activation(site, site.inputs[0], "x", op.input_zero_point)
+
+
+@check.register
+def _(op: ops.QPRelu, site: Site) -> None:
+    _requantizes(op, site)
+    _activation(site, site.inputs[0], "x", op.input_zero_point)
+    _multipliers(site, 1, signed=True)
+
+
+@check.register
+def _(op: ops.QAveragePool, site: Site) -> None:
+    _requantizes(op, site)
+    x = site.inputs[0]
+    reach = _activation(site, x, "x", op.input_zero_point)
+    _activation(site, x, "a pad", op.pad_value)
+    multiplier, _ = _multipliers(site, 1)
+    count = math.prod(op.kernel)
+    _bounded(site, count * reach, max(int(multiplier.max()), 2**24))
+
+
+@check.register
+def _(op: ops.QReduceSum, site: Site) -> None:
+    _requantizes(op, site)
+    x = site.inputs[0]
+    reach = _activation(site, x, "x", op.input_zero_point)
+    _bounded(site, math.prod(x.shape[a] for a in op.axes) * reach, op.multiplier)
+
+
+@check.register
+def _(op: ops.Lookup, site: Site) -> None:
+    x, _ = site.inputs
+    (output,) = site.outputs
+    site.require(output.dtype in _ACTIVATIONS, f"gives int8 or int16, not {output.dtype}")
+    entries = site.constant(1, "the table", output.dtype)
+    lengths = {"int8": (256,), "int16": (513, 65536)}
+    site.require(
+        len(entries) in lengths.get(x.dtype, ()),
+        f"a table of {len(entries)} entries does not serve {x.dtype}",
+    )
+    if len(entries) == 513:
+        steps = np.abs(np.diff(entries.astype(np.int64)))
+        site.require(
+            output.dtype == "int16" and steps.max() < 2**15,
+            "an interpolated table is int16, and its slopes fit int16",
+        )
+
+
+@check.register
+def _(op: ops.QSoftmax, site: Site) -> None:
+    x, _ = site.inputs
+    (output,) = site.outputs
+    site.require(
+        x.dtype == output.dtype and x.dtype in _ACTIVATIONS,
+        f"turns int8 into int8 or int16 into int16, not {x.dtype} into {output.dtype}",
+    )
+    exponentials = site.constant(1, "the table", "int32")
+    expected, one = ((256,), 2**23) if x.dtype == "int8" else ((2, 256), 2**30)
+    site.require(
+        exponentials.shape == expected,
+        f"a table of shape {list(exponentials.shape)} does not serve {x.dtype}",
+    )
+    first = exponentials[..., 0]
+    site.require(
+        (first == one).all() and exponentials.min() >= 0 and exponentials.max() <= one,
+        f"exponentials begin with {one} and lie between 0 and it",
+    )
