@@ -1,0 +1,140 @@
+"""Turns an ONNX node whose inputs are all known into the arrays that it computes.
+
+onnx's own reference evaluator computes them; what it would allocate is bounded beforehand.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from onnx.reference import ReferenceEvaluator
+
+from edgeinfer.converters.onnx_operators import Static
+from edgeinfer.errors import ModelError
+
+__all__ = ["FOLDABLE", "Folder"]
+
+# elements of all folded constants together
+_BUDGET = 2**28
+
+_UNARY = """Abs Ceil Cos Erf Exp Floor IsInf IsNaN Log Neg Not Reciprocal Round Sigmoid Sign Sin
+    Sqrt Tanh Relu Identity Dropout Cast CastLike Clip Softplus"""
+_BINARY = """Add And Div Equal Greater GreaterOrEqual Less LessOrEqual Max Min Mean Mod Mul Or Pow
+    Sub Sum Where Xor BitwiseAnd BitwiseOr BitwiseXor"""
+_OF_INPUT_SIZE = """ArgMax ArgMin Concat Constant CumSum DequantizeLinear EyeLike Flatten
+    GatherElements GatherND NonZero ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum Reshape
+    ScatterElements ScatterND Shape Size Slice Split Squeeze Transpose Trilu Unsqueeze"""
+_OTHERS = "ConstantOfShape Expand Gather MatMul OneHot Pad Range Tile"
+
+FOLDABLE = frozenset(f"{_UNARY} {_BINARY} {_OF_INPUT_SIZE} {_OTHERS}".split())
+_ELEMENTWISE = frozenset(f"{_UNARY} {_BINARY}".split())
+
+
+class Folder:
+    """Folds nodes within one budget of elements.
+
+    Parameters
+    ----------
+    opsets : mapping of str to int
+        The opset versions of the model.
+    """
+
+    def __init__(self, opsets: Mapping[str, int]) -> None:
+        self._opsets = opsets
+        self._left = _BUDGET
+
+    def fold(
+        self, node: ir.Node, version: int, arrays: Sequence[np.ndarray | None]
+    ) -> list[Static]:
+        """The values of the node's outputs.
+
+        Raises
+        ------
+        ModelError
+            The node cannot be evaluated, or its result is beyond any real model's constants.
+        """
+        attribute = node.attributes.get("value")
+        if node.op_type == "Constant" and attribute is not None:
+            return [Static(self._decoded(attribute), str(node.outputs[0].name))]
+        self._spend(_result_size(node, arrays))
+        proto = ir.to_proto(node)
+        try:
+            function = onnx.helper.make_function(
+                "",
+                "folded",
+                [name for name in dict.fromkeys(proto.input) if name],
+                [name for name in proto.output if name],
+                [proto],
+                [onnx.helper.make_opsetid("", version)],
+            )
+            feeds = {k: v for k, v in zip(proto.input, arrays, strict=True) if v is not None}
+            with np.errstate(all="ignore"):
+                results = ReferenceEvaluator(function).run(None, feeds)
+        except Exception as error:  # the evaluator raises whatever NumPy and Python raise
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ModelError(f"its constant result cannot be computed: {reason}") from error
+        by_name = dict(zip(function.output, results, strict=True))
+        return [Static(np.asarray(by_name.get(name, 0)), name) for name in proto.output]
+
+    def shape_of(self, node: ir.Node, shape: tuple[int, ...]) -> list[Static]:
+        """The result of Shape or Size of a value of ``shape``."""
+        name = str(node.outputs[0].name)
+        if node.op_type == "Size":
+            return [Static(np.array(math.prod(shape), np.int64), name)]
+        start, end = (
+            node.attributes[key].as_int() if key in node.attributes else None
+            for key in ("start", "end")
+        )
+        return [Static(np.array(shape[start:end], np.int64), name)]
+
+    def _decoded(self, attribute: ir.Attr) -> np.ndarray:
+        try:
+            return np.asarray(attribute.as_tensor().numpy())
+        except Exception as error:  # onnx_ir decodes lazily: damaged data shows itself here
+            raise ModelError(f"its tensor cannot be read: {error}") from error
+
+    def _spend(self, elements: int) -> None:
+        self._left -= elements
+        if self._left < 0:
+            raise ModelError(f"the constants of the model have more than {_BUDGET} elements")
+
+
+def _result_size(node: ir.Node, arrays: Sequence[np.ndarray | None]) -> int:
+    """At most how many elements the node's outputs have."""
+    known = [a for a in arrays if a is not None]
+    total = sum(a.size for a in known)
+    try:
+        if node.op_type in _ELEMENTWISE:
+            return math.prod(np.broadcast_shapes(*(a.shape for a in known)))
+        match node.op_type:
+            case "ConstantOfShape":
+                return math.prod(max(0, int(n)) for n in known[0].reshape(-1))
+            case "Expand":
+                return math.prod(np.broadcast_shapes(known[0].shape, tuple(map(int, known[1]))))
+            case "Tile":
+                return known[0].size * math.prod(max(0, int(n)) for n in known[1].reshape(-1))
+            case "Range":
+                start, limit, delta = (float(a.item()) for a in known)
+                return max(0, math.ceil((limit - start) / delta))
+            case "Gather":
+                axis = node.attributes["axis"].as_int() if "axis" in node.attributes else 0
+                return known[1].size * known[0].size // max(1, known[0].shape[axis])
+            case "OneHot":
+                return known[0].size * int(known[1].reshape(-1)[0])
+            case "MatMul":
+                return max(1, known[0].size) * (known[1].shape[-1] if known[1].ndim else 1)
+            case "Pad":
+                pads = node.attributes.get("pads")
+                added = known[1].reshape(-1).tolist() if pads is None else pads.as_ints()
+                if len(added) != 2 * known[0].ndim:  # only some axes, named by another input
+                    return math.prod(n + sum(map(abs, added)) for n in known[0].shape)
+                both = zip(added, added[known[0].ndim :], strict=False)
+                grown = zip(known[0].shape, both, strict=True)
+                return math.prod(max(0, n + before + after) for n, (before, after) in grown)
+    except (ValueError, IndexError, OverflowError, ZeroDivisionError, TypeError) as error:
+        raise ModelError(f"its inputs do not fit the operator: {error}") from error
+    return total

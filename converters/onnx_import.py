@@ -1,0 +1,445 @@
+"""Turns an onnx_ir model into a float Graph, node by node: known values folded, the rest emitted.
+
+Every shape is static by the time its node is reached, so shape arithmetic is arithmetic on
+constants. What cannot be imported is collected, and refused all at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from edgeinfer.converters.constant_folding import FOLDABLE, Folder
+from edgeinfer.converters.onnx_operators import IMPORTERS, Call, Dynamic, Operand, Refusal, Static
+from edgeinfer.errors import InputError, ModelError, ModelFileError, UnsupportedError
+from edgeinfer.graph import DType, Graph, Node, TensorType
+from edgeinfer.operators import Operator, Pointwise, Reshape
+
+__all__ = ["Walk", "import_model"]
+
+_OLDEST_OPSET = 7
+_FLOATS = ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE")
+_SMALL_INTEGERS = ("UINT8", "INT8", "UINT16", "INT16", "UINT32", "INT32", "INT64")
+_INPUT_TYPES: dict[str, DType] = {
+    **dict.fromkeys(_FLOATS, "float32"),
+    "INT32": "int32",
+    "INT64": "int64",
+    "BOOL": "bool",
+}
+_ADVICE = {
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), "recurrent layers are not imported"),
+    **dict.fromkeys(("Loop", "Scan"), "loops are not imported: export the model unrolled"),
+    **dict.fromkeys(
+        ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger"),
+        "import the float model: edgeinfer quantizes it itself",
+    ),
+    **dict.fromkeys(
+        ("NonMaxSuppression", "NonZero", "TopK", "Unique"),
+        "cut the model before it with onnx.utils.extract_model and do this step in the program",
+    ),
+}
+_ADVICE_OTHERWISE = (
+    "not supported: export it as supported operators, or cut it off with onnx.utils.extract_model"
+)
+
+
+def import_model(
+    model: ir.Model,
+    *,
+    batch: int = 1,
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
+) -> Graph:
+    """Import a model as ``onnx_model.read_model`` gives it; not yet canonical.
+
+    Parameters
+    ----------
+    model : onnx_ir.Model
+        The model, without functions, in topological order.
+    batch : int
+        The extent of an open first axis.
+    input_shapes : mapping of str to sequence of int, optional
+        Whole shapes by input name.
+
+    Raises
+    ------
+    InputError
+        ``batch`` or ``input_shapes`` do not fit the model, or an open axis has no extent.
+    UnsupportedError
+        Nodes that cannot be imported, each with its operator, opset and what can be done.
+    ModelError
+        A node's attributes or shapes contradict each other.
+    """
+    version = model.graph.opset_imports.get("", _OLDEST_OPSET)
+    newest = onnx.defs.onnx_opset_version()
+    if not _OLDEST_OPSET <= version <= newest:
+        raise UnsupportedError(
+            f"opsets {_OLDEST_OPSET} to {newest} can be imported, not {version}: "
+            "convert the model with onnx.version_converter, or update the onnx package"
+        )
+    walk = Walk(model.graph.opset_imports)
+    free_batch = walk.bind_inputs(model.graph, batch, dict(input_shapes or {}))
+    walk.visit(model.graph)
+    if walk.refused:
+        raise UnsupportedError(_refusal(walk.refused))
+    graph = walk.finish(model.graph)
+    per_sample = all(graph.types[name].shape[:1] == (batch,) for name in graph.outputs)
+    return Graph(
+        name=model.graph.name or "model",
+        nodes=graph.nodes,
+        types=graph.types,
+        inputs=graph.inputs,
+        outputs=graph.outputs,
+        constants=graph.constants,
+        free_batch=free_batch and per_sample,
+        provenance=_provenance(model, version),
+    )
+
+
+def _provenance(model: ir.Model, version: int) -> dict[str, str]:
+    producer = " ".join(filter(None, (model.producer_name, model.producer_version)))
+    return {"format": "onnx", "opset": str(version), **({"producer": producer} if producer else {})}
+
+
+@dataclass(frozen=True)
+class _Refused:
+    node: str
+    operator: str
+    domain: str
+    version: int
+    reason: str
+
+
+def _refusal(refused: Sequence[_Refused]) -> str:
+    groups: dict[tuple[str, str, int, str], list[str]] = {}
+    for r in refused:
+        groups.setdefault((r.operator, r.domain, r.version, r.reason), []).append(repr(r.node))
+    parts = [
+        f"{operator} ({domain or 'ai.onnx'} opset {version}) at {', '.join(nodes)}: {reason}"
+        for (operator, domain, version, reason), nodes in groups.items()
+    ]
+    count = f"{len(refused)} node{'s' if len(refused) > 1 else ''}"
+    return f"{count} cannot be imported: {'; '.join(parts)}"
+
+
+@dataclass(eq=False)
+class _Step:
+    name: str
+    op: Operator
+    operands: tuple[Operand, ...]
+    output: Dynamic
+
+
+class Walk:
+    """The state of one import: what each ONNX value has become, and the nodes so far.
+
+    Parameters
+    ----------
+    opsets : mapping of str to int
+        The opset version of each domain.
+    """
+
+    def __init__(self, opsets: Mapping[str, int]) -> None:
+        self._opsets = opsets
+        self._values: dict[ir.Value, Operand | None] = {}  # None: an unsupported node's output
+        self._steps: list[_Step] = []
+        self._inputs: list[Dynamic] = []
+        self._outputs: list[Dynamic] = []
+        self._named: set[Dynamic] = set()
+        self._folder = Folder(opsets)
+        self.refused: list[_Refused] = []
+
+    # ---- graph inputs
+
+    def bind_inputs(self, graph: ir.Graph, batch: int, shapes: dict[str, Sequence[int]]) -> bool:
+        """Make the inputs' types static; True where the first axis of each was open."""
+        if type(batch) is not int or batch < 1:
+            raise InputError(f"batch must be a positive integer, not {batch!r}")
+        inputs = [v for v in graph.inputs if v.name not in graph.initializers]
+        unknown = sorted(set(shapes) - {str(v.name) for v in inputs})
+        if unknown:
+            raise InputError(f"input_shapes names {unknown[0]!r}, which is no input of the model")
+        named: dict[str, int] = {}
+        opened = []
+        for value in inputs:
+            shape, is_open = _static_shape(value, batch, named, shapes.get(str(value.name)))
+            opened.append(is_open)
+            name = str(value.name)
+            bound = Dynamic(name, _guard(name, TensorType, shape, _input_dtype(value)))
+            self._values[value] = bound
+            self._inputs.append(bound)
+            self._named.add(bound)
+        if len({v.name for v in self._inputs}) != len(self._inputs):
+            raise ModelFileError("two inputs of the model have the same name")
+        return bool(opened) and all(opened)
+
+    # ---- nodes
+
+    def visit(self, graph: ir.Graph) -> None:
+        """Import the nodes of the main graph, or of a branch that is always taken."""
+        for name, value in graph.initializers.items():
+            self._values[value] = _initializer(name, value)
+        for node in graph:
+            self._visit_node(node)
+
+    def _visit_node(self, node: ir.Node) -> None:
+        operator, version = node.op_type, self._version(node)
+        results: Sequence[Operand | None] = [None] * len(node.outputs)
+        try:
+            if any(v is not None and self._value(v) is None for v in node.inputs):
+                if node.domain != "" or operator not in (*IMPORTERS, *FOLDABLE, "If"):
+                    raise Refusal(_advice(node))
+            else:
+                results = self._imported(node, version)
+        except Refusal as refusal:
+            name = _node_name(node)
+            self.refused.append(_Refused(name, operator, node.domain, version, str(refusal)))
+        except (ModelError, ValueError) as error:
+            # ValueError is how an operator refuses its attributes
+            if isinstance(error, ModelError) and error.node is not None:
+                raise
+            raise ModelError(str(error), node=_node_name(node), operator=operator) from error
+        for value, result in zip(node.outputs, results, strict=False):
+            self._bind(value, result)
+
+    def _version(self, node: ir.Node) -> int:
+        return int(node.version or self._opsets.get(node.domain, 1))
+
+    def _imported(self, node: ir.Node, version: int) -> Sequence[Operand | None]:
+        inputs = [None if value is None else self._value(value) for value in node.inputs]
+        if node.domain == "":
+            if node.op_type in FOLDABLE and not any(isinstance(v, Dynamic) for v in inputs):
+                known = [v.array if isinstance(v, Static) else None for v in inputs]
+                return self._folder.fold(node, version, known)
+            if node.op_type in ("Shape", "Size") and inputs and inputs[0] is not None:
+                return self._folder.shape_of(node, inputs[0].shape)
+            if node.op_type == "If":
+                return self._taken_branch(node, inputs)
+        if node.domain != "" or node.op_type not in IMPORTERS:
+            raise Refusal(_advice(node))
+        importer, takes_integers = IMPORTERS[node.op_type]
+        for value in inputs:
+            if isinstance(value, Dynamic) and value.type.dtype != "float32" and not takes_integers:
+                raise Refusal(f"its input {value.name!r} holds {value.type.dtype}, not floats")
+        results = importer(Call(node, version, inputs, self))
+        return [results] if isinstance(results, Static | Dynamic) else results
+
+    def _taken_branch(
+        self, node: ir.Node, inputs: Sequence[Operand | None]
+    ) -> Sequence[Operand | None]:
+        if len(inputs) != 1 or not isinstance(inputs[0], Static) or inputs[0].array.size != 1:
+            raise Refusal("a condition that a run computes is not supported")
+        attribute = node.attributes.get("then_branch" if inputs[0].array.item() else "else_branch")
+        if attribute is None or attribute.type != ir.AttributeType.GRAPH:
+            raise ModelError("a branch is missing")
+        branch = attribute.as_graph()
+        self.visit(branch)
+        return [self._value(value) for value in branch.outputs]
+
+    def _value(self, value: ir.Value) -> Operand | None:
+        if value not in self._values:
+            raise ModelFileError(f"nothing computes the value {value.name!r}")
+        return self._values[value]
+
+    def _bind(self, value: ir.Value, result: Operand | None) -> None:
+        self._values[value] = result
+        if isinstance(result, Dynamic) and result not in self._named and value.name:
+            result.name = value.name
+            self._named.add(result)
+
+    def dtype(self, operand: Operand) -> DType:
+        """The element type that an operand has in the Graph."""
+        if isinstance(operand, Dynamic):
+            return operand.type.dtype
+        kind = operand.array.dtype
+        if kind == np.bool_:
+            return "bool"
+        return "int64" if kind.kind in "iu" else "float32"
+
+    def add(
+        self,
+        node: ir.Node,
+        op: Operator,
+        operands: Sequence[Operand],
+        kind: TensorType,
+        label: str,
+    ) -> Dynamic:
+        """Append a step of ``node``; its value is called after the node's output and ``label``."""
+        output = Dynamic(f"{node.outputs[0].name}@{label}", kind)
+        self._steps.append(_Step(_node_name(node), op, tuple(operands), output))
+        return output
+
+    # ---- the Graph
+
+    def finish(self, graph: ir.Graph) -> Graph:
+        """The Graph of what was visited, each value under a name of its own."""
+        outputs = [self._named_output(value) for value in graph.outputs]
+        if not outputs:
+            raise ModelFileError("the model has no outputs")
+        names = _Names([*self._inputs, *outputs])
+        types = {names.of(v): v.type for v in self._inputs}
+        constants: dict[str, np.ndarray] = {}
+        nodes = []
+        for step in self._steps:
+            for operand in step.operands:
+                if isinstance(operand, Static) and names.of(operand) not in constants:
+                    array = operand.finite() if self.dtype(operand) == "float32" else operand.array
+                    array = array.astype(self.dtype(operand))
+                    constants[names.of(operand)] = array
+                    types[names.of(operand)] = TensorType(array.shape, self.dtype(operand))
+            output = names.of(step.output)
+            types[output] = step.output.type
+            nodes.append(Node(step.name, step.op, tuple(map(names.of, step.operands)), (output,)))
+        draft = Graph(
+            name="",
+            nodes=(),
+            types=types,
+            inputs=tuple(map(names.of, self._inputs)),
+            outputs=tuple(map(names.of, outputs)),
+            constants=constants,
+        )
+        return draft.with_nodes(nodes)
+
+    def _named_output(self, value: ir.Value) -> Dynamic:
+        """What the model's output has become, under the output's name."""
+        result, name = self._value(value), str(value.name)
+        if not isinstance(result, Dynamic) or result in (*self._inputs, *self._outputs):
+            if result is None:
+                raise ModelFileError(f"nothing computes the output {name!r}")
+            dtype = self.dtype(result)
+            op = Pointwise("x") if dtype == "float32" else Reshape(result.shape)
+            copy = Dynamic(name, TensorType(result.shape, dtype))
+            self._steps.append(_Step(name, op, (result,), copy))
+            result = copy
+        result.name = name
+        self._outputs.append(result)
+        return result
+
+
+class _Names:
+    """A name of its own for each value: those of inputs and outputs first, as they are."""
+
+    def __init__(self, reserved: Sequence[Dynamic]) -> None:
+        self._names: dict[Operand, str] = {v: v.name for v in reserved}
+        self._taken = set(self._names.values())
+        if len(self._taken) != len(self._names):
+            raise ModelFileError("two inputs or outputs of the model have the same name")
+
+    def of(self, value: Operand) -> str:
+        """The name of ``value``, made unique when it is asked for the first time."""
+        if value not in self._names:
+            name, copies = value.name, 1
+            while name in self._taken:
+                copies += 1
+                name = f"{value.name}@{copies}"
+            self._taken.add(name)
+            self._names[value] = name
+        return self._names[value]
+
+
+def _node_name(node: ir.Node) -> str:
+    return node.name or next((v.name for v in node.outputs if v.name), "")
+
+
+def _advice(node: ir.Node) -> str:
+    if node.domain == "" and node.op_type in _ADVICE:
+        return _ADVICE[node.op_type]
+    return _ADVICE_OTHERWISE
+
+
+def _guard(name: str, make: type[TensorType], shape: tuple[int, ...], dtype: DType) -> TensorType:
+    try:
+        return make(shape, dtype)
+    except ModelError as error:
+        raise ModelError(f"input {name!r}: {error}") from None
+
+
+def _initializer(name: str, value: ir.Value) -> Static:
+    try:
+        if value.const_value is None:
+            raise ValueError("it has no data")
+        array = value.const_value.numpy()
+        if array.shape != tuple(value.const_value.shape):
+            raise ValueError(f"its data do not fill shape {list(value.const_value.shape)}")
+    except Exception as error:  # onnx_ir decodes lazily: damaged data shows itself here
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ModelFileError(f"initializer {name!r} cannot be read: {reason}") from error
+    return Static(array, name)
+
+
+def _input_dtype(value: ir.Value) -> DType:
+    kind = value.dtype.name if value.dtype is not None else "no type"
+    if kind in _SMALL_INTEGERS and _is_only_cast(value):
+        return "float32"  # raw samples: the numbers go in as floats, and the Cast has nothing to do
+    if kind not in _INPUT_TYPES:
+        raise UnsupportedError(
+            f"input {value.name!r} holds {kind}; float, int32, int64 and bool are supported, "
+            "other integers only where all that takes them is a Cast to float"
+        )
+    return _INPUT_TYPES[kind]
+
+
+def _is_only_cast(value: ir.Value) -> bool:
+    consumers = value.consumers()
+    return bool(consumers) and all(
+        node.op_type == "Cast"
+        and (to := node.attributes.get("to")) is not None
+        and to.value in [int(ir.DataType[name]) for name in _FLOATS]
+        for node in consumers
+    )
+
+
+def _static_shape(
+    value: ir.Value, batch: int, named: dict[str, int], given: Sequence[int] | None
+) -> tuple[tuple[int, ...], bool]:
+    """The input's shape, and whether its first axis was open."""
+    declared = None if value.shape is None else list(value.shape)
+    if given is not None:
+        shape = tuple(int(n) for n in given)
+        fits = declared is None or (
+            len(declared) == len(shape)
+            and all(_is_open(d) or d == n for d, n in zip(declared, shape, strict=True))
+        )
+        if not fits or any(n < 1 for n in shape):
+            raise InputError(
+                f"input_shapes gives {list(shape)} for input {value.name!r}, "
+                f"which the model declares as {_shown(declared)}"
+            )
+        return shape, bool(declared) and _is_open(declared[0]) and shape[0] == batch
+    if declared is None:
+        raise InputError(_open_axis(value, "no shape", "[1, 3, 224, 224]"))
+    shape_so_far: list[int] = []
+    for axis, extent in enumerate(declared):
+        if not _is_open(extent):
+            shape_so_far.append(int(extent))
+            continue
+        symbol = getattr(extent, "value", None)
+        if axis == 0:
+            shape_so_far.append(batch)
+            if symbol:
+                named[symbol] = batch
+        elif symbol in named:
+            shape_so_far.append(named[symbol])
+        else:
+            raise InputError(
+                _open_axis(value, f"the open axis {axis} in {_shown(declared)}", "[...]")
+            )
+    return tuple(shape_so_far), bool(declared) and _is_open(declared[0])
+
+
+def _open_axis(value: ir.Value, what: str, example: str) -> str:
+    name = value.name
+    return f"input {name!r} has {what}: give its whole shape, input_shapes={{{name!r}: {example}}}"
+
+
+def _is_open(extent: object) -> bool:
+    return not isinstance(extent, int) or extent == -1
+
+
+def _shown(declared: Sequence[object] | None) -> str:
+    if declared is None:
+        return "of any shape"
+    return f"[{', '.join(str(d) if isinstance(d, int) else str(d) or '?' for d in declared)}]"

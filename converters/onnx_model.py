@@ -1,0 +1,203 @@
+"""Turns an ONNX file into an onnx_ir model without functions, its nodes in topological order.
+
+The file may be hostile: what it refers to is checked before it is opened, what it expands to is
+counted before it is expanded.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import onnx
+import onnx_ir as ir
+from google.protobuf.message import DecodeError
+from onnx_ir.passes import common
+
+from edgeinfer.errors import InputError, ModelFileError
+
+__all__ = ["read_model"]
+
+_MAX_NODES = 200_000
+_MAX_ELEMENTS = 2**31
+
+
+def read_model(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> ir.Model:
+    """Parse ``source``, read its external data, inline its functions, order its nodes.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read.
+    ModelFileError
+        It is not a whole ONNX model, is cyclic, or its external data lies outside its folder.
+    """
+    folder = None
+    if isinstance(source, onnx.ModelProto):
+        proto = onnx.ModelProto()
+        proto.CopyFrom(source)
+    else:
+        if not isinstance(source, bytes):
+            path = Path(source)
+            folder, source = path.parent, _read(path)
+        proto = _parse(source)
+    if not proto.HasField("graph") or not proto.graph.node:
+        raise ModelFileError("the file holds no ONNX graph")
+    for tensor in _tensors(proto):
+        _check_tensor(tensor, folder)
+    _check_expansion(proto)
+    return _inlined(proto)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"cannot read {os.fspath(path)!r}: {reason}") from error
+
+
+def _parse(data: bytes) -> onnx.ModelProto:
+    proto = onnx.ModelProto()
+    try:
+        proto.ParseFromString(data)
+    except DecodeError as error:
+        raise ModelFileError(f"not an ONNX file, or a damaged one: {error}") from None
+    return proto
+
+
+def _inlined(proto: onnx.ModelProto) -> ir.Model:
+    # onnx_ir checks as it goes and raises whatever Python raises on a malformed message
+    try:
+        model = ir.from_proto(proto)
+        for rewrite in (
+            common.InlinePass(),
+            common.TopologicalSortPass(),
+            common.RemoveUnusedNodesPass(),
+        ):
+            model = rewrite(model).model
+    except Exception as error:
+        cause = error.__cause__ or error
+        reason = (str(cause).splitlines() or [type(cause).__name__])[0]
+        raise ModelFileError(f"the ONNX graph is malformed or cyclic: {reason}") from error
+    assert isinstance(model, ir.Model)
+    return model
+
+
+# ---- tensors ---------------------------------------------------------------------------------
+
+
+def _tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Every tensor of the main graph, its subgraphs and the functions."""
+    graphs = [proto.graph]
+    node_lists = [function.node for function in proto.functions]
+    while graphs or node_lists:
+        if graphs:
+            graph = graphs.pop()
+            yield from graph.initializer
+            node_lists.append(graph.node)
+            continue
+        for node in node_lists.pop():
+            for attribute in node.attribute:
+                if attribute.HasField("t"):
+                    yield attribute.t
+                yield from attribute.tensors
+                if attribute.HasField("g"):
+                    graphs.append(attribute.g)
+                graphs.extend(attribute.graphs)
+
+
+def _check_tensor(tensor: onnx.TensorProto, folder: Path | None) -> None:
+    if any(extent < 0 for extent in tensor.dims) or math.prod(tensor.dims) >= _MAX_ELEMENTS:
+        raise ModelFileError(f"initializer {tensor.name!r} has shape {list(tensor.dims)[:8]}")
+    if tensor.data_location == onnx.TensorProto.EXTERNAL:
+        _read_external(tensor, folder)
+
+
+def _read_external(tensor: onnx.TensorProto, folder: Path | None) -> None:
+    """Replace the reference to a file of the model's folder by the bytes it refers to."""
+    what = f"external data of initializer {tensor.name!r}"
+    if folder is None:
+        raise ModelFileError(f"{what} needs the model's folder: give from_onnx the path")
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    path = _inside(folder, entries.get("location", ""), what)
+    try:
+        offset = int(entries.get("offset") or 0)
+        size = path.stat().st_size
+        length = int(entries.get("length") or size - offset)
+    except (ValueError, OSError) as error:
+        raise ModelFileError(f"{what} cannot be read: {error}") from None
+    if offset < 0 or length < 0 or offset + length > size:
+        raise ModelFileError(f"{what}: bytes {offset} to {offset + length} of a file of {size}")
+    with path.open("rb") as file:
+        file.seek(offset)
+        tensor.raw_data = file.read(length)
+    tensor.data_location = onnx.TensorProto.DEFAULT
+    del tensor.external_data[:]
+
+
+def _inside(folder: Path, location: str, what: str) -> Path:
+    """The regular file ``location``, without a link or a step that could leave ``folder``."""
+    for pure in (PurePosixPath(location), PureWindowsPath(location)):
+        if not location or "\0" in location or pure.anchor or ".." in pure.parts:
+            raise ModelFileError(f"{what} lies outside of the model's folder: {location!r}")
+    path = folder
+    for part in PurePosixPath(location).parts:
+        path = path / part
+        if path.is_symlink():
+            raise ModelFileError(f"{what} lies behind a link: {location!r}")
+    if not path.is_file():
+        raise ModelFileError(f"{what} is missing: {location!r}")
+    return path
+
+
+# ---- functions -------------------------------------------------------------------------------
+
+
+def _check_expansion(proto: onnx.ModelProto) -> None:
+    """Refuse functions that call themselves or whose calls multiply beyond any real model."""
+    bodies = {(f.domain, f.name, f.overload): f.node for f in proto.functions}
+    calls = {key: _called(nodes, bodies) for key, nodes in bodies.items()}
+    sizes: dict[tuple[str, str, str], int] = {}
+    pending: set[tuple[str, str, str]] = set()
+
+    def expanded(own: int, called: Counter[tuple[str, str, str]]) -> int:
+        total = own + sum(times * sizes[key] for key, times in called.items())
+        if total > _MAX_NODES:
+            raise ModelFileError(f"the model expands to more than {_MAX_NODES} nodes")
+        return total
+
+    for root in calls:
+        stack = [root]
+        while stack:
+            key = stack[-1]
+            waiting = [callee for callee in calls[key] if callee not in sizes]
+            if key in sizes or not waiting:
+                sizes.setdefault(key, expanded(len(bodies[key]), calls[key]))
+                pending.discard(stack.pop())
+                continue
+            pending.add(key)
+            if pending.intersection(waiting):
+                raise ModelFileError(f"function {key[1]!r} calls itself")
+            stack += waiting
+    expanded(len(proto.graph.node), _called(proto.graph.node, bodies))
+
+
+def _called(
+    nodes: Iterable[onnx.NodeProto], bodies: Mapping[tuple[str, str, str], object]
+) -> Counter[tuple[str, str, str]]:
+    """How often the nodes, and those of their subgraphs, call each function."""
+    found: Counter[tuple[str, str, str]] = Counter()
+    pending = list(nodes)
+    while pending:
+        node = pending.pop()
+        key = (node.domain, node.op_type, node.overload)
+        if key in bodies:
+            found[key] += 1
+        for attribute in node.attribute:
+            for graph in (attribute.g, *attribute.graphs):
+                pending.extend(graph.node)
+    return found

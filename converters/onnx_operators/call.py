@@ -1,0 +1,243 @@
+"""Turns an ONNX node into what an operator's import function needs: attributes, operands, emit.
+
+An import function is registered by the ONNX names it serves, reads its ``Call`` and gives back
+one value for each ONNX output. It reads an attribute or an input, whichever the opset of the
+node uses, so that one function serves all opsets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import onnx_ir as ir
+
+from edgeinfer import operators as ops
+from edgeinfer.errors import ModelError
+from edgeinfer.graph import TensorType
+from edgeinfer.shapes import output_shapes
+
+if TYPE_CHECKING:
+    from edgeinfer.converters.onnx_import import Walk
+
+__all__ = ["IMPORTERS", "Call", "Dynamic", "Importer", "Operand", "Refusal", "Static", "importer"]
+
+
+class Refusal(Exception):  # noqa: N818 - it never leaves the import: the walk collects them
+    """Why one ONNX node cannot be imported, in a few words that go into the full list."""
+
+
+@dataclass(eq=False)
+class Static:
+    """A value that is known when the model is imported."""
+
+    array: np.ndarray
+    name: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape."""
+        return self.array.shape
+
+    def finite(self) -> np.ndarray:
+        """Its elements as float32; ModelError where one is NaN or infinite."""
+        with np.errstate(over="ignore"):
+            array = np.asarray(self.array, np.float32)
+        if not np.isfinite(array).all():
+            raise ModelError(f"initializer {self.name!r} holds NaN or infinite values")
+        return array
+
+
+@dataclass(eq=False)
+class Dynamic:
+    """A value that a run computes; it gets its ONNX name when its node is done."""
+
+    name: str
+    type: TensorType
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape."""
+        return self.type.shape
+
+
+Operand = Static | Dynamic
+
+
+class Importer(Protocol):
+    """A function that imports one ONNX operator."""
+
+    def __call__(self, call: Call, /) -> Operand | Sequence[Operand]:
+        """Emit what ``call`` means and give back the values of its outputs."""
+
+
+# ONNX operator: its function, whether it takes integers that a run computes
+IMPORTERS: dict[str, tuple[Importer, bool]] = {}
+
+
+def importer(*names: str, integers: bool = False) -> Callable[[Importer], Importer]:
+    """Register a function for the ONNX operators ``names``."""
+
+    def register(function: Importer) -> Importer:
+        for name in names:
+            IMPORTERS[name] = (function, integers)
+        return function
+
+    return register
+
+
+class Call:
+    """One ONNX node during the import.
+
+    Parameters
+    ----------
+    node : onnx_ir.Node
+        The node.
+    version : int
+        The opset version of its domain.
+    inputs : sequence of Static, Dynamic or None
+        Its operands; None where an optional one is left out.
+    walk : Walk
+        The import that it is a part of.
+    """
+
+    def __init__(
+        self, node: ir.Node, version: int, inputs: Sequence[Operand | None], walk: Walk
+    ) -> None:
+        self.node = node
+        self.operator = node.op_type
+        self.version = version
+        self.inputs = inputs
+        self.output_count = len(node.outputs)
+        self._walk = walk
+
+    # ---- attributes
+
+    def integer(self, name: str, default: int) -> int:
+        """An integer attribute."""
+        return self._attribute(name, ir.AttributeType.INT, default)
+
+    def real(self, name: str, default: float) -> float:
+        """A float attribute, finite."""
+        value = float(self._attribute(name, ir.AttributeType.FLOAT, default))
+        if not np.isfinite(value):
+            raise ModelError(f"attribute {name!r} is {value}")
+        return value
+
+    def text(self, name: str, default: str) -> str:
+        """A string attribute."""
+        return self._attribute(name, ir.AttributeType.STRING, default)
+
+    def integers(self, name: str) -> tuple[int, ...] | None:
+        """An attribute of several integers; None where it is absent."""
+        value = self._attribute(name, ir.AttributeType.INTS, None)
+        return None if value is None else tuple(value)
+
+    def reals(self, name: str) -> tuple[float, ...] | None:
+        """An attribute of several floats; None where it is absent."""
+        value = self._attribute(name, ir.AttributeType.FLOATS, None)
+        return None if value is None else tuple(value)
+
+    def has(self, name: str) -> bool:
+        """Whether the attribute is there."""
+        return name in self.node.attributes
+
+    def _attribute(self, name: str, kind: ir.AttributeType, default: Any) -> Any:
+        attribute = self.node.attributes.get(name)
+        if attribute is None:
+            return default
+        if attribute.type != kind:
+            raise ModelError(f"attribute {name!r} must be {kind.name}, not {attribute.type.name}")
+        return attribute.value
+
+    # ---- operands
+
+    def operand(self, index: int) -> Operand:
+        """The input ``index``, which must be there."""
+        value = self.optional(index)
+        if value is None:
+            raise ModelError(f"input {index} is missing")
+        return value
+
+    def optional(self, index: int) -> Operand | None:
+        """The input ``index``, or None."""
+        return self.inputs[index] if index < len(self.inputs) else None
+
+    def operands(self) -> list[Operand]:
+        """All inputs of an operator that takes any number of them."""
+        return [self.operand(index) for index in range(max(1, len(self.inputs)))]
+
+    def weights(self, index: int, what: str) -> Static | None:
+        """The input ``index``, which must be known at import where it is there."""
+        value = self.optional(index)
+        if isinstance(value, Dynamic):
+            raise Refusal(f"its {what} must be constant")
+        return value
+
+    def static(self, index: int, what: str) -> np.ndarray | None:
+        """The elements of the input ``index``, which must be known at import."""
+        value = self.weights(index, what)
+        return None if value is None else value.array
+
+    def static_integers(self, index: int, what: str, attribute: str) -> tuple[int, ...] | None:
+        """Integers that older opsets have as an attribute and newer ones as an input."""
+        if self.has(attribute):
+            return self.integers(attribute)
+        array = self.static(index, what)
+        if array is None:
+            return None
+        if array.dtype.kind not in "iu":
+            raise ModelError(f"its {what} must be integers, not {array.dtype}")
+        return tuple(int(v) for v in array.reshape(-1))
+
+    def axis(self, value: int, rank: int) -> int:
+        """An axis from 0 on; ModelError where there is none of that number."""
+        if not -rank <= value < rank:
+            raise ModelError(f"axis {value} does not fit a value of {rank} axes")
+        return value % rank
+
+    def uses_output(self, index: int) -> bool:
+        """Whether anything takes the output ``index``."""
+        if index >= len(self.node.outputs):
+            return False
+        value = self.node.outputs[index]
+        return bool(value.name) and (bool(value.uses()) or value.is_graph_output())
+
+    # ---- results
+
+    def emit(self, op: ops.Operator, *operands: Operand, label: str = "step") -> Dynamic:
+        """Add a node to the Graph; its value is named ``label`` until it gets an ONNX name."""
+        (shape,) = output_shapes(op, *(operand.shape for operand in operands))
+        dtype = "int64" if isinstance(op, ops.ArgMax) else self._walk.dtype(operands[0])
+        return self._walk.add(self.node, op, operands, TensorType(shape, dtype), label)
+
+    def static_like(self, source: Static, array: np.ndarray) -> Static:
+        """A constant made of another one, under its name."""
+        return Static(np.ascontiguousarray(array), source.name)
+
+    def constant(self, array: np.ndarray, label: str) -> Static:
+        """A constant that the import computes."""
+        return Static(np.ascontiguousarray(array), f"{self.node.outputs[0].name}@{label}")
+
+    # ---- steps that many operators share
+
+    def reshape(self, x: Operand, shape: Sequence[int], label: str = "reshape") -> Operand:
+        """``x`` under another shape."""
+        shape = tuple(int(n) for n in shape)
+        if x.shape == shape:
+            return x
+        if isinstance(x, Static):
+            return self.static_like(x, x.array.reshape(shape))
+        return self.emit(ops.Reshape(shape), x, label=label)
+
+    def transpose(self, x: Operand, order: Sequence[int], label: str = "transpose") -> Operand:
+        """``x`` with its axes in another order."""
+        if isinstance(x, Static):
+            return self.static_like(x, x.array.transpose(order))
+        return self.emit(ops.Transpose(tuple(order)), x, label=label)
+
+    def pointwise(self, expression: Any, x: Operand) -> Dynamic:
+        """A function of each element of ``x``."""
+        return self.emit(ops.Pointwise(expression), x)

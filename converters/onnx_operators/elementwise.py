@@ -1,0 +1,182 @@
+"""Turns ONNX's elementwise operators into Pointwise expressions and binary operators."""
+
+from __future__ import annotations
+
+import math
+from functools import reduce
+
+import numpy as np
+import onnx_ir as ir
+
+from edgeinfer import operators as ops
+from edgeinfer.converters.onnx_operators.call import (
+    Call,
+    Dynamic,
+    Operand,
+    Refusal,
+    Static,
+    importer,
+)
+from edgeinfer.errors import ModelError
+from edgeinfer.shapes import broadcast
+
+__all__: list[str] = []
+
+_PLAIN = {
+    "Abs": "abs",
+    "Ceil": "ceil",
+    "Cos": "cos",
+    "Erf": "erf",
+    "Exp": "exp",
+    "Floor": "floor",
+    "HardSwish": "hard_swish",
+    "Log": "log",
+    "Mish": "mish",
+    "Neg": "neg",
+    "Reciprocal": "reciprocal",
+    "Relu": "relu",
+    "Round": "round",
+    "Sigmoid": "sigmoid",
+    "Sign": "sign",
+    "Sin": "sin",
+    "Softplus": "softplus",
+    "Softsign": "softsign",
+    "Sqrt": "sqrt",
+    "Tanh": "tanh",
+}
+
+# the parameters that ONNX has as attributes, with its defaults
+_PARAMETRIC = {
+    "Celu": ("celu", {"alpha": 1.0}),
+    "Elu": ("elu", {"alpha": 1.0}),
+    "HardSigmoid": ("hard_sigmoid", {"alpha": 0.2, "beta": 0.5}),
+    "LeakyRelu": ("leaky_relu", {"alpha": 0.01}),
+    "Selu": ("selu", {"alpha": 1.67326319217681884765625, "gamma": 1.05070102214813232421875}),
+    "ThresholdedRelu": ("thresholded_relu", {"alpha": 1.0}),
+}
+
+_BINARY: dict[str, tuple[str, type[ops.Operator]]] = {
+    "Add": ("add", ops.Add),
+    "Sub": ("sub", ops.Sub),
+    "Mul": ("mul", ops.Mul),
+    "Div": ("div", ops.Div),
+    "Pow": ("pow", ops.Pow),
+    "Max": ("max", ops.Maximum),
+    "Min": ("min", ops.Minimum),
+}
+
+
+@importer(*_PLAIN)
+def _plain(call: Call) -> Operand:
+    return call.pointwise((_PLAIN[call.operator], "x"), call.operand(0))
+
+
+@importer(*_PARAMETRIC)
+def _parametric(call: Call) -> Operand:
+    function, defaults = _PARAMETRIC[call.operator]
+    parameters = (call.real(name, default) for name, default in defaults.items())
+    return call.pointwise((function, "x", *parameters), call.operand(0))
+
+
+@importer("Gelu")
+def _gelu(call: Call) -> Operand:
+    approximate = call.text("approximate", "none")
+    if approximate not in ("none", "tanh"):
+        raise ModelError(f"approximate must be none or tanh, not {approximate!r}")
+    function = "gelu" if approximate == "none" else "gelu_tanh"
+    return call.pointwise((function, "x"), call.operand(0))
+
+
+@importer("Swish")
+def _swish(call: Call) -> Operand:
+    scaled = ("mul", "x", call.real("alpha", 1.0))
+    return call.pointwise(("mul", "x", ("sigmoid", scaled)), call.operand(0))
+
+
+@importer("Clip")
+def _clip(call: Call) -> Operand:
+    bounds = []
+    for index, (name, otherwise) in enumerate((("min", -math.inf), ("max", math.inf)), start=1):
+        bound = call.static(index, "bounds")
+        value = float(bound.reshape(())) if bound is not None and bound.size else otherwise
+        if call.has(name):
+            value = call.real(name, otherwise)
+        if math.isnan(value):
+            raise ModelError(f"its {name} is NaN")
+        bounds.append(value)
+    return call.pointwise(("clip", "x", *bounds), call.operand(0))
+
+
+@importer("PRelu")
+def _prelu(call: Call) -> Operand:
+    slope = call.weights(1, "slope")
+    if slope is None:
+        raise ModelError("input 1 is missing")
+    if slope.array.size == 1:
+        alpha = float(slope.finite().reshape(()))
+        return call.pointwise(("leaky_relu", "x", alpha), call.operand(0))
+    return call.emit(ops.PRelu(), call.operand(0), slope)
+
+
+@importer("Identity", integers=True)
+def _identity(call: Call) -> Operand:
+    return call.operand(0)
+
+
+@importer("Dropout")
+def _dropout(call: Call) -> list[Operand]:
+    training = call.static(2, "training_mode")
+    if training is not None and training.any():
+        raise Refusal("it is in training mode: export the model in evaluation mode")
+    if call.uses_output(1):
+        raise Refusal("its mask is used")
+    return [call.operand(0)]
+
+
+@importer("Cast", integers=True)
+def _cast(call: Call) -> Operand:
+    x = call.operand(0)
+    target = ir.DataType(call.integer("to", 1))
+    source = x.type.dtype if isinstance(x, Dynamic) else "float32"
+    if source == "float32" and target.name in ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE"):
+        return x
+    if source in ("int32", "int64") and target.name in ("INT32", "INT64"):
+        return x
+    raise Refusal(f"a run cannot convert {source} to {target.name}")
+
+
+@importer(*_BINARY)
+def _binary(call: Call) -> Operand:
+    if call.operator not in ("Max", "Min") and len(call.inputs) != 2:
+        raise ModelError(f"takes 2 inputs, not {len(call.inputs)}")
+    return reduce(lambda a, b: _combine(call, call.operator, a, b), call.operands())
+
+
+@importer("Sum", "Mean")
+def _sum(call: Call) -> Operand:
+    operands = call.operands()
+    total = reduce(lambda a, b: _combine(call, "Add", a, b), operands)
+    if call.operator == "Sum":
+        return total
+    return call.pointwise(("mul", "x", 1.0 / len(operands)), total)
+
+
+def _combine(call: Call, operator: str, a: Operand, b: Operand) -> Operand:
+    """One binary operator; with a constant scalar it is a function of the other operand."""
+    function, op = _BINARY[operator]
+    shape = broadcast(a.shape, b.shape)
+    for scalar, x, expression in (
+        (b, a, lambda c: (function, "x", c)),
+        (a, b, lambda c: (function, c, "x")),
+    ):
+        if isinstance(scalar, Static) and isinstance(x, Dynamic) and scalar.array.size == 1:
+            constant = float(scalar.finite().reshape(()))
+            return call.reshape(call.pointwise(expression(constant), x), shape)
+    if isinstance(b, Static) and operator == "Sub":
+        return call.emit(ops.Add(), a, call.static_like(b, -b.finite()))
+    if isinstance(b, Static) and operator == "Div":
+        with np.errstate(divide="ignore"):
+            return call.emit(ops.Mul(), a, call.static_like(b, 1 / b.finite()))
+    if isinstance(a, Static) and operator in ("Add", "Mul", "Max", "Min"):
+        a, b = b, a
+    return call.emit(op(), a, b)

@@ -1,0 +1,164 @@
+"""Turns ONNX's convolutions and matrix products into Conv, ConvTranspose, Dense and MatMul."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgeinfer import operators as ops
+from edgeinfer.converters.onnx_operators.call import (
+    Call,
+    Operand,
+    Refusal,
+    Static,
+    importer,
+)
+from edgeinfer.converters.onnx_operators.spatial import (
+    apply_nhwc,
+    explicit_pads,
+    pads_of,
+    per_axis,
+    spatial_rank,
+    weights_hwc,
+)
+from edgeinfer.errors import ModelError
+
+__all__: list[str] = []
+
+
+def _kernel(call: Call) -> tuple[Static, int, tuple[int, int]]:
+    """The weights of a convolution, its number of axes and the extents of its window."""
+    x, weights = call.operand(0), call.weights(1, "weights")
+    rank = spatial_rank(x)
+    if weights is None or len(weights.shape) != rank + 2:
+        raise ModelError("its weights do not have as many axes as its input")
+    kernel = per_axis(weights.shape[2:], rank, 1, "kernel_shape")
+    if per_axis(call.integers("kernel_shape") or weights.shape[2:], rank, 1, "kernel") != kernel:
+        raise ModelError(f"kernel_shape is not that of the weights {list(weights.shape)}")
+    return weights, rank, kernel
+
+
+def _bias(call: Call) -> list[Static]:
+    bias = call.weights(2, "bias")
+    return [] if bias is None else [bias]
+
+
+@importer("Conv")
+def _conv(call: Call) -> Operand:
+    weights, rank, kernel = _kernel(call)
+    x = call.operand(0)
+    strides = per_axis(call.integers("strides"), rank, 1, "strides")
+    dilations = per_axis(call.integers("dilations"), rank, 1, "dilations")
+    extents = (1, *x.shape[2:]) if rank == 1 else x.shape[2:]
+    op = ops.Conv(
+        strides=strides,
+        pads=explicit_pads(call, extents, kernel, strides, dilations),
+        dilations=dilations,
+        group=call.integer("group", 1),
+    )
+    ohwi = call.static_like(weights, weights_hwc(weights.finite()))
+    return apply_nhwc(call, op, x, ohwi, *_bias(call))
+
+
+@importer("ConvTranspose")
+def _conv_transpose(call: Call) -> Operand:
+    weights, rank, kernel = _kernel(call)
+    x = call.operand(0)
+    strides = per_axis(call.integers("strides"), rank, 1, "strides")
+    dilations = per_axis(call.integers("dilations"), rank, 1, "dilations")
+    output_padding = per_axis(call.integers("output_padding"), rank, 0, "output_padding")
+    extents = (1, *x.shape[2:]) if rank == 1 else x.shape[2:]
+    full = [
+        (n - 1) * s + (k - 1) * d + 1 + p
+        for n, s, k, d, p in zip(extents, strides, kernel, dilations, output_padding, strict=True)
+    ]
+    op = ops.ConvTranspose(
+        strides=strides,
+        pads=_transposed_pads(call, rank, extents, strides, full),
+        dilations=dilations,
+        group=call.integer("group", 1),
+        output_padding=output_padding,
+    )
+    ihwo = call.static_like(weights, weights_hwc(weights.finite()))
+    return apply_nhwc(call, op, x, ihwo, *_bias(call))
+
+
+def _transposed_pads(
+    call: Call,
+    rank: int,
+    extents: tuple[int, ...],
+    strides: tuple[int, int],
+    full: list[int],
+) -> tuple[int, int, int, int]:
+    """What is cut off a transposed convolution's ``full`` extents."""
+    auto_pad = call.text("auto_pad", "NOTSET") or "NOTSET"
+    wanted = call.integers("output_shape")
+    if wanted is not None:
+        outputs = per_axis(wanted[-rank:], rank, 1, "output_shape")
+    elif auto_pad in ("SAME_UPPER", "SAME_LOWER"):
+        outputs = (extents[0] * strides[0], extents[1] * strides[1])
+    else:
+        return (0, 0, 0, 0) if auto_pad == "VALID" else pads_of(call, rank)
+    befores, afters = [], []
+    for total in (n - m for n, m in zip(full, outputs, strict=True)):
+        if total < 0:
+            raise Refusal("an output_shape beyond what the window reaches is not supported")
+        small, large = total // 2, total - total // 2
+        befores.append(large if auto_pad == "SAME_LOWER" else small)
+        afters.append(small if auto_pad == "SAME_LOWER" else large)
+    return (befores[0], befores[1], afters[0], afters[1])
+
+
+@importer("Gemm")
+def _gemm(call: Call) -> Operand:
+    a, b, c = call.operand(0), call.operand(1), call.optional(2)
+    if len(a.shape) != 2 or len(b.shape) != 2:
+        raise ModelError(f"multiplies matrices, not shapes {list(a.shape)} and {list(b.shape)}")
+    alpha, beta = call.real("alpha", 1.0), call.real("beta", 1.0)
+    if call.integer("transA", 0):
+        a = call.transpose(a, (1, 0))
+    transposed = bool(call.integer("transB", 0))
+    bias: list[Static] = []
+    if isinstance(b, Static):
+        weights = b.finite() if transposed else b.finite().T
+        if isinstance(c, Static) and c.array.size in (1, len(weights)) and c.shape[-1:] != (0,):
+            values = np.broadcast_to(c.finite().reshape(-1), (len(weights),))
+            if c.array.size == 1 or c.shape[-1] == len(weights):
+                bias = [call.static_like(c, np.float32(beta) * values)]
+        y = call.emit(ops.Dense(), a, call.static_like(b, np.float32(alpha) * weights), *bias)
+    else:
+        y = call.emit(ops.MatMul(), a, call.transpose(b, (1, 0)) if transposed else b)
+        if alpha != 1:
+            y = call.pointwise(("mul", "x", alpha), y)
+    if c is None or bias:
+        return y
+    if isinstance(c, Static):
+        return call.emit(ops.Add(), y, call.static_like(c, np.float32(beta) * c.finite()))
+    return call.emit(ops.Add(), y, c if beta == 1 else call.pointwise(("mul", "x", beta), c))
+
+
+@importer("MatMul")
+def _matmul(call: Call) -> Operand:
+    a, b = call.operand(0), call.operand(1)
+    if isinstance(b, Static) and len(b.shape) == 2:
+        return call.emit(ops.Dense(), a, call.static_like(b, b.finite().T))
+    if isinstance(b, Static) and len(b.shape) == 1:
+        weights = call.static_like(b, b.finite().reshape(1, -1))
+        return call.reshape(call.emit(ops.Dense(), a, weights), a.shape[:-1])
+    if isinstance(a, Static) and len(a.shape) == 2 and len(b.shape) >= 2:
+        # a @ b = (b' @ a')', and a is the Dense layer's weights as it stands
+        swapped = (*range(len(b.shape) - 2), len(b.shape) - 1, len(b.shape) - 2)
+        turned = call.emit(ops.Dense(), call.transpose(b, swapped), a)
+        return call.transpose(turned, swapped)
+    return _product(call, a, b)
+
+
+def _product(call: Call, a: Operand, b: Operand) -> Operand:
+    """``a`` @ ``b``; a vector is a matrix of one row or column, whose axis is then dropped."""
+    row, column = len(a.shape) == 1, len(b.shape) == 1
+    if row:
+        a = call.reshape(a, (1, *a.shape))
+    if column:
+        b = call.reshape(b, (*b.shape, 1))
+    y: Operand = call.emit(ops.MatMul(), a, b)
+    shape = y.shape[:-2] + (() if row else y.shape[-2:-1]) + (() if column else y.shape[-1:])
+    return call.reshape(y, shape)

@@ -1,0 +1,221 @@
+"""Turns the ONNX operators that move elements into the Graph's, their shapes static."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from edgeinfer import operators as ops
+from edgeinfer.converters.onnx_operators.call import Call, Operand, Refusal, importer
+from edgeinfer.converters.onnx_operators.spatial import apply_nhwc
+from edgeinfer.errors import ModelError
+from edgeinfer.shapes import broadcast
+
+__all__: list[str] = []
+
+_LOWEST = float(np.finfo(np.float32).min)
+
+
+@importer("Reshape", integers=True)
+def _reshape(call: Call) -> Operand:
+    x = call.operand(0)
+    wanted = call.static_integers(1, "shape", "shape")
+    if wanted is None:
+        raise ModelError("its shape is missing")
+    shape = list(wanted)
+    for axis, extent in enumerate(shape):
+        if extent == 0 and not call.integer("allowzero", 0):
+            if axis >= len(x.shape):
+                raise ModelError(f"shape {list(wanted)} copies an axis that is not there")
+            shape[axis] = x.shape[axis]
+    if shape.count(-1) == 1:
+        rest = math.prod(n for n in shape if n != -1)
+        shape[shape.index(-1)] = math.prod(x.shape) // rest if rest > 0 else 0
+    if math.prod(shape) != math.prod(x.shape) or min(shape, default=1) < 1:
+        raise ModelError(f"a value of shape {list(x.shape)} does not fill shape {list(wanted)}")
+    return call.reshape(x, shape)
+
+
+@importer("Flatten", integers=True)
+def _flatten(call: Call) -> Operand:
+    x = call.operand(0)
+    axis = call.integer("axis", 1)
+    axis = axis if axis == len(x.shape) else call.axis(axis, len(x.shape))
+    return call.reshape(x, (math.prod(x.shape[:axis]), math.prod(x.shape[axis:])))
+
+
+@importer("Squeeze", integers=True)
+def _squeeze(call: Call) -> Operand:
+    x = call.operand(0)
+    given = call.static_integers(1, "axes", "axes")
+    if given is None:
+        return call.reshape(x, [n for n in x.shape if n != 1])
+    axes = {call.axis(a, len(x.shape)) for a in given}
+    if any(x.shape[a] != 1 for a in axes):
+        raise ModelError(f"axes {list(given)} of shape {list(x.shape)} are not all 1")
+    return call.reshape(x, [n for a, n in enumerate(x.shape) if a not in axes])
+
+
+@importer("Unsqueeze", integers=True)
+def _unsqueeze(call: Call) -> Operand:
+    x = call.operand(0)
+    given = call.static_integers(1, "axes", "axes") or ()
+    rank = len(x.shape) + len(given)
+    axes = {call.axis(a, rank) for a in given}
+    if len(axes) != len(given):
+        raise ModelError(f"axes {list(given)} are not distinct")
+    extents = iter(x.shape)
+    return call.reshape(x, [1 if a in axes else next(extents) for a in range(rank)])
+
+
+@importer("Transpose", integers=True)
+def _transpose(call: Call) -> Operand:
+    x = call.operand(0)
+    order = call.integers("perm")
+    return call.transpose(x, tuple(reversed(range(len(x.shape)))) if order is None else order)
+
+
+@importer("Concat", integers=True)
+def _concat(call: Call) -> Operand:
+    operands = call.operands()
+    axis = call.axis(call.integer("axis", 1), len(operands[0].shape))
+    return call.emit(ops.Concat(axis), *operands)
+
+
+@importer("Split", integers=True)
+def _split(call: Call) -> Sequence[Operand]:
+    x = call.operand(0)
+    axis = call.axis(call.integer("axis", 0), len(x.shape))
+    extent, count = x.shape[axis], call.output_count
+    sizes = call.static_integers(1, "split", "split")
+    if sizes is None:
+        size = -(-extent // count)
+        sizes = (*(size,) * (count - 1), extent - size * (count - 1))
+    if len(sizes) != count or sum(sizes) != extent or min(sizes) < 1:
+        raise ModelError(f"an axis of {extent} does not split into {list(sizes)}")
+    starts = np.cumsum((0, *sizes[:-1])).tolist()
+    return [
+        _window(call, x, {axis: (start, size, 1)})
+        for start, size in zip(starts, sizes, strict=True)
+    ]
+
+
+@importer("Slice", integers=True)
+def _slice(call: Call) -> Operand:
+    x = call.operand(0)
+    starts = call.static_integers(1, "starts", "starts") or ()
+    ends = call.static_integers(2, "ends", "ends") or ()
+    axes = call.static_integers(3, "axes", "axes")
+    steps = call.static_integers(4, "steps", "steps") or (1,) * len(starts)
+    axes = tuple(range(len(starts))) if axes is None else axes
+    if not len(starts) == len(ends) == len(axes) == len(steps) or 0 in steps:
+        raise ModelError("starts, ends, axes and steps differ in length, or a step is 0")
+    windows = {}
+    for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
+        a = call.axis(axis, len(x.shape))
+        taken = range(*slice(start, end, step).indices(x.shape[a]))
+        if not taken:
+            raise ModelError(f"the slice {start}:{end}:{step} of an axis of {x.shape[a]} is empty")
+        windows[a] = (taken[0], len(taken), step if len(taken) > 1 else 1)
+    return _window(call, x, windows)
+
+
+def _window(call: Call, x: Operand, windows: dict[int, tuple[int, int, int]]) -> Operand:
+    """``x`` with (start, size, step) on some axes and whole on the others."""
+    whole = [windows.get(a, (0, n, 1)) for a, n in enumerate(x.shape)]
+    if all(window == (0, n, 1) for window, n in zip(whole, x.shape, strict=True)):
+        return x
+    starts, sizes, steps = zip(*whole, strict=True)
+    return call.emit(ops.Slice(starts, sizes, steps), x, label="slice")
+
+
+@importer("Pad")
+def _pad(call: Call) -> Operand:
+    x = call.operand(0)
+    mode = call.text("mode", "constant")
+    if mode not in ("constant", "reflect", "edge"):
+        raise Refusal(f"mode {mode!r} is not supported")
+    pads = call.static_integers(1, "pads", "pads") or ()
+    axes = call.static_integers(3, "axes", "axes")
+    axes = tuple(range(len(x.shape))) if axes is None else axes
+    if len(pads) != 2 * len(axes):
+        raise ModelError(f"{len(axes)} axes need {2 * len(axes)} pads, not {len(pads)}")
+    before, after = [0] * len(x.shape), [0] * len(x.shape)
+    for i, axis in enumerate(axes):
+        a = call.axis(axis, len(x.shape))
+        before[a], after[a] = pads[i], pads[len(axes) + i]
+    crop = {
+        a: (max(0, -b), x.shape[a] + min(0, b) + min(0, e), 1)
+        for a, (b, e) in enumerate(zip(before, after, strict=True))
+        if min(b, e) < 0
+    }
+    x = _window(call, x, crop)
+    added = tuple(max(0, b) for b in before), tuple(max(0, e) for e in after)
+    if not any(map(any, added)):
+        return x
+    return call.emit(ops.Pad(*added, mode, _pad_value(call)), x)
+
+
+def _pad_value(call: Call) -> float:
+    value = call.static(2, "constant_value")
+    number = float(value.reshape(())) if value is not None and value.size else 0.0
+    number = call.real("value", number)
+    if math.isnan(number):
+        raise ModelError("its constant_value is NaN")
+    # minus infinity before a MaxPool: no float32 loses to the lowest one
+    return min(max(number, _LOWEST), -_LOWEST)
+
+
+@importer("Expand", integers=True)
+def _expand(call: Call) -> Operand:
+    x = call.operand(0)
+    wanted = call.static_integers(1, "shape", "shape") or ()
+    shape = broadcast(x.shape, wanted)
+    if shape == x.shape:
+        return x
+    return call.emit(ops.Expand(shape), x)
+
+
+@importer("Tile", integers=True)
+def _tile(call: Call) -> Operand:
+    x = call.operand(0)
+    repeats = call.static_integers(1, "repeats", "repeats") or ()
+    return call.emit(ops.Tile(repeats), x)
+
+
+@importer("Gather", integers=True)
+def _gather(call: Call) -> Operand:
+    data, indices = call.operand(0), call.operand(1)
+    axis = call.axis(call.integer("axis", 0), len(data.shape))
+    known = call.static(1, "indices") if not hasattr(indices, "type") else None
+    if known is None:
+        return call.emit(ops.Gather(axis), data, indices)
+    extent = data.shape[axis]
+    if known.dtype.kind not in "iu" or (known < -extent).any() or (known >= extent).any():
+        raise ModelError(f"indices must be integers from {-extent} to {extent - 1}")
+    known = np.where(known < 0, known + extent, known).astype(np.int64)
+    if known.size == 1:
+        one = _window(call, data, {axis: (int(known.reshape(())), 1, 1)})
+        return call.reshape(one, (*data.shape[:axis], *known.shape, *data.shape[axis + 1 :]))
+    return call.emit(ops.Gather(axis), data, call.constant(known, "indices"))
+
+
+@importer("DepthToSpace")
+def _depth_to_space(call: Call) -> Operand:
+    mode = call.text("mode", "DCR")
+    op = ops.DepthToSpace(call.integer("blocksize", 0), mode)  # type: ignore[arg-type]
+    return _blocks(call, op)
+
+
+@importer("SpaceToDepth")
+def _space_to_depth(call: Call) -> Operand:
+    return _blocks(call, ops.SpaceToDepth(call.integer("blocksize", 0)))
+
+
+def _blocks(call: Call, op: ops.Operator) -> Operand:
+    x = call.operand(0)
+    if len(x.shape) != 4:
+        raise ModelError(f"takes a value of 4 axes, not shape {list(x.shape)}")
+    return apply_nhwc(call, op, x)

@@ -1,0 +1,70 @@
+"""Turns an imported Graph into its canonical form: NHWC, few Transposes, everything fused.
+
+Each pass is a function Graph -> Graph in a file of its own, its rule the docstring. Transposes move
+first; what they leave together is fused afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from edgeinfer.converters.passes.drop_noops import drop_noops
+from edgeinfer.converters.passes.fold_scales import fold_scales
+from edgeinfer.converters.passes.fuse_clamps import fuse_clamps
+from edgeinfer.converters.passes.fuse_pointwise import fuse_pointwise
+from edgeinfer.converters.passes.hoist_transposes import hoist_transposes
+from edgeinfer.converters.passes.merge_identical import merge_identical
+from edgeinfer.converters.passes.merge_pads import merge_pads
+from edgeinfer.converters.passes.permute_dense import permute_dense
+from edgeinfer.converters.passes.settle_names import settle_names
+from edgeinfer.converters.passes.sink_reshapes import sink_reshapes
+from edgeinfer.converters.passes.sink_transposes import sink_transposes
+from edgeinfer.graph import Graph
+
+__all__ = [
+    "canonicalize",
+    "drop_noops",
+    "fold_scales",
+    "fuse_clamps",
+    "fuse_pointwise",
+    "hoist_transposes",
+    "merge_identical",
+    "merge_pads",
+    "permute_dense",
+    "settle_names",
+    "sink_reshapes",
+    "sink_transposes",
+]
+
+Pass = Callable[[Graph], Graph]
+
+_MOVE: tuple[Pass, ...] = (merge_identical, drop_noops, sink_transposes, sink_reshapes)
+_HOIST: tuple[Pass, ...] = (merge_identical, drop_noops, hoist_transposes)
+_FUSE: tuple[Pass, ...] = (
+    merge_identical,
+    drop_noops,
+    permute_dense,
+    sink_reshapes,
+    merge_pads,
+    fold_scales,
+    fuse_clamps,
+    fuse_pointwise,
+)
+_MAX_ROUNDS = 50
+
+
+def canonicalize(graph: Graph) -> Graph:
+    """Apply all passes until none changes an operator any more."""
+    for passes in (_MOVE, _HOIST, _FUSE):
+        graph = _to_the_end(graph, passes)
+    return settle_names(graph)
+
+
+def _to_the_end(graph: Graph, passes: Sequence[Pass]) -> Graph:
+    for _ in range(_MAX_ROUNDS):
+        before = [node.op for node in graph.nodes]
+        for rewrite in passes:
+            graph = rewrite(graph)
+        if [node.op for node in graph.nodes] == before:
+            break
+    return graph

@@ -1,0 +1,105 @@
+"""Turns an operator on a transposed value into the same operator on the value as it was.
+
+With v = Transpose(u, p), axis i of v is axis p[i] of u. ``reindexed`` answers: which operator on
+u, and which transpose of its result, equal the operator on v?
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import singledispatch
+
+from edgeinfer import operators as ops
+
+__all__ = ["compose", "invert", "is_free", "reindexed"]
+
+Permutation = tuple[int, ...]
+Reindexed = tuple[ops.Operator, Permutation] | None
+
+
+def invert(p: Permutation) -> Permutation:
+    """The permutation that undoes ``p``."""
+    return tuple(sorted(range(len(p)), key=p.__getitem__))
+
+
+def compose(first: Permutation, second: Permutation) -> Permutation:
+    """Transpose by ``first``, then by ``second``, in one."""
+    return tuple(first[axis] for axis in second)
+
+
+def is_free(shape: Sequence[int], p: Permutation) -> bool:
+    """Whether transposing ``shape`` by ``p`` only moves axes of extent 1: a Reshape does it."""
+    long = [axis for axis in p if shape[axis] > 1]
+    return long == sorted(long)
+
+
+@singledispatch
+def reindexed(op: ops.Operator, p: Permutation) -> Reindexed:
+    """The operator with the axes of the untransposed value, and the transpose that follows it.
+
+    None where there is none. Inputs beside the first are the caller's to transpose.
+    """
+    return None
+
+
+@reindexed.register(ops.Pointwise)
+@reindexed.register(ops.Add)
+@reindexed.register(ops.Sub)
+@reindexed.register(ops.Mul)
+@reindexed.register(ops.Div)
+@reindexed.register(ops.Pow)
+@reindexed.register(ops.Maximum)
+@reindexed.register(ops.Minimum)
+@reindexed.register(ops.PRelu)
+def _(op: ops.Operator, p: Permutation) -> Reindexed:
+    return op, p
+
+
+@reindexed.register(ops.Concat)
+@reindexed.register(ops.Softmax)
+@reindexed.register(ops.LogSoftmax)
+def _(op: ops.Concat | ops.Softmax | ops.LogSoftmax, p: Permutation) -> Reindexed:
+    return replace(op, axis=p[op.axis]), p
+
+
+@reindexed.register(ops.ReduceMean)
+@reindexed.register(ops.ReduceSum)
+@reindexed.register(ops.ReduceMax)
+@reindexed.register(ops.ReduceMin)
+def _(op: ops.ReduceMean, p: Permutation) -> Reindexed:
+    moved = replace(op, axes=tuple(sorted(p[a] for a in op.axes)))
+    return moved, p if op.keepdims else _without(p, op.axes)
+
+
+@reindexed.register
+def _(op: ops.ArgMax, p: Permutation) -> Reindexed:
+    moved = replace(op, axis=p[op.axis])
+    return moved, p if op.keepdims else _without(p, (op.axis,))
+
+
+@reindexed.register
+def _(op: ops.Slice, p: Permutation) -> Reindexed:
+    q = invert(p)
+    starts, sizes, steps = (
+        tuple(values[axis] for axis in q) for values in (op.starts, op.sizes, op.steps)
+    )
+    return ops.Slice(starts, sizes, steps), p
+
+
+@reindexed.register
+def _(op: ops.Pad, p: Permutation) -> Reindexed:
+    q = invert(p)
+    before, after = (tuple(values[axis] for axis in q) for values in (op.before, op.after))
+    return replace(op, before=before, after=after), p
+
+
+@reindexed.register
+def _(op: ops.Dense, p: Permutation) -> Reindexed:
+    return (op, p) if p[-1] == len(p) - 1 else None
+
+
+def _without(p: Permutation, dropped: Sequence[int]) -> Permutation:
+    """``p`` after the axes ``dropped`` of its result are gone."""
+    kept = [axis for i, axis in enumerate(p) if i not in dropped]
+    return tuple(sorted(kept).index(axis) for axis in kept)

@@ -1,0 +1,87 @@
+"""Turns a Graph into one without operators that do nothing."""
+
+from __future__ import annotations
+
+from functools import singledispatch
+
+from edgeinfer import operators as ops
+from edgeinfer.converters.passes.draft import Draft
+from edgeinfer.graph import Graph
+
+__all__ = ["drop_noops"]
+
+Shape = tuple[int, ...]
+
+
+def drop_noops(graph: Graph) -> Graph:
+    """What gives back its input goes; a Reshape of a Reshape is one Reshape.
+
+    A reduction over axes of extent 1 is a Reshape. An output that is a copy of an input, or of
+    another output, stays one.
+    """
+    draft = Draft(graph)
+    for node in graph.nodes:
+        first = draft.name(node.inputs[0])
+        output = node.outputs[0]
+        if _gives_back(node.op, draft.shape(first), len(node.inputs)):
+            if not draft.alias(output, first):
+                draft.keep(node)
+            continue
+        if _only_reshapes(node.op, draft.shape(first)):
+            draft.add(node, ops.Reshape(draft.shape(output)), (first,), output)
+            continue
+        before = draft.producer(first)
+        if isinstance(node.op, ops.Reshape) and before and isinstance(before.op, ops.Reshape):
+            draft.add(node, node.op, before.inputs, output)
+            continue
+        draft.keep(node)
+    return draft.finish()
+
+
+def _only_reshapes(op: ops.Operator, shape: Shape) -> bool:
+    if not isinstance(op, ops.ReduceMean | ops.ReduceSum | ops.ReduceMax | ops.ReduceMin):
+        return False
+    return all(shape[axis] == 1 for axis in op.axes)
+
+
+@singledispatch
+def _gives_back(op: ops.Operator, shape: Shape, arity: int) -> bool:
+    """Whether the operator's value is its first input, of ``shape``, unchanged."""
+    return False
+
+
+@_gives_back.register(ops.Reshape)
+@_gives_back.register(ops.Expand)
+def _(op: ops.Reshape | ops.Expand, shape: Shape, arity: int) -> bool:
+    return op.shape == shape
+
+
+@_gives_back.register
+def _(op: ops.Transpose, shape: Shape, arity: int) -> bool:
+    return op.permutation == tuple(range(len(shape)))
+
+
+@_gives_back.register
+def _(op: ops.Slice, shape: Shape, arity: int) -> bool:
+    whole = op.sizes == shape and not any(op.starts)
+    return whole and all(step == 1 or n == 1 for step, n in zip(op.steps, shape, strict=True))
+
+
+@_gives_back.register
+def _(op: ops.Pad, shape: Shape, arity: int) -> bool:
+    return not any(op.before) and not any(op.after)
+
+
+@_gives_back.register
+def _(op: ops.Tile, shape: Shape, arity: int) -> bool:
+    return all(n == 1 for n in op.repeats)
+
+
+@_gives_back.register
+def _(op: ops.Pointwise, shape: Shape, arity: int) -> bool:
+    return bool(op.expression == "x")
+
+
+@_gives_back.register
+def _(op: ops.Concat, shape: Shape, arity: int) -> bool:
+    return arity == 1

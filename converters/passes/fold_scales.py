@@ -1,0 +1,166 @@
+"""Turns scales and shifts by constants into part of the linear layer before them."""
+
+from __future__ import annotations
+
+import math
+from functools import singledispatch
+
+import numpy as np
+
+from edgeinfer import operators as ops
+from edgeinfer.converters.passes.draft import Draft
+from edgeinfer.errors import ModelError
+from edgeinfer.graph import Graph, Node
+from edgeinfer.pointwise import Expression
+
+__all__ = ["along_last_axis", "fold_scales"]
+
+_LINEAR = (ops.Conv, ops.ConvTranspose, ops.Dense)
+
+
+def fold_scales(graph: Graph) -> Graph:
+    """a * (W x + b) + c = (a W) x + (a b + c), for a and c scalars or one number a channel.
+
+    A batch norm arrives here as a Mul and an Add. Where no linear layer without a clamp comes
+    before, or something else takes its value, numbers by channel become a depthwise convolution of
+    one element, into which what follows can fold; scalars stay a Pointwise.
+    """
+    draft = Draft(graph)
+    for node in graph.nodes:
+        x, scale, shift = _affine(draft, node)
+        if not x:
+            draft.keep(node)
+        elif _foldable(draft, x):
+            _fold(draft, node, x, scale, shift)
+        elif isinstance(node.op, ops.Pointwise) or not 2 <= len(draft.shape(x)) <= 4:
+            draft.keep(node)
+        else:
+            _depthwise(draft, node, x, scale, shift)
+    return draft.finish()
+
+
+Coefficients = tuple[str, np.ndarray, np.ndarray]
+_NEITHER: Coefficients = ("", np.zeros(0), np.zeros(0))
+
+
+def _affine(draft: Draft, node: Node) -> Coefficients:
+    """The value, scale and shift of which ``node`` is the sum; an empty name where it is none."""
+    first = draft.name(node.inputs[0])
+    if isinstance(node.op, ops.Pointwise):
+        slope, offset = _coefficients(node.op.expression)
+        if math.isfinite(slope) and math.isfinite(offset) and node.op.expression != "x":
+            return first, np.float64(slope), np.float64(offset)
+        return _NEITHER
+    # a fused clamp would have to come along; the import has none here
+    if not isinstance(node.op, ops.Add | ops.Mul | ops.Sub) or node.op != type(node.op)():
+        return _NEITHER
+    second = draft.name(node.inputs[1])
+    shape = draft.shape(node.outputs[0])
+    one, zero = np.float64(1), np.float64(0)
+    constant = along_last_axis(draft, second, shape)
+    if constant is not None and draft.shape(first) == shape and first not in draft.constants:
+        if isinstance(node.op, ops.Mul):
+            return first, constant, zero
+        return first, one, constant if isinstance(node.op, ops.Add) else -constant
+    constant = along_last_axis(draft, first, shape)
+    if constant is not None and isinstance(node.op, ops.Sub) and draft.shape(second) == shape:
+        return second, -one, constant
+    return _NEITHER
+
+
+def along_last_axis(draft: Draft, name: str, shape: tuple[int, ...]) -> np.ndarray | None:
+    """A constant that varies along the last axis of ``shape`` at most, as [C]; None otherwise."""
+    array = draft.constants.get(name)
+    if array is None or array.ndim > len(shape) or not shape or array.size not in (1, shape[-1]):
+        return None
+    if array.size > 1 and array.shape[-1] != array.size:
+        return None
+    return np.broadcast_to(array.reshape(-1).astype(np.float64), (shape[-1],))
+
+
+def _coefficients(e: Expression) -> tuple[float, float]:
+    """Slope and offset of an expression; infinite where it is not a straight line."""
+    if e == "x":
+        return 1.0, 0.0
+    if isinstance(e, float):
+        return 0.0, e
+    function, *arguments = e
+    if function not in ("add", "sub", "mul", "div", "neg"):
+        return math.inf, math.inf
+    lines = [_coefficients(argument) for argument in arguments]
+    if function == "neg":
+        return -lines[0][0], -lines[0][1]
+    (a, b), (c, d) = lines
+    if function in ("add", "sub"):
+        sign = 1 if function == "add" else -1
+        return a + sign * c, b + sign * d
+    if function == "mul" and a == 0:
+        return b * c, b * d
+    if c == 0 and (function == "mul" or d != 0):
+        factor = d if function == "mul" else 1 / d
+        return a * factor, b * factor
+    return math.inf, math.inf
+
+
+def _foldable(draft: Draft, x: str) -> bool:
+    layer = draft.producer(x)
+    return (
+        layer is not None
+        and isinstance(layer.op, _LINEAR)
+        and (layer.op.lo, layer.op.hi) == (-math.inf, math.inf)
+        and all(name in draft.constants for name in layer.inputs[1:])
+        and draft.only_use(x)
+    )
+
+
+def _fold(draft: Draft, node: Node, x: str, scale: np.ndarray, shift: np.ndarray) -> None:
+    layer = draft.producer(x)
+    assert layer is not None
+    weights, *biases = (draft.constants[name] for name in layer.inputs[1:])
+    channels = draft.shape(x)[-1]
+    scale, shift = (np.broadcast_to(v, (channels,)) for v in (scale, shift))
+    bias = biases[0].astype(np.float64) if biases else np.zeros(channels)
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = _scaled(layer.op, weights.astype(np.float64), scale).astype(np.float32)
+        moved = (bias * scale + shift).astype(np.float32)
+    if not (np.isfinite(scaled).all() and np.isfinite(moved).all()):
+        raise ModelError(
+            f"the weights times the scale of {node.name!r} are not finite",
+            node=layer.name,
+            operator=type(layer.op).__name__,
+        )
+    inputs = [layer.inputs[0], draft.constant(scaled, layer.inputs[1])]
+    if biases or moved.any():
+        name = layer.inputs[2] if biases else f"{node.outputs[0]}@bias"
+        inputs.append(draft.constant(moved, name))
+    draft.replace(x, layer.op, inputs, node.outputs[0])
+
+
+@singledispatch
+def _scaled(op: ops.Operator, weights: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Weights [O, ...] with each output channel times its scale."""
+    return weights * scale.reshape(-1, *(1,) * (weights.ndim - 1))
+
+
+@_scaled.register
+def _(op: ops.ConvTranspose, weights: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    inputs, kh, kw, outputs = weights.shape
+    grouped = weights.reshape(op.group, inputs // op.group, kh, kw, outputs)
+    return (grouped * scale.reshape(op.group, 1, 1, 1, outputs)).reshape(weights.shape)
+
+
+def _depthwise(draft: Draft, node: Node, x: str, scale: np.ndarray, shift: np.ndarray) -> None:
+    *outer, channels = shape = draft.shape(x)
+    output = node.outputs[0]
+    scale, shift = (np.broadcast_to(v, (channels,)).astype(np.float32) for v in (scale, shift))
+    image = (*outer[:1], *(1,) * (4 - len(shape)), *outer[1:], channels)
+    if len(shape) < 4:
+        x = draft.add(node, ops.Reshape(image), (x,), draft.fresh(output, "image"))
+    weights = draft.constant(scale.reshape(channels, 1, 1, 1), f"{output}@scale")
+    bias = [draft.constant(shift, f"{output}@shift")] if shift.any() else []
+    op = ops.Conv(group=channels)
+    if len(shape) == 4:
+        draft.add(node, op, (x, weights, *bias), output)
+    else:
+        y = draft.add(node, op, (x, weights, *bias), draft.fresh(output, "scaled"))
+        draft.add(node, ops.Reshape(shape), (y,), output)

@@ -1,0 +1,80 @@
+"""Turns functions of one value, chained or joined, into one function."""
+
+from __future__ import annotations
+
+from edgeinfer import operators as ops
+from edgeinfer import pointwise
+from edgeinfer.converters.passes.draft import Draft
+from edgeinfer.graph import Graph, Node
+from edgeinfer.pointwise import Expression
+
+__all__ = ["fuse_pointwise"]
+
+_JOINS = {
+    ops.Add: "add",
+    ops.Sub: "sub",
+    ops.Mul: "mul",
+    ops.Div: "div",
+    ops.Pow: "pow",
+    ops.Maximum: "max",
+    ops.Minimum: "min",
+}
+
+
+def fuse_pointwise(graph: Graph) -> Graph:
+    """g(f(x)) and g(x) * f(x) are each one function of x, where nothing else takes f(x) or g(x).
+
+    So SiLU, GELU and hard-swish become one Pointwise, however a model spells them.
+    """
+    draft = Draft(graph)
+    for node in graph.nodes:
+        fused = _chained(draft, node) or _joined(draft, node)
+        if fused is None:
+            draft.keep(node)
+        else:
+            x, expression = fused
+            draft.add(node, ops.Pointwise(expression), (x,), node.outputs[0])
+    return draft.finish()
+
+
+Function = tuple[str, Expression]
+
+
+def _chained(draft: Draft, node: Node) -> Function | None:
+    if not isinstance(node.op, ops.Pointwise):
+        return None
+    readings = _readings(draft, node.inputs[0])
+    if len(readings) < 2:
+        return None
+    x, inner = readings[-1]
+    return _within_limits(x, pointwise.substitute(node.op.expression, inner))
+
+
+def _joined(draft: Draft, node: Node) -> Function | None:
+    function = _JOINS.get(type(node.op))
+    # a clamp is fused after what it clamps
+    if function is None or node.op != type(node.op)():
+        return None
+    for x, a in reversed(_readings(draft, node.inputs[0])):
+        for y, b in reversed(_readings(draft, node.inputs[1])):
+            if x == y and x not in draft.constants:
+                return _within_limits(x, (function, a, b))
+    return None
+
+
+def _readings(draft: Draft, name: str) -> list[Function]:
+    """The ways to see a value: as itself, and as a function of another one."""
+    name = draft.name(name)
+    readings: list[Function] = [(name, "x")]
+    producer = draft.producer(name)
+    if producer is not None and isinstance(producer.op, ops.Pointwise) and draft.only_use(name):
+        readings.append((producer.inputs[0], producer.op.expression))
+    return readings
+
+
+def _within_limits(x: str, expression: Expression) -> Function | None:
+    try:
+        pointwise.check(expression)
+    except ValueError:
+        return None
+    return x, expression

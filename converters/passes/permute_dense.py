@@ -1,0 +1,62 @@
+"""Turns a transposed and flattened input of Dense layers into permuted weights."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from edgeinfer import operators as ops
+from edgeinfer.converters.passes.draft import Draft
+from edgeinfer.graph import Graph, Node
+
+__all__ = ["permute_dense"]
+
+
+def permute_dense(graph: Graph) -> Graph:
+    """Dense(Reshape(Transpose(u)), W) = Dense(Reshape(u), W with its columns in u's order).
+
+    The Transpose must leave alone the axes that the Reshape does not merge into the last one, and
+    all that takes the Reshape must be Dense.
+    """
+    draft = Draft(graph)
+    consumers = graph.consumers()
+    for node in graph.nodes:
+        reshape = draft.producer(draft.name(node.inputs[0]))
+        transpose = None if reshape is None else draft.producer(reshape.inputs[0])
+        columns = None
+        if (
+            isinstance(node.op, ops.Dense)
+            and reshape is not None
+            and transpose is not None
+            and not draft.is_output(reshape.outputs[0])
+            and all(isinstance(n.op, ops.Dense) for n in consumers[node.inputs[0]])
+        ):
+            columns = _columns(draft, reshape, transpose)
+        if columns is None or reshape is None or transpose is None:
+            draft.keep(node)
+            continue
+        weights = draft.constants[node.inputs[1]]
+        permuted = np.empty_like(weights)
+        permuted[:, columns] = weights
+        flat = draft.fresh(reshape.outputs[0], "flat")
+        x = draft.add(reshape, reshape.op, transpose.inputs, flat)
+        inputs = (x, draft.constant(permuted, node.inputs[1]), *node.inputs[2:])
+        draft.add(node, node.op, inputs, node.outputs[0])
+    return draft.finish()
+
+
+def _columns(draft: Draft, reshape: Node, transpose: Node) -> np.ndarray | None:
+    """The place in u's order of each column of the weights; None where the rule does not hold."""
+    if not isinstance(reshape.op, ops.Reshape) or not isinstance(transpose.op, ops.Transpose):
+        return None
+    p = transpose.op.permutation
+    shape = draft.shape(transpose.inputs[0])
+    features = reshape.op.shape[-1]
+    for kept in range(len(p)):
+        if p[:kept] != tuple(range(kept)):
+            return None
+        if math.prod(shape[kept:]) == features:
+            places = np.arange(features).reshape(shape[kept:])
+            return places.transpose([axis - kept for axis in p[kept:]]).reshape(-1)
+    return None
