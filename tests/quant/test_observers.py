@@ -13,7 +13,9 @@ INT8 = Levels(255, False)
 INT16 = Levels(65534, True)
 
 arrays = hnp.arrays(
-    np.float32, st.integers(0, 40), elements=st.floats(-1e30, 1e30, width=32, allow_subnormal=False)
+    np.float32,
+    st.integers(0, 40),
+    elements=st.floats(-(2.0**100), 2.0**100, width=32, allow_subnormal=False),
 )
 
 
@@ -79,7 +81,7 @@ def test_percentile_leaves_out_the_rarest():
 
 @pytest.mark.parametrize("observer", [mse, entropy])
 def test_an_outlier_is_cut_where_that_pays(observer):
-    x = np.concatenate([np.random.default_rng(0).normal(size=100_000), [60.0]]).astype(np.float32)
+    x = np.concatenate([np.random.default_rng(0).normal(size=1_000_000), [60.0]]).astype(np.float32)
     assert observer(histogram(x), INT8)[1] < 30
 
 

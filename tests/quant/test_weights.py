@@ -52,7 +52,7 @@ def test_a_dead_channel_with_a_bias_computes_the_bias():
     x, y = activation("int8", 0.02, 3), activation("int8", 0.01)
     q = quantize_weights(w, b, x, y, "int8")
     assert not q.weights.any()
-    real = int(q.bias[0]) * int(q.multiplier[0]) / 2.0 ** int(q.shift[0]) * 0.01
+    real = int(q.bias[0]) * int(q.multiplier[0]) / 2.0 ** int(q.shift[0]) * y.quantization.step
     assert abs(real - 0.75) < 1e-8
 
 
@@ -69,4 +69,4 @@ def test_a_sum_too_long_for_int32_is_refused():
         QuantizationError,
         match=r"^9000000 products a sum leave the accumulator no room; split the layer$",
     ):
-        quantize_weights(w, None, activation("int8", 1.0), activation("int8", 1.0), "int8")
+        quantize_weights(w, None, activation("int8", 1.0, -128), activation("int8", 1.0), "int8")
