@@ -23,6 +23,8 @@ Data: TypeAlias = Batch | Iterable[Batch]
 def runs(graph: Graph, data: Data, *, limit: int | None = None) -> Iterator[dict[str, np.ndarray]]:
     """Inputs for one run of ``graph`` after another, at most ``limit`` of them.
 
+    Numbers stand for themselves, as floats, on a float and on an integer Graph.
+
     Raises
     ------
     InputError
@@ -63,7 +65,7 @@ def _list(names: Iterable[str]) -> str:
 
 def _checked(graph: Graph, name: str, array: np.ndarray) -> np.ndarray:
     expected = graph.types[name]
-    if expected.dtype == "float32":
+    if expected.dtype == "float32" or expected.quantization is not None:
         if array.dtype.kind not in "fiu":
             raise InputError(f"input {name!r} takes numbers, not {array.dtype}")
         array = array.astype(np.float32, copy=False)

@@ -5,11 +5,10 @@ of Handwritten Digits" (E. Alpaydin, C. Kaynak; CC BY 4.0), as scikit-learn ship
 0 to 16.
 """
 
-from importlib.resources import files
-from importlib.resources.abc import Traversable
+from pathlib import Path
 
 __all__ = ["CALIBRATION", "MODEL", "TEST"]
 
-MODEL: Traversable = files(__name__) / "digits.onnx"
-CALIBRATION: Traversable = files(__name__) / "digits_calib.npz"
-TEST: Traversable = files(__name__) / "digits_test.npz"
+MODEL = Path(__file__).with_name("digits.onnx")
+CALIBRATION = Path(__file__).with_name("digits_calib.npz")
+TEST = Path(__file__).with_name("digits_test.npz")

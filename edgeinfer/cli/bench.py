@@ -1,0 +1,117 @@
+"""``edgeinfer bench``: an integer model into how long a run takes, and where the time goes."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import numpy as np
+
+from edgeinfer.cli import screen
+from edgeinfer.cli.command import Report, command
+from edgeinfer.cli.models import open_model
+from edgeinfer.cli.options import FILE, threads_option
+from edgeinfer.errors import InputError
+
+if TYPE_CHECKING:
+    from edgeinfer.graph import Graph
+    from edgeinfer.session import Session
+
+__all__ = ["bench"]
+
+_WARM_UP = 3
+_PROFILES = 5
+_SECONDS = 2.0  # about as long as a measurement without --runs takes
+_AT_MOST = 1000
+
+
+@command(example="edgeinfer bench digits.eqm --runs 200")
+@click.argument("model", metavar="MODEL.eqm", type=FILE)
+@click.option("--runs", type=click.IntRange(1), help="Default: two seconds' worth, 1000 at most.")
+@threads_option
+def bench(model: Path, runs: int | None, threads: int) -> Report:
+    """Measure how fast MODEL.eqm runs on random input."""
+    from edgeinfer.cost import cost
+    from edgeinfer.session import Session
+
+    graph = open_model(model)
+    if not graph.is_integer:
+        raise InputError(f"{model} is a float model; quantize it first")
+    session = Session(graph, num_threads=threads)
+    feed = _noise(graph)
+    for _ in range(_WARM_UP):
+        session.run(feed)
+    if runs is None:
+        runs = int(np.clip(_SECONDS / max(_time(session, feed), 1e-6), 1, _AT_MOST))
+    with screen.progress("running", runs) as done:
+        seconds = []
+        for i in range(runs):
+            seconds.append(_time(session, feed))
+            done(i + 1)
+    shares = _shares(session, feed)
+    p50, p90, p99 = (float(p) for p in np.percentile(seconds, (50, 90, 99)))
+    rate = cost(graph).macs / p50 / 1e9
+    rows = [
+        (screen.fitted(node.name, 30), type(node.op).__name__, f"{shares[node.name]:.1%}")
+        for node in graph.nodes
+        if node.name in shares
+    ]
+    return Report(
+        {
+            "model": str(model),
+            "threads": threads,
+            "runs": runs,
+            "median_us": p50 * 1e6,
+            "p90_us": p90 * 1e6,
+            "p99_us": p99 * 1e6,
+            "gmacs_per_second": rate,
+            "arena_bytes": session.arena_bytes,
+            "layers": [{"node": name, "share": value} for name, value in shares.items()],
+        },
+        [
+            screen.table(("layer", "operator", "time"), rows, left=2),
+            screen.grid(
+                [
+                    ("latency, median", screen.milliseconds(p50)),
+                    ("90 % are below", screen.milliseconds(p90)),
+                    ("99 % are below", screen.milliseconds(p99)),
+                    ("throughput", f"{rate:.2f} GMAC/s, threads: {threads}"),
+                    ("runs", str(runs)),
+                ]
+            ),
+        ],
+    )
+
+
+def _noise(graph: Graph) -> dict[str, np.ndarray]:
+    """Raw integers for every input; indices stay 0, which is inside every axis."""
+    rng = np.random.default_rng(0)
+    feed = {}
+    for name in graph.inputs:
+        kind = graph.types[name]
+        info = np.iinfo(kind.dtype) if kind.quantization is not None else None
+        shape = kind.shape
+        feed[name] = (
+            np.zeros(shape, kind.dtype)
+            if info is None
+            else rng.integers(info.min, info.max, shape, kind.dtype, endpoint=True)
+        )
+    return feed
+
+
+def _time(session: Session, feed: dict[str, np.ndarray]) -> float:
+    start = time.perf_counter()
+    session.run(feed)
+    return time.perf_counter() - start
+
+
+def _shares(session: Session, feed: dict[str, np.ndarray]) -> dict[str, float]:
+    """Each node's share of a run's time, over the runs of a short profile."""
+    total: dict[str, int] = {}
+    for _ in range(_PROFILES):
+        for name, duration in session.profile(feed).items():
+            total[name] = total.get(name, 0) + duration
+    whole = max(sum(total.values()), 1)
+    return {name: duration / whole for name, duration in total.items()}

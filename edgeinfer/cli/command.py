@@ -1,0 +1,109 @@
+"""A function that returns a Report into a command: its common options, its output, its errors."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import json
+import math
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import click
+from rich.console import Console, RenderableType
+
+from edgeinfer.errors import EdgeInferError
+
+__all__ = ["Report", "command", "one_line"]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a command found.
+
+    Parameters
+    ----------
+    data : dict
+        For ``--json``; a float that is not finite becomes null.
+    shown : list of renderable
+        For readers, one under the other.
+    warnings : list of str
+        For stderr, and under ``warnings`` in the JSON.
+    """
+
+    data: dict[str, Any]
+    shown: list[RenderableType]
+    warnings: list[str] = field(default_factory=list)
+
+
+def command(*, example: str) -> Callable[[Callable[..., Report]], click.Command]:
+    """Make a command of the function below, with ``--json``, ``--debug`` and an example."""
+
+    def decorate(function: Callable[..., Report]) -> click.Command:
+        @functools.wraps(function)
+        def body(*, as_json: bool, debug: bool, **arguments: Any) -> None:
+            try:
+                _print(function(**arguments), as_json)
+                sys.stdout.flush()
+            except (click.ClickException, click.exceptions.Exit):
+                raise
+            except BrokenPipeError:
+                raise
+            except KeyboardInterrupt:
+                _stop("interrupted", 130, debug)
+            except EdgeInferError as error:
+                _stop(str(error), 1, debug)
+            except MemoryError:
+                _stop("there is not enough memory", 1, debug)
+            except Exception as error:
+                _stop(_unexpected(error), 1, debug)
+
+        body = click.option("--json", "as_json", is_flag=True, help="Print JSON.")(body)
+        body = click.option("--debug", is_flag=True, help="Show where an error arose.")(body)
+        return click.command(
+            epilog=f"\b\nExample:\n  {example}",
+            context_settings={"help_option_names": ["-h", "--help"]},
+        )(body)
+
+    return decorate
+
+
+def one_line(text: str) -> str:
+    """``text`` without line breaks and control characters, which a model's names may hold."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
+
+
+def _unexpected(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO):
+        return f"cannot write the output: {error.strerror}"
+    return f"unexpected {type(error).__name__}: {error} (--debug shows where)"
+
+
+def _stop(message: str, code: int, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+    click.echo(f"error: {one_line(message)}", err=True)
+    raise click.exceptions.Exit(code)
+
+
+def _print(report: Report, as_json: bool) -> None:
+    for warning in report.warnings:
+        click.echo(f"warning: {one_line(warning)}", err=True)
+    if as_json:
+        data = report.data | ({"warnings": report.warnings} if report.warnings else {})
+        click.echo(json.dumps(_finite(data), indent=2))
+        return
+    console = Console(markup=False, emoji=False, highlight=False)
+    for renderable in report.shown:
+        console.print(renderable)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

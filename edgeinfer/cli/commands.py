@@ -1,0 +1,39 @@
+"""All commands, gathered under ``edgeinfer``."""
+
+from __future__ import annotations
+
+import click
+
+from edgeinfer import __version__
+from edgeinfer.cli.bench import bench
+from edgeinfer.cli.compare import compare
+from edgeinfer.cli.convert import convert
+from edgeinfer.cli.demo import demo
+from edgeinfer.cli.evaluate import evaluate
+from edgeinfer.cli.inspect import inspect
+from edgeinfer.cli.quantize import quantize
+from edgeinfer.cli.run import run
+
+__all__ = ["edgeinfer"]
+
+
+class InWorkingOrder(click.Group):
+    """A group that lists its commands in the order in which one works with a model."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands' names, first added first."""
+        return list(self.commands)
+
+
+@click.group(
+    cls=InWorkingOrder,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Begin with: edgeinfer demo",
+)
+@click.version_option(__version__, prog_name="edgeinfer", message="%(prog)s %(version)s")
+def edgeinfer() -> None:
+    """Quantize ONNX models to int8 or int16 and run them on integers only."""
+
+
+for _command in (demo, inspect, quantize, evaluate, compare, run, bench, convert):
+    edgeinfer.add_command(_command)

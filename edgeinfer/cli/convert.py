@@ -1,0 +1,33 @@
+"""``edgeinfer convert``: an ONNX model into a float model file, imported and simplified."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgeinfer.cli.command import Report, command
+from edgeinfer.cli.models import import_onnx
+from edgeinfer.cli.options import FILE, Shapes, import_options
+
+__all__ = ["convert"]
+
+
+@command(example="edgeinfer convert digits.onnx -o digits_float.eqm")
+@click.argument("model", metavar="MODEL.onnx", type=FILE)
+@click.option("-o", "--output", metavar="FLOAT.eqm", type=FILE, required=True)
+@import_options
+def convert(model: Path, output: Path, batch: int, shapes: Shapes) -> Report:
+    """Import and simplify MODEL.onnx, still in floats."""
+    from edgeinfer.atomic_write import atomic_write, check_writable
+    from edgeinfer.model_file import to_bytes
+
+    check_writable(output)
+    graph = import_onnx(model, batch=batch, shapes=dict(shapes))
+    content = to_bytes(graph)
+    atomic_write(output, content)
+    sizes = {"onnx": model.stat().st_size, "eqm": len(content)}
+    return Report(
+        {"model": str(model), "output": str(output), "layers": len(graph.nodes), "bytes": sizes},
+        [f"wrote {output}: {len(graph.nodes)} layers in floats, {len(content):,} bytes"],
+    )

@@ -1,0 +1,124 @@
+"""``edgeinfer demo``: the packaged digits model through import, quantization and the runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+from rich.console import RenderableType
+
+from edgeinfer.cli import screen
+from edgeinfer.cli.command import Report, command
+from edgeinfer.cli.options import FILE
+
+if TYPE_CHECKING:
+    from edgeinfer.cli.evaluate import Evaluation
+
+__all__ = ["demo"]
+
+_SHADES = " ░▒▓█"
+_WHITE = 16  # the largest pixel
+
+
+@command(example="edgeinfer demo -o .")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FOLDER",
+    type=FILE,
+    help="Also put the model, its data and the result there, to try the other commands on.",
+)
+def demo(output: Path | None) -> Report:
+    """Quantize and run a small digits model that comes with edgeinfer."""
+    from edgeinfer.atomic_write import atomic_write, check_writable
+    from edgeinfer.cli.evaluate import measure
+    from edgeinfer.cli.models import import_onnx
+    from edgeinfer.data import load_data
+    from edgeinfer.demo import CALIBRATION, MODEL, TEST
+    from edgeinfer.model_file import from_bytes, to_bytes
+    from edgeinfer.quant import quantize
+    from edgeinfer.session import Session
+
+    if output is not None:
+        check_writable(output / "digits.eqm")
+    floats = import_onnx(MODEL)
+    content = to_bytes(quantize(floats, load_data(CALIBRATION, floats).samples))
+    integers = from_bytes(content)
+    if output is not None:
+        for source in (MODEL, CALIBRATION, TEST):
+            atomic_write(output / source.name, source.read_bytes())
+        atomic_write(output / "digits.eqm", content)
+
+    test = load_data(TEST, floats)
+    assert isinstance(test.samples, dict) and test.labels is not None
+    result = measure(integers, test.samples, reference=floats)
+    labels = [int(label) for label in test.labels]
+    numbers = _numbers(result, labels, integers.outputs[0])
+    numbers["float32"]["file_bytes"] = MODEL.stat().st_size
+    numbers["int8"]["file_bytes"] = len(content)
+    numbers["int8"]["arena_bytes"] = Session(integers).arena_bytes
+    image = test.samples[floats.inputs[0]][0].reshape(8, 8)
+    return Report(
+        numbers | {"digit": {"label": labels[0], "prediction": result.classes[0]}},
+        [
+            f"{len(labels)} handwritten digits that neither training nor calibration saw\n",
+            _table(numbers),
+            _drawing(image, labels[0], result.classes[0], result.reference_classes[0]),
+            *([] if output is None else [_next_steps(output)]),
+        ],
+    )
+
+
+def _numbers(result: Evaluation, labels: list[int], output: str) -> dict[str, Any]:
+    from edgeinfer.cli.evaluate import share
+
+    return {
+        "samples": len(labels),
+        "float32": {
+            "top1": share(result.reference_classes, labels),
+            "latency_us": result.reference_latency * 1e6,
+        },
+        "int8": {
+            "top1": share(result.classes, labels),
+            "latency_us": result.latency * 1e6,
+        },
+        "agreement": result.agreement,
+        "sqnr_db": result.sqnr_db(output),
+    }
+
+
+def _table(numbers: dict[str, Any]) -> RenderableType:
+    floats, integers = numbers["float32"], numbers["int8"]
+    rows = [
+        ("accuracy, top-1", f"{floats['top1']:.2%}", f"{integers['top1']:.2%}"),
+        ("agreement with float32", "", f"{numbers['agreement']:.2%}"),
+        ("SQNR of the scores", "", f"{numbers['sqnr_db']:.1f} dB"),
+        ("model file", screen.kib(floats["file_bytes"]), screen.kib(integers["file_bytes"])),
+        ("arena", "", screen.kib(integers["arena_bytes"])),
+        (
+            "latency (float32 in NumPy)",
+            screen.milliseconds(floats["latency_us"] / 1e6),
+            screen.milliseconds(integers["latency_us"] / 1e6),
+        ),
+    ]
+    return screen.table(("", "float32", "int8"), rows)
+
+
+def _drawing(image: np.ndarray, label: int, int8: int, float32: int) -> RenderableType:
+    shades = (image.astype(int) * (len(_SHADES) - 1) + _WHITE // 2) // _WHITE
+    # two characters a pixel: a terminal's cells are twice as high as wide
+    lines = ["".join(_SHADES[s] * 2 for s in row) for row in shades]
+    beside = ["", "", f"labelled  {label}", f"float32   {float32}", f"int8      {int8}"]
+    beside += [""] * (len(lines) - len(beside))
+    return "\n" + "\n".join(
+        f"  {line}   {note}".rstrip() for line, note in zip(lines, beside, strict=True)
+    )
+
+
+def _next_steps(folder: Path) -> str:
+    return (
+        f"\nwrote digits.onnx, digits.eqm, digits_calib.npz, digits_test.npz to {folder}\n"
+        "now try: edgeinfer compare digits.onnx digits.eqm --data digits_test.npz"
+    )

@@ -1,0 +1,109 @@
+"""``edgeinfer inspect``: a model into its layers and what each takes, before it is deployed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgeinfer.cli import screen
+from edgeinfer.cli.command import Report, command
+from edgeinfer.cli.models import import_onnx, open_model
+from edgeinfer.cli.options import FILE, Shapes, import_options
+
+if TYPE_CHECKING:
+    from edgeinfer.graph import Graph
+
+__all__ = ["inspect"]
+
+
+@command(example="edgeinfer inspect digits.onnx")
+@click.argument("file", type=FILE)
+@import_options
+def inspect(file: Path, batch: int, shapes: Shapes) -> Report:
+    """Show the layers of FILE, an .onnx or .eqm, and what they cost.
+
+    Bytes of flash and arena are those of the integer model; for a float model they are an
+    estimate of what int8 would take.
+    """
+    from edgeinfer.cost import cost
+
+    if file.suffix.lower() == ".eqm":
+        graph = open_model(file)
+    else:
+        graph = import_onnx(file, batch=batch, shapes=dict(shapes))
+    total = cost(graph)
+    arena = _arena(graph) if graph.is_integer else total.peak
+    rows = [
+        (
+            screen.fitted(layer.node.outputs[0], 22),
+            screen.fitted(type(layer.node.op).__name__, 14),
+            screen.extents(layer.output),
+            f"{layer.macs:,}",
+            f"{layer.parameters:,}",
+            f"{layer.flash:,}",
+        )
+        for layer in total.layers
+    ]
+    approximately = "about " if total.estimated else ""
+    shown = [
+        ("model", graph.name or file.stem),
+        *(("input", f"{n}: {graph.types[n]}") for n in graph.inputs),
+        *(("output", f"{n}: {graph.types[n]}") for n in graph.outputs),
+        ("MACs", f"{total.macs:,}"),
+        ("parameters", f"{total.parameters:,}"),
+        ("flash", f"{approximately}{screen.kib(total.flash)}" + (" in int8" * total.estimated)),
+        ("arena", f"{approximately}{screen.kib(arena)}" + (" in int8" * total.estimated)),
+    ]
+    return Report(
+        {
+            "file": str(file),
+            "name": graph.name,
+            "inputs": [_value(graph, name) for name in graph.inputs],
+            "outputs": [_value(graph, name) for name in graph.outputs],
+            "labels": list(graph.labels),
+            "provenance": dict(graph.provenance),
+            "macs": total.macs,
+            "parameters": total.parameters,
+            "flash_bytes": total.flash,
+            "arena_bytes": arena,
+            "estimated": total.estimated,
+            "layers": [
+                {
+                    "value": layer.node.outputs[0],
+                    "node": layer.node.name,
+                    "operator": type(layer.node.op).__name__,
+                    "shape": list(layer.output),
+                    "macs": layer.macs,
+                    "parameters": layer.parameters,
+                    "flash_bytes": layer.flash,
+                }
+                for layer in total.layers
+            ],
+        },
+        [
+            screen.table(
+                ("value", "operator", "shape", "MACs", "parameters", "flash"), rows, left=2
+            ),
+            screen.grid(shown),
+        ],
+    )
+
+
+def _arena(graph: Graph) -> int:
+    from edgeinfer.planner import plan
+
+    return plan(graph).arena_bytes
+
+
+def _value(graph: Graph, name: str) -> dict[str, object]:
+    kind = graph.types[name]
+    q = kind.quantization
+    return {
+        "name": name,
+        "shape": list(kind.shape),
+        "dtype": kind.dtype,
+        "scale": None if q is None else q.step,
+        "zero_point": None if q is None else q.zero_point,
+    }

@@ -1,0 +1,88 @@
+"""A model file of either format into a Graph, and a Graph of either kind into a function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from edgeinfer.errors import InputError
+from edgeinfer.graph import Graph
+
+__all__ = ["Run", "import_onnx", "open_model", "open_pair", "read_labels", "runner"]
+
+Run: TypeAlias = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
+
+
+def open_model(path: Path, *, like: Graph | None = None) -> Graph:
+    """The Graph in ``path``, ``.eqm`` or ``.onnx``; an import takes its input shapes from ``like``.
+
+    Raises
+    ------
+    InputError
+        The file is missing or of another format.
+    ModelError
+        It is damaged, or holds what edgeinfer cannot take.
+    """
+    if path.suffix.lower() == ".eqm":
+        from edgeinfer.model_file import read
+
+        return read(path)
+    if like is None:
+        return import_onnx(path)
+    shapes = {name: like.types[name].shape for name in like.inputs}
+    batch = next(iter(shapes.values()))[0] if like.free_batch else 1
+    return import_onnx(path, batch=batch, shapes=shapes)
+
+
+def open_pair(a: Path, b: Path) -> tuple[Graph, Graph]:
+    """Two models with the same input shapes: an ``.onnx`` takes those that the ``.eqm`` has."""
+    if a.suffix.lower() == ".eqm":
+        first = open_model(a)
+        return first, open_model(b, like=first)
+    second = open_model(b)
+    return open_model(a, like=second), second
+
+
+def import_onnx(
+    path: Path, *, batch: int = 1, shapes: Mapping[str, tuple[int, ...]] | None = None
+) -> Graph:
+    """The float Graph of the ONNX model in ``path``."""
+    if path.suffix.lower() != ".onnx":
+        raise InputError(f"{path} is neither an .onnx nor an .eqm file")
+    from edgeinfer.converters import from_onnx
+
+    return from_onnx(path, batch=batch, input_shapes=shapes)
+
+
+def runner(graph: Graph, *, threads: int = 1) -> Run:
+    """Floats in, floats out by name: the Session of an integer Graph, or the float executor."""
+    if not graph.is_integer:
+        from edgeinfer.float_executor import execute
+
+        return lambda feed: execute(graph, feed)
+    from edgeinfer.session import Session
+
+    session = Session(graph, num_threads=threads)
+
+    def run(feed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        result = session.run(dict(feed))
+        return {graph.outputs[0]: result} if isinstance(result, np.ndarray) else dict(result)
+
+    return run
+
+
+def read_labels(path: Path) -> tuple[str, ...]:
+    """The class names in a text file, one a line."""
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InputError(f"cannot read the labels in {path}: {reason}") from error
+    while lines and not lines[-1].strip():
+        lines.pop()
+    if not lines:
+        raise InputError(f"{path} holds no labels")
+    return tuple(line.strip() for line in lines)

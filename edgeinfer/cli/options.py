@@ -1,0 +1,134 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+import click
+
+from edgeinfer.data import Layout, Preprocessing
+
+__all__ = [
+    "FILE",
+    "Shapes",
+    "import_options",
+    "preprocessing",
+    "preprocessing_options",
+    "samples_option",
+    "threads_option",
+]
+
+# what --shape gives, to be made a dict
+Shapes: TypeAlias = tuple[tuple[str, tuple[int, ...]], ...]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# whether a file is there is for the command to say: that is a refusal, not wrong usage
+FILE = click.Path(path_type=Path)
+
+
+def _numbers(ctx: click.Context, param: click.Parameter, value: str) -> tuple[float, ...]:
+    """Numbers with commas between them."""
+    try:
+        return tuple(float(part) for part in value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not numbers with commas between them") from None
+
+
+def _shapes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> Shapes:
+    """Names of inputs, each with its whole shape."""
+    shapes = []
+    for value in values:
+        name, _, text = value.rpartition("=")
+        extents = text.split("x")
+        if not (name and all(e.isdecimal() and int(e) > 0 for e in extents)):
+            raise click.BadParameter(f"{value!r} is not of the form NAME=1x3x224x224")
+        shapes.append((name, tuple(map(int, extents))))
+    return tuple(shapes)
+
+
+def import_options(function: F) -> F:
+    """``--batch`` and ``--shape``, for what an ONNX model leaves open."""
+    for option in (
+        click.option(
+            "--shape",
+            "shapes",
+            metavar="NAME=1x3x224x224",
+            multiple=True,
+            callback=_shapes,
+            help="The whole shape of one input.",
+        ),
+        click.option(
+            "--batch",
+            type=click.IntRange(1),
+            default=1,
+            show_default=True,
+            help="Samples in one run, where the model leaves that open.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def preprocessing_options(function: F) -> F:
+    """``--size``, ``--mean``, ``--std`` and ``--layout``, for folders of images."""
+    for option in (
+        click.option(
+            "--layout",
+            type=click.Choice(["nchw", "nhwc"]),
+            help="Order of the input's axes, where its shape does not tell.",
+        ),
+        click.option(
+            "--std",
+            metavar="NUMBERS",
+            default="1",
+            callback=_numbers,
+            help="Images are (pixel - mean) / std, pixels from 0 to 255; an --std below 1 "
+            "means fractions of 255, as in torchvision.",
+        ),
+        click.option(
+            "--mean",
+            metavar="NUMBERS",
+            default="0",
+            callback=_numbers,
+            help="One number, or one a channel with commas between.",
+        ),
+        click.option(
+            "--size",
+            type=click.IntRange(1),
+            help="Scale an image's shorter side to this, then cut out the middle; "
+            "without it, images are stretched to the input.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def preprocessing(
+    size: int | None,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    layout: Layout | None,
+) -> Preprocessing:
+    """The values of ``preprocessing_options``."""
+    return Preprocessing(size=size, mean=mean, std=std, layout=layout)
+
+
+def threads_option(function: F) -> F:
+    """``--threads``."""
+    return click.option(
+        "--threads",
+        type=click.IntRange(1, 256),
+        default=1,
+        show_default=True,
+        help="Threads that share the work of one run.",
+    )(function)
+
+
+def samples_option(function: F) -> F:
+    """``--samples``."""
+    return click.option("--samples", type=click.IntRange(1), help="Use this many; default: all.")(
+        function
+    )

@@ -1,0 +1,149 @@
+"""``edgeinfer quantize``: an ONNX model and calibration data into an integer model file."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgeinfer.cli import screen
+from edgeinfer.cli.command import Report, command
+from edgeinfer.cli.models import import_onnx, read_labels
+from edgeinfer.cli.options import FILE, Shapes, import_options, preprocessing, preprocessing_options
+
+if TYPE_CHECKING:
+    from edgeinfer.data import DataSet
+    from edgeinfer.graph import Graph
+    from edgeinfer.quant import LayerError
+
+__all__ = ["OBSERVERS", "SCHEMES", "quantize"]
+
+SCHEMES = ("int8", "int16x8", "int16")
+OBSERVERS = ("mse", "minmax", "percentile", "entropy")
+
+_POOR_DB = 15.0
+_MEASURED = 32  # runs that the quality is measured on: enough for a tenth of a dB
+_WORST = 3
+
+
+@command(example="edgeinfer quantize digits.onnx --calib digits_calib.npz -o digits.eqm")
+@click.argument("model", metavar="MODEL.onnx", type=FILE)
+@click.option("--calib", metavar="DATA", type=FILE, required=True, help="Calibration samples.")
+@click.option("-o", "--output", metavar="OUT.eqm", type=FILE, required=True)
+@click.option("--scheme", type=click.Choice(SCHEMES), default="int8", show_default=True)
+@click.option(
+    "--observer",
+    type=click.Choice(OBSERVERS),
+    default=OBSERVERS[0],
+    show_default=True,
+    help="How ranges are chosen from what calibration saw.",
+)
+@click.option(
+    "--rounding",
+    type=click.Choice(["single", "double"]),
+    default="single",
+    show_default=True,
+    help="double gives the bits of TFLM, CMSIS-NN and Ethos-U (int8 only).",
+)
+@click.option("--samples", type=click.IntRange(1), help="Calibrate on this many, drawn by --seed.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--prune-constant", is_flag=True, help="Remove channels that are constant.")
+@import_options
+@click.option("--labels", type=FILE, help="Names of the classes, one a line, to keep in the file.")
+@preprocessing_options
+def quantize(
+    model: Path,
+    calib: Path,
+    output: Path,
+    scheme: str,
+    observer: str,
+    rounding: Any,
+    samples: int | None,
+    seed: int,
+    prune_constant: bool,
+    batch: int,
+    shapes: Shapes,
+    labels: Path | None,
+    **images: Any,
+) -> Report:
+    """Quantize MODEL.onnx to int8 or int16.
+
+    DATA is an .npz with an array for each input by its name, an .npy, or a folder of images.
+    A hundred samples of what the model will really see are enough.
+    """
+    from edgeinfer.atomic_write import atomic_write, check_writable
+    from edgeinfer.data import load_data
+    from edgeinfer.model_file import to_bytes
+    from edgeinfer.quant import quantize as make_integer
+    from edgeinfer.quant.prune import prune_constant_channels
+
+    check_writable(output)
+    started = time.perf_counter()
+    graph = import_onnx(model, batch=batch, shapes=dict(shapes))
+    if labels is not None:
+        graph = replace(graph, labels=read_labels(labels))
+    data = load_data(calib, graph, preprocessing(**images), seed=seed)
+    runs = data.count if samples is None else min(samples, data.count)
+    with screen.progress("calibrating", runs) as done:
+        integer = make_integer(
+            graph,
+            data.samples,
+            scheme=scheme,
+            observer=observer,
+            samples=samples,
+            seed=seed,
+            rounding=rounding,
+            progress=lambda count, _total: done(count),
+        )
+    if prune_constant:
+        integer = prune_constant_channels(integer)
+    content = to_bytes(integer)
+    atomic_write(output, content)
+    seconds = time.perf_counter() - started
+    errors = _errors(graph, integer, data)
+    outputs = [e for e in errors if e.is_output]
+    sizes = {"onnx": model.stat().st_size, "eqm": len(content)}
+    return Report(
+        {
+            "model": str(model),
+            "output": str(output),
+            "scheme": scheme,
+            "observer": observer,
+            "rounding": rounding,
+            "samples": runs,
+            "seconds": seconds,
+            "bytes": sizes,
+            "outputs": [{"name": e.value, "sqnr_db": e.sqnr_db} for e in outputs],
+        },
+        [
+            f"wrote {output}: {scheme}, {runs} calibration samples, {seconds:.1f} s",
+            f"{sizes['onnx']:,} bytes of ONNX are now {sizes['eqm']:,}",
+            *(f"output {e.value}: SQNR {screen.decibels(e.sqnr_db)} dB" for e in outputs),
+        ],
+        _warnings(outputs, errors),
+    )
+
+
+def _errors(graph: Graph, integer: Graph, data: DataSet) -> list[LayerError]:
+    """Every layer against float, the worst first, on some of the calibration data."""
+    from edgeinfer.quant import compare
+
+    return compare(graph, integer, data.samples, samples=_MEASURED)
+
+
+def _warnings(outputs: list[LayerError], errors: list[LayerError]) -> list[str]:
+    poor = [e for e in outputs if e.sqnr_db < _POOR_DB]
+    if not poor:
+        return []
+    worst = ", ".join(
+        f"{e.operator} {e.node!r} ({screen.decibels(e.sqnr_db)} dB)" for e in errors[:_WORST]
+    )
+    return [
+        f"output {e.value!r} has an SQNR of {screen.decibels(e.sqnr_db)} dB, below "
+        f"{_POOR_DB:.0f}; the worst layers are {worst}; try --scheme int16x8, another "
+        "--observer or more varied samples"
+        for e in poor
+    ]

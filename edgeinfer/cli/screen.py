@@ -1,0 +1,78 @@
+"""Numbers and tables as a terminal of 80 columns shows them, and progress while work is long."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+__all__ = ["decibels", "extents", "fitted", "grid", "kib", "milliseconds", "progress", "table"]
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> Table:
+    """A table whose first ``left`` columns are text and the rest numbers."""
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
+    for i, heading in enumerate(headings):
+        made.add_column(heading, justify="left" if i < left else "right", no_wrap=True)
+    for row in rows:
+        made.add_row(*row)
+    return made
+
+
+def grid(rows: Iterable[tuple[str, str]]) -> Table:
+    """Names and values side by side."""
+    made = Table.grid(padding=(0, 2))
+    for row in rows:
+        made.add_row(*row)
+    return made
+
+
+def fitted(name: str, width: int = 26) -> str:
+    """The end of a long name, which is what tells one layer from the next."""
+    shown = "".join(c if c.isprintable() else "?" for c in name)
+    return shown if len(shown) <= width else f"…{shown[1 - width :]}"
+
+
+def extents(shape: Sequence[int]) -> str:
+    """``1x28x28x3``; a scalar's is ``scalar``."""
+    return "x".join(map(str, shape)) or "scalar"
+
+
+def decibels(value: float) -> str:
+    """A ratio in dB, or ``exact`` where there is no noise at all."""
+    return "exact" if value == math.inf else f"{value:.1f}"
+
+
+def kib(count: int) -> str:
+    """A number of bytes in KiB."""
+    return f"{count / 1024:,.1f} KiB"
+
+
+def milliseconds(seconds: float) -> str:
+    """A duration in the unit that keeps it readable."""
+    return f"{seconds * 1e3:.2f} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.1f} µs"
+
+
+@contextmanager
+def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr while it is a terminal; the callable takes how much is done."""
+    console = Console(stderr=True, markup=False, emoji=False, highlight=False)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns,
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as bar:
+        task = bar.add_task(what, total=total)
+
+        def done(count: int) -> None:
+            bar.update(task, completed=count)
+
+        yield done
