@@ -41,6 +41,8 @@ static inline int64_t smaller(int64_t a, int64_t b)
 
 MAX_POOL(max_s8, int8_t, INT8_MIN)
 MAX_POOL(max_s16, int16_t, INT16_MIN)
+MAX_POOL(max_s32, int32_t, INT32_MIN)
+MAX_POOL(max_s64, int64_t, INT64_MIN)
 
 KERNEL(max_pool)
 {
@@ -53,10 +55,19 @@ KERNEL(max_pool)
             const void *x = element(operands[0], unit / p->out_height * plane, p->bytes);
             void *y =
                 element(operands[1], (unit * p->out_width + column) * p->channels, p->bytes);
-            if (p->bytes == 1)
+            switch (p->bytes) {
+            case 1:
                 max_s8(p, x, top, left, y);
-            else
+                break;
+            case 2:
                 max_s16(p, x, top, left, y);
+                break;
+            case 4:
+                max_s32(p, x, top, left, y);
+                break;
+            default:
+                max_s64(p, x, top, left, y);
+            }
         }
     }
     return DONE;

@@ -1,0 +1,580 @@
+"""Hypothesis strategies that draw integer Graphs, legal by construction, and inputs for them.
+
+Structure is drawn, so that a failure shrinks to a small graph; the numbers inside constants come
+from a drawn seed, so that drawing is quick.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from hypothesis import strategies as st
+
+from edgeinfer import fixedpoint
+from edgeinfer import operators as ops
+from edgeinfer.graph import Graph, Node, Quantization, TensorType
+from edgeinfer.shapes import output_shapes, window_extent
+
+SCHEMES = ("int8", "int16x8", "int16")
+EXTENTS = (1, 2, 3, 4, 5, 7, 8, 11, 13, 16, 17)
+SCALES = (0.0078125, 0.02, 0.05, 0.11)
+MAX_ELEMENTS = 6000
+
+
+class Builder:
+    """A Graph that grows by one operator at a time."""
+
+    def __init__(self, draw: st.DrawFn, scheme: str) -> None:
+        self.draw = draw
+        self.scheme = scheme
+        self.dtype = "int8" if scheme == "int8" else "int16"
+        self.info = np.iinfo(self.dtype)
+        self.rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+        self.types: dict[str, TensorType] = {}
+        self.constants: dict[str, np.ndarray] = {}
+        self.nodes: list[Node] = []
+        self.inputs: list[str] = []
+
+    # -- numbers --------------------------------------------------------------------------------
+
+    def one_of(self, *choices):
+        return self.draw(st.sampled_from(choices))
+
+    def quantization(self) -> Quantization:
+        zero_point = self.draw(st.integers(-128, 127)) if self.dtype == "int8" else 0
+        return Quantization.per_tensor(self.one_of(*SCALES), zero_point)
+
+    def zero_point(self, name: str) -> int:
+        return self.types[name].quantization.zero_point
+
+    def stage(self, q: Quantization) -> dict:
+        """What ends a requantizing operator: sometimes a fused clamp, either rounding."""
+        lo, hi = self.one_of(
+            (self.info.min, self.info.max), (q.zero_point, self.info.max), (-100, 90), (5, 5)
+        )
+        rounding = self.one_of("single", "double") if self.dtype == "int8" else "single"
+        return {
+            "output_zero_point": q.zero_point, "lo": lo, "hi": hi, "rounding": rounding
+        }  # fmt: skip
+
+    def ratio(self, bound: int) -> tuple[int, int]:
+        """M and S that bring accumulators of up to ``bound`` to about the output's range."""
+        real = self.info.max / max(bound, 1) * float(self.rng.uniform(0.5, 40))
+        return fixedpoint.multiplier_and_shift(min(real, 1e8), 31 if bound < 2**31 else 24)
+
+    def ratios(self, bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        pairs = np.array([self.ratio(int(b)) for b in bounds])
+        return pairs[:, 0].astype(np.int32), pairs[:, 1].astype(np.int8)
+
+    # -- growing --------------------------------------------------------------------------------
+
+    def values(self, suits: Callable[[TensorType], bool] = lambda t: True) -> list[str]:
+        computed = [*self.inputs, *(n.outputs[0] for n in self.nodes)]
+        return [v for v in computed if self.types[v].dtype == self.dtype and suits(self.types[v])]
+
+    def pick(self, suits: Callable[[TensorType], bool] = lambda t: True) -> str | None:
+        found = self.values(suits)
+        # the newest value most often, so that graphs grow long; others make branches
+        return self.draw(st.sampled_from([found[-1], *reversed(found)])) if found else None
+
+    def constant(self, array: np.ndarray, q: Quantization | None = None) -> str:
+        name = f"c{len(self.constants)}"
+        self.constants[name] = np.array(array, order="C")
+        self.types[name] = TensorType(array.shape, str(array.dtype), q)
+        return name
+
+    def integers(self, shape: tuple[int, ...]) -> np.ndarray:
+        return self.rng.integers(self.info.min, self.info.max + 1, shape).astype(self.dtype)
+
+    def input(self, shape: tuple[int, ...]) -> str:
+        name = f"x{len(self.inputs)}"
+        self.types[name] = TensorType(shape, self.dtype, self.quantization())
+        self.inputs.append(name)
+        return name
+
+    def add(self, op, *inputs, q=None, dtype=None) -> None:
+        (shape,) = output_shapes(op, *(self.types[name].shape for name in inputs))
+        if math.prod(shape) > MAX_ELEMENTS:
+            return
+        name = f"v{len(self.nodes)}"
+        kept = q if q is not None else self.types[inputs[0]].quantization
+        self.types[name] = TensorType(
+            shape, dtype or self.dtype, None if dtype == "int64" else kept
+        )
+        self.nodes.append(Node(f"n{len(self.nodes)}", op, tuple(inputs), (name,)))
+
+    def graph(self, free_batch: bool) -> Graph:
+        """All that grew; what nothing takes is an output, and now and then something else too."""
+        taken = {name for node in self.nodes for name in node.inputs}
+        computed = [node.outputs[0] for node in self.nodes]
+        also = self.one_of(None, *computed)
+        outputs = [v for v in computed if v not in taken or v == also]
+        graph = Graph(
+            "drawn",
+            tuple(self.nodes),
+            self.types,
+            tuple(self.inputs),
+            tuple(outputs),
+            self.constants,
+            free_batch,
+        )
+        # without what no output needs
+        return graph.with_nodes(self.nodes)
+
+
+def _spatial(t: TensorType) -> bool:
+    return len(t.shape) == 4
+
+
+def _window(b: Builder, x: tuple[int, ...], dilated: bool = True) -> dict | None:
+    """Kernel, strides, pads and dilations that fit ``x``."""
+    kernel, strides, dilations, pads = [], [], [], []
+    for axis in (1, 2):
+        k, d = b.one_of(1, 2, 3, 5), b.one_of(1, 1, 2, 3) if dilated else 1
+        before = b.draw(st.integers(0, min(k - 1, 2)))
+        after = b.draw(st.integers(0, min(k - 1, 2)))
+        s = b.one_of(1, 2, 3)
+        if window_extent(x[axis], k, s, d, before, after) == 0:
+            k, d, before, after = 1, 1, 0, 0
+        kernel.append(k)
+        strides.append(s)
+        dilations.append(d)
+        pads.append((before, after))
+    (top, bottom), (left, right) = pads
+    return {
+        "kernel": tuple(kernel),
+        "strides": tuple(strides),
+        "dilations": tuple(dilations),
+        "pads": (top, left, bottom, right),
+    }
+
+
+def _layer_constants(b: Builder, weights_shape: tuple[int, ...], reach: int) -> list[str]:
+    """Weights, bias, multiplier and shift whose accumulators are proven."""
+    outputs, taps = weights_shape[0], math.prod(weights_shape[1:])
+    if b.scheme == "int16":
+        largest = min(32767, (1 << 37) // (reach * taps))
+        if b.one_of(True, False):
+            largest = max(1, min(largest, (1 << 30) // (reach * taps)))
+    else:
+        largest = 127
+    dtype = "int16" if b.scheme == "int16" else "int8"
+    weights = b.rng.integers(-largest, largest + 1, weights_shape).astype(dtype)
+    magnitude = np.abs(weights.reshape(outputs, -1).astype(np.int64)).sum(1) * reach
+    weights[0] = 0 if b.one_of(False, False, True) else weights[0]
+    bias = b.rng.integers(-(magnitude // 4) - 9, magnitude // 4 + 10)
+    multiplier, shift = b.ratios(magnitude + np.abs(bias))
+    arrays = (weights, bias.astype("int32" if b.dtype == "int8" else "int64"), multiplier, shift)
+    return [b.constant(array) for array in arrays]
+
+
+def _reach(b: Builder, name: str) -> int:
+    z = b.zero_point(name)
+    return max(b.info.max - z, z - b.info.min)
+
+
+def conv(b: Builder) -> None:
+    if (x := b.pick(_spatial)) is None:
+        return
+    shape, channels = b.types[x].shape, b.types[x].shape[3]
+    window = _window(b, shape)
+    kernel = window.pop("kernel")
+    group = b.one_of(*(g for g in (1, 1, 2, 3, channels, channels) if channels % g == 0))
+    outputs = group * (1 if group == channels and b.one_of(True, False) else b.one_of(1, 2, 3, 5))
+    if group == 1:
+        outputs = b.one_of(1, 3, 4, 5, 8, 17, 64)
+    constants = _layer_constants(b, (outputs, *kernel, channels // group), _reach(b, x))
+    q = b.quantization()
+    op = ops.QConv(input_zero_point=b.zero_point(x), group=group, **window, **b.stage(q))
+    b.add(op, x, *constants, q=q)
+
+
+def dense(b: Builder) -> None:
+    if (x := b.pick(lambda t: len(t.shape) >= 1)) is None:
+        return
+    outputs, depth = b.one_of(1, 3, 4, 10, 33, 70), b.types[x].shape[-1]
+    constants = _layer_constants(b, (outputs, depth), _reach(b, x))
+    q = b.quantization()
+    b.add(ops.QDense(input_zero_point=b.zero_point(x), **b.stage(q)), x, *constants, q=q)
+
+
+def _partner(b: Builder, a: str) -> str:
+    """A value or a constant that broadcasts with ``a``."""
+    shape = b.types[a].shape
+    same = b.values(lambda t: t.shape == shape)
+    if b.one_of(True, True, False):
+        return b.draw(st.sampled_from(same))
+    cut = b.draw(st.integers(0, len(shape)))
+    drawn = tuple(b.one_of(1, n) for n in shape[cut:])
+    return b.constant(b.integers(drawn), b.quantization())
+
+
+def _ordered(b: Builder, a: str, other: str) -> tuple[str, str]:
+    return b.one_of((a, other), (other, a))
+
+
+def add_or_sub(b: Builder) -> None:
+    if (a := b.pick()) is None:
+        return
+    left, right = _ordered(b, a, _partner(b, a))
+    q = b.quantization()
+    scales = [b.types[name].quantization.step for name in (left, right)]
+    bits = 8 if b.dtype == "int8" else 16
+    p = fixedpoint.add_parameters(*scales, q.step, bits=bits)
+    op = b.one_of(ops.QAdd, ops.QSub)(
+        a_zero_point=b.zero_point(left),
+        b_zero_point=b.zero_point(right),
+        left_shift=p.left_shift,
+        a_multiplier=p.a[0],
+        a_shift=p.a[1],
+        b_multiplier=p.b[0],
+        b_shift=p.b[1],
+        multiplier=p.out[0],
+        shift=p.out[1],
+        **b.stage(q),
+    )
+    b.add(op, left, right, q=q)
+
+
+def mul(b: Builder) -> None:
+    if (a := b.pick()) is None:
+        return
+    left, right = _ordered(b, a, _partner(b, a))
+    q = b.quantization()
+    multiplier, shift = b.ratio(_reach(b, left) * _reach(b, right))
+    op = ops.QMul(
+        a_zero_point=b.zero_point(left),
+        b_zero_point=b.zero_point(right),
+        multiplier=multiplier,
+        shift=shift,
+        **b.stage(q),
+    )
+    b.add(op, left, right, q=q)
+
+
+def extreme(b: Builder) -> None:
+    if (a := b.pick()) is None:
+        return
+    q = b.types[a].quantization
+    others = b.values(lambda t: t.shape == b.types[a].shape and t.quantization == q)
+    constant = b.constant(b.integers(b.types[a].shape[-1:]), q)
+    other = b.draw(st.sampled_from([constant, *others]))
+    b.add(b.one_of(ops.Maximum, ops.Minimum)(), *_ordered(b, a, other))
+
+
+def rescale(b: Builder) -> None:
+    if (x := b.pick()) is None:
+        return
+    q = b.quantization()
+    multiplier, shift = b.ratio(_reach(b, x))
+    op = ops.Rescale(
+        input_zero_point=b.zero_point(x), multiplier=multiplier, shift=shift, **b.stage(q)
+    )
+    b.add(op, x, q=q)
+
+
+def prelu(b: Builder) -> None:
+    if (x := b.pick()) is None:
+        return
+    shape = b.types[x].shape
+    slopes = math.prod(shape[b.draw(st.integers(0, len(shape))) :])
+    multiplier, shift = b.ratios(np.full(slopes, _reach(b, x)))
+    signs = b.rng.choice([-1, 1], slopes).astype(np.int32)
+    q = b.quantization()
+    m, s = b.ratio(_reach(b, x))
+    op = ops.QPRelu(input_zero_point=b.zero_point(x), multiplier=m, shift=s, **b.stage(q))
+    b.add(op, x, b.constant(multiplier * signs), b.constant(shift), q=q)
+
+
+def lookup(b: Builder) -> None:
+    if (x := b.pick()) is None:
+        return
+    entries = 256 if b.dtype == "int8" else b.one_of(513, 65536)
+    table = b.integers((entries,))
+    if entries == 513:
+        # slopes must fit int16
+        table = (table // 2).astype(b.dtype)
+    b.add(ops.Lookup(), x, b.constant(table), q=b.quantization())
+
+
+def max_pool(b: Builder) -> None:
+    if (x := b.pick(_spatial)) is not None:
+        b.add(ops.MaxPool(**_window(b, b.types[x].shape)), x)
+
+
+def average_pool(b: Builder) -> None:
+    if (x := b.pick(_spatial)) is None:
+        return
+    shape = b.types[x].shape
+    window = _window(b, shape, dilated=False)
+    window.pop("dilations")
+    kernel, strides, (top, left, bottom, right) = (
+        window[key] for key in ("kernel", "strides", "pads")
+    )
+    ceil = []
+    for axis, before, after in ((0, top, bottom), (1, left, right)):
+        span = shape[1 + axis] + before + after - kernel[axis]
+        missing = -span % strides[axis]
+        start = (span + missing) // strides[axis] * strides[axis] - before
+        ceil.append(missing if b.one_of(True, False) and start < shape[1 + axis] else 0)
+    q = b.quantization()
+    counts = np.arange(1, math.prod(kernel) + 1)
+    multiplier, shift = b.ratios(counts * _reach(b, x))
+    op = ops.QAveragePool(
+        **window,
+        ceil_pads=tuple(ceil),
+        count_include_pad=b.one_of(True, False),
+        input_zero_point=b.zero_point(x),
+        pad_value=b.one_of(b.zero_point(x), 0),
+        **b.stage(q),
+    )
+    b.add(op, x, b.constant(multiplier), b.constant(shift), q=q)
+
+
+def _axes(b: Builder, rank: int) -> tuple[int, ...]:
+    return tuple(sorted(b.draw(st.sets(st.integers(0, rank - 1), max_size=rank))))
+
+
+def reduce_sum(b: Builder) -> None:
+    if (x := b.pick(lambda t: len(t.shape) >= 1)) is None:
+        return
+    shape = b.types[x].shape
+    axes = _axes(b, len(shape))
+    q = b.quantization()
+    multiplier, shift = b.ratio(math.prod(shape[a] for a in axes) * _reach(b, x))
+    op = ops.QReduceSum(
+        axes=axes,
+        keepdims=b.one_of(True, False),
+        input_zero_point=b.zero_point(x),
+        multiplier=multiplier,
+        shift=shift,
+        **b.stage(q),
+    )
+    b.add(op, x, q=q)
+
+
+def reduce_extreme(b: Builder) -> None:
+    if (x := b.pick(lambda t: len(t.shape) >= 1)) is not None:
+        cls = b.one_of(ops.ReduceMax, ops.ReduceMin)
+        b.add(cls(_axes(b, len(b.types[x].shape)), b.one_of(True, False)), x)
+
+
+def argmax(b: Builder) -> None:
+    if (x := b.pick(lambda t: len(t.shape) >= 1)) is not None:
+        axis = b.draw(st.integers(0, len(b.types[x].shape) - 1))
+        op = ops.ArgMax(axis, b.one_of(True, False), b.one_of(True, False))
+        b.add(op, x, dtype="int64")
+
+
+def gather_computed(b: Builder) -> None:
+    """Rows of a constant or a value, by indices that the run computes."""
+    indices = [n.outputs[0] for n in b.nodes if b.types[n.outputs[0]].dtype == "int64"]
+    if not indices:
+        return
+    chosen = b.draw(st.sampled_from(indices))
+    producer = next(n for n in b.nodes if n.outputs[0] == chosen)
+    if not isinstance(producer.op, ops.ArgMax):
+        return
+    extent = b.types[producer.inputs[0]].shape[producer.op.axis]
+    data = b.constant(b.integers((extent, b.one_of(1, 3))), b.quantization())
+    b.add(ops.Gather(0), data, chosen)
+
+
+def gather(b: Builder) -> None:
+    if (x := b.pick(lambda t: len(t.shape) >= 1)) is None:
+        return
+    shape = b.types[x].shape
+    axis = b.draw(st.integers(0, len(shape) - 1))
+    count = b.one_of((), (1,), (2, 2), (5,))
+    indices = b.rng.integers(-shape[axis], shape[axis], count)
+    b.add(ops.Gather(axis), x, b.constant(np.asarray(indices, np.int64)))
+
+
+def softmax(b: Builder) -> None:
+    if (x := b.pick(lambda t: len(t.shape) >= 1)) is None:
+        return
+    axis = b.draw(st.integers(0, len(b.types[x].shape) - 1))
+    step = b.types[x].quantization.step
+    if b.dtype == "int8":
+        table, q = fixedpoint.exponential_table_8(step), Quantization.per_tensor(1 / 256, -128)
+    else:
+        step /= 100
+        table, q = fixedpoint.exponential_table_16(step), Quantization.per_tensor(1 / 32768)
+    b.add(ops.QSoftmax(axis), x, b.constant(table), q=q)
+
+
+def concat(b: Builder) -> None:
+    if (x := b.pick(lambda t: len(t.shape) >= 1)) is None:
+        return
+    shape, q = b.types[x].shape, b.types[x].quantization
+    axis = b.draw(st.integers(0, len(shape) - 1))
+
+    def joins(t: TensorType) -> bool:
+        fits = len(t.shape) == len(shape) and t.quantization == q
+        return fits and all(a == axis or t.shape[a] == n for a, n in enumerate(shape))
+
+    others = b.draw(st.lists(st.sampled_from(b.values(joins)), max_size=3))
+    b.add(ops.Concat(axis), x, *others)
+
+
+def slice_(b: Builder) -> None:
+    if (x := b.pick()) is None:
+        return
+    starts, sizes, steps = [], [], []
+    for n in b.types[x].shape:
+        step = b.one_of(1, 1, 2, 3, -1, -2)
+        start = b.draw(st.integers(0, n - 1))
+        room = (n - 1 - start) // step if step > 0 else start // -step
+        starts.append(start)
+        sizes.append(b.draw(st.integers(1, room + 1)))
+        steps.append(step)
+    b.add(ops.Slice(tuple(starts), tuple(sizes), tuple(steps)), x)
+
+
+def pad(b: Builder) -> None:
+    if (x := b.pick(lambda t: len(t.shape) >= 1)) is None:
+        return
+    mode = b.one_of("constant", "reflect", "edge")
+    pads = []
+    for n in b.types[x].shape:
+        most = min(n - 1, 2) if mode == "reflect" else 2
+        pads.append((b.draw(st.integers(0, most)), b.draw(st.integers(0, most))))
+    before, after = zip(*pads, strict=True)
+    b.add(ops.Pad(before, after, mode, b.zero_point(x)), x)
+
+
+def reshape(b: Builder) -> None:
+    if (x := b.pick()) is None:
+        return
+    elements = b.types[x].elements
+    shape, left = [], elements
+    for factor in b.draw(st.lists(st.sampled_from([1, 2, 3, 4, 5]), max_size=3)):
+        if left % factor == 0:
+            shape.append(factor)
+            left //= factor
+    b.add(ops.Reshape((*shape, left)), x)
+
+
+def to_spatial(b: Builder) -> None:
+    """Any value as an NHWC one, so that windows stay possible."""
+    if (x := b.pick()) is None:
+        return
+    elements = b.types[x].elements
+    height = b.one_of(*(n for n in (1, 2, 3, 5, 7) if elements % n == 0))
+    channels = b.one_of(*(n for n in (1, 2, 3, 4, 8) if elements // height % n == 0))
+    b.add(ops.Reshape((1, height, elements // height // channels, channels)), x)
+
+
+def transpose(b: Builder) -> None:
+    if (x := b.pick()) is not None:
+        axes = list(range(len(b.types[x].shape)))
+        b.add(ops.Transpose(tuple(b.draw(st.permutations(axes)))), x)
+
+
+def tile_or_expand(b: Builder) -> None:
+    if (x := b.pick()) is None:
+        return
+    shape = b.types[x].shape
+    if b.one_of(True, False):
+        b.add(ops.Tile(tuple(b.one_of(1, 1, 2, 3) for _ in shape)), x)
+    elif len(shape) < 6:
+        stretched = tuple(n if n > 1 else b.one_of(1, 3) for n in shape)
+        b.add(ops.Expand((*b.one_of((), (2,)), *stretched)), x)
+
+
+def depth_and_space(b: Builder) -> None:
+    def divides(t: TensorType) -> bool:
+        return _spatial(t) and t.shape[3] % 4 == 0
+
+    if b.one_of(True, False):
+        if (x := b.pick(divides)) is not None:
+            b.add(ops.DepthToSpace(2, b.one_of("DCR", "CRD")), x)
+    elif (
+        x := b.pick(lambda t: _spatial(t) and t.shape[1] % 2 == 0 and t.shape[2] % 2 == 0)
+    ) is not None:
+        b.add(ops.SpaceToDepth(2), x)
+
+
+def resize(b: Builder) -> None:
+    if (x := b.pick(_spatial)) is None:
+        return
+    _, height, width, _ = b.types[x].shape
+    rows = b.draw(st.lists(st.integers(0, height - 1), min_size=1, max_size=2 * height))
+    columns = tuple(np.arange(2 * width) // 2) if b.one_of(True, False) else range(width)
+    b.add(ops.ResizeNearest(tuple(rows), tuple(map(int, columns))), x)
+
+
+GROWTHS = (
+    conv,
+    conv,
+    conv,
+    dense,
+    add_or_sub,
+    add_or_sub,
+    mul,
+    extreme,
+    rescale,
+    prelu,
+    lookup,
+    max_pool,
+    average_pool,
+    reduce_sum,
+    reduce_extreme,
+    argmax,
+    gather_computed,
+    gather,
+    softmax,
+    concat,
+    slice_,
+    pad,
+    reshape,
+    to_spatial,
+    transpose,
+    tile_or_expand,
+    depth_and_space,
+    resize,
+)
+
+
+@st.composite
+def integer_graphs(
+    draw: st.DrawFn,
+    schemes: tuple[str, ...] = SCHEMES,
+    growths: tuple[Callable[[Builder], None], ...] = GROWTHS,
+    max_nodes: int = 8,
+) -> Graph:
+    """Legal integer Graphs of up to ``max_nodes`` operators, with branches."""
+    b = Builder(draw, draw(st.sampled_from(schemes)))
+    shape = [draw(st.sampled_from((1, 1, 1, 2, 3)))]
+    shape += [draw(st.sampled_from(EXTENTS)) for _ in range(3)]
+    if math.prod(shape) > MAX_ELEMENTS:
+        shape[1] = 1
+    b.input(tuple(shape))
+    if draw(st.booleans()):
+        b.input(tuple(shape) if draw(st.booleans()) else (draw(st.sampled_from(EXTENTS)),))
+    for growth in draw(st.lists(st.sampled_from(growths), min_size=1, max_size=max_nodes)):
+        growth(b)
+    if not b.nodes:
+        rescale(b)
+    return b.graph(free_batch=False)
+
+
+@st.composite
+def graphs_with_inputs(draw: st.DrawFn, **options) -> tuple[Graph, dict[str, np.ndarray]]:
+    """A Graph and raw integers for it."""
+    graph = draw(integer_graphs(**options))
+    return graph, random_inputs(graph, draw(st.integers(0, 2**32 - 1)))
+
+
+def random_inputs(graph: Graph, seed: int, slices: int = 1) -> dict[str, np.ndarray]:
+    """Raw integers over each input's whole range, ``slices`` batches of them."""
+    rng = np.random.default_rng(seed)
+    arrays = {}
+    for name in graph.inputs:
+        kind = graph.types[name]
+        info = np.iinfo(kind.dtype)
+        shape = (slices * kind.shape[0], *kind.shape[1:])
+        arrays[name] = rng.integers(info.min, info.max + 1, shape).astype(kind.dtype)
+    return arrays
