@@ -11,10 +11,18 @@ from edgeinfer.fixedpoint import round_half_away
 from edgeinfer.graph import Quantization, TensorType
 from edgeinfer.quant.weights import QuantizedWeights, quantize_weights
 
-__all__ = ["ACTIVATIONS", "Layer", "activation_type", "clamp", "random_layer", "same_pads"]
+__all__ = [
+    "ACTIVATIONS",
+    "Layer",
+    "activation_type",
+    "clamp",
+    "random_integers",
+    "random_layer",
+    "same_pads",
+]
 
 # fused activation of TensorFlow Lite's schema: its real bounds
-ACTIVATIONS = {0: (-np.inf, np.inf), 1: (0.0, np.inf), 3: (0.0, 6.0)}
+ACTIVATIONS = {0: (None, None), 1: (0.0, None), 3: (0.0, 6.0)}
 
 
 @dataclass(frozen=True)
@@ -36,8 +44,11 @@ class Layer:
 def activation_type(
     rng: np.random.Generator, shape: tuple[int, ...], dtype: str = "int8"
 ) -> TensorType:
-    """A quantization with a random scale and, for int8, a random zero point."""
-    scale = 10 ** rng.uniform(-3, 0)
+    """A quantization with a random scale and, for int8, a random zero point.
+
+    Half the scales are powers of two: their quotients make ties.
+    """
+    scale = 2.0 ** -rng.integers(0, 11) if rng.integers(2) else 10 ** rng.uniform(-3, 0)
     zero_point = int(rng.integers(-128, 128)) if dtype == "int8" else 0
     return TensorType(shape, dtype, Quantization.per_tensor(scale, zero_point))
 
@@ -50,14 +61,11 @@ def random_integers(rng: np.random.Generator, shape: tuple[int, ...], dtype: str
 
 def clamp(activation: int, t: TensorType) -> tuple[int, int]:
     """The integers that a fused activation's real bounds are in ``t``."""
-    info = np.iinfo(t.dtype)
-    bounds = [
-        np.clip(round_half_away(b / t.quantization.step) + t.quantization.zero_point, *limits)
-        for b, limits in zip(
-            ACTIVATIONS[activation], [(info.min, info.max)] * 2, strict=True
-        )
-    ]
-    return int(bounds[0]), int(bounds[1])
+    info, q = np.iinfo(t.dtype), t.quantization
+    lo, hi = ACTIVATIONS[activation]
+    low = info.min if lo is None else int(round_half_away(lo / q.step)) + q.zero_point
+    high = info.max if hi is None else int(round_half_away(hi / q.step)) + q.zero_point
+    return min(max(low, info.min), info.max), min(max(high, info.min), info.max)
 
 
 def same_pads(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
@@ -75,19 +83,17 @@ def random_layer(
     dtype: str = "int8",
     activation: int = 0,
     rounding: str = "single",
-    per_tensor: bool = False,
     **attributes: object,
 ) -> Layer:
     """A convolution (weights of rank 4) or dense layer whose outputs use the range of ``dtype``."""
-    dense = len(weight_shape) == 2
     x_type = activation_type(rng, x_shape, dtype)
-    weights = rng.normal(size=weight_shape) * 10 ** rng.uniform(
-        -2, 1, (1 if per_tensor else weight_shape[0], *[1] * (len(weight_shape) - 1))
-    )
-    s_in = x_type.quantization.step
-    spread = s_in * np.iinfo(dtype).max * np.sqrt((weights[0] ** 2).sum())
-    bias = rng.normal(size=weight_shape[0]) * spread
-    y_scale = spread * 4 / np.iinfo(dtype).max
+    channels, *rest = weight_shape
+    weights = rng.normal(size=weight_shape) * 10 ** rng.uniform(-1, 1, (channels, *[1] * len(rest)))
+    # a channel's sums are about so large; the bias is, too
+    s_in, top = x_type.quantization.step, np.iinfo(dtype).max
+    spread = s_in * top * np.sqrt((weights.reshape(channels, -1) ** 2).sum(1))
+    bias = rng.normal(size=channels) * spread
+    y_scale = np.median(spread) * 4 / top
     zero_point = int(rng.integers(-128, 128)) if dtype == "int8" else 0
     y_type = TensorType((1,), dtype, Quantization.per_tensor(y_scale, zero_point))
     q = quantize_weights(
@@ -96,10 +102,9 @@ def random_layer(
         x_type,
         y_type,
         "int8",
-        tflite_dense=dense and rounding == "double",
     )
     lo, hi = clamp(activation, y_type)
-    op = (ops.QDense if dense else ops.QConv)(
+    op = (ops.QDense if len(weight_shape) == 2 else ops.QConv)(
         output_zero_point=zero_point,
         lo=lo,
         hi=hi,

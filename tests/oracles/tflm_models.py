@@ -1,4 +1,4 @@
-"""One-operator models for TensorFlow Lite Micro: described here, run in an environment of its own."""
+"""One-operator models for TensorFlow Lite Micro: described here, run where it is installed."""
 
 from __future__ import annotations
 

@@ -42,7 +42,12 @@ class Graph:
         return name
 
     def apply(
-        self, name: str, operands: list[str], shape: tuple[int, ...], dtype: str, **attributes: object
+        self,
+        name: str,
+        operands: list[str],
+        shape: tuple[int, ...],
+        dtype: str,
+        **attributes: object,
     ) -> str:
         """Operator ``name`` of TOSA, which makes a value of ``shape`` and ``dtype``."""
         result = f"y{len(self.operators)}"
