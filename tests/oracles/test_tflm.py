@@ -351,4 +351,4 @@ def test_tables_are_tflms_functions(tflm, operator, expression, target):
     difference = np.array(tflm.run()) - np.array(expected).astype(int)
     assert not difference[~near_half].any()
     assert np.abs(difference).max() <= 1
-    assert near_half.mean() < 0.01
+    assert (difference != 0).mean() < 0.01
