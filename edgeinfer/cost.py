@@ -71,9 +71,33 @@ def _(op: ops.Operator, constants: Sequence[Shape], output: Shape) -> int:
     return _EXPONENTIALS_BYTES
 
 
+@singledispatch
+def _trained(op: ops.Operator, node: Node) -> tuple[str, ...]:
+    """The inputs that, where they are constant, are parameters of the network."""
+    return node.inputs
+
+
+@_trained.register(ops.QConv)
+@_trained.register(ops.QDense)
+def _(op: ops.Operator, node: Node) -> tuple[str, ...]:
+    return node.inputs[:3]
+
+
+@_trained.register(ops.Lookup)
+@_trained.register(ops.QSoftmax)
+@_trained.register(ops.QAveragePool)
+def _(op: ops.Operator, node: Node) -> tuple[str, ...]:
+    return ()
+
+
+@_trained.register
+def _(op: ops.QPRelu, node: Node) -> tuple[str, ...]:
+    return node.inputs[:2]
+
+
 @dataclass(frozen=True)
 class LayerCost:
-    """One node: its multiply-accumulates, its constants' elements and their bytes."""
+    """One node: its multiply-accumulates, its weights and biases, its constants' bytes."""
 
     node: Node
     output: Shape
@@ -101,7 +125,7 @@ class Cost:
 
     @property
     def parameters(self) -> int:
-        """Elements of all constants, each counted at the first node that reads it."""
+        """Weights and biases, each counted at the first node that reads it."""
         return sum(layer.parameters for layer in self.layers)
 
     @property
@@ -125,13 +149,13 @@ def _layer(graph: Graph, node: Node, constants: list[str]) -> LayerCost:
     output = graph.types[node.outputs[0]].shape
     inputs = [graph.types[name].shape for name in node.inputs]
     shapes = [graph.types[name].shape for name in constants]
+    trained = set(_trained(node.op, node)).intersection(constants)
+    parameters = sum(graph.types[name].elements for name in trained)
     if graph.is_integer:
         flash = sum(graph.types[name].nbytes for name in constants)
     else:
         flash = _int8_bytes(node.op, shapes, output)
-    return LayerCost(
-        node, output, macs(node.op, inputs, output), sum(map(math.prod, shapes)), flash
-    )
+    return LayerCost(node, output, macs(node.op, inputs, output), parameters, flash)
 
 
 def _peak(graph: Graph) -> int:

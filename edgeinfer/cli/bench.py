@@ -29,7 +29,9 @@ _AT_MOST = 1000
 
 @command(example="edgeinfer bench digits.eqm --runs 200")
 @click.argument("model", metavar="MODEL.eqm", type=FILE)
-@click.option("--runs", type=click.IntRange(1), help="Default: two seconds' worth, 1000 at most.")
+@click.option(
+    "--runs", metavar="N", type=click.IntRange(1), help="Default: two seconds' worth, 1000 at most."
+)
 @threads_option
 def bench(model: Path, runs: int | None, threads: int) -> Report:
     """Measure how fast MODEL.eqm runs on random input."""
@@ -67,12 +69,13 @@ def bench(model: Path, runs: int | None, threads: int) -> Report:
             "p90_us": p90 * 1e6,
             "p99_us": p99 * 1e6,
             "gmacs_per_second": rate,
-            "arena_bytes": session.arena_bytes,
+            "memory_bytes": session.arena_bytes,
             "layers": [{"node": name, "share": value} for name, value in shares.items()],
         },
         [
             screen.table(("layer", "operator", "time"), rows, left=2),
-            screen.grid(
+            "",
+            screen.pairs(
                 [
                     ("latency, median", screen.milliseconds(p50)),
                     ("90 % are below", screen.milliseconds(p90)),

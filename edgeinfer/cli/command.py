@@ -61,12 +61,15 @@ def command(*, example: str) -> Callable[[Callable[..., Report]], click.Command]
             except Exception as error:
                 _stop(_unexpected(error), 1, debug)
 
-        body = click.option("--json", "as_json", is_flag=True, help="Print JSON.")(body)
-        body = click.option("--debug", is_flag=True, help="Show where an error arose.")(body)
-        return click.command(
+        made = click.command(
             epilog=f"\b\nExample:\n  {example}",
             context_settings={"help_option_names": ["-h", "--help"]},
         )(body)
+        made.params += [
+            click.Option(["--json", "as_json"], is_flag=True, help="Print JSON."),
+            click.Option(["--debug"], is_flag=True, help="Show where an error arose."),
+        ]
+        return made
 
     return decorate
 

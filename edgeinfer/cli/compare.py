@@ -27,6 +27,7 @@ __all__ = ["compare"]
 @click.option("--data", metavar="DATA", type=FILE, required=True, help="Samples to run.")
 @click.option(
     "--worst",
+    metavar="N",
     type=click.IntRange(0),
     default=20,
     show_default=True,
@@ -81,6 +82,6 @@ def compare(
         },
         [
             screen.table(("value", "operator", "SQNR dB", "largest error"), rows, left=2),
-            f"{count} samples" + (f"; {hidden} better layers are not shown" if hidden else ""),
+            f"\n{count} samples" + (f"; {hidden} better layers are not shown" if hidden else ""),
         ],
     )

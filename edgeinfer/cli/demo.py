@@ -38,8 +38,8 @@ def demo(output: Path | None) -> Report:
     from edgeinfer.data import load_data
     from edgeinfer.demo import CALIBRATION, MODEL, TEST
     from edgeinfer.model_file import from_bytes, to_bytes
+    from edgeinfer.planner import plan
     from edgeinfer.quant import quantize
-    from edgeinfer.session import Session
 
     if output is not None:
         check_writable(output / "digits.eqm")
@@ -58,7 +58,7 @@ def demo(output: Path | None) -> Report:
     numbers = _numbers(result, labels, integers.outputs[0])
     numbers["float32"]["file_bytes"] = MODEL.stat().st_size
     numbers["int8"]["file_bytes"] = len(content)
-    numbers["int8"]["arena_bytes"] = Session(integers).arena_bytes
+    numbers["int8"]["arena_bytes"] = plan(integers).arena_bytes
     image = test.samples[floats.inputs[0]][0].reshape(8, 8)
     return Report(
         numbers | {"digit": {"label": labels[0], "prediction": result.classes[0]}},

@@ -14,7 +14,7 @@ import numpy as np
 
 from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command
-from edgeinfer.cli.models import Run, open_model, open_pair, runner
+from edgeinfer.cli.models import Run, open_model, open_pair, runner, scores_in
 from edgeinfer.cli.options import (
     FILE,
     preprocessing,
@@ -128,8 +128,7 @@ def _add(
 def _classes(graph: Graph, outputs: Mapping[str, np.ndarray]) -> list[int]:
     """For each sample of a run, the class with the largest score, or the class that it says."""
     scores = outputs[graph.outputs[0]]
-    batch = graph.types[graph.inputs[0]].shape[:1]
-    rows = scores.reshape(len(scores) if scores.shape[:1] == batch else 1, -1)
+    rows = scores.reshape(-1, scores_in(graph))
     if rows.shape[1] == 1 and rows.dtype.kind == "i":
         return [int(row[0]) for row in rows]
     return [int(c) for c in rows.argmax(1)]
@@ -203,4 +202,4 @@ def _report(
         ]
     data["latency_us"] = found.latency * 1e6
     shown.append(("latency, median", screen.milliseconds(found.latency)))
-    return Report(data, [screen.grid(shown)])
+    return Report(data, [screen.pairs(shown)])

@@ -34,7 +34,7 @@ def inspect(file: Path, batch: int, shapes: Shapes) -> Report:
     else:
         graph = import_onnx(file, batch=batch, shapes=dict(shapes))
     total = cost(graph)
-    arena = _arena(graph) if graph.is_integer else total.peak
+    arena, scratch = _memory(graph) if graph.is_integer else (total.peak, None)
     rows = [
         (
             screen.fitted(layer.node.outputs[0], 22),
@@ -46,16 +46,17 @@ def inspect(file: Path, batch: int, shapes: Shapes) -> Report:
         )
         for layer in total.layers
     ]
-    approximately = "about " if total.estimated else ""
     shown = [
         ("model", graph.name or file.stem),
         *(("input", f"{n}: {graph.types[n]}") for n in graph.inputs),
         *(("output", f"{n}: {graph.types[n]}") for n in graph.outputs),
         ("MACs", f"{total.macs:,}"),
         ("parameters", f"{total.parameters:,}"),
-        ("flash", f"{approximately}{screen.kib(total.flash)}" + (" in int8" * total.estimated)),
-        ("arena", f"{approximately}{screen.kib(arena)}" + (" in int8" * total.estimated)),
+        ("flash", _size(total.flash, total.estimated)),
+        ("arena", _size(arena, total.estimated)),
     ]
+    if scratch is not None:
+        shown.append(("scratch", f"{screen.kib(scratch)} for each thread on this CPU"))
     return Report(
         {
             "file": str(file),
@@ -68,6 +69,7 @@ def inspect(file: Path, batch: int, shapes: Shapes) -> Report:
             "parameters": total.parameters,
             "flash_bytes": total.flash,
             "arena_bytes": arena,
+            "scratch_bytes": scratch,
             "estimated": total.estimated,
             "layers": [
                 {
@@ -86,15 +88,21 @@ def inspect(file: Path, batch: int, shapes: Shapes) -> Report:
             screen.table(
                 ("value", "operator", "shape", "MACs", "parameters", "flash"), rows, left=2
             ),
-            screen.grid(shown),
+            "",
+            screen.pairs(shown),
         ],
     )
 
 
-def _arena(graph: Graph) -> int:
+def _memory(graph: Graph) -> tuple[int, int]:
     from edgeinfer.planner import plan
 
-    return plan(graph).arena_bytes
+    made = plan(graph)
+    return made.arena_bytes, made.scratch_bytes
+
+
+def _size(count: int, estimated: bool) -> str:
+    return f"about {screen.kib(count)} in int8" if estimated else screen.kib(count)
 
 
 def _value(graph: Graph, name: str) -> dict[str, object]:

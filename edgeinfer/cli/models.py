@@ -11,7 +11,16 @@ import numpy as np
 from edgeinfer.errors import InputError
 from edgeinfer.graph import Graph
 
-__all__ = ["Run", "import_onnx", "open_model", "open_pair", "read_labels", "runner"]
+__all__ = [
+    "Run",
+    "import_onnx",
+    "is_batched",
+    "open_model",
+    "open_pair",
+    "read_labels",
+    "runner",
+    "scores_in",
+]
 
 Run: TypeAlias = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
 
@@ -74,8 +83,21 @@ def runner(graph: Graph, *, threads: int = 1) -> Run:
     return run
 
 
-def read_labels(path: Path) -> tuple[str, ...]:
-    """The class names in a text file, one a line."""
+def is_batched(graph: Graph, name: str) -> bool:
+    """Whether an output's first axis is that of the samples in one run."""
+    shape, fed = graph.types[name].shape, graph.types[graph.inputs[0]].shape
+    return bool(shape) and shape[:1] == fed[:1]
+
+
+def scores_in(graph: Graph) -> int:
+    """How many elements the first output has for each sample."""
+    name = graph.outputs[0]
+    kind = graph.types[name]
+    return kind.elements // (kind.shape[0] if is_batched(graph, name) else 1)
+
+
+def read_labels(path: Path, graph: Graph) -> tuple[str, ...]:
+    """The names of the classes of ``graph``'s first output in a text file, one a line."""
     try:
         lines = path.read_text("utf-8").splitlines()
     except (OSError, UnicodeError) as error:
@@ -83,6 +105,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
         raise InputError(f"cannot read the labels in {path}: {reason}") from error
     while lines and not lines[-1].strip():
         lines.pop()
-    if not lines:
-        raise InputError(f"{path} holds no labels")
+    classes = scores_in(graph)
+    if len(lines) != classes:
+        raise InputError(f"{path} holds {len(lines)} labels for {classes} classes")
     return tuple(line.strip() for line in lines)

@@ -62,6 +62,7 @@ def import_options(function: F) -> F:
         ),
         click.option(
             "--batch",
+            metavar="N",
             type=click.IntRange(1),
             default=1,
             show_default=True,
@@ -97,6 +98,7 @@ def preprocessing_options(function: F) -> F:
         ),
         click.option(
             "--size",
+            metavar="N",
             type=click.IntRange(1),
             help="Scale an image's shorter side to this, then cut out the middle; "
             "without it, images are stretched to the input.",
@@ -120,6 +122,7 @@ def threads_option(function: F) -> F:
     """``--threads``."""
     return click.option(
         "--threads",
+        metavar="N",
         type=click.IntRange(1, 256),
         default=1,
         show_default=True,
@@ -129,6 +132,9 @@ def threads_option(function: F) -> F:
 
 def samples_option(function: F) -> F:
     """``--samples``."""
-    return click.option("--samples", type=click.IntRange(1), help="Use this many; default: all.")(
-        function
-    )
+    return click.option(
+        "--samples",
+        metavar="N",
+        type=click.IntRange(1),
+        help="Use this many samples; all, if it is not given.",
+    )(function)

@@ -48,11 +48,18 @@ _WORST = 3
     show_default=True,
     help="double gives the bits of TFLM, CMSIS-NN and Ethos-U (int8 only).",
 )
-@click.option("--samples", type=click.IntRange(1), help="Calibrate on this many, drawn by --seed.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--samples",
+    metavar="N",
+    type=click.IntRange(1),
+    help="Calibrate on this many samples, drawn by --seed; all, if it is not given.",
+)
+@click.option("--seed", metavar="N", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--prune-constant", is_flag=True, help="Remove channels that are constant.")
 @import_options
-@click.option("--labels", type=FILE, help="Names of the classes, one a line, to keep in the file.")
+@click.option(
+    "--labels", metavar="FILE", type=FILE, help="Names of the classes, one a line, to keep."
+)
 @preprocessing_options
 def quantize(
     model: Path,
@@ -84,7 +91,7 @@ def quantize(
     started = time.perf_counter()
     graph = import_onnx(model, batch=batch, shapes=dict(shapes))
     if labels is not None:
-        graph = replace(graph, labels=read_labels(labels))
+        graph = replace(graph, labels=read_labels(labels, graph))
     data = load_data(calib, graph, preprocessing(**images), seed=seed)
     runs = data.count if samples is None else min(samples, data.count)
     with screen.progress("calibrating", runs) as done:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
+from rich.console import RenderableType
 
 from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command
-from edgeinfer.cli.models import open_model, read_labels, runner
+from edgeinfer.cli.models import is_batched, open_model, read_labels, runner, scores_in
 from edgeinfer.cli.options import (
     FILE,
     preprocessing,
@@ -19,7 +20,9 @@ from edgeinfer.cli.options import (
     samples_option,
     threads_option,
 )
-from edgeinfer.errors import InputError
+
+if TYPE_CHECKING:
+    from edgeinfer.graph import Graph
 
 __all__ = ["run"]
 
@@ -30,9 +33,10 @@ _SHOWN = 10  # samples on the screen; JSON and -o hold all
 @click.argument("model", metavar="MODEL.eqm", type=FILE)
 @click.option("--input", "data", metavar="DATA", type=FILE, required=True, help="What to run.")
 @click.option("-o", "--output", metavar="OUT.npz", type=FILE, help="Write all outputs, by name.")
-@click.option("--labels", type=FILE, help="Names of the classes, one a line.")
+@click.option("--labels", metavar="FILE", type=FILE, help="Names of the classes, one a line.")
 @click.option(
     "--top",
+    metavar="N",
     type=click.IntRange(1),
     default=5,
     show_default=True,
@@ -63,7 +67,7 @@ def run(
     if output is not None:
         check_writable(output)
     graph = open_model(model)
-    names = graph.labels if labels is None else read_labels(labels)
+    names = graph.labels if labels is None else read_labels(labels, graph)
     dataset = load_data(data, graph, preprocessing(**images))
     execute = runner(graph, threads=threads)
     gathered: dict[str, list[np.ndarray]] = {name: [] for name in graph.outputs}
@@ -73,43 +77,12 @@ def run(
             for name, array in execute(feed).items():
                 gathered[name].append(array)
             done(count + 1)
-    outputs = {name: _joined(arrays) for name, arrays in gathered.items()}
+    outputs = {name: _joined(graph, name, arrays) for name, arrays in gathered.items()}
     if output is not None:
         file = io.BytesIO()
         np.savez(file, **outputs)  # type: ignore[arg-type]
         atomic_write(output, file.getvalue())
-    return _report(model, output, outputs, names, top)
-
-
-def _joined(arrays: list[np.ndarray]) -> np.ndarray:
-    return np.concatenate(arrays) if arrays[0].ndim else np.stack(arrays)
-
-
-def _report(
-    model: Path,
-    output: Path | None,
-    outputs: dict[str, np.ndarray],
-    labels: tuple[str, ...],
-    top: int,
-) -> Report:
-    first = next(iter(outputs.values()))
-    scores = first.reshape(len(first), -1)
-    if labels and len(labels) != scores.shape[1]:
-        raise InputError(f"there are {len(labels)} labels for {scores.shape[1]} classes")
-    best = np.argsort(-scores, axis=1, kind="stable")[:, :top]
-    predictions = [
-        [
-            {"class": int(c), "label": labels[c] if labels else None, "score": float(row[c])}
-            for c in ranking
-        ]
-        for row, ranking in zip(scores, best, strict=True)
-    ]
-    rows = [
-        (str(i), *(f"{p['label'] or p['class']} {p['score']:.4g}" for p in ranking))
-        for i, ranking in enumerate(predictions[:_SHOWN])
-    ]
-    headings = ("sample", *(f"#{i + 1}" for i in range(best.shape[1])))
-    hidden = len(predictions) - len(rows)
+    predictions = _predictions(graph, outputs[graph.outputs[0]], names, top)
     return Report(
         {
             "model": str(model),
@@ -118,8 +91,52 @@ def _report(
             "predictions": predictions,
         },
         [
-            screen.table(headings, rows),
-            *([f"{hidden} more samples"] if hidden else []),
-            *([f"wrote {output}"] if output is not None else []),
+            *(_ranking(predictions) if predictions else _summary(outputs)),
+            *([] if output is None else [f"\nwrote {output}"]),
         ],
     )
+
+
+def _joined(graph: Graph, name: str, arrays: list[np.ndarray]) -> np.ndarray:
+    """What all runs gave, with the samples along the first axis."""
+    return np.concatenate(arrays) if is_batched(graph, name) else np.stack(arrays)
+
+
+def _predictions(
+    graph: Graph, scores: np.ndarray, labels: tuple[str, ...], top: int
+) -> list[list[dict[str, Any]]]:
+    """The best classes of each sample; none where the output is not one score a class."""
+    classes = scores_in(graph)
+    if classes == 1 or max(scores.shape[1:]) != classes:
+        return []
+    rows = scores.reshape(-1, classes)
+    best = np.argsort(-rows, axis=1, kind="stable")[:, :top]
+    return [
+        [
+            {"class": int(c), "label": labels[c] if labels else None, "score": float(row[c])}
+            for c in ranking
+        ]
+        for row, ranking in zip(rows, best, strict=True)
+    ]
+
+
+def _ranking(predictions: list[list[dict[str, Any]]]) -> list[RenderableType]:
+    rows = [
+        (str(i), *(f"{p['label'] or p['class']} ({p['score']:.4g})" for p in ranking))
+        for i, ranking in enumerate(predictions[:_SHOWN])
+    ]
+    headings = ("sample", *(f"#{i + 1}" for i in range(len(predictions[0]))))
+    hidden = len(predictions) - len(rows)
+    return [screen.table(headings, rows), *([f"\n{hidden} more samples"] if hidden else [])]
+
+
+def _summary(outputs: dict[str, np.ndarray]) -> list[RenderableType]:
+    rows = [
+        (
+            screen.fitted(name),
+            screen.extents(array.shape),
+            *(f"{v:.4g}" for v in (array.min(), array.mean(), array.max())),
+        )
+        for name, array in outputs.items()
+    ]
+    return [screen.table(("output", "shape", "lowest", "mean", "highest"), rows)]

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-__all__ = ["decibels", "extents", "fitted", "grid", "kib", "milliseconds", "progress", "table"]
+__all__ = ["decibels", "extents", "fitted", "kib", "milliseconds", "pairs", "progress", "table"]
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> Table:
@@ -24,12 +24,10 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, left: int =
     return made
 
 
-def grid(rows: Iterable[tuple[str, str]]) -> Table:
-    """Names and values side by side."""
-    made = Table.grid(padding=(0, 2))
-    for row in rows:
-        made.add_row(*row)
-    return made
+def pairs(rows: Sequence[tuple[str, str]]) -> str:
+    """Names and values side by side, one pair a line."""
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
 
 
 def fitted(name: str, width: int = 26) -> str:
