@@ -9,13 +9,14 @@ A program that only runs models needs this package, NumPy and safetensors:
     session = edgeinfer.load("model.eqm")
     scores = session.run(image)
 
-``edgeinfer.converters`` imports ONNX, ``edgeinfer.quant`` makes a Graph integer,
-``edgeinfer.cython_kernels`` holds the compiled kernels, ``edgeinfer.hdl`` is for the accelerator;
-none of them is imported from here before it is used.
+``edgeinfer.cython_kernels`` holds the compiled kernels; ``edgeinfer.converters`` imports ONNX,
+``edgeinfer.quant`` makes a Graph integer, ``edgeinfer.hdl`` is for the accelerator, and none of
+those three is imported from here.
 """
 
 from edgeinfer.errors import EdgeInferError
+from edgeinfer.session import Session, load
 
-__all__ = ["EdgeInferError", "__version__"]
+__all__ = ["EdgeInferError", "Session", "__version__", "load"]
 
 __version__ = "0.1.0"

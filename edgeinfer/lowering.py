@@ -207,7 +207,7 @@ def _fits_32(site: Site, zero_point: int, weights: np.ndarray, bias: np.ndarray)
 def _folded(weights: np.ndarray, bias: np.ndarray, zero_point: int, narrow: bool) -> np.ndarray:
     """``b - zero_point sum(w)`` a channel; 32 bits of it, modulo 2^32, where ``narrow``."""
     sums = weights.reshape(len(bias), -1).astype(np.int64).sum(1)
-    folded = bias.astype(np.int64) - zero_point * sums
+    folded: np.ndarray = bias.astype(np.int64) - zero_point * sums
     return folded.astype(np.int32) if narrow else folded
 
 
@@ -216,7 +216,8 @@ def _packed(weights: np.ndarray, group: int) -> np.ndarray:
     grouped = weights.reshape(group, len(weights) // group, -1)
     rows = -grouped.shape[1] % _CHANNELS
     taps = -grouped.shape[2] % _LANES
-    return np.pad(grouped.astype(np.int16), ((0, 0), (0, rows), (0, taps)))
+    packed: np.ndarray = np.pad(grouped.astype(np.int16), ((0, 0), (0, rows), (0, taps)))
+    return packed
 
 
 def _block(weights: np.ndarray, taps: int) -> int:

@@ -51,9 +51,8 @@ class Builder:
 
     def stage(self, q: Quantization) -> dict:
         """What ends a requantizing operator: sometimes a fused clamp, either rounding."""
-        lo, hi = self.one_of(
-            (self.info.min, self.info.max), (q.zero_point, self.info.max), (-100, 90), (5, 5)
-        )
+        whole = (self.info.min, self.info.max)
+        lo, hi = self.one_of(whole, whole, (q.zero_point, self.info.max), (-100, 90))
         rounding = self.one_of("single", "double") if self.dtype == "int8" else "single"
         return {
             "output_zero_point": q.zero_point, "lo": lo, "hi": hi, "rounding": rounding
@@ -61,7 +60,7 @@ class Builder:
 
     def ratio(self, bound: int) -> tuple[int, int]:
         """M and S that bring accumulators of up to ``bound`` to about the output's range."""
-        real = self.info.max / max(bound, 1) * float(self.rng.uniform(0.5, 40))
+        real = self.info.max / max(bound, 1) * float(self.rng.uniform(0.5, 6))
         return fixedpoint.multiplier_and_shift(min(real, 1e8), 31 if bound < 2**31 else 24)
 
     def ratios(self, bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -155,9 +154,9 @@ def _layer_constants(b: Builder, weights_shape: tuple[int, ...], reach: int) -> 
     """Weights, bias, multiplier and shift whose accumulators are proven."""
     outputs, taps = weights_shape[0], math.prod(weights_shape[1:])
     if b.scheme == "int16":
-        largest = min(32767, (1 << 37) // (reach * taps))
-        if b.one_of(True, False):
-            largest = max(1, min(largest, (1 << 30) // (reach * taps)))
+        # accumulators in 64 bits, product by product or in blocks, or proven to fit 32
+        limit = b.one_of(1 << 37, 1 << 37, 1 << 30) // (reach * taps)
+        largest = max(1, min(limit, b.one_of(32767, 2000)))
     else:
         largest = 127
     dtype = "int16" if b.scheme == "int16" else "int8"

@@ -1,0 +1,95 @@
+"""A Plan gives every value memory of its own for as long as somebody needs it."""
+
+from hypothesis import HealthCheck, given, settings
+
+from edgeinfer import operators as ops
+from edgeinfer.planner import ALIGNMENT, plan
+from tests import strategies
+from tests.runtime.graphs import chain, layer, small_cnn
+
+COMMON = settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+
+
+def lifetimes(graph):
+    """The first and the last node at which each computed value is alive."""
+    alive = {name: [-1, -1] for name in graph.inputs}
+    for index, node in enumerate(graph.nodes):
+        alive |= {name: [index, index] for name in node.outputs}
+        for name in node.inputs:
+            if name in alive:
+                alive[name][1] = index
+    for name in graph.outputs:
+        alive[name][1] = len(graph.nodes)
+    return alive
+
+
+def same_bytes(graph, planned):
+    """Pairs of values that are each other's bytes: a node without a step gives its input on."""
+    working = {step.node for step in planned.steps}
+    roots = {}
+    for node in graph.nodes:
+        if node.name not in working:
+            roots[node.outputs[0]] = roots.get(node.inputs[0], node.inputs[0])
+    return lambda a, b: roots.get(a, a) == roots.get(b, b)
+
+
+@COMMON
+@given(strategies.integer_graphs(max_nodes=14))
+def test_no_two_living_values_overlap(graph):
+    planned = plan(graph)
+    same = same_bytes(graph, planned)
+    alive = [
+        (name, planned.places[name], first, last)
+        for name, (first, last) in lifetimes(graph).items()
+        if planned.places[name].space == "arena"
+    ]
+    for i, (a, place, first, last) in enumerate(alive):
+        assert place.offset % ALIGNMENT == 0
+        assert place.offset + place.nbytes <= planned.arena_bytes
+        for b, other, other_first, other_last in alive[:i]:
+            # an output may take over the bytes of an input that dies with its node
+            if last <= other_first or other_last <= first or same(a, b):
+                continue
+            assert (
+                place.offset + place.nbytes <= other.offset
+                or other.offset + other.nbytes <= place.offset
+            ), (a, b)
+
+
+@COMMON
+@given(strategies.integer_graphs(max_nodes=14))
+def test_the_arena_is_no_larger_than_all_values_together(graph):
+    shared, kept = plan(graph), plan(graph, keep_values=True)
+    total = sum(-(-graph.types[v].nbytes // ALIGNMENT) * ALIGNMENT for v in lifetimes(graph))
+    assert shared.arena_bytes <= kept.arena_bytes <= total
+
+
+@COMMON
+@given(strategies.integer_graphs(max_nodes=14))
+def test_kept_values_never_overlap(graph):
+    planned = plan(graph, keep_values=True)
+    same = same_bytes(graph, planned)
+    names = [name for name, place in planned.places.items() if place.space == "arena"]
+    for i, a in enumerate(names):
+        for b in names[:i]:
+            first, second = sorted((planned.places[a], planned.places[b]), key=lambda p: p.offset)
+            assert same(a, b) or first.offset + first.nbytes <= second.offset
+
+
+def test_a_chain_needs_its_largest_neighbours_only():
+    graph = small_cnn()
+    # 8x8x8 in and out of the depthwise layer; everything else fits beside one of them
+    assert plan(graph).arena_bytes == 2 * 8 * 8 * 8
+
+
+def test_an_element_wise_operator_writes_over_its_dying_input():
+    rescale = (ops.Rescale(input_zero_point=-3, multiplier=1 << 30, shift=30),)
+    planned = plan(chain((1, 7, 5, 3), rescale, rescale, rescale))
+    assert planned.arena_bytes == 128
+    assert len({planned.places[name].offset for name in ("x", "v0", "v1", "v2")}) == 1
+
+
+def test_equal_constants_stand_once():
+    twice = chain((1, 4, 4, 8), layer(8, 3, 3, 8), layer(8, 2, 2, 8))
+    same = chain((1, 4, 4, 8), layer(8, 2, 2, 8), layer(8, 2, 2, 8))
+    assert plan(same).constants.nbytes < plan(twice).constants.nbytes / 2

@@ -1,0 +1,254 @@
+"""A Session takes and gives what its signature says, and refuses the rest in one line."""
+
+import numpy as np
+import pytest
+
+import edgeinfer
+from edgeinfer import model_file, reference
+from edgeinfer.errors import InputError, UnsupportedError
+from edgeinfer.graph import Graph, TensorType
+from edgeinfer.session import Session, TensorInfo
+from tests.runtime.graphs import UNIT, rows_by_index, small_cnn, two_inputs
+from tests.strategies import random_inputs
+
+
+@pytest.fixture
+def cnn():
+    return Session(small_cnn())
+
+
+def expected(graph, x):
+    (y,) = reference.execute(graph, {"x": x}).values()
+    return y
+
+
+def refused(message, call, *args, **kwargs):
+    with pytest.raises(InputError) as caught:
+        call(*args, **kwargs)
+    assert str(caught.value) == message
+
+
+def test_inputs_and_outputs_are_described(cnn):
+    assert cnn.inputs == (TensorInfo("x", (1, 8, 8, 3), "int8", UNIT.step, -3),)
+    assert cnn.outputs == (TensorInfo("v4", (1, 10), "int8", UNIT.step, -3),)
+    assert cnn.arena_bytes >= 8 * 8 * 8 + 8 * 8 * 3
+    assert cnn.weight_bytes >= 10 * 128
+
+
+def test_raw_integers_give_raw_integers(cnn):
+    x = random_inputs(small_cnn(), 1)["x"]
+    y = cnn.run(x)
+    assert y.dtype == np.int8
+    np.testing.assert_array_equal(y, expected(small_cnn(), x))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+def test_floats_give_floats(cnn, dtype):
+    x = np.random.default_rng(0).normal(0, 4, (1, 8, 8, 3)).astype(dtype)
+    y = cnn.run(x)
+    assert y.dtype == np.float32
+    q = UNIT.quantize(x.astype(np.float32), "int8")
+    np.testing.assert_array_equal(y, UNIT.dequantize(expected(small_cnn(), q)))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16"])
+def test_quantizing_at_the_edge_is_the_contracts(dtype):
+    q = UNIT if dtype == "int8" else UNIT.per_tensor(0.003)
+    info = np.iinfo(dtype)
+    halves = (np.arange(info.min - 3, info.max + 3, dtype=np.float64) + 0.5) * q.step
+    extremes = [np.inf, -np.inf, 3e38, -3e38, 0.0, -0.0, 1e-45]
+    x = np.concatenate([halves, np.nextafter(halves, 0), extremes]).astype(np.float32)
+    types = {"x": TensorType(x.shape, dtype, q)}
+    # an input may be an output: nothing but the two edges is left
+    session = Session(Graph("edges", (), types, ("x",), ("x",), {}))
+    integers = q.quantize(x, dtype)
+    np.testing.assert_array_equal(session.run(x), q.dequantize(integers))
+    raw = np.empty(x.shape, dtype)
+    assert session.run(x, out=raw) is raw
+    np.testing.assert_array_equal(raw, integers)
+
+
+def test_a_strided_input_is_taken(cnn):
+    x = random_inputs(small_cnn(), 2)["x"]
+    strided = np.asfortranarray(x)
+    np.testing.assert_array_equal(cnn.run(strided), cnn.run(x))
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("slices", [1, 2, 5])
+def test_a_free_batch_goes_through_in_slices(batch, slices):
+    graph = small_cnn(batch)
+    x = random_inputs(graph, 3, slices)["x"]
+    y = Session(graph).run(x)
+    parts = [expected(graph, part) for part in np.split(x, slices)]
+    np.testing.assert_array_equal(y, np.concatenate(parts))
+
+
+def test_several_inputs_and_outputs_go_by_name():
+    session = Session(two_inputs())
+    inputs = random_inputs(two_inputs(), 4)
+    found = session.run(inputs)
+    for name, array in reference.execute(two_inputs(), inputs).items():
+        np.testing.assert_array_equal(found[name], array)
+
+
+def test_a_single_input_may_go_by_name(cnn):
+    x = random_inputs(small_cnn(), 5)["x"]
+    np.testing.assert_array_equal(cnn.run({"x": x}), cnn.run(x))
+
+
+def test_out_is_written_and_given_back(cnn):
+    x = random_inputs(small_cnn(), 6)["x"]
+    raw, floats = np.empty((1, 10), np.int8), np.empty((1, 10), np.float32)
+    assert cnn.run(x, out=raw) is raw
+    assert cnn.run(x, out={"v4": floats})["v4"] is floats
+    np.testing.assert_array_equal(raw, expected(small_cnn(), x))
+    np.testing.assert_array_equal(floats, UNIT.dequantize(raw))
+
+
+def test_indices_go_in_as_they_are():
+    session = Session(rows_by_index())
+    y = session.run(np.array([0, -1, 4, 2]))
+    np.testing.assert_array_equal(
+        y, UNIT.dequantize(rows_by_index().constants["table"][[0, 4, 4, 2]])
+    )
+
+
+def test_every_value_can_be_read_back():
+    graph = small_cnn()
+    session = Session(graph, keep_values=True)
+    x = random_inputs(graph, 7)["x"]
+    session.run(x)
+    values = {}
+    reference.execute(graph, {"x": x}, observe=lambda n, a: values.update({n: a}))
+    assert values.keys() == {"x", "v0", "v1", "v2", "v3", "v4"}
+    for name, array in values.items():
+        np.testing.assert_array_equal(session.value(name), array)
+    np.testing.assert_array_equal(session.value("c0"), graph.constants["c0"])
+
+
+def test_a_profile_names_each_node_that_works(cnn):
+    times = cnn.profile(random_inputs(small_cnn(), 8)["x"])
+    assert list(times) == ["n0", "n1", "n2", "n4"]
+    assert all(time >= 0 for time in times.values())
+
+
+def test_load_reads_a_model_file(tmp_path):
+    path = tmp_path / "cnn.eqm"
+    model_file.save(small_cnn(), path)
+    x = random_inputs(small_cnn(), 9)["x"]
+    session = edgeinfer.load(path, num_threads=2, isa="scalar")
+    np.testing.assert_array_equal(session.run(x), expected(small_cnn(), x))
+
+
+def test_wrong_inputs_are_refused(cnn):
+    x = np.zeros((1, 8, 8, 3), np.float32)
+    refused(
+        "input 'x' must have shape [N, 8, 8, 3], not [1, 3, 8, 8]", cnn.run, x.reshape(1, 3, 8, 8)
+    )
+    refused("input 'x' must have shape [N, 8, 8, 3], not [8, 8, 3]", cnn.run, x[0])
+    refused("input 'x' must have shape [N, 8, 8, 3], not [0, 8, 8, 3]", cnn.run, x[:0])
+    refused("the model has no input 'y'; its inputs are: x", cnn.run, {"x": x, "y": x})
+    refused("input 'x' is missing", cnn.run, {})
+    for dtype in ("int16", "uint8", "int64", "bool", "complex64"):
+        refused(
+            f"input 'x' takes floats, or int8 as raw integers, not {dtype}",
+            cnn.run,
+            x.astype(dtype),
+        )
+    refused("input 'x' takes floats, or int8 as raw integers, not object", cnn.run, None)
+
+
+def test_a_fixed_batch_takes_no_other():
+    session = Session(small_cnn(free_batch=False))
+    refused(
+        "input 'x' must have shape [1, 8, 8, 3], not [2, 8, 8, 3]",
+        session.run,
+        np.zeros((2, 8, 8, 3), np.float32),
+    )
+
+
+def test_a_batch_that_is_no_multiple_is_refused():
+    refused(
+        "input 'x' must have shape [a multiple of 3, 8, 8, 3], not [4, 8, 8, 3]",
+        Session(small_cnn(3)).run,
+        np.zeros((4, 8, 8, 3), np.float32),
+    )
+
+
+def test_several_inputs_are_not_taken_as_one_array():
+    refused(
+        "the model has 2 inputs, so they are given as a dict by name: x, y",
+        Session(two_inputs()).run,
+        np.zeros((2, 3), np.float32),
+    )
+
+
+def test_a_nan_is_refused(cnn):
+    x = np.zeros((2, 8, 8, 3), np.float32)
+    x[1, 7, 7, 2] = np.nan
+    refused("input 'x' holds a NaN", cnn.run, x)
+
+
+@pytest.mark.parametrize("index", [5, -6, 2**62, -(2**63)])
+def test_an_index_outside_its_axis_is_refused(index):
+    refused(
+        "node 'embed' got an index that is outside the axis it gathers from",
+        Session(rows_by_index()).run,
+        np.array([0, 1, 2, index]),
+    )
+
+
+def test_indices_of_another_type_are_refused():
+    refused(
+        "input 'i' takes int64, not int32",
+        Session(rows_by_index()).run,
+        np.zeros(4, np.int32),
+    )
+
+
+def test_a_wrong_out_is_refused(cnn):
+    x = np.zeros((1, 8, 8, 3), np.float32)
+    refused("out for 'v4' must be float32 or int8, not float64", cnn.run, x, out=np.empty((1, 10)))
+    refused("out for 'v4' must be float32 or int8, not list", cnn.run, x, out=[0.0] * 10)
+    refused("out for 'v4' must have shape [1, 10], not [10]", cnn.run, x, out=np.empty(10, np.int8))
+    strided = np.empty((1, 20), np.int8)[:, ::2]
+    refused("out for 'v4' must be C-contiguous and writable", cnn.run, x, out=strided)
+    frozen = np.empty((1, 10), np.int8)
+    frozen.flags.writeable = False
+    refused("out for 'v4' must be C-contiguous and writable", cnn.run, x, out=frozen)
+    refused("the model has no output 'y'; its outputs are: v4", cnn.run, x, out={"y": strided})
+
+
+@pytest.mark.parametrize("num_threads", [0, -1, 257, 1.0, True, None])
+def test_a_wrong_number_of_threads_is_refused(num_threads):
+    refused(
+        f"num_threads must be between 1 and 256, not {num_threads!r}",
+        Session,
+        small_cnn(),
+        num_threads=num_threads,
+    )
+
+
+def test_an_unknown_isa_is_refused(monkeypatch):
+    refused("isa must be one of scalar, not 'avx9'", Session, small_cnn(), isa="avx9")
+    monkeypatch.setenv("EDGEINFER_ISA", "mmx")
+    refused("isa must be one of scalar, not 'mmx'", Session, small_cnn())
+    monkeypatch.setenv("EDGEINFER_ISA", "scalar")
+    Session(small_cnn())
+
+
+def test_values_that_are_not_kept_are_refused(cnn):
+    refused("values are kept only by a Session made with keep_values=True", cnn.value, "v0")
+    refused(
+        "the model has no value 'nothing'",
+        Session(small_cnn(), keep_values=True).value,
+        "nothing",
+    )
+
+
+def test_a_float_graph_is_refused():
+    types = {"x": TensorType((1, 2))}
+    with pytest.raises(UnsupportedError) as caught:
+        Session(Graph("f", (), types, ("x",), ("x",), {}))
+    assert str(caught.value) == "graph 'f' holds floats; quantize it first"
