@@ -7,6 +7,7 @@ everything stays float32, as onnxruntime computes it.
 from __future__ import annotations
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from edgeinfer import operators as ops
 from edgeinfer import pointwise
@@ -17,6 +18,7 @@ __all__ = ["evaluate", "execute"]
 
 def _finish(op: ops.Clamped, y: np.ndarray, bias: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
     """Bias and fused clamp, in place."""
+    y = np.asarray(y)
     if bias:
         y += bias[0]
     if op.lo > -np.inf:
@@ -33,7 +35,7 @@ def _(
     out, kh, kw, depth = weights.shape
     view = windows(x, (kh, kw), op.strides, op.pads, op.dilations, 0.0)
     n, h, w = view.shape[:3]
-    if depth == 1 and op.group == x.shape[3]:
+    if depth == 1 and op.group > 1:
         return _finish(op, _depthwise(view, weights, op.group), bias)
     per_group = out // op.group
     y = np.empty((n * h * w, out), np.float32)
@@ -99,7 +101,7 @@ def _(op: ops.MatMul, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
 
 @evaluate.register
 def _(op: ops.Pointwise, x: np.ndarray) -> tuple[np.ndarray, ...]:
-    return (np.ascontiguousarray(pointwise.evaluate(op.expression, x)),)
+    return (pointwise.evaluate(op.expression, x).copy(),)
 
 
 @evaluate.register
@@ -119,14 +121,12 @@ def _(op: ops.Mul, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
 
 @evaluate.register
 def _(op: ops.Div, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
-    with np.errstate(all="ignore"):
-        return (a / b,)
+    return (a / b,)
 
 
 @evaluate.register
 def _(op: ops.Pow, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
-    with np.errstate(all="ignore"):
-        return (np.power(a, b, dtype=np.float32),)
+    return (np.power(a, b),)
 
 
 @evaluate.register
@@ -171,13 +171,13 @@ def _(op: ops.LogSoftmax, x: np.ndarray) -> tuple[np.ndarray, ...]:
 
 @evaluate.register
 def _(op: ops.LRN, x: np.ndarray) -> tuple[np.ndarray, ...]:
-    before = (op.size - 1) // 2
-    widths = [(0, 0)] * (x.ndim - 1) + [(before, op.size - 1 - before)]
-    squares = np.pad(x * x, widths)
-    sums = np.lib.stride_tricks.sliding_window_view(squares, op.size, -1).sum(-1)
+    channels = x.shape[-1]
+    # beyond the last channel there are only zeros
+    before, after = min((op.size - 1) // 2, channels), min(op.size // 2, channels)
+    squares = np.pad(x * x, [(0, 0)] * (x.ndim - 1) + [(before, after)])
+    sums = sliding_window_view(squares, before + 1 + after, -1).sum(-1)
     scale = np.float32(op.bias) + np.float32(op.alpha / op.size) * sums
-    with np.errstate(all="ignore"):
-        return ((x / scale ** np.float32(op.beta)).astype(np.float32),)
+    return (x / scale ** np.float32(op.beta),)
 
 
 @evaluate.register
@@ -198,8 +198,7 @@ def _(
 def _normalized(x: np.ndarray, axes: tuple[int, ...], epsilon: float) -> np.ndarray:
     centered = x - x.mean(axes, keepdims=True)
     variance = (centered * centered).mean(axes, keepdims=True)
-    with np.errstate(all="ignore"):
-        return np.asarray(centered / np.sqrt(variance + np.float32(epsilon)))
+    return np.asarray(centered / np.sqrt(variance + np.float32(epsilon)))
 
 
 @evaluate.register

@@ -15,7 +15,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from edgeinfer import operators as ops
 from edgeinfer.errors import InputError, ModelError
-from edgeinfer.graph import Graph, TensorType
+from edgeinfer.graph import Graph, Node, TensorType
 
 __all__ = ["evaluate", "execute", "windows"]
 
@@ -44,6 +44,9 @@ def execute(
     ModelError
         An operator gave what its value's type cannot hold.
     """
+    for name in inputs:
+        if name not in graph.inputs:
+            raise InputError(f"the graph has no input {name!r}")
     values = dict(graph.constants)
     for name in graph.inputs:
         values[name] = _checked_input(name, graph.types[name], inputs)
@@ -52,9 +55,11 @@ def execute(
     last_use = {name: i for i, node in enumerate(graph.nodes) for name in node.inputs}
     kept = set(graph.outputs)
     for i, node in enumerate(graph.nodes):
-        results = evaluate(node.op, *(values[name] for name in node.inputs))
+        # floats follow IEEE 754: an overflow is an infinity, 0 / 0 a NaN, and neither a warning
+        with np.errstate(all="ignore"):
+            results = evaluate(node.op, *(values[name] for name in node.inputs))
         for name, array in zip(node.outputs, results, strict=True):
-            values[name] = _typed(array, graph.types[name], node.name)
+            values[name] = _typed(np.asarray(array), graph.types[name], node)
             if observe is not None:
                 observe(name, values[name])
         for name in node.inputs:
@@ -75,21 +80,32 @@ def _checked_input(name: str, t: TensorType, inputs: Mapping[str, np.ndarray]) -
     return x
 
 
-def _typed(array: np.ndarray, t: TensorType, node: str) -> np.ndarray:
+def _typed(array: np.ndarray, t: TensorType, node: Node) -> np.ndarray:
     """``array`` as its value's element type; integer meanings compute in int64."""
+    operator = type(node.op).__name__
     if array.shape != t.shape:
-        raise ModelError(f"gave shape {list(array.shape)}, not {list(t.shape)}", node=node)
+        raise ModelError(
+            f"gave shape {list(array.shape)}, not {list(t.shape)}",
+            node=node.name,
+            operator=operator,
+        )
     if array.dtype == t.dtype:
         return array
     typed = array.astype(t.dtype)
-    if not np.array_equal(typed, array):
-        raise ModelError(f"gave integers that {t.dtype} cannot hold", node=node)
+    if array.dtype != np.int64 or not np.array_equal(typed, array):
+        raise ModelError(
+            f"gave {array.dtype} that {t.dtype} cannot hold", node=node.name, operator=operator
+        )
     return typed
 
 
 @singledispatch
 def evaluate(op: ops.Operator, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The outputs of ``op`` on ``arrays``, whose shapes ``shapes.output_shapes`` accepts."""
+    """The outputs of ``op`` on ``arrays``, whose shapes ``shapes.output_shapes`` accepts.
+
+    A float operator gives float32. A requantizing one does not know the width of its output, so it
+    gives int64, which ``execute`` narrows to the element type that the Graph states.
+    """
     raise NotImplementedError(type(op).__name__)
 
 
@@ -176,7 +192,7 @@ def _(op: ops.Reshape, x: np.ndarray) -> tuple[np.ndarray, ...]:
 
 @evaluate.register
 def _(op: ops.Transpose, x: np.ndarray) -> tuple[np.ndarray, ...]:
-    return (np.ascontiguousarray(x.transpose(op.permutation)),)
+    return (x.transpose(op.permutation).copy(),)
 
 
 @evaluate.register
