@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from edgeinfer.errors import MissingExtraError
 from edgeinfer.graph import Graph
+from edgeinfer.verification import verify
 
 if TYPE_CHECKING:
     import onnx
@@ -71,4 +72,7 @@ def from_onnx(
     from edgeinfer.converters.onnx_model import read_model
     from edgeinfer.converters.passes import canonicalize
 
-    return canonicalize(import_model(read_model(source), batch=batch, input_shapes=input_shapes))
+    model = read_model(source)
+    graph = canonicalize(import_model(model, batch=batch, input_shapes=input_shapes))
+    verify(graph)
+    return graph

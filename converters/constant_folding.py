@@ -73,7 +73,7 @@ class Folder:
             )
             feeds = {k: v for k, v in zip(proto.input, arrays, strict=True) if v is not None}
             with np.errstate(all="ignore"):
-                results = ReferenceEvaluator(function).run(None, feeds)
+                results = ReferenceEvaluator(function).run(None, feeds, attributes={})
         except Exception as error:  # the evaluator raises whatever NumPy and Python raise
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise ModelError(f"its constant result cannot be computed: {reason}") from error
@@ -129,7 +129,8 @@ def _result_size(node: ir.Node, arrays: Sequence[np.ndarray | None]) -> int:
                 return max(1, known[0].size) * (known[1].shape[-1] if known[1].ndim else 1)
             case "Pad":
                 pads = node.attributes.get("pads")
-                added = known[1].reshape(-1).tolist() if pads is None else pads.as_ints()
+                values = known[1].reshape(-1) if pads is None else pads.as_ints()
+                added = [int(v) for v in values]
                 if len(added) != 2 * known[0].ndim:  # only some axes, named by another input
                     return math.prod(n + sum(map(abs, added)) for n in known[0].shape)
                 both = zip(added, added[known[0].ndim :], strict=False)

@@ -14,22 +14,15 @@ import onnx
 import onnx_ir as ir
 
 from edgeinfer.converters.constant_folding import FOLDABLE, Folder
+from edgeinfer.converters.onnx_inputs import static_inputs
 from edgeinfer.converters.onnx_operators import IMPORTERS, Call, Dynamic, Operand, Refusal, Static
-from edgeinfer.errors import InputError, ModelError, ModelFileError, UnsupportedError
+from edgeinfer.errors import ModelError, ModelFileError, UnsupportedError
 from edgeinfer.graph import DType, Graph, Node, TensorType
 from edgeinfer.operators import Operator, Pointwise, Reshape
 
 __all__ = ["Walk", "import_model"]
 
 _OLDEST_OPSET = 7
-_FLOATS = ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE")
-_SMALL_INTEGERS = ("UINT8", "INT8", "UINT16", "INT16", "UINT32", "INT32", "INT64")
-_INPUT_TYPES: dict[str, DType] = {
-    **dict.fromkeys(_FLOATS, "float32"),
-    "INT32": "int32",
-    "INT64": "int64",
-    "BOOL": "bool",
-}
 _ADVICE = {
     **dict.fromkeys(("LSTM", "GRU", "RNN"), "recurrent layers are not imported"),
     **dict.fromkeys(("Loop", "Scan"), "loops are not imported: export the model unrolled"),
@@ -81,7 +74,8 @@ def import_model(
             "convert the model with onnx.version_converter, or update the onnx package"
         )
     walk = Walk(model.graph.opset_imports)
-    free_batch = walk.bind_inputs(model.graph, batch, dict(input_shapes or {}))
+    types, free_batch = static_inputs(model.graph, batch, input_shapes or {})
+    walk.bind_inputs(model.graph, types)
     walk.visit(model.graph)
     if walk.refused:
         raise UnsupportedError(_refusal(walk.refused))
@@ -152,29 +146,14 @@ class Walk:
         self._folder = Folder(opsets)
         self.refused: list[_Refused] = []
 
-    # ---- graph inputs
-
-    def bind_inputs(self, graph: ir.Graph, batch: int, shapes: dict[str, Sequence[int]]) -> bool:
-        """Make the inputs' types static; True where the first axis of each was open."""
-        if type(batch) is not int or batch < 1:
-            raise InputError(f"batch must be a positive integer, not {batch!r}")
-        inputs = [v for v in graph.inputs if v.name not in graph.initializers]
-        unknown = sorted(set(shapes) - {str(v.name) for v in inputs})
-        if unknown:
-            raise InputError(f"input_shapes names {unknown[0]!r}, which is no input of the model")
-        named: dict[str, int] = {}
-        opened = []
-        for value in inputs:
-            shape, is_open = _static_shape(value, batch, named, shapes.get(str(value.name)))
-            opened.append(is_open)
-            name = str(value.name)
-            bound = Dynamic(name, _guard(name, TensorType, shape, _input_dtype(value)))
-            self._values[value] = bound
-            self._inputs.append(bound)
-            self._named.add(bound)
-        if len({v.name for v in self._inputs}) != len(self._inputs):
-            raise ModelFileError("two inputs of the model have the same name")
-        return bool(opened) and all(opened)
+    def bind_inputs(self, graph: ir.Graph, types: Mapping[str, TensorType]) -> None:
+        """Let the inputs of the Graph stand for those of the model."""
+        for value in graph.inputs:
+            if value.name in types:
+                bound = Dynamic(value.name, types[value.name])
+                self._values[value] = bound
+                self._inputs.append(bound)
+                self._named.add(bound)
 
     # ---- nodes
 
@@ -220,12 +199,7 @@ class Walk:
                 return self._taken_branch(node, inputs)
         if node.domain != "" or node.op_type not in IMPORTERS:
             raise Refusal(_advice(node))
-        importer, takes_integers = IMPORTERS[node.op_type]
-        for value in inputs:
-            if isinstance(value, Dynamic) and value.type.dtype != "float32" and not takes_integers:
-                raise Refusal(f"its input {value.name!r} holds {value.type.dtype}, not floats")
-        results = importer(Call(node, version, inputs, self))
-        return [results] if isinstance(results, Static | Dynamic) else results
+        return Call(node, version, inputs, self).outputs()
 
     def _taken_branch(
         self, node: ir.Node, inputs: Sequence[Operand | None]
@@ -265,10 +239,10 @@ class Walk:
         op: Operator,
         operands: Sequence[Operand],
         kind: TensorType,
-        label: str,
+        name: str,
     ) -> Dynamic:
-        """Append a step of ``node``; its value is called after the node's output and ``label``."""
-        output = Dynamic(f"{node.outputs[0].name}@{label}", kind)
+        """Append a step of ``node``, its value under a name that may change once."""
+        output = Dynamic(name, kind)
         self._steps.append(_Step(_node_name(node), op, tuple(operands), output))
         return output
 
@@ -310,6 +284,8 @@ class Walk:
             if result is None:
                 raise ModelFileError(f"nothing computes the output {name!r}")
             dtype = self.dtype(result)
+            if 0 in result.shape:
+                raise ModelError(f"output {name!r} is empty, of shape {list(result.shape)}")
             op = Pointwise("x") if dtype == "float32" else Reshape(result.shape)
             copy = Dynamic(name, TensorType(result.shape, dtype))
             self._steps.append(_Step(name, op, (result,), copy))
@@ -350,13 +326,6 @@ def _advice(node: ir.Node) -> str:
     return _ADVICE_OTHERWISE
 
 
-def _guard(name: str, make: type[TensorType], shape: tuple[int, ...], dtype: DType) -> TensorType:
-    try:
-        return make(shape, dtype)
-    except ModelError as error:
-        raise ModelError(f"input {name!r}: {error}") from None
-
-
 def _initializer(name: str, value: ir.Value) -> Static:
     try:
         if value.const_value is None:
@@ -368,78 +337,3 @@ def _initializer(name: str, value: ir.Value) -> Static:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelFileError(f"initializer {name!r} cannot be read: {reason}") from error
     return Static(array, name)
-
-
-def _input_dtype(value: ir.Value) -> DType:
-    kind = value.dtype.name if value.dtype is not None else "no type"
-    if kind in _SMALL_INTEGERS and _is_only_cast(value):
-        return "float32"  # raw samples: the numbers go in as floats, and the Cast has nothing to do
-    if kind not in _INPUT_TYPES:
-        raise UnsupportedError(
-            f"input {value.name!r} holds {kind}; float, int32, int64 and bool are supported, "
-            "other integers only where all that takes them is a Cast to float"
-        )
-    return _INPUT_TYPES[kind]
-
-
-def _is_only_cast(value: ir.Value) -> bool:
-    consumers = value.consumers()
-    return bool(consumers) and all(
-        node.op_type == "Cast"
-        and (to := node.attributes.get("to")) is not None
-        and to.value in [int(ir.DataType[name]) for name in _FLOATS]
-        for node in consumers
-    )
-
-
-def _static_shape(
-    value: ir.Value, batch: int, named: dict[str, int], given: Sequence[int] | None
-) -> tuple[tuple[int, ...], bool]:
-    """The input's shape, and whether its first axis was open."""
-    declared = None if value.shape is None else list(value.shape)
-    if given is not None:
-        shape = tuple(int(n) for n in given)
-        fits = declared is None or (
-            len(declared) == len(shape)
-            and all(_is_open(d) or d == n for d, n in zip(declared, shape, strict=True))
-        )
-        if not fits or any(n < 1 for n in shape):
-            raise InputError(
-                f"input_shapes gives {list(shape)} for input {value.name!r}, "
-                f"which the model declares as {_shown(declared)}"
-            )
-        return shape, bool(declared) and _is_open(declared[0]) and shape[0] == batch
-    if declared is None:
-        raise InputError(_open_axis(value, "no shape", "[1, 3, 224, 224]"))
-    shape_so_far: list[int] = []
-    for axis, extent in enumerate(declared):
-        if not _is_open(extent):
-            shape_so_far.append(int(extent))
-            continue
-        symbol = getattr(extent, "value", None)
-        if axis == 0:
-            shape_so_far.append(batch)
-            if symbol:
-                named[symbol] = batch
-        elif symbol in named:
-            shape_so_far.append(named[symbol])
-        else:
-            raise InputError(
-                _open_axis(value, f"the open axis {axis} in {_shown(declared)}", "[...]")
-            )
-    return tuple(shape_so_far), bool(declared) and _is_open(declared[0])
-
-
-def _open_axis(value: ir.Value, what: str, example: str) -> str:
-    name = value.name
-    return f"input {name!r} has {what}: give its whole shape, input_shapes={{{name!r}: {example}}}"
-
-
-def _is_open(extent: object) -> bool:
-    return not isinstance(extent, int) or extent == -1
-
-
-def _shown(declared: Sequence[object] | None) -> str:
-    if declared is None:
-        return "of any shape"
-    return f"[{', '.join(str(d) if isinstance(d, int) else str(d) or '?' for d in declared)}]"

@@ -22,7 +22,17 @@ from edgeinfer.shapes import output_shapes
 if TYPE_CHECKING:
     from edgeinfer.converters.onnx_import import Walk
 
-__all__ = ["IMPORTERS", "Call", "Dynamic", "Importer", "Operand", "Refusal", "Static", "importer"]
+__all__ = [
+    "IMPORTERS",
+    "Call",
+    "Dynamic",
+    "Entry",
+    "Importer",
+    "Operand",
+    "Refusal",
+    "Static",
+    "importer",
+]
 
 
 class Refusal(Exception):  # noqa: N818 - it never leaves the import: the walk collects them
@@ -73,16 +83,36 @@ class Importer(Protocol):
         """Emit what ``call`` means and give back the values of its outputs."""
 
 
-# ONNX operator: its function, whether it takes integers that a run computes
-IMPORTERS: dict[str, tuple[Importer, bool]] = {}
+@dataclass(frozen=True)
+class Entry:
+    """How an ONNX operator is imported.
+
+    Parameters
+    ----------
+    function : Importer
+        What imports it.
+    integers : bool
+        It takes integers that a run computes, not only floats.
+    ignores : tuple of str
+        Attributes that do not change its result in a run.
+    """
+
+    function: Importer
+    integers: bool
+    ignores: tuple[str, ...]
 
 
-def importer(*names: str, integers: bool = False) -> Callable[[Importer], Importer]:
-    """Register a function for the ONNX operators ``names``."""
+IMPORTERS: dict[str, Entry] = {}
+
+
+def importer(
+    *names: str, integers: bool = False, ignores: tuple[str, ...] = ()
+) -> Callable[[Importer], Importer]:
+    """Register a function for the ONNX operators ``names``; see ``Entry``."""
 
     def register(function: Importer) -> Importer:
         for name in names:
-            IMPORTERS[name] = (function, integers)
+            IMPORTERS[name] = Entry(function, integers, ignores)
         return function
 
     return register
@@ -110,14 +140,31 @@ class Call:
         self.operator = node.op_type
         self.version = version
         self.inputs = inputs
+        self.result = str(node.outputs[0].name)
         self.output_count = len(node.outputs)
         self._walk = walk
+        self._entry = IMPORTERS[node.op_type]
+        self._read: set[str] = set()
+
+    def outputs(self) -> Sequence[Operand]:
+        """Import the node: the values of its outputs.
+
+        Raises
+        ------
+        Refusal
+            It cannot be imported, be it for an attribute that the function knows nothing of.
+        """
+        results = self._entry.function(self)
+        unknown = set(self.node.attributes) - self._read - set(self._entry.ignores)
+        if unknown:
+            raise Refusal(f"its attribute {min(unknown)!r} is not supported")
+        return [results] if isinstance(results, Static | Dynamic) else results
 
     # ---- attributes
 
     def integer(self, name: str, default: int) -> int:
         """An integer attribute."""
-        return self._attribute(name, ir.AttributeType.INT, default)
+        return int(self._attribute(name, ir.AttributeType.INT, default))
 
     def real(self, name: str, default: float) -> float:
         """A float attribute, finite."""
@@ -128,7 +175,7 @@ class Call:
 
     def text(self, name: str, default: str) -> str:
         """A string attribute."""
-        return self._attribute(name, ir.AttributeType.STRING, default)
+        return str(self._attribute(name, ir.AttributeType.STRING, default))
 
     def integers(self, name: str) -> tuple[int, ...] | None:
         """An attribute of several integers; None where it is absent."""
@@ -142,9 +189,11 @@ class Call:
 
     def has(self, name: str) -> bool:
         """Whether the attribute is there."""
+        self._read.add(name)
         return name in self.node.attributes
 
     def _attribute(self, name: str, kind: ir.AttributeType, default: Any) -> Any:
+        self._read.add(name)
         attribute = self.node.attributes.get(name)
         if attribute is None:
             return default
@@ -207,11 +256,20 @@ class Call:
 
     # ---- results
 
-    def emit(self, op: ops.Operator, *operands: Operand, label: str = "step") -> Dynamic:
-        """Add a node to the Graph; its value is named ``label`` until it gets an ONNX name."""
+    def emit(self, op: ops.Operator, *operands: Operand, name: str | None = None) -> Dynamic:
+        """Add a node to the Graph; its value has ``name`` until it gets an ONNX name.
+
+        ``y@layout`` is for what holds the elements of the ONNX value y in another order of axes,
+        ``y#part`` for a step on the way to y.
+        """
+        for operand in operands:
+            dtype = self._walk.dtype(operand)
+            if dtype != "float32" and isinstance(operand, Dynamic) and not self._entry.integers:
+                raise Refusal(f"its input {operand.name!r} holds {dtype}, not floats")
+        name = f"{self.result}#{type(op).__name__}" if name is None else name
         (shape,) = output_shapes(op, *(operand.shape for operand in operands))
         dtype = "int64" if isinstance(op, ops.ArgMax) else self._walk.dtype(operands[0])
-        return self._walk.add(self.node, op, operands, TensorType(shape, dtype), label)
+        return self._walk.add(self.node, op, operands, TensorType(shape, dtype), name)
 
     def static_like(self, source: Static, array: np.ndarray) -> Static:
         """A constant made of another one, under its name."""
@@ -219,24 +277,24 @@ class Call:
 
     def constant(self, array: np.ndarray, label: str) -> Static:
         """A constant that the import computes."""
-        return Static(np.ascontiguousarray(array), f"{self.node.outputs[0].name}@{label}")
+        return Static(np.ascontiguousarray(array), f"{self.result}#{label}")
 
     # ---- steps that many operators share
 
-    def reshape(self, x: Operand, shape: Sequence[int], label: str = "reshape") -> Operand:
+    def reshape(self, x: Operand, shape: Sequence[int], name: str | None = None) -> Operand:
         """``x`` under another shape."""
         shape = tuple(int(n) for n in shape)
         if x.shape == shape:
             return x
         if isinstance(x, Static):
             return self.static_like(x, x.array.reshape(shape))
-        return self.emit(ops.Reshape(shape), x, label=label)
+        return self.emit(ops.Reshape(shape), x, name=name)
 
-    def transpose(self, x: Operand, order: Sequence[int], label: str = "transpose") -> Operand:
+    def transpose(self, x: Operand, order: Sequence[int], name: str | None = None) -> Operand:
         """``x`` with its axes in another order."""
         if isinstance(x, Static):
             return self.static_like(x, x.array.transpose(order))
-        return self.emit(ops.Transpose(tuple(order)), x, label=label)
+        return self.emit(ops.Transpose(tuple(order)), x, name=name)
 
     def pointwise(self, expression: Any, x: Operand) -> Dynamic:
         """A function of each element of ``x``."""

@@ -123,7 +123,7 @@ def _identity(call: Call) -> Operand:
     return call.operand(0)
 
 
-@importer("Dropout")
+@importer("Dropout", ignores=("ratio", "seed"))
 def _dropout(call: Call) -> list[Operand]:
     training = call.static(2, "training_mode")
     if training is not None and training.any():
@@ -133,7 +133,7 @@ def _dropout(call: Call) -> list[Operand]:
     return [call.operand(0)]
 
 
-@importer("Cast", integers=True)
+@importer("Cast", integers=True, ignores=("saturate", "round_mode"))
 def _cast(call: Call) -> Operand:
     x = call.operand(0)
     target = ir.DataType(call.integer("to", 1))
@@ -165,18 +165,19 @@ def _combine(call: Call, operator: str, a: Operand, b: Operand) -> Operand:
     """One binary operator; with a constant scalar it is a function of the other operand."""
     function, op = _BINARY[operator]
     shape = broadcast(a.shape, b.shape)
+    a, b = (call.static_like(v, v.finite()) if isinstance(v, Static) else v for v in (a, b))
     for scalar, x, expression in (
         (b, a, lambda c: (function, "x", c)),
         (a, b, lambda c: (function, c, "x")),
     ):
         if isinstance(scalar, Static) and isinstance(x, Dynamic) and scalar.array.size == 1:
-            constant = float(scalar.finite().reshape(()))
+            constant = float(scalar.array.reshape(()))
             return call.reshape(call.pointwise(expression(constant), x), shape)
     if isinstance(b, Static) and operator == "Sub":
-        return call.emit(ops.Add(), a, call.static_like(b, -b.finite()))
+        return call.emit(ops.Add(), a, call.static_like(b, -b.array))
     if isinstance(b, Static) and operator == "Div":
         with np.errstate(divide="ignore"):
-            return call.emit(ops.Mul(), a, call.static_like(b, 1 / b.finite()))
+            return call.emit(ops.Mul(), a, call.static_like(b, 1 / b.array))
     if isinstance(a, Static) and operator in ("Add", "Mul", "Max", "Min"):
         a, b = b, a
     return call.emit(op(), a, b)

@@ -16,7 +16,7 @@ __all__: list[str] = []
 _BATCH_PARAMETERS = ("scale", "bias", "mean", "variance")
 
 
-@importer("BatchNormalization")
+@importer("BatchNormalization", ignores=("momentum",))
 def _batch_normalization(call: Call) -> Sequence[Operand]:
     if call.integer("training_mode", 0) or any(call.uses_output(i) for i in range(1, 5)):
         raise Refusal("it is in training mode: export the model in evaluation mode")
@@ -41,7 +41,7 @@ def _batch_normalization(call: Call) -> Sequence[Operand]:
         (ops.Add(), bias - mean * factor, "shift"),
     ):
         constant = call.constant(array.astype(np.float32).reshape(*shape, *ones), name)
-        y = call.emit(op, y, constant, label=name)
+        y = call.emit(op, y, constant)
     return [y]
 
 
@@ -52,7 +52,7 @@ def _instance_normalization(call: Call) -> Operand:
     return apply_nhwc(call, op, call.operand(0), scale, bias)
 
 
-@importer("LayerNormalization")
+@importer("LayerNormalization", ignores=("stash_type",))
 def _layer_normalization(call: Call) -> Sequence[Operand]:
     if call.uses_output(1) or call.uses_output(2):
         raise Refusal("its outputs Mean and InvStdDev are not supported")

@@ -15,7 +15,7 @@ from edgeinfer.errors import ModelError
 __all__: list[str] = []
 
 
-@importer("MaxPool", "AveragePool")
+@importer("MaxPool", "AveragePool", ignores=("storage_order",))
 def _pool(call: Call) -> Operand:
     x = call.operand(0)
     rank = spatial_rank(x)

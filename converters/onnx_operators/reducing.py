@@ -22,12 +22,13 @@ def _reduce(call: Call) -> Operand:
     x = call.operand(0)
     rank = len(x.shape)
     given = call.static_integers(1, "axes", "axes")
-    if not given and call.integer("noop_with_empty_axes", 0):
+    keepdims, noop = bool(call.integer("keepdims", 1)), call.integer("noop_with_empty_axes", 0)
+    if not given and noop:
         return x
     axes = tuple(sorted({call.axis(a, rank) for a in given or range(rank)}))
     if not axes:
         return x
-    return call.emit(_REDUCTIONS[call.operator](axes, bool(call.integer("keepdims", 1))), x)
+    return call.emit(_REDUCTIONS[call.operator](axes, keepdims), x)
 
 
 @importer("ArgMax")

@@ -28,7 +28,11 @@ class _Axis:
     region: tuple[float, float]
 
 
-@importer("Resize", "Upsample")
+# what they say concerns cubic, antialiased or cropped results only, which are refused
+_CUBIC_ONLY = ("cubic_coeff_a", "exclude_outside", "extrapolation_value")
+
+
+@importer("Resize", "Upsample", ignores=(*_CUBIC_ONLY, "nearest_mode", "antialias"))
 def _resize(call: Call) -> Operand:
     x = call.operand(0)
     axes = _resized_axes(call, x)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -25,8 +26,9 @@ def _reshape(call: Call) -> Operand:
     if wanted is None:
         raise ModelError("its shape is missing")
     shape = list(wanted)
+    copies_zeros = not call.integer("allowzero", 0)
     for axis, extent in enumerate(shape):
-        if extent == 0 and not call.integer("allowzero", 0):
+        if extent == 0 and copies_zeros:
             if axis >= len(x.shape):
                 raise ModelError(f"shape {list(wanted)} copies an axis that is not there")
             shape[axis] = x.shape[axis]
@@ -84,7 +86,7 @@ def _concat(call: Call) -> Operand:
     return call.emit(ops.Concat(axis), *operands)
 
 
-@importer("Split", integers=True)
+@importer("Split", integers=True, ignores=("num_outputs",))
 def _split(call: Call) -> Sequence[Operand]:
     x = call.operand(0)
     axis = call.axis(call.integer("axis", 0), len(x.shape))
@@ -128,15 +130,13 @@ def _window(call: Call, x: Operand, windows: dict[int, tuple[int, int, int]]) ->
     if all(window == (0, n, 1) for window, n in zip(whole, x.shape, strict=True)):
         return x
     starts, sizes, steps = zip(*whole, strict=True)
-    return call.emit(ops.Slice(starts, sizes, steps), x, label="slice")
+    return call.emit(ops.Slice(starts, sizes, steps), x)
 
 
 @importer("Pad")
 def _pad(call: Call) -> Operand:
     x = call.operand(0)
-    mode = call.text("mode", "constant")
-    if mode not in ("constant", "reflect", "edge"):
-        raise Refusal(f"mode {mode!r} is not supported")
+    mode = _pad_mode(call)
     pads = call.static_integers(1, "pads", "pads") or ()
     axes = call.static_integers(3, "axes", "axes")
     axes = tuple(range(len(x.shape))) if axes is None else axes
@@ -152,10 +152,15 @@ def _pad(call: Call) -> Operand:
         if min(b, e) < 0
     }
     x = _window(call, x, crop)
-    added = tuple(max(0, b) for b in before), tuple(max(0, e) for e in after)
-    if not any(map(any, added)):
-        return x
-    return call.emit(ops.Pad(*added, mode, _pad_value(call)), x)
+    grown = tuple(max(0, b) for b in before), tuple(max(0, e) for e in after)
+    return call.emit(ops.Pad(*grown, mode, _pad_value(call)), x)
+
+
+def _pad_mode(call: Call) -> Literal["constant", "reflect", "edge"]:
+    match mode := call.text("mode", "constant"):
+        case "constant" | "reflect" | "edge":
+            return mode
+    raise Refusal(f"mode {mode!r} is not supported")
 
 
 def _pad_value(call: Call) -> float:
@@ -211,6 +216,8 @@ def _depth_to_space(call: Call) -> Operand:
 
 @importer("SpaceToDepth")
 def _space_to_depth(call: Call) -> Operand:
+    if call.text("mode", "DCR") != "DCR":
+        raise Refusal(f"mode {call.text('mode', 'DCR')!r} is not supported")
     return _blocks(call, ops.SpaceToDepth(call.integer("blocksize", 0)))
 
 

@@ -19,20 +19,22 @@ __all__ = ["apply_nhwc", "explicit_pads", "per_axis", "weights_hwc"]
 def apply_nhwc(call: Call, op: ops.Operator, x: Operand, *parameters: Operand) -> Operand:
     """``op`` on ``x`` [N,C,L] or [N,C,H,W], its result in the same order of axes."""
     rank = spatial_rank(x)
-    y = call.emit(op, to_nhwc(call, x), *parameters, label="nhwc")
+    y: Operand = call.emit(op, to_nhwc(call, x), *parameters, name=f"{call.result}@nhwc")
     if rank == 2:
-        return call.transpose(y, (0, 3, 1, 2), label="nchw")
+        return call.transpose(y, (0, 3, 1, 2))
     n, _, length, channels = y.shape
-    return call.transpose(call.reshape(y, (n, length, channels), "nlc"), (0, 2, 1), label="ncl")
+    y = call.reshape(y, (n, length, channels), f"{call.result}@nlc")
+    return call.transpose(y, (0, 2, 1))
 
 
 def to_nhwc(call: Call, x: Operand) -> Operand:
     """``x`` [N,C,L] or [N,C,H,W] as [N,H,W,C]."""
     if spatial_rank(x) == 2:
-        return call.transpose(x, (0, 2, 3, 1), label="input_nhwc")
+        return call.transpose(x, (0, 2, 3, 1), f"{x.name}@nhwc")
     n, channels, length = x.shape
-    x = call.transpose(x, (0, 2, 1), label="input_nlc")
-    return call.reshape(x, (n, 1, length, channels), "input_nhwc")
+    name = x.name
+    x = call.transpose(x, (0, 2, 1), f"{name}@nlc")
+    return call.reshape(x, (n, 1, length, channels), f"{name}@nhwc")
 
 
 def spatial_rank(x: Operand) -> int:

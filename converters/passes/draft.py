@@ -118,11 +118,15 @@ class Draft:
         return array.dtype.name  # type: ignore[return-value]
 
     def fresh(self, value: str, label: str) -> str:
-        """A name for something made of ``value`` that no other value has."""
-        name, copies = f"{value}@{label}", 1
+        """A name that no other value has.
+
+        ``@label`` is for the elements of ``value`` in another order of axes, ``#label`` for
+        something else that is made of it.
+        """
+        name, copies = f"{value}{label}", 1
         while name in self.types:
             copies += 1
-            name = f"{value}@{label}{copies}"
+            name = f"{value}{label}{copies}"
         return name
 
     def finish(self) -> Graph:

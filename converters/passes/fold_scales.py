@@ -49,14 +49,14 @@ def _affine(draft: Draft, node: Node) -> Coefficients:
     if isinstance(node.op, ops.Pointwise):
         slope, offset = _coefficients(node.op.expression)
         if math.isfinite(slope) and math.isfinite(offset) and node.op.expression != "x":
-            return first, np.float64(slope), np.float64(offset)
+            return first, np.array(slope), np.array(offset)
         return _NEITHER
     # a fused clamp would have to come along; the import has none here
     if not isinstance(node.op, ops.Add | ops.Mul | ops.Sub) or node.op != type(node.op)():
         return _NEITHER
     second = draft.name(node.inputs[1])
     shape = draft.shape(node.outputs[0])
-    one, zero = np.float64(1), np.float64(0)
+    one, zero = np.array(1.0), np.array(0.0)
     constant = along_last_axis(draft, second, shape)
     if constant is not None and draft.shape(first) == shape and first not in draft.constants:
         if isinstance(node.op, ops.Mul):
@@ -131,7 +131,7 @@ def _fold(draft: Draft, node: Node, x: str, scale: np.ndarray, shift: np.ndarray
         )
     inputs = [layer.inputs[0], draft.constant(scaled, layer.inputs[1])]
     if biases or moved.any():
-        name = layer.inputs[2] if biases else f"{node.outputs[0]}@bias"
+        name = layer.inputs[2] if biases else f"{node.outputs[0]}#bias"
         inputs.append(draft.constant(moved, name))
     draft.replace(x, layer.op, inputs, node.outputs[0])
 
@@ -139,14 +139,16 @@ def _fold(draft: Draft, node: Node, x: str, scale: np.ndarray, shift: np.ndarray
 @singledispatch
 def _scaled(op: ops.Operator, weights: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """Weights [O, ...] with each output channel times its scale."""
-    return weights * scale.reshape(-1, *(1,) * (weights.ndim - 1))
+    scaled: np.ndarray = weights * scale.reshape(-1, *(1,) * (weights.ndim - 1))
+    return scaled
 
 
 @_scaled.register
 def _(op: ops.ConvTranspose, weights: np.ndarray, scale: np.ndarray) -> np.ndarray:
     inputs, kh, kw, outputs = weights.shape
     grouped = weights.reshape(op.group, inputs // op.group, kh, kw, outputs)
-    return (grouped * scale.reshape(op.group, 1, 1, 1, outputs)).reshape(weights.shape)
+    scaled: np.ndarray = grouped * scale.reshape(op.group, 1, 1, 1, outputs)
+    return scaled.reshape(weights.shape)
 
 
 def _depthwise(draft: Draft, node: Node, x: str, scale: np.ndarray, shift: np.ndarray) -> None:
@@ -155,12 +157,12 @@ def _depthwise(draft: Draft, node: Node, x: str, scale: np.ndarray, shift: np.nd
     scale, shift = (np.broadcast_to(v, (channels,)).astype(np.float32) for v in (scale, shift))
     image = (*outer[:1], *(1,) * (4 - len(shape)), *outer[1:], channels)
     if len(shape) < 4:
-        x = draft.add(node, ops.Reshape(image), (x,), draft.fresh(output, "image"))
-    weights = draft.constant(scale.reshape(channels, 1, 1, 1), f"{output}@scale")
-    bias = [draft.constant(shift, f"{output}@shift")] if shift.any() else []
+        x = draft.add(node, ops.Reshape(image), (x,), draft.fresh(x, "@image"))
+    weights = draft.constant(scale.reshape(channels, 1, 1, 1), f"{output}#scale")
+    bias = [draft.constant(shift, f"{output}#shift")] if shift.any() else []
     op = ops.Conv(group=channels)
     if len(shape) == 4:
         draft.add(node, op, (x, weights, *bias), output)
     else:
-        y = draft.add(node, op, (x, weights, *bias), draft.fresh(output, "scaled"))
+        y = draft.add(node, op, (x, weights, *bias), draft.fresh(output, "@scaled"))
         draft.add(node, ops.Reshape(shape), (y,), output)

@@ -27,7 +27,7 @@ def hoist_transposes(graph: Graph) -> Graph:
         p = invert(node.op.permutation)
         moved = reindexed(before.op, p)
         assert moved is not None
-        x = draft.replace(value, node.op, before.inputs[:1], draft.fresh(value, "nhwc"))
+        x = draft.replace(value, node.op, before.inputs[:1], draft.fresh(before.inputs[0], "@nhwc"))
         constants = []
         for name in before.inputs[1:]:
             array = draft.constants[name]

@@ -39,7 +39,7 @@ def permute_dense(graph: Graph) -> Graph:
         weights = draft.constants[node.inputs[1]]
         permuted = np.empty_like(weights)
         permuted[:, columns] = weights
-        flat = draft.fresh(reshape.outputs[0], "flat")
+        flat = draft.fresh(reshape.outputs[0], "#flat")
         x = draft.add(reshape, reshape.op, transpose.inputs, flat)
         inputs = (x, draft.constant(permuted, node.inputs[1]), *node.inputs[2:])
         draft.add(node, node.op, inputs, node.outputs[0])

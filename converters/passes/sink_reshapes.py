@@ -27,7 +27,7 @@ def sink_reshapes(graph: Graph) -> Graph:
         for i, name in enumerate(inputs[1:], start=1):
             array = draft.constants[name]
             inputs[i] = draft.constant(array.reshape(-1), name)
-        moved = draft.add(node, node.op, inputs, draft.fresh(output, "flat"))
+        moved = draft.add(node, node.op, inputs, draft.fresh(output, "@flat"))
         draft.add(reshape, reshape.op, (moved,), output)
     return draft.finish()
 

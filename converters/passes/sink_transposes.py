@@ -127,7 +127,7 @@ class _Sinking:
 
     def _emit(self, node: Node, op: ops.Operator, inputs: Sequence[str], q: Permutation) -> None:
         """Write the moved operator; the node's own value is its transpose by ``q``."""
-        output = self.draft.fresh(node.outputs[0], "nhwc" if q == (0, 3, 1, 2) else "moved")
+        output = self.draft.fresh(node.outputs[0], "@nhwc" if q == (0, 3, 1, 2) else "@moved")
         names = [self.draft.name(name) for name in inputs]
         self._postpone(node, self.draft.add(node, op, names, output), q)
 
@@ -172,7 +172,7 @@ class _Sinking:
             source, own = draft.name(value), tuple(range(len(p)))
             shape = self._padded(value, len(p))
             if not is_free(shape, back):
-                padded = draft.fresh(value, "padded")
+                padded = draft.fresh(value, "@padded")
                 source = draft.add(node, ops.Reshape(shape), (source,), padded)
         else:
             source = draft.name(source)
@@ -187,7 +187,7 @@ class _Sinking:
         op: ops.Operator = ops.Reshape(turned) if is_free(shape, order) else ops.Transpose(order)
         if turned == self.draft.shape(source) and isinstance(op, ops.Reshape):
             return source
-        return self.draft.add(node, op, (source,), self.draft.fresh(value, "turned"))
+        return self.draft.add(node, op, (source,), self.draft.fresh(value, "@turned"))
 
     def _padded(self, value: str, rank: int) -> tuple[int, ...]:
         shape = self.draft.shape(value)
@@ -217,7 +217,7 @@ class _Sinking:
             return False
         gathered = tuple(a for i in order for a in taken[i])
         if not is_free(shape, gathered):
-            name = draft.fresh(node.inputs[0], "gathered")
+            name = draft.fresh(node.inputs[0], "@gathered")
             source = draft.add(node, ops.Transpose(gathered), (source,), name)
         after = [groups[i][1] for i in order]
         new_shape = tuple(node.op.shape[j] for axes in after for j in axes)

@@ -1,0 +1,158 @@
+"""Turns the inputs that an ONNX model declares into types with static shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import onnx_ir as ir
+
+from edgeinfer.errors import InputError, ModelError, ModelFileError, UnsupportedError
+from edgeinfer.graph import DType, TensorType
+
+__all__ = ["static_inputs"]
+
+_FLOATS = ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE")
+_SMALL_INTEGERS = ("UINT8", "INT8", "UINT16", "INT16", "UINT32", "INT32", "INT64")
+_INPUT_TYPES: dict[str, DType] = {
+    **dict.fromkeys(_FLOATS, "float32"),
+    "INT32": "int32",
+    "INT64": "int64",
+    "BOOL": "bool",
+}
+
+
+def static_inputs(
+    graph: ir.Graph, batch: int, shapes: Mapping[str, Sequence[int]]
+) -> tuple[dict[str, TensorType], bool]:
+    """The type of each input that no initializer gives, and whether all leave the batch open.
+
+    Parameters
+    ----------
+    graph : onnx_ir.Graph
+        The main graph.
+    batch : int
+        The extent of an open first axis.
+    shapes : mapping of str to sequence of int
+        Whole shapes by input name.
+
+    Raises
+    ------
+    InputError
+        ``batch`` or ``shapes`` do not fit, or an axis is open and nothing gives its extent.
+    UnsupportedError
+        An input holds what a Graph cannot.
+    """
+    if type(batch) is not int or batch < 1:
+        raise InputError(f"batch must be a positive integer, not {batch!r}")
+    inputs = [v for v in graph.inputs if v.name not in graph.initializers]
+    unknown = sorted(set(shapes) - {str(v.name) for v in inputs})
+    if unknown:
+        raise InputError(f"input_shapes names {unknown[0]!r}, which is no input of the model")
+    if not inputs:
+        raise ModelError("the model has no inputs: there is nothing to run")
+    named: dict[str, int] = {}
+    types: dict[str, TensorType] = {}
+    opened = []
+    for value in inputs:
+        name, dtype = str(value.name), _input_dtype(value)
+        if name in types:
+            raise ModelFileError(f"two inputs of the model are called {name!r}")
+        shape, is_open = _static_shape(value, batch, named, shapes.get(name))
+        opened.append(is_open)
+        try:
+            types[name] = TensorType(shape, dtype)
+        except ModelError as error:
+            raise ModelError(f"input {name!r}: {error}") from None
+    return types, all(opened)
+
+
+def _input_dtype(value: ir.Value) -> DType:
+    kind = "no tensor"
+    if isinstance(value.type, ir.TensorType) and value.dtype is not None:
+        kind = value.dtype.name
+    if kind in _SMALL_INTEGERS and _is_only_cast(value):
+        return "float32"  # raw samples: the numbers go in as floats, and the Cast has nothing to do
+    if kind not in _INPUT_TYPES:
+        raise UnsupportedError(
+            f"input {value.name!r} holds {kind}; float, int32, int64 and bool are supported, "
+            "other integers only where all that takes them is a Cast to float"
+        )
+    return _INPUT_TYPES[kind]
+
+
+def _is_only_cast(value: ir.Value) -> bool:
+    consumers = value.consumers()
+    return bool(consumers) and all(
+        node.op_type == "Cast"
+        and (to := node.attributes.get("to")) is not None
+        and to.value in [int(ir.DataType[name]) for name in _FLOATS]
+        for node in consumers
+    )
+
+
+def _static_shape(
+    value: ir.Value, batch: int, named: dict[str, int], given: Sequence[int] | None
+) -> tuple[tuple[int, ...], bool]:
+    """The input's shape, and whether its first axis was open."""
+    declared = None if value.shape is None else list(value.shape)
+    if given is not None:
+        shape = _given_shape(value, declared, given)
+    elif declared is None:
+        raise InputError(_advice(value, "no shape", [1, 3, 224, 224]))
+    else:
+        shape = _bound_shape(value, declared, batch, named)
+    is_open = bool(declared) and _is_open(value.shape[0])
+    return shape, is_open and shape[0] == batch
+
+
+def _given_shape(
+    value: ir.Value, declared: Sequence[object] | None, given: Sequence[int]
+) -> tuple[int, ...]:
+    shape = tuple(int(n) for n in given)
+    fits = declared is None or (
+        len(declared) == len(shape)
+        and all(_is_open(d) or d == n for d, n in zip(declared, shape, strict=True))
+    )
+    if not fits or any(n < 1 for n in shape):
+        raise InputError(
+            f"input_shapes gives {list(shape)} for input {value.name!r}, "
+            f"which the model declares as {_shown(declared or ['any shape'])}"
+        )
+    return shape
+
+
+def _bound_shape(
+    value: ir.Value, declared: Sequence[object], batch: int, named: dict[str, int]
+) -> tuple[int, ...]:
+    shape: list[int] = []
+    for axis, extent in enumerate(declared):
+        symbol = getattr(extent, "value", None)
+        if isinstance(extent, int) and not _is_open(extent):
+            shape.append(extent)
+        elif axis == 0:
+            shape.append(batch)
+            if symbol:
+                named[symbol] = batch
+        elif symbol in named:
+            shape.append(named[symbol])
+        else:
+            example = [batch if a == 0 and _is_open(d) else d for a, d in enumerate(declared)]
+            raise InputError(_advice(value, f"axis {axis} open in {_shown(declared)}", example))
+    return tuple(shape)
+
+
+def _advice(value: ir.Value, what: str, example: Sequence[object]) -> str:
+    shown = ", ".join("..." if _is_open(n) else str(n) for n in example)
+    return (
+        f"input {value.name!r} has {what}: give its whole shape, "
+        f"input_shapes={{{value.name!r}: [{shown}]}}"
+    )
+
+
+def _is_open(extent: object) -> bool:
+    return not isinstance(extent, int) or extent == -1
+
+
+def _shown(declared: Sequence[object]) -> str:
+    symbols = (getattr(extent, "value", extent) for extent in declared)
+    return f"[{', '.join('?' if s is None else str(s) for s in symbols)}]"
