@@ -1,11 +1,11 @@
 """A Plan gives every value memory of its own for as long as somebody needs it."""
 
+import strategies
 from hypothesis import HealthCheck, given, settings
+from runtime_graphs import chain, layer, small_cnn
 
 from edgeinfer import operators as ops
 from edgeinfer.planner import ALIGNMENT, plan
-from tests import strategies
-from tests.runtime.graphs import chain, layer, small_cnn
 
 COMMON = settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 

@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
+from runtime_graphs import UNIT, rows_by_index, small_cnn, two_inputs
+from strategies import random_inputs
 
 import edgeinfer
 from edgeinfer import model_file, reference
 from edgeinfer.errors import InputError, UnsupportedError
 from edgeinfer.graph import Graph, TensorType
 from edgeinfer.session import Session, TensorInfo
-from tests.runtime.graphs import UNIT, rows_by_index, small_cnn, two_inputs
-from tests.strategies import random_inputs
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""What all tests share: modules beside this file, such as ``strategies``, import by their names."""
