@@ -13,12 +13,18 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from edgeinfer.errors import ModelError
+from edgeinfer.errors import InputError, ModelError
 from edgeinfer.operators import Operator
 
 __all__ = ["DType", "Graph", "Node", "Quantization", "TensorType"]
 
 DType = Literal["bool", "int8", "int16", "int32", "int64", "float32"]
+
+
+def _float32(value: float) -> float:
+    """The nearest float32; beyond its range an infinity, without NumPy's warning."""
+    with np.errstate(over="ignore"):
+        return float(np.float32(value))
 
 
 @dataclass(frozen=True)
@@ -43,13 +49,13 @@ class Quantization:
         if self.axis is None and len(self.scale) != 1:
             raise ModelError(f"a per-tensor quantization has one scale, not {len(self.scale)}")
         for scale in self.scale:
-            if not (math.isfinite(scale) and scale > 0 and float(np.float32(scale)) == scale):
+            if not (math.isfinite(scale) and scale > 0 and _float32(scale) == scale):
                 raise ModelError(f"a scale must be a positive finite float32, not {scale!r}")
 
     @classmethod
     def per_tensor(cls, scale: float, zero_point: int = 0) -> Quantization:
         """One scale, rounded to float32."""
-        return cls((float(np.float32(scale)),), int(zero_point))
+        return cls((_float32(scale),), int(zero_point))
 
     @property
     def step(self) -> float:
@@ -59,10 +65,18 @@ class Quantization:
         return self.scale[0]
 
     def quantize(self, x: np.ndarray, dtype: str) -> np.ndarray:
-        """Integers of ``x``: float32 division, round half to even, add, clamp (EI-1)."""
+        """Integers of ``x``: float32 division, round half to even, add, clamp (EI-1).
+
+        Raises
+        ------
+        InputError
+            ``x`` holds a NaN, which no integer stands for.
+        """
         info = np.iinfo(dtype)
         with np.errstate(over="ignore"):
             q = np.rint(x.astype(np.float32, copy=False) / np.float32(self.step))
+        if np.isnan(q).any():
+            raise InputError("a NaN cannot be quantized")
         shifted = q.astype(np.float64) + self.zero_point
         return np.clip(shifted, info.min, info.max).astype(dtype)
 

@@ -3,7 +3,7 @@
 Every Graph passes here before it is saved, planned or run, and one read from a file above all.
 What holds afterwards: single assignment in topological order, shapes as ``shapes.py`` derives
 them, element types that each operator takes, constants that fit their types, attributes and
-accumulators that cannot overflow in any kernel, and a bounded amount of work and memory.
+accumulators that cannot overflow in any kernel, and a bounded amount of work.
 """
 
 from __future__ import annotations
@@ -82,15 +82,16 @@ def verify(graph: Graph) -> None:
     for node in graph.nodes:
         site = _site(graph, node, known)
         _verify_shapes(site)
-        for a in ("strides", "pads", "dilations", "kernel", "ceil_pads", "output_padding"):
-            for value in getattr(node.op, a, ()):
-                site.require(value < _MAX_EXTENT, f"{a} must be below {_MAX_EXTENT}, not {value}")
+        _verify_window(site)
         check(node.op, site)
         known.update(node.outputs)
         work += _work(site)
     for name in graph.outputs:
         if name not in known:
             raise ModelError(f"output {name!r} is never computed")
+    for name in graph.types:
+        if name not in known:
+            raise ModelError(f"value {name!r} has a type, but is never computed")
     if work > MAX_WORK:
         raise ModelError(f"a run would take {work:.3g} operations; the limit is {MAX_WORK:.0g}")
 
@@ -107,6 +108,8 @@ def _verify_values(graph: Graph) -> None:
     for name in graph.inputs:
         if name in graph.constants:
             raise ModelError(f"value {name!r} is both an input and a constant")
+        if graph.free_batch and not graph.types[name].shape:
+            raise ModelError(f"input {name!r} has no axis for the free batch")
     for name, array in graph.constants.items():
         t = graph.types[name]
         if array.shape != t.shape or str(array.dtype) != t.dtype:
@@ -126,20 +129,25 @@ def _verify_values(graph: Graph) -> None:
 
 
 def _site(graph: Graph, node: Node, known: set[str]) -> Site:
+    operator = type(node.op).__name__
     for name in node.inputs:
         if name not in known:
             raise ModelError(
-                f"takes {name!r}, which nothing before it gives",
-                node=node.name,
-                operator=type(node.op).__name__,
+                f"takes {name!r}, which nothing before it gives", node=node.name, operator=operator
             )
     if len(node.outputs) != 1:
-        raise ModelError(f"gives one value, not {len(node.outputs)}", node=node.name)
+        raise ModelError(
+            f"gives one value, not {len(node.outputs)}", node=node.name, operator=operator
+        )
     for name in node.outputs:
         if name in known:
-            raise ModelError(f"gives {name!r}, which is given already", node=node.name)
+            raise ModelError(
+                f"gives {name!r}, which is given already", node=node.name, operator=operator
+            )
         if name not in graph.types:
-            raise ModelError(f"gives {name!r}, which has no type", node=node.name)
+            raise ModelError(
+                f"gives {name!r}, which has no type", node=node.name, operator=operator
+            )
     return Site(
         node,
         tuple(graph.types[name] for name in node.inputs),
@@ -158,6 +166,17 @@ def _verify_shapes(site: Site) -> None:
         site.require(
             shape == t.shape, f"gives shape {list(shape)}, but its type says {list(t.shape)}"
         )
+
+
+def _verify_window(site: Site) -> None:
+    """Every place in or beside x that a window touches has a number far below 2^32."""
+    op = site.node.op
+    for a in ("strides", "pads", "dilations", "kernel", "ceil_pads", "output_padding"):
+        for value in getattr(op, a, ()):
+            site.require(value < _MAX_EXTENT, f"{a} must be below {_MAX_EXTENT}, not {value}")
+    if hasattr(op, "pads"):
+        extent = max(site.inputs[0].shape[1:3])
+        site.require(extent < 2**30, f"an axis that a window moves along cannot have {extent}")
 
 
 def _work(site: Site) -> int:
@@ -183,7 +202,6 @@ def check(op: ops.Operator, site: Site) -> None:
 @check.register(ops.Concat)
 @check.register(ops.DepthToSpace)
 @check.register(ops.Expand)
-@check.register(ops.MaxPool)
 @check.register(ops.Maximum)
 @check.register(ops.Minimum)
 @check.register(ops.ReduceMax)
@@ -195,37 +213,45 @@ def check(op: ops.Operator, site: Site) -> None:
 @check.register(ops.Tile)
 @check.register(ops.Transpose)
 def _unchanged(op: ops.Operator, site: Site) -> None:
-    (output,) = site.outputs
     for t in site.inputs:
-        site.require(t.dtype == output.dtype, f"turns {t.dtype} into {output.dtype}")
-        site.require(
-            t.quantization == output.quantization, "gives another quantization than it takes"
-        )
+        _same_kind(site, t)
+
+
+def _same_kind(site: Site, t: TensorType) -> None:
+    """The output's elements mean what those of type ``t`` do."""
+    output = site.outputs[0]
+    site.require(t.dtype == output.dtype, f"turns {t.dtype} into {output.dtype}")
+    site.require(t.quantization == output.quantization, "gives another quantization than it takes")
+    site.require(
+        t.quantization is None or t.quantization.axis is None,
+        "takes values with one scale, not one a channel",
+    )
+
+
+@check.register
+def _(op: ops.MaxPool, site: Site) -> None:
+    _unchanged(op, site)
+    dtype = site.inputs[0].dtype
+    site.require(dtype in ("float32", *_ACTIVATIONS), f"takes no {dtype}")
 
 
 @check.register
 def _(op: ops.Pad, site: Site) -> None:
     _unchanged(op, site)
-    dtype = site.outputs[0].dtype
+    dtype, value = site.outputs[0].dtype, op.value
     if dtype == "float32":
-        site.require(type(op.value) is float, f"pads floats with {op.value!r}")
-        return
-    info = np.iinfo(dtype)
-    site.require(
-        type(op.value) is int and info.min <= op.value <= info.max,
-        f"pads {dtype} with {op.value!r}",
-    )
+        fits = type(value) is float
+    else:
+        site.require(dtype != "bool", "takes no bool")
+        fits = type(value) is int and np.iinfo(dtype).min <= value <= np.iinfo(dtype).max
+    site.require(fits or op.mode != "constant", f"pads {dtype} with {value!r}")
 
 
 @check.register
 def _(op: ops.Gather, site: Site) -> None:
     data, indices = site.inputs
-    (output,) = site.outputs
     site.require(indices.dtype == "int64", f"takes int64 indices, not {indices.dtype}")
-    site.require(
-        (data.dtype, data.quantization) == (output.dtype, output.quantization),
-        "gives another type than it takes",
-    )
+    _same_kind(site, data)
     known = site.arrays[1]
     if known is not None and known.size:
         extent = data.shape[op.axis]
@@ -237,7 +263,11 @@ def _(op: ops.Gather, site: Site) -> None:
 
 @check.register
 def _(op: ops.ArgMax, site: Site) -> None:
-    site.require(site.outputs[0].dtype == "int64", "gives int64")
+    (output,) = site.outputs
+    site.require(
+        output.dtype == "int64" and output.quantization is None,
+        f"gives int64 that nothing scales, not {output}",
+    )
 
 
 # ---- integer operators -----------------------------------------------------------------------
@@ -268,14 +298,15 @@ def _requantizes(op: ops.Requantizing, site: Site) -> None:
     )
 
 
-def _bounded(site: Site, accumulator: int, multiplier: int) -> None:
-    """int8 inputs, or a wide multiplier: below 2^31. int16 with a 24-bit one: below 2^38."""
-    wide = site.inputs[0].dtype == "int16" and multiplier < 2**24
-    limit = MAX_ACCUMULATOR_16 if wide else 2**31
-    site.require(
-        accumulator < limit,
-        f"an accumulator of up to {accumulator} is not below 2^{limit.bit_length() - 1}",
-    )
+def _bounded(site: Site, accumulator: np.ndarray | int, multiplier: np.ndarray | int) -> None:
+    """Each accumulator below 2^31; of int16 and with a 24-bit multiplier, below 2^38."""
+    accumulator, multiplier = np.atleast_1d(accumulator), np.atleast_1d(multiplier)
+    wide = (multiplier < 2**24) & (site.inputs[0].dtype == "int16")
+    limit = np.where(wide, MAX_ACCUMULATOR_16, 2**31)
+    over = np.flatnonzero(accumulator >= limit)
+    if over.size:
+        worst, bits = accumulator[over[0]], int(limit[over[0]]).bit_length() - 1
+        site.require(False, f"an accumulator of up to {worst} is not below 2^{bits}")
 
 
 def _multipliers(site: Site, first: int, *, signed: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -307,10 +338,7 @@ def _(op: ops.QConv | ops.QDense, site: Site) -> None:
     )
     flat = np.abs(weights.reshape(len(weights), -1).astype(np.int32))
     worst = flat.sum(1, dtype=np.int64) * reach + np.abs(bias.astype(np.int64))
-    for wide in (False, True):
-        chosen = (multiplier >= 2**24) == wide
-        if chosen.any():
-            _bounded(site, int(worst[chosen].max()), int(multiplier[chosen].max()))
+    _bounded(site, worst, multiplier)
 
 
 @check.register
@@ -357,8 +385,7 @@ def _(op: ops.QAveragePool, site: Site) -> None:
     reach = _activation(site, x, "x", op.input_zero_point)
     _activation(site, x, "a pad", op.pad_value)
     multiplier, _ = _multipliers(site, 1)
-    count = math.prod(op.kernel)
-    _bounded(site, count * reach, max(int(multiplier.max()), 2**24))
+    _bounded(site, reach * np.arange(1, len(multiplier) + 1), multiplier)
 
 
 @check.register
