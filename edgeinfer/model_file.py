@@ -299,7 +299,7 @@ def _operator(node: str, operator: str, attributes: Json) -> Operator:
     try:
         return cls(**{key: _attribute(value) for key, value in attributes.items()})
     except (ValueError, RecursionError) as error:
-        raise ModelFileError(_short(error), node=_short(node), operator=operator) from error
+        raise ModelFileError(_short(error), node=node, operator=operator) from error
 
 
 def _attribute(value: Any) -> Any:

@@ -1,0 +1,86 @@
+"""A file is written whole or not at all, and a refusal says why in one line."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from edgeinfer.atomic_write import atomic_write, check_writable
+from edgeinfer.errors import OutputError
+
+unless_root = pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere"
+)
+needs_full_device = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+
+
+def refusal(path) -> str:
+    with pytest.raises(OutputError) as refused:
+        atomic_write(path, b"new")
+    return str(refused.value)
+
+
+def test_a_new_file_has_the_permissions_of_any_new_file(tmp_path):
+    before = os.umask(0o027)
+    try:
+        atomic_write(tmp_path / "a", b"new")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o640
+    assert (tmp_path / "a").read_bytes() == b"new"
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_an_old_file_is_replaced_and_a_link_is_followed(tmp_path):
+    (tmp_path / "folder").mkdir()
+    target, link = tmp_path / "folder" / "target", tmp_path / "link"
+    target.write_bytes(b"old")
+    link.symlink_to(target)
+    atomic_write(link, b"new")
+    assert link.is_symlink()
+    assert target.read_bytes() == b"new"
+
+
+def test_a_name_as_long_as_a_name_can_be(tmp_path):
+    atomic_write(tmp_path / ("a" * 255), b"new")
+    path = tmp_path / ("a" * 256)
+    assert refusal(path) == f"cannot write {path}: File name too long"
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    path = tmp_path / "none" / "a"
+    assert refusal(path) == f"cannot write {path}: there is no folder {tmp_path / 'none'}"
+    with pytest.raises(OutputError):
+        check_writable(path)
+
+
+def test_a_folder_is_not_replaced(tmp_path):
+    assert refusal(tmp_path) == f"cannot write {tmp_path}: it is a folder"
+
+
+@unless_root
+def test_a_folder_that_may_not_be_written_to_is_refused(tmp_path):
+    tmp_path.chmod(0o500)
+    path = tmp_path / "a"
+    assert refusal(path) == f"cannot write {path}: permission denied"
+
+
+@needs_full_device
+def test_a_full_device_is_refused_and_stays_a_device():
+    assert refusal("/dev/full") == "cannot write /dev/full: No space left on device"
+    assert stat.S_ISCHR(Path("/dev/full").stat().st_mode)
+
+
+def test_an_interruption_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+
+    def interrupt(descriptor):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        atomic_write(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
