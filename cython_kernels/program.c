@@ -83,13 +83,13 @@ typedef struct {
     int status; /* every part that fails writes the same */
 } job;
 
-static void run_part(void *argument, int part)
+static void run_part(void *argument, int part, int thread)
 {
     job *j = argument;
     const int64_t units = j->step->units;
     const int64_t begin = units * part / j->parts, end = units * (part + 1) / j->parts;
     const int status = j->step->run(j->step->parameters, j->operands, begin, end,
-                                    j->scratch + part * j->scratch_bytes);
+                                    j->scratch + thread * j->scratch_bytes);
     if (status != DONE)
         __atomic_store_n(&j->status, status, __ATOMIC_RELAXED);
 }

@@ -18,7 +18,7 @@ typedef struct {
     int64_t operand_count;
     place operands[MAX_OPERANDS];
     int64_t units;
-    int64_t parts; /* into how many the units are divided at most, one a thread */
+    int64_t parts; /* into how many pieces the units go, for whichever thread is free */
 } step;
 
 /* An input or an output: where its integers are, and what they stand for. */

@@ -102,6 +102,9 @@ def _kernel_table():
     return {name: tuple(isas) for name, isas in table.items()}
 
 
+# More pieces than threads, so that a thread which the machine holds up delays one piece.
+cdef int PARTS_A_THREAD = 4
+
 KERNELS = _kernel_table()
 SUPPORTED = ("scalar",)
 
@@ -269,7 +272,7 @@ cdef class Program:
         for i, operand in enumerate(s.operands):
             to.operands[i] = self._place(operand)
         to.units = s.units
-        to.parts = max(1, min(self.threads, s.units, s.parts))
+        to.parts = max(1, min(PARTS_A_THREAD * self.threads, s.units, s.parts))
         return 0
 
     cdef int _set_edge(self, edge *to, e) except -1:
