@@ -13,6 +13,7 @@ import onnx
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
+from edgeinfer.converters.onnx_model import read_tensor
 from edgeinfer.converters.onnx_operators import Static
 from edgeinfer.errors import ModelError
 
@@ -59,10 +60,11 @@ class Folder:
         """
         attribute = node.attributes.get("value")
         if node.op_type == "Constant" and attribute is not None:
-            return [Static(self._decoded(attribute), str(node.outputs[0].name))]
+            name = str(node.outputs[0].name)
+            return [Static(read_tensor(attribute.value, name), name)]
         self._spend(_result_size(node, arrays))
-        proto = ir.to_proto(node)
         try:
+            proto = ir.to_proto(node)
             function = onnx.helper.make_function(
                 "",
                 "folded",
@@ -74,7 +76,7 @@ class Folder:
             feeds = {k: v for k, v in zip(proto.input, arrays, strict=True) if v is not None}
             with np.errstate(all="ignore"):
                 results = ReferenceEvaluator(function).run(None, feeds, attributes={})
-        except Exception as error:  # the evaluator raises whatever NumPy and Python raise
+        except Exception as error:  # onnx_ir and the evaluator raise whatever Python raises
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise ModelError(f"its constant result cannot be computed: {reason}") from error
         by_name = dict(zip(function.output, results, strict=True))
@@ -85,17 +87,14 @@ class Folder:
         name = str(node.outputs[0].name)
         if node.op_type == "Size":
             return [Static(np.array(math.prod(shape), np.int64), name)]
-        start, end = (
-            node.attributes[key].as_int() if key in node.attributes else None
-            for key in ("start", "end")
-        )
+        bounds: list[int | None] = []
+        for key in ("start", "end"):
+            attribute = node.attributes.get(key)
+            if attribute is not None and attribute.type != ir.AttributeType.INT:
+                raise ModelError(f"attribute {key!r} must be INT, not {attribute.type.name}")
+            bounds.append(None if attribute is None else int(attribute.value))
+        start, end = bounds
         return [Static(np.array(shape[start:end], np.int64), name)]
-
-    def _decoded(self, attribute: ir.Attr) -> np.ndarray:
-        try:
-            return np.asarray(attribute.as_tensor().numpy())
-        except Exception as error:  # onnx_ir decodes lazily: damaged data shows itself here
-            raise ModelError(f"its tensor cannot be read: {error}") from error
 
     def _spend(self, elements: int) -> None:
         self._left -= elements
@@ -107,6 +106,8 @@ def _result_size(node: ir.Node, arrays: Sequence[np.ndarray | None]) -> int:
     """At most how many elements the node's outputs have."""
     known = [a for a in arrays if a is not None]
     total = sum(a.size for a in known)
+    if any(a.dtype.kind in "OSU" for a in known):
+        raise ModelError("strings cannot be computed with")
     try:
         if node.op_type in _ELEMENTWISE:
             return math.prod(np.broadcast_shapes(*(a.shape for a in known)))
@@ -122,7 +123,7 @@ def _result_size(node: ir.Node, arrays: Sequence[np.ndarray | None]) -> int:
                 return max(0, math.ceil((limit - start) / delta))
             case "Gather":
                 axis = node.attributes["axis"].as_int() if "axis" in node.attributes else 0
-                return known[1].size * known[0].size // max(1, known[0].shape[axis])
+                return int(known[1].size * known[0].size // max(1, known[0].shape[axis]))
             case "OneHot":
                 return known[0].size * int(known[1].reshape(-1)[0])
             case "MatMul":

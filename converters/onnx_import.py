@@ -15,6 +15,7 @@ import onnx_ir as ir
 
 from edgeinfer.converters.constant_folding import FOLDABLE, Folder
 from edgeinfer.converters.onnx_inputs import static_inputs
+from edgeinfer.converters.onnx_model import read_tensor
 from edgeinfer.converters.onnx_operators import IMPORTERS, Call, Dynamic, Operand, Refusal, Static
 from edgeinfer.errors import ModelError, ModelFileError, UnsupportedError
 from edgeinfer.graph import DType, Graph, Node, TensorType
@@ -160,7 +161,7 @@ class Walk:
     def visit(self, graph: ir.Graph) -> None:
         """Import the nodes of the main graph, or of a branch that is always taken."""
         for name, value in graph.initializers.items():
-            self._values[value] = _initializer(name, value)
+            self._values[value] = Static(read_tensor(value.const_value, name), name)
         for node in graph:
             self._visit_node(node)
 
@@ -324,16 +325,3 @@ def _advice(node: ir.Node) -> str:
     if node.domain == "" and node.op_type in _ADVICE:
         return _ADVICE[node.op_type]
     return _ADVICE_OTHERWISE
-
-
-def _initializer(name: str, value: ir.Value) -> Static:
-    try:
-        if value.const_value is None:
-            raise ValueError("it has no data")
-        array = value.const_value.numpy()
-        if array.shape != tuple(value.const_value.shape):
-            raise ValueError(f"its data do not fill shape {list(value.const_value.shape)}")
-    except Exception as error:  # onnx_ir decodes lazily: damaged data shows itself here
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ModelFileError(f"initializer {name!r} cannot be read: {reason}") from error
-    return Static(array, name)

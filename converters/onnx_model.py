@@ -6,12 +6,14 @@ counted before it is expanded.
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
@@ -19,7 +21,7 @@ from onnx_ir.passes import common
 
 from edgeinfer.errors import InputError, ModelFileError
 
-__all__ = ["read_model"]
+__all__ = ["read_model", "read_tensor"]
 
 _MAX_NODES = 200_000
 _MAX_ELEMENTS = 2**31
@@ -46,10 +48,33 @@ def read_model(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> ir.M
         proto = _parse(source)
     if not proto.HasField("graph") or not proto.graph.node:
         raise ModelFileError("the file holds no ONNX graph")
+    _check_names(proto)
     for tensor in _tensors(proto):
         _check_tensor(tensor, folder)
     _check_expansion(proto)
     return _inlined(proto)
+
+
+def read_tensor(tensor: object, name: str) -> np.ndarray:
+    """The elements of an onnx_ir tensor, which may turn out to be damaged, or no tensor at all.
+
+    Raises
+    ------
+    ModelFileError
+        They do not fill its shape, or are of a type that no operator takes.
+    """
+    try:
+        if not isinstance(tensor, ir.TensorProtocol):
+            raise ValueError("it has no data")
+        array = np.asarray(tensor.numpy())
+        if array.shape != tuple(tensor.shape):
+            raise ValueError(f"its data do not fill shape {list(tensor.shape)}")
+    except Exception as error:  # onnx_ir decodes lazily: damaged data shows itself here
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ModelFileError(f"initializer {name!r} cannot be read: {reason}") from error
+    if array.dtype.kind == "c":
+        raise ModelFileError(f"initializer {name!r} holds complex numbers")
+    return array
 
 
 def _read(path: Path) -> bytes:
@@ -70,7 +95,11 @@ def _parse(data: bytes) -> onnx.ModelProto:
 
 
 def _inlined(proto: onnx.ModelProto) -> ir.Model:
-    # onnx_ir checks as it goes and raises whatever Python raises on a malformed message
+    # onnx_ir logs what it finds odd, which the import then refuses; and it checks as it goes, and
+    # raises whatever Python raises on a malformed message
+    log = logging.getLogger("onnx_ir")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
     try:
         model = ir.from_proto(proto)
         for rewrite in (
@@ -83,6 +112,8 @@ def _inlined(proto: onnx.ModelProto) -> ir.Model:
         cause = error.__cause__ or error
         reason = (str(cause).splitlines() or [type(cause).__name__])[0]
         raise ModelFileError(f"the ONNX graph is malformed or cyclic: {reason}") from error
+    finally:
+        log.setLevel(level)
     assert isinstance(model, ir.Model)
     return model
 
@@ -92,22 +123,51 @@ def _inlined(proto: onnx.ModelProto) -> ir.Model:
 
 def _tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
     """Every tensor of the main graph, its subgraphs and the functions."""
-    graphs = [proto.graph]
-    node_lists = [function.node for function in proto.functions]
-    while graphs or node_lists:
-        if graphs:
-            graph = graphs.pop()
-            yield from graph.initializer
-            node_lists.append(graph.node)
-            continue
-        for node in node_lists.pop():
-            for attribute in node.attribute:
-                if attribute.HasField("t"):
-                    yield attribute.t
-                yield from attribute.tensors
-                if attribute.HasField("g"):
-                    graphs.append(attribute.g)
-                graphs.extend(attribute.graphs)
+    for graph in _graphs(proto):
+        yield from graph.initializer
+    for node in _nodes(proto):
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+
+
+def _graphs(proto: onnx.ModelProto) -> Iterator[onnx.GraphProto]:
+    """The main graph and every subgraph, those of the functions too."""
+    yield proto.graph
+    for node in _nodes(proto):
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield attribute.g
+            yield from attribute.graphs
+
+
+def _nodes(proto: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+    """Every node, at any depth."""
+    pending = [*proto.graph.node, *(node for f in proto.functions for node in f.node)]
+    while pending:
+        node = pending.pop()
+        yield node
+        for attribute in node.attribute:
+            for graph in (attribute.g, *attribute.graphs):
+                pending.extend(graph.node)
+
+
+def _check_names(proto: onnx.ModelProto) -> None:
+    """Protobuf hands over a damaged string as bytes; no name may be one."""
+    for graph in _graphs(proto):
+        for value in (*graph.input, *graph.output, *graph.initializer, *graph.value_info):
+            _check_name(value.name)
+    for node in _nodes(proto):
+        for name in (node.name, node.op_type, node.domain, *node.input, *node.output):
+            _check_name(name)
+        for attribute in node.attribute:
+            _check_name(attribute.name)
+
+
+def _check_name(name: str | bytes) -> None:
+    if not isinstance(name, str):
+        raise ModelFileError(f"a name is not text: {name!r}")
 
 
 def _check_tensor(tensor: onnx.TensorProto, folder: Path | None) -> None:
