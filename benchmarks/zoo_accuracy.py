@@ -87,7 +87,7 @@ def peer_outputs(entry, calibrator: str) -> np.ndarray:
 
 
 def row(entry, who: str, reference: np.ndarray, y: np.ndarray, note: str = "") -> None:
-    same = "–" if entry.metric == "auc" else f"{agreement(reference, y):.3f}"
+    same = "-" if entry.metric == "auc" else f"{agreement(reference, y):.3f}"
     score, sqnr = entry.score(y), sqnr_db(reference, y)
     print(f"| {entry.name} | {who} | {score:.4f} | {same} | {sqnr:.1f} | {note} |", flush=True)
 
@@ -96,7 +96,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("entries", nargs="*", default=ENTRIES)
     parser.add_argument("--peer", action="store_true", help="measure onnxruntime's int8 as well")
-    parser.add_argument("--observer", choices=OBSERVERS, default=DEFAULT_OBSERVER)
+    parser.add_argument(
+        "--observer", choices=(DEFAULT_OBSERVER, *OBSERVERS), default=DEFAULT_OBSERVER
+    )
     parser.add_argument("--schemes", nargs="*", choices=SCHEMES, default=list(SCHEMES))
     arguments = parser.parse_args()
     if "EDGEINFER_ZOO" not in os.environ:
@@ -123,7 +125,10 @@ def main() -> None:
                 from_onnx(entry.model), entry.calib, scheme=scheme, observer=arguments.observer
             )
             seconds = time.perf_counter() - start
-            outputs = Session(graph).run(entry.x)
+            session = Session(graph)
+            size = session.inputs[0].shape[0]
+            batches = [entry.x] if graph.free_batch else np.split(entry.x, len(entry.x) // size)
+            outputs = np.concatenate([session.run(batch) for batch in batches])
             row(entry, f"edgeinfer {scheme}", reference, outputs, f"{seconds:.1f} s")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"\npeak memory of this process: {peak:.0f} MB")

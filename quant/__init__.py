@@ -6,7 +6,7 @@ Graph (float) ──────────────────────
 
 from edgeinfer.quant.compare import LayerError, compare, raised_channels
 from edgeinfer.quant.observers import OBSERVERS
-from edgeinfer.quant.quantize import DEFAULT_OBSERVER, quantize
+from edgeinfer.quant.post_training import DEFAULT_OBSERVER, quantize
 from edgeinfer.quant.schemes import SCHEMES
 
 __all__ = [

@@ -1,8 +1,9 @@
-"""A float Graph and calibration data into a histogram of every value that needs a range."""
+"""A float Graph and calibration data into histograms of its values, and a few runs to judge by."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -13,17 +14,34 @@ from edgeinfer.graph import Graph
 from edgeinfer.quant.observers import Histogram
 from edgeinfer.samples import Data, runs
 
-__all__ = ["Progress", "calibrate", "choose"]
+__all__ = ["Calibration", "Progress", "calibrate", "draw"]
 
 # called after each run with how many are done, and how many there will be where that is known
 Progress: TypeAlias = Callable[[int, int | None], None]
 
 
-def choose(data: Data, samples: int | None, seed: int) -> Data:
+@dataclass
+class Calibration:
+    """What calibration saw.
+
+    Parameters
+    ----------
+    histograms : dict of str to Histogram
+        Of every value asked for.
+    feeds, outputs : list of dict
+        Inputs and float outputs of some runs, drawn evenly from all of them.
+    """
+
+    histograms: dict[str, Histogram]
+    feeds: list[dict[str, np.ndarray]]
+    outputs: list[dict[str, np.ndarray]]
+
+
+def draw(data: Data, samples: int | None, seed: int) -> Data:
     """``samples`` of an array's or dict's samples, drawn by ``seed``; a stream is left as it is."""
     if samples is None:
         return data
-    if isinstance(data, np.ndarray):
+    if isinstance(data, np.ndarray) and data.ndim:
         return data[_indices(len(data), samples, seed)]
     if isinstance(data, dict) and data:
         drawn = _indices(min(map(len, data.values())), samples, seed)
@@ -43,12 +61,14 @@ def calibrate(
     *,
     samples: int | None = None,
     seed: int = 0,
+    keep: int = 0,
     progress: Progress | None = None,
-) -> dict[str, Histogram]:
+) -> Calibration:
     """Run ``data`` through ``graph`` in floats and count what each of ``values`` holds.
 
-    One run at a time, so memory is bounded by the model's. Of an array, ``samples`` are drawn by
-    ``seed``; of a stream, the first ``samples`` are taken.
+    One run at a time, so memory is bounded by the model's and by ``keep`` runs' inputs and
+    outputs. Of an array, ``samples`` are drawn by ``seed``; of a stream, the first ``samples``
+    are taken.
 
     Raises
     ------
@@ -57,30 +77,42 @@ def calibrate(
     InputError
         The data does not fit the graph's inputs, or is empty.
     """
-    histograms = {name: Histogram() for name in values}
+    seen = Calibration({name: Histogram() for name in values}, [], [])
+    done = 0
 
     def observe(name: str, array: np.ndarray) -> None:
-        if name in histograms:
-            try:
-                histograms[name].add(array)
-            except QuantizationError as error:
-                raise QuantizationError(
-                    f"value {name!r} is not finite on calibration sample {done}; "
-                    "the float model overflows or divides by zero there"
-                ) from error
+        if name not in seen.histograms:
+            return
+        try:
+            seen.histograms[name].add(array)
+        except QuantizationError as error:
+            raise QuantizationError(
+                f"value {name!r} is not finite on calibration sample {done}; "
+                "the float model overflows or divides by zero there"
+            ) from error
 
-    chosen = choose(data, samples, seed)
+    chosen = draw(data, samples, seed)
     total = _count(graph, chosen, samples)
-    for done, feed in enumerate(runs(graph, chosen, limit=samples)):
-        execute(graph, feed, observe=observe)
+    rng = np.random.default_rng(seed)
+    for feed in runs(graph, chosen, limit=samples):
+        outputs = execute(graph, feed, observe=observe)
+        # a reservoir: every run so far is kept with the same probability
+        place = done if done < keep else int(rng.integers(done + 1))
+        if place == len(seen.feeds) < keep:
+            seen.feeds.append({})
+            seen.outputs.append({})
+        if place < keep:
+            seen.feeds[place] = {name: array.copy() for name, array in feed.items()}
+            seen.outputs[place] = outputs
+        done += 1
         if progress is not None:
-            progress(done + 1, total)
-    return histograms
+            progress(done, total)
+    return seen
 
 
 def _count(graph: Graph, data: Data, samples: int | None) -> int | None:
     arrays = data.values() if isinstance(data, dict) else [data]
     first = next(iter(arrays), None)
-    if isinstance(first, np.ndarray) and graph.inputs:
+    if isinstance(first, np.ndarray):
         return max(1, first.size // graph.types[graph.inputs[0]].elements)
     return samples

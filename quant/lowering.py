@@ -1,7 +1,7 @@
 """The quantization rule of every operator: a float node into the integer nodes that stand for it.
 
 ``lower`` is registered by operator class; a class without a rule is refused by name before any
-calibration. Every value already has its integer type when the rules run (``quantize.py``).
+calibration. Every value already has its integer type when the rules run (``post_training.py``).
 """
 
 from __future__ import annotations

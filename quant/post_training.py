@@ -10,15 +10,16 @@ from edgeinfer.errors import InputError, QuantizationError, UnsupportedError
 from edgeinfer.graph import Graph, TensorType
 from edgeinfer.quant.calibration import Progress, calibrate
 from edgeinfer.quant.lowering import Lowering, fixed_output, is_supported, lower
-from edgeinfer.quant.observers import OBSERVERS
+from edgeinfer.quant.observers import OBSERVERS, minmax
 from edgeinfer.quant.schemes import SCHEMES, Scheme, activation_type, levels
+from edgeinfer.quant.search import MAX_RUNS, search
 from edgeinfer.quant.sharing import shared_quantization
 from edgeinfer.samples import Data
 from edgeinfer.verification import verify
 
 __all__ = ["DEFAULT_OBSERVER", "quantize"]
 
-DEFAULT_OBSERVER = "mse"
+DEFAULT_OBSERVER = "auto"
 
 
 def quantize(
@@ -43,7 +44,9 @@ def quantize(
     scheme : str
         ``int8``; ``int16x8``, 16-bit activations with 8-bit weights; or ``int16``, both 16-bit.
     observer : str
-        How a range is chosen from what was seen: ``mse``, ``minmax``, ``percentile``, ``entropy``.
+        How ranges are chosen from what was seen. ``minmax``, ``percentile``, ``entropy`` and
+        ``mse`` look at each value alone; ``auto`` lets the outputs decide between them
+        (``search.py``), and is ``minmax`` for 16-bit activations, which need no cutting.
     samples, seed : int
         Of an array, how many samples to draw, and by which seed; of a stream, how many to take.
     rounding : str
@@ -61,28 +64,44 @@ def quantize(
         An option is unknown, or the data does not fit.
     """
     widths = _option("scheme", scheme, SCHEMES)
-    rule = _option("observer", observer, OBSERVERS)
+    rule = _option("observer", observer, {DEFAULT_OBSERVER: None, **OBSERVERS})
+    if rounding not in ("single", "double"):
+        raise InputError(f"rounding must be single or double, not {rounding!r}")
     if rounding == "double" and widths.activations != "int8":
         raise InputError("rounding 'double' is for scheme 'int8' only")
     refuse_unsupported(graph)
     groups = shared_quantization(graph, average_pool=rounding == "double")
-    histograms = calibrate(graph, data, set(groups), samples=samples, seed=seed, progress=progress)
-    ranges = {
-        name: rule(histogram, levels(widths.activations)) for name, histogram in histograms.items()
-    }
-    types = _types(graph, groups, ranges, widths)
-    observed = {name: (h.low, h.high) for name, h in histograms.items()}
-    to = Lowering(graph, widths, rounding, types, observed)
-    for node in graph.nodes:
-        lower(node.op, node, to)
+    searching = rule is None and widths.activations == "int8"
+    seen = calibrate(
+        graph,
+        data,
+        set(groups),
+        samples=samples,
+        seed=seed,
+        keep=MAX_RUNS if searching else 0,
+        progress=progress,
+    )
+    observed = {name: (h.low, h.high) for name, h in seen.histograms.items()}
     provenance = {
         **graph.provenance,
         "scheme": scheme,
         "observer": observer,
         "rounding": rounding,
     }
-    needed = replace(graph, constants=to.constants, types=to.types, provenance=provenance)
-    integer = needed.with_nodes(to.nodes)
+
+    def build(ranges: dict[str, tuple[float, float]]) -> Graph:
+        to = Lowering(graph, widths, rounding, _types(graph, groups, ranges, widths), observed)
+        for node in graph.nodes:
+            lower(node.op, node, to)
+        integer = replace(graph, constants=to.constants, types=to.types, provenance=provenance)
+        return integer.with_nodes(to.nodes)
+
+    divided = levels(widths.activations)
+    if searching:
+        ranges = search(seen, divided, build, [name for name in graph.types if name in groups])
+    else:
+        ranges = {name: (rule or minmax)(h, divided) for name, h in seen.histograms.items()}
+    integer = build(ranges)
     verify(integer)
     return integer
 
