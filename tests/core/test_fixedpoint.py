@@ -1,0 +1,294 @@
+"""EI-1's arithmetic is what exact fractions, gemmlowp's code and float64 say it is."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from refusals import refused
+
+from edgeinfer import fixedpoint
+from edgeinfer.errors import QuantizationError
+
+accumulators = st.integers(-(2**31) + 1, 2**31 - 1)
+shifts = st.integers(2, 62)
+
+
+def half_up(x: Fraction) -> int:
+    return math.floor(x + Fraction(1, 2))
+
+
+def half_away(x: Fraction) -> int:
+    return int(math.copysign(1, x)) * half_up(abs(x))
+
+
+# ---- multipliers -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bits", [24, 31])
+@given(fraction=st.floats(0.5, 1, exclude_max=True), exponent=st.integers(-30, 21))
+def test_a_multiplier_is_the_nearest_of_its_width(bits, fraction, exponent):
+    real = math.ldexp(fraction, exponent)
+    multiplier, shift = fixedpoint.multiplier_and_shift(real, bits)
+    assert 2 ** (bits - 1) <= multiplier < 2**bits
+    assert 2 <= shift <= 62
+    # just below a power of two the next one up is nearer than any multiplier of its own shift
+    spacing = Fraction(1, 2**shift)
+    assert abs(multiplier * spacing - Fraction(real)) <= spacing / 2
+
+
+@pytest.mark.parametrize("bits", [24, 31])
+@given(excess=st.integers(1, 900), fraction=st.floats(0.5, 1, exclude_max=True))
+def test_a_tiny_ratio_keeps_shift_62_and_loses_bits(bits, excess, fraction):
+    real = math.ldexp(fraction, bits - 62 - excess)
+    multiplier, shift = fixedpoint.multiplier_and_shift(real, bits)
+    assert shift == 62 and 0 <= multiplier <= 2**bits
+    assert abs(multiplier - Fraction(real) * 2**62) <= Fraction(3, 4)
+
+
+def test_a_multiplier_that_rounds_up_to_a_power_of_two_takes_the_next_shift():
+    assert fixedpoint.multiplier_and_shift(1 - 2**-40) == (2**30, 30)
+    assert fixedpoint.multiplier_and_shift(1 - 2**-30, 24) == (2**23, 23)
+
+
+@pytest.mark.parametrize("real", [0.0, -1.0, math.inf, math.nan])
+def test_a_ratio_that_is_not_positive_and_finite_is_refused(real):
+    message = f"a scale ratio must be positive and finite, not {real!r}"
+    with refused(message, QuantizationError):
+        fixedpoint.multiplier_and_shift(real)
+
+
+@pytest.mark.parametrize(("real", "bits"), [(2.0**29, 31), (2.0**22, 24)])
+def test_a_ratio_too_large_for_the_least_shift_is_refused(real, bits):
+    assert fixedpoint.multiplier_and_shift(real * (1 - 2**-bits), bits)[1] == 2
+    message = f"a scale ratio of {real:.6g} needs a shift of 1, but shifts start at 2"
+    with refused(message, QuantizationError):
+        fixedpoint.multiplier_and_shift(real, bits)
+
+
+# ---- rounding --------------------------------------------------------------------------------
+
+
+@given(acc=accumulators, multiplier=accumulators, shift=shifts)
+def test_r1_is_the_product_rounded_once_halves_up(acc, multiplier, shift):
+    expected = half_up(Fraction(acc * multiplier, 2**shift))
+    assert fixedpoint.single_round(acc, multiplier, shift) == expected
+
+
+@given(acc=st.integers(1 - 2**38, 2**38 - 1), multiplier=st.integers(0, 2**24 - 1), shift=shifts)
+def test_r1_is_exact_for_16_bit_accumulators(acc, multiplier, shift):
+    assert abs(acc) < fixedpoint.MAX_ACCUMULATOR_16
+    expected = half_up(Fraction(acc * multiplier, 2**shift))
+    assert fixedpoint.single_round(acc, multiplier, shift) == expected
+
+
+def gemmlowp_high_multiply(a: int, b: int) -> int:
+    """SaturatingRoundingDoublingHighMul of int32, from gemmlowp/fixedpoint/fixedpoint.h."""
+    product = a * b
+    nudge = 1 << 30 if product >= 0 else 1 - (1 << 30)
+    total = product + nudge
+    return total // 2**31 if total >= 0 else -(-total // 2**31)  # C divides toward 0
+
+
+def gemmlowp_divide(x: int, exponent: int) -> int:
+    """RoundingDivideByPOT, from the same file."""
+    mask = (1 << exponent) - 1
+    threshold = (mask >> 1) + (x < 0)
+    return (x >> exponent) + ((x & mask) > threshold)
+
+
+@given(acc=accumulators, multiplier=st.integers(2**30, 2**31 - 1), shift=st.integers(2, 62))
+def test_r2_is_gemmlowps_two_roundings(acc, multiplier, shift):
+    left, right = max(31 - shift, 0), max(shift - 31, 0)
+    if abs(acc << left) >= 2**31:
+        return  # undefined there
+    expected = gemmlowp_divide(gemmlowp_high_multiply(acc << left, multiplier), right)
+    assert fixedpoint.double_round(acc, multiplier, shift) == expected
+
+
+@given(acc=accumulators, multiplier=st.integers(2**30, 2**31 - 1), shift=shifts)
+def test_r1_and_r2_differ_by_at_most_1(acc, multiplier, shift):
+    once = fixedpoint.single_round(acc, multiplier, shift)
+    assert abs(once - fixedpoint.double_round(acc, multiplier, shift)) <= 1
+
+
+@given(x=st.floats(-1e15, 1e15))
+def test_round_half_away_is_exact(x):
+    assert float(fixedpoint.round_half_away(x)) == half_away(Fraction(x))
+
+
+def test_round_half_away_does_not_round_the_float_below_a_half():
+    assert fixedpoint.round_half_away(0.49999999999999994) == 0
+    assert fixedpoint.round_half_away([0.5, -0.5, 2.5, -2.5]).tolist() == [1, -1, 3, -3]
+
+
+@given(
+    acc=accumulators,
+    multiplier=st.integers(0, 2**31 - 1),
+    shift=shifts,
+    zero_point=st.integers(-128, 127),
+    rounding=st.sampled_from(["single", "double"]),
+)
+def test_requantize_rounds_then_adds_then_clamps(acc, multiplier, shift, zero_point, rounding):
+    rounded = {"single": fixedpoint.single_round, "double": fixedpoint.double_round}[rounding]
+    expected = min(max(int(rounded(acc, multiplier, shift)) + zero_point, -100), 90)
+    y = fixedpoint.requantize(acc, multiplier, shift, zero_point, -100, 90, rounding)
+    assert y == expected and y.dtype == np.int64
+
+
+# ---- averages --------------------------------------------------------------------------------
+
+
+def first_sum_that_rounds_to(y: np.ndarray, count: int) -> np.ndarray:
+    """The least integer sum whose mean rounds, half away from 0, to ``y`` or more."""
+    twice = (2 * y - 1) * count
+    return np.where(y > 0, -(-twice // 2), twice // 2 + 1)
+
+
+def assert_average_is_exact(count: int, bits: int) -> None:
+    # R1 grows with the sum, so it is right everywhere if it is right on both sides of each step
+    multiplier, shift = fixedpoint.average_multiplier(count)
+    assert 2**30 <= multiplier <= 2**31 - 1 and 2 <= shift <= 62
+    top = 2 ** (bits - 1)
+    y = np.arange(1 - top, top)
+    first = first_sum_that_rounds_to(y, count)
+    assert (fixedpoint.single_round(first, multiplier, shift) == y).all()
+    assert (fixedpoint.single_round(first - 1, multiplier, shift) == y - 1).all()
+    extremes = np.array([-top, top - 1])
+    averages = fixedpoint.single_round(extremes * count, multiplier, shift)
+    assert averages.tolist() == extremes.tolist()
+
+
+def test_every_sum_of_up_to_4096_8_bit_integers_is_divided_exactly():
+    for count in range(1, 4097):
+        assert_average_is_exact(count, 8)
+
+
+def test_sums_of_up_to_16384_16_bit_integers_are_divided_exactly():
+    near_powers = {2**k + d for k in range(15) for d in (-1, 0, 1) if 1 <= 2**k + d <= 16384}
+    for count in sorted(near_powers | set(range(2, 16384, 331))):
+        assert_average_is_exact(count, 16)
+
+
+@given(count=st.integers(1, 64), data=st.data())
+def test_an_average_rounds_halves_away_from_0(count, data):
+    total = data.draw(st.integers(-128 * count, 127 * count))
+    y = fixedpoint.single_round(total, *fixedpoint.average_multiplier(count))
+    assert y == half_away(Fraction(total, count))
+
+
+# ---- addition --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("bits", "left_shift"), [(8, 20), (16, 15)])
+@given(a=st.floats(2**-20, 2**10), ratio=st.floats(2**-12, 2**12))
+def test_operands_of_an_addition_fit_32_bits_at_twice_the_larger_scale(bits, left_shift, a, ratio):
+    b, out = a * ratio, max(a, a * ratio)
+    p = fixedpoint.add_parameters(a, b, out, bits=bits)
+    assert p.left_shift == left_shift
+    farthest = 255 if bits == 8 else 32768
+    largest = [int(fixedpoint.single_round(farthest << left_shift, *m)) for m in (p.a, p.b)]
+    assert max(largest) == farthest << (left_shift - 1)
+    assert sum(largest) < 2**31
+    y = fixedpoint.single_round(sum(largest), *p.out)
+    assert abs(y - farthest * (a + b) / out) <= 0.51
+
+
+# ---- tables ----------------------------------------------------------------------------------
+
+
+@given(scale=st.floats(1e-3, 1), zero_in=st.integers(-128, 127), zero_out=st.integers(-128, 127))
+def test_a_table_holds_the_rounded_function_of_every_integer(scale, zero_in, zero_out):
+    entries = fixedpoint.table(np.tanh, scale, zero_in, 1 / 128, zero_out, "int8", "int8")
+    for q in (-128, -127, zero_in, 0, 126, 127):
+        y = half_away(Fraction(float(np.tanh(np.float64(scale * (q - zero_in))))) * 128)
+        assert entries[q + 128] == min(max(y + zero_out, -128), 127)
+
+
+def test_a_table_clamps_infinities_and_refuses_what_is_not_a_number():
+    entries = fixedpoint.table(lambda x: 1 / x, 1.0, 0, 1.0, 0, "int8", "int8")
+    assert entries[128] == 127 and entries[127] == -1 and entries[129] == 1
+    message = (
+        "the function is not a number at -128, which the input's range includes; "
+        "calibrate with data that keeps inside its domain"
+    )
+    with refused(message, QuantizationError):
+        fixedpoint.table(np.log, 1.0, 0, 1.0, 0, "int8", "int8")
+
+
+def test_a_table_of_16_bit_inputs_has_an_entry_for_each():
+    entries = fixedpoint.table(lambda x: x, 0.5, 0, 0.5, 0, "int16", "int16")
+    assert entries.dtype == np.int16
+    assert (entries == np.arange(-32768, 32768)).all()
+
+
+@given(seed=st.integers(0, 2**32 - 1), q=st.integers(-32768, 32767))
+def test_interpolation_is_the_line_between_two_knots_rounded_half_up(seed, q):
+    knots = np.random.default_rng(seed).integers(-16384, 16384, 513).tolist()
+    i, f = divmod(q + 32768, 128)
+    line = knots[i] + Fraction((knots[i + 1] - knots[i]) * f, 128)
+    y = fixedpoint.interpolate_16(np.array(knots, np.int16), np.array([q], np.int16))
+    assert y.tolist() == [half_up(line)]
+
+
+@pytest.mark.parametrize(
+    ("function", "in_scale", "out_scale", "steps"),
+    [(np.tanh, 2.0**-12, 2.0**-15, 4.0), (lambda x: x / 2, 2.0**-12, 2.0**-12, 1.0)],
+)
+def test_an_interpolated_table_stays_near_its_function(function, in_scale, out_scale, steps):
+    knots = fixedpoint.interpolation_table_16(function, in_scale, out_scale)
+    q = np.arange(-32768, 32768)
+    ideal = function(in_scale * q) / out_scale
+    assert np.abs(fixedpoint.interpolate_16(knots, q) - ideal).max() <= steps
+
+
+def test_no_table_interpolates_a_slope_beyond_int16_or_a_function_that_is_not_a_number():
+    assert fixedpoint.interpolation_table_16(lambda x: np.sign(x) * 40000, 1.0, 1.0) is None
+    assert fixedpoint.interpolation_table_16(np.sqrt, 1.0, 1.0) is None
+
+
+# ---- softmax ---------------------------------------------------------------------------------
+
+
+def softmax(x: np.ndarray) -> np.ndarray:
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+@pytest.mark.parametrize("length", [1, 2, 10, 1000])
+@pytest.mark.parametrize("scale", [0.001, 0.05, 0.3, 2.0])
+def test_softmax_of_int8_is_the_rounded_ideal(length, scale):
+    rng = np.random.default_rng(length)
+    q = rng.integers(-128, 128, (20000 // length, length)).astype(np.int8)
+    ideal = np.minimum(np.floor(softmax(scale * q.astype(np.float64)) * 256 + 0.5) - 128, 127)
+    y = fixedpoint.softmax_8(q, fixedpoint.exponential_table_8(scale), -1)
+    assert y.dtype == np.int8
+    assert (y == ideal).all()
+
+
+@pytest.mark.parametrize("length", [1, 2, 10, 1000])
+@pytest.mark.parametrize("scale", [0.00001, 0.0003, 0.01])
+def test_softmax_of_int16_errs_by_no_more_than_half_a_step_and_a_thousandth(length, scale):
+    rng = np.random.default_rng(length)
+    q = rng.integers(-32768, 32768, (20000 // length, length)).astype(np.int16)
+    ideal = softmax(scale * q.astype(np.float64)) * 32768
+    y = fixedpoint.softmax_16(q, fixedpoint.exponential_table_16(scale), -1)
+    assert y.dtype == np.int16
+    assert np.abs(y - np.minimum(ideal, 32767)).max() <= 0.501
+
+
+def test_softmax_runs_along_the_axis_that_it_is_given():
+    q = np.random.default_rng(0).integers(-128, 128, (3, 5, 2)).astype(np.int8)
+    table = fixedpoint.exponential_table_8(0.1)
+    along = fixedpoint.softmax_8(np.moveaxis(q, 1, -1), table, -1)
+    assert (fixedpoint.softmax_8(q, table, 1) == np.moveaxis(along, -1, 1)).all()
+
+
+def test_exponentials_begin_with_one_and_never_grow():
+    eight = fixedpoint.exponential_table_8(0.02)
+    assert eight[0] == 2**23 and (np.diff(eight) <= 0).all() and eight.min() >= 0
+    sixteen = fixedpoint.exponential_table_16(0.0002)
+    assert sixteen.shape == (2, 256) and sixteen[:, 0].tolist() == [2**30, 2**30]
+    assert (np.diff(sixteen) <= 0).all() and sixteen.min() >= 0
