@@ -12,10 +12,9 @@ from cpython.buffer cimport (
     PyBuffer_Release,
     PyObject_GetBuffer,
 )
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uintptr_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memset, strcmp
-from posix.stdlib cimport posix_memalign
+from libc.string cimport strcmp
 from posix.unistd cimport getpid
 
 cdef extern from "kernels.h" nogil:
@@ -102,6 +101,9 @@ def _kernel_table():
     return {name: tuple(isas) for name, isas in table.items()}
 
 
+# Where an arena starts; its places are multiples of it from there.
+cdef size_t ALIGNMENT = 64
+
 # More pieces than threads, so that a thread which the machine holds up delays one piece.
 cdef int PARTS_A_THREAD = 4
 
@@ -120,6 +122,7 @@ class RunError(Exception):
 
 # What one caller needs while it runs; idle ones wait on a stack.
 cdef struct context:
+    void *allocation
     uint8_t *memory
     Py_buffer *views
     caller_array *arrays
@@ -303,14 +306,14 @@ cdef class Program:
         # two more views, for a memory of the caller's and for the profile
         ctx.views = <Py_buffer *>calloc(edges + 2, sizeof(Py_buffer))
         ctx.arrays = <caller_array *>calloc(max(edges, 1), sizeof(caller_array))
-        if (
-            ctx.views == NULL
-            or ctx.arrays == NULL
-            or posix_memalign(<void **>&ctx.memory, 64, max(size, <size_t>64)) != 0
-        ):
+        # calloc leaves a large memory unmapped until it is used; posix_memalign would not clear it
+        ctx.allocation = calloc(size + ALIGNMENT, 1)
+        if ctx.views == NULL or ctx.arrays == NULL or ctx.allocation == NULL:
             _free_context(ctx)
             raise MemoryError(f"no memory for an arena of {size} bytes")
-        memset(ctx.memory, 0, size)
+        ctx.memory = <uint8_t *>(
+            (<uintptr_t>ctx.allocation + ALIGNMENT - 1) & ~<uintptr_t>(ALIGNMENT - 1)
+        )
         return ctx
 
     def run(self, inputs, outputs, int64_t slices, memory=None, nanoseconds=None):
@@ -400,7 +403,7 @@ cdef class Program:
 
 
 cdef void _free_context(context *ctx) noexcept:
-    free(ctx.memory)
+    free(ctx.allocation)
     free(ctx.views)
     free(ctx.arrays)
     free(ctx)

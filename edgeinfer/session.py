@@ -231,6 +231,8 @@ class Session:
             self._program.run(arrays, results, slices, self._memory, times)
         except RunError as error:
             raise self._explained(error) from None
+        except MemoryError as error:
+            raise InputError(str(error)) from None
         if len(results) == 1 and not isinstance(out, Mapping):
             return results[0]
         return {info.name: array for info, array in zip(self.outputs, results, strict=True)}
