@@ -177,13 +177,16 @@ def load_data(
 
 def _arrays(path: Path, graph: Graph) -> dict[str, np.ndarray]:
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return {graph.inputs[0]: loaded} if len(graph.inputs) == 1 else {path.name: loaded}
-        with loaded:
-            return dict(loaded)
+        # np.load leaves a file open that it opened itself and could not read
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if not isinstance(loaded, np.ndarray):
+                return dict(loaded)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     except Exception as error:  # zipfile, zlib and NumPy raise a dozen types on damaged bytes
         raise InputError(f"{path} cannot be read: {error}") from error
+    return {graph.inputs[0] if len(graph.inputs) == 1 else path.name: loaded}
 
 
 def _labels(path: Path, labels: np.ndarray) -> np.ndarray:
@@ -217,19 +220,18 @@ def _listing(folder: Path, classes: Sequence[str]) -> tuple[list[Path], np.ndarr
     if direct:
         return direct, None
     names = sorted(p.name for p in folder.iterdir() if p.is_dir())
-    numbers = {name: i for i, name in enumerate(classes or names)}
-    paths, labels = [], []
-    for name in names:
-        found = _image_files(folder / name)
-        if found and name not in numbers:
-            raise InputError(f"{folder / name} is not named for one of the model's labels")
-        paths += found
-        labels += [numbers.get(name, -1)] * len(found)
-    return paths, np.array(labels, np.int64)
+    if set(names) & set(classes):
+        unknown = [name for name in names if name not in classes]
+        if unknown:
+            raise InputError(f"{folder / unknown[0]} is not named for one of the model's labels")
+        names = list(classes)
+    files = [_image_files(folder / name) for name in names]
+    labels = np.repeat(np.arange(len(files), dtype=np.int64), [len(found) for found in files])
+    return [path for found in files for path in found], labels
 
 
 def _image_files(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES and p.is_file())
+    return sorted(p for p in folder.glob("*") if p.suffix.lower() in _SUFFIXES and p.is_file())
 
 
 def _layout(shape: tuple[int, ...]) -> Layout:

@@ -26,7 +26,7 @@ def convert(model: Path, output: Path, batch: int, shapes: Shapes) -> Report:
     graph = import_onnx(model, batch=batch, shapes=dict(shapes))
     content = to_bytes(graph)
     atomic_write(output, content)
-    sizes = {"onnx": model.stat().st_size, "eqm": len(content)}
+    sizes = {"model": model.stat().st_size, "output": len(content)}
     return Report(
         {"model": str(model), "output": str(output), "layers": len(graph.nodes), "bytes": sizes},
         [f"wrote {output}: {len(graph.nodes)} layers in floats, {len(content):,} bytes"],

@@ -25,6 +25,7 @@ from edgeinfer.cli.options import (
 from edgeinfer.errors import InputError
 
 if TYPE_CHECKING:
+    from edgeinfer.data import DataSet
     from edgeinfer.graph import Graph
     from edgeinfer.samples import Data
 
@@ -164,6 +165,7 @@ def evaluate(
     dataset = load_data(data, graph, preprocessing(**images), seed=None if samples is None else 0)
     if dataset.labels is None and reference is None:
         raise InputError(f"{data} has no labels, so there is nothing to evaluate without --against")
+    _check_labels(data, graph, dataset)
     total = dataset.count if samples is None else min(samples, dataset.count)
     with screen.progress("evaluating", total) as done:
         found = measure(
@@ -177,14 +179,18 @@ def evaluate(
     return _report(model, against, found, dataset.labels)
 
 
+def _check_labels(path: Path, graph: Graph, dataset: DataSet) -> None:
+    scored = dataset.count * graph.types[graph.outputs[0]].elements // scores_in(graph)
+    if dataset.labels is not None and len(dataset.labels) != scored:
+        raise InputError(f"{path} holds {len(dataset.labels)} labels for {scored} samples")
+
+
 def _report(
     model: Path, against: Path | None, found: Evaluation, labels: np.ndarray | None
 ) -> Report:
     data: dict[str, Any] = {"model": str(model), "samples": len(found.classes)}
     shown: list[tuple[str, str]] = [("samples", str(len(found.classes)))]
     if labels is not None:
-        if len(labels) < len(found.classes):
-            raise InputError(f"there are {len(labels)} labels for {len(found.classes)} samples")
         expected = [int(label) for label in labels[: len(found.classes)]]
         data["top1"] = share(found.classes, expected)
         shown.append(("top-1 accuracy", f"{data['top1']:.4f}"))

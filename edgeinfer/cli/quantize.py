@@ -11,8 +11,9 @@ import click
 
 from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command
-from edgeinfer.cli.models import import_onnx, read_labels
+from edgeinfer.cli.models import import_onnx, open_model, read_labels
 from edgeinfer.cli.options import FILE, Shapes, import_options, preprocessing, preprocessing_options
+from edgeinfer.errors import InputError
 
 if TYPE_CHECKING:
     from edgeinfer.data import DataSet
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["OBSERVERS", "SCHEMES", "quantize"]
 
 SCHEMES = ("int8", "int16x8", "int16")
-OBSERVERS = ("mse", "minmax", "percentile", "entropy")
+OBSERVERS = ("auto", "mse", "minmax", "percentile", "entropy")
 
 _POOR_DB = 15.0
 _MEASURED = 32  # runs that the quality is measured on: enough for a tenth of a dB
@@ -76,7 +77,7 @@ def quantize(
     labels: Path | None,
     **images: Any,
 ) -> Report:
-    """Quantize MODEL.onnx to int8 or int16.
+    """Quantize MODEL.onnx, or what convert made of it, to int8 or int16.
 
     DATA is an .npz with an array for each input by its name, an .npy, or a folder of images.
     A hundred samples of what the model will really see are enough.
@@ -89,9 +90,8 @@ def quantize(
 
     check_writable(output)
     started = time.perf_counter()
-    graph = import_onnx(model, batch=batch, shapes=dict(shapes))
-    if labels is not None:
-        graph = replace(graph, labels=read_labels(labels, graph))
+    graph = _floats(model, batch, shapes)
+    names = graph.labels if labels is None else read_labels(labels, graph)
     data = load_data(calib, graph, preprocessing(**images), seed=seed)
     runs = data.count if samples is None else min(samples, data.count)
     with screen.progress("calibrating", runs) as done:
@@ -107,12 +107,12 @@ def quantize(
         )
     if prune_constant:
         integer = prune_constant_channels(integer)
-    content = to_bytes(integer)
+    content = to_bytes(replace(integer, labels=names))
     atomic_write(output, content)
     seconds = time.perf_counter() - started
     errors = _errors(graph, integer, data)
     outputs = [e for e in errors if e.is_output]
-    sizes = {"onnx": model.stat().st_size, "eqm": len(content)}
+    sizes = {"model": model.stat().st_size, "output": len(content)}
     return Report(
         {
             "model": str(model),
@@ -127,11 +127,20 @@ def quantize(
         },
         [
             f"wrote {output}: {scheme}, {runs} calibration samples, {seconds:.1f} s",
-            f"{sizes['onnx']:,} bytes of ONNX are now {sizes['eqm']:,}",
+            f"{model.name} had {sizes['model']:,} bytes, {output.name} has {sizes['output']:,}",
             *(f"output {e.value}: SQNR {screen.decibels(e.sqnr_db)} dB" for e in outputs),
         ],
         _warnings(outputs, errors),
     )
+
+
+def _floats(model: Path, batch: int, shapes: Shapes) -> Graph:
+    if model.suffix.lower() != ".eqm":
+        return import_onnx(model, batch=batch, shapes=dict(shapes))
+    graph = open_model(model)
+    if graph.is_integer:
+        raise InputError(f"{model} is quantized already; give the .onnx that it was made from")
+    return graph
 
 
 def _errors(graph: Graph, integer: Graph, data: DataSet) -> list[LayerError]:

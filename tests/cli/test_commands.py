@@ -1,0 +1,225 @@
+"""Each command does what its help says, prints it within 80 columns, and the same as JSON."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgeinfer import __version__, quant
+from edgeinfer.cli import quantize as quantize_command
+from edgeinfer.cli.commands import edgeinfer
+from edgeinfer.model_file import read
+
+COMMANDS = sorted(edgeinfer.commands)
+
+
+def example(command: str) -> str:
+    epilog = edgeinfer.commands[command].epilog
+    assert epilog is not None
+    return epilog.split("\n")[-1].strip().removeprefix("edgeinfer ")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_example_in_the_help_runs(cli, command):
+    assert example(command) in cli(f"{command} --help").stdout
+    done = cli(example(command))
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert done.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_example_gives_json(cli, command):
+    done = cli(f"{example(command)} --json")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert isinstance(json.loads(done.stdout), dict)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_what_is_printed_fits_80_columns_and_has_no_control_codes(cli, command):
+    for line in (example(command), f"{command} --help"):
+        printed = cli(line).stdout
+        assert "\x1b" not in printed
+        assert max(map(len, printed.splitlines())) <= 80
+
+
+def test_the_help_lists_every_command_and_the_version_is_the_package_s(cli):
+    listed = cli("--help").stdout
+    assert all(f"\n  {command} " in listed for command in COMMANDS)
+    assert cli("--version").stdout == f"edgeinfer {__version__}\n"
+
+
+def test_the_choices_are_those_of_the_quantizer():
+    assert sorted(quantize_command.SCHEMES) == sorted(quant.SCHEMES)
+    assert set(quantize_command.OBSERVERS) == {quant.DEFAULT_OBSERVER, *quant.OBSERVERS}
+    assert quantize_command.OBSERVERS[0] == quant.DEFAULT_OBSERVER
+
+
+@pytest.mark.parametrize("scheme, least", [("int8", 30), ("int16x8", 35), ("int16", 70)])
+def test_quantize_writes_a_model_of_the_scheme(cli, workspace, scheme, least):
+    made = cli.json(
+        f"quantize digits.onnx --calib digits_calib.npz -o a.eqm --scheme {scheme} --samples 100"
+    )
+    assert (made["scheme"], made["samples"]) == (scheme, 100)
+    assert made["bytes"]["output"] == (workspace / "a.eqm").stat().st_size
+    (output,) = made["outputs"]
+    assert output["name"] == "scores"
+    assert output["sqnr_db"] > least
+    assert read(workspace / "a.eqm").is_integer
+
+
+def test_quantize_gives_the_same_file_again_and_another_for_another_seed(cli, workspace):
+    line = "quantize digits.onnx --calib digits_calib.npz --samples 20 -o"
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        assert cli(f"{line} {name}.eqm --seed {seed}").exit_code == 0
+    a, b, c = ((workspace / f"{name}.eqm").read_bytes() for name in "abc")
+    assert a == b != c
+
+
+def test_quantize_takes_what_convert_made(cli, workspace):
+    assert cli.json("convert digits.onnx -o floats.eqm")["layers"] == len(
+        read(workspace / "floats.eqm").nodes
+    )
+    done = cli("quantize floats.eqm --calib digits_calib.npz -o again.eqm")
+    assert done.exit_code == 0
+    assert (workspace / "again.eqm").read_bytes() == (workspace / "digits.eqm").read_bytes()
+
+
+def test_quantize_warns_of_a_poor_output_and_names_the_worst_layers(cli, monkeypatch):
+    monkeypatch.setattr(quantize_command, "_POOR_DB", 100.0)
+    done = cli("quantize digits.onnx --calib digits_calib.npz -o a.eqm")
+    assert done.exit_code == 0
+    (warning,) = done.stderr.splitlines()
+    assert warning.startswith("warning: output 'scores' has an SQNR of 3")
+    assert " dB, below 100; the worst layers are QConv 'node_" in warning
+    assert warning.endswith("; try --scheme int16x8, another --observer or more varied samples")
+
+
+def test_quantize_keeps_labels_which_run_prints(cli, workspace):
+    names = [f"digit-{i}" for i in range(10)]
+    (workspace / "labels.txt").write_text("\n".join(names) + "\n")
+    cli("quantize digits.onnx --calib digits_calib.npz -o a.eqm --labels labels.txt")
+    assert read(workspace / "a.eqm").labels == tuple(names)
+    best = cli.json("run a.eqm --input digits_test.npz --top 1")["predictions"][0][0]
+    assert best["label"] == f"digit-{best['class']}"
+    assert f"digit-{best['class']}" in cli("run a.eqm --input digits_test.npz").stdout
+
+
+def test_quantize_can_prune_and_round_twice(cli, workspace):
+    line = "quantize digits.onnx --calib digits_calib.npz -o a.eqm --prune-constant"
+    assert cli(f"{line} --rounding double").exit_code == 0
+    graph = read(workspace / "a.eqm")
+    assert graph.provenance["rounding"] == "double"
+
+
+def test_quantize_binds_a_batch(cli, workspace):
+    cli("quantize digits.onnx --calib digits_calib.npz -o a.eqm --batch 4")
+    assert read(workspace / "a.eqm").types["image"].shape == (4, 1, 8, 8)
+    one, four = (
+        cli.json(f"evaluate {name}.eqm --data digits_test.npz --against digits.onnx")
+        for name in ("digits", "a")
+    )
+    assert four["samples"] == one["samples"] == 400
+    assert four["top1"] == pytest.approx(one["top1"], abs=0.01)
+
+
+def test_run_writes_what_the_session_gives(cli, workspace):
+    cli("run digits.eqm --input digits_test.npz -o scores.npz")
+    import edgeinfer
+
+    with np.load("digits_test.npz") as data, np.load("scores.npz") as scores:
+        expected = edgeinfer.load(workspace / "digits.eqm").run(data["image"].astype("f4"))
+        assert list(scores) == ["scores"]
+        np.testing.assert_array_equal(scores["scores"], expected)
+
+
+def test_run_ranks_the_classes(cli):
+    ran = cli.json("run digits.eqm --input digits_test.npz --top 3 --samples 7 -o scores.npz")
+    with np.load("scores.npz") as data:
+        scores = data["scores"]
+    assert len(ran["predictions"]) == len(scores) == 7
+    for row, ranking in zip(scores, ran["predictions"], strict=True):
+        assert [p["score"] for p in ranking] == sorted(row.tolist(), reverse=True)[:3]
+        assert ranking[0]["class"] == row.argmax()
+
+
+def test_evaluate_measures_accuracy_agreement_and_noise(cli):
+    found = cli.json("evaluate digits.eqm --data digits_test.npz --against digits.onnx")
+    assert found["samples"] == 400
+    assert found["top1"] > 0.97
+    assert found["top1_against"] > 0.97
+    assert found["agreement"] > 0.99
+    assert found["outputs"][0]["sqnr_db"] > 30
+    assert found["latency_us"] > 0
+
+
+def test_evaluate_does_without_labels_or_without_a_reference(cli):
+    with np.load("digits_test.npz") as data:
+        np.save("images.npy", data["image"])
+    found = cli.json("evaluate digits.eqm --data images.npy --against digits.onnx --samples 9")
+    assert (found["samples"], "top1" in found) == (9, False)
+    found = cli.json("evaluate digits.eqm --data digits_test.npz --samples 9")
+    assert (found["top1"] > 0.8, "agreement" in found) == (True, False)
+
+
+@pytest.mark.parametrize("a, b", [("onnx", "eqm"), ("eqm", "eqm"), ("eqm", "onnx")])
+def test_compare_lists_the_worst_layer_first(cli, a, b):
+    found = cli.json(f"compare digits.{a} digits.{b} --data digits_test.npz --samples 5")
+    ratios = [layer["sqnr_db"] for layer in found["layers"]]
+    if a == b:
+        assert set(ratios) == {None}  # no difference at all
+    else:
+        assert ratios == sorted(ratios)
+    assert [layer["value"] for layer in found["layers"] if layer["is_output"]] == ["scores"]
+
+
+def test_compare_shows_as_many_layers_as_asked_for(cli):
+    done = cli("compare digits.onnx digits.eqm --data digits_test.npz --samples 5 --worst 2")
+    layers = len(read_layers(cli))
+    assert done.stdout.endswith(f"\n5 samples; {layers - 2} better layers are not shown\n")
+
+
+def read_layers(cli) -> list[dict]:
+    return cli.json("compare digits.onnx digits.eqm --data digits_test.npz --samples 1")["layers"]
+
+
+def test_inspect_counts_the_same_work_before_and_after_quantization(cli):
+    before, after = cli.json("inspect digits.onnx"), cli.json("inspect digits.eqm")
+    assert before["macs"] == after["macs"] == sum(layer["macs"] for layer in after["layers"])
+    assert before["parameters"] == after["parameters"] == 10442
+    assert (before["estimated"], after["estimated"]) == (True, False)
+    assert before["flash_bytes"] == after["flash_bytes"]
+    assert after["inputs"][0]["dtype"] == "int8"
+    assert after["inputs"][0]["shape"] == before["inputs"][0]["shape"] == [1, 1, 8, 8]
+
+
+def test_bench_measures_as_often_as_asked_for(cli):
+    found = cli.json("bench digits.eqm --runs 20 --threads 2")
+    assert (found["runs"], found["threads"]) == (20, 2)
+    assert 0 < found["median_us"] <= found["p90_us"] <= found["p99_us"]
+    assert sum(layer["share"] for layer in found["layers"]) == pytest.approx(1)
+
+
+def test_demo_keeps_the_accuracy(cli):
+    found = cli.json("demo")
+    assert found["samples"] == 400
+    assert found["int8"]["top1"] >= found["float32"]["top1"] - 0.01 > 0.96
+    assert found["agreement"] > 0.99
+    assert found["int8"]["file_bytes"] < found["float32"]["file_bytes"]
+
+
+def test_a_folder_of_images_serves_every_command(cli, workspace):
+    with np.load("digits_test.npz") as data:
+        for i, (image, label) in enumerate(zip(data["image"][:60], data["y"], strict=False)):
+            folder = workspace / "images" / str(label)
+            folder.mkdir(parents=True, exist_ok=True)
+            pixels = (image[0].astype(int) * 255 // 16).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / f"{i}.png")
+    std = "--std 15.9375"
+    cli(f"quantize digits.onnx --calib images {std} --samples 30 -o a.eqm")
+    found = cli.json(f"evaluate a.eqm --data images {std} --against digits.onnx")
+    assert (found["samples"], found["agreement"]) == (60, 1.0)
+    assert found["top1"] > 0.9
+    one = next((workspace / "images" / "3").iterdir())
+    ran = cli.json(f"run a.eqm --input {one.relative_to(workspace)} {std} --top 1")
+    assert len(ran["predictions"]) == 1

@@ -1,0 +1,241 @@
+"""Whatever is wrong, a command says so in one line, with exit code 1, 2 or 130."""
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeinfer import converters
+
+QUANTIZE = "quantize digits.onnx --calib digits_calib.npz -o a.eqm"
+EVALUATE = "evaluate digits.eqm --data"
+MAIN = "from edgeinfer.cli import main; main()"
+
+
+@pytest.fixture(autouse=True)
+def wrong_files(workspace):
+    with np.load("digits_test.npz") as data:
+        image = data["image"]
+    np.savez("names.npz", a=image, b=image)
+    np.savez("nan.npz", image=np.full((2, 1, 8, 8), np.nan, "f4"))
+    np.savez("shape.npz", image=np.zeros((2, 1, 9, 9), "f4"))
+    np.savez("none.npz", image=np.zeros((0, 1, 8, 8), "f4"))
+    np.savez("text.npz", image=np.full((1, 1, 8, 8), "a"))
+    np.savez("labels.npz", image=image, y=np.zeros(5, int))
+    np.savez("real.npz", image=image, y=np.zeros(400))
+    np.save("object.npy", np.array([{}], object), allow_pickle=True)
+    Path("empty.npz").touch()
+    Path("cut.npz").write_bytes(Path("digits_test.npz").read_bytes()[:900])
+    Path("cut.eqm").write_bytes(Path("digits.eqm").read_bytes()[:900])
+    Path("two.txt").write_text("a\nb\n")
+    Path("folder").mkdir()
+    Path("broken").mkdir()
+    Path("broken/a.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
+
+
+REFUSALS = {
+    "inspect model.onnx": "cannot read 'model.onnx': No such file or directory",
+    "inspect model.eqm": "there is no file model.eqm",
+    "inspect folder": "folder is neither an .onnx nor an .eqm file",
+    "inspect two.txt": "two.txt is neither an .onnx nor an .eqm file",
+    "bench floats.eqm": "there is no file floats.eqm",
+    "quantize digits.eqm --calib digits_calib.npz -o a.eqm": (
+        "digits.eqm is quantized already; give the .onnx that it was made from"
+    ),
+    "quantize digits.onnx --calib folder -o a.eqm": "folder holds no images",
+    "quantize digits.onnx --calib data.npz -o a.eqm": "there is no file or folder data.npz",
+    "quantize digits.onnx --calib two.txt -o a.eqm": (
+        "two.txt is neither an .npz, an .npy, an image nor a folder of images"
+    ),
+    "convert digits.onnx -o folder": "cannot write folder: it is a folder",
+    "quantize digits.onnx --calib digits_calib.npz -o no/a.eqm": (
+        "cannot write no/a.eqm: there is no folder no"
+    ),
+    "convert digits.onnx -o no/a.eqm": "cannot write no/a.eqm: there is no folder no",
+    "demo -o no": "cannot write no/digits.eqm: there is no folder no",
+    "run digits.eqm --input digits_test.npz -o no/a.npz": (
+        "cannot write no/a.npz: there is no folder no"
+    ),
+    f"{QUANTIZE} --labels two.txt": "two.txt holds 2 labels for 10 classes",
+    f"{QUANTIZE} --labels no.txt": "cannot read the labels in no.txt: No such file or directory",
+    f"{QUANTIZE} --labels digits.eqm": (
+        "cannot read the labels in digits.eqm: it is not UTF-8 text"
+    ),
+    f"{QUANTIZE} --rounding double --scheme int16": "rounding 'double' is for scheme 'int8' only",
+    f"{EVALUATE} digits_calib.npz": (
+        "digits_calib.npz has no labels, so there is nothing to evaluate without --against"
+    ),
+    f"{EVALUATE} names.npz": (
+        "names.npz: the data is for 'a', 'b', but the model's inputs are 'image'"
+    ),
+    f"{EVALUATE} nan.npz": "nan.npz: the data for input 'image' holds a value that is not finite",
+    f"{EVALUATE} none.npz": "none.npz: the data holds no samples",
+    f"{EVALUATE} text.npz": "text.npz: input 'image' takes numbers, not <U1",
+    f"{EVALUATE} shape.npz": (
+        "shape.npz: input 'image' has shape [1, 1, 8, 8], but the data has shape [2, 1, 9, 9]"
+    ),
+    f"{EVALUATE} labels.npz": "labels.npz holds 5 labels for 400 samples",
+    f"{EVALUATE} real.npz": (
+        "real.npz: labels under 'y' are integers of shape [n], not float64[400]"
+    ),
+    f"{EVALUATE} empty.npz": "empty.npz cannot be read: No data left in file",
+    f"{EVALUATE} cut.npz": "cut.npz cannot be read: File is not a zip file",
+    f"{EVALUATE} object.npy": (
+        "object.npy cannot be read: Object arrays cannot be loaded when allow_pickle=False"
+    ),
+    "run digits.eqm --input broken --std 1,2": "std has 2 numbers for 1 channels",
+    "run digits.eqm --input broken --std 0": "a standard deviation must be positive, not [0.0]",
+    "run digits.eqm --input broken --mean nan": "a mean must be finite, not [nan]",
+    "run digits.eqm --input broken --layout nhwc": (
+        "images have 1 or 3 channels, but the model's input has 8"
+    ),
+}
+
+
+@pytest.mark.parametrize("line, message", REFUSALS.items(), ids=REFUSALS.keys())
+def test_a_refusal_is_one_line_and_writes_nothing(cli, workspace, line, message):
+    before = {p: p.read_bytes() for p in workspace.rglob("*") if p.is_file()}
+    assert cli.refusal(line) == f"error: {message}"
+    assert {p: p.read_bytes() for p in workspace.rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    "line, start",
+    [
+        ("inspect cut.eqm", "error: cut.eqm: not an .eqm file, or a damaged one: "),
+        ("run digits.eqm --input broken", "error: broken/a.png is not an image that can be read: "),
+    ],
+)
+def test_a_damaged_file_is_named(cli, line, start):
+    assert cli.refusal(line).startswith(start)
+
+
+@pytest.mark.parametrize(
+    "line, complaint",
+    [
+        ("quantize digits.onnx -o a.eqm", "Error: Missing option '--calib'."),
+        (f"{QUANTIZE} --scheme int4", "Error: Invalid value for '--scheme': 'int4' is not one of"),
+        (f"{QUANTIZE} --samples 0", "Error: Invalid value for '--samples': 0 is not in the range"),
+        (
+            f"{QUANTIZE} --shape image=1x0",
+            "Error: Invalid value for '--shape': 'image=1x0' is not of the form NAME=1x3x224x224",
+        ),
+        (
+            f"{QUANTIZE} --std a",
+            "Error: Invalid value for '--std': 'a' is not numbers with commas between them",
+        ),
+        ("deploy", "Error: No such command 'deploy'."),
+    ],
+)
+def test_wrong_usage_has_exit_code_2(cli, line, complaint):
+    done = cli(line)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1].startswith(complaint)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize(
+    "line",
+    [
+        "quantize digits.onnx --calib digits_calib.npz -o /dev/full",
+        "run digits.eqm --input digits_test.npz -o /dev/full",
+        "convert digits.onnx -o /dev/full",
+    ],
+)
+def test_a_full_disk(cli, line):
+    assert cli.refusal(line) == "error: cannot write /dev/full: No space left on device"
+
+
+def raising(error):
+    def from_onnx(*args, **kwargs):
+        raise error
+
+    return from_onnx
+
+
+def test_an_interruption_has_exit_code_130(cli, monkeypatch):
+    monkeypatch.setattr(converters, "from_onnx", raising(KeyboardInterrupt()))
+    done = cli(QUANTIZE)
+    assert (done.exit_code, done.stdout, done.stderr) == (130, "", "error: interrupted\n")
+    assert not Path("a.eqm").exists()
+
+
+def test_a_failure_of_ours_is_one_line_too_and_debug_shows_where(cli, monkeypatch):
+    monkeypatch.setattr(converters, "from_onnx", raising(RuntimeError("two\nlines \x1b[0m")))
+    message = "error: unexpected RuntimeError: two lines ?[0m (--debug shows where)"
+    assert cli.refusal(QUANTIZE) == message
+    done = cli(f"{QUANTIZE} --debug")
+    assert done.stderr.startswith("Traceback (most recent call last):\n")
+    assert done.stderr.endswith(f"{message}\n")
+
+
+def test_too_little_memory_is_said(cli, monkeypatch):
+    monkeypatch.setattr(converters, "from_onnx", raising(MemoryError()))
+    assert cli.refusal(QUANTIZE) == "error: there is not enough memory"
+
+
+# ---- the process as a whole ---------------------------------------------------------------------
+
+
+def process(*arguments, program=MAIN, **options):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        env=environment,
+        text=True,
+        check=False,
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
+    )
+
+
+@pytest.mark.parametrize("package", ["click", "rich"])
+def test_without_its_extra_the_command_says_which(package):
+    done = process(program=f"import sys; sys.modules[{package!r}] = None; {MAIN}")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"error: {package} is not installed; pip install 'edgeinfer[cli]'\n"
+
+
+def test_without_the_onnx_packages_the_command_says_which_extra():
+    blocked = f"import sys; sys.modules['onnx'] = sys.modules['onnx_ir'] = None; {MAIN}"
+    done = process("inspect", "digits.onnx", program=blocked)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr in {
+        f"error: {name} is not installed; install it with: pip install 'edgeinfer[convert]'\n"
+        for name in ("onnx", "onnx_ir")
+    }
+
+
+def test_help_and_integer_models_need_no_heavy_package():
+    loaded = (
+        "print([m for m in ('onnx', 'onnx_ir', 'onnxruntime', 'amaranth') if m in sys.modules])"
+    )
+    for arguments in (["--help"], ["inspect", "digits.eqm"]):
+        program = f"import sys\ntry:\n    {MAIN}\nfinally:\n    {loaded}"
+        done = process(*arguments, program=program)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.endswith("[]\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_an_output_that_takes_no_more():
+    with Path("/dev/full").open("w") as full:
+        done = process("inspect", "digits.eqm", stdout=full)
+    assert done.returncode == 1
+    assert done.stderr == "error: cannot write the output: No space left on device\n"
+
+
+def test_a_terminal_sees_progress_and_a_pipe_does_not():
+    arguments = ("evaluate", "digits.eqm", "--data", "digits_test.npz", "--json")
+    assert process(*arguments).stderr == ""
+    leader, follower = pty.openpty()
+    done = process(*arguments, stderr=follower)
+    os.close(follower)
+    shown = os.read(leader, 100_000).decode()
+    os.close(leader)
+    assert "evaluating" in shown
+    assert "400/400" in shown
+    assert "\x1b" not in done.stdout
