@@ -10,9 +10,9 @@ from edgeinfer.errors import InputError, QuantizationError, UnsupportedError
 from edgeinfer.graph import Graph, TensorType
 from edgeinfer.quant.calibration import Progress, calibrate
 from edgeinfer.quant.lowering import Lowering, fixed_output, is_supported, lower
-from edgeinfer.quant.observers import OBSERVERS, minmax
+from edgeinfer.quant.observers import OBSERVERS, Histogram, Levels, Observer, minmax
 from edgeinfer.quant.schemes import SCHEMES, Scheme, activation_type, levels
-from edgeinfer.quant.search import MAX_RUNS, search
+from edgeinfer.quant.search import MAX_RUNS, Ranges, search
 from edgeinfer.quant.sharing import shared_quantization
 from edgeinfer.samples import Data
 from edgeinfer.verification import verify
@@ -89,7 +89,7 @@ def quantize(
         "rounding": rounding,
     }
 
-    def build(ranges: dict[str, tuple[float, float]]) -> Graph:
+    def build(ranges: Ranges) -> Graph:
         to = Lowering(graph, widths, rounding, _types(graph, groups, ranges, widths), observed)
         for node in graph.nodes:
             lower(node.op, node, to)
@@ -98,9 +98,13 @@ def quantize(
 
     divided = levels(widths.activations)
     if searching:
-        ranges = search(seen, divided, build, [name for name in graph.types if name in groups])
+        proposals = {
+            name: _hulls(groups, seen.histograms, propose, divided)
+            for name, propose in OBSERVERS.items()
+        }
+        ranges = search(seen, proposals, build)
     else:
-        ranges = {name: (rule or minmax)(h, divided) for name, h in seen.histograms.items()}
+        ranges = _hulls(groups, seen.histograms, rule or minmax, divided)
     integer = build(ranges)
     verify(integer)
     return integer
@@ -135,18 +139,25 @@ def refuse_unsupported(graph: Graph) -> None:
         raise QuantizationError(f"input {floats[0]!r} is bool, which has no integer form")
 
 
+def _hulls(
+    groups: dict[str, str], histograms: dict[str, Histogram], rule: Observer, divided: Levels
+) -> Ranges:
+    """The range of each group by its representative: what ``rule`` gives its members, joined."""
+    hulls: Ranges = {}
+    for name, root in groups.items():
+        low, high = rule(histograms[name], divided)
+        known = hulls.get(root, (0.0, 0.0))
+        hulls[root] = min(known[0], low), max(known[1], high)
+    return hulls
+
+
 def _types(
     graph: Graph,
     groups: dict[str, str],
-    ranges: dict[str, tuple[float, float]],
+    ranges: Ranges,
     scheme: Scheme,
 ) -> dict[str, TensorType]:
-    """The integer type of every value that is not constant; a group covers its members' ranges."""
-    hulls: dict[str, tuple[float, float]] = {}
-    for name, root in groups.items():
-        low, high = ranges[name]
-        known = hulls.get(root, (0.0, 0.0))
-        hulls[root] = min(known[0], low), max(known[1], high)
+    """The integer type of every value that is not constant."""
     fixed = {}
     for node in graph.nodes:
         prescribed = fixed_output(node.op, scheme.activations)
@@ -160,6 +171,6 @@ def _types(
             types[name] = kind
             continue
         root = groups[name]
-        t = activation_type(kind.shape, *hulls[root], scheme.activations)
+        t = activation_type(kind.shape, *ranges[root], scheme.activations)
         types[name] = replace(t, quantization=fixed.get(root, t.quantization))
     return types
