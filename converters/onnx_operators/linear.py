@@ -8,7 +8,6 @@ from edgeinfer import operators as ops
 from edgeinfer.converters.onnx_operators.call import (
     Call,
     Operand,
-    Refusal,
     Static,
     importer,
 )
@@ -71,9 +70,16 @@ def _conv_transpose(call: Call) -> Operand:
         (n - 1) * s + (k - 1) * d + 1 + p
         for n, s, k, d, p in zip(extents, strides, kernel, dilations, output_padding, strict=True)
     ]
+    cut = _cut(call, rank, extents, strides, full)
+    if cut is None:
+        pads = pads_of(call, rank)
+    else:
+        # where more is asked for than the windows reach, the rest is bias alone
+        output_padding = (output_padding[0] + max(0, -cut[0]), output_padding[1] + max(0, -cut[1]))
+        pads = _halved(call, (max(0, cut[0]), max(0, cut[1])))
     op = ops.ConvTranspose(
         strides=strides,
-        pads=_transposed_pads(call, rank, extents, strides, full),
+        pads=pads,
         dilations=dilations,
         group=call.integer("group", 1),
         output_padding=output_padding,
@@ -82,14 +88,14 @@ def _conv_transpose(call: Call) -> Operand:
     return apply_nhwc(call, op, x, ihwo, *_bias(call))
 
 
-def _transposed_pads(
+def _cut(
     call: Call,
     rank: int,
     extents: tuple[int, ...],
     strides: tuple[int, int],
     full: list[int],
-) -> tuple[int, int, int, int]:
-    """What is cut off a transposed convolution's ``full`` extents."""
+) -> tuple[int, int] | None:
+    """What a wanted output leaves of ``full`` extents; None where ``pads`` say it instead."""
     auto_pad = call.text("auto_pad", "NOTSET") or "NOTSET"
     wanted = call.integers("output_shape")
     if wanted is not None:
@@ -97,15 +103,16 @@ def _transposed_pads(
     elif auto_pad in ("SAME_UPPER", "SAME_LOWER"):
         outputs = (extents[0] * strides[0], extents[1] * strides[1])
     else:
-        return (0, 0, 0, 0) if auto_pad == "VALID" else pads_of(call, rank)
-    befores, afters = [], []
-    for total in (n - m for n, m in zip(full, outputs, strict=True)):
-        if total < 0:
-            raise Refusal("an output_shape beyond what the window reaches is not supported")
-        small, large = total // 2, total - total // 2
-        befores.append(large if auto_pad == "SAME_LOWER" else small)
-        afters.append(small if auto_pad == "SAME_LOWER" else large)
-    return (befores[0], befores[1], afters[0], afters[1])
+        return (0, 0) if auto_pad == "VALID" else None
+    return full[0] - outputs[0], full[1] - outputs[1]
+
+
+def _halved(call: Call, total: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Pads (top, left, bottom, right) that share ``total``; ``auto_pad`` says who gets more."""
+    (top, left), (bottom, right) = ((n // 2 for n in total), (n - n // 2 for n in total))
+    if call.text("auto_pad", "NOTSET") == "SAME_UPPER":
+        return (top, left, bottom, right)
+    return (bottom, right, top, left)
 
 
 @importer("Gemm")

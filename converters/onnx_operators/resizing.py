@@ -28,11 +28,20 @@ class _Axis:
     region: tuple[float, float]
 
 
-# what they say concerns cubic, antialiased or cropped results only, which are refused
-_CUBIC_ONLY = ("cubic_coeff_a", "exclude_outside", "extrapolation_value")
+# the first three concern cubic, antialiased or cropped results only, which are refused; the others
+# are not read where nothing is resized
+_IGNORED = (
+    "cubic_coeff_a",
+    "exclude_outside",
+    "extrapolation_value",
+    "antialias",
+    "coordinate_transformation_mode",
+    "mode",
+    "nearest_mode",
+)
 
 
-@importer("Resize", "Upsample", ignores=(*_CUBIC_ONLY, "nearest_mode", "antialias"))
+@importer("Resize", "Upsample", ignores=_IGNORED)
 def _resize(call: Call) -> Operand:
     x = call.operand(0)
     axes = _resized_axes(call, x)

@@ -34,7 +34,7 @@ def model(
     outputs: Sequence[str] = ("y",),
     functions: Sequence[onnx.FunctionProto] = (),
 ) -> onnx.ModelProto:
-    """A model of ``nodes`` from input ``x`` of ``shape`` to ``outputs``; float64 becomes float32."""
+    """A model from input ``x`` of ``shape`` to ``outputs``; float64 constants become float32."""
     arrays = {name: np.asarray(value) for name, value in (constants or {}).items()}
     initializers = [
         numpy_helper.from_array(a.astype("f4") if a.dtype == np.float64 else a, name)

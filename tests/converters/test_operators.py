@@ -1,0 +1,496 @@
+"""Each ONNX operator means to the float executor what it means to onnxruntime.
+
+Over opsets and attributes, on shapes with 1, primes and odd extents.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from onnx_agreement import NEWEST, agreement, model, node, operators
+
+RNG = np.random.default_rng(3)
+
+
+def normal(*shape: int) -> np.ndarray:
+    return RNG.normal(size=shape).astype("f4")
+
+
+def integers(*values: int) -> np.ndarray:
+    return np.array(values, np.int64)
+
+
+# ---- functions of one value ------------------------------------------------------------------
+
+FUNCTIONS = {
+    "Abs": [{}],
+    "Ceil": [{}],
+    "Celu": [{}, {"alpha": 0.5}],
+    "Cos": [{}],
+    "Elu": [{}, {"alpha": 0.5}],
+    "Erf": [{}],
+    "Exp": [{}],
+    "Floor": [{}],
+    "Gelu": [{}, {"approximate": "tanh"}],
+    "HardSigmoid": [{}, {"alpha": 0.3, "beta": 0.4}],
+    "HardSwish": [{}],
+    "LeakyRelu": [{}, {"alpha": 0.3}],
+    "Mish": [{}],
+    "Neg": [{}],
+    "Relu": [{}],
+    "Round": [{}],
+    "Selu": [{}, {"alpha": 1.5, "gamma": 1.1}],
+    "Sigmoid": [{}],
+    "Sign": [{}],
+    "Sin": [{}],
+    "Softplus": [{}],
+    "Softsign": [{}],
+    "Tanh": [{}],
+    "ThresholdedRelu": [{}, {"alpha": 0.2}],
+}
+SINCE = {"Celu": 12, "Erf": 9, "Gelu": 20, "HardSwish": 14, "Mish": 18, "Round": 11, "Sign": 9}
+SINCE |= {"ThresholdedRelu": 10}
+
+
+@pytest.mark.parametrize("operator", FUNCTIONS)
+def test_a_function_of_one_value(operator):
+    for attributes in FUNCTIONS[operator]:
+        for opset in sorted({SINCE.get(operator, 7), 17, NEWEST}):
+            if opset >= SINCE.get(operator, 7):
+                proto = model([node(operator, ["x"], ["y"], **attributes)], (2, 3, 7), opset=opset)
+                assert operators(agreement(proto)) == ["Pointwise"]
+
+
+@pytest.mark.parametrize("operator", ["Log", "Sqrt", "Reciprocal"])
+def test_a_function_of_positive_values(operator):
+    proto = model([node(operator, ["x"], ["y"])], (2, 11))
+    agreement(proto, feeds={"x": np.abs(normal(2, 11)) + 0.1})
+
+
+@pytest.mark.parametrize("opset", [7, 10, 11, 12, 13, NEWEST])
+@pytest.mark.parametrize("bounds", [(-0.5, 0.7), (0.0, None), (None, 0.3)])
+def test_clip_takes_its_bounds_from_attributes_or_inputs(opset, bounds):
+    named = {k: v for k, v in zip(("min", "max"), bounds, strict=True) if v is not None}
+    if opset < 11:
+        proto = model([node("Clip", ["x"], ["y"], **named)], opset=opset)
+    else:
+        inputs = ["x", *(name if name in named else "" for name in ("min", "max"))]
+        constants = {name: np.float32(value) for name, value in named.items()}
+        proto = model([node("Clip", inputs, ["y"])], constants=constants, opset=opset)
+    agreement(proto)
+
+
+def test_clip_with_bounds_that_cross_gives_the_upper_one():
+    constants = {"min": np.float32(2), "max": np.float32(-1)}
+    agreement(model([node("Clip", ["x", "min", "max"], ["y"])], constants=constants))
+
+
+@pytest.mark.parametrize("shape", [(1,), (4, 1, 1), (1, 5), (4, 6, 5)])
+def test_prelu_by_channel_row_element_or_number(shape):
+    agreement(model([node("PRelu", ["x", "s"], ["y"])], constants={"s": normal(*shape)}))
+
+
+# ---- two values and more ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("operator", ["Add", "Sub", "Mul", "Div", "Max", "Min"])
+@pytest.mark.parametrize("shape", [(), (1, 1, 1, 1, 1), (5,), (4, 1, 1), (6, 1), (1, 4, 6, 5)])
+@pytest.mark.parametrize("opset", [8, NEWEST])
+def test_a_binary_operator_broadcasts_a_constant_on_either_side(operator, shape, opset):
+    constants = {"c": np.abs(normal(*shape)) + 0.5}
+    for inputs in (["x", "c"], ["c", "x"]):
+        proto = model([node(operator, inputs, ["y"])], constants=constants, opset=opset)
+        agreement(proto, feeds={"x": np.abs(normal(1, 4, 6, 5)) + 0.5})
+
+
+@pytest.mark.parametrize("operator", ["Add", "Sub", "Mul", "Div", "Max", "Min", "Pow"])
+@pytest.mark.parametrize("shapes", [((2, 3), (2, 3)), ((3, 1, 5), (7, 1)), ((1,), (2, 3))])
+def test_a_binary_operator_of_two_values(operator, shapes):
+    inputs = dict(zip("ab", shapes, strict=True))
+    feeds = {name: np.abs(normal(*shape)) + 0.5 for name, shape in inputs.items()}
+    agreement(model([node(operator, ["a", "b"], ["y"])], inputs=inputs), feeds=feeds)
+
+
+@pytest.mark.parametrize("exponent", [2.0, 0.5, -1.0, 3.0])
+def test_pow_by_a_constant_is_a_function(exponent):
+    proto = model([node("Pow", ["x", "e"], ["y"])], (3, 7), {"e": np.float32(exponent)})
+    assert operators(agreement(proto, feeds={"x": np.abs(normal(3, 7)) + 0.1})) == ["Pointwise"]
+
+
+def test_pow_takes_integer_exponents_by_column():
+    proto = model([node("Pow", ["x", "e"], ["y"])], (2, 3), {"e": integers(1, 2, 3)})
+    agreement(proto)
+
+
+@pytest.mark.parametrize("operator", ["Sum", "Mean", "Max", "Min"])
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_an_operator_of_any_number_of_values(operator, count):
+    names = [f"x{i}" for i in range(count)]
+    agreement(model([node(operator, names, ["y"])], inputs=dict.fromkeys(names, (2, 3, 5))))
+
+
+# ---- convolutions and products ---------------------------------------------------------------
+
+CONVS = [
+    {},
+    {"pads": [1, 1, 1, 1]},
+    {"pads": [0, 1, 2, 3], "strides": [2, 3]},
+    {"dilations": [2, 1], "pads": [2, 1, 2, 1]},
+    {"auto_pad": "SAME_UPPER", "strides": [2, 2]},
+    {"auto_pad": "SAME_LOWER", "strides": [3, 2]},
+    {"auto_pad": "VALID"},
+]
+
+
+@pytest.mark.parametrize("attributes", CONVS)
+@pytest.mark.parametrize("group", [1, 2, 4])
+def test_conv_2d(attributes, group):
+    constants = {"w": normal(8, 4 // group, 3, 2), "b": normal(8)}
+    conv = node("Conv", ["x", "w", "b"], ["y"], group=group, **attributes)
+    agreement(model([conv], (2, 4, 9, 7), constants))
+
+
+@pytest.mark.parametrize("opset", [7, 11, NEWEST])
+@pytest.mark.parametrize(
+    "attributes",
+    [{}, {"strides": [2], "pads": [1, 2]}, {"dilations": [3]}, {"auto_pad": "SAME_UPPER"}],
+)
+def test_conv_1d_is_an_image_of_one_row(opset, attributes):
+    conv = node("Conv", ["x", "w"], ["y"], group=1, **attributes)
+    graph = agreement(model([conv], (2, 3, 11), {"w": normal(5, 3, 3)}, opset=opset))
+    assert operators(graph).count("Conv") == 1
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {},
+        {"strides": [2, 3]},
+        {"strides": [2, 2], "pads": [1, 1, 1, 1], "output_padding": [1, 1]},
+        {"strides": [2, 2], "pads": [0, 1, 1, 0]},
+        {"dilations": [2, 1]},
+        {"strides": [2, 2], "auto_pad": "SAME_UPPER"},
+        {"strides": [2, 2], "auto_pad": "SAME_LOWER"},
+        {"strides": [3, 3], "output_shape": [14, 13]},
+        {"strides": [3, 3], "output_shape": [14, 11], "auto_pad": "SAME_UPPER"},
+    ],
+)
+@pytest.mark.parametrize("group", [1, 2])
+def test_conv_transpose(attributes, group):
+    constants = {"w": normal(4, 6 // group, 3, 3), "b": normal(6)}
+    layer = node("ConvTranspose", ["x", "w", "b"], ["y"], group=group, **attributes)
+    agreement(model([layer], (2, 4, 5, 4), constants))
+
+
+def test_conv_transpose_1d():
+    layer = node("ConvTranspose", ["x", "w"], ["y"], strides=[2], pads=[1, 0])
+    agreement(model([layer], (1, 3, 7), {"w": normal(3, 5, 4)}))
+
+
+@pytest.mark.parametrize("opset", [7, 9, 11, 13])
+@pytest.mark.parametrize("bias", [(5,), (1, 5), (1,), (3, 5), (3, 1), None])
+def test_gemm_with_every_kind_of_bias(opset, bias):
+    constants = {"w": normal(5, 7)}
+    inputs = ["x", "w"]
+    if bias is not None:
+        constants["c"] = normal(*bias)
+        inputs.append("c")
+    elif opset < 11:
+        pytest.skip("the bias is optional from opset 11 on")
+    gemm = node("Gemm", inputs, ["y"], transB=1, alpha=0.5, beta=2.0)
+    agreement(model([gemm], (3, 7), constants, opset=opset))
+
+
+def test_gemm_transposes_either_side():
+    gemm = node("Gemm", ["x", "w"], ["y"], transA=1)
+    agreement(model([gemm], (7, 3), {"w": normal(7, 5)}))
+    gemm = node("Gemm", ["a", "b"], ["y"], transB=1, alpha=0.5)
+    agreement(model([gemm], inputs={"a": (3, 7), "b": (5, 7)}))
+
+
+@pytest.mark.parametrize("a", [(7,), (3, 7), (2, 3, 7), (2, 1, 3, 7)])
+@pytest.mark.parametrize("b", [(7,), (7, 5), (2, 7, 5)])
+def test_matmul_of_any_ranks(a, b):
+    agreement(model([node("MatMul", ["a", "b"], ["y"])], inputs={"a": a, "b": b}))
+    agreement(model([node("MatMul", ["x", "w"], ["y"])], a, {"w": normal(*b)}))
+    agreement(model([node("MatMul", ["w", "x"], ["y"])], b, {"w": normal(*a)}))
+
+
+# ---- pools and reductions --------------------------------------------------------------------
+
+POOLS = [
+    {"kernel_shape": [2, 2]},
+    {"kernel_shape": [3, 2], "strides": [2, 2], "pads": [1, 0, 1, 1]},
+    {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1},
+    {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1], "ceil_mode": 1},
+    {"kernel_shape": [2, 2], "strides": [3, 3], "ceil_mode": 1},
+    {"kernel_shape": [3, 3], "strides": [2, 2], "auto_pad": "SAME_UPPER"},
+    {"kernel_shape": [2, 3], "strides": [2, 2], "auto_pad": "SAME_LOWER"},
+]
+
+
+@pytest.mark.parametrize("attributes", POOLS)
+@pytest.mark.parametrize("size", [(7, 8), (8, 9), (5, 5)])
+def test_pools(attributes, size):
+    shape = (2, 3, *size)
+    agreement(model([node("MaxPool", ["x"], ["y"], **attributes)], shape))
+    for counted in (0, 1):
+        pool = node("AveragePool", ["x"], ["y"], count_include_pad=counted, **attributes)
+        agreement(model([pool], shape, opset=19))
+
+
+def test_a_dilated_max_pool_and_pools_of_one_dimension():
+    agreement(model([node("MaxPool", ["x"], ["y"], kernel_shape=[2, 3], dilations=[2, 1])]))
+    for operator in ("MaxPool", "AveragePool"):
+        pool = node(operator, ["x"], ["y"], kernel_shape=[3], strides=[2], pads=[1, 1])
+        agreement(model([pool], (1, 3, 11)))
+
+
+@pytest.mark.parametrize("operator", ["GlobalAveragePool", "GlobalMaxPool"])
+@pytest.mark.parametrize("shape", [(2, 3, 7), (1, 3, 5, 4), (1, 2, 3, 4, 5)])
+def test_a_global_pool_is_a_reduction(operator, shape):
+    reduction = {"GlobalAveragePool": "ReduceMean", "GlobalMaxPool": "ReduceMax"}[operator]
+    assert operators(agreement(model([node(operator, ["x"], ["y"])], shape))) == [reduction]
+
+
+@pytest.mark.parametrize("operator", ["ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin"])
+@pytest.mark.parametrize("axes", [None, [1], [-1, 1], [0, 2, 3]])
+@pytest.mark.parametrize("opset", [7, 13, 18])
+def test_a_reduction_takes_its_axes_from_an_attribute_or_an_input(operator, axes, opset):
+    as_input = opset >= (13 if operator == "ReduceSum" else 18)
+    for keepdims in (0, 1):
+        constants, attributes, inputs = {}, {"keepdims": keepdims}, ["x"]
+        if axes is not None and as_input:
+            constants["axes"] = integers(*axes)
+            inputs.append("axes")
+        elif axes is not None:
+            attributes["axes"] = axes
+        if opset < 11 and axes and min(axes) < 0:
+            continue
+        reduction = node(operator, inputs, ["y"], **attributes)
+        agreement(model([reduction], (2, 3, 5, 1), constants, opset=opset))
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+@pytest.mark.parametrize("keepdims", [0, 1])
+@pytest.mark.parametrize("last", [0, 1])
+def test_argmax_with_equals(axis, keepdims, last):
+    argmax = node("ArgMax", ["x"], ["y"], axis=axis, keepdims=keepdims, select_last_index=last)
+    feeds = {"x": RNG.integers(0, 3, (3, 5, 7)).astype("f4")}
+    agreement(model([argmax], (3, 5, 7), opset=12), feeds=feeds)
+
+
+@pytest.mark.parametrize("operator", ["Softmax", "LogSoftmax"])
+@pytest.mark.parametrize("opset", [7, 11, 13])
+def test_softmax_of_a_matrix_before_opset_13_of_an_axis_since(operator, opset):
+    for shape in ((2, 3, 4, 5), (1, 10, 1, 1), (3, 7)):
+        for axis in range(len(shape)):
+            agreement(model([node(operator, ["x"], ["y"], axis=axis)], shape, opset=opset))
+        agreement(model([node(operator, ["x"], ["y"])], shape, opset=opset))
+
+
+# ---- normalizations --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("opset", [7, 9, 14, 15])
+@pytest.mark.parametrize("shape", [(2, 5), (2, 5, 7), (1, 5, 4, 3), (1, 5, 2, 3, 4)])
+def test_batch_normalization(opset, shape):
+    constants = {"s": normal(5), "b": normal(5), "m": normal(5), "v": np.abs(normal(5)) + 0.1}
+    layer = node("BatchNormalization", ["x", "s", "b", "m", "v"], ["y"], epsilon=1e-3)
+    agreement(model([layer], shape, constants, opset=opset))
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 7), (2, 5, 4, 3)])
+def test_instance_normalization(shape):
+    layer = node("InstanceNormalization", ["x", "s", "b"], ["y"], epsilon=1e-3)
+    agreement(model([layer], shape, {"s": normal(5), "b": normal(5)}))
+
+
+@pytest.mark.parametrize("axis", [-1, 1])
+def test_layer_normalization(axis):
+    shape = (3, 5, 7)
+    constants = {"s": normal(*shape[axis:]), "b": normal(*shape[axis:])}
+    layer = node("LayerNormalization", ["x", "s", "b"], ["y"], axis=axis)
+    agreement(model([layer], shape, constants))
+
+
+@pytest.mark.parametrize("size", [1, 3, 5])
+def test_lrn(size):
+    layer = node("LRN", ["x"], ["y"], size=size, alpha=0.1, beta=0.6, bias=1.5)
+    agreement(model([layer], (2, 7, 3, 5)))
+
+
+# ---- movement --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [[-1, 10], [0, 0, -1], [1, 2, 2, 3, 2, 5], [120]])
+def test_reshape(shape):
+    agreement(model([node("Reshape", ["x", "s"], ["y"])], constants={"s": integers(*shape)}))
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2, 4, -1])
+def test_flatten(axis):
+    agreement(model([node("Flatten", ["x"], ["y"], axis=axis)], opset=11))
+
+
+@pytest.mark.parametrize("opset", [11, 13])
+def test_squeeze_and_unsqueeze_take_axes_either_way(opset):
+    for operator, shape, axes in (
+        ("Squeeze", (1, 3, 1, 5), [0, -2]),
+        ("Unsqueeze", (3, 5), [0, 3]),
+    ):
+        if opset < 13:
+            proto = model([node(operator, ["x"], ["y"], axes=axes)], shape, opset=opset)
+        else:
+            constants = {"axes": integers(*axes)}
+            proto = model([node(operator, ["x", "axes"], ["y"])], shape, constants, opset=opset)
+        agreement(proto)
+
+
+@pytest.mark.parametrize("order", [None, [0, 2, 3, 1], [3, 2, 1, 0], [1, 0, 2, 3]])
+def test_transpose(order):
+    attributes = {} if order is None else {"perm": order}
+    agreement(model([node("Transpose", ["x"], ["y"], **attributes)]))
+
+
+@pytest.mark.parametrize("opset", [7, 13, 18])
+def test_split_into_parts_given_or_equal(opset):
+    outputs = ("a", "b")
+    sizes = {} if opset >= 13 else {"split": [1, 3]}
+    constants = {"sizes": integers(1, 3)} if opset >= 13 else {}
+    split = node("Split", ["x", *constants], outputs, axis=1, **sizes)
+    agreement(model([split], constants=constants, opset=opset, outputs=outputs))
+    attributes = {"num_outputs": 2} if opset >= 18 else {}
+    split = node("Split", ["x"], outputs, axis=1, **attributes)
+    agreement(model([split], opset=opset, outputs=outputs))
+
+
+def test_split_leaves_the_last_part_smaller():
+    outputs = ("a", "b", "c")
+    split = node("Split", ["x"], outputs, axis=0, num_outputs=3)
+    agreement(model([split], (8, 3), opset=18, outputs=outputs))
+
+
+SLICES = [
+    ([0], [3], [2], None),
+    ([1, -3], [4, -1], [1, 2], None),
+    ([-1], [-1000], [3], [-2]),
+    ([0, 0], [1000, 2**62], [2, 3], [2, 3]),
+    ([4], [1], [2], [-1]),
+]
+
+
+@pytest.mark.parametrize("starts, ends, axes, steps", SLICES)
+def test_slice(starts, ends, axes, steps):
+    constants = {"starts": integers(*starts), "ends": integers(*ends), "axes": integers(*axes)}
+    if steps is not None:
+        constants["steps"] = integers(*steps)
+    agreement(model([node("Slice", ["x", *constants], ["y"])], constants=constants))
+    if steps is None:
+        old = node("Slice", ["x"], ["y"], starts=starts, ends=ends, axes=axes)
+        agreement(model([old], opset=9))
+
+
+@pytest.mark.parametrize("mode", ["constant", "reflect", "edge"])
+@pytest.mark.parametrize("pads", [[0, 0, 1, 2, 0, 0, 2, 1], [0, 1, 0, 0, 0, 2, 0, 0], [0] * 8])
+def test_pad(mode, pads):
+    agreement(model([node("Pad", ["x"], ["y"], mode=mode, pads=pads, value=1.5)], opset=7))
+    constants = {"pads": integers(*pads), "value": np.float32(-0.5)}
+    agreement(model([node("Pad", ["x", *constants], ["y"], mode=mode)], constants=constants))
+
+
+def test_pad_of_some_axes_and_by_negative_amounts():
+    constants = {"pads": integers(2, 1), "value": np.float32(0), "axes": integers(-1)}
+    agreement(model([node("Pad", ["x", *constants], ["y"])], constants=constants, opset=18))
+    constants = {"pads": integers(0, 0, -1, 2, 0, 0, -2, -1)}
+    agreement(model([node("Pad", ["x", "pads"], ["y"])], constants=constants))
+
+
+def test_expand_and_tile():
+    for operator, numbers, shape in (
+        ("Expand", [2, 1, 3, 5], (3, 1)),
+        ("Expand", [1, 1], (3, 5)),
+        ("Tile", [2, 1, 3], (1, 2, 3)),
+    ):
+        constants = {"n": integers(*numbers)}
+        agreement(model([node(operator, ["x", "n"], ["y"])], shape, constants))
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+@pytest.mark.parametrize("indices", [1, [0], [1, 0, 2], [[0, -1], [1, 1]]])
+def test_gather(axis, indices):
+    gather = node("Gather", ["x", "i"], ["y"], axis=axis)
+    agreement(model([gather], (3, 4, 5), {"i": np.array(indices, np.int64)}))
+
+
+@pytest.mark.parametrize("mode", ["DCR", "CRD"])
+def test_depth_to_space_and_back(mode):
+    layer = node("DepthToSpace", ["x"], ["y"], blocksize=2, mode=mode)
+    agreement(model([layer], (2, 12, 3, 5)))
+    agreement(model([node("SpaceToDepth", ["x"], ["y"], blocksize=3)], (2, 2, 6, 9)))
+
+
+# ---- resizing --------------------------------------------------------------------------------
+
+TRANSFORMATIONS = ["asymmetric", "half_pixel", "pytorch_half_pixel", "align_corners"]
+
+
+@pytest.mark.parametrize("transformation", [*TRANSFORMATIONS, "half_pixel_symmetric"])
+@pytest.mark.parametrize("size", [(12, 10), (9, 7), (3, 11), (1, 1), (6, 5)])
+def test_resize_to_sizes(transformation, size):
+    sizes = integers(1, 4, *size)
+    inputs = ["x", "", "", "sizes"]
+    common = {"coordinate_transformation_mode": transformation}
+    opset = 19 if transformation == "half_pixel_symmetric" else 13
+    linear = node("Resize", inputs, ["y"], mode="linear", **common)
+    agreement(model([linear], constants={"sizes": sizes}, opset=opset))
+    for rounding in ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil"):
+        nearest = node("Resize", inputs, ["y"], mode="nearest", nearest_mode=rounding, **common)
+        agreement(model([nearest], constants={"sizes": sizes}, opset=opset))
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+@pytest.mark.parametrize("scales", [(2.0, 2.0), (1.7, 2.3), (0.6, 0.4), (3.0, 1.0)])
+def test_resize_by_scales_at_every_opset(mode, scales):
+    constants = {"scales": np.array([1, 1, *scales], "f4")}
+    agreement(
+        model(
+            [node("Resize", ["x", "scales"], ["y"], mode=mode)], (1, 4, 10, 5), constants, opset=10
+        )
+    )
+    for opset in (11, 13, 18):
+        roi = {"roi": np.zeros(0, "f4")} if opset < 13 else {}
+        inputs = ["x", *(roi or [""]), "scales"]
+        for transformation in TRANSFORMATIONS:
+            layer = node(
+                "Resize", inputs, ["y"], mode=mode, coordinate_transformation_mode=transformation
+            )
+            agreement(model([layer], (1, 4, 10, 5), constants | roi, opset=opset))
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+def test_upsample(mode):
+    scales = [1.0, 1.0, 2.0, 3.0]
+    agreement(model([node("Upsample", ["x"], ["y"], mode=mode, scales=scales)], opset=7))
+    constants = {"scales": np.array(scales, "f4")}
+    agreement(
+        model([node("Upsample", ["x", "scales"], ["y"], mode=mode)], constants=constants, opset=9)
+    )
+
+
+def test_resize_of_height_and_width_by_name_and_keeping_the_aspect():
+    constants = {"sizes": integers(9, 9)}
+    for policy in ("stretch", "not_larger", "not_smaller"):
+        layer = node(
+            "Resize", ["x", "", "", "sizes"], ["y"], axes=[2, 3], keep_aspect_ratio_policy=policy
+        )
+        agreement(model([layer], constants=constants, opset=18))
+
+
+def test_resize_of_a_channels_last_value_and_of_a_sequence():
+    for shape, scales in (((1, 6, 5, 4), [1, 2, 3, 1]), ((1, 4, 7), [1, 1, 2])):
+        constants = {"scales": np.array(scales, "f4")}
+        for mode in ("nearest", "linear"):
+            agreement(
+                model([node("Resize", ["x", "", "scales"], ["y"], mode=mode)], shape, constants)
+            )
