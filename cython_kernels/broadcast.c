@@ -1,7 +1,7 @@
 /* Functions of two operands, broadcast: sum, difference, product, larger and smaller.
  *
- * Operands: a, b, y. A unit is a row: the last axis, everything before it fixed. Each body is
- * instantiated for all 8 bits, all 16 bits and any mixture.
+ * Operands: a, b, y; add_s8 has tables between them. A unit is a row: the last axis, everything
+ * before it fixed. Each body is instantiated for all 8 bits, all 16 bits and any mixture.
  */
 
 #include "kernels.h"
@@ -71,6 +71,32 @@ KERNEL(add)
 {
     const add_parameters *p = parameters;
     EACH_ROW(p, add_row);
+    return DONE;
+}
+
+/* Operands: a, b, the 256 entries of a, those of b, y. */
+KERNEL(add_s8)
+{
+    const add_s8_parameters *p = parameters;
+    const int64_t last = p->rank - 1, length = p->extents[last];
+    const int64_t a_step = p->a_strides[last], b_step = p->b_strides[last];
+    const int32_t *a_table = (const int32_t *)operands[2] + 128;
+    const int32_t *b_table = (const int32_t *)operands[3] + 128;
+    /* locals, because a store of an int8_t might change what p points to */
+    const int64_t sign = p->subtract ? -1 : 1, multiplier = p->multiplier;
+    const int shift = (int)p->shift;
+    const output_stage out = STAGE(p);
+    for (int64_t unit = begin; unit < end; ++unit) {
+        const int64_t a_start = row_start(unit, last, p->extents, p->a_strides);
+        const int64_t b_start = row_start(unit, last, p->extents, p->b_strides);
+        const int8_t *a = (const int8_t *)operands[0] + a_start;
+        const int8_t *b = (const int8_t *)operands[1] + b_start;
+        int8_t *y = (int8_t *)operands[4] + unit * length;
+        for (int64_t i = 0; i < length; ++i) {
+            const int64_t sum = a_table[a[i * a_step]] + sign * b_table[b[i * b_step]];
+            y[i] = (int8_t)requantize(sum, multiplier, shift, out);
+        }
+    }
     return DONE;
 }
 

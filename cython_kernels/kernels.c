@@ -8,6 +8,7 @@
     static const parameter family##_names[] = {LIST(NAME_ONE, NAME_RANKED){NULL, 0}}
 
 NAMES(add, ADD_PARAMETERS);
+NAMES(add_s8, ADD_S8_PARAMETERS);
 NAMES(argmax, ARGMAX_PARAMETERS);
 NAMES(average_pool, AVERAGE_POOL_PARAMETERS);
 NAMES(conv, CONV_PARAMETERS);
@@ -30,6 +31,7 @@ NAMES(take, TAKE_PARAMETERS);
 
 const kernel kernels[] = {
     SCALAR(add, add),
+    SCALAR(add_s8, add_s8),
     SCALAR(argmax, argmax),
     SCALAR(average_pool, average_pool),
     SCALAR(conv_s16_acc32, conv),

@@ -86,6 +86,11 @@ PARAMETERS(average_pool_parameters, AVERAGE_POOL_PARAMETERS);
     ONE(subtract) OUTPUT_STAGE(ONE)
 PARAMETERS(add_parameters, ADD_PARAMETERS);
 
+/* As add, but what an operand's 8 bits become at the common scale stands in a table. */
+#define ADD_S8_PARAMETERS(ONE, RANKED)                                                            \
+    BROADCAST_PARAMETERS(ONE, RANKED) ONE(multiplier) ONE(shift) ONE(subtract) OUTPUT_STAGE(ONE)
+PARAMETERS(add_s8_parameters, ADD_S8_PARAMETERS);
+
 #define MUL_PARAMETERS(ONE, RANKED)                                                               \
     BROADCAST_PARAMETERS(ONE, RANKED) ONE(a_zero_point) ONE(b_zero_point) ONE(multiplier)         \
     ONE(shift) OUTPUT_STAGE(ONE)
@@ -142,6 +147,7 @@ PARAMETERS(take_parameters, TAKE_PARAMETERS);
              void *scratch)
 
 KERNEL(add);
+KERNEL(add_s8);
 KERNEL(argmax);
 KERNEL(average_pool);
 KERNEL(conv_s16_acc32);

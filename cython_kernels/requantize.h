@@ -17,9 +17,12 @@ static inline int64_t round_shift(int64_t acc, int64_t multiplier, int shift, in
     return (int64_t)sum >> shift;
 }
 
+/* In two steps, which compile to conditional moves: half of a ReLU's inputs are clamped, and no
+ * branch predictor knows which. */
 static inline int64_t clamp(int64_t value, int64_t lo, int64_t hi)
 {
-    return value < lo ? lo : value > hi ? hi : value;
+    const int64_t raised = value < lo ? lo : value;
+    return raised > hi ? hi : raised;
 }
 
 /* What every requantizing operator carries: its output's zero point, clamp and rounding. */

@@ -9,6 +9,7 @@ from functools import singledispatch
 
 import numpy as np
 
+from edgeinfer import fixedpoint
 from edgeinfer import operators as ops
 from edgeinfer.errors import UnsupportedError
 from edgeinfer.graph import Graph, Node
@@ -367,7 +368,7 @@ def _(op: ops.QAveragePool, site: Site) -> list[Call]:
 # ---- two operands, broadcast ------------------------------------------------------------------
 
 
-def _broadcast(site: Site, kernel: str, parameters: Parameters) -> list[Call]:
+def _broadcast(site: Site, kernel: str, parameters: Parameters, *tables: np.ndarray) -> list[Call]:
     out = site.out_shape
     strides = []
     for i in (0, 1):
@@ -379,7 +380,7 @@ def _broadcast(site: Site, kernel: str, parameters: Parameters) -> list[Call]:
     return [
         Call(
             kernel,
-            (*site.node.inputs, site.out),
+            (*site.node.inputs, *tables, site.out),
             {
                 **parameters,
                 "rank": len(extents),
@@ -399,23 +400,33 @@ def _broadcast(site: Site, kernel: str, parameters: Parameters) -> list[Call]:
 
 @lower.register
 def _(op: ops.QAdd, site: Site) -> list[Call]:
-    return _broadcast(
-        site,
-        "add",
-        {
-            **_stage(op),
-            "a_zero_point": op.a_zero_point,
-            "b_zero_point": op.b_zero_point,
-            "left_shift": op.left_shift,
-            "a_multiplier": op.a_multiplier,
-            "a_shift": op.a_shift,
-            "b_multiplier": op.b_multiplier,
-            "b_shift": op.b_shift,
-            "multiplier": op.multiplier,
-            "shift": op.shift,
-            "subtract": int(isinstance(op, ops.QSub)),
-        },
-    )
+    result = {
+        **_stage(op),
+        "multiplier": op.multiplier,
+        "shift": op.shift,
+        "subtract": int(isinstance(op, ops.QSub)),
+    }
+    if site.bytes(0) == site.bytes(1) == site.out_bytes == 1:
+        a = _common_scale(op, op.a_zero_point, op.a_multiplier, op.a_shift)
+        b = _common_scale(op, op.b_zero_point, op.b_multiplier, op.b_shift)
+        return _broadcast(site, "add_s8", result, a, b)
+    operands = {
+        "a_zero_point": op.a_zero_point,
+        "b_zero_point": op.b_zero_point,
+        "left_shift": op.left_shift,
+        "a_multiplier": op.a_multiplier,
+        "a_shift": op.a_shift,
+        "b_multiplier": op.b_multiplier,
+        "b_shift": op.b_shift,
+    }
+    return _broadcast(site, "add", {**result, **operands})
+
+
+def _common_scale(op: ops.QAdd, zero_point: int, multiplier: int, shift: int) -> np.ndarray:
+    """What each int8 becomes at twice the larger scale: verified ratios keep it within int32."""
+    rounded = fixedpoint.double_round if op.rounding == "double" else fixedpoint.single_round
+    q = np.arange(-128, 128, dtype=np.int64) - zero_point
+    return rounded(q << op.left_shift, multiplier, shift).astype(np.int32)
 
 
 @lower.register
