@@ -1,0 +1,486 @@
+"""A Graph that could go wrong in a run is refused before it, in one line that says where."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from refusals import refused
+
+from edgeinfer import fixedpoint
+from edgeinfer import operators as ops
+from edgeinfer.graph import Graph, Node, Quantization, TensorType
+from edgeinfer.verification import check, verify
+
+Q = Quantization.per_tensor(0.5, -3)
+Q16 = Quantization.per_tensor(0.5)
+M, S = 2**30, 40
+
+
+def int8(*shape):
+    return TensorType(shape, "int8", Q)
+
+
+def int16(*shape):
+    return TensorType(shape, "int16", Q16)
+
+
+def one(op, *inputs, out):
+    """A Graph of the one node 'n': types are its inputs x0, x1 ..., arrays its constants c1 ..."""
+    types, constants, names = {}, {}, []
+    for i, given in enumerate(inputs):
+        if isinstance(given, TensorType):
+            name, types[f"x{i}"] = f"x{i}", given
+        else:
+            name = f"c{i}"
+            constants[name] = given
+            types[name] = TensorType(given.shape, str(given.dtype))
+        names.append(name)
+    types["y"] = out
+    values = tuple(name for name in names if name not in constants)
+    return Graph("g", (Node("n", op, tuple(names), ("y",)),), types, values, ("y",), constants)
+
+
+def relu(**changes):
+    g = one(ops.Pointwise(("relu", "x")), TensorType((2,)), out=TensorType((2,)))
+    return dataclasses.replace(g, **changes)
+
+
+def full(value, *shape, dtype):
+    return np.full(shape, value, dtype)
+
+
+def dense(x=None, w=1, b=0, m=M, s=S, dtype="int8", wide=False, op=None, out=None, depth=4):
+    """A QDense of ``depth`` to one channel."""
+    x = x or (int16(1, depth) if wide else int8(1, depth))
+    return one(
+        op or ops.QDense(input_zero_point=0 if wide else -3),
+        x,
+        full(w, 1, depth, dtype=dtype),
+        full(b, 1, dtype="int64" if wide else "int32"),
+        full(m, 1, dtype="int32"),
+        full(s, 1, dtype="int8"),
+        out=out or dataclasses.replace(x, shape=(1, 1)),
+    )
+
+
+def refuse(message, graph):
+    with refused(message):
+        verify(graph)
+
+
+# ---- names and types -------------------------------------------------------------------------
+
+
+def test_a_legal_graph_passes():
+    verify(relu())
+    verify(dense())
+    verify(dense(wide=True, m=2**23))
+    verify(dense(wide=True, dtype="int16", m=2**23))
+
+
+def test_a_graph_has_distinct_inputs_and_outputs():
+    refuse("a graph has at least one input", relu(inputs=()))
+    refuse("a graph has at least one output", relu(outputs=()))
+    refuse("the inputs are not distinct: ['x0', 'x0']", relu(inputs=("x0", "x0")))
+    refuse("the outputs are not distinct: ['y', 'y']", relu(outputs=("y", "y")))
+
+
+def test_every_value_has_a_type_and_every_type_a_value():
+    refuse("value 'z' has no type", relu(outputs=("z",)))
+    types = {**relu().types, "z": TensorType((2,))}
+    refuse("value 'z' has a type, but is never computed", relu(types=types))
+    refuse("output 'z' is never computed", relu(types=types, outputs=("z",)))
+    node = Node("n", ops.Pointwise("x"), ("x0",), ("z",))
+    refuse("Pointwise 'n': gives 'z', which has no type", relu(nodes=(node,)))
+
+
+def test_values_are_given_once_and_before_they_are_taken():
+    (node,) = relu().nodes
+    refuse("Pointwise 'n': gives 'y', which is given already", relu(nodes=(node, node)))
+    onto_input = dataclasses.replace(node, outputs=("x0",))
+    refuse("Pointwise 'n': gives 'x0', which is given already", relu(nodes=(onto_input,)))
+    later = dataclasses.replace(node, inputs=("y",))
+    refuse("Pointwise 'n': takes 'y', which nothing before it gives", relu(nodes=(later,)))
+    two = dataclasses.replace(node, outputs=("y", "z"))
+    refuse("Pointwise 'n': gives one value, not 2", relu(nodes=(two,)))
+
+
+def test_constants_are_what_their_types_say():
+    g = relu(constants={"x0": np.zeros(2, np.float32)})
+    refuse("value 'x0' is both an input and a constant", g)
+    types = {**relu().types, "c": TensorType((2,))}
+    for array in (np.zeros(3, np.float32), np.zeros(2, np.float64)):
+        refuse(
+            f"constant 'c' holds {array.dtype} of shape {list(array.shape)}, "
+            "but its type says float32[2]",
+            relu(types=types, constants={"c": array}),
+        )
+    g = relu(types=types, constants={"c": np.array([1, np.nan], np.float32)})
+    refuse("constant 'c' holds a value that is not finite", g)
+
+
+def test_integers_at_the_edges_have_one_scale():
+    move = ops.Reshape((3,))
+    bare = TensorType((3,), "int8")
+    refuse("value 'x0' is int8 and needs one scale", one(move, bare, out=bare))
+    each = TensorType((3,), "int8", Quantization((0.5, 0.5, 1.0), axis=0))
+    refuse("value 'x0' is int8 and needs one scale", one(move, each, out=each))
+
+
+def test_a_free_batch_needs_an_axis():
+    g = one(ops.Pointwise("x"), TensorType(()), out=TensorType(()))
+    verify(g)
+    refuse("input 'x0' has no axis for the free batch", dataclasses.replace(g, free_batch=True))
+
+
+def test_shapes_are_those_that_the_operator_gives():
+    g = one(ops.Reshape((4,)), int8(2, 2), out=int8(2, 2))
+    refuse("Reshape 'n': gives shape [4], but its type says [2, 2]", g)
+    g = one(ops.Reshape((5,)), int8(2, 2), out=int8(5))
+    refuse("Reshape 'n': 4 elements do not fill shape [5]", g)
+
+
+# ---- bounds ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("field", ["strides", "dilations"])
+def test_strides_and_dilations_are_bounded(field):
+    op = ops.MaxPool((1, 1), **{field: (1, 2**24)})
+    g = one(op, int8(1, 1, 1, 1), out=int8(1, 1, 1, 1))
+    refuse(f"MaxPool 'n': {field} must be below 16777216, not 16777216", g)
+
+
+def test_pads_are_bounded():
+    op = ops.Conv(pads=(2**24, 0, 0, 0))
+    x, y = TensorType((1, 1, 1, 1)), TensorType((1, 2**24 + 1, 1, 1))
+    g = one(op, x, np.zeros((1, 1, 1, 1), np.float32), out=y)
+    refuse("Conv 'n': pads must be below 16777216, not 16777216", g)
+
+
+def test_axes_that_windows_move_along_are_bounded():
+    g = one(ops.MaxPool((1, 1)), int8(1, 1, 2**30, 1), out=int8(1, 1, 2**30, 1))
+    refuse("MaxPool 'n': an axis that a window moves along cannot have 1073741824", g)
+
+
+def test_work_is_bounded():
+    x = TensorType((2**16, 2**14))
+    g = one(ops.MatMul(), x, TensorType((2**14, 2**14)), out=x)
+    refuse("a run would take 1.76e+13 operations; the limit is 1e+13", g)
+
+
+def test_an_accumulator_of_8_bit_activations_stays_below_2_to_the_31():
+    # zero point -3: |x - zx| <= 130
+    verify(dense(b=2**31 - 1 - 4 * 130))
+    refuse(
+        "QDense 'n': an accumulator of up to 2147483648 is not below 2^31",
+        dense(b=2**31 - 4 * 130),
+    )
+    low = ops.QDense(input_zero_point=127)
+    verify(dense(op=low, b=-(2**31) + 1 + 4 * 255))
+    refuse(
+        "QDense 'n': an accumulator of up to 2147483648 is not below 2^31",
+        dense(op=low, b=-(2**31) + 4 * 255),
+    )
+
+
+def test_an_accumulator_of_16_bit_activations_is_bounded_by_its_own_multiplier():
+    verify(dense(wide=True, m=2**24 - 1, b=2**38 - 1 - 4 * 2**15))
+    refuse(
+        "QDense 'n': an accumulator of up to 274877906944 is not below 2^38",
+        dense(wide=True, m=2**24 - 1, b=2**38 - 4 * 2**15),
+    )
+    verify(dense(wide=True, m=2**24, b=2**31 - 1 - 4 * 2**15))
+    refuse(
+        "QDense 'n': an accumulator of up to 2147483648 is not below 2^31",
+        dense(wide=True, m=2**24, b=2**31 - 4 * 2**15),
+    )
+    refuse(
+        "QDense 'n': a bias must be below 274877906944 in magnitude", dense(wide=True, b=-(2**63))
+    )
+
+
+def test_each_channel_is_proven_by_its_own_multiplier():
+    def layer(*multipliers):
+        return one(
+            ops.QDense(),
+            int16(1, 1),
+            np.array([[1], [127]], np.int8),
+            np.array([0, 2**32], np.int64),
+            np.array(multipliers, np.int32),
+            np.array([40, 40], np.int8),
+            out=int16(1, 2),
+        )
+
+    verify(layer(2**30, 2**23))
+    refuse(
+        f"QDense 'n': an accumulator of up to {2**32 + 127 * 2**15} is not below 2^31",
+        layer(2**23, 2**30),
+    )
+
+
+def test_sums_and_products_are_bounded_too():
+    verify(one(ops.QReduceSum(axes=(0,), multiplier=2**24), int16(2**15), out=int16(1)))
+    refuse(
+        "QReduceSum 'n': an accumulator of up to 2147483648 is not below 2^31",
+        one(ops.QReduceSum(axes=(0,), multiplier=2**24), int16(2**16), out=int16(1)),
+    )
+    verify(one(ops.QReduceSum(axes=(0,), multiplier=2**23), int16(2**16), out=int16(1)))
+    verify(one(ops.QMul(multiplier=2**30), int16(3), int16(3), out=int16(3)))
+
+    def pool(multiplier):
+        counts = full(multiplier, 2**16, dtype="int32"), full(S, 2**16, dtype="int8")
+        op = ops.QAveragePool(kernel=(2**8, 2**8))
+        return one(op, int16(1, 2**8, 2**8, 1), *counts, out=int16(1, 1, 1, 1))
+
+    verify(pool(2**24 - 1))
+    refuse("QAveragePool 'n': an accumulator of up to 2147483648 is not below 2^31", pool(2**24))
+
+
+# ---- operators that move elements ------------------------------------------------------------
+
+
+def test_what_moves_keeps_its_type_and_meaning():
+    refuse(
+        "Reshape 'n': turns int8 into int16",
+        one(ops.Reshape((4,)), int8(2, 2), out=int16(4)),
+    )
+    other = TensorType((4,), "int8", Q16)
+    message = "gives another quantization than it takes"
+    refuse(f"Reshape 'n': {message}", one(ops.Reshape((4,)), int8(2, 2), out=other))
+    refuse(f"Maximum 'n': {message}", one(ops.Maximum(), int8(4), other, out=int8(4)))
+    indices = np.zeros(4, np.int64)
+    refuse(f"Gather 'n': {message}", one(ops.Gather(0), int8(2), indices, out=other))
+
+
+def test_one_scale_a_channel_does_not_move():
+    each = TensorType((1, 2), "int8", Quantization((0.5, 1.0), axis=1))
+    g = one(ops.Transpose((0, 1)), each, out=each)
+    inner = dataclasses.replace(
+        g,
+        nodes=(*g.nodes, Node("m", ops.ArgMax(0), ("y",), ("z",))),
+        types={"c": each, "y": each, "x": int8(1), "z": TensorType((1, 2), "int64")},
+        inputs=("x",),
+        constants={"c": np.zeros((1, 2), np.int8)},
+        outputs=("z",),
+    )
+    inner = dataclasses.replace(
+        inner, nodes=(dataclasses.replace(g.nodes[0], inputs=("c",)), inner.nodes[1])
+    )
+    refuse("Transpose 'n': takes values with one scale, not one a channel", inner)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int32", "int64"])
+def test_max_pool_takes_activations(dtype):
+    t = TensorType((1, 1, 1, 1), dtype)
+    refuse(f"MaxPool 'n': takes no {dtype}", one(ops.MaxPool((1, 1)), t, out=t))
+
+
+@pytest.mark.parametrize(("value", "shown"), [(128, "128"), (0.0, "0.0"), (-129, "-129")])
+def test_a_pad_is_an_integer_of_its_type(value, shown):
+    pad = ops.Pad((1,), (0,), value=value)
+    refuse(f"Pad 'n': pads int8 with {shown}", one(pad, int8(2), out=int8(3)))
+    verify(one(dataclasses.replace(pad, mode="edge"), int8(2), out=int8(3)))
+    t = TensorType((2,), "bool")
+    refuse("Pad 'n': takes no bool", one(pad, t, out=dataclasses.replace(t, shape=(3,))))
+
+
+def test_a_float_pad_is_a_float():
+    pad = ops.Pad((1,), (0,), value=1)
+    refuse("Pad 'n': pads float32 with 1", one(pad, TensorType((2,)), out=TensorType((3,))))
+
+
+def test_gather_has_int64_indices_inside_its_axis():
+    refuse(
+        "Gather 'n': takes int64 indices, not int32",
+        one(ops.Gather(0), int8(3), np.zeros(2, np.int32), out=int8(2)),
+    )
+    verify(one(ops.Gather(0), int8(3), np.array([-3, 2]), out=int8(2)))
+    for low, high in ((-4, 0), (0, 3)):
+        refuse(
+            f"Gather 'n': indices {low} to {high} leave an axis of 3",
+            one(ops.Gather(0), int8(3), np.array([low, high]), out=int8(2)),
+        )
+
+
+def test_argmax_gives_plain_int64():
+    for out in (TensorType((1,), "int32"), TensorType((1,), "int64", Q)):
+        refuse(
+            f"ArgMax 'n': gives int64 that nothing scales, not {out}",
+            one(ops.ArgMax(0), int8(3), out=out),
+        )
+
+
+def test_float_operators_take_floats():
+    refuse(
+        "Add 'n': takes and gives float32, not int8",
+        one(ops.Add(), int8(3), int8(3), out=int8(3)),
+    )
+
+
+# ---- integer operators -----------------------------------------------------------------------
+
+
+def test_activations_are_8_or_16_bits():
+    t = TensorType((3,), "int32")
+    refuse("Rescale 'n': x must be int8 or int16, not int32", one(ops.Rescale(), t, out=int8(3)))
+    refuse(
+        "Rescale 'n': the output must be int8 or int16, not int32",
+        one(ops.Rescale(), int8(3), out=t),
+    )
+
+
+def test_zero_points_fit_their_type():
+    refuse(
+        "Rescale 'n': x of type int8 cannot have zero point 128",
+        one(ops.Rescale(input_zero_point=128), int8(3), out=int8(3)),
+    )
+    refuse(
+        "Rescale 'n': x of type int16 cannot have zero point 1",
+        one(ops.Rescale(input_zero_point=1), int16(3), out=int8(3)),
+    )
+    refuse(
+        "Rescale 'n': the output of type int16 cannot have zero point -1",
+        one(ops.Rescale(output_zero_point=-1), int8(3), out=int16(3)),
+    )
+
+
+@pytest.mark.parametrize(("lo", "hi"), [(-129, 0), (0, 128), (5, 4)])
+def test_a_clamp_fits_its_type(lo, hi):
+    refuse(
+        f"Rescale 'n': the clamp {lo} to {hi} does not fit int8",
+        one(ops.Rescale(lo=lo, hi=hi), int8(3), out=int8(3)),
+    )
+
+
+def test_two_roundings_are_for_8_bits():
+    refuse(
+        "Rescale 'n': rounding 'double' is for int8 inputs",
+        one(ops.Rescale(rounding="double"), int16(3), out=int8(3)),
+    )
+
+
+def test_a_layer_has_constants_of_its_types():
+    refuse("QDense 'n': weights must be int8, not int16", dense(dtype="int16"))
+    refuse("QDense 'n': weights must be int8 or int16, not int32", dense(wide=True, dtype="int32"))
+    g = dense()
+    computed = {name: a for name, a in g.constants.items() if name != "c1"}
+    refuse(
+        "QDense 'n': weights must be a constant",
+        dataclasses.replace(
+            g,
+            inputs=("x0", "c1"),
+            constants=computed,
+            types={**g.types, "c1": TensorType((1, 4), "int8", Q)},
+        ),
+    )
+    g = dense()
+    bias = {**g.constants, "c2": np.zeros(1, np.int64)}
+    types = {**g.types, "c2": TensorType((1,), "int64")}
+    refuse(
+        "QDense 'n': bias must be int32, not int64",
+        dataclasses.replace(g, constants=bias, types=types),
+    )
+
+
+def test_multipliers_and_shifts_are_in_their_ranges():
+    refuse("QDense 'n': a multiplier must not be -1", dense(m=-1))
+    refuse("QDense 'n': shifts must be between 2 and 62, not 1 to 1", dense(s=1))
+    refuse("QDense 'n': shifts must be between 2 and 62, not 63 to 63", dense(s=63))
+
+
+def test_only_slopes_may_be_negative():
+    shift = full(S, 1, dtype="int8")
+    verify(one(ops.QPRelu(), int8(3), full(1 - 2**31, 1, dtype="int32"), shift, out=int8(3)))
+    refuse(
+        "QPRelu 'n': a multiplier must not be -2147483648",
+        one(ops.QPRelu(), int8(3), full(-(2**31), 1, dtype="int32"), shift, out=int8(3)),
+    )
+
+
+def test_an_addition_has_one_width_and_its_shift():
+    refuse("QAdd 'n': adds int8 and int16", one(ops.QAdd(), int8(3), int16(3), out=int8(3)))
+    refuse(
+        "QSub 'n': shifts int8 by 20, not 15",
+        one(ops.QSub(left_shift=15), int8(3), int8(3), out=int8(3)),
+    )
+    refuse(
+        "QAdd 'n': shifts int16 by 15, not 20", one(ops.QAdd(), int16(3), int16(3), out=int16(3))
+    )
+    verify(one(ops.QAdd(b_multiplier=2**30, b_shift=31), int8(3), int8(3), out=int8(3)))
+    refuse(
+        "QAdd 'n': an operand's ratio must be at most 1/2, not 1073741825 * 2^-31",
+        one(ops.QAdd(b_multiplier=2**30 + 1, b_shift=31), int8(3), int8(3), out=int8(3)),
+    )
+
+
+def test_a_product_has_one_width():
+    refuse("QMul 'n': multiplies int8 and int16", one(ops.QMul(), int8(3), int16(3), out=int8(3)))
+
+
+def test_a_pad_of_an_average_fits_its_input():
+    op = ops.QAveragePool(pad_value=200)
+    counts = full(M, 1, dtype="int32"), full(S, 1, dtype="int8")
+    refuse(
+        "QAveragePool 'n': a pad of type int8 cannot have zero point 200",
+        one(op, int8(1, 1, 1, 1), *counts, out=int8(1, 1, 1, 1)),
+    )
+
+
+def test_a_table_serves_its_input():
+    def lookup(x, entries, out):
+        return one(ops.Lookup(), x, entries, out=out)
+
+    small, large = np.zeros(256, np.int8), np.zeros(65536, np.int8)
+    verify(lookup(int8(3), small, int8(3)))
+    verify(lookup(int16(3), large, int8(3)))
+    refuse(
+        "Lookup 'n': a table of 65536 entries does not serve int8",
+        lookup(int8(3), large, int8(3)),
+    )
+    refuse(
+        "Lookup 'n': a table of 256 entries does not serve int16",
+        lookup(int16(3), small, int8(3)),
+    )
+    refuse("Lookup 'n': the table must be int16, not int8", lookup(int8(3), small, int16(3)))
+    refuse(
+        "Lookup 'n': gives int8 or int16, not int64",
+        lookup(int8(3), np.zeros(256, np.int64), TensorType((3,), "int64")),
+    )
+    steep = np.zeros(513, np.int16)
+    steep[7:] = [-32768, *[0] * 505]
+    refuse(
+        "Lookup 'n': an interpolated table is int16, and its slopes fit int16",
+        lookup(int16(3), steep, int16(3)),
+    )
+
+
+def test_exponentials_keep_a_softmax_from_dividing_by_zero():
+    eight, sixteen = fixedpoint.exponential_table_8(0.1), fixedpoint.exponential_table_16(0.1)
+    verify(one(ops.QSoftmax(0), int8(3), eight, out=int8(3)))
+    verify(one(ops.QSoftmax(0), int16(3), sixteen, out=int16(3)))
+    refuse(
+        "QSoftmax 'n': a table of shape [2, 256] does not serve int8",
+        one(ops.QSoftmax(0), int8(3), sixteen, out=int8(3)),
+    )
+    refuse(
+        "QSoftmax 'n': turns int8 into int8 or int16 into int16, not int8 into int16",
+        one(ops.QSoftmax(0), int8(3), eight, out=int16(3)),
+    )
+    for entry, value in ((0, 2**23 - 1), (9, -1), (255, 2**23 + 1)):
+        wrong = eight.copy()
+        wrong[entry] = value
+        refuse(
+            "QSoftmax 'n': exponentials begin with 8388608 and lie between 0 and it",
+            one(ops.QSoftmax(0), int8(3), wrong, out=int8(3)),
+        )
+    sixteen[1, 0] = 0
+    refuse(
+        "QSoftmax 'n': exponentials begin with 1073741824 and lie between 0 and it",
+        one(ops.QSoftmax(0), int16(3), sixteen, out=int16(3)),
+    )
+
+
+@pytest.mark.parametrize("name", sorted(ops.OPERATORS))
+def test_every_operator_that_holds_integers_has_its_own_check(name):
+    if issubclass(ops.OPERATORS[name], ops.Requantizing) or name in ("Lookup", "QSoftmax"):
+        assert check.dispatch(ops.OPERATORS[name]) is not check.dispatch(object)
