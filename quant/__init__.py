@@ -7,6 +7,7 @@ Graph (float) ──────────────────────
 from edgeinfer.quant.compare import LayerError, compare, raised_channels
 from edgeinfer.quant.observers import OBSERVERS
 from edgeinfer.quant.post_training import DEFAULT_OBSERVER, quantize
+from edgeinfer.quant.prune import prune_constant_channels
 from edgeinfer.quant.schemes import SCHEMES
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "SCHEMES",
     "LayerError",
     "compare",
+    "prune_constant_channels",
     "quantize",
     "raised_channels",
 ]

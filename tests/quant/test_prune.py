@@ -1,0 +1,81 @@
+"""Pruning constant channels changes no bit of any output."""
+
+import os
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgeinfer import operators as ops
+from edgeinfer.graph import Graph, Node, TensorType
+from edgeinfer.quant import quantize
+from edgeinfer.quant.prune import prune_constant_channels
+from edgeinfer.reference import execute
+from edgeinfer.session import Session
+from edgeinfer.verification import verify
+
+
+def chain(seed: int, padded: bool) -> Graph:
+    """conv - depthwise - max pool - tanh - conv - dense, with dead channels in each layer."""
+    rng = np.random.default_rng(seed)
+    constants, nodes, types = {}, [], {"x": TensorType((1, 7, 7, 3))}
+
+    def layer(op, x, shape, out, name):
+        w = rng.normal(size=shape).astype("f4")
+        w[rng.random(shape[0]) < 0.4] = 0
+        constants[f"{name}/w"], constants[f"{name}/b"] = w, rng.normal(size=shape[0]).astype("f4")
+        types[f"{name}/w"], types[f"{name}/b"] = TensorType(shape), TensorType(shape[:1])
+        nodes.append(Node(name, op, (x, f"{name}/w", f"{name}/b"), (name,)))
+        types[name] = TensorType(out)
+
+    pads = (1, 1, 1, 1) if padded else (0, 0, 0, 0)
+    a = 7 if padded else 5
+    b = 7 if padded else 3
+    layer(ops.Conv(lo=0.0, pads=pads), "x", (8, 3, 3, 3), (1, a, a, 8), "stem")
+    layer(ops.Conv(lo=0.0, pads=pads, group=8), "stem", (8, 3, 3, 1), (1, b, b, 8), "depthwise")
+    nodes.append(Node("pool", ops.MaxPool((2, 2)), ("depthwise",), ("pool",)))
+    types["pool"] = TensorType((1, b - 1, b - 1, 8))
+    nodes.append(Node("tanh", ops.Pointwise(("tanh", "x")), ("pool",), ("tanh",)))
+    types["tanh"] = types["pool"]
+    layer(ops.Conv(), "tanh", (6, 1, 1, 8), (1, b - 1, b - 1, 6), "mix")
+    nodes.append(Node("mean", ops.ReduceMean((1, 2), False), ("mix",), ("mean",)))
+    types["mean"] = TensorType((1, 6))
+    layer(ops.Dense(), "mean", (4, 6), (1, 4), "scores")
+    return Graph("chain", tuple(nodes), types, ("x",), ("scores",), constants)
+
+
+@given(st.integers(0, 2**32 - 1), st.booleans(), st.sampled_from(["int8", "int16x8"]))
+def test_a_pruned_chain_gives_the_same_bits(seed, padded, scheme):
+    data = np.random.default_rng(seed).normal(size=(4, 1, 7, 7, 3)).astype("f4")
+    graph = quantize(chain(seed, padded), list(data), scheme=scheme, observer="minmax")
+    pruned = prune_constant_channels(graph)
+    verify(pruned)
+    x = {"x": graph.types["x"].quantization.quantize(data[0], graph.types["x"].dtype)}
+    assert np.array_equal(execute(graph, x)["scores"], execute(pruned, x)["scores"])
+
+
+def test_dead_channels_are_gone():
+    data = np.random.default_rng(0).normal(size=(4, 1, 7, 7, 3)).astype("f4")
+    graph = quantize(chain(5, False), list(data), observer="minmax")
+    dead = int((np.abs(graph.constants["stem/weights"]).reshape(8, -1).max(1) == 0).sum())
+    assert dead > 0
+    pruned = prune_constant_channels(graph)
+    assert pruned.types["stem"].shape[3] <= 8 - dead
+    assert pruned.types["scores"] == graph.types["scores"]
+
+
+@pytest.mark.skipif("EDGEINFER_ZOO" not in os.environ, reason="EDGEINFER_ZOO is not set")
+def test_a_third_of_a_real_mobilenet_goes_and_no_bit_changes(monkeypatch):
+    monkeypatch.setattr(sys, "path", [os.environ["EDGEINFER_ZOO"], *sys.path])
+    import zoo
+
+    from edgeinfer.converters import from_onnx
+
+    entry = zoo.load("vww_mobilenet")
+    graph = quantize(from_onnx(entry.model), entry.calib[:20], observer="minmax")
+    pruned = prune_constant_channels(graph)
+    weights = [sum(c.size for c in g.constants.values()) for g in (graph, pruned)]
+    assert weights[1] < 0.7 * weights[0]
+    assert np.array_equal(Session(graph).run(entry.x[:50]), Session(pruned).run(entry.x[:50]))
