@@ -109,7 +109,7 @@ class TensorType:
             if not 0 < extent < 2**31:
                 raise ModelError(f"an extent must be between 1 and 2147483647, not {extent}")
         if self.elements >= 2**31:
-            raise ModelError(f"a value of shape {list(self.shape)} has more than 2^31 elements")
+            raise ModelError(f"a value of shape {list(self.shape)} has 2^31 elements or more")
         q = self.quantization
         if q is not None:
             if not self.dtype.startswith("int"):
