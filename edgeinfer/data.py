@@ -67,9 +67,9 @@ class ImageFolder:
             )
         (self._name,) = graph.inputs
         shape = graph.types[self._name].shape
-        self._layout = how.layout or _layout(shape)
         if len(shape) != 4:
             raise InputError(f"input {self._name!r} of shape {list(shape)} does not take images")
+        self._layout = how.layout or _layout(shape)
         nhwc = shape if self._layout == "nhwc" else (shape[0], *shape[2:], shape[1])
         self._batch, self._height, self._width, channels = nhwc
         if channels not in (1, 3):
@@ -236,9 +236,9 @@ def _image_files(folder: Path) -> list[Path]:
 
 def _layout(shape: tuple[int, ...]) -> Layout:
     fits: list[Layout] = []
-    if len(shape) == 4 and shape[1] in (1, 3):
+    if shape[1] in (1, 3):
         fits.append("nchw")
-    if len(shape) == 4 and shape[3] in (1, 3):
+    if shape[3] in (1, 3):
         fits.append("nhwc")
     if len(fits) != 1:
         raise InputError(

@@ -3,7 +3,6 @@
 One module a command; each imports what is heavy only when it runs.
 """
 
-import contextlib
 import io
 import sys
 
@@ -13,18 +12,13 @@ __all__ = ["main"]
 def main() -> None:
     """Run ``edgeinfer`` with the arguments of this process; ends it with 0, 1, 2 or 130."""
     try:
-        import click as _click
-        import rich as _rich
+        from edgeinfer.cli.commands import edgeinfer
     except ModuleNotFoundError as error:
         if error.name not in ("click", "rich"):
             raise
         sys.exit(f"error: {error.name} is not installed; pip install 'edgeinfer[cli]'")
-    del _click, _rich
-    from edgeinfer.cli.commands import edgeinfer
-
     # a terminal that lacks a character gets a question mark, not a failure
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    with contextlib.suppress(BrokenPipeError):
-        edgeinfer.main(prog_name="edgeinfer")
+    edgeinfer.main(prog_name="edgeinfer")

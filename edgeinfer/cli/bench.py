@@ -56,7 +56,7 @@ def bench(model: Path, runs: int | None, threads: int) -> Report:
     p50, p90, p99 = (float(p) for p in np.percentile(seconds, (50, 90, 99)))
     rate = cost(graph).macs / p50 / 1e9
     rows = [
-        (screen.fitted(node.name, 30), type(node.op).__name__, f"{shares[node.name]:.1%}")
+        (node.name, type(node.op).__name__, f"{shares[node.name]:.1%}")
         for node in graph.nodes
         if node.name in shares
     ]

@@ -54,8 +54,8 @@ def compare(
     shown = errors[: worst or None]
     rows = [
         (
-            screen.fitted(e.value),
-            screen.fitted(e.operator, 16) + (" (output)" if e.is_output else ""),
+            e.value,
+            e.operator + (" (output)" if e.is_output else ""),
             screen.decibels(e.sqnr_db),
             f"{e.largest:.4g}",
         )

@@ -165,7 +165,7 @@ def evaluate(
     dataset = load_data(data, graph, preprocessing(**images), seed=None if samples is None else 0)
     if dataset.labels is None and reference is None:
         raise InputError(f"{data} has no labels, so there is nothing to evaluate without --against")
-    _check_labels(data, graph, dataset)
+    labels, warnings = _labels(data, graph, dataset, needed=reference is None)
     total = dataset.count if samples is None else min(samples, dataset.count)
     with screen.progress("evaluating", total) as done:
         found = measure(
@@ -176,17 +176,35 @@ def evaluate(
             threads=threads,
             progress=done,
         )
-    return _report(model, against, found, dataset.labels)
+    return _report(model, against, found, labels, warnings, has_classes=_has_classes(graph))
 
 
-def _check_labels(path: Path, graph: Graph, dataset: DataSet) -> None:
+def _has_classes(graph: Graph) -> bool:
+    """Whether the largest score means something; an autoencoder gives back what it takes."""
+    return graph.types[graph.outputs[0]].elements != graph.types[graph.inputs[0]].elements
+
+
+def _labels(
+    path: Path, graph: Graph, dataset: DataSet, *, needed: bool
+) -> tuple[np.ndarray | None, list[str]]:
+    """The labels, or why they cannot be used."""
     scored = dataset.count * graph.types[graph.outputs[0]].elements // scores_in(graph)
-    if dataset.labels is not None and len(dataset.labels) != scored:
-        raise InputError(f"{path} holds {len(dataset.labels)} labels for {scored} samples")
+    if dataset.labels is None or len(dataset.labels) == scored:
+        return dataset.labels, []
+    message = f"{path} holds {len(dataset.labels)} labels for {scored} samples"
+    if needed:
+        raise InputError(message)
+    return None, [f"{message}, so they are not used"]
 
 
 def _report(
-    model: Path, against: Path | None, found: Evaluation, labels: np.ndarray | None
+    model: Path,
+    against: Path | None,
+    found: Evaluation,
+    labels: np.ndarray | None,
+    warnings: list[str],
+    *,
+    has_classes: bool,
 ) -> Report:
     data: dict[str, Any] = {"model": str(model), "samples": len(found.classes)}
     shown: list[tuple[str, str]] = [("samples", str(len(found.classes)))]
@@ -199,8 +217,9 @@ def _report(
             shown.append((f"  of {against.name}", f"{data['top1_against']:.4f}"))
     if against is not None:
         data["against"] = str(against)
-        data["agreement"] = found.agreement
-        shown.append((f"agreement with {against.name}", f"{found.agreement:.4f}"))
+        if has_classes:
+            data["agreement"] = found.agreement
+            shown.append((f"agreement with {against.name}", f"{found.agreement:.4f}"))
         data["outputs"] = [{"name": n, "sqnr_db": found.sqnr_db(n)} for n in found.signal]
         shown += [
             (f"SQNR of {screen.fitted(n)}", f"{screen.decibels(found.sqnr_db(n))} dB")
@@ -208,4 +227,4 @@ def _report(
         ]
     data["latency_us"] = found.latency * 1e6
     shown.append(("latency, median", screen.milliseconds(found.latency)))
-    return Report(data, [screen.pairs(shown)])
+    return Report(data, [screen.pairs(shown)], warnings)

@@ -37,8 +37,8 @@ def inspect(file: Path, batch: int, shapes: Shapes) -> Report:
     arena, scratch = _memory(graph) if graph.is_integer else (total.peak, None)
     rows = [
         (
-            screen.fitted(layer.node.outputs[0], 22),
-            screen.fitted(type(layer.node.op).__name__, 14),
+            layer.node.outputs[0],
+            type(layer.node.op).__name__,
             screen.extents(layer.output),
             f"{layer.macs:,}",
             f"{layer.parameters:,}",

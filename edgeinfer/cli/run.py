@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 _SHOWN = 10  # samples on the screen; JSON and -o hold all
+_LABEL_WIDTH = 24
 
 
 @command(example="edgeinfer run digits.eqm --input digits_test.npz --top 3 -o scores.npz")
@@ -121,19 +123,34 @@ def _predictions(
 
 
 def _ranking(predictions: list[list[dict[str, Any]]]) -> list[RenderableType]:
-    rows = [
-        (str(i), *(f"{p['label'] or p['class']} ({p['score']:.4g})" for p in ranking))
-        for i, ranking in enumerate(predictions[:_SHOWN])
+    shown = predictions[:_SHOWN]
+    numbers = [str(i) for i in range(len(shown))]
+    headings = ["sample"]
+    columns: list[Sequence[str]] = [numbers]
+    room = screen.width() - len("sample")
+    for rank, column in enumerate(zip(*shown, strict=True), start=1):
+        cells = [f"{_named(p)} ({p['score']:.3g})" for p in column]
+        room -= max(map(len, cells)) + 3
+        if room < 0:
+            break
+        headings.append(f"#{rank}")
+        columns.append(cells)
+    hidden = len(predictions) - len(shown)
+    return [
+        screen.table(headings, list(zip(*columns, strict=True))),
+        *([f"\n{hidden} more samples"] if hidden else []),
     ]
-    headings = ("sample", *(f"#{i + 1}" for i in range(len(predictions[0]))))
-    hidden = len(predictions) - len(rows)
-    return [screen.table(headings, rows), *([f"\n{hidden} more samples"] if hidden else [])]
+
+
+def _named(prediction: dict[str, Any]) -> str:
+    label = prediction["label"] or str(prediction["class"])
+    return label if len(label) <= _LABEL_WIDTH else f"{label[: _LABEL_WIDTH - 1]}…"
 
 
 def _summary(outputs: dict[str, np.ndarray]) -> list[RenderableType]:
     rows = [
         (
-            screen.fitted(name),
+            name,
             screen.extents(array.shape),
             *(f"{v:.4g}" for v in (array.min(), array.mean(), array.max())),
         )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich import box
@@ -11,29 +12,51 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-__all__ = ["decibels", "extents", "fitted", "kib", "milliseconds", "pairs", "progress", "table"]
+__all__ = [
+    "decibels",
+    "extents",
+    "fitted",
+    "kib",
+    "milliseconds",
+    "pairs",
+    "progress",
+    "table",
+    "width",
+]
+
+_GAP = 3  # between two columns
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> Table:
-    """A table whose first ``left`` columns are text and the rest numbers."""
+def width() -> int:
+    """The columns of the terminal, or 80."""
+    return shutil.get_terminal_size().columns
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> Table:
+    """A table whose first ``left`` columns are text and the rest numbers.
+
+    What is too wide is taken from the names in the first column.
+    """
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
     for i, heading in enumerate(headings):
         made.add_column(heading, justify="left" if i < left else "right", no_wrap=True)
-    for row in rows:
-        made.add_row(*row)
+    others = zip(*(row[1:] for row in (headings, *rows)), strict=True)
+    taken = sum(max(map(len, column)) + _GAP for column in others)
+    for name, *cells in rows:
+        made.add_row(fitted(name, max(width() - taken, 8)), *cells)
     return made
 
 
 def pairs(rows: Sequence[tuple[str, str]]) -> str:
     """Names and values side by side, one pair a line."""
-    width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+    longest = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{longest}}  {value}" for name, value in rows)
 
 
-def fitted(name: str, width: int = 26) -> str:
+def fitted(name: str, room: int = 26) -> str:
     """The end of a long name, which is what tells one layer from the next."""
     shown = "".join(c if c.isprintable() else "?" for c in name)
-    return shown if len(shown) <= width else f"…{shown[1 - width :]}"
+    return shown if len(shown) <= room else f"…{shown[1 - room :]}"
 
 
 def extents(shape: Sequence[int]) -> str:

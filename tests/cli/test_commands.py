@@ -1,6 +1,7 @@
 """Each command does what its help says, prints it within 80 columns, and the same as JSON."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from PIL import Image
 from edgeinfer import __version__, quant
 from edgeinfer.cli import quantize as quantize_command
 from edgeinfer.cli.commands import edgeinfer
-from edgeinfer.model_file import read
+from edgeinfer.graph import Graph, Node
+from edgeinfer.model_file import read, save
 
 COMMANDS = sorted(edgeinfer.commands)
 
@@ -41,6 +43,31 @@ def test_what_is_printed_fits_80_columns_and_has_no_control_codes(cli, command):
         printed = cli(line).stdout
         assert "\x1b" not in printed
         assert max(map(len, printed.splitlines())) <= 80
+
+
+def test_long_names_are_cut_at_their_beginning_and_numbers_are_not(cli, workspace):
+    save(with_long_names(read(workspace / "digits.eqm")), workspace / "long.eqm")
+    for line in ("inspect long.eqm", "bench long.eqm --runs 1"):
+        printed = cli(line).stdout
+        table = printed.split("\n\n")[0]
+        assert max(map(len, table.splitlines())) <= 80
+        assert "147,456" in table or line.startswith("bench")
+        assert table.count("…") >= 6
+    line = "compare long.eqm long.eqm --data digits_test.npz --samples 1"
+    assert max(map(len, cli(line).stdout.splitlines())) <= 80
+
+
+def with_long_names(graph: Graph) -> Graph:
+    kept = {*graph.inputs, *graph.outputs, *graph.constants}
+
+    def long(name: str) -> str:
+        return name if name in kept else f"/{'module/' * 12}{name}"
+
+    nodes = tuple(
+        Node(long(n.name), n.op, tuple(map(long, n.inputs)), tuple(map(long, n.outputs)))
+        for n in graph.nodes
+    )
+    return replace(graph, nodes=nodes, types={long(n): t for n, t in graph.types.items()})
 
 
 def test_the_help_lists_every_command_and_the_version_is_the_package_s(cli):
@@ -160,6 +187,14 @@ def test_evaluate_does_without_labels_or_without_a_reference(cli):
     assert (found["samples"], "top1" in found) == (9, False)
     found = cli.json("evaluate digits.eqm --data digits_test.npz --samples 9")
     assert (found["top1"] > 0.8, "agreement" in found) == (True, False)
+
+
+def test_evaluate_does_without_labels_that_do_not_fit(cli):
+    with np.load("digits_test.npz") as data:
+        np.savez("few.npz", image=data["image"][:9], y=data["y"][:3])
+    done = cli("evaluate digits.eqm --data few.npz --against digits.onnx")
+    assert (done.exit_code, "top-1" in done.stdout) == (0, False)
+    assert done.stderr == "warning: few.npz holds 3 labels for 9 samples, so they are not used\n"
 
 
 @pytest.mark.parametrize("a, b", [("onnx", "eqm"), ("eqm", "eqm"), ("eqm", "onnx")])

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -226,6 +227,19 @@ def test_an_output_that_takes_no_more():
         done = process("inspect", "digits.eqm", stdout=full)
     assert done.returncode == 1
     assert done.stderr == "error: cannot write the output: No space left on device\n"
+
+
+def test_control_c_ends_a_long_run():
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-c", MAIN, "bench", "digits.eqm", "--runs", "1000000000"]
+    leader, follower = pty.openpty()
+    with subprocess.Popen(command, env=environment, stdout=follower, stderr=follower) as running:
+        while "running" not in os.read(leader, 1000).decode(errors="replace"):
+            pass
+        running.send_signal(signal.SIGINT)
+        assert running.wait(30) == 130
+    os.close(follower)
+    os.close(leader)
 
 
 def test_a_terminal_sees_progress_and_a_pipe_does_not():
