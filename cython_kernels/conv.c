@@ -106,6 +106,25 @@ EACH_WIDTH void make_patch(const conv_parameters *p, const void *x, int64_t pixe
     memset(patch, 0, (size_t)(end - patch) * sizeof *patch);
 }
 
+/* What turns the accumulators of CHANNELS neighbouring channels into outputs. */
+typedef struct {
+    int64_t bias[CHANNELS], multiplier[CHANNELS];
+    int shift[CHANNELS];
+} channel_stage;
+
+EACH_WIDTH channel_stage load_stage(void *const *operands, int64_t channel, int64_t valid,
+                                    int acc_bits)
+{
+    channel_stage stage;
+    for (int64_t k = 0; k < CHANNELS; ++k) {
+        const int64_t o = channel + (k < valid ? k : 0);
+        stage.bias[k] = load(operands[2], o, acc_bits / 8);
+        stage.multiplier[k] = ((const int32_t *)operands[3])[o];
+        stage.shift[k] = ((const int8_t *)operands[4])[o];
+    }
+    return stage;
+}
+
 /* Channels [first, last) of group `g` at `count` pixels from `pixel` on. */
 EACH_WIDTH void multiply(const conv_parameters *p, void *const *operands, const int16_t *patches,
                          int64_t pixel, int64_t count, int64_t g, int64_t first, int64_t last,
@@ -113,11 +132,10 @@ EACH_WIDTH void multiply(const conv_parameters *p, void *const *operands, const 
 {
     const int64_t rows = (p->outputs + CHANNELS - 1) / CHANNELS * CHANNELS;
     const int16_t *weights = (const int16_t *)operands[1] + g * rows * p->taps;
-    const int32_t *multiplier = operands[3];
-    const int8_t *shift = operands[4];
     const output_stage out = STAGE(p);
     for (int64_t c = first; c < last; c += CHANNELS) {
         const int64_t valid = last - c < CHANNELS ? last - c : CHANNELS;
+        const channel_stage stage = load_stage(operands, g * p->outputs + c, valid, acc_bits);
         for (int64_t i = 0; i < count; i += PIXELS) {
             const int16_t *x0 = patches + i * p->taps;
             const int16_t *x1 = i + 1 < count ? x0 + p->taps : x0;
@@ -129,17 +147,16 @@ EACH_WIDTH void multiply(const conv_parameters *p, void *const *operands, const 
                 dot_32(x0, x1, weights + c * p->taps, p->taps, p->taps, narrow);
             for (int64_t j = 0; j < PIXELS && i + j < count; ++j) {
                 const int64_t y = ((pixel + i + j) * p->group + g) * p->outputs + c;
-                for (int64_t k = 0; k < valid; ++k) {
-                    const int64_t o = g * p->outputs + c + k;
-                    int64_t acc;
-                    if (acc_bits == 64)
-                        acc = wide[j][k] + ((const int64_t *)operands[2])[o];
-                    else
-                        acc = (int32_t)((uint32_t)narrow[j][k] +
-                                        (uint32_t)((const int32_t *)operands[2])[o]);
-                    store(operands[5], y + k, p->out_bytes,
-                          requantize(acc, multiplier[o], shift[o], out));
+                int64_t q[CHANNELS];
+                for (int k = 0; k < CHANNELS; ++k) {
+                    const int64_t acc =
+                        acc_bits == 64
+                            ? wide[j][k] + stage.bias[k]
+                            : (int32_t)((uint32_t)narrow[j][k] + (uint32_t)stage.bias[k]);
+                    q[k] = requantize(acc, stage.multiplier[k], stage.shift[k], out);
                 }
+                for (int64_t k = 0; k < valid; ++k)
+                    store(operands[5], y + k, p->out_bytes, q[k]);
             }
         }
     }
