@@ -133,7 +133,7 @@ def test_images_come_in_the_model_s_batches(tmp_path):
             {"x": (1, 3, 9, 3)},
             "an input of shape [1, 3, 9, 3] does not tell its layout; say nchw or nhwc",
         ),
-        ({"x": (1, 640)}, "an input of shape [1, 640] does not tell its layout; say nchw or nhwc"),
+        ({"x": (1, 640)}, "input 'x' of shape [1, 640] does not take images"),
     ],
 )
 def test_a_model_that_takes_no_images_says_so(tmp_path, shapes, message):
