@@ -380,9 +380,11 @@ def _average_pool(op: ops.AveragePool, node: Node, to: Lowering) -> None:
     clamp = to.clamp(y)
     exact = to.types[x].quantization == to.types[y].quantization
     if exact and counts[-1] <= _EXACT_COUNT[dtype]:
-        # the sum of the integers as they stand: their average needs no zero point
+        # the sum of the integers as they stand: their average needs no zero point, and a second
+        # rounding would spoil the division, which TFLM too computes exactly
         pairs = [average_multiplier(n) for n in counts]
-        clamp["output_zero_point"] = subtracted = 0
+        clamp |= {"output_zero_point": 0, "rounding": "single"}
+        subtracted = 0
     else:
         pairs = [multiplier_and_shift(in_scale / (out_scale * n)) for n in counts]
         subtracted = zero_point
@@ -414,7 +416,8 @@ def _reduce_sum(op: ops.ReduceMean | ops.ReduceSum, node: Node, to: Lowering, di
     exact = to.types[x].quantization == to.types[y].quantization and divisor == count
     if exact and count <= _EXACT_COUNT[dtype] and not wide:
         multiplier, shift = average_multiplier(count)
-        clamp["output_zero_point"] = zero_point = 0
+        clamp |= {"output_zero_point": 0, "rounding": "single"}
+        zero_point = 0
     else:
         ratio = in_scale / (out_scale * divisor)
         multiplier, shift = multiplier_and_shift(ratio, 24 if wide else 31)
