@@ -47,10 +47,15 @@ def compare(
     """
     from edgeinfer.data import load_data
     from edgeinfer.quant import compare as layer_errors
+    from edgeinfer.samples import runs
 
     first, second = open_pair(a, b)
     dataset = load_data(data, first, preprocessing(**images), seed=None if samples is None else 0)
-    errors = layer_errors(first, second, dataset.samples, samples=samples, num_threads=threads)
+    count = dataset.count if samples is None else min(samples, dataset.count)
+    feeds = runs(first, dataset.samples, limit=samples)
+    errors = layer_errors(
+        first, second, screen.tracked("comparing", feeds, count), num_threads=threads
+    )
     shown = errors[: worst or None]
     rows = [
         (
@@ -62,7 +67,6 @@ def compare(
         for e in shown
     ]
     hidden = len(errors) - len(shown)
-    count = dataset.count if samples is None else min(samples, dataset.count)
     return Report(
         {
             "a": str(a),

@@ -40,6 +40,7 @@ def demo(output: Path | None) -> Report:
     from edgeinfer.model_file import from_bytes, to_bytes
     from edgeinfer.planner import plan
     from edgeinfer.quant import quantize
+    from edgeinfer.samples import runs
 
     if output is not None:
         check_writable(output / "digits.eqm")
@@ -53,7 +54,7 @@ def demo(output: Path | None) -> Report:
 
     test = load_data(TEST, floats)
     assert isinstance(test.samples, dict) and test.labels is not None
-    result = measure(integers, test.samples, reference=floats)
+    result = measure(integers, runs(integers, test.samples), reference=floats)
     labels = [int(label) for label in test.labels]
     numbers = _numbers(result, labels, integers.outputs[0])
     numbers["float32"]["file_bytes"] = MODEL.stat().st_size

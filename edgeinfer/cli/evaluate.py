@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,6 @@ from edgeinfer.errors import InputError
 if TYPE_CHECKING:
     from edgeinfer.data import DataSet
     from edgeinfer.graph import Graph
-    from edgeinfer.samples import Data
 
 __all__ = ["Evaluation", "evaluate", "measure"]
 
@@ -82,28 +81,22 @@ def share(a: list[int], b: list[int]) -> float:
 
 def measure(
     graph: Graph,
-    data: Data,
+    feeds: Iterable[Mapping[str, np.ndarray]],
     *,
     reference: Graph | None = None,
-    samples: int | None = None,
     threads: int = 1,
-    progress: Callable[[int], None] | None = None,
 ) -> Evaluation:
-    """Run ``data`` through ``graph``, and through ``reference`` where there is one."""
-    from edgeinfer.samples import runs
-
+    """Run each of ``feeds`` through ``graph``, and through ``reference`` where there is one."""
     run = runner(graph, threads=threads)
     run_reference = None if reference is None else runner(reference, threads=threads)
     found = Evaluation()
-    for done, feed in enumerate(runs(graph, data, limit=samples)):
+    for feed in feeds:
         start = time.perf_counter()
         outputs = run(feed)
         found.seconds.append(time.perf_counter() - start)
         found.classes += _classes(graph, outputs)
         if reference is not None and run_reference is not None:
             _add(found, reference, run_reference, feed, outputs)
-        if progress is not None:
-            progress(done + 1)
     return found
 
 
@@ -157,6 +150,7 @@ def evaluate(
     no difference).
     """
     from edgeinfer.data import load_data
+    from edgeinfer.samples import runs
 
     if against is None:
         graph, reference = open_model(model), None
@@ -167,15 +161,10 @@ def evaluate(
         raise InputError(f"{data} has no labels, so there is nothing to evaluate without --against")
     labels, warnings = _labels(data, graph, dataset, needed=reference is None)
     total = dataset.count if samples is None else min(samples, dataset.count)
-    with screen.progress("evaluating", total) as done:
-        found = measure(
-            graph,
-            dataset.samples,
-            reference=reference,
-            samples=samples,
-            threads=threads,
-            progress=done,
-        )
+    feeds = runs(graph, dataset.samples, limit=samples)
+    found = measure(
+        graph, screen.tracked("evaluating", feeds, total), reference=reference, threads=threads
+    )
     return _report(model, against, found, labels, warnings, has_classes=_has_classes(graph))
 
 

@@ -146,8 +146,10 @@ def _floats(model: Path, batch: int, shapes: Shapes) -> Graph:
 def _errors(graph: Graph, integer: Graph, data: DataSet) -> list[LayerError]:
     """Every layer against float, the worst first, on some of the calibration data."""
     from edgeinfer.quant import compare
+    from edgeinfer.samples import runs
 
-    return compare(graph, integer, data.samples, samples=_MEASURED)
+    feeds = runs(graph, data.samples, limit=_MEASURED)
+    return compare(graph, integer, screen.tracked("measuring", feeds, min(_MEASURED, data.count)))
 
 
 def _warnings(outputs: list[LayerError], errors: list[LayerError]) -> list[str]:

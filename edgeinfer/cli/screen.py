@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 from rich import box
 from rich.console import Console
@@ -21,8 +22,11 @@ __all__ = [
     "pairs",
     "progress",
     "table",
+    "tracked",
     "width",
 ]
+
+T = TypeVar("T")
 
 _GAP = 3  # between two columns
 
@@ -97,3 +101,11 @@ def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
             bar.update(task, completed=count)
 
         yield done
+
+
+def tracked(what: str, feeds: Iterable[T], total: int | None) -> Iterator[T]:
+    """``feeds``, with a bar on stderr while they are worked off."""
+    with progress(what, total) as done:
+        for count, feed in enumerate(feeds, start=1):
+            yield feed
+            done(count)

@@ -90,7 +90,7 @@ def mutate(document, rng):
     paths = [p for p in places(document["graph"]) if p]
     # as often deep in a node as anywhere: most fields are those of types
     nodes = [p for p in paths if p[0] == "nodes"]
-    path, other = rng.choice(rng.choice((nodes, paths))), rng.choice(paths)
+    path, other = rng.choice(rng.choice((nodes or paths, paths))), rng.choice(paths)
     holder = document["graph"]
     for key in path[:-1]:
         holder = holder[key]
