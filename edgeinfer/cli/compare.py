@@ -53,9 +53,8 @@ def compare(
     dataset = load_data(data, first, preprocessing(**images), seed=None if samples is None else 0)
     count = dataset.count if samples is None else min(samples, dataset.count)
     feeds = runs(first, dataset.samples, limit=samples)
-    errors = layer_errors(
-        first, second, screen.tracked("comparing", feeds, count), num_threads=threads
-    )
+    with screen.tracked("comparing", feeds, count) as tracked:
+        errors = layer_errors(first, second, tracked, num_threads=threads)
     shown = errors[: worst or None]
     rows = [
         (

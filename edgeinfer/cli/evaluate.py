@@ -162,9 +162,8 @@ def evaluate(
     labels, warnings = _labels(data, graph, dataset, needed=reference is None)
     total = dataset.count if samples is None else min(samples, dataset.count)
     feeds = runs(graph, dataset.samples, limit=samples)
-    found = measure(
-        graph, screen.tracked("evaluating", feeds, total), reference=reference, threads=threads
-    )
+    with screen.tracked("evaluating", feeds, total) as tracked:
+        found = measure(graph, tracked, reference=reference, threads=threads)
     return _report(model, against, found, labels, warnings, has_classes=_has_classes(graph))
 
 

@@ -149,7 +149,8 @@ def _errors(graph: Graph, integer: Graph, data: DataSet) -> list[LayerError]:
     from edgeinfer.samples import runs
 
     feeds = runs(graph, data.samples, limit=_MEASURED)
-    return compare(graph, integer, screen.tracked("measuring", feeds, min(_MEASURED, data.count)))
+    with screen.tracked("measuring", feeds, min(_MEASURED, data.count)) as tracked:
+        return compare(graph, integer, tracked)
 
 
 def _warnings(outputs: list[LayerError], errors: list[LayerError]) -> list[str]:

@@ -74,9 +74,11 @@ def run(
     execute = runner(graph, threads=threads)
     gathered: dict[str, list[np.ndarray]] = {name: [] for name in graph.outputs}
     total = dataset.count if samples is None else min(samples, dataset.count)
-    for feed in screen.tracked("running", runs(graph, dataset.samples, limit=samples), total):
-        for name, array in execute(feed).items():
-            gathered[name].append(array)
+    feeds = runs(graph, dataset.samples, limit=samples)
+    with screen.tracked("running", feeds, total) as tracked:
+        for feed in tracked:
+            for name, array in execute(feed).items():
+                gathered[name].append(array)
     outputs = {name: _joined(graph, name, arrays) for name, arrays in gathered.items()}
     if output is not None:
         file = io.BytesIO()

@@ -103,9 +103,14 @@ def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
         yield done
 
 
-def tracked(what: str, feeds: Iterable[T], total: int | None) -> Iterator[T]:
-    """``feeds``, with a bar on stderr while they are worked off."""
+@contextmanager
+def tracked(what: str, feeds: Iterable[T], total: int | None) -> Iterator[Iterator[T]]:
+    """``feeds``, with a bar on stderr while they are worked off; it goes away on an error too."""
     with progress(what, total) as done:
-        for count, feed in enumerate(feeds, start=1):
-            yield feed
-            done(count)
+
+        def counted() -> Iterator[T]:
+            for count, feed in enumerate(feeds, start=1):
+                yield feed
+                done(count)
+
+        yield counted()
