@@ -46,29 +46,23 @@ static inline void dot_32(const int16_t *restrict x0, const int16_t *restrict x1
     sums[1][3] = (int32_t)b3;
 }
 
-/* The same in 64 bits: `block` products at a time in 32 where that many surely fit, or each. */
+/* The same in 64 bits, from sums of `block` products, which surely fit 32. Weights too large for
+ * that come as two planes, w = 256 high + low, `plane` entries apart. */
 static inline void dot_64(const int16_t *restrict x0, const int16_t *restrict x1,
-                          const int16_t *restrict w, int64_t taps, int64_t block,
-                          int64_t sums[PIXELS][CHANNELS])
+                          const int16_t *restrict w, int64_t taps, int64_t block, int64_t planes,
+                          int64_t plane, int64_t sums[PIXELS][CHANNELS])
 {
+    int32_t part[PIXELS][CHANNELS];
     memset(sums, 0, sizeof(int64_t[PIXELS][CHANNELS]));
-    if (block >= 8) {
-        int32_t part[PIXELS][CHANNELS];
+    for (int64_t i = planes - 1; i >= 0; --i) {
+        for (int k = 0; k < PIXELS * CHANNELS; ++k)
+            sums[k / CHANNELS][k % CHANNELS] *= 256;
         for (int64_t t = 0; t < taps; t += block) {
-            dot_32(x0 + t, x1 + t, w + t, taps, taps - t < block ? taps - t : block, part);
-            for (int i = 0; i < PIXELS * CHANNELS; ++i)
-                sums[i / CHANNELS][i % CHANNELS] += part[i / CHANNELS][i % CHANNELS];
+            const int64_t count = taps - t < block ? taps - t : block;
+            dot_32(x0 + t, x1 + t, w + i * plane + t, taps, count, part);
+            for (int k = 0; k < PIXELS * CHANNELS; ++k)
+                sums[k / CHANNELS][k % CHANNELS] += part[k / CHANNELS][k % CHANNELS];
         }
-        return;
-    }
-    for (int c = 0; c < CHANNELS; ++c, w += taps) {
-        int64_t a = 0, b = 0;
-        for (int64_t t = 0; t < taps; ++t) {
-            a += (int32_t)x0[t] * w[t];
-            b += (int32_t)x1[t] * w[t];
-        }
-        sums[0][c] = a;
-        sums[1][c] = b;
     }
 }
 
@@ -131,7 +125,8 @@ EACH_WIDTH void multiply(const conv_parameters *p, void *const *operands, const 
                          int acc_bits)
 {
     const int64_t rows = (p->outputs + CHANNELS - 1) / CHANNELS * CHANNELS;
-    const int16_t *weights = (const int16_t *)operands[1] + g * rows * p->taps;
+    const int64_t plane = rows * p->taps;
+    const int16_t *weights = (const int16_t *)operands[1] + g * p->planes * plane;
     const output_stage out = STAGE(p);
     for (int64_t c = first; c < last; c += CHANNELS) {
         const int64_t valid = last - c < CHANNELS ? last - c : CHANNELS;
@@ -142,7 +137,7 @@ EACH_WIDTH void multiply(const conv_parameters *p, void *const *operands, const 
             int64_t wide[PIXELS][CHANNELS];
             int32_t narrow[PIXELS][CHANNELS];
             if (acc_bits == 64)
-                dot_64(x0, x1, weights + c * p->taps, p->taps, p->block, wide);
+                dot_64(x0, x1, weights + c * p->taps, p->taps, p->block, p->planes, plane, wide);
             else
                 dot_32(x0, x1, weights + c * p->taps, p->taps, p->taps, narrow);
             for (int64_t j = 0; j < PIXELS && i + j < count; ++j) {

@@ -53,7 +53,8 @@ extern const kernel kernels[];
     ONE(taps) /* products of one accumulator, padded to a multiple of 8 */                        \
     ONE(tile) /* pixels whose patches stand in the scratch together */                            \
     ONE(splits) /* into how many parts the output channels of a group are divided */              \
-    ONE(block) /* products that surely fit 32 bits together */                                    \
+    ONE(planes) /* of weights: one, or low and high bytes */                                      \
+    ONE(block) /* products of one plane that surely fit 32 bits together */                       \
     ONE(input_zero_point) ONE(out_bytes) OUTPUT_STAGE(ONE)
 PARAMETERS(conv_parameters, CONV_PARAMETERS);
 

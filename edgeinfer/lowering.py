@@ -24,6 +24,8 @@ _CHANNELS, _PIXELS, _LANES, _DEPTHWISE_BLOCK = 4, 2, 8, 64
 # Patches that stay in a first-level cache beside the weights that they meet.
 _PATCH_BYTES = 24576
 _MAX_TILE = 64
+# Fewer products between widenings than this cost more than a second pass over the patch.
+_MIN_BLOCK = 64
 
 
 @dataclass(frozen=True)
@@ -221,10 +223,20 @@ def _packed(weights: np.ndarray, group: int) -> np.ndarray:
     return packed
 
 
-def _block(weights: np.ndarray, taps: int) -> int:
+def _block(weights: np.ndarray) -> int:
     """How many products with any int16 surely fit 32 bits together, in whole vectors."""
     largest = max(int(np.abs(weights.astype(np.int64)).max()), 1)
-    return min((2**31 - 1) // (largest << 15) // _LANES * _LANES, taps)
+    return (2**31 - 1) // (largest << 15) // _LANES * _LANES
+
+
+def _planes(packed: np.ndarray, narrow: bool) -> np.ndarray:
+    """Packed weights with a new axis 1: as they are where accumulators are ``narrow`` or many
+    products fit 32 bits; else ``low`` and ``high`` with w = 256 high + low."""
+    if narrow or _block(packed) >= min(_MIN_BLOCK, packed.shape[-1]):
+        return packed[:, None]
+    low = packed.astype(np.int8)
+    high = (packed.astype(np.int32) - low) >> 8
+    return np.stack([low, high], 1).astype(np.int16)
 
 
 def _convolution(
@@ -232,8 +244,8 @@ def _convolution(
 ) -> Call:
     weights, bias, multiplier, shift = (site.constant(i) for i in (1, 2, 3, 4))
     narrow = _fits_32(site, op.input_zero_point, weights, bias)
-    packed = _packed(weights, group)
-    outputs, (rows, taps) = len(weights) // group, packed.shape[1:]
+    packed = _planes(_packed(weights, group), narrow)
+    outputs, (planes, rows, taps) = len(weights) // group, packed.shape[1:]
     tile = min(max(_PATCH_BYTES // (2 * taps), 1), _MAX_TILE, pixels)
     tiles = -(-pixels // tile)
     # few pixels leave only the channels to share, in parts that outweigh the patch's repetition
@@ -259,7 +271,8 @@ def _convolution(
             "taps": taps,
             "tile": tile,
             "splits": splits,
-            "block": _block(weights, taps),
+            "planes": planes,
+            "block": min(_block(packed), taps),
             "input_zero_point": op.input_zero_point,
             "out_bytes": site.out_bytes,
         },
