@@ -30,8 +30,9 @@ MAX_RUNS, _MIN_RUNS = 128, 4
 # multiply-accumulates of all proposals together: seconds on one core
 _BUDGET = 2 * 10**10
 
-# the budget is for this many proposals, of which fewer runs judge where the model is large
-_PROPOSALS = 24
+# the budget is for so many proposals: fewer runs judge where a model is large, and even where it
+# is small there is an end
+_PROPOSALS, _MAX_PROPOSALS = 24, 128
 
 _SHRINKS = (0.85, 0.7, 0.5, 0.35, 0.25)
 
@@ -59,7 +60,7 @@ def search(
     work = max(1, cost(build(best)).macs)
     affordable = _BUDGET // (_PROPOSALS * work)
     runs = min(len(calibration.feeds), max(_MIN_RUNS, min(MAX_RUNS, affordable)))
-    tries = max(len(proposals), _BUDGET // (work * runs))
+    tries = min(_MAX_PROPOSALS, max(len(proposals), _BUDGET // (work * runs)))
     least = _output_noise(build(best), calibration, runs)
     for change in itertools.islice(_changes(proposals), tries):
         ranges = {**best, **change}
