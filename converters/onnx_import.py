@@ -142,7 +142,7 @@ class Walk:
         self._values: dict[ir.Value, Operand | None] = {}  # None: an unsupported node's output
         self._steps: list[_Step] = []
         self._inputs: list[Dynamic] = []
-        self._outputs: list[Dynamic] = []
+        self._given: set[Dynamic] = set()  # inputs and outputs, whose names are settled
         self._named: set[Dynamic] = set()
         self._folder = Folder(opsets)
         self.refused: list[_Refused] = []
@@ -154,6 +154,7 @@ class Walk:
                 bound = Dynamic(value.name, types[value.name])
                 self._values[value] = bound
                 self._inputs.append(bound)
+                self._given.add(bound)
                 self._named.add(bound)
 
     # ---- nodes
@@ -181,7 +182,8 @@ class Walk:
             # ValueError is how an operator refuses its attributes
             if isinstance(error, ModelError) and error.node is not None:
                 raise
-            raise ModelError(str(error), node=_node_name(node), operator=operator) from error
+            kind = type(error) if isinstance(error, ModelError) else ModelError
+            raise kind(str(error), node=_node_name(node), operator=operator) from error
         for value, result in zip(node.outputs, results, strict=False):
             self._bind(value, result)
 
@@ -281,7 +283,7 @@ class Walk:
     def _named_output(self, value: ir.Value) -> Dynamic:
         """What the model's output has become, under the output's name."""
         result, name = self._value(value), str(value.name)
-        if not isinstance(result, Dynamic) or result in (*self._inputs, *self._outputs):
+        if not isinstance(result, Dynamic) or result in self._given:
             if result is None:
                 raise ModelFileError(f"nothing computes the output {name!r}")
             dtype = self.dtype(result)
@@ -292,7 +294,7 @@ class Walk:
             self._steps.append(_Step(name, op, (result,), copy))
             result = copy
         result.name = name
-        self._outputs.append(result)
+        self._given.add(result)
         return result
 
 

@@ -10,7 +10,7 @@ import logging
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
@@ -23,8 +23,10 @@ from edgeinfer.errors import InputError, ModelFileError
 
 __all__ = ["read_model", "read_tensor"]
 
-_MAX_NODES = 200_000
+_MAX_NODES = 20_000
 _MAX_ELEMENTS = 2**31
+
+_Key = tuple[str, str, str]  # domain, name, overload of a function
 
 
 def read_model(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> ir.Model:
@@ -48,10 +50,10 @@ def read_model(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> ir.M
         proto = _parse(source)
     if not proto.HasField("graph") or not proto.graph.node:
         raise ModelFileError("the file holds no ONNX graph")
+    _check_expansion(proto)
     _check_names(proto)
     for tensor in _tensors(proto):
         _check_tensor(tensor, folder)
-    _check_expansion(proto)
     return _inlined(proto)
 
 
@@ -143,8 +145,13 @@ def _graphs(proto: onnx.ModelProto) -> Iterator[onnx.GraphProto]:
 
 
 def _nodes(proto: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
-    """Every node, at any depth."""
-    pending = [*proto.graph.node, *(node for f in proto.functions for node in f.node)]
+    """Every node of the main graph and the functions, at any depth."""
+    return _deep([*proto.graph.node, *(node for f in proto.functions for node in f.node)])
+
+
+def _deep(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    """The nodes and those of their subgraphs."""
+    pending = list(nodes)
     while pending:
         node = pending.pop()
         yield node
@@ -220,12 +227,12 @@ def _inside(folder: Path, location: str, what: str) -> Path:
 def _check_expansion(proto: onnx.ModelProto) -> None:
     """Refuse functions that call themselves or whose calls multiply beyond any real model."""
     bodies = {(f.domain, f.name, f.overload): f.node for f in proto.functions}
-    calls = {key: _called(nodes, bodies) for key, nodes in bodies.items()}
-    sizes: dict[tuple[str, str, str], int] = {}
-    pending: set[tuple[str, str, str]] = set()
+    calls = {key: _called(nodes) for key, nodes in bodies.items()}
+    sizes: dict[_Key, int] = {}
+    pending: set[_Key] = set()
 
-    def expanded(own: int, called: Counter[tuple[str, str, str]]) -> int:
-        total = own + sum(times * sizes[key] for key, times in called.items())
+    def expanded(called: Counter[_Key]) -> int:
+        total = called.total() + sum(n * sizes[key] for key, n in called.items() if key in sizes)
         if total > _MAX_NODES:
             raise ModelFileError(f"the model expands to more than {_MAX_NODES} nodes")
         return total
@@ -234,30 +241,18 @@ def _check_expansion(proto: onnx.ModelProto) -> None:
         stack = [root]
         while stack:
             key = stack[-1]
-            waiting = [callee for callee in calls[key] if callee not in sizes]
+            waiting = [callee for callee in calls[key] if callee in bodies and callee not in sizes]
             if key in sizes or not waiting:
-                sizes.setdefault(key, expanded(len(bodies[key]), calls[key]))
+                sizes.setdefault(key, expanded(calls[key]))
                 pending.discard(stack.pop())
                 continue
             pending.add(key)
             if pending.intersection(waiting):
                 raise ModelFileError(f"function {key[1]!r} calls itself")
             stack += waiting
-    expanded(len(proto.graph.node), _called(proto.graph.node, bodies))
+    expanded(_called(proto.graph.node))
 
 
-def _called(
-    nodes: Iterable[onnx.NodeProto], bodies: Mapping[tuple[str, str, str], object]
-) -> Counter[tuple[str, str, str]]:
-    """How often the nodes, and those of their subgraphs, call each function."""
-    found: Counter[tuple[str, str, str]] = Counter()
-    pending = list(nodes)
-    while pending:
-        node = pending.pop()
-        key = (node.domain, node.op_type, node.overload)
-        if key in bodies:
-            found[key] += 1
-        for attribute in node.attribute:
-            for graph in (attribute.g, *attribute.graphs):
-                pending.extend(graph.node)
-    return found
+def _called(nodes: Iterable[onnx.NodeProto]) -> Counter[_Key]:
+    """How many nodes there are of each operator or function, those of the subgraphs too."""
+    return Counter((node.domain, node.op_type, node.overload) for node in _deep(nodes))

@@ -31,6 +31,7 @@ class Draft:
         self._nodes: list[Node] = []
         self._place: dict[str, int] = {}
         self._alias: dict[str, str] = {}
+        self._outputs = frozenset(graph.outputs)
         self._uses = Counter(name for node in graph.nodes for name in node.inputs)
         self._uses.update(graph.outputs)
 
@@ -53,7 +54,7 @@ class Draft:
 
     def is_output(self, value: str) -> bool:
         """Whether ``value`` is an output of the Graph."""
-        return value in self.graph.outputs
+        return value in self._outputs
 
     def only_use(self, value: str) -> bool:
         """Whether one node, once, takes ``value``, and the Graph does not give it out."""

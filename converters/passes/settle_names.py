@@ -16,11 +16,11 @@ def settle_names(graph: Graph) -> Graph:
     So a layer's value has the name that it has in the ONNX model, whatever its order of axes.
     """
     names = {name: name for name in graph.types}
-    taken = set(names)
+    taken, outputs = set(names), frozenset(graph.outputs)
     for node in reversed(graph.nodes):
         for output in node.outputs:
             plain = output.split("@")[0]
-            if plain not in taken and output not in graph.outputs:
+            if plain not in taken and output not in outputs:
                 taken.add(plain)
                 names[output] = plain
     for name in graph.constants:

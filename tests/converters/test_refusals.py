@@ -1,0 +1,328 @@
+"""What cannot be imported is refused in one line that says what, where, and what can be done."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from onnx_agreement import model, node
+
+from edgeinfer.converters import from_onnx
+from edgeinfer.errors import (
+    InputError,
+    MissingExtraError,
+    ModelError,
+    ModelFileError,
+    UnsupportedError,
+)
+
+OTHERWISE = (
+    "not supported: export it as supported operators, or cut it off with onnx.utils.extract_model"
+)
+
+
+def refusal(error: type[Exception], source, **options) -> str:
+    with pytest.raises(error) as caught:
+        from_onnx(source, **options)
+    assert type(caught.value) is error
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+# ---- operators -------------------------------------------------------------------------------
+
+
+def test_every_operator_that_is_not_supported_is_named_at_once():
+    nodes = [
+        node("Hardmax", ["x"], ["a"], name="first"),
+        node("Relu", ["a"], ["b"]),
+        node("Fancy", ["b"], ["c"], name="second", domain="com.example"),
+        node("Hardmax", ["c"], ["d"]),
+        node("MaxPool", ["x"], ["e"], kernel_shape=[2, 2, 2], name="third"),
+        node("Concat", ["d", "e"], ["y"]),
+    ]
+    proto = model(nodes, (1, 2, 5, 5, 5))
+    proto.opset_import.append(helper.make_opsetid("com.example", 3))
+    assert refusal(UnsupportedError, proto) == (
+        "4 nodes cannot be imported: "
+        f"Hardmax (ai.onnx opset 17) at 'first', 'd': {OTHERWISE}; "
+        f"Fancy (com.example opset 3) at 'second': {OTHERWISE}; "
+        "MaxPool (ai.onnx opset 17) at 'third': "
+        "1-D and 2-D are supported, not an input of shape [1, 2, 5, 5, 5]"
+    )
+
+
+@pytest.mark.parametrize(
+    "layer, constants, reason",
+    [
+        (
+            node("Resize", ["x", "", "k"], ["y"], mode="cubic"),
+            {"k": np.array([1, 1, 2, 2], "f4")},
+            "mode 'cubic' is not supported: export it as nearest or linear",
+        ),
+        (
+            node("Resize", ["x", "", "k"], ["y"]),
+            {"k": np.array([2, 1, 2, 2], "f4")},
+            "only height and width can be resized, not axes [0, 2, 3] of 4",
+        ),
+        (node("Conv", ["x", "x"], ["y"]), {}, "its weights must be constant"),
+        (
+            node("Conv", ["x", "k"], ["y"], pads=[-1, 0, 0, 0]),
+            {"k": np.zeros((1, 4, 1, 1), "f4")},
+            "negative pads [-1, 0, 0, 0] are not supported",
+        ),
+        (
+            node("MaxPool", ["x"], ["z", "y"], kernel_shape=[2, 2]),
+            {},
+            "its second output, Indices, is not supported",
+        ),
+        (
+            node("AveragePool", ["x"], ["y"], kernel_shape=[2, 2], dilations=[2, 2]),
+            {},
+            "dilations [2, 2] of an average are not supported",
+        ),
+        (
+            node("Cast", ["x"], ["y"], to=TensorProto.INT8),
+            {},
+            "a run cannot convert float32 to INT8",
+        ),
+        (node("Relu", ["x"], ["y"], novelty=1), {}, "its attribute 'novelty' is not supported"),
+        (node("LSTM", ["x", "x", "x"], ["y"]), {}, "recurrent layers are not imported"),
+        (
+            node("QuantizeLinear", ["x", "k"], ["y"]),
+            {"k": np.float32(1)},
+            "import the float model: edgeinfer quantizes it itself",
+        ),
+    ],
+)
+def test_an_attribute_that_is_not_supported_is_refused_with_its_node(layer, constants, reason):
+    proto = model([layer], constants=constants, opset=19)
+    where = f"{layer.op_type} (ai.onnx opset 19) at '{layer.output[0]}'"
+    assert refusal(UnsupportedError, proto) == f"1 node cannot be imported: {where}: {reason}"
+
+
+@pytest.mark.parametrize("opset", [6, 99])
+def test_an_opset_that_is_too_old_or_too_new(opset):
+    proto = model([node("Relu", ["x"], ["y"])], opset=opset)
+    newest = onnx.defs.onnx_opset_version()
+    assert refusal(UnsupportedError, proto) == (
+        f"opsets 7 to {newest} can be imported, not {opset}: "
+        "convert the model with onnx.version_converter, or update the onnx package"
+    )
+
+
+# ---- inputs ----------------------------------------------------------------------------------
+
+
+def test_an_open_axis_is_named_with_the_way_to_close_it():
+    proto = model([node("Relu", ["x"], ["y"])], ["N", 3, "height", None])
+    assert refusal(InputError, proto) == (
+        "input 'x' has axis 2 open in [N, 3, height, ?]: "
+        "give its whole shape, input_shapes={'x': [1, 3, ..., ...]}"
+    )
+
+
+def test_input_shapes_must_fit_the_model():
+    proto = model([node("Relu", ["x"], ["y"])], ["N", 3])
+    assert refusal(InputError, proto, input_shapes={"z": [1, 3]}) == (
+        "input_shapes names 'z', which is no input of the model"
+    )
+    assert refusal(InputError, proto, input_shapes={"x": [1, 4]}) == (
+        "input_shapes gives [1, 4] for input 'x', which the model declares as [N, 3]"
+    )
+    assert refusal(InputError, proto, batch=0) == "batch must be a positive integer, not 0"
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    path = tmp_path / "missing.onnx"
+    assert refusal(InputError, path) == f"cannot read {str(path)!r}: No such file or directory"
+
+
+# ---- contradictions --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_not_finite_are_named(value):
+    weights = np.ones((4, 3), "f4")
+    weights[2, 1] = value
+    proto = model([node("MatMul", ["x", "w"], ["y"])], (2, 4), {"w": weights})
+    assert refusal(ModelError, proto) == (
+        "MatMul 'y': initializer 'w' holds NaN or infinite values"
+    )
+
+
+def test_shapes_that_do_not_fit_name_the_node():
+    proto = model([node("MatMul", ["x", "w"], ["y"], name="dense")], (2, 5), {"w": np.ones((4, 3))})
+    assert refusal(ModelError, proto) == (
+        "MatMul 'dense': weights [3, 4] do not fit x of shape [2, 5]"
+    )
+
+
+def test_a_cycle():
+    nodes = [node("Add", ["x", "b"], ["a"]), node("Relu", ["a"], ["b"]), node("Relu", ["b"], ["y"])]
+    message = refusal(ModelFileError, model(nodes))
+    assert message.startswith("the ONNX graph is malformed or cyclic: ")
+
+
+def test_a_value_that_nothing_computes():
+    proto = model([node("Add", ["x", "ghost"], ["y"])])
+    assert refusal(ModelFileError, proto) == "Add 'y': nothing computes the value 'ghost'"
+
+
+@pytest.mark.parametrize(
+    "layer, numbers",
+    [
+        (node("Expand", ["c", "n"], ["k"]), [2**40]),
+        (node("ConstantOfShape", ["n"], ["k"]), [2**20, 2**20]),
+        (node("Tile", ["c", "n"], ["k"]), [2**50]),
+    ],
+)
+def test_constants_too_large_for_any_model_are_refused_before_they_are_made(layer, numbers):
+    constants = {"c": np.ones(1, "f4"), "n": np.array(numbers, np.int64)}
+    proto = model([layer, node("Add", ["x", "k"], ["y"])], (1,), constants)
+    assert refusal(ModelError, proto) == (
+        f"{layer.op_type} 'k': the constants of the model have more than 268435456 elements"
+    )
+
+
+def test_an_input_larger_than_any_memory():
+    proto = model([node("Relu", ["x"], ["y"])], (2**20, 2**20))
+    message = refusal(ModelError, proto)
+    assert message.startswith("input 'x': a value of shape [1048576, 1048576] has ")
+
+
+def function(name: str, *calls: str) -> onnx.FunctionProto:
+    values = ["a", *(f"v{i}" for i in range(len(calls) - 1)), "b"]
+    nodes = [
+        node(call, [values[i]], [values[i + 1]], domain="" if call == "Relu" else "f")
+        for i, call in enumerate(calls)
+    ]
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid("f", 1)]
+    return helper.make_function("f", name, ["a"], ["b"], nodes, imports)
+
+
+def test_functions_that_multiply_beyond_any_model_are_refused_before_they_are_expanded():
+    functions = [function("F0", "Relu", "Relu")]
+    functions += [function(f"F{i}", *[f"F{i - 1}"] * 10) for i in range(1, 12)]
+    proto = model([node("F11", ["x"], ["y"], domain="f")], functions=functions)
+    assert refusal(ModelFileError, proto) == "the model expands to more than 20000 nodes"
+
+
+def test_functions_that_call_themselves():
+    functions = [function("F", "G"), function("G", "F")]
+    proto = model([node("F", ["x"], ["y"], domain="f")], functions=functions)
+    assert re.fullmatch("function '[FG]' calls itself", refusal(ModelFileError, proto))
+
+
+def nested(depth: int, width: int) -> onnx.ModelProto:
+    """If in If in If."""
+    graph = helper.make_graph([node("Relu", ["x"], ["y0"])], "g", [], [])
+    for level in range(1, depth):
+        branches = dict(zip(("then_branch", "else_branch"), [graph] * width, strict=False))
+        graph = helper.make_graph([node("If", ["x"], [f"y{level}"], **branches)], "g", [], [])
+    return model([node("If", ["x"], ["y"], then_branch=graph, else_branch=graph)])
+
+
+def test_deep_nesting_is_no_stack_overflow():
+    message = refusal(UnsupportedError, nested(30, 1))
+    assert message.endswith("a condition that a run computes is not supported")
+
+
+def test_subgraphs_beyond_any_model_are_refused():
+    assert refusal(ModelFileError, nested(16, 2)) == "the model expands to more than 20000 nodes"
+
+
+# ---- external data ---------------------------------------------------------------------------
+
+
+def external(location: str, **entries: int) -> onnx.ModelProto:
+    proto = model([node("Add", ["x", "w"], ["y"])], (2, 3), {"w": np.ones((2, 3), "f4")})
+    tensor = proto.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in {"location": location, **entries}.items():
+        tensor.external_data.add(key=key, value=str(value))
+    return proto
+
+
+def saved(folder: Path, proto: onnx.ModelProto) -> Path:
+    path = folder / "model.onnx"
+    path.write_bytes(proto.SerializeToString())
+    return path
+
+
+def test_external_data_beside_the_model_is_read(tmp_path):
+    weights = np.arange(8, dtype="f4")
+    (tmp_path / "sub").mkdir()
+    weights.tofile(tmp_path / "sub" / "weights.bin")
+    path = saved(tmp_path, external("sub/weights.bin", offset=8, length=24))
+    graph = from_onnx(path)
+    np.testing.assert_array_equal(graph.constants["w"], weights[2:].reshape(2, 3))
+
+
+def test_external_data_outside_of_the_folder_is_refused(tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    secret = tmp_path / "secret.bin"
+    np.ones(6, "f4").tofile(secret)
+    for location in (
+        "../secret.bin",
+        str(secret),
+        "sub/../../secret.bin",
+        "..\\secret.bin",
+        "C:\\secret.bin",
+        "",
+        "secret\0.bin",
+    ):
+        assert refusal(ModelFileError, saved(folder, external(location))) == (
+            f"external data of initializer 'w' lies outside of the model's folder: {location!r}"
+        )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege on Windows")
+def test_external_data_behind_a_link_is_refused(tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    np.ones(6, "f4").tofile(tmp_path / "secret.bin")
+    (folder / "link.bin").symlink_to(tmp_path / "secret.bin")
+    (folder / "out").symlink_to(tmp_path)
+    for location in ("link.bin", "out/secret.bin"):
+        assert refusal(ModelFileError, saved(folder, external(location))) == (
+            f"external data of initializer 'w' lies behind a link: {location!r}"
+        )
+
+
+def test_external_data_that_is_missing_or_too_short(tmp_path):
+    assert refusal(ModelFileError, saved(tmp_path, external("weights.bin"))) == (
+        "external data of initializer 'w' is missing: 'weights.bin'"
+    )
+    np.ones(6, "f4").tofile(tmp_path / "weights.bin")
+    path = saved(tmp_path, external("weights.bin", offset=8, length=24))
+    assert refusal(ModelFileError, path) == (
+        "external data of initializer 'w': bytes 8 to 32 of a file of 24"
+    )
+    path = saved(tmp_path, external("weights.bin", offset=0, length=20))
+    assert refusal(ModelFileError, path).startswith("initializer 'w' cannot be read: ")
+
+
+def test_external_data_needs_a_path():
+    assert refusal(ModelFileError, external("weights.bin").SerializeToString()) == (
+        "external data of initializer 'w' needs the model's folder: give from_onnx the path"
+    )
+
+
+# ---- packages --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnx_ir"])
+def test_a_missing_package_names_its_extra(monkeypatch, package):
+    proto = model([node("Relu", ["x"], ["y"])]).SerializeToString()
+    monkeypatch.setitem(sys.modules, package, None)
+    assert refusal(MissingExtraError, proto) == (
+        f"{package} is not installed; install it with: pip install 'edgeinfer[convert]'"
+    )
