@@ -61,6 +61,7 @@ def multiplier_and_shift(real: float, bits: int = 31) -> tuple[int, int]:
         Positive; a product and quotient of scales.
     bits : int
         31 where the accumulator is proven below 2^31, else 24: M is in [2^(bits-1), 2^bits).
+        Only where S would exceed 62 is M smaller, or 0, rounded a second time.
 
     Raises
     ------
@@ -235,7 +236,8 @@ def exponential_table_16(in_scale: float) -> np.ndarray:
 def softmax_16(q: np.ndarray, exponentials: np.ndarray, axis: int) -> np.ndarray:
     """Softmax of int16 along ``axis``, at scale 1/32768.
 
-    exp of a difference d is the product of its high byte's and its low byte's entry, in Q30.
+    exp of a difference d is the product of its high byte's and its low byte's entry, in Q30. The
+    result is within 0.501 steps of the real softmax wherever it was measured (tests/core).
     """
     q = q.astype(np.int64)
     d = q.max(axis, keepdims=True) - q

@@ -122,9 +122,8 @@ def _verify_values(graph: Graph) -> None:
     if graph.is_integer:
         for name in (*graph.inputs, *graph.outputs):
             t = graph.types[name]
-            if t.dtype in _ACTIVATIONS and (
-                t.quantization is None or t.quantization.axis is not None
-            ):
+            q = t.quantization
+            if (q is None and t.dtype in _ACTIVATIONS) or (q is not None and q.axis is not None):
                 raise ModelError(f"value {name!r} is {t.dtype} and needs one scale")
 
 
@@ -183,7 +182,7 @@ def _work(site: Site) -> int:
     op = site.node.op
     output = site.outputs[0].elements
     moved = max(output, *(t.elements for t in site.inputs))
-    window = math.prod(getattr(op, "kernel", (1,)))
+    window = op.size if isinstance(op, ops.LRN) else math.prod(getattr(op, "kernel", (1,)))
     return max(
         macs(op, [t.shape for t in site.inputs], site.outputs[0].shape), moved, output * window
     )

@@ -125,6 +125,8 @@ def test_integers_at_the_edges_have_one_scale():
     refuse("value 'x0' is int8 and needs one scale", one(move, bare, out=bare))
     each = TensorType((3,), "int8", Quantization((0.5, 0.5, 1.0), axis=0))
     refuse("value 'x0' is int8 and needs one scale", one(move, each, out=each))
+    wide = TensorType((3,), "int32", Quantization((0.5, 0.5, 1.0), axis=0))
+    refuse("value 'x0' is int32 and needs one scale", one(move, wide, out=wide))
 
 
 def test_a_free_batch_needs_an_axis():
@@ -165,6 +167,9 @@ def test_axes_that_windows_move_along_are_bounded():
 def test_work_is_bounded():
     x = TensorType((2**16, 2**14))
     g = one(ops.MatMul(), x, TensorType((2**14, 2**14)), out=x)
+    refuse("a run would take 1.76e+13 operations; the limit is 1e+13", g)
+    lrn = ops.LRN(2**31 - 1, 1.0, 1.0, 1.0)
+    g = one(lrn, TensorType((1, 8192)), out=TensorType((1, 8192)))
     refuse("a run would take 1.76e+13 operations; the limit is 1e+13", g)
 
 
