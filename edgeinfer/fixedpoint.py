@@ -205,7 +205,7 @@ def interpolation_table_16(
 
 
 def interpolate_16(knots: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """Between the 513 ``knots``: ``t[i] + (((t[i+1] - t[i]) f + 64) >> 7)``, i from q's top bits."""
+    """``t[i] + (((t[i+1] - t[i]) f + 64) >> 7)`` in the 513 ``knots``, i from the top bits of q."""
     q = q.astype(np.int64)
     t = knots.astype(np.int64)
     i, f = 256 + (q >> 7), q & 127
