@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import singledispatch
 
 import numpy as np
@@ -56,7 +56,7 @@ class Call:
     units: int
     work: int
     scratch: int = 0
-    in_place: tuple[str, ...] = field(default=())
+    in_place: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ __all__ = ["ALIGNMENT", "Edge", "Place", "Plan", "Step", "plan"]
 # A cache line, and the widest vector that any kernel loads.
 ALIGNMENT = 64
 
-# Work of a part that is worth waking a thread for: some ten microseconds.
-GRAIN = 1 << 16
+# Work of a part that is worth waking a thread for: some ten microseconds of multiplications.
+GRAIN = 1 << 17
 
 
 @dataclass(frozen=True)

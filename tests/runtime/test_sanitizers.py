@@ -51,6 +51,8 @@ def test_the_conformance_tests_pass_with_sanitizers(tmp_path):
         build, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
     )
     assert built.returncode == 0, built.stderr
+    (module,) = (tmp_path / "cython_kernels").glob("runtime*.so")
+    assert b"__asan_report" in module.read_bytes() and b"__ubsan_handle" in module.read_bytes()
     # CPython keeps memory to its end, which is no leak of ours
     environment |= {"LD_PRELOAD": preloaded, "ASAN_OPTIONS": "detect_leaks=0"}
     run = [sys.executable, "-m", "pytest", "-q", "-n0", "-x", "-p", "no:cacheprovider", *TESTS]

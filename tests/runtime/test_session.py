@@ -1,5 +1,7 @@
 """A Session takes and gives what its signature says, and refuses the rest in one line."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from runtime_graphs import UNIT, rows_by_index, small_cnn, two_inputs
@@ -173,6 +175,15 @@ def test_a_batch_that_is_no_multiple_is_refused():
         "input 'x' must have shape [a multiple of 3, 8, 8, 3], not [4, 8, 8, 3]",
         Session(small_cnn(3)).run,
         np.zeros((4, 8, 8, 3), np.float32),
+    )
+
+
+def test_inputs_of_different_batches_are_refused():
+    session = Session(replace(two_inputs(), free_batch=True))
+    refused(
+        "input 'y' has a batch of 2, but 'x' has one of 4",
+        session.run,
+        {"x": np.zeros((4, 3), np.float32), "y": np.zeros((2, 3), np.float32)},
     )
 
 
