@@ -16,12 +16,12 @@ import numpy as np
 from edgeinfer.errors import InputError, ModelError
 from edgeinfer.operators import Operator
 
-__all__ = ["DType", "Graph", "Node", "Quantization", "TensorType"]
+__all__ = ["DType", "Graph", "Node", "Quantization", "TensorType", "nearest_float32"]
 
 DType = Literal["bool", "int8", "int16", "int32", "int64", "float32"]
 
 
-def _float32(value: float) -> float:
+def nearest_float32(value: float) -> float:
     """The nearest float32; beyond its range an infinity, without NumPy's warning."""
     with np.errstate(over="ignore"):
         return float(np.float32(value))
@@ -49,13 +49,13 @@ class Quantization:
         if self.axis is None and len(self.scale) != 1:
             raise ModelError(f"a per-tensor quantization has one scale, not {len(self.scale)}")
         for scale in self.scale:
-            if not (math.isfinite(scale) and scale > 0 and _float32(scale) == scale):
+            if not (math.isfinite(scale) and scale > 0 and nearest_float32(scale) == scale):
                 raise ModelError(f"a scale must be a positive finite float32, not {scale!r}")
 
     @classmethod
     def per_tensor(cls, scale: float, zero_point: int = 0) -> Quantization:
         """One scale, rounded to float32."""
-        return cls((_float32(scale),), int(zero_point))
+        return cls((nearest_float32(scale),), int(zero_point))
 
     @property
     def step(self) -> float:

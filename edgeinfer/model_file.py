@@ -178,13 +178,22 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _shortest(scale: float) -> float:
+    """The float with the fewest digits that rounds to the float32 ``scale``."""
+    return float(str(np.float32(scale)))
+
+
 def _type_json(kind: TensorType) -> Json:
     q = kind.quantization
     return {
         "dtype": kind.dtype,
         "quantization": None
         if q is None
-        else {"axis": q.axis, "scale": list(q.scale), "zero_point": q.zero_point},
+        else {
+            "axis": q.axis,
+            "scale": [_shortest(scale) for scale in q.scale],
+            "zero_point": q.zero_point,
+        },
         "shape": list(kind.shape),
     }
 
@@ -276,7 +285,7 @@ def _type(name: str, record: Any) -> TensorType:
         fields = _take(record, "quantization", dict)
         _keys(fields, f"the quantization of {_short(name)}", "axis", "scale", "zero_point")
         axis = None if fields["axis"] is None else _take(fields, "axis", int)
-        scale = _many(fields, "scale", float)
+        scale = tuple(float(np.float32(s)) for s in _many(fields, "scale", float))
         quantization = Quantization(scale, _take(fields, "zero_point", int), axis)
     shape = _many(record, "shape", int)
     return TensorType(shape, _take(record, "dtype", str), quantization)  # type: ignore[arg-type]

@@ -16,8 +16,8 @@ from edgeinfer.samples import Data, runs
 
 __all__ = ["Calibration", "Progress", "calibrate", "draw"]
 
-# called after each run with how many are done, and how many there will be where that is known
-Progress: TypeAlias = Callable[[int, int | None], None]
+# called as work is done: with its stage, how much of it, and of how much where that is known
+Progress: TypeAlias = Callable[[str, int, int | None], None]
 
 
 @dataclass
@@ -106,7 +106,7 @@ def calibrate(
             seen.outputs[place] = outputs
         done += 1
         if progress is not None:
-            progress(done, total)
+            progress("calibrating", done, total)
     return seen
 
 

@@ -149,16 +149,13 @@ class Lowering:
             tflite_dense=tflite_dense,
         )
         per_channel = Quantization(tuple(q.scale.tolist()), 0, 0)
-        s_in = np.float32(self.kind(x)[0])
-        bias_scale = np.maximum(s_in * q.scale, np.finfo(np.float32).tiny)
         self.emit(
             node,
             op,
             x,
             self.constant(f"{node.name}/weights", q.weights, per_channel),
-            self.constant(
-                f"{node.name}/bias", q.bias, Quantization(tuple(bias_scale.tolist()), 0, 0)
-            ),
+            # its scale is the product of x's and the weights'
+            self.constant(f"{node.name}/bias", q.bias, None),
             self.constant(f"{node.name}/multiplier", q.multiplier, None),
             self.constant(f"{node.name}/shift", q.shift, None),
         )

@@ -52,7 +52,8 @@ def quantize(
     rounding : str
         ``single``, or ``double`` for the bits of TFLM, CMSIS-NN and Ethos-U (int8 only).
     progress : callable
-        Called after each sample with the number done and the total, or None where unknown.
+        Called as ``progress(stage, done, total)`` while samples are run (``calibrating``) and
+        ranges tried (``searching``); the total is None where it is not known.
 
     Raises
     ------
@@ -102,7 +103,7 @@ def quantize(
             name: _hulls(groups, seen.histograms, propose, divided)
             for name, propose in OBSERVERS.items()
         }
-        ranges = search(seen, proposals, build)
+        ranges = search(seen, proposals, build, progress)
     else:
         ranges = _hulls(groups, seen.histograms, rule or minmax, divided)
     integer = build(ranges)

@@ -16,7 +16,7 @@ import numpy as np
 
 from edgeinfer.cost import cost
 from edgeinfer.graph import Graph
-from edgeinfer.quant.calibration import Calibration
+from edgeinfer.quant.calibration import Calibration, Progress
 from edgeinfer.session import Session
 
 __all__ = ["MAX_RUNS", "Ranges", "search"]
@@ -43,7 +43,10 @@ _GAIN = 0.7
 
 
 def search(
-    calibration: Calibration, proposals: Mapping[str, Ranges], build: Callable[[Ranges], Graph]
+    calibration: Calibration,
+    proposals: Mapping[str, Ranges],
+    build: Callable[[Ranges], Graph],
+    progress: Progress | None = None,
 ) -> Ranges:
     """The best ranges found.
 
@@ -55,6 +58,8 @@ def search(
         What each rule proposes, in the order of the flow; ``minmax`` is the one to beat.
     build : callable
         From ranges to the integer Graph.
+    progress : callable
+        Called as ``progress("searching", tried, proposals)``.
     """
     best = proposals["minmax"]
     work = max(1, cost(build(best)).macs)
@@ -62,7 +67,10 @@ def search(
     runs = min(len(calibration.feeds), max(_MIN_RUNS, min(MAX_RUNS, affordable)))
     tries = min(_MAX_PROPOSALS, max(len(proposals), _BUDGET // (work * runs)))
     least = _output_noise(build(best), calibration, runs)
-    for change in itertools.islice(_changes(proposals), tries):
+    changes = list(itertools.islice(_changes(proposals), tries))
+    for tried, change in enumerate(changes, start=1):
+        if progress is not None:
+            progress("searching", tried, len(changes))
         ranges = {**best, **change}
         if ranges == best:
             continue

@@ -47,11 +47,11 @@ def bench(model: Path, runs: int | None, threads: int) -> Report:
         session.run(feed)
     if runs is None:
         runs = int(np.clip(_SECONDS / max(_time(session, feed), 1e-6), 1, _AT_MOST))
-    with screen.progress("running", runs) as done:
+    with screen.progress() as done:
         seconds = []
         for i in range(runs):
             seconds.append(_time(session, feed))
-            done(i + 1)
+            done("running", i + 1, runs)
     shares = _shares(session, feed)
     p50, p90, p99 = (float(p) for p in np.percentile(seconds, (50, 90, 99)))
     rate = cost(graph).macs / p50 / 1e9

@@ -94,7 +94,7 @@ def quantize(
     names = graph.labels if labels is None else read_labels(labels, graph)
     data = load_data(calib, graph, preprocessing(**images), seed=seed)
     runs = data.count if samples is None else min(samples, data.count)
-    with screen.progress("calibrating", runs) as done:
+    with screen.progress() as done:
         integer = make_integer(
             graph,
             data.samples,
@@ -103,7 +103,7 @@ def quantize(
             samples=samples,
             seed=seed,
             rounding=rounding,
-            progress=lambda count, _total: done(count),
+            progress=done,
         )
     if prune_constant:
         integer = prune_constant_channels(integer)

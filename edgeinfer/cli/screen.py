@@ -10,7 +10,14 @@ from typing import TypeVar
 
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 __all__ = [
@@ -84,8 +91,8 @@ def milliseconds(seconds: float) -> str:
 
 
 @contextmanager
-def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr while it is a terminal; the callable takes how much is done."""
+def progress() -> Iterator[Callable[[str, int, int | None], None]]:
+    """Bars on stderr while it is a terminal; the callable takes a stage, its count and its total."""
     console = Console(stderr=True, markup=False, emoji=False, highlight=False)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(
@@ -95,10 +102,12 @@ def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
         transient=True,
         disable=not console.is_terminal,
     ) as bar:
-        task = bar.add_task(what, total=total)
+        tasks: dict[str, TaskID] = {}
 
-        def done(count: int) -> None:
-            bar.update(task, completed=count)
+        def done(stage: str, count: int, total: int | None) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=total)
+            bar.update(tasks[stage], completed=count, total=total)
 
         yield done
 
@@ -106,11 +115,11 @@ def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
 @contextmanager
 def tracked(what: str, feeds: Iterable[T], total: int | None) -> Iterator[Iterator[T]]:
     """``feeds``, with a bar on stderr while they are worked off; it goes away on an error too."""
-    with progress(what, total) as done:
+    with progress() as done:
 
         def counted() -> Iterator[T]:
             for count, feed in enumerate(feeds, start=1):
                 yield feed
-                done(count)
+                done(what, count, total)
 
         yield counted()
