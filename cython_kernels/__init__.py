@@ -1,7 +1,7 @@
 """The compiled kernels: what turns a Plan into numbers on a CPU.
 
-    kernels.h     what a kernel is, and the parameters of each
-    conv.c ...    one file a family; the scalar code is the meaning
-    program.c     runs a whole Plan, threads.c shares a step among threads
-    runtime.pyx   checks a Plan's offsets and makes the one call
+kernels.h     what a kernel is, and the parameters of each
+conv.c ...    one file a family; the scalar code is the meaning
+program.c     runs a whole Plan, threads.c shares a step among threads
+runtime.pyx   checks a Plan's offsets and makes the one call
 """
