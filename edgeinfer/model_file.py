@@ -32,7 +32,7 @@ from safetensors import SafetensorError
 from edgeinfer.atomic_write import atomic_write
 from edgeinfer.errors import InputError, ModelError, ModelFileError
 from edgeinfer.fixedpoint import CONTRACT
-from edgeinfer.graph import Graph, Node, Quantization, TensorType
+from edgeinfer.graph import Graph, Node, Quantization, TensorType, nearest_float32
 from edgeinfer.operators import OPERATORS, Operator
 from edgeinfer.verification import verify
 
@@ -285,7 +285,7 @@ def _type(name: str, record: Any) -> TensorType:
         fields = _take(record, "quantization", dict)
         _keys(fields, f"the quantization of {_short(name)}", "axis", "scale", "zero_point")
         axis = None if fields["axis"] is None else _take(fields, "axis", int)
-        scale = tuple(float(np.float32(s)) for s in _many(fields, "scale", float))
+        scale = tuple(map(nearest_float32, _many(fields, "scale", float)))
         quantization = Quantization(scale, _take(fields, "zero_point", int), axis)
     shape = _many(record, "shape", int)
     return TensorType(shape, _take(record, "dtype", str), quantization)  # type: ignore[arg-type]

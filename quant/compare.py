@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edgeinfer import float_executor
 from edgeinfer.errors import InputError
+from edgeinfer.float_executor import execute
 from edgeinfer.graph import Graph
 from edgeinfer.samples import Data, runs
 from edgeinfer.session import Session
@@ -91,7 +91,7 @@ def _runner(graph: Graph, num_threads: int) -> Callable[[Mapping[str, np.ndarray
 
         def run_floats(feed: Mapping[str, np.ndarray]) -> _Values:
             values: _Values = {}
-            float_executor.execute(graph, feed, observe=values.__setitem__)
+            execute(graph, feed, observe=values.__setitem__)
             return values
 
         return run_floats

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TypeGuard
 
 import numpy as np
 
@@ -44,11 +45,9 @@ def _is_depthwise(graph: Graph, node: Node) -> bool:
     return node.op.group == channels == graph.types[node.outputs[0]].shape[3]
 
 
-def _is_mixing(node: Node) -> bool:
+def _is_mixing(op: ops.Operator) -> TypeGuard[ops.QConv | ops.QDense]:
     """A layer in which every output channel may read every input channel."""
-    if isinstance(node.op, ops.QConv):
-        return node.op.group == 1
-    return isinstance(node.op, ops.QDense)
+    return isinstance(op, ops.QDense) or (isinstance(op, ops.QConv) and op.group == 1)
 
 
 def _keeps_channels(graph: Graph, node: Node) -> bool:
@@ -77,7 +76,7 @@ def _constant_channels(graph: Graph) -> dict[str, _Constants]:
             inputs = np.array(list(found[x].values()), graph.types[x].dtype)
             mapped = evaluate(node.op, inputs, entries)[0]
             found[y] = dict(zip(found[x], mapped.tolist(), strict=True))
-        elif _is_mixing(node) or _is_depthwise(graph, node):
+        elif _is_mixing(node.op) or _is_depthwise(graph, node):
             found[y] = _layer_constants(graph, node, found[x])
     return found
 
@@ -87,7 +86,7 @@ def _layer_constants(graph: Graph, node: Node, inputs: _Constants) -> _Constants
     assert isinstance(op, ops.QConv | ops.QDense)
     weights, bias, multiplier, shift = (graph.constants[name] for name in node.inputs[1:])
     taps = _taps(weights)
-    depthwise = not _is_mixing(node)
+    depthwise = not _is_mixing(node.op)
     found = {}
     for channel in range(len(taps)):
         read = [channel] if depthwise else np.flatnonzero(taps[channel].any(0)).tolist()
@@ -101,7 +100,7 @@ def _layer_constants(graph: Graph, node: Node, inputs: _Constants) -> _Constants
             for c, offset in zip(live, offsets, strict=True)
         )
         y = requantize(
-            np.int64(acc),
+            np.array(acc),
             multiplier[channel],
             shift[channel],
             op.output_zero_point,
@@ -123,7 +122,7 @@ def _channel_groups(graph: Graph) -> list[set[str]]:
     consumers = graph.consumers()
     groups = []
     for node in graph.nodes:
-        if not _is_mixing(node):
+        if not _is_mixing(node.op):
             continue
         members, pending = set(), [node.outputs[0]]
         while pending:
@@ -143,7 +142,7 @@ def _droppable(graph: Graph, members: set[str], constant: Mapping[str, _Constant
         for node in consumers[name]:
             if _keeps_channels(graph, node):
                 continue
-            if not _is_mixing(node) or node.inputs[0] != name:
+            if not _is_mixing(node.op) or node.inputs[0] != name:
                 return set()
             channels = {c for c in channels if _absorbs(node, constant[name][c])}
     width = graph.types[next(iter(members))].shape[-1]
@@ -169,7 +168,7 @@ def _without(
         if node.outputs[0] in members and len(node.inputs) == 5:
             for name in node.inputs[1:]:
                 store(name, np.delete(constants[name], dropped, 0), 0)
-        if node.inputs[0] in members and _is_mixing(node):
+        if node.inputs[0] in members and _is_mixing(node.op):
             name, bias = node.inputs[1:3]
             sums = _taps(constants[name]).sum(1)[:, dropped]
             values = [constant[node.inputs[0]][c] - node.op.input_zero_point for c in dropped]

@@ -16,11 +16,11 @@ def settle_names(graph: Graph) -> Graph:
     So a layer's value has the name that it has in the ONNX model, whatever its order of axes.
     """
     names = {name: name for name in graph.types}
-    taken, outputs = set(names), frozenset(graph.outputs)
+    taken, given = set(names), frozenset(graph.outputs)
     for node in reversed(graph.nodes):
         for output in node.outputs:
             plain = output.split("@")[0]
-            if plain not in taken and output not in outputs:
+            if plain not in taken and output not in given:
                 taken.add(plain)
                 names[output] = plain
     for name in graph.constants:
@@ -33,8 +33,8 @@ def settle_names(graph: Graph) -> Graph:
     for node in graph.nodes:
         seen[node.name] += 1
         own = node.name if seen[node.name] == 1 else f"{node.name}@{seen[node.name]}"
-        inputs, outputs = (tuple(names[n] for n in side) for side in (node.inputs, node.outputs))
-        nodes.append(replace(node, name=own, inputs=inputs, outputs=outputs))
+        takes, gives = (tuple(names[n] for n in side) for side in (node.inputs, node.outputs))
+        nodes.append(replace(node, name=own, inputs=takes, outputs=gives))
     return replace(
         graph,
         nodes=tuple(nodes),

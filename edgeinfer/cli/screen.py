@@ -92,7 +92,7 @@ def milliseconds(seconds: float) -> str:
 
 @contextmanager
 def progress() -> Iterator[Callable[[str, int, int | None], None]]:
-    """Bars on stderr while it is a terminal; the callable takes a stage, its count and its total."""
+    """Bars on stderr while it is a terminal; the callable takes a stage, its count, its total."""
     console = Console(stderr=True, markup=False, emoji=False, highlight=False)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(

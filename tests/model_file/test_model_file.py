@@ -208,7 +208,7 @@ WRONG = {
     ),
     "a scale that overflows float32": (
         lambda d, c: d["graph"]["types"]["image"]["quantization"].update(scale=[1e300]),
-        "a scale must be a positive finite float32, not 1e+300",
+        "a scale must be a positive finite float32, not inf",
     ),
 }
 
