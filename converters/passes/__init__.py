@@ -55,7 +55,8 @@ _MAX_ROUNDS = 50
 
 def canonicalize(graph: Graph) -> Graph:
     """Apply all passes until none changes an operator any more."""
-    for passes in (_MOVE, _HOIST, _FUSE):
+    # twice: what was spelled out and is one function now no longer holds a Transpose up
+    for passes in (_MOVE, _HOIST, _FUSE) * 2:
         graph = _to_the_end(graph, passes)
     return settle_names(graph)
 

@@ -6,17 +6,20 @@ from functools import singledispatch
 
 from edgeinfer import operators as ops
 from edgeinfer.converters.passes.draft import Draft
-from edgeinfer.graph import Graph
+from edgeinfer.graph import Graph, Node
+from edgeinfer.shapes import output_shapes
 
 __all__ = ["drop_noops"]
 
 Shape = tuple[int, ...]
+_BROADCASTING = (ops.Add, ops.Sub, ops.Mul, ops.Div, ops.Pow, ops.Maximum, ops.Minimum)
 
 
 def drop_noops(graph: Graph) -> Graph:
     """What gives back its input goes; a Reshape of a Reshape is one Reshape.
 
-    A reduction over axes of extent 1 is a Reshape. An output that is a copy of an input, or of
+    A reduction over axes of extent 1 is a Reshape. An Expand goes where what takes it broadcasts
+    anyway. An output that is a copy of an input, or of
     another output, stays one.
     """
     draft = Draft(graph)
@@ -34,8 +37,23 @@ def drop_noops(graph: Graph) -> Graph:
         if isinstance(node.op, ops.Reshape) and before and isinstance(before.op, ops.Reshape):
             draft.add(node, node.op, before.inputs, output)
             continue
+        if isinstance(node.op, _BROADCASTING):
+            draft.add(node, node.op, _unexpanded(draft, node), output)
+            continue
         draft.keep(node)
     return draft.finish()
+
+
+def _unexpanded(draft: Draft, node: Node) -> list[str]:
+    """The node's inputs, as they were before an Expand that its result does not need."""
+    inputs = [draft.name(name) for name in node.inputs]
+    for i, name in enumerate(inputs):
+        before = draft.producer(name)
+        if before is not None and isinstance(before.op, ops.Expand):
+            tried = [*inputs[:i], before.inputs[0], *inputs[i + 1 :]]
+            if output_shapes(node.op, *map(draft.shape, tried)) == (draft.shape(node.outputs[0]),):
+                inputs = tried
+    return inputs
 
 
 def _only_reshapes(op: ops.Operator, shape: Shape) -> bool:

@@ -26,17 +26,29 @@ def fold_scales(graph: Graph) -> Graph:
     one element, into which what follows can fold; scalars stay a Pointwise.
     """
     draft = Draft(graph)
+    consumers = graph.consumers()
+    waiting: dict[str, Coefficients] = {}
     for node in graph.nodes:
         x, scale, shift = _affine(draft, node)
+        if x in waiting:
+            x, first_scale, first_shift = waiting.pop(x)
+            scale, shift = scale * first_scale, scale * first_shift + shift
         if not x:
             draft.keep(node)
         elif _foldable(draft, x):
             _fold(draft, node, x, scale, shift)
         elif isinstance(node.op, ops.Pointwise) or not 2 <= len(draft.shape(x)) <= 4:
             draft.keep(node)
+        elif draft.only_use(output := node.outputs[0]) and _goes_on(draft, consumers[output][0]):
+            waiting[output] = (x, scale, shift)
         else:
             _depthwise(draft, node, x, scale, shift)
     return draft.finish()
+
+
+def _goes_on(draft: Draft, node: Node) -> bool:
+    """Whether ``node`` is a scale or shift by channel as well, so that both are one."""
+    return bool(_affine(draft, node)[0]) and not isinstance(node.op, ops.Pointwise)
 
 
 Coefficients = tuple[str, np.ndarray, np.ndarray]

@@ -35,7 +35,7 @@ def sink_transposes(graph: Graph) -> Graph:
     3. Through an operator of several values, where each is transposed alike, is constant, or
        can be transposed for nothing.
     4. Through a Reshape that splits and merges axes whose order the Transpose keeps; where it
-       does not keep the order within a merged group, that part stays and the rest moves on.
+       only turns the axes of a merged group among themselves, that part stays and the rest moves.
 
     What reaches the Graph's outputs, or an operator that none of the rules names, is written
     there, as a Reshape where it only moves axes of extent 1.
@@ -217,6 +217,8 @@ class _Sinking:
             return False
         gathered = tuple(a for i in order for a in taken[i])
         if not is_free(shape, gathered):
+            if not all(_contiguous(axes) for axes in taken):
+                return False
             name = draft.fresh(node.inputs[0], "@gathered")
             source = draft.add(node, ops.Transpose(gathered), (source,), name)
         after = [groups[i][1] for i in order]
@@ -224,6 +226,10 @@ class _Sinking:
         flat = [j for axes in after for j in axes]
         self._emit(node, ops.Reshape(new_shape), (source,), invert(tuple(flat)))
         return True
+
+
+def _contiguous(axes: list[int]) -> bool:
+    return not axes or max(axes) - min(axes) == len(axes) - 1
 
 
 def _groups(

@@ -113,7 +113,10 @@ def _error(found: np.ndarray, expected: np.ndarray) -> float:
 
 
 def _error_in_some_order(found: np.ndarray, expected: np.ndarray) -> float:
-    """The error of a value whose axes may be in another order, or of extent 1 and gone."""
+    """The error of a value whose axes may be in another order, or of extent 1 and gone.
+
+    Where the model has flattened them, only the elements can be compared, sorted.
+    """
     long = [n for n in found.shape if n > 1]
     wanted = tuple(n for n in expected.shape if n > 1)
     orders = [
@@ -121,5 +124,7 @@ def _error_in_some_order(found: np.ndarray, expected: np.ndarray) -> float:
         for order in itertools.permutations(range(len(long)))
         if tuple(long[a] for a in order) == wanted
     ]
+    if not orders:
+        return _error(np.sort(found, axis=None), np.sort(expected, axis=None))
     squeezed = found.reshape(long)
     return min(_error(squeezed.transpose(order), expected.reshape(wanted)) for order in orders)

@@ -110,6 +110,19 @@ def test_flattening_an_image_permutes_the_weights_of_the_layer_behind(between):
     assert operators(graph)[:2] == ["Transpose", "Conv"]
 
 
+def test_an_activation_spelled_out_on_a_flat_image_keeps_it_channels_last():
+    nodes = [
+        node("Conv", ["x", "w"], ["c"]),
+        node("Flatten", ["c"], ["f"]),
+        node("Sigmoid", ["f"], ["s"]),
+        node("Mul", ["f", "s"], ["m"]),
+        node("MatMul", ["m", "v"], ["y"]),
+    ]
+    constants = {"w": normal(4, 3, 3, 3), "v": normal(4 * 3 * 5, 7)}
+    graph = agreement(model(nodes, (2, 3, 5, 7), constants), intermediate=True)
+    assert operators(graph) == ["Transpose", "Conv", "Pointwise", "Reshape", "Dense"]
+
+
 def test_flattening_an_image_for_anything_else_keeps_its_order():
     nodes = [node("Conv", ["x", "w"], ["c"]), node("Flatten", ["c"], ["f"])]
     nodes += [node("Softmax", ["f"], ["y"], axis=1)]
@@ -164,6 +177,43 @@ def test_a_squeeze_and_excitation_block_moves_nothing():
     constants |= {"w2": normal(4, 6, 1, 1), "shape": integers(0, 6, 1, 1)}
     graph = agreement(model(nodes, (2, 3, 7, 5), constants), intermediate=True)
     assert operators(graph).count("Transpose") == 2
+
+
+def test_a_batch_norm_of_a_flat_value_is_one_depthwise_convolution():
+    nodes = [node("Tanh", ["x"], ["t"]), norm("t", "n"), node("Relu", ["n"], ["y"])]
+    graph = agreement(model(nodes, (3, 7), batch_norm(7)))
+    assert operators(graph) == ["Pointwise", "Reshape", "Conv", "Reshape"]
+    assert graph.nodes[2].op == ops.Conv(lo=0.0, group=7)
+
+
+def test_an_expand_before_a_product_is_left_to_the_product():
+    nodes = [
+        node("Conv", ["x", "w"], ["a"]),
+        node("GlobalMaxPool", ["a"], ["g"]),
+        node("Expand", ["g", "shape"], ["e"]),
+        node("Mul", ["a", "e"], ["b"]),
+        node("Conv", ["b", "w"], ["y"]),
+    ]
+    constants = {"w": normal(3, 3, 1, 1), "shape": integers(2, 3, 5, 7)}
+    graph = agreement(model(nodes, (2, 3, 5, 7), constants))
+    assert operators(graph) == ["Transpose", "Conv", "ReduceMax", "Mul", "Conv", "Transpose"]
+
+
+def test_heads_of_an_attention_are_transposed_once_each():
+    nodes = [
+        node("Reshape", ["x", "split"], ["h"]),
+        node("Transpose", ["h"], ["q"], perm=[0, 2, 1, 3]),
+        node("Transpose", ["h"], ["k"], perm=[0, 2, 3, 1]),
+        node("MatMul", ["q", "k"], ["a"]),
+        node("Softmax", ["a"], ["s"]),
+        node("MatMul", ["s", "q"], ["o"]),
+        node("Transpose", ["o"], ["t"], perm=[0, 2, 1, 3]),
+        node("Reshape", ["t", "join"], ["j"]),
+        node("MatMul", ["j", "w"], ["y"]),
+    ]
+    constants = {"split": integers(2, 5, 3, 4), "join": integers(2, 5, 12), "w": normal(12, 7)}
+    graph = agreement(model(nodes, (2, 5, 12), constants), intermediate=True)
+    assert operators(graph).count("Transpose") == 3
 
 
 def test_a_residual_network_of_one_dimension_moves_nothing_between():
