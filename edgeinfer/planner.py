@@ -11,7 +11,7 @@ import numpy as np
 from edgeinfer.cython_kernels.runtime import KERNELS, SUPPORTED
 from edgeinfer.errors import InputError, UnsupportedError
 from edgeinfer.graph import Graph
-from edgeinfer.lowering import Call, Site, lower
+from edgeinfer.kernel_calls import Call, Site, lower
 
 __all__ = ["ALIGNMENT", "Edge", "Place", "Plan", "Step", "plan"]
 

@@ -85,8 +85,8 @@ def quantize(
     from edgeinfer.atomic_write import atomic_write, check_writable
     from edgeinfer.data import load_data
     from edgeinfer.model_file import to_bytes
+    from edgeinfer.quant import prune_constant_channels, raised_channels
     from edgeinfer.quant import quantize as make_integer
-    from edgeinfer.quant.prune import prune_constant_channels
 
     check_writable(output)
     started = time.perf_counter()
@@ -112,6 +112,7 @@ def quantize(
     seconds = time.perf_counter() - started
     errors = _errors(graph, integer, data)
     outputs = [e for e in errors if e.is_output]
+    raised = raised_channels(integer)
     sizes = {"model": model.stat().st_size, "output": len(content)}
     return Report(
         {
@@ -124,11 +125,13 @@ def quantize(
             "seconds": seconds,
             "bytes": sizes,
             "outputs": [{"name": e.value, "sqnr_db": e.sqnr_db} for e in outputs],
+            "raised_channels": raised,
         },
         [
             f"wrote {output}: {scheme}, {runs} calibration samples, {seconds:.1f} s",
             f"{model.name} had {sizes['model']:,} bytes, {output.name} has {sizes['output']:,}",
             *(f"output {e.value}: SQNR {screen.decibels(e.sqnr_db)} dB" for e in outputs),
+            *_coarser(raised),
         ],
         _warnings(outputs, errors),
     )
@@ -151,6 +154,16 @@ def _errors(graph: Graph, integer: Graph, data: DataSet) -> list[LayerError]:
     feeds = runs(graph, data.samples, limit=_MEASURED)
     with screen.tracked("measuring", feeds, min(_MEASURED, data.count)) as tracked:
         return compare(graph, integer, tracked)
+
+
+def _coarser(raised: dict[str, list[int]]) -> list[str]:
+    if not raised:
+        return []
+    count = sum(map(len, raised.values()))
+    return [
+        f"{count} channels of {len(raised)} layers have coarser weights, so that their bias or",
+        "their sum fits; --json names them, --prune-constant removes those that are constant",
+    ]
 
 
 def _warnings(outputs: list[LayerError], errors: list[LayerError]) -> list[str]:

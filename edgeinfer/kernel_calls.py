@@ -61,7 +61,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Site:
-    """A node in its graph: what a lowering looks at."""
+    """A node in its graph: what choosing its kernels looks at."""
 
     node: Node
     graph: Graph
