@@ -7,7 +7,7 @@ constants. What cannot be imported is collected, and refused all at once.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
@@ -67,7 +67,7 @@ def import_model(
     ModelError
         A node's attributes or shapes contradict each other.
     """
-    version = model.graph.opset_imports.get("", _OLDEST_OPSET)
+    version = model.graph.opset_imports.get("", 1)  # a file that does not say is of opset 1
     newest = onnx.defs.onnx_opset_version()
     if not _OLDEST_OPSET <= version <= newest:
         raise UnsupportedError(
@@ -82,15 +82,8 @@ def import_model(
         raise UnsupportedError(_refusal(walk.refused))
     graph = walk.finish(model.graph)
     per_sample = all(graph.types[name].shape[:1] == (batch,) for name in graph.outputs)
-    return Graph(
-        name=model.graph.name or "model",
-        nodes=graph.nodes,
-        types=graph.types,
-        inputs=graph.inputs,
-        outputs=graph.outputs,
-        constants=graph.constants,
-        free_batch=free_batch and per_sample,
-        provenance=_provenance(model, version),
+    return replace(
+        graph, free_batch=free_batch and per_sample, provenance=_provenance(model, version)
     )
 
 
@@ -271,7 +264,7 @@ class Walk:
             types[output] = step.output.type
             nodes.append(Node(step.name, step.op, tuple(map(names.of, step.operands)), (output,)))
         draft = Graph(
-            name="",
+            name=graph.name or "model",
             nodes=(),
             types=types,
             inputs=tuple(map(names.of, self._inputs)),

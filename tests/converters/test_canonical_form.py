@@ -503,3 +503,23 @@ def test_a_layers_value_has_the_name_of_its_activation():
     assert graph.types["relu"].shape == (1, 3, 5, 4)
     assert "w" in graph.constants
     assert graph.constants["w"].shape == (4, 3, 3, 3)
+
+
+# ---- element types ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [TensorProto.UINT8, TensorProto.INT32, TensorProto.FLOAT16])
+def test_raw_samples_that_are_cast_to_float_enter_as_floats(kind):
+    nodes = [node("Cast", ["x"], ["f"], to=TensorProto.FLOAT), node("Sqrt", ["f"], ["y"])]
+    proto = model(nodes, (2, 3))
+    proto.graph.input[0].type.tensor_type.elem_type = kind
+    graph = from_onnx(proto)
+    assert graph.types["x"].dtype == "float32"
+    assert operators(graph) == ["Pointwise"]
+
+
+def test_indices_that_a_run_gives_stay_integers():
+    proto = model([node("Gather", ["table", "x"], ["y"])], (5,), {"table": normal(7, 3)})
+    proto.graph.input[0].type.tensor_type.elem_type = TensorProto.INT64
+    graph = agreement(proto, feeds={"x": integers(0, 6, -1, 3, 3)})
+    assert graph.types["x"].dtype == "int64"
