@@ -28,7 +28,7 @@ Ranges: TypeAlias = dict[str, tuple[float, float]]
 MAX_RUNS, _MIN_RUNS = 128, 4
 
 # multiply-accumulates of all proposals together: seconds on one core
-_BUDGET = 2 * 10**10
+_BUDGET = 4 * 10**10
 
 # the budget is for so many proposals: fewer runs judge where a model is large, and even where it
 # is small there is an end

@@ -1,14 +1,11 @@
 """Pruning constant channels changes no bit of any output."""
 
-import os
-import sys
-
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeinfer import operators as ops
+from edgeinfer.converters import from_onnx
 from edgeinfer.graph import Graph, Node, TensorType
 from edgeinfer.quant import quantize
 from edgeinfer.quant.prune import prune_constant_channels
@@ -66,13 +63,7 @@ def test_dead_channels_are_gone():
     assert pruned.types["scores"] == graph.types["scores"]
 
 
-@pytest.mark.skipif("EDGEINFER_ZOO" not in os.environ, reason="EDGEINFER_ZOO is not set")
-def test_a_third_of_a_real_mobilenet_goes_and_no_bit_changes(monkeypatch):
-    monkeypatch.setattr(sys, "path", [os.environ["EDGEINFER_ZOO"], *sys.path])
-    import zoo
-
-    from edgeinfer.converters import from_onnx
-
+def test_a_third_of_a_real_mobilenet_goes_and_no_bit_changes(zoo):
     entry = zoo.load("vww_mobilenet")
     graph = quantize(from_onnx(entry.model), entry.calib[:20], observer="minmax")
     pruned = prune_constant_channels(graph)
