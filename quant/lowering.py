@@ -131,7 +131,7 @@ class Lowering:
         """``op`` in the place of the float ``node``."""
         self.nodes.append(Node(node.name, op, inputs, node.outputs))
 
-    def emit_layer(self, node: Node, op: ops.Operator, *, tflite_dense: bool = False) -> None:
+    def emit_layer(self, node: Node, op: ops.Operator) -> None:
         """A layer with per-channel weights, channel first."""
         x, weights, *bias = node.inputs
         if weights not in self.graph.constants or (bias and bias[0] not in self.graph.constants):
@@ -146,7 +146,6 @@ class Lowering:
             self.types[self.operand(x)],
             self.types[node.outputs[0]],
             self.scheme.weights,
-            tflite_dense=tflite_dense,
         )
         per_channel = Quantization(tuple(q.scale.tolist()), 0, 0)
         self.emit(
@@ -225,7 +224,7 @@ def _dense(op: ops.Dense, node: Node, to: Lowering) -> None:
         **to.clamp(node.outputs[0], op.lo, op.hi),  # type: ignore[arg-type]
         input_zero_point=to.kind(node.inputs[0])[1],
     )
-    to.emit_layer(node, quantized, tflite_dense=to.rounding == "double")
+    to.emit_layer(node, quantized)
 
 
 @lower.register

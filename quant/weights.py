@@ -43,15 +43,17 @@ def quantize_weights(
     x: TensorType,
     y: TensorType,
     dtype: Width,
-    *,
-    tflite_dense: bool = False,
 ) -> QuantizedWeights:
     """Integers for weights ``[channels, ...]`` and bias ``[channels]`` of a layer from x to y.
 
     The scale of a channel is the least that keeps four bounds (docs/arithmetic.md, "Weight
     scales"): the weights fit ``dtype``, the bias fits a half of the accumulator, the accumulator
-    is proven, and the ratio of scales is no less than 2^-31. ``tflite_dense`` multiplies the
-    scales as TensorFlow Lite's FULLY_CONNECTED does.
+    is proven, and the ratio of scales is no less than 2^-31.
+
+    Raises
+    ------
+    QuantizationError
+        So many products make a sum that rounding alone could leave the accumulator.
     """
     assert x.quantization is not None and y.quantization is not None
     s_in, z_in, s_out = x.quantization.step, x.quantization.zero_point, y.quantization.step
@@ -82,8 +84,8 @@ def quantize_weights(
     proven = np.abs(q).sum(1) * reach + np.abs(q_bias)
     assert (proven < limit).all(), "the scale rule keeps the accumulator in its bounds"
     bits = 31 if (proven < 2.0**31).all() else 24
-    ratios = _ratios(s_in, scale, s_out, tflite_dense)
-    pairs = [multiplier_and_shift(ratio, bits) for ratio in ratios]
+    ratios = s_in * scale.astype(np.float64) / s_out
+    pairs = [multiplier_and_shift(ratio, bits) for ratio in ratios.tolist()]
     return QuantizedWeights(
         q.astype(dtype).reshape(weights.shape),
         q_bias.astype(np.int32 if narrow else np.int64),
@@ -91,11 +93,3 @@ def quantize_weights(
         np.array([m for m, _ in pairs], np.int32),
         np.array([s for _, s in pairs], np.int8),
     )
-
-
-def _ratios(s_in: float, scale: np.ndarray, s_out: float, tflite_dense: bool) -> list[float]:
-    if tflite_dense:
-        products = (np.float32(s_in) * scale).astype(np.float64)
-    else:
-        products = s_in * scale.astype(np.float64)
-    return (products / s_out).tolist()
