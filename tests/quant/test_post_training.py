@@ -1,0 +1,141 @@
+"""Quantization is reproducible, streams its data, and refuses what it cannot do in one line."""
+
+import re
+
+import numpy as np
+import pytest
+
+from edgeinfer import operators as ops
+from edgeinfer.errors import InputError, QuantizationError, UnsupportedError
+from edgeinfer.graph import Graph, Node, TensorType
+from edgeinfer.model_file import to_bytes
+from edgeinfer.quant import OBSERVERS, SCHEMES, compare, quantize
+
+RNG = np.random.default_rng(1)
+SAMPLES = RNG.normal(size=(24, 1, 5)).astype(np.float32)
+
+
+def graph_of(*layers: tuple[str, ops.Operator], extent: int = 5) -> Graph:
+    """``x`` [1, extent] through operators that keep its shape, one after the other."""
+    types = {"x": TensorType((1, extent))}
+    nodes, last = [], "x"
+    for name, op in layers:
+        nodes.append(Node(name, op, (last,), (name,)))
+        types[name] = TensorType((1, extent))
+        last = name
+    return Graph("layers", tuple(nodes), types, ("x",), (last,), {}, free_batch=True)
+
+
+TANH = graph_of(("tanh", ops.Pointwise(("tanh", "x"))), ("softmax", ops.Softmax(1)))
+
+
+def refused(error: type[Exception], message: str):
+    return pytest.raises(error, match=f"^{re.escape(message)}$")
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("observer", ["auto", *OBSERVERS])
+def test_the_same_data_gives_the_same_bytes_however_it_is_handed_over(scheme, observer):
+    ways = [SAMPLES, SAMPLES[:, 0], {"x": SAMPLES[:, 0]}, list(SAMPLES), iter(SAMPLES)]
+    made = {to_bytes(quantize(TANH, way, scheme=scheme, observer=observer)) for way in ways}
+    assert len(made) == 1
+
+
+def test_samples_are_drawn_by_their_seed():
+    def made(seed):
+        return to_bytes(quantize(TANH, SAMPLES, samples=3, seed=seed, observer="minmax"))
+
+    assert made(1) == made(1) != made(2)
+
+
+def test_of_a_stream_no_more_is_taken_than_asked_for():
+    taken = []
+
+    def stream():
+        for x in SAMPLES:
+            taken.append(x)
+            yield x
+
+    quantize(TANH, stream(), samples=5)
+    assert len(taken) <= 6
+
+
+def test_progress_counts_every_sample_and_every_search():
+    seen: dict[str, list[tuple[int, int | None]]] = {}
+    quantize(
+        TANH,
+        SAMPLES,
+        progress=lambda stage, done, total: seen.setdefault(stage, []).append((done, total)),
+    )
+    assert seen["calibrating"] == [(i, 24) for i in range(1, 25)]
+    total = seen["searching"][0][1]
+    assert seen["searching"] == [(i, total) for i in range(1, total + 1)]
+
+
+def test_compare_puts_the_worst_layer_first():
+    layers = compare(TANH, quantize(TANH, SAMPLES), SAMPLES)
+    assert [e.value for e in layers if e.is_output] == ["softmax"]
+    assert [e.sqnr_db for e in layers] == sorted(e.sqnr_db for e in layers)
+    assert all(e.sqnr_db > 20 for e in layers)
+
+
+def test_an_unknown_scheme_is_refused():
+    with refused(InputError, "scheme must be one of int8, int16x8, int16, not 'int4'"):
+        quantize(TANH, SAMPLES, scheme="int4")
+
+
+def test_an_unknown_observer_is_refused():
+    with refused(
+        InputError,
+        "observer must be one of auto, entropy, minmax, mse, percentile, not 'best'",
+    ):
+        quantize(TANH, SAMPLES, observer="best")
+
+
+def test_double_rounding_of_sixteen_bits_is_refused():
+    with refused(InputError, "rounding 'double' is for scheme 'int8' only"):
+        quantize(TANH, SAMPLES, scheme="int16", rounding="double")
+
+
+def test_no_data_is_refused():
+    with refused(InputError, "the data holds no samples"):
+        quantize(TANH, [])
+
+
+def test_data_that_is_not_finite_is_refused():
+    broken = SAMPLES.copy()
+    broken[3, 0, 2] = np.nan
+    with refused(InputError, "the data for input 'x' holds a value that is not finite"):
+        quantize(TANH, broken)
+
+
+def test_a_value_that_overflows_names_its_sample():
+    graph = graph_of(("exp", ops.Pointwise(("exp", "x"))))
+    data = SAMPLES.copy()
+    data[7] = 1000
+    with refused(
+        QuantizationError,
+        "value 'exp' is not finite on calibration sample 7; "
+        "the float model overflows or divides by zero there",
+    ):
+        quantize(graph, data)
+
+
+def test_operators_without_an_integer_meaning_are_named_before_any_work():
+    graph = graph_of(("a", ops.LogSoftmax(1)), ("b", ops.LogSoftmax(1)))
+    with refused(
+        UnsupportedError,
+        "2 of 2 operators cannot be made integer yet: LogSoftmax 'a', LogSoftmax 'b'; "
+        "replace them in the model, or cut it before them",
+    ):
+        quantize(graph, [])
+
+
+def test_data_of_another_shape_is_refused():
+    with refused(InputError, "input 'x' has shape [1, 5], but the data has shape [24, 1, 4]"):
+        quantize(TANH, SAMPLES[:, :, :4])
+
+
+def test_data_under_another_name_is_refused():
+    with refused(InputError, "the data is for 'y', but the model's inputs are 'x'"):
+        quantize(TANH, {"y": SAMPLES})
