@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from layers import (
@@ -18,6 +20,7 @@ from tflm_models import Batch, Model, Tensor
 from edgeinfer import fixedpoint, pointwise
 from edgeinfer import operators as ops
 from edgeinfer.graph import Quantization, TensorType
+from edgeinfer.quant.weights import quantize_weights
 from edgeinfer.reference import evaluate
 
 SAME, VALID = 0, 1
@@ -151,36 +154,53 @@ def test_grouped_convolutions_are_tflms(tflm):
 
 
 def test_dense_layers_are_tflms(tflm):
-    """Their multiplier is a product of scales in float64; by one in float32, some would differ."""
     rng = np.random.default_rng(23)
-    # large, because a multiplier that is off by a little shows in one output of a million
-    shapes = [(1, 1, 1), (1, 640, 128), (7, 31, 13), *[(3000, 6, 300)] * 12]
-    expected, by_float32 = [], []
-    for i, (rows, depth, channels) in enumerate(shapes):
+    expected = []
+    for i, (rows, depth, channels) in enumerate(
+        [(1, 1, 1), (1, 640, 128), (7, 31, 13), *[(300, 6, 300)] * 12]
+    ):
         activation = list(ACTIVATIONS)[i % 3]
         layer = random_layer(
             rng, (rows, depth), (channels, depth), activation=activation, rounding="double"
         )
         expected.append(outputs(layer.op, *layer.operands))
-        by_float32.append(outputs(layer.op, *layer.operands[:3], *float32_multipliers(layer)))
         attributes = {"fusedActivationFunction": activation}
         tflm.models.append(
             layer_model(
                 layer, (rows, channels), layer.q.weights, 0, "FULLY_CONNECTED", 4, attributes
             )
         )
-    found = tflm.run()
-    assert all(np.array_equal(got, want) for got, want in zip(found, expected, strict=True))
-    assert any((got != want).any() for got, want in zip(found, by_float32, strict=True))
+    assert_equal(tflm, expected, 1_000_000)
 
 
-def float32_multipliers(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
-    """The multipliers and shifts of a dense layer by a float32 product of its scales."""
-    s_in, s_out = (t.quantization.step for t in (layer.input_type, layer.output_type))
-    products = (np.float32(s_in) * layer.q.scale).astype(np.float64)
-    pairs = [fixedpoint.multiplier_and_shift(product / s_out) for product in products]
-    multiplier, shift = np.array(pairs).T
-    return multiplier.astype(np.int32), shift.astype(np.int8)
+def test_dense_layers_multiply_their_scales_in_float64(tflm):
+    """Biases are chosen at which a product of the scales in float32 would give another integer."""
+    rng = np.random.default_rng(24)
+    channels = 500
+    x_type = TensorType((1, 1), "int8", Quantization.per_tensor(0.0123, 5))
+    y_type = TensorType((1, channels), "int8", Quantization.per_tensor(10.0, 0))
+    weights = rng.uniform(0.5, 2, (channels, 1)).astype(np.float32)
+    q = quantize_weights(weights, None, x_type, y_type, "int8")
+    narrow = (np.float32(x_type.quantization.step) * q.scale).astype(np.float64)
+    pairs = [fixedpoint.multiplier_and_shift(product / 10.0) for product in narrow]
+    ties = (np.arange(-100, 100) + 0.5)[:, None] * 10.0 / narrow
+    accumulators = np.rint(ties).astype(np.int64)[None] + np.arange(-1, 2)[:, None, None]
+    rounded = [
+        fixedpoint.double_round(accumulators, np.array(m), np.array(s))
+        for m, s in (zip(*pairs, strict=True), (q.multiplier, q.shift))
+    ]
+    differs = (rounded[0] != rounded[1]).reshape(-1, channels)
+    telling = differs.any(0)
+    assert telling.sum() > 100
+    bias = accumulators.reshape(-1, channels)[differs.argmax(0), np.arange(channels)]
+    op = ops.QDense(input_zero_point=5, rounding="double")
+    x = np.full((1, 1), 5, np.int8)
+    layer = Layer(op, x, replace(q, bias=bias.astype(np.int32)), x_type, y_type)
+    expected = outputs(op, *layer.operands)
+    by_float32 = outputs(op, *layer.operands[:3], *(np.array(v) for v in zip(*pairs, strict=True)))
+    assert (expected != by_float32)[0, telling].all()
+    tflm.models.append(layer_model(layer, (1, channels), q.weights, 0, "FULLY_CONNECTED", 4, {}))
+    assert_equal(tflm, [expected], channels)
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int16"])
