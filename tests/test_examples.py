@@ -1,0 +1,34 @@
+"""The examples run as they stand."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgeinfer.demo import TEST
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def run(*arguments: object, folder: Path) -> str:
+    command = [sys.executable, *map(str, arguments)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_model_is_embedded_with_raw_integers(tmp_path):
+    run("-m", "edgeinfer", "demo", "-o", tmp_path, folder=tmp_path)
+    said = run(EXAMPLES / "embed.py", "digits.eqm", TEST, folder=tmp_path)
+    right, _, total = said.split()[:3]
+    assert int(right) / int(total) > 0.97
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
+def test_the_demos_model_is_trained_and_exported(tmp_path):
+    run(EXAMPLES / "train_digits.py", tmp_path, folder=tmp_path)
+    written = sorted(path.name for path in tmp_path.iterdir())
+    assert written == ["digits.onnx", "digits_calib.npz", "digits_test.npz"]
