@@ -14,6 +14,7 @@ FILES = ("LICENSE", "README.md", "pyproject.toml", "setup.py")
 SANITIZE = "-fsanitize=address,undefined -fno-sanitize-recover=all"
 TESTS = (
     "tests/conformance/test_session_equals_reference.py",
+    "tests/model_file/test_mutations.py",
     "tests/runtime/test_session.py",
     "tests/runtime/test_threads.py",
 )
