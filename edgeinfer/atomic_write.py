@@ -12,13 +12,14 @@ from edgeinfer.errors import OutputError
 __all__ = ["atomic_write", "check_writable"]
 
 
-def check_writable(path: str | os.PathLike[str]) -> None:
-    """Refuse now, before long work, a path that a write at the end could not make.
+def check_writable(path: str | os.PathLike[str], *sources: Path) -> None:
+    """Refuse now, before long work, a path that a write at the end could not or should not make.
 
     Raises
     ------
     OutputError
-        ``path`` is a folder, or its folder is missing or cannot be written to.
+        ``path`` is a folder, its folder is missing or cannot be written to, or ``path`` is one of
+        ``sources``, the files that the result is made from.
     """
     path = Path(path)
     try:
@@ -26,6 +27,8 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         target = path if _is_special(path) else path.parent
     except OSError as error:  # a name that is too long, a folder that cannot be searched
         raise _refusal(path, error) from error
+    if any(path.exists() and source.exists() and path.samefile(source) for source in sources):
+        raise OutputError(f"cannot write {path}: the result is made from it")
     if is_folder:
         raise OutputError(f"cannot write {path}: it is a folder")
     if not has_folder:

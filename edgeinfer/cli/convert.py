@@ -22,7 +22,7 @@ def convert(model: Path, output: Path, batch: int, shapes: Shapes) -> Report:
     from edgeinfer.atomic_write import atomic_write, check_writable
     from edgeinfer.model_file import to_bytes
 
-    check_writable(output)
+    check_writable(output, model)
     graph = import_onnx(model, batch=batch, shapes=dict(shapes))
     content = to_bytes(graph)
     atomic_write(output, content)

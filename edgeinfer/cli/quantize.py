@@ -88,7 +88,7 @@ def quantize(
     from edgeinfer.quant import prune_constant_channels, raised_channels
     from edgeinfer.quant import quantize as make_integer
 
-    check_writable(output)
+    check_writable(output, model, calib)
     started = time.perf_counter()
     graph = _floats(model, batch, shapes)
     names = graph.labels if labels is None else read_labels(labels, graph)

@@ -67,7 +67,7 @@ def run(
     from edgeinfer.samples import runs
 
     if output is not None:
-        check_writable(output)
+        check_writable(output, model, data)
     graph = open_model(model)
     names = graph.labels if labels is None else read_labels(labels, graph)
     dataset = load_data(data, graph, preprocessing(**images))

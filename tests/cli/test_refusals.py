@@ -56,6 +56,13 @@ REFUSALS = {
     "quantize digits.onnx --calib digits_calib.npz -o no/a.eqm": (
         "cannot write no/a.eqm: there is no folder no"
     ),
+    "quantize digits.onnx --calib digits_calib.npz -o digits.onnx": (
+        "cannot write digits.onnx: the result is made from it"
+    ),
+    "convert digits.onnx -o digits.onnx": "cannot write digits.onnx: the result is made from it",
+    "run digits.eqm --input digits_test.npz -o digits_test.npz": (
+        "cannot write digits_test.npz: the result is made from it"
+    ),
     "convert digits.onnx -o no/a.eqm": "cannot write no/a.eqm: there is no folder no",
     "demo -o no": "cannot write no/digits.eqm: there is no folder no",
     "run digits.eqm --input digits_test.npz -o no/a.npz": (

@@ -84,3 +84,13 @@ def test_an_interruption_leaves_the_old_file_and_nothing_else(tmp_path, monkeypa
         atomic_write(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_the_result_is_made_from_is_kept(tmp_path):
+    source, link = tmp_path / "a", tmp_path / "b"
+    source.write_bytes(b"old")
+    link.symlink_to(source)
+    for path in (source, link, tmp_path / "." / "a"):
+        with pytest.raises(OutputError) as caught:
+            check_writable(path, tmp_path / "missing", source)
+        assert str(caught.value) == f"cannot write {path}: the result is made from it"
