@@ -6,14 +6,14 @@ A float Graph is costed as the int8 Graph that quantization would make of it.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
 
 from edgeinfer import operators as ops
-from edgeinfer.graph import Graph, Node
+from edgeinfer.graph import Graph, Node, TensorType
 
-__all__ = ["Cost", "LayerCost", "cost", "macs"]
+__all__ = ["Cost", "LayerCost", "cost", "macs", "peak_bytes"]
 
 Shape = tuple[int, ...]
 
@@ -142,7 +142,7 @@ def cost(graph: Graph) -> Cost:
         fresh = [name for name in node.inputs if name in graph.constants and name not in seen]
         seen.update(fresh)
         layers.append(_layer(graph, node, fresh))
-    return Cost(tuple(layers), _peak(graph), not graph.is_integer)
+    return Cost(tuple(layers), peak_bytes(graph, _int8_size), not graph.is_integer)
 
 
 def _layer(graph: Graph, node: Node, constants: list[str]) -> LayerCost:
@@ -158,18 +158,22 @@ def _layer(graph: Graph, node: Node, constants: list[str]) -> LayerCost:
     return LayerCost(node, output, macs(node.op, inputs, output), parameters, flash)
 
 
-def _peak(graph: Graph) -> int:
+def peak_bytes(graph: Graph, size: Callable[[TensorType], int]) -> int:
+    """The most bytes of values alive at once, each of ``size``; constants are not among them."""
     last = {name: i for i, node in enumerate(graph.nodes) for name in node.inputs}
     last.update(dict.fromkeys(graph.outputs, len(graph.nodes)))
-    alive = {name: _bytes(graph, name) for name in graph.inputs}
-    peak = sum(alive.values())
+    alive = {name: size(graph.types[name]) for name in graph.inputs}
+    total = peak = sum(alive.values())
     for i, node in enumerate(graph.nodes):
-        alive.update((name, _bytes(graph, name)) for name in node.outputs)
-        peak = max(peak, sum(alive.values()))
-        alive = {name: size for name, size in alive.items() if last.get(name, -1) > i}
+        for name in node.outputs:
+            alive[name] = size(graph.types[name])
+            total += alive[name]
+        peak = max(peak, total)
+        for name in {*node.inputs, *node.outputs}:
+            if name in alive and last.get(name, -1) <= i:
+                total -= alive.pop(name)
     return peak
 
 
-def _bytes(graph: Graph, name: str) -> int:
-    kind = graph.types[name]
-    return kind.elements if kind.dtype == "float32" else kind.nbytes
+def _int8_size(t: TensorType) -> int:
+    return t.elements if t.dtype == "float32" else t.nbytes

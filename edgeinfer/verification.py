@@ -16,16 +16,19 @@ from typing import Any
 import numpy as np
 
 from edgeinfer import operators as ops
-from edgeinfer.cost import macs
+from edgeinfer.cost import macs, peak_bytes
 from edgeinfer.errors import ModelError
 from edgeinfer.fixedpoint import MAX_ACCUMULATOR_16
 from edgeinfer.graph import Graph, Node, TensorType
 from edgeinfer.shapes import output_shapes
 
-__all__ = ["MAX_WORK", "verify"]
+__all__ = ["MAX_BYTES", "MAX_WORK", "verify"]
 
 # element moves and multiply-accumulates of one run: an hour or so of a scalar core
 MAX_WORK = 10**13
+
+# activations alive at once, far beyond any device: a file of a kilobyte can ask for more
+MAX_BYTES = 2**32
 
 # strides, pads, dilations: far beyond sense, and their products far from overflow
 _MAX_EXTENT = 2**24
@@ -94,6 +97,9 @@ def verify(graph: Graph) -> None:
             raise ModelError(f"value {name!r} has a type, but is never computed")
     if work > MAX_WORK:
         raise ModelError(f"a run would take {work:.3g} operations; the limit is {MAX_WORK:.0g}")
+    held = peak_bytes(graph, lambda t: t.nbytes)
+    if held > MAX_BYTES:
+        raise ModelError(f"a run would hold {held} bytes at once; the limit is {MAX_BYTES}")
 
 
 def _verify_values(graph: Graph) -> None:

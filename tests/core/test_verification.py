@@ -173,6 +173,15 @@ def test_work_is_bounded():
     refuse("a run would take 1.76e+13 operations; the limit is 1e+13", g)
 
 
+def test_what_a_run_holds_at_once_is_bounded():
+    wide = int16(2**30 + 1)
+    refuse(
+        "a run would hold 4294967300 bytes at once; the limit is 4294967296",
+        one(ops.Transpose((0,)), wide, out=wide),
+    )
+    verify(one(ops.Transpose((0,)), int16(2**30), out=int16(2**30)))
+
+
 def test_an_accumulator_of_8_bit_activations_stays_below_2_to_the_31():
     # zero point -3: |x - zx| <= 130
     verify(dense(b=2**31 - 1 - 4 * 130))
