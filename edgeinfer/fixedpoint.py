@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,7 +17,6 @@ from edgeinfer.errors import QuantizationError
 __all__ = [
     "CONTRACT",
     "MAX_ACCUMULATOR_16",
-    "AddParameters",
     "add_parameters",
     "average_multiplier",
     "double_round",
@@ -134,30 +132,26 @@ def average_multiplier(count: int) -> tuple[int, int]:
     return ((2**30 + 1) << k) // count, 30 + k
 
 
-@dataclass(frozen=True)
-class AddParameters:
-    """What QAdd and QSub carry: the shift of both operands and three multipliers."""
-
-    left_shift: int
-    a: tuple[int, int]
-    b: tuple[int, int]
-    out: tuple[int, int]
-
-
-def add_parameters(a_scale: float, b_scale: float, out_scale: float, *, bits: int) -> AddParameters:
-    """The parameters of an addition of ``bits``-wide activations (8 or 16).
+def add_parameters(
+    a_scale: float, b_scale: float, out_scale: float, *, bits: int
+) -> dict[str, int]:
+    """QAdd's and QSub's attributes for an addition of ``bits``-wide activations (8 or 16).
 
     Both operands go to twice the larger scale with ``left_shift`` fractional bits, so that
     neither they nor their sum can overflow int32.
     """
     left_shift = 20 if bits == 8 else 15
     common = 2.0 * max(a_scale, b_scale)
-    return AddParameters(
-        left_shift,
-        multiplier_and_shift(a_scale / common),
-        multiplier_and_shift(b_scale / common),
-        multiplier_and_shift(common / (2.0**left_shift * out_scale)),
-    )
+    ratios = {
+        "a_": a_scale / common,
+        "b_": b_scale / common,
+        "": common / (2.0**left_shift * out_scale),
+    }
+    parameters = {"left_shift": left_shift}
+    for operand, ratio in ratios.items():
+        multiplier, shift = multiplier_and_shift(ratio)
+        parameters |= {f"{operand}multiplier": multiplier, f"{operand}shift": shift}
+    return parameters
 
 
 def table(

@@ -294,13 +294,7 @@ def _add(op: ops.Add | ops.Sub, node: Node, to: Lowering, kind: type[ops.QAdd]) 
         **to.clamp(node.outputs[0], op.lo, op.hi),  # type: ignore[arg-type]
         a_zero_point=a_zero,
         b_zero_point=b_zero,
-        left_shift=p.left_shift,  # type: ignore[arg-type]
-        a_multiplier=p.a[0],
-        a_shift=p.a[1],
-        b_multiplier=p.b[0],
-        b_shift=p.b[1],
-        multiplier=p.out[0],
-        shift=p.out[1],
+        **p,  # type: ignore[arg-type]
     )
     to.emit(node, quantized, a, b)
 

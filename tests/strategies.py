@@ -225,13 +225,7 @@ def add_or_sub(b: Builder) -> None:
     op = b.one_of(ops.QAdd, ops.QSub)(
         a_zero_point=b.zero_point(left),
         b_zero_point=b.zero_point(right),
-        left_shift=p.left_shift,
-        a_multiplier=p.a[0],
-        a_shift=p.a[1],
-        b_multiplier=p.b[0],
-        b_shift=p.b[1],
-        multiplier=p.out[0],
-        shift=p.out[1],
+        **p,
         **b.stage(q),
     )
     b.add(op, left, right, q=q)

@@ -187,12 +187,13 @@ def test_an_average_rounds_halves_away_from_0(count, data):
 def test_operands_of_an_addition_fit_32_bits_at_twice_the_larger_scale(bits, left_shift, a, ratio):
     b, out = a * ratio, max(a, a * ratio)
     p = fixedpoint.add_parameters(a, b, out, bits=bits)
-    assert p.left_shift == left_shift
+    assert p["left_shift"] == left_shift
     farthest = 255 if bits == 8 else 32768
-    largest = [int(fixedpoint.single_round(farthest << left_shift, *m)) for m in (p.a, p.b)]
+    pairs = [(p[f"{operand}multiplier"], p[f"{operand}shift"]) for operand in ("a_", "b_", "")]
+    largest = [int(fixedpoint.single_round(farthest << left_shift, *m)) for m in pairs[:2]]
     assert max(largest) == farthest << (left_shift - 1)
     assert sum(largest) < 2**31
-    y = fixedpoint.single_round(sum(largest), *p.out)
+    y = fixedpoint.single_round(sum(largest), *pairs[2])
     assert abs(y - farthest * (a + b) / out) <= 0.51
 
 

@@ -132,13 +132,7 @@ def test_qadd_and_qsub(dtype, shapes, kind, sign, seed):
         **n.stage(),
         a_zero_point=n.zero_point(),
         b_zero_point=n.zero_point(),
-        left_shift=p.left_shift,
-        a_multiplier=p.a[0],
-        a_shift=p.a[1],
-        b_multiplier=p.b[0],
-        b_shift=p.b[1],
-        multiplier=p.out[0],
-        shift=p.out[1],
+        **p,
     )
     a, b = (n.activation(*shape) for shape in shapes)
     assert_equal(evaluate(op, a, b), scalar_contract.add(op, a, b, sign))

@@ -225,13 +225,7 @@ def test_sums_are_tflms(tflm, kind, dtype):
             rounding="double",
             a_zero_point=a_type.quantization.zero_point,
             b_zero_point=b_type.quantization.zero_point,
-            left_shift=p.left_shift,
-            a_multiplier=p.a[0],
-            a_shift=p.a[1],
-            b_multiplier=p.b[0],
-            b_shift=p.b[1],
-            multiplier=p.out[0],
-            shift=p.out[1],
+            **p,
         )
         expected.append(outputs(op, a, b))
         attributes = {"fusedActivationFunction": activation}

@@ -325,33 +325,28 @@ def test_sums_are_three_rescales_and_an_add(tosa, kind, dtype, rounding):
             rounding=rounding,
             a_zero_point=a_type.quantization.zero_point,
             b_zero_point=b_type.quantization.zero_point,
-            left_shift=p.left_shift,
-            a_multiplier=p.a[0],
-            a_shift=p.a[1],
-            b_multiplier=p.b[0],
-            b_shift=p.b[1],
-            multiplier=p.out[0],
-            shift=p.out[1],
+            **p,
         )
         expected.append(outputs(op, a, b))
         scaled = []
-        for x, zero_point, pair in ((a, op.a_zero_point, p.a), (b, op.b_zero_point, p.b)):
+        for x, zero_point, m, s in (
+            (a, op.a_zero_point, op.a_multiplier, op.a_shift),
+            (b, op.b_zero_point, op.b_multiplier, op.b_shift),
+        ):
             wide = tosa.rescale(
                 tosa.input(x), dtype, "int32", [2**30], [30], input_zero_point=zero_point
             )
-            shift = tosa.constant(np.full((1,) * x.ndim, p.left_shift, np.int32))
+            shift = tosa.constant(np.full((1,) * x.ndim, op.left_shift, np.int32))
             wide = tosa.apply("LOGICAL_LEFT_SHIFT", [wide, shift], x.shape, "int32")
-            scaled.append(
-                tosa.rescale(wide, "int32", "int32", [pair[0]], [pair[1]], rounding=rounding)
-            )
+            scaled.append(tosa.rescale(wide, "int32", "int32", [m], [s], rounding=rounding))
         name = "SUB" if kind is ops.QSub else "ADD"
         y = tosa.apply(name, scaled, expected[-1].shape, "int32")
         y = tosa.rescale(
             y,
             "int32",
             dtype,
-            [p.out[0]],
-            [p.out[1]],
+            [op.multiplier],
+            [op.shift],
             output_zero_point=op.output_zero_point,
             rounding=rounding,
         )

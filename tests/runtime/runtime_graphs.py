@@ -62,12 +62,7 @@ def two_inputs():
     add = ops.QAdd(
         a_zero_point=-3,
         b_zero_point=-3,
-        a_multiplier=p.a[0],
-        a_shift=p.a[1],
-        b_multiplier=p.b[0],
-        b_shift=p.b[1],
-        multiplier=p.out[0],
-        shift=p.out[1],
+        **p,
         output_zero_point=-3,
     )
     nodes = (
