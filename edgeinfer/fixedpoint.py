@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Literal, TypedDict
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from edgeinfer.errors import QuantizationError
 __all__ = [
     "CONTRACT",
     "MAX_ACCUMULATOR_16",
+    "AddParameters",
     "add_parameters",
     "average_multiplier",
     "double_round",
@@ -27,6 +29,7 @@ __all__ = [
     "multiplier_and_shift",
     "requantize",
     "round_half_away",
+    "round_shift",
     "single_round",
     "softmax_8",
     "softmax_16",
@@ -109,6 +112,16 @@ def double_round(
     return (acc * multiplier + rounding + np.where(shift > 31, toward, 0)) >> shift
 
 
+def round_shift(
+    acc: np.ndarray | int,
+    multiplier: np.ndarray | int,
+    shift: np.ndarray | int,
+    rounding: str,
+) -> np.ndarray:
+    """R: ``double_round`` where ``rounding`` is ``double``, else ``single_round``."""
+    return (double_round if rounding == "double" else single_round)(acc, multiplier, shift)
+
+
 def requantize(
     acc: np.ndarray,
     multiplier: np.ndarray | int,
@@ -119,8 +132,7 @@ def requantize(
     rounding: str = "single",
 ) -> np.ndarray:
     """``clamp(R(acc, M, S) + zero_point, lo, hi)`` as int64, R1 or R2 by ``rounding``."""
-    rounded = (double_round if rounding == "double" else single_round)(acc, multiplier, shift)
-    return np.clip(rounded + zero_point, lo, hi)
+    return np.clip(round_shift(acc, multiplier, shift, rounding) + zero_point, lo, hi)
 
 
 def average_multiplier(count: int) -> tuple[int, int]:
@@ -132,26 +144,38 @@ def average_multiplier(count: int) -> tuple[int, int]:
     return ((2**30 + 1) << k) // count, 30 + k
 
 
-def add_parameters(
-    a_scale: float, b_scale: float, out_scale: float, *, bits: int
-) -> dict[str, int]:
+class AddParameters(TypedDict):
+    """The attributes of QAdd and QSub that scales decide."""
+
+    left_shift: Literal[15, 20]
+    a_multiplier: int
+    a_shift: int
+    b_multiplier: int
+    b_shift: int
+    multiplier: int
+    shift: int
+
+
+def add_parameters(a_scale: float, b_scale: float, out_scale: float, *, bits: int) -> AddParameters:
     """QAdd's and QSub's attributes for an addition of ``bits``-wide activations (8 or 16).
 
     Both operands go to twice the larger scale with ``left_shift`` fractional bits, so that
     neither they nor their sum can overflow int32.
     """
-    left_shift = 20 if bits == 8 else 15
+    left_shift: Literal[15, 20] = 20 if bits == 8 else 15
     common = 2.0 * max(a_scale, b_scale)
-    ratios = {
-        "a_": a_scale / common,
-        "b_": b_scale / common,
-        "": common / (2.0**left_shift * out_scale),
+    a_multiplier, a_shift = multiplier_and_shift(a_scale / common)
+    b_multiplier, b_shift = multiplier_and_shift(b_scale / common)
+    multiplier, shift = multiplier_and_shift(common / (2.0**left_shift * out_scale))
+    return {
+        "left_shift": left_shift,
+        "a_multiplier": a_multiplier,
+        "a_shift": a_shift,
+        "b_multiplier": b_multiplier,
+        "b_shift": b_shift,
+        "multiplier": multiplier,
+        "shift": shift,
     }
-    parameters = {"left_shift": left_shift}
-    for operand, ratio in ratios.items():
-        multiplier, shift = multiplier_and_shift(ratio)
-        parameters |= {f"{operand}multiplier": multiplier, f"{operand}shift": shift}
-    return parameters
 
 
 def table(

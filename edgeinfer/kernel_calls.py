@@ -437,9 +437,9 @@ def _(op: ops.QAdd, site: Site) -> list[Call]:
 
 def _common_scale(op: ops.QAdd, zero_point: int, multiplier: int, shift: int) -> np.ndarray:
     """What each int8 becomes at twice the larger scale: verified ratios keep it within int32."""
-    rounded = fixedpoint.double_round if op.rounding == "double" else fixedpoint.single_round
     q = np.arange(-128, 128, dtype=np.int64) - zero_point
-    return rounded(q << op.left_shift, multiplier, shift).astype(np.int32)
+    wide = fixedpoint.round_shift(q << op.left_shift, multiplier, shift, op.rounding)
+    return wide.astype(np.int32)
 
 
 @lower.register

@@ -81,10 +81,11 @@ def _(op: ops.QSub, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
 
 def _common_scale(op: ops.QAdd, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Both operands at twice the larger scale."""
-    rounded = fixedpoint.double_round if op.rounding == "double" else fixedpoint.single_round
+    left = _wide(a, op.a_zero_point) << op.left_shift
+    right = _wide(b, op.b_zero_point) << op.left_shift
     return (
-        rounded(_wide(a, op.a_zero_point) << op.left_shift, op.a_multiplier, op.a_shift),
-        rounded(_wide(b, op.b_zero_point) << op.left_shift, op.b_multiplier, op.b_shift),
+        fixedpoint.round_shift(left, op.a_multiplier, op.a_shift, op.rounding),
+        fixedpoint.round_shift(right, op.b_multiplier, op.b_shift, op.rounding),
     )
 
 

@@ -6,10 +6,11 @@ calibration. Every value already has its integer type when the rules run (``post
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import singledispatch
+from typing import TypedDict
 
 import numpy as np
 
@@ -47,6 +48,15 @@ def fixed_output(op: ops.Operator, dtype: Width) -> Quantization | None:
     if dtype == "int8":
         return Quantization.per_tensor(1 / 256, -128)
     return Quantization.per_tensor(1 / 32768)
+
+
+class OutputStage(TypedDict):
+    """What ends every requantizing operator: ``ops.Requantizing``'s attributes."""
+
+    output_zero_point: int
+    lo: int
+    hi: int
+    rounding: ops.Rounding
 
 
 class Lowering:
@@ -101,8 +111,8 @@ class Lowering:
         t = activation_type(array.shape, low, high, self.scheme.activations)
         return self._integers(name, array, t.quantization)
 
-    def clamp(self, output: str, lo: float = -math.inf, hi: float = math.inf) -> dict[str, object]:
-        """Requantizing's fields for ``output``, with a fused clamp to real ``lo`` ... ``hi``."""
+    def clamp(self, output: str, lo: float = -math.inf, hi: float = math.inf) -> OutputStage:
+        """The stage that gives ``output``, with a fused clamp to real ``lo`` ... ``hi``."""
         scale, zero_point, dtype = self.kind(output)
         info = np.iinfo(dtype)
 
@@ -118,6 +128,19 @@ class Lowering:
             "hi": integer(hi),
             "rounding": self.rounding,
         }
+
+    def rescale(
+        self, x: str, output: str, lo: float = -math.inf, hi: float = math.inf
+    ) -> ops.Rescale:
+        """The operator that brings ``x`` to the quantization of ``output``, clamped."""
+        in_scale, in_zero_point, _ = self.kind(x)
+        multiplier, shift = multiplier_and_shift(in_scale / self.kind(output)[0])
+        return ops.Rescale(
+            **self.clamp(output, lo, hi),
+            input_zero_point=in_zero_point,
+            multiplier=multiplier,
+            shift=shift,
+        )
 
     # ---- what a rule writes ----
 
@@ -168,17 +191,8 @@ class Lowering:
         if self.types[name].quantization == target:
             return name
         rescaled = f"{node.name}/input{index}"
-        in_scale, in_zero_point, dtype = self.kind(name)
-        out_scale, _, _ = self.kind(output)
-        self.types[rescaled] = TensorType(self.types[name].shape, dtype, target)
-        multiplier, shift = multiplier_and_shift(in_scale / out_scale)
-        op = ops.Rescale(
-            **self.clamp(output),  # type: ignore[arg-type]
-            input_zero_point=in_zero_point,
-            multiplier=multiplier,
-            shift=shift,
-        )
-        self.nodes.append(Node(rescaled, op, (name,), (rescaled,)))
+        self.types[rescaled] = replace(self.types[name], quantization=target)
+        self.nodes.append(Node(rescaled, self.rescale(name, output), (name,), (rescaled,)))
         return rescaled
 
     def _integers(self, name: str, array: np.ndarray, quantization: Quantization | None) -> str:
@@ -208,7 +222,7 @@ def is_supported(op: ops.Operator) -> bool:
 @lower.register
 def _conv(op: ops.Conv, node: Node, to: Lowering) -> None:
     quantized = ops.QConv(
-        **to.clamp(node.outputs[0], op.lo, op.hi),  # type: ignore[arg-type]
+        **to.clamp(node.outputs[0], op.lo, op.hi),
         input_zero_point=to.kind(node.inputs[0])[1],
         strides=op.strides,
         pads=op.pads,
@@ -221,7 +235,7 @@ def _conv(op: ops.Conv, node: Node, to: Lowering) -> None:
 @lower.register
 def _dense(op: ops.Dense, node: Node, to: Lowering) -> None:
     quantized = ops.QDense(
-        **to.clamp(node.outputs[0], op.lo, op.hi),  # type: ignore[arg-type]
+        **to.clamp(node.outputs[0], op.lo, op.hi),
         input_zero_point=to.kind(node.inputs[0])[1],
     )
     to.emit_layer(node, quantized)
@@ -234,14 +248,7 @@ def _pointwise(op: ops.Pointwise, node: Node, to: Lowering) -> None:
     out_scale, out_zero_point, out_dtype = to.kind(y)
     bounds = _clip_bounds(op.expression)
     if in_dtype == "int16" and bounds is not None:
-        multiplier, shift = multiplier_and_shift(in_scale / out_scale)
-        rescale = ops.Rescale(
-            **to.clamp(y, *bounds),  # type: ignore[arg-type]
-            input_zero_point=in_zero_point,
-            multiplier=multiplier,
-            shift=shift,
-        )
-        to.emit(node, rescale, x)
+        to.emit(node, to.rescale(x, y, *bounds), x)
         return
     function = _total(op.expression, *to.ranges[x])
     try:
@@ -289,12 +296,11 @@ def _add(op: ops.Add | ops.Sub, node: Node, to: Lowering, kind: type[ops.QAdd]) 
     a, b = (to.operand(name) for name in node.inputs)
     (a_scale, a_zero, dtype), (b_scale, b_zero, _) = to.kind(a), to.kind(b)
     out_scale, _, _ = to.kind(node.outputs[0])
-    p = add_parameters(a_scale, b_scale, out_scale, bits=8 if dtype == "int8" else 16)
     quantized = kind(
-        **to.clamp(node.outputs[0], op.lo, op.hi),  # type: ignore[arg-type]
+        **to.clamp(node.outputs[0], op.lo, op.hi),
         a_zero_point=a_zero,
         b_zero_point=b_zero,
-        **p,  # type: ignore[arg-type]
+        **add_parameters(a_scale, b_scale, out_scale, bits=8 if dtype == "int8" else 16),
     )
     to.emit(node, quantized, a, b)
 
@@ -315,7 +321,7 @@ def _mul(op: ops.Mul, node: Node, to: Lowering) -> None:
     (a_scale, a_zero, _), (b_scale, b_zero, _) = to.kind(a), to.kind(b)
     multiplier, shift = multiplier_and_shift(a_scale * b_scale / to.kind(node.outputs[0])[0])
     quantized = ops.QMul(
-        **to.clamp(node.outputs[0], op.lo, op.hi),  # type: ignore[arg-type]
+        **to.clamp(node.outputs[0], op.lo, op.hi),
         a_zero_point=a_zero,
         b_zero_point=b_zero,
         multiplier=multiplier,
@@ -340,7 +346,7 @@ def _prelu(op: ops.PRelu, node: Node, to: Lowering) -> None:
     signed = [int(math.copysign(1, s)) * m for s, (m, _) in zip(slopes, pairs, strict=True)]
     multiplier, shift = multiplier_and_shift(ratio)
     quantized = ops.QPRelu(
-        **to.clamp(node.outputs[0]),  # type: ignore[arg-type]
+        **to.clamp(node.outputs[0]),
         input_zero_point=in_zero_point,
         multiplier=multiplier,
         shift=shift,
@@ -379,7 +385,7 @@ def _average_pool(op: ops.AveragePool, node: Node, to: Lowering) -> None:
         pairs = [multiplier_and_shift(in_scale / (out_scale * n)) for n in counts]
         subtracted = zero_point
     quantized = ops.QAveragePool(
-        **clamp,  # type: ignore[arg-type]
+        **clamp,
         kernel=op.kernel,
         strides=op.strides,
         pads=op.pads,
@@ -401,18 +407,18 @@ def _reduce_sum(op: ops.ReduceMean | ops.ReduceSum, node: Node, to: Lowering, di
     (x,), (y,) = node.inputs, node.outputs
     (in_scale, zero_point, dtype), (out_scale, _, _) = to.kind(x), to.kind(y)
     count = math.prod(to.types[x].shape[a] for a in op.axes)
-    wide = dtype == "int16" and count * 32768 >= 2**31
     clamp = to.clamp(y)
     exact = to.types[x].quantization == to.types[y].quantization and divisor == count
-    if exact and count <= _EXACT_COUNT[dtype] and not wide:
+    if exact and count <= _EXACT_COUNT[dtype]:
         multiplier, shift = average_multiplier(count)
         clamp |= {"output_zero_point": 0, "rounding": "single"}
         zero_point = 0
     else:
         ratio = in_scale / (out_scale * divisor)
+        wide = dtype == "int16" and count * 32768 >= 2**31
         multiplier, shift = multiplier_and_shift(ratio, 24 if wide else 31)
     quantized = ops.QReduceSum(
-        **clamp,  # type: ignore[arg-type]
+        **clamp,
         axes=op.axes,
         keepdims=op.keepdims,
         input_zero_point=zero_point,
@@ -459,7 +465,7 @@ def _pad(op: ops.Pad, node: Node, to: Lowering) -> None:
     if quantization is not None:
         dtype = to.types[node.outputs[0]].dtype
         value = quantization.quantize(np.array([op.value], np.float32), dtype)
-        op = dataclasses.replace(op, value=int(value[0]))
+        op = replace(op, value=int(value[0]))
     to.emit(node, op, node.inputs[0])
 
 

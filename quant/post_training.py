@@ -70,7 +70,7 @@ def quantize(
         raise InputError(f"rounding must be single or double, not {rounding!r}")
     if rounding == "double" and widths.activations != "int8":
         raise InputError("rounding 'double' is for scheme 'int8' only")
-    refuse_unsupported(graph)
+    _refuse_unsupported(graph)
     groups = shared_quantization(graph, average_pool=rounding == "double")
     searching = rule is None and widths.activations == "int8"
     seen = calibrate(
@@ -120,14 +120,8 @@ def _option(what: str, name: str, known: dict[str, _T]) -> _T:
     return known[name]
 
 
-def refuse_unsupported(graph: Graph) -> None:
-    """Name every node that has no integer meaning yet.
-
-    Raises
-    ------
-    UnsupportedError
-        There is at least one.
-    """
+def _refuse_unsupported(graph: Graph) -> None:
+    """Name every node, or else the first input, that has no integer meaning."""
     refused = [node for node in graph.nodes if not is_supported(node.op)]
     if refused:
         names = ", ".join(f"{type(node.op).__name__} {node.name!r}" for node in refused)
@@ -135,9 +129,9 @@ def refuse_unsupported(graph: Graph) -> None:
             f"{len(refused)} of {len(graph.nodes)} operators cannot be made integer yet: {names}; "
             "replace them in the model, or cut it before them"
         )
-    floats = [name for name in graph.inputs if graph.types[name].dtype == "bool"]
-    if floats:
-        raise QuantizationError(f"input {floats[0]!r} is bool, which has no integer form")
+    for name in graph.inputs:
+        if graph.types[name].dtype == "bool":
+            raise QuantizationError(f"input {name!r} is bool, which has no integer form")
 
 
 def _hulls(
