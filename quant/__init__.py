@@ -4,7 +4,7 @@ data ──► calibration ──► observers ──► ranges ─┐
 Graph (float) ─────────────────────────────────┴─► lowering ──► Graph (integer) ──► compare
 """
 
-from edgeinfer.quant.compare import LayerError, compare, raised_channels
+from edgeinfer.quant.compare import Difference, LayerError, compare, raised_channels
 from edgeinfer.quant.observers import OBSERVERS
 from edgeinfer.quant.post_training import DEFAULT_OBSERVER, quantize
 from edgeinfer.quant.prune import prune_constant_channels
@@ -14,6 +14,7 @@ __all__ = [
     "DEFAULT_OBSERVER",
     "OBSERVERS",
     "SCHEMES",
+    "Difference",
     "LayerError",
     "compare",
     "prune_constant_channels",

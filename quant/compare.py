@@ -4,24 +4,57 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
+from edgeinfer import operators as ops
 from edgeinfer.errors import InputError
 from edgeinfer.float_executor import execute
 from edgeinfer.graph import Graph
 from edgeinfer.samples import Data, runs
 from edgeinfer.session import Session
 
-__all__ = ["LayerError", "compare", "raised_channels"]
+__all__ = ["Difference", "LayerError", "compare", "raised_channels"]
 
 # everything a run computes, as real numbers by value name
 _Values = dict[str, np.ndarray]
 
 
 @dataclass
-class LayerError:
+class Difference:
+    """How far arrays ``b`` are from arrays ``a``, over all that were added.
+
+    Parameters
+    ----------
+    signal, noise : float
+        Sums of ``a^2`` and ``(a - b)^2``.
+    largest : float
+        The largest ``|a - b|``.
+    """
+
+    signal: float = 0.0
+    noise: float = 0.0
+    largest: float = 0.0
+
+    def add(self, a: np.ndarray, b: np.ndarray) -> None:
+        """Take in one pair of as many elements, in the same order."""
+        x = a.astype(np.float64).ravel()
+        difference = x - b.astype(np.float64).ravel()
+        self.signal += float(x @ x)
+        self.noise += float(difference @ difference)
+        self.largest = max(self.largest, float(np.abs(difference).max()))
+
+    @property
+    def sqnr_db(self) -> float:
+        """Signal-to-quantization-noise ratio, in dB; infinite where there is no difference."""
+        if self.noise == 0:
+            return math.inf
+        return 10 * math.log10(self.signal / self.noise) if self.signal > 0 else -math.inf
+
+
+@dataclass(kw_only=True)
+class LayerError(Difference):
     """How far one value of ``b`` is from the same value of ``a``.
 
     Parameters
@@ -30,26 +63,14 @@ class LayerError:
         The value's name, in both Graphs.
     node, operator : str
         What computes it in ``b``.
-    signal, noise : float
-        Sums over all samples of ``a^2`` and ``(a - b)^2``.
-    largest : float
-        The largest ``|a - b|``.
+    is_output : bool
+        It is an output of ``b``.
     """
 
     value: str
     node: str
     operator: str
-    signal: float = 0.0
-    noise: float = 0.0
-    largest: float = 0.0
-    is_output: bool = field(default=False)
-
-    @property
-    def sqnr_db(self) -> float:
-        """Signal-to-quantization-noise ratio, in dB; infinite where there is no difference."""
-        if self.noise == 0:
-            return math.inf
-        return 10 * math.log10(self.signal / self.noise) if self.signal > 0 else -math.inf
+    is_output: bool
 
 
 def compare(
@@ -67,7 +88,12 @@ def compare(
     if {n: a.types[n].shape for n in a.inputs} != {n: b.types[n].shape for n in b.inputs}:
         raise InputError(f"the models' inputs differ: {list(a.inputs)} and {list(b.inputs)}")
     errors = {
-        name: LayerError(name, node.name, type(node.op).__name__, is_output=name in b.outputs)
+        name: LayerError(
+            value=name,
+            node=node.name,
+            operator=type(node.op).__name__,
+            is_output=name in b.outputs,
+        )
         for node in b.nodes
         for name in node.outputs
         if name in a.types and a.types[name].elements == b.types[name].elements
@@ -78,11 +104,7 @@ def compare(
     for feed in runs(a, data, limit=samples):
         values_a, values_b = run_a(feed), run_b(feed)
         for name, error in errors.items():
-            x = values_a[name].astype(np.float64).ravel()
-            difference = x - values_b[name].astype(np.float64).ravel()
-            error.signal += float(x @ x)
-            error.noise += float(difference @ difference)
-            error.largest = max(error.largest, float(np.abs(difference).max()))
+            error.add(values_a[name], values_b[name])
     return sorted(errors.values(), key=lambda e: e.sqnr_db)
 
 
@@ -119,7 +141,7 @@ def raised_channels(graph: Graph) -> dict[str, list[int]]:
     """
     raised = {}
     for node in graph.nodes:
-        if len(node.inputs) != 5:
+        if not isinstance(node.op, ops.QConv | ops.QDense):
             continue
         weights = graph.constants[node.inputs[1]]
         largest = np.abs(weights.reshape(len(weights), -1).astype(np.int32)).max(1)

@@ -165,7 +165,7 @@ def _without(
         types[name] = replace(t, shape=array.shape, quantization=q)
 
     for node in graph.nodes:
-        if node.outputs[0] in members and len(node.inputs) == 5:
+        if node.outputs[0] in members and isinstance(node.op, ops.QConv | ops.QDense):
             for name in node.inputs[1:]:
                 store(name, np.delete(constants[name], dropped, 0), 0)
         if node.inputs[0] in members and _is_mixing(node.op):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import numpy as np
@@ -11,10 +11,8 @@ from rich.console import RenderableType
 
 from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command
+from edgeinfer.cli.evaluation import Evaluation, measure, share
 from edgeinfer.cli.options import FILE
-
-if TYPE_CHECKING:
-    from edgeinfer.cli.evaluate import Evaluation
 
 __all__ = ["demo"]
 
@@ -33,7 +31,6 @@ _WHITE = 16  # the largest pixel
 def demo(output: Path | None) -> Report:
     """Quantize and run a small digits model that comes with edgeinfer."""
     from edgeinfer.atomic_write import atomic_write, check_writable
-    from edgeinfer.cli.evaluate import measure
     from edgeinfer.cli.models import import_onnx
     from edgeinfer.data import load_data
     from edgeinfer.demo import CALIBRATION, MODEL, TEST
@@ -73,8 +70,6 @@ def demo(output: Path | None) -> Report:
 
 
 def _numbers(result: Evaluation, labels: list[int], output: str) -> dict[str, Any]:
-    from edgeinfer.cli.evaluate import share
-
     return {
         "samples": len(labels),
         "float32": {
@@ -86,7 +81,7 @@ def _numbers(result: Evaluation, labels: list[int], output: str) -> dict[str, An
             "latency_us": result.latency * 1e6,
         },
         "agreement": result.agreement,
-        "sqnr_db": result.sqnr_db(output),
+        "sqnr_db": result.differences[output].sqnr_db,
     }
 
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +10,8 @@ import numpy as np
 
 from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command
-from edgeinfer.cli.models import Run, open_model, open_pair, runner, scores_in
+from edgeinfer.cli.evaluation import Evaluation, measure, share
+from edgeinfer.cli.models import open_model, open_pair, scores_in
 from edgeinfer.cli.options import (
     FILE,
     preprocessing,
@@ -28,104 +25,7 @@ if TYPE_CHECKING:
     from edgeinfer.data import DataSet
     from edgeinfer.graph import Graph
 
-__all__ = ["Evaluation", "evaluate", "measure"]
-
-
-@dataclass
-class Evaluation:
-    """What one model, or one beside a reference, gave on a set of samples.
-
-    Parameters
-    ----------
-    classes, reference_classes : list of int
-        The class of the largest score of the first output, sample by sample.
-    seconds, reference_seconds : list of float
-        The duration of each run.
-    signal, noise : dict of str to float
-        For each output, sums of the reference's squares and of the squared differences from it.
-    """
-
-    classes: list[int] = field(default_factory=list)
-    reference_classes: list[int] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-    reference_seconds: list[float] = field(default_factory=list)
-    signal: dict[str, float] = field(default_factory=dict)
-    noise: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def latency(self) -> float:
-        """The median duration of a run, in seconds."""
-        return statistics.median(self.seconds)
-
-    @property
-    def reference_latency(self) -> float:
-        """The median duration of a run of the reference, in seconds."""
-        return statistics.median(self.reference_seconds)
-
-    @property
-    def agreement(self) -> float:
-        """The share of samples that both models put into the same class."""
-        return share(self.classes, self.reference_classes)
-
-    def sqnr_db(self, output: str) -> float:
-        """Signal-to-quantization-noise ratio of an output, in dB."""
-        from edgeinfer.quant import LayerError
-
-        return LayerError(output, "", "", self.signal[output], self.noise[output]).sqnr_db
-
-
-def share(a: list[int], b: list[int]) -> float:
-    """The share of places in which two lists are equal."""
-    return sum(x == y for x, y in zip(a, b, strict=True)) / len(a)
-
-
-def measure(
-    graph: Graph,
-    feeds: Iterable[Mapping[str, np.ndarray]],
-    *,
-    reference: Graph | None = None,
-    threads: int = 1,
-) -> Evaluation:
-    """Run each of ``feeds`` through ``graph``, and through ``reference`` where there is one."""
-    run = runner(graph, threads=threads)
-    run_reference = None if reference is None else runner(reference, threads=threads)
-    found = Evaluation()
-    for feed in feeds:
-        start = time.perf_counter()
-        outputs = run(feed)
-        found.seconds.append(time.perf_counter() - start)
-        found.classes += _classes(graph, outputs)
-        if reference is not None and run_reference is not None:
-            _add(found, reference, run_reference, feed, outputs)
-    return found
-
-
-def _add(
-    found: Evaluation,
-    reference: Graph,
-    run: Run,
-    feed: Mapping[str, np.ndarray],
-    outputs: Mapping[str, np.ndarray],
-) -> None:
-    start = time.perf_counter()
-    expected = run(feed)
-    found.reference_seconds.append(time.perf_counter() - start)
-    found.reference_classes += _classes(reference, expected)
-    for name, output in outputs.items():
-        if name in expected and expected[name].size == output.size:
-            x = expected[name].astype(np.float64).ravel()
-            difference = x - output.astype(np.float64).ravel()
-            found.signal[name] = found.signal.get(name, 0.0) + float(x @ x)
-            found.noise[name] = found.noise.get(name, 0.0) + float(difference @ difference)
-
-
-def _classes(graph: Graph, outputs: Mapping[str, np.ndarray]) -> list[int]:
-    """For each sample of a run, the class with the largest score, or the class that it says."""
-    scores = outputs[graph.outputs[0]]
-    rows = scores.reshape(-1, scores_in(graph))
-    if rows.shape[1] == 1 and rows.dtype.kind == "i":
-        return [int(row[0]) for row in rows]
-    return [int(c) for c in rows.argmax(1)]
+__all__ = ["evaluate"]
 
 
 @command(example="edgeinfer evaluate digits.eqm --data digits_test.npz --against digits.onnx")
@@ -208,10 +108,11 @@ def _report(
         if has_classes:
             data["agreement"] = found.agreement
             shown.append((f"agreement with {against.name}", f"{found.agreement:.4f}"))
-        data["outputs"] = [{"name": n, "sqnr_db": found.sqnr_db(n)} for n in found.signal]
+        ratios = {name: d.sqnr_db for name, d in found.differences.items()}
+        data["outputs"] = [{"name": name, "sqnr_db": ratio} for name, ratio in ratios.items()]
         shown += [
-            (f"SQNR of {screen.fitted(n)}", f"{screen.decibels(found.sqnr_db(n))} dB")
-            for n in found.signal
+            (f"SQNR of {screen.fitted(name)}", f"{screen.decibels(ratio)} dB")
+            for name, ratio in ratios.items()
         ]
     data["latency_us"] = found.latency * 1e6
     shown.append(("latency, median", screen.milliseconds(found.latency)))
