@@ -132,6 +132,10 @@ class DataSet:
     count: int
     labels: np.ndarray | None = None
 
+    def count_within(self, limit: int | None) -> int:
+        """How many of the runs there are up to ``limit``; all, where that is None."""
+        return self.count if limit is None else min(limit, self.count)
+
 
 def load_data(
     path: Path,

@@ -19,9 +19,9 @@ from edgeinfer.graph import DType, Graph, TensorType
 from edgeinfer.planner import plan
 from edgeinfer.verification import verify
 
-__all__ = ["Session", "TensorInfo", "load"]
+__all__ = ["MAX_THREADS", "Session", "TensorInfo", "load"]
 
-_MAX_THREADS = 256
+MAX_THREADS = 256
 
 Arrays = np.ndarray | Mapping[str, np.ndarray]
 
@@ -123,9 +123,9 @@ class Session:
         isa: str | None = None,
         keep_values: bool = False,
     ) -> None:
-        if type(num_threads) is not int or not 1 <= num_threads <= _MAX_THREADS:
+        if type(num_threads) is not int or not 1 <= num_threads <= MAX_THREADS:
             raise InputError(
-                f"num_threads must be between 1 and {_MAX_THREADS}, not {num_threads!r}"
+                f"num_threads must be between 1 and {MAX_THREADS}, not {num_threads!r}"
             )
         if isa is None:
             isa = os.environ.get("EDGEINFER_ISA") or SUPPORTED[0]

@@ -48,10 +48,8 @@ def command(*, example: str) -> Callable[[Callable[..., Report]], click.Command]
             try:
                 _print(function(**arguments), as_json)
                 sys.stdout.flush()
-            except (click.ClickException, click.exceptions.Exit):
-                raise
-            except BrokenPipeError:
-                raise
+            except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
+                raise  # for click: wrong usage, --help, a reader that went away
             except KeyboardInterrupt:
                 _stop("interrupted", 130, debug)
             except EdgeInferError as error:

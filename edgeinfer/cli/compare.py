@@ -47,14 +47,12 @@ def compare(
     """
     from edgeinfer.data import load_data
     from edgeinfer.quant import compare as layer_errors
-    from edgeinfer.samples import runs
 
     first, second = open_pair(a, b)
     dataset = load_data(data, first, preprocessing(**images), seed=None if samples is None else 0)
-    count = dataset.count if samples is None else min(samples, dataset.count)
-    feeds = runs(first, dataset.samples, limit=samples)
-    with screen.tracked("comparing", feeds, count) as tracked:
-        errors = layer_errors(first, second, tracked, num_threads=threads)
+    count = dataset.count_within(samples)
+    with screen.tracked("comparing", first, dataset, samples) as feeds:
+        errors = layer_errors(first, second, feeds, num_threads=threads)
     shown = errors[: worst or None]
     rows = [
         (

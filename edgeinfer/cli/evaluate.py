@@ -50,7 +50,6 @@ def evaluate(
     no difference).
     """
     from edgeinfer.data import load_data
-    from edgeinfer.samples import runs
 
     if against is None:
         graph, reference = open_model(model), None
@@ -60,10 +59,8 @@ def evaluate(
     if dataset.labels is None and reference is None:
         raise InputError(f"{data} has no labels, so there is nothing to evaluate without --against")
     labels, warnings = _labels(data, graph, dataset, needed=reference is None)
-    total = dataset.count if samples is None else min(samples, dataset.count)
-    feeds = runs(graph, dataset.samples, limit=samples)
-    with screen.tracked("evaluating", feeds, total) as tracked:
-        found = measure(graph, tracked, reference=reference, threads=threads)
+    with screen.tracked("evaluating", graph, dataset, samples) as feeds:
+        found = measure(graph, feeds, reference=reference, threads=threads)
     return _report(model, against, found, labels, warnings, has_classes=_has_classes(graph))
 
 

@@ -9,7 +9,7 @@ import click
 
 from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command
-from edgeinfer.cli.models import import_onnx, open_model
+from edgeinfer.cli.models import open_model
 from edgeinfer.cli.options import FILE, Shapes, import_options
 
 if TYPE_CHECKING:
@@ -29,10 +29,7 @@ def inspect(file: Path, batch: int, shapes: Shapes) -> Report:
     """
     from edgeinfer.cost import cost
 
-    if file.suffix.lower() == ".eqm":
-        graph = open_model(file)
-    else:
-        graph = import_onnx(file, batch=batch, shapes=dict(shapes))
+    graph = open_model(file, batch=batch, shapes=dict(shapes))
     total = cost(graph)
     arena, scratch = _memory(graph) if graph.is_integer else (total.peak, None)
     rows = [

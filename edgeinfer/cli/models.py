@@ -25,8 +25,10 @@ __all__ = [
 Run: TypeAlias = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
 
 
-def open_model(path: Path, *, like: Graph | None = None) -> Graph:
-    """The Graph in ``path``, ``.eqm`` or ``.onnx``; an import takes its input shapes from ``like``.
+def open_model(
+    path: Path, *, batch: int = 1, shapes: Mapping[str, tuple[int, ...]] | None = None
+) -> Graph:
+    """The Graph in ``path``, ``.eqm`` or ``.onnx``; ``batch`` and ``shapes`` are for an import.
 
     Raises
     ------
@@ -39,10 +41,6 @@ def open_model(path: Path, *, like: Graph | None = None) -> Graph:
         from edgeinfer.model_file import read
 
         return read(path)
-    if like is None:
-        return import_onnx(path)
-    shapes = {name: like.types[name].shape for name in like.inputs}
-    batch = next(iter(shapes.values()))[0] if like.free_batch else 1
     return import_onnx(path, batch=batch, shapes=shapes)
 
 
@@ -50,9 +48,15 @@ def open_pair(a: Path, b: Path) -> tuple[Graph, Graph]:
     """Two models with the same input shapes: an ``.onnx`` takes those that the ``.eqm`` has."""
     if a.suffix.lower() == ".eqm":
         first = open_model(a)
-        return first, open_model(b, like=first)
+        return first, _open_like(b, first)
     second = open_model(b)
-    return open_model(a, like=second), second
+    return _open_like(a, second), second
+
+
+def _open_like(path: Path, like: Graph) -> Graph:
+    shapes = {name: like.types[name].shape for name in like.inputs}
+    batch = next(iter(shapes.values()))[0] if like.free_batch else 1
+    return open_model(path, batch=batch, shapes=shapes)
 
 
 def import_onnx(

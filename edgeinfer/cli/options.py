@@ -9,6 +9,7 @@ from typing import Any, TypeAlias, TypeVar
 import click
 
 from edgeinfer.data import Layout, Preprocessing
+from edgeinfer.session import MAX_THREADS
 
 __all__ = [
     "FILE",
@@ -123,7 +124,7 @@ def threads_option(function: F) -> F:
     return click.option(
         "--threads",
         metavar="N",
-        type=click.IntRange(1, 256),
+        type=click.IntRange(1, MAX_THREADS),
         default=1,
         show_default=True,
         help="Threads that share the work of one run.",

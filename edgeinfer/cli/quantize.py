@@ -11,7 +11,7 @@ import click
 
 from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command
-from edgeinfer.cli.models import import_onnx, open_model, read_labels
+from edgeinfer.cli.models import open_model, read_labels
 from edgeinfer.cli.options import FILE, Shapes, import_options, preprocessing, preprocessing_options
 from edgeinfer.errors import InputError
 
@@ -93,7 +93,7 @@ def quantize(
     graph = _floats(model, batch, shapes)
     names = graph.labels if labels is None else read_labels(labels, graph)
     data = load_data(calib, graph, preprocessing(**images), seed=seed)
-    runs = data.count if samples is None else min(samples, data.count)
+    runs = data.count_within(samples)
     with screen.progress() as done:
         integer = make_integer(
             graph,
@@ -138,9 +138,7 @@ def quantize(
 
 
 def _floats(model: Path, batch: int, shapes: Shapes) -> Graph:
-    if model.suffix.lower() != ".eqm":
-        return import_onnx(model, batch=batch, shapes=dict(shapes))
-    graph = open_model(model)
+    graph = open_model(model, batch=batch, shapes=dict(shapes))
     if graph.is_integer:
         raise InputError(f"{model} is quantized already; give the .onnx that it was made from")
     return graph
@@ -149,11 +147,9 @@ def _floats(model: Path, batch: int, shapes: Shapes) -> Graph:
 def _errors(graph: Graph, integer: Graph, data: DataSet) -> list[LayerError]:
     """Every layer against float, the worst first, on some of the calibration data."""
     from edgeinfer.quant import compare
-    from edgeinfer.samples import runs
 
-    feeds = runs(graph, data.samples, limit=_MEASURED)
-    with screen.tracked("measuring", feeds, min(_MEASURED, data.count)) as tracked:
-        return compare(graph, integer, tracked)
+    with screen.tracked("measuring", graph, data, _MEASURED) as feeds:
+        return compare(graph, integer, feeds)
 
 
 def _coarser(raised: dict[str, list[int]]) -> list[str]:

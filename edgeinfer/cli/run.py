@@ -64,7 +64,6 @@ def run(
     """
     from edgeinfer.atomic_write import atomic_write, check_writable
     from edgeinfer.data import load_data
-    from edgeinfer.samples import runs
 
     if output is not None:
         check_writable(output, model, data)
@@ -73,10 +72,8 @@ def run(
     dataset = load_data(data, graph, preprocessing(**images))
     execute = runner(graph, threads=threads)
     gathered: dict[str, list[np.ndarray]] = {name: [] for name in graph.outputs}
-    total = dataset.count if samples is None else min(samples, dataset.count)
-    feeds = runs(graph, dataset.samples, limit=samples)
-    with screen.tracked("running", feeds, total) as tracked:
-        for feed in tracked:
+    with screen.tracked("running", graph, dataset, samples) as feeds:
+        for feed in feeds:
             for name, array in execute(feed).items():
                 gathered[name].append(array)
     outputs = {name: _joined(graph, name, arrays) for name, arrays in gathered.items()}

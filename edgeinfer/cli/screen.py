@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING
 
+import numpy as np
 from rich import box
 from rich.console import Console
 from rich.progress import (
@@ -19,6 +20,12 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+
+from edgeinfer.samples import runs
+
+if TYPE_CHECKING:
+    from edgeinfer.data import DataSet
+    from edgeinfer.graph import Graph
 
 __all__ = [
     "decibels",
@@ -32,8 +39,6 @@ __all__ = [
     "tracked",
     "width",
 ]
-
-T = TypeVar("T")
 
 _GAP = 3  # between two columns
 
@@ -113,12 +118,18 @@ def progress() -> Iterator[Callable[[str, int, int | None], None]]:
 
 
 @contextmanager
-def tracked(what: str, feeds: Iterable[T], total: int | None) -> Iterator[Iterator[T]]:
-    """``feeds``, with a bar on stderr while they are worked off; it goes away on an error too."""
+def tracked(
+    what: str, graph: Graph, data: DataSet, limit: int | None = None
+) -> Iterator[Iterator[dict[str, np.ndarray]]]:
+    """At most ``limit`` runs of ``graph`` on ``data``, with a bar on stderr as they are worked off.
+
+    The bar goes away on an error too.
+    """
+    total = data.count_within(limit)
     with progress() as done:
 
-        def counted() -> Iterator[T]:
-            for count, feed in enumerate(feeds, start=1):
+        def counted() -> Iterator[dict[str, np.ndarray]]:
+            for count, feed in enumerate(runs(graph, data.samples, limit=limit), start=1):
                 yield feed
                 done(what, count, total)
 
