@@ -24,6 +24,8 @@ _CHANNELS, _PIXELS, _LANES, _DEPTHWISE_BLOCK = 4, 2, 8, 64
 # Patches that stay in a first-level cache beside the weights that they meet.
 _PATCH_BYTES = 24576
 _MAX_TILE = 64
+# Entries of an index list: 128 MB of them, where an axis may be 2^31 long.
+_MAX_LISTED = 1 << 24
 # Fewer products between widenings than this cost more than a second pass over the patch.
 _MIN_BLOCK = 64
 
@@ -721,6 +723,7 @@ def _(op: ops.Pad, site: Site) -> list[Call]:
     if x == out:
         return []
     if op.mode != "constant":
+        _require_listable(site, out)
         pads = zip(x, op.before, op.after, strict=True)
         lists = [np.pad(np.arange(n), (b, a), mode=op.mode) for n, b, a in pads]
         return _take(site, x, lists)
@@ -734,6 +737,16 @@ def _(op: ops.Pad, site: Site) -> list[Call]:
         work=site.elements,
     )
     return [fill, _copy(site, x, _strides(x), steps, out_start=start)]
+
+
+def _require_listable(site: Site, extents: Ints) -> None:
+    """Refuse index lists that would take more memory than what they index."""
+    if max(extents) > _MAX_LISTED:
+        raise UnsupportedError(
+            f"picks elements along an axis of {max(extents)}; the limit is {_MAX_LISTED}",
+            node=site.node.name,
+            operator=type(site.node.op).__name__,
+        )
 
 
 def _take(site: Site, x: Ints, lists: Sequence[np.ndarray]) -> list[Call]:
@@ -761,6 +774,7 @@ def _take(site: Site, x: Ints, lists: Sequence[np.ndarray]) -> list[Call]:
 @lower.register
 def _(op: ops.ResizeNearest, site: Site) -> list[Call]:
     x = site.shape(0)
+    _require_listable(site, (x[0], x[3]))
     lists = [np.arange(x[0]), np.array(op.rows), np.array(op.columns), np.arange(x[3])]
     return _take(site, x, lists)
 
@@ -770,6 +784,7 @@ def _(op: ops.Gather, site: Site) -> list[Call]:
     x = site.shape(0)
     outer, extent, inner = math.prod(x[: op.axis]), x[op.axis], math.prod(x[op.axis + 1 :])
     if site.node.inputs[1] in site.graph.constants:
+        _require_listable(site, (outer, inner))
         indices = site.constant(1).ravel()
         chosen = np.where(indices < 0, indices + extent, indices)
         return _take(site, (outer, extent, inner), [np.arange(outer), chosen, np.arange(inner)])

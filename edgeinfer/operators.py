@@ -86,6 +86,21 @@ class Within:
     low: float
     high: float
 
+    def admits(self, value: Any) -> bool:
+        """Whether ``value`` is in the range."""
+        return bool(self.low <= value <= self.high)
+
+
+@dataclass(frozen=True)
+class UpTo:
+    """The most entries that an attribute may have."""
+
+    length: int
+
+    def admits(self, value: Any) -> bool:
+        """Whether ``value`` has no more."""
+        return len(value) <= self.length
+
 
 _LIMIT = 2**31 - 1
 Count = Annotated[int, Within(1, _LIMIT)]
@@ -99,6 +114,11 @@ Real = Annotated[float, Within(-3.5e38, 3.5e38)]
 Bound = Annotated[float, Within(-math.inf, math.inf)]
 Rounding = Literal["single", "double"]
 Pads = tuple[Index, Index, Index, Index]
+# one entry an axis, of which a value has at most 8
+Axes = Annotated[tuple[Axis, ...], UpTo(8)]
+Counts = Annotated[tuple[Count, ...], UpTo(8)]
+Indices = Annotated[tuple[Index, ...], UpTo(8)]
+Steps = Annotated[tuple[Step, ...], UpTo(8)]
 
 
 def _fits(value: Any, kind: Any) -> bool:
@@ -106,7 +126,7 @@ def _fits(value: Any, kind: Any) -> bool:
     origin = get_origin(kind)
     if origin is Annotated:
         base, bounds = get_args(kind)
-        return _fits(value, base) and bounds.low <= value <= bounds.high
+        return _fits(value, base) and bool(bounds.admits(value))
     if origin is Literal:
         return any(type(value) is type(choice) and value == choice for choice in get_args(kind))
     if origin in (Union, UnionType):
@@ -259,7 +279,7 @@ class AveragePool(Operator):
 class ReduceMean(Operator):
     """Mean over ``axes``."""
 
-    axes: tuple[Axis, ...]
+    axes: Axes
     keepdims: bool = True
 
 
@@ -267,7 +287,7 @@ class ReduceMean(Operator):
 class ReduceSum(Operator):
     """Sum over ``axes``."""
 
-    axes: tuple[Axis, ...]
+    axes: Axes
     keepdims: bool = True
 
 
@@ -338,7 +358,7 @@ class MaxPool(Operator):
 class ReduceMax(Operator):
     """Largest element over ``axes``."""
 
-    axes: tuple[Axis, ...]
+    axes: Axes
     keepdims: bool = True
 
 
@@ -346,7 +366,7 @@ class ReduceMax(Operator):
 class ReduceMin(Operator):
     """Smallest element over ``axes``."""
 
-    axes: tuple[Axis, ...]
+    axes: Axes
     keepdims: bool = True
 
 
@@ -380,9 +400,9 @@ class Concat(Operator):
 class Slice(Operator):
     """``sizes`` elements an axis from ``starts`` on, ``steps`` (not 0) apart; one entry an axis."""
 
-    starts: tuple[Index, ...]
-    sizes: tuple[Count, ...]
-    steps: tuple[Step, ...]
+    starts: Indices
+    sizes: Counts
+    steps: Steps
 
 
 @dataclass(frozen=True)
@@ -393,8 +413,8 @@ class Pad(Operator):
     the integer that stands for it.
     """
 
-    before: tuple[Index, ...]
-    after: tuple[Index, ...]
+    before: Indices
+    after: Indices
     mode: Literal["constant", "reflect", "edge"] = "constant"
     value: Real | int = 0.0
 
@@ -403,14 +423,14 @@ class Pad(Operator):
 class Reshape(Operator):
     """The same elements in the same order under another shape."""
 
-    shape: tuple[Count, ...]
+    shape: Counts
 
 
 @dataclass(frozen=True)
 class Transpose(Operator):
     """Output axis ``i`` is input axis ``permutation[i]``."""
 
-    permutation: tuple[Axis, ...]
+    permutation: Axes
 
 
 @dataclass(frozen=True)
@@ -424,14 +444,14 @@ class Gather(Operator):
 class Tile(Operator):
     """x repeated ``repeats`` times along each axis."""
 
-    repeats: tuple[Count, ...]
+    repeats: Counts
 
 
 @dataclass(frozen=True)
 class Expand(Operator):
     """x broadcast to ``shape``."""
 
-    shape: tuple[Count, ...]
+    shape: Counts
 
 
 @dataclass(frozen=True)
@@ -573,7 +593,7 @@ class QAveragePool(Requantizing):
 class QReduceSum(Requantizing):
     """R1 of the sum of x - input_zero_point over ``axes``; a mean's 1/n is in the multiplier."""
 
-    axes: tuple[Axis, ...] = ()
+    axes: Axes = ()
     keepdims: bool = True
     input_zero_point: ZeroPoint = 0
     multiplier: Multiplier = 0

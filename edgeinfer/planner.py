@@ -182,10 +182,6 @@ class _Buffer:
     last: int
     offset: int = -1
 
-    def meets(self, other: _Buffer) -> bool:
-        """Whether both are alive at some node."""
-        return self.first <= other.last and other.first <= self.last
-
 
 def _last_uses(graph: Graph, roots: Mapping[str, str]) -> dict[str, int]:
     """The last node that reads each value's bytes; one past the end for the outputs'."""
@@ -228,18 +224,21 @@ def _allocate(buffers: list[_Buffer]) -> int:
     """Give each buffer its offset, the largest first at the lowest that is free; the arena's size.
 
     Greedy by size: Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net
-    Inference" (2020).
+    Inference" (2020). Those placed stand in order of their offsets, so that a buffer's place is
+    found in a few array operations even among thousands.
     """
-    placed: list[_Buffer] = []
+    first, last, start, end = (np.empty(0, np.int64) for _ in range(4))
     for buffer in sorted(buffers, key=lambda b: (-b.size, b.first)):
-        offset = 0
-        for other in sorted((b for b in placed if b.meets(buffer)), key=lambda b: b.offset):
-            if offset + buffer.size <= other.offset:
-                break
-            offset = max(offset, other.offset + _aligned(other.size))
-        buffer.offset = offset
-        placed.append(buffer)
-    return max((b.offset + _aligned(b.size) for b in placed), default=0)
+        met = (first <= buffer.last) & (last >= buffer.first)
+        # where each gap begins: after all that stands lower; the last gap has no end
+        free = np.maximum.accumulate(np.concatenate([[0], end[met]]))
+        fits = free[:-1] + buffer.size <= start[met]
+        buffer.offset = int(free[np.argmax(fits) if fits.any() else -1])
+        at = np.searchsorted(start, buffer.offset)
+        first, last = np.insert(first, at, buffer.first), np.insert(last, at, buffer.last)
+        start = np.insert(start, at, buffer.offset)
+        end = np.insert(end, at, buffer.offset + _aligned(buffer.size))
+    return int(end.max(initial=0))
 
 
 class _Blob:

@@ -22,13 +22,17 @@ from edgeinfer.fixedpoint import MAX_ACCUMULATOR_16
 from edgeinfer.graph import Graph, Node, TensorType
 from edgeinfer.shapes import output_shapes
 
-__all__ = ["MAX_BYTES", "MAX_WORK", "verify"]
+__all__ = ["MAX_BYTES", "MAX_LINKS", "MAX_NODES", "MAX_WORK", "verify"]
 
 # element moves and multiply-accumulates of one run: an hour or so of a scalar core
 MAX_WORK = 10**13
 
 # activations alive at once, far beyond any device: a file of a kilobyte can ask for more
 MAX_BYTES = 2**32
+
+# several times what any real model has; planning takes seconds with them
+MAX_NODES = 20_000
+MAX_LINKS = 100_000  # inputs of all nodes together
 
 # strides, pads, dilations: far beyond sense, and their products far from overflow
 _MAX_EXTENT = 2**24
@@ -79,6 +83,7 @@ def verify(graph: Graph) -> None:
     ModelError
         What is wrong, with the node and the operator where one is to blame.
     """
+    _verify_size(graph)
     _verify_values(graph)
     known = {*graph.inputs, *graph.constants}
     work = 0
@@ -95,11 +100,22 @@ def verify(graph: Graph) -> None:
     for name in graph.types:
         if name not in known:
             raise ModelError(f"value {name!r} has a type, but is never computed")
+    for name in (*graph.inputs, *graph.outputs):
+        t = graph.types[name]
+        if t.quantization is not None and t.dtype not in _ACTIVATIONS:
+            raise ModelError(f"value {name!r} is {t.dtype}, which takes no scale")
     if work > MAX_WORK:
         raise ModelError(f"a run would take {work:.3g} operations; the limit is {MAX_WORK:.0g}")
     held = peak_bytes(graph, lambda t: t.nbytes)
     if held > MAX_BYTES:
         raise ModelError(f"a run would hold {held} bytes at once; the limit is {MAX_BYTES}")
+
+
+def _verify_size(graph: Graph) -> None:
+    links = sum(len(node.inputs) for node in graph.nodes)
+    for what, count, limit in (("nodes", len(graph.nodes), MAX_NODES), ("links", links, MAX_LINKS)):
+        if count > limit:
+            raise ModelError(f"the graph has {count} {what}; the limit is {limit}")
 
 
 def _verify_values(graph: Graph) -> None:
@@ -174,7 +190,8 @@ def _verify_shapes(site: Site) -> None:
 
 
 def _verify_window(site: Site) -> None:
-    """Every place in or beside x that a window touches has a number far below 2^32."""
+    """Every place in or beside x that a window touches has a number far below 2^32, and x with its
+    pads, which the interpreter makes, is bounded too."""
     op = site.node.op
     for a in ("strides", "pads", "dilations", "kernel", "ceil_pads", "output_padding"):
         for value in getattr(op, a, ()):
@@ -182,6 +199,14 @@ def _verify_window(site: Site) -> None:
     if hasattr(op, "pads"):
         extent = max(site.inputs[0].shape[1:3])
         site.require(extent < 2**30, f"an axis that a window moves along cannot have {extent}")
+        padded = site.outputs[0] if isinstance(op, ops.ConvTranspose) else site.inputs[0]
+        top, left, bottom, right = op.pads
+        n, h, w, c = padded.shape
+        held = n * (h + top + bottom) * (w + left + right) * c
+        held *= padded.nbytes // padded.elements
+        site.require(
+            held <= MAX_BYTES, f"takes {held} bytes with its pads; the limit is {MAX_BYTES}"
+        )
 
 
 def _work(site: Site) -> int:

@@ -23,6 +23,7 @@ REFUSED = [
     (ops.Softmax, {"axis": 8}, "Softmax.axis cannot be 8"),
     (ops.Softmax, {"axis": -1}, "Softmax.axis cannot be -1"),
     (ops.LRN, {"size": 1, "alpha": math.inf, "beta": 1.0, "bias": 1.0}, "LRN.alpha cannot be inf"),
+    (ops.Reshape, {"shape": (1,) * 9}, "Reshape.shape cannot be (1, 1, 1, 1, 1, 1, 1, 1, 1)"),
     (ops.Pad, {"before": (), "after": (), "mode": "wrap"}, "Pad.mode cannot be 'wrap'"),
     (ops.Pad, {"before": (), "after": (), "value": "0"}, "Pad.value cannot be '0'"),
     (ops.QConv, {"rounding": "both"}, "QConv.rounding cannot be 'both'"),

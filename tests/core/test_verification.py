@@ -331,6 +331,33 @@ def test_float_operators_take_floats():
     )
 
 
+def test_pads_are_bounded_with_what_they_surround():
+    t = int8(1, 1, 1, 1)
+    pool = ops.MaxPool((2**23, 2**23), (2**23, 2**23), (2**22,) * 4)
+    refuse(
+        "MaxPool 'n': takes 70368760954881 bytes with its pads; the limit is 4294967296",
+        one(pool, t, out=t),
+    )
+    turned = ops.ConvTranspose((2**20, 1), pads=(2**19, 0, 2**19, 0))
+    refuse(
+        "ConvTranspose 'n': takes 8589942784 bytes with its pads; the limit is 4294967296",
+        one(turned, TensorType((1, 2, 1, 2**11)), full(1, 2**11, 1, 1, 2**11, dtype="float32"),
+            out=TensorType((1, 1, 1, 2**11))),
+    )  # fmt: skip
+
+
+def test_nodes_and_links_are_bounded():
+    node = relu().nodes[0]
+    refuse("the graph has 20001 nodes; the limit is 20000", relu(nodes=(node,) * 20001))
+    node = dataclasses.replace(node, inputs=("x0",) * 100001)
+    refuse("the graph has 100001 links; the limit is 100000", relu(nodes=(node,)))
+
+
+def test_what_goes_in_and_out_with_a_scale_is_an_activation():
+    wide = TensorType((3,), "int32", Q)
+    refuse("value 'x0' is int32, which takes no scale", one(ops.Reshape((3,)), wide, out=wide))
+
+
 # ---- integer operators -----------------------------------------------------------------------
 
 

@@ -1,10 +1,13 @@
 """A Plan gives every value memory of its own for as long as somebody needs it."""
 
+import numpy as np
+import pytest
 import strategies
 from hypothesis import HealthCheck, given, settings
 from runtime_graphs import chain, layer, small_cnn
 
 from edgeinfer import operators as ops
+from edgeinfer.errors import UnsupportedError
 from edgeinfer.planner import ALIGNMENT, plan
 
 COMMON = settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
@@ -93,3 +96,29 @@ def test_equal_constants_stand_once():
     twice = chain((1, 4, 4, 8), layer(8, 3, 3, 8), layer(8, 2, 2, 8))
     same = chain((1, 4, 4, 8), layer(8, 2, 2, 8), layer(8, 2, 2, 8))
     assert plan(same).constants.nbytes < plan(twice).constants.nbytes / 2
+
+
+@pytest.mark.parametrize(
+    ("shape", "message", "op", "constants"),
+    [
+        ((2**25, 1), "Gather 'n0': picks elements along an axis of 33554432; the limit is 16777216",
+         ops.Gather(1), [np.zeros(1, np.int64)]),
+        ((2**24,), "Pad 'n0': picks elements along an axis of 16777217; the limit is 16777216",
+         ops.Pad((0,), (1,), "reflect"), []),
+        ((2**25, 1, 1, 1),
+         "ResizeNearest 'n0': picks elements along an axis of 33554432; the limit is 16777216",
+         ops.ResizeNearest((0, 0), (0,)), []),
+    ],
+)  # fmt: skip
+def test_index_lists_are_bounded(shape, message, op, constants):
+    with pytest.raises(UnsupportedError) as caught:
+        plan(chain(shape, (op, *constants)))
+    assert str(caught.value) == message
+
+
+def test_a_thousand_values_that_live_at_once_do_not_overlap():
+    rescale = ops.Rescale(multiplier=2**30, shift=30)
+    graph = chain((100,), *[(rescale,)] * 1000)
+    planned = plan(graph, keep_values=True)
+    assert planned.arena_bytes == 1001 * 128
+    assert len({place.offset for place in planned.places.values()}) == 1001
