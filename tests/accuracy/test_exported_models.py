@@ -4,6 +4,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from exported_models import MODELS, samples
+from sqnr import sqnr_db
 
 from edgeinfer.converters import from_onnx
 from edgeinfer.quant import quantize
@@ -11,11 +12,6 @@ from edgeinfer.session import Session
 
 # what 8-bit activations, and 16-bit activations with 8- or 16-bit weights, must keep of any model
 LEAST_SQNR_DB = {"int8": 15.0, "int16x8": 25.0, "int16": 50.0}
-
-
-def sqnr_db(reference: np.ndarray, y: np.ndarray) -> float:
-    noise = float(((reference - y).astype("f8") ** 2).sum())
-    return 10 * np.log10(float((reference.astype("f8") ** 2).sum()) / noise) if noise else np.inf
 
 
 @pytest.mark.parametrize("scheme", LEAST_SQNR_DB)

@@ -2,24 +2,17 @@
 
 import numpy as np
 import pytest
+from zoo_entries import FEED_FORWARD
 
 from edgeinfer import reference
 from edgeinfer.converters import from_onnx
 from edgeinfer.quant import quantize
 from edgeinfer.session import Session
 
-ENTRIES = (
-    "ad_autoencoder",
-    "armkws_ds_cnn_s",
-    "cifar10_resnet20",
-    "ic_resnet8",
-    "kws_dscnn",
-    "vww_mobilenet",
-)
 
-
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["int8", "int16x8", "int16"])
-@pytest.mark.parametrize("name", ENTRIES)
+@pytest.mark.parametrize("name", FEED_FORWARD)
 def test_every_value_of_a_real_model_is_the_references(zoo, name, scheme):
     entry = zoo.load(name)
     graph = quantize(from_onnx(entry.model), {entry.input: entry.calib[:20]}, scheme=scheme)

@@ -21,6 +21,7 @@ FOLDED = {"Constant", "ConstantOfShape", "Shape", "Size", "If"}
 DIFFERENT = "test_resize_downsample_scales_linear_align_corners"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # NumPy's, where onnx makes its expectations
 def test_what_is_taken_of_onnxs_own_tests_is_computed_right():
     from onnx.backend.test.loader import load_model_tests

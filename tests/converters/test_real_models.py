@@ -13,6 +13,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 from onnx_agreement import agreement, operators
+from zoo_entries import FEED_FORWARD
 
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 # over 200 MB of weights each
@@ -21,14 +22,6 @@ TOPOLOGIES = [
     pytest.param(path.stem, marks=pytest.mark.slow if path.stem in LARGE else ())
     for path in sorted(LIGHT.glob("*.onnx"))
 ]
-FEED_FORWARD = (
-    "ad_autoencoder",
-    "armkws_ds_cnn_s",
-    "cifar10_resnet20",
-    "ic_resnet8",
-    "kws_dscnn",
-    "vww_mobilenet",
-)
 
 
 @pytest.mark.parametrize("name", FEED_FORWARD)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -53,7 +54,7 @@ def test_three_fresh_processes_write_the_same_bytes():
         "digits_file; print([hashlib.sha256(digits_file(s)).hexdigest() "
         "for s in ('float32', 'int8')])"
     )
-    folder = os.path.dirname(__file__)  # noqa: PTH120
+    folder = Path(__file__).parent
     printed = {
         subprocess.run(
             [sys.executable, "-c", program, folder],

@@ -1,0 +1,10 @@
+"""The zoo's feed-forward models, by the names under which it loads them."""
+
+FEED_FORWARD = (
+    "ad_autoencoder",
+    "armkws_ds_cnn_s",
+    "cifar10_resnet20",
+    "ic_resnet8",
+    "kws_dscnn",
+    "vww_mobilenet",
+)
