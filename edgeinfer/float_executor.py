@@ -11,7 +11,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from edgeinfer import operators as ops
 from edgeinfer import pointwise
-from edgeinfer.interpreter import evaluate, execute, windows
+from edgeinfer.interpreter import evaluate, execute, window_sums, windows
 
 __all__ = ["evaluate", "execute"]
 
@@ -136,15 +136,8 @@ def _(op: ops.PRelu, x: np.ndarray, slope: np.ndarray) -> tuple[np.ndarray, ...]
 
 @evaluate.register
 def _(op: ops.AveragePool, x: np.ndarray) -> tuple[np.ndarray, ...]:
-    top, left, bottom, right = op.pads
-    pads = (top, left, bottom + op.ceil_pads[0], right + op.ceil_pads[1])
-    sums = windows(x, op.kernel, op.strides, pads, (1, 1), 0.0).sum((-2, -1))
-    counted = np.ones((1, *x.shape[1:3], 1), np.float32)
-    if op.count_include_pad:
-        counted = np.pad(counted, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=1)
-        pads = (0, 0, *op.ceil_pads)
-    counts = windows(counted, op.kernel, op.strides, pads, (1, 1), 0.0).sum((-2, -1))
-    return (sums / counts,)
+    sums, counts = window_sums(op, x, 0.0)
+    return (sums / counts.astype(np.float32),)
 
 
 @evaluate.register

@@ -17,7 +17,7 @@ from edgeinfer import operators as ops
 from edgeinfer.errors import InputError, ModelError
 from edgeinfer.graph import Graph, Node, TensorType
 
-__all__ = ["evaluate", "execute", "windows"]
+__all__ = ["evaluate", "execute", "window_sums", "windows"]
 
 Observer = Callable[[str, np.ndarray], None]
 
@@ -124,6 +124,29 @@ def windows(
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
     view = sliding_window_view(x, reach, (1, 2))
     return view[:, :: strides[0], :: strides[1], :, :: dilations[0], :: dilations[1]]
+
+
+def window_sums(
+    op: ops.AveragePool | ops.QAveragePool, x: np.ndarray, pad_value: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The sum [N,H',W',C] of each window of x [N,H,W,C], and the count [1,H',W',1] of its elements.
+
+    Where ``op`` counts its pads, each is an element ``pad_value``; what ceil_mode adds never is.
+    """
+    top, left, bottom, right = op.pads
+    present = np.ones((1, *x.shape[1:3], 1), np.int64)
+    if op.count_include_pad:
+        frame = ((0, 0), (top, bottom), (left, right), (0, 0))
+        x = np.pad(x, frame, constant_values=pad_value)
+        present = np.pad(present, frame, constant_values=1)
+        pads = (0, 0, *op.ceil_pads)
+    else:
+        pads = (top, left, bottom + op.ceil_pads[0], right + op.ceil_pads[1])
+    sums, counts = (
+        windows(values, op.kernel, op.strides, pads, (1, 1), 0).sum((-2, -1))
+        for values in (x, present)
+    )
+    return sums, counts
 
 
 @evaluate.register

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgeinfer import fixedpoint
 from edgeinfer import operators as ops
-from edgeinfer.interpreter import evaluate, execute, windows
+from edgeinfer.interpreter import evaluate, execute, window_sums, windows
 
 __all__ = ["evaluate", "execute"]
 
@@ -121,19 +121,8 @@ def _(op: ops.Lookup, x: np.ndarray, table: np.ndarray) -> tuple[np.ndarray, ...
 def _(
     op: ops.QAveragePool, x: np.ndarray, multiplier: np.ndarray, shift: np.ndarray
 ) -> tuple[np.ndarray, ...]:
-    top, left, bottom, right = op.pads
-    outside = (bottom + op.ceil_pads[0], right + op.ceil_pads[1])
-    present = np.ones((1, *x.shape[1:3], 1), np.int64)
-    values = _wide(x, op.input_zero_point)
-    if op.count_include_pad:
-        frame = ((0, 0), (top, bottom), (left, right), (0, 0))
-        present = np.pad(present, frame, constant_values=1)
-        values = np.pad(values, frame, constant_values=op.pad_value - op.input_zero_point)
-        pads = (0, 0, *op.ceil_pads)
-    else:
-        pads = (top, left, *outside)
-    acc = windows(values, op.kernel, op.strides, pads, (1, 1), 0).sum((-2, -1))
-    count = windows(present, op.kernel, op.strides, pads, (1, 1), 0).sum((-2, -1))
+    z = op.input_zero_point
+    acc, count = window_sums(op, _wide(x, z), op.pad_value - z)
     return _requantized(op, acc, multiplier[count - 1], shift[count - 1])
 
 

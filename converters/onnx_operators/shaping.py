@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from edgeinfer import operators as ops
-from edgeinfer.converters.onnx_operators.call import Call, Operand, Refusal, importer
+from edgeinfer.converters.onnx_operators.call import Call, Dynamic, Operand, Refusal, importer
 from edgeinfer.converters.onnx_operators.spatial import apply_nhwc
 from edgeinfer.errors import ModelError
 from edgeinfer.shapes import broadcast
@@ -194,10 +194,9 @@ def _tile(call: Call) -> Operand:
 def _gather(call: Call) -> Operand:
     data, indices = call.operand(0), call.operand(1)
     axis = call.axis(call.integer("axis", 0), len(data.shape))
-    known = call.static(1, "indices") if not hasattr(indices, "type") else None
-    if known is None:
+    if isinstance(indices, Dynamic):
         return call.emit(ops.Gather(axis), data, indices)
-    extent = data.shape[axis]
+    known, extent = indices.array, data.shape[axis]
     if known.dtype.kind not in "iu" or (known < -extent).any() or (known >= extent).any():
         raise ModelError(f"indices must be integers from {-extent} to {extent - 1}")
     known = np.where(known < 0, known + extent, known).astype(np.int64)

@@ -19,8 +19,7 @@ def drop_noops(graph: Graph) -> Graph:
     """What gives back its input goes; a Reshape of a Reshape is one Reshape.
 
     A reduction over axes of extent 1 is a Reshape. An Expand goes where what takes it broadcasts
-    anyway. An output that is a copy of an input, or of
-    another output, stays one.
+    anyway. An output that is a copy of an input, or of another output, stays one.
     """
     draft = Draft(graph)
     for node in graph.nodes:
