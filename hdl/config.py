@@ -1,0 +1,216 @@
+"""The sizes of one NPU: what the generator, the compiler and the reports are all parameterized by."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from edgeinfer.errors import InputError
+
+__all__ = ["BANKS", "MAX_STREAMS", "PRESETS", "NpuConfig", "preset"]
+
+BANKS = 4
+"""Banks of the unified buffer: word ``a`` is row ``a // 4`` of bank ``a % 4``."""
+
+MAX_STREAMS = 3
+"""Kernel rows that the depthwise mode can take from the buffer in one cycle."""
+
+_KIB = 1024
+
+
+@dataclass(frozen=True)
+class NpuConfig:
+    """One NPU; an impossible one is refused when it is made.
+
+    An *element* is an activation or a weight of ``width`` bits. A buffer *word* holds one element
+    for each column.
+
+    Parameters
+    ----------
+    rows, columns : int
+        Of multiply-accumulate cells; powers of two, rows <= columns.
+    width : int
+        Bits of an element, 8 or 16. A 16-bit NPU runs int16 and int16x8 models.
+    buffer_bytes : int
+        The unified buffer, all activations.
+    weight_bytes : int
+        The weight memory.
+    parameter_rows : int
+        Rows of the parameter memory; one holds the bias, multiplier and shift of ``lanes`` channels.
+    accumulator_depth : int
+        Output pixels of each of the two accumulator halves: the most that a tile can have.
+    lanes : int
+        Requantizers; a word takes ``columns / lanes`` cycles.
+    weight_port : int
+        Rows of weights that the weight memory reads in one cycle.
+    bus_bytes : int
+        Bytes of one beat of the host's memory bus.
+    tables : bool
+        Whether the lanes have the lookup tables of activation functions.
+
+    Raises
+    ------
+    InputError
+        The sizes contradict each other; the message says which.
+    """
+
+    rows: int
+    columns: int
+    width: int = 8
+    buffer_bytes: int = 64 * _KIB
+    weight_bytes: int = 64 * _KIB
+    parameter_rows: int = 256
+    accumulator_depth: int = 64
+    lanes: int = 4
+    weight_port: int = 4
+    bus_bytes: int = 8
+    tables: bool = True
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("rows", 2, 256),
+            ("columns", 2, 256),
+            ("accumulator_depth", 8, 256),
+            ("lanes", 1, 256),
+            ("weight_port", 1, 256),
+            ("bus_bytes", 4, 16),
+        ):
+            value = getattr(self, name)
+            if type(value) is not int or not low <= value <= high or value & (value - 1):
+                raise InputError(
+                    f"{name} must be a power of two between {low} and {high}, not {value!r}"
+                )
+        if self.width not in (8, 16):
+            raise InputError(f"width must be 8 or 16, not {self.width!r}")
+        for name, divisor, why in (
+            ("columns", self.rows, "rows: a fetch of one element a row must lie in two words"),
+            ("columns", self.lanes, "lanes: a word takes a whole number of cycles"),
+            ("rows", self.weight_port, "weight_port: a tile takes a whole number of reads"),
+        ):
+            if getattr(self, name) % divisor:
+                raise InputError(
+                    f"{name} = {getattr(self, name)} must be a multiple of {why.split(':')[0]} = "
+                    f"{divisor}:{why.split(':')[1]}"
+                )
+        self._check_memory("buffer_bytes", BANKS * self.word_bytes, 2**20 * self.word_bytes)
+        self._check_memory("weight_bytes", self.tile_bytes, 2**20 * self.tile_bytes)
+        if type(self.parameter_rows) is not int or not 8 <= self.parameter_rows <= 2**16:
+            raise InputError(
+                f"parameter_rows must be between 8 and 65536, not {self.parameter_rows!r}"
+            )
+
+    def _check_memory(self, name: str, unit: int, limit: int) -> None:
+        value = getattr(self, name)
+        if type(value) is not int or not 0 < value <= limit or value % unit:
+            raise InputError(
+                f"{name} must be a multiple of {unit} up to {limit} for {self.rows} x "
+                f"{self.columns} cells of {self.width} bits, not {value!r}"
+            )
+
+    @property
+    def name(self) -> str:
+        """``8x16``, or ``8x8-16`` where the elements have 16 bits."""
+        return f"{self.rows}x{self.columns}" + ("-16" if self.width == 16 else "")
+
+    @property
+    def element_bytes(self) -> int:
+        """Bytes of an activation or a weight."""
+        return self.width // 8
+
+    @property
+    def word_bytes(self) -> int:
+        """Bytes of a buffer word: one element a column."""
+        return self.columns * self.element_bytes
+
+    @property
+    def buffer_words(self) -> int:
+        """Words of the unified buffer, all banks together."""
+        return self.buffer_bytes // self.word_bytes
+
+    @property
+    def tile_bytes(self) -> int:
+        """Bytes of the weights that the array holds at once."""
+        return self.rows * self.word_bytes
+
+    @property
+    def weight_tiles(self) -> int:
+        """Tiles that the weight memory holds."""
+        return self.weight_bytes // self.tile_bytes
+
+    @property
+    def weight_reads(self) -> int:
+        """Cycles in which a bank of the weight memory is busy with one tile."""
+        return self.rows // self.weight_port
+
+    @property
+    def accumulator_bits(self) -> int:
+        """32, or 40 with 16-bit elements, whose sums are proven below 2^38."""
+        return 32 if self.width == 8 else 40
+
+    @property
+    def parameter_bytes(self) -> int:
+        """Bytes of one channel's record: bias, 31-bit multiplier and 6-bit shift."""
+        return (self.accumulator_bits + 31 + 6 + 7) // 8
+
+    @property
+    def parameter_row_bytes(self) -> int:
+        """Bytes of a row of the parameter memory in the host's memory: whole beats."""
+        return -(-self.lanes * self.parameter_bytes // self.bus_bytes) * self.bus_bytes
+
+    @property
+    def parameter_memory_bytes(self) -> int:
+        """Bytes that the parameter memory holds."""
+        return self.parameter_rows * self.lanes * self.parameter_bytes
+
+    @property
+    def steps(self) -> int:
+        """Cycles that the lanes take for a word in the plainest case."""
+        return self.columns // self.lanes
+
+    @property
+    def streams(self) -> int:
+        """Kernel rows that the depthwise mode takes at once; each needs two array rows or more."""
+        return max(1, min(MAX_STREAMS, self.rows // 3))
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates in one cycle."""
+        return self.rows * self.columns
+
+    def replace(self, **changes: int) -> NpuConfig:
+        """This configuration with other sizes."""
+        return dataclasses.replace(self, **changes)
+
+
+PRESETS = {
+    config.name: config
+    for config in (
+        NpuConfig(
+            4, 4, buffer_bytes=32 * _KIB, weight_bytes=16 * _KIB, lanes=2, accumulator_depth=32
+        ),
+        NpuConfig(8, 8, buffer_bytes=60 * _KIB, weight_bytes=24 * _KIB, parameter_rows=192),
+        NpuConfig(
+            8, 16, buffer_bytes=80 * _KIB, weight_bytes=272 * _KIB, parameter_rows=512, lanes=8
+        ),
+        NpuConfig(
+            16, 16, buffer_bytes=160 * _KIB, weight_bytes=384 * _KIB, parameter_rows=512, lanes=16
+        ),
+        NpuConfig(
+            8, 8, width=16, buffer_bytes=128 * _KIB, weight_bytes=64 * _KIB, parameter_rows=256
+        ),
+    )
+}
+"""The ready-made configurations by name."""
+
+
+def preset(name: str) -> NpuConfig:
+    """The preset ``name``.
+
+    Raises
+    ------
+    InputError
+        There is none of that name.
+    """
+    if name not in PRESETS:
+        raise InputError(f"there is no configuration {name!r}; choose from {', '.join(PRESETS)}")
+    return PRESETS[name]
