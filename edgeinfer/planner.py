@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from edgeinfer.arena import Buffer, allocate
 from edgeinfer.cython_kernels.runtime import KERNELS, SUPPORTED
 from edgeinfer.errors import InputError, UnsupportedError
 from edgeinfer.graph import Graph
@@ -115,7 +116,7 @@ def plan(graph: Graph, *, isa: str = "scalar", keep_values: bool = False) -> Pla
     calls = [lower(node.op, Site(node, graph)) for node in graph.nodes]
     roots = _roots(graph, calls)
     buffers = _buffers(graph, calls, roots, keep_values)
-    arena_bytes = _allocate(list({id(b): b for b in buffers.values()}.values()))
+    arena_bytes = allocate({id(b): b for b in buffers.values()}.values(), ALIGNMENT)
     blob = _Blob()
 
     def place(operand: str | np.ndarray) -> Place:
@@ -173,16 +174,6 @@ def _roots(graph: Graph, calls: list[list[Call]]) -> dict[str, str]:
     return roots
 
 
-@dataclass(eq=False)
-class _Buffer:
-    """Bytes that one value, or several in turn, occupy from node ``first`` to node ``last``."""
-
-    size: int
-    first: int
-    last: int
-    offset: int = -1
-
-
 def _last_uses(graph: Graph, roots: Mapping[str, str]) -> dict[str, int]:
     """The last node that reads each value's bytes; one past the end for the outputs'."""
     last: dict[str, int] = {}
@@ -194,14 +185,14 @@ def _last_uses(graph: Graph, roots: Mapping[str, str]) -> dict[str, int]:
 
 def _buffers(
     graph: Graph, calls: list[list[Call]], roots: Mapping[str, str], keep_values: bool
-) -> dict[str, _Buffer]:
+) -> dict[str, Buffer]:
     """The buffer of every value that a run computes, shared where one is written over another."""
     last = _last_uses(graph, roots)
     end = len(graph.nodes)
-    buffers: dict[str, _Buffer] = {}
+    buffers: dict[str, Buffer] = {}
     for name in graph.inputs:
         until = end if keep_values else last.get(name, -1)
-        buffers[name] = _Buffer(graph.types[name].nbytes, -1, until)
+        buffers[name] = Buffer(graph.types[name].nbytes, -1, until)
     for index, (node, node_calls) in enumerate(zip(graph.nodes, calls, strict=True)):
         if not node_calls:
             continue
@@ -214,31 +205,10 @@ def _buffers(
         )
         buffer = next(dying, None)
         if buffer is None:
-            buffer = _Buffer(graph.types[name].nbytes, index, until)
+            buffer = Buffer(graph.types[name].nbytes, index, until)
         buffer.last = until
         buffers[name] = buffer
     return buffers
-
-
-def _allocate(buffers: list[_Buffer]) -> int:
-    """Give each buffer its offset, the largest first at the lowest that is free; the arena's size.
-
-    Greedy by size: Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net
-    Inference" (2020). Those placed stand in order of their offsets, so that a buffer's place is
-    found in a few array operations even among thousands.
-    """
-    first, last, start, end = (np.empty(0, np.int64) for _ in range(4))
-    for buffer in sorted(buffers, key=lambda b: (-b.size, b.first)):
-        met = (first <= buffer.last) & (last >= buffer.first)
-        # where each gap begins: after all that stands lower; the last gap has no end
-        free = np.maximum.accumulate(np.concatenate([[0], end[met]]))
-        fits = free[:-1] + buffer.size <= start[met]
-        buffer.offset = int(free[np.argmax(fits) if fits.any() else -1])
-        at = np.searchsorted(start, buffer.offset)
-        first, last = np.insert(first, at, buffer.first), np.insert(last, at, buffer.last)
-        start = np.insert(start, at, buffer.offset)
-        end = np.insert(end, at, buffer.offset + _aligned(buffer.size))
-    return int(end.max(initial=0))
 
 
 class _Blob:

@@ -188,7 +188,7 @@ PRESETS = {
         NpuConfig(
             4, 4, buffer_bytes=32 * _KIB, weight_bytes=16 * _KIB, lanes=2, accumulator_depth=32
         ),
-        NpuConfig(8, 8, buffer_bytes=60 * _KIB, weight_bytes=24 * _KIB, parameter_rows=192),
+        NpuConfig(8, 8, buffer_bytes=64 * _KIB, weight_bytes=24 * _KIB, parameter_rows=192),
         NpuConfig(
             8, 16, buffer_bytes=80 * _KIB, weight_bytes=272 * _KIB, parameter_rows=512, lanes=8
         ),

@@ -284,8 +284,8 @@ class Convolve(Instruction):
 
     opcode, mnemonic, unit = 7, "CONVOLVE", Unit.CONVOLVE
 
-    base: int = _u(20, "the word where line 0 would lie, modulo 2^20")
-    y: int = _s(14, "the line under the first output row's first kernel row")
+    base: int = _u(20, "the first word of line y, modulo 2^20; it may lie outside of the tensor")
+    y: int = _s(14, "the number of the line under the first output row's first kernel row")
     x: int = _s(20, "the element under the first output pixel's first tap")
     rows: int = _count(8, "output rows")
     columns: int = _count(8, "output pixels in a row")
@@ -466,7 +466,9 @@ def assemble(text: str) -> list[Instruction]:
 def _assemble(words: list[str]) -> Instruction:
     mnemonic, *settings = words
     if mnemonic.upper() not in _BY_MNEMONIC:
-        raise InputError(f"there is no instruction {mnemonic}; choose from {', '.join(_BY_MNEMONIC)}")
+        raise InputError(
+            f"there is no instruction {mnemonic}; choose from {', '.join(_BY_MNEMONIC)}"
+        )
     cls = _BY_MNEMONIC[mnemonic.upper()]
     known, values = fields(cls), {}
     for setting in settings:
@@ -479,7 +481,9 @@ def _assemble(words: list[str]) -> Instruction:
         try:
             values[name] = choices[value.upper()] if choices else int(value, 0)
         except (KeyError, ValueError):
-            legal = f"one of {', '.join(c.name.lower() for c in choices)}" if choices else "an integer"
+            legal = (
+                f"one of {', '.join(c.name.lower() for c in choices)}" if choices else "an integer"
+            )
             raise InputError(f"{cls.mnemonic}: {name} must be {legal}, not {value!r}") from None
     missing = [
         f.name

@@ -1,0 +1,70 @@
+"""An integer Graph into programs for the NPU.
+
+partition     nodes for the NPU and for the host      layers      operators as jobs of the array
+layout        values into lines and words             kernel      kernels into passes and tiles
+streams       constants into memories                 emission    layers into instructions
+segment       all of these for one segment            program     what comes out
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgeinfer.graph import Graph
+from edgeinfer.hdl.compiler.partition import partition
+from edgeinfer.hdl.compiler.program import Binding, LayerRecord, Program, Watch
+from edgeinfer.hdl.compiler.segment import compile_segment
+from edgeinfer.hdl.config import NpuConfig
+
+__all__ = ["Binding", "Compiled", "LayerRecord", "Program", "Watch", "compile"]
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A model for one configuration.
+
+    Parameters
+    ----------
+    graph : Graph
+    config : NpuConfig
+    segments : tuple of Graph and Program or None
+        In the order in which they run; None where the host runs the Graph.
+    """
+
+    graph: Graph
+    config: NpuConfig
+    segments: tuple[tuple[Graph, Program | None], ...]
+
+    @property
+    def programs(self) -> tuple[Program, ...]:
+        """The segments' programs."""
+        return tuple(program for _, program in self.segments if program is not None)
+
+
+def compile(
+    graph: Graph, config: NpuConfig, *, host_ops: bool = False, stream_weights: bool = False
+) -> Compiled:
+    """Compile an integer Graph with a batch of 1.
+
+    Parameters
+    ----------
+    graph : Graph
+    config : NpuConfig
+    host_ops : bool
+        Let the CPU run what the NPU cannot, in segments between those of the NPU.
+    stream_weights : bool
+        Bring all weights and parameters from host memory in every run, even where they would fit.
+
+    Raises
+    ------
+    UnsupportedError
+        The NPU cannot run an operator, or the model does not fit it; the message says what to
+        change.
+    """
+    segments = []
+    for segment in partition(graph, config, host_ops=host_ops):
+        program = None
+        if segment.on_npu:
+            program = compile_segment(segment.graph, config, stream=stream_weights)
+        segments.append((segment.graph, program))
+    return Compiled(graph, config, tuple(segments))

@@ -1,0 +1,131 @@
+"""A compiled model: instructions, host memory, and where every value lies; what ``compile`` gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgeinfer.graph import DType
+from edgeinfer.hdl import isa
+from edgeinfer.hdl.compiler.layout import View
+from edgeinfer.hdl.config import NpuConfig
+
+__all__ = ["Binding", "LayerRecord", "Program", "Watch"]
+
+
+@dataclass(frozen=True)
+class Binding:
+    """An input's or output's place in host memory.
+
+    Parameters
+    ----------
+    name : str
+    shape : tuple of int
+        Its shape in the Graph.
+    dtype : str
+    view : View
+        Its place in its tensor, which host memory holds whole.
+    host : int
+        Bytes from the base address.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: DType
+    view: View
+    host: int
+
+    def image(self, values: np.ndarray, config: NpuConfig) -> bytes:
+        """``values`` as they lie in host memory, and in the buffer."""
+        view = self.view
+        block = values.reshape(view.tensor.height, view.tensor.width, -1)
+        words = view.pack(block, config.columns)
+        return words.astype(f"<i{config.element_bytes}").tobytes()
+
+    def values(self, image: np.ndarray) -> np.ndarray:
+        """The value from the tensor's words [words, columns]."""
+        return self.view.unpack(image).reshape(self.shape).astype(self.dtype)
+
+
+@dataclass(frozen=True)
+class Watch:
+    """When a value of the Graph is complete, and where it is then to be found.
+
+    Parameters
+    ----------
+    binding : Binding
+        Its place; not in host memory.
+    count : int
+        ACTIVATE's groups after which it is there.
+    intermediate : bool
+        It is the first operand of a fused addition: step 0's words, not the buffer's.
+    """
+
+    binding: Binding
+    count: int
+    intermediate: bool
+
+
+@dataclass(frozen=True)
+class LayerRecord:
+    """What a report says of a layer.
+
+    Parameters
+    ----------
+    name, operator : str
+        Of its node.
+    output : str
+        The value that it makes.
+    macs : int
+        Multiply-accumulates of the Graph's node.
+    first, last : int
+        ACTIVATE's count before its first and after its last group.
+    """
+
+    name: str
+    operator: str
+    output: str
+    macs: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class Program:
+    """A Graph compiled for one configuration.
+
+    Parameters
+    ----------
+    config : NpuConfig
+    setup : list of Instruction
+        Puts what stays on the chip into its memories; once.
+    infer : list of Instruction
+        One inference; inputs and outputs are in the buffer.
+    run : list of Instruction
+        The same, with inputs from and outputs to host memory.
+    image : bytes
+        The constants, from the host's base address on.
+    host_bytes : int
+        Host memory that inputs, outputs and constants take.
+    inputs, outputs : tuple of Binding
+    watches : tuple of Watch
+        In the order of ``count``, which holds for ``infer`` and ``run`` alike.
+    layers : tuple of LayerRecord
+    buffer_words, weight_tiles, parameter_rows : int
+        What it takes of each memory.
+    """
+
+    config: NpuConfig
+    setup: list[isa.Instruction]
+    infer: list[isa.Instruction]
+    run: list[isa.Instruction]
+    image: bytes
+    host_bytes: int
+    inputs: tuple[Binding, ...]
+    outputs: tuple[Binding, ...]
+    watches: tuple[Watch, ...]
+    layers: tuple[LayerRecord, ...]
+    buffer_words: int
+    weight_tiles: int
+    parameter_rows: int

@@ -1,0 +1,251 @@
+"""Instructions into cycles: what the compiler predicts that a program takes.
+
+Each unit works through its instructions in order; what they wait for, and for how long they keep
+their unit, follows from docs/npu.md. The host's bus is taken to be free whenever it is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from edgeinfer.hdl import isa
+from edgeinfer.hdl.config import NpuConfig
+from edgeinfer.hdl.golden import ProgramError, passes
+from edgeinfer.hdl.isa import Memory, Mode, Operation, Unit
+
+__all__ = ["Prediction", "predict"]
+
+_START = 30
+"""From START to the first instruction's dispatch, on a bus that answers after 20 cycles."""
+
+_BUS_LATENCY = 24
+_QUEUE = 4
+_DISPATCH = 2
+"""From the sequencer to a unit."""
+
+_LANE_LATENCY = 9
+"""From a word's last step to its place in the buffer."""
+
+_SUM_LATENCY = 7
+"""From a fetch to its sum in the accumulators, beside one cycle a row."""
+
+_HALT = 3
+
+Process = Iterator[None]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a program takes.
+
+    Parameters
+    ----------
+    cycles : int
+        From START to done.
+    groups : list of int
+        When each of ACTIVATE's groups is complete.
+    """
+
+    cycles: int
+    groups: list[int]
+
+
+def predict(program: Sequence[isa.Instruction], config: NpuConfig) -> Prediction:
+    """The cycles of ``program`` on an NPU of ``config``.
+
+    Raises
+    ------
+    ProgramError
+        The program waits for what never happens.
+    """
+    return _Timeline(program, config).run()
+
+
+class _Timeline:
+    """The units as processes that yield where a time they need is not known yet."""
+
+    def __init__(self, program: Sequence[isa.Instruction], config: NpuConfig) -> None:
+        self.program, self.config = program, config
+        self.queues: dict[Unit, list[tuple[isa.Instruction, int]]] = {u: [] for u in Unit}
+        self.begun: dict[Unit, list[int]] = {u: [] for u in Unit}
+        self.completed: dict[Unit, list[int]] = {u: [] for u in Unit}
+        self.loaded: list[int] = []  # issue of each tile's load
+        self.swapped: list[int] = []  # first fetch of each pass
+        self.full: list[int] = []
+        self.released: list[int] = [0, 0]
+        self.last = 0
+        self.progress = False
+
+    def run(self) -> Prediction:
+        works = {
+            Unit.LOAD: self._transfer,
+            Unit.STORE: self._transfer,
+            Unit.WEIGHTS: self._weights,
+            Unit.CONVOLVE: self._convolve,
+            Unit.ACTIVATE: self._activate,
+        }
+        processes: list[Process] = [self._sequencer()]
+        processes += [works[unit](unit) for unit in Unit]
+        while True:
+            self.progress = False
+            for process in processes:
+                next(process)
+            if not self.progress:
+                break
+        done = sum(map(len, self.begun.values()))
+        if done < sum(not isinstance(i, isa.Halt) for i in self.program):
+            raise ProgramError("the program waits for what never happens")
+        return Prediction(self.last + _HALT, self.completed[Unit.ACTIVATE])
+
+    def _note(self, time: int) -> None:
+        self.last = max(self.last, time)
+        self.progress = True
+
+    def _sequencer(self) -> Process:
+        beats = -(-isa.INSTRUCTION_BYTES // self.config.bus_bytes)
+        time = _START
+        for index, instruction in enumerate(self.program):
+            time = max(time + 1, _START + index * beats)
+            if isinstance(instruction, isa.Halt):
+                break
+            unit = instruction.waiter if isinstance(instruction, isa.Sync) else instruction.unit
+            assert unit is not None
+            before = len(self.queues[unit]) - _QUEUE
+            while len(self.begun[unit]) <= before:
+                yield
+            if before >= 0:
+                time = max(time, self.begun[unit][before])
+            self.queues[unit].append((instruction, time))
+            self._note(time)
+        while True:
+            yield
+
+    def _commands(self, unit: Unit, free: list[int]) -> Iterator[isa.Instruction | None]:
+        """The unit's instructions, each when it begins (``free[0]``); None where it must wait."""
+        for index in range(len(self.program)):
+            while len(self.queues[unit]) <= index:
+                yield None
+            instruction, time = self.queues[unit][index]
+            begin = max(time + _DISPATCH, free[0])
+            if isinstance(instruction, isa.Sync):
+                times = self.completed[instruction.on]
+                # counts are modulo 2^16: the first that has not been waited for is meant
+                count = instruction.count
+                while count + 0x8000 <= len(times):
+                    count += 0x10000
+                while len(times) < count:
+                    yield None
+                begin = max(begin, times[count - 1] + 1) if count else begin
+            free[0] = begin
+            self.begun[unit].append(begin)
+            self._note(begin)
+            if not isinstance(instruction, isa.Sync):
+                yield instruction
+        while True:
+            yield None
+
+    def _transfer(self, unit: Unit) -> Process:
+        free, answered = [0], 0
+        for transfer in self._commands(unit, free):
+            if transfer is None:
+                yield
+                continue
+            assert isinstance(transfer, isa.ReadHost | isa.WriteHost)
+            beats = transfer.lines * self._beats(transfer)
+            # the next transfer's addresses go out while this one's data arrive
+            answered = max(free[0] + _BUS_LATENCY, answered) + beats
+            free[0] = max(free[0] + 1, answered - _BUS_LATENCY)
+            self.completed[unit].append(answered)
+            self._note(answered)
+
+    def _beats(self, transfer: isa.ReadHost | isa.WriteHost) -> int:
+        config = self.config
+        size = config.word_bytes
+        if isinstance(transfer, isa.ReadHost):
+            size = {
+                Memory.BUFFER: config.word_bytes,
+                Memory.WEIGHTS: config.weight_port * config.word_bytes,
+                Memory.PARAMETERS: config.parameter_row_bytes,
+                Memory.TABLE: config.bus_bytes,
+            }[transfer.memory]
+        return -(-transfer.words * size // config.bus_bytes)
+
+    def _weights(self, unit: Unit) -> Process:
+        free = [0]
+        for read in self._commands(unit, free):
+            if read is None:
+                yield
+                continue
+            assert isinstance(read, isa.ReadWeights)
+            time = free[0] + 1
+            for _ in range(read.count):
+                index = len(self.loaded)
+                # the shadow registers are free from the first fetch of the pass before on
+                while len(self.swapped) < index:
+                    yield
+                if index:
+                    time = max(time, self.swapped[index - 1])
+                    time = max(time, self.loaded[index - 1] + self.config.weight_reads)
+                self.loaded.append(time)
+                self._note(time)
+            free[0] = time + 1
+            self.completed[unit].append(time + 1)
+
+    def _convolve(self, unit: Unit) -> Process:
+        free = [0]
+        dense, tiles = True, 0
+        for command in self._commands(unit, free):
+            if command is None:
+                yield
+                continue
+            if isinstance(command, isa.SetKernel):
+                dense = command.mode is Mode.DENSE
+                tiles = sum(1 for _ in passes(command, self.config.rows))
+            if not isinstance(command, isa.Convolve):
+                free[0] += 1
+                continue
+            fetches = command.rows * command.columns
+            if not dense:
+                fetches = command.rows * command.period + command.tail
+            time = free[0]
+            for _ in range(command.groups):
+                if command.first:
+                    while len(self.released) <= len(self.full):
+                        yield
+                    time = max(time, self.released[len(self.full)] + 1)
+                for _ in range(tiles):
+                    while len(self.loaded) <= len(self.swapped):
+                        yield
+                    time = max(time, self.loaded[len(self.swapped)] + 1)
+                    self.swapped.append(time)
+                    self._note(time)
+                    time += fetches
+                self.completed[unit].append(time)
+                if command.last:
+                    self.full.append(time + self.config.rows + _SUM_LATENCY)
+            free[0] = time
+
+    def _activate(self, unit: Unit) -> Process:
+        free = [0]
+        interval = self.config.steps
+        for command in self._commands(unit, free):
+            if command is None:
+                yield
+                continue
+            if isinstance(command, isa.SetOutput):
+                plain = command.operation is Operation.NONE
+                interval = self.config.steps * (1 if plain else 4)
+            if not isinstance(command, isa.Activate):
+                free[0] += 1
+                continue
+            time = free[0]
+            for _ in range(command.groups):
+                index = len(self.completed[unit])
+                while len(self.full) <= index:
+                    yield
+                time = max(time, self.full[index]) + command.rows * command.columns * interval
+                self.released.append(time)
+                self.completed[unit].append(time + _LANE_LATENCY)
+                self._note(time + _LANE_LATENCY)
+            free[0] = time

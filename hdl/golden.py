@@ -1,0 +1,455 @@
+"""The instruction set's meaning: a program and host memory into the contents of every memory.
+
+One instruction after another in the order of the program, without time: what the gateware must leave
+in its memories whenever the program's SYNCs keep its units in step. What a legal program never does
+(a bank met twice in a cycle, a tile larger than the accumulators, a wait that nothing ends) is an
+error here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import singledispatchmethod
+from typing import TypeVar
+
+import numpy as np
+
+from edgeinfer import fixedpoint
+from edgeinfer.errors import EdgeInferError
+from edgeinfer.hdl import isa
+from edgeinfer.hdl.config import BANKS, NpuConfig
+from edgeinfer.hdl.isa import Memory, Mode, Operation, Unit
+
+__all__ = ["GoldenSimulator", "ProgramError", "passes"]
+
+_ADDRESSES = 1 << 20
+
+_T = TypeVar("_T", bound=isa.Instruction)
+
+
+class ProgramError(EdgeInferError):
+    """A program does what no NPU can do; the message has the instruction and its index."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One tile of weights: where its rows' elements begin.
+
+    Parameters
+    ----------
+    line, run, k : int
+        Kernel row, run in it, element of the run under array row 0.
+    split : int
+        Array rows that this kernel row feeds; the rest take the next kernel row's run.
+    """
+
+    line: int
+    run: int
+    k: int
+    split: int
+
+
+def passes(kernel: isa.SetKernel, rows: int) -> Iterator[Pass]:
+    """The passes of a group in order, for an array of ``rows``: "Feed" in docs/npu.md."""
+    if kernel.mode is not Mode.DENSE:
+        for line in range(0, kernel.lines, kernel.streams):
+            for run in range(kernel.runs):
+                yield Pass(line, run, 0, rows)
+        return
+    line = run = k = 0
+    while line < kernel.lines:
+        split = min(rows, kernel.run - k) if kernel.span else rows
+        yield Pass(line, run, k, split)
+        k += rows
+        if k < kernel.run:
+            continue
+        if kernel.span:
+            line, k = line + 1, k - kernel.run
+            if k >= kernel.run:
+                line, k = line + 1, 0
+        else:
+            k, run = 0, run + 1
+            if run == kernel.runs:
+                line, run = line + 1, 0
+
+
+class GoldenSimulator:
+    """An NPU's memories, changed by one instruction after another.
+
+    Parameters
+    ----------
+    config : NpuConfig
+    host : bytearray
+        The host's memory from the base address on.
+
+    Attributes
+    ----------
+    buffer : int64 [words, columns]
+    weights : int64 [tiles, rows, columns]
+    intermediates : dict of int to int64 [columns]
+        By word address: what step 0 of two-operand ACTIVATEs gave.
+    completed : dict of Unit to int
+    """
+
+    def __init__(self, config: NpuConfig, host: bytearray) -> None:
+        self.config = config
+        self.host = host
+        self._element = np.dtype(f"<i{config.element_bytes}")
+        self.buffer = np.zeros((config.buffer_words, config.columns), np.int64)
+        self.weights = np.zeros((config.weight_tiles, config.rows, config.columns), np.int64)
+        self._records = np.zeros(
+            (config.parameter_rows, config.lanes, config.parameter_bytes), np.uint8
+        )
+        self._table = np.zeros(0, np.int64)
+        self._settings: dict[type[isa.Instruction], isa.Instruction] = {}
+        self._shadow: deque[np.ndarray] = deque()
+        self._accumulators: np.ndarray | None = None
+        self._full: deque[np.ndarray] = deque()
+        self.intermediates: dict[int, np.ndarray] = {}
+        self.completed = dict.fromkeys(Unit, 0)
+
+    def run(self, program: Iterable[isa.Instruction]) -> None:
+        """Execute up to the HALT; the counters start at 0.
+
+        Raises
+        ------
+        ProgramError
+            An instruction is illegal, or the HALT is missing.
+        """
+        self.completed = dict.fromkeys(Unit, 0)
+        for index, instruction in enumerate(program):
+            try:
+                self.execute(instruction)
+            except ProgramError as error:
+                raise ProgramError(f"instruction {index}, {instruction}: {error}") from None
+            if isinstance(instruction, isa.Halt):
+                return
+        raise ProgramError("the program ends without HALT")
+
+    @singledispatchmethod
+    def execute(self, instruction: isa.Instruction) -> None:
+        """Do what ``instruction`` says."""
+        self._settings[type(instruction)] = instruction
+
+    def _setting(self, cls: type[_T]) -> _T:
+        if cls not in self._settings:
+            raise ProgramError(f"there was no {cls.mnemonic}")
+        setting = self._settings[cls]
+        assert isinstance(setting, cls)
+        return setting
+
+    @execute.register
+    def _(self, sync: isa.Sync) -> None:
+        behind = (self.completed[sync.on] - sync.count) & 0xFFFF
+        if behind >= 0x8000:
+            raise ProgramError(f"{sync.on.name} has completed {self.completed[sync.on]} only")
+
+    @execute.register
+    def _(self, halt: isa.Halt) -> None:
+        if self._full or self._accumulators is not None:
+            raise ProgramError("a CONVOLVE has no ACTIVATE")
+        if self._shadow:
+            raise ProgramError(f"{len(self._shadow)} tiles of weights were not used")
+
+    @execute.register
+    def _(self, read: isa.ReadHost) -> None:
+        config = self.config
+        unit = {
+            Memory.BUFFER: config.word_bytes,
+            Memory.WEIGHTS: config.weight_port * config.word_bytes,
+            Memory.PARAMETERS: config.parameter_row_bytes,
+            Memory.TABLE: config.bus_bytes,
+        }[read.memory]
+        for line in range(read.lines):
+            start = read.host + line * read.host_step
+            data = self._host_bytes(start, read.words * unit)
+            self._put(read.memory, read.address + line * read.step, data.reshape(read.words, unit))
+        self.completed[Unit.LOAD] += 1
+
+    def _host_bytes(self, start: int, count: int) -> np.ndarray:
+        if start % self.config.bus_bytes or start + count > len(self.host):
+            raise ProgramError(f"bytes {start} to {start + count} of host memory are not to be had")
+        return np.frombuffer(self.host, np.uint8, count, start)
+
+    def _put(self, memory: Memory, address: int, data: np.ndarray) -> None:
+        config = self.config
+        end = address + len(data)
+        if memory is Memory.BUFFER:
+            self._check(end <= config.buffer_words, f"word {end - 1} is beyond the buffer")
+            self.buffer[address:end] = data.view(self._element)
+        elif memory is Memory.WEIGHTS:
+            flat = self.weights.reshape(-1, config.weight_port, config.columns)
+            self._check(end <= len(flat), f"word {end - 1} is beyond the weights")
+            flat[address:end] = data.view(self._element).reshape(-1, *flat.shape[1:])
+        elif memory is Memory.PARAMETERS:
+            self._check(end <= config.parameter_rows, f"row {end - 1} is beyond the parameters")
+            used = config.lanes * config.parameter_bytes
+            self._records[address:end] = data[:, :used].reshape(len(data), config.lanes, -1)
+        else:
+            self._check(config.tables, "this NPU has no table")
+            self._table = data.reshape(-1).view(self._element).astype(np.int64)
+
+    @staticmethod
+    def _check(condition: bool, message: str) -> None:
+        if not condition:
+            raise ProgramError(message)
+
+    @execute.register
+    def _(self, write: isa.WriteHost) -> None:
+        for line in range(write.lines):
+            first = write.address + line * write.step
+            end = first + write.words
+            self._check(end <= len(self.buffer), f"word {end - 1} is beyond the buffer")
+            data = self.buffer[first:end].astype(self._element).tobytes()
+            start = write.host + line * write.host_step
+            self._host_bytes(start, len(data))
+            self.host[start : start + len(data)] = data
+        self.completed[Unit.STORE] += 1
+
+    @execute.register
+    def _(self, read: isa.ReadWeights) -> None:
+        tiles = np.full(read.count, read.address)
+        if not read.repeat:
+            tiles += np.arange(read.count)
+        self._check(tiles[-1] < len(self.weights), f"tile {tiles[-1]} is beyond the weights")
+        self._shadow.extend(self.weights[tiles])
+        self.completed[Unit.WEIGHTS] += 1
+
+    @execute.register
+    def _(self, convolve: isa.Convolve) -> None:
+        config = self.config
+        source, kernel = self._setting(isa.SetSource), self._setting(isa.SetKernel)
+        pixels = convolve.rows * convolve.columns
+        self._check(
+            pixels <= config.accumulator_depth,
+            f"{pixels} pixels are more than the {config.accumulator_depth} of the accumulators",
+        )
+        self._check(
+            convolve.groups == 1 or bool(convolve.first and convolve.last),
+            "several groups cannot share accumulators",
+        )
+        fetch = self._dense if kernel.mode is Mode.DENSE else self._depthwise
+        for group in range(convolve.groups):
+            start = convolve.x + group * convolve.group_step
+            if convolve.first:
+                self._accumulators = None
+            for each in passes(kernel, config.rows):
+                self._check(bool(self._shadow), "there are no weights for a pass")
+                value = fetch(source, kernel, convolve, each, start, self._shadow.popleft())
+                self._accumulate(value, kernel.mode)
+            if convolve.last:
+                assert self._accumulators is not None
+                self._full.append(self._accumulators)
+                self._accumulators = None
+            self.completed[Unit.CONVOLVE] += 1
+
+    def _accumulate(self, value: np.ndarray, mode: Mode) -> None:
+        old = self._accumulators
+        if old is None:
+            self._accumulators = value
+        else:
+            self._check(len(old) == len(value), "a tile changes its size between CONVOLVEs")
+            self._accumulators = np.maximum(old, value) if mode is Mode.MAXIMUM else old + value
+
+    def _dense(
+        self,
+        source: isa.SetSource,
+        kernel: isa.SetKernel,
+        convolve: isa.Convolve,
+        each: Pass,
+        start: int,
+        tile: np.ndarray,
+    ) -> np.ndarray:
+        r = np.arange(self.config.rows)
+        own = r < each.split
+        rows, columns = (
+            np.arange(convolve.rows)[:, None, None],
+            np.arange(convolve.columns)[:, None],
+        )
+        line = each.line + ~own
+        element = (
+            start
+            + each.run * kernel.run_step
+            + np.where(own, each.k + r, r - each.split)
+            + columns * source.pixel_step
+        )
+        element = np.broadcast_to(element, (convolve.rows, convolve.columns, len(r)))
+        operand = self._elements(source, convolve, rows, line, element)
+        # |sums| stay far below 2^53, so that float64 has them exactly and is fast
+        return self._wrapped(operand.reshape(-1, len(r)).astype("f8") @ tile.astype("f8"))
+
+    def _elements(
+        self,
+        source: isa.SetSource,
+        convolve: isa.Convolve,
+        rows: np.ndarray,
+        line: np.ndarray,
+        element: np.ndarray,
+    ) -> np.ndarray:
+        """The elements of the tensor's lines, padding outside; a bank may be met once a fetch."""
+        columns = self.config.columns
+        y = convolve.y + rows * source.stride + line * source.dilation
+        inside = (element >= 0) & (element < source.line_end) & (y >= 0) & (y < source.height)
+        first = convolve.base + rows * source.row_step + line * source.kernel_step
+        word = (first + element // columns) % _ADDRESSES
+        self._check(
+            bool((word[inside] < len(self.buffer)).all()), "a fetch reads beyond the buffer"
+        )
+        self._check_banks(np.where(inside, word, -1))
+        word = np.where(inside, word, 0)
+        return np.where(inside, self.buffer[word, element % columns], source.pad)
+
+    def _check_banks(self, word: np.ndarray) -> None:
+        """Words of one fetch (the last axis; -1 is none) that differ lie in different banks."""
+        for bank in range(BANKS):
+            here = (word >= 0) & (word % BANKS == bank)
+            low = np.where(here, word, _ADDRESSES).min(-1)
+            high = np.where(here, word, -1).max(-1)
+            self._check(
+                bool(((high < 0) | (low == high)).all()), "a fetch meets a bank of the buffer twice"
+            )
+
+    def _depthwise(
+        self,
+        source: isa.SetSource,
+        kernel: isa.SetKernel,
+        convolve: isa.Convolve,
+        each: Pass,
+        start: int,
+        tile: np.ndarray,
+    ) -> np.ndarray:
+        config = self.config
+        self._check(kernel.streams <= config.streams, f"{kernel.streams} streams are too many")
+        self._check(
+            kernel.streams * kernel.taps <= config.rows, "the taps need more rows than there are"
+        )
+        fetches = convolve.rows * convolve.period + convolve.tail
+        index = np.arange(fetches)
+        rows, at = (index // convolve.period)[:, None], (index % convolve.period)[:, None]
+        line = each.line + np.arange(kernel.streams)
+        element = start + each.run * kernel.run_step + at * source.pixel_step
+        self._check(bool((element % config.columns == 0).all()), "a fetch is not a whole word")
+        element = np.broadcast_to(element, (fetches, kernel.streams))
+        y = convolve.y + rows * source.stride + line * source.dilation
+        inside = (element >= 0) & (element < source.line_end) & (y >= 0) & (y < source.height)
+        first = convolve.base + rows * source.row_step + line * source.kernel_step
+        word = (first + element // config.columns) % _ADDRESSES
+        self._check(
+            bool((word[inside] < len(self.buffer)).all()), "a fetch reads beyond the buffer"
+        )
+        self._check_banks(np.where(inside, word, -1))
+        words = np.where(
+            inside[..., None], self.buffer[np.where(inside, word, 0)], source.pad
+        )  # [fetch, stream, channel]
+        outputs = np.arange(convolve.columns) * kernel.emit
+        self._check(bool((outputs < convolve.period).all()), "a row has fewer fetches than pixels")
+        taken = (np.arange(convolve.rows)[:, None] * convolve.period + outputs).ravel()
+        self._check(
+            bool(taken[-1] + kernel.taps <= fetches), "a row's last pixel has too few fetches"
+        )
+        total = np.zeros((len(taken), config.columns), np.int64)
+        for stream in range(kernel.streams):
+            for tap in range(kernel.taps):
+                total += words[taken + tap, stream] * tile[stream * kernel.taps + tap]
+        return self._wrapped(total)
+
+    def _wrapped(self, sums: np.ndarray) -> np.ndarray:
+        """Sums modulo the accumulators' width."""
+        half = 1 << (self.config.accumulator_bits - 1)
+        return (sums.astype(np.int64) + half) % (2 * half) - half
+
+    def _parameters(self, row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Bias, multiplier and shift [columns] from parameter row ``row`` on."""
+        config = self.config
+        self._check(row + config.steps <= config.parameter_rows, "parameters beyond the memory")
+        records = self._records[row : row + config.steps].reshape(config.columns, -1)
+        values = [int.from_bytes(record.tobytes(), "little") for record in records]
+        bits = config.accumulator_bits
+        bias = np.array([v & ((1 << bits) - 1) for v in values], np.int64)
+        bias -= (bias >> (bits - 1)) << bits
+        multiplier = np.array([v >> bits & 0x7FFFFFFF for v in values], np.int64)
+        return bias, multiplier, np.array([v >> (bits + 31) & 63 for v in values], np.int64)
+
+    @execute.register
+    def _(self, activate: isa.Activate) -> None:
+        output = self._setting(isa.SetOutput)
+        rows, columns = np.arange(activate.rows)[:, None], np.arange(activate.columns)
+        place = (activate.base + rows * output.row_step + columns * output.column_step).ravel()
+        second = (
+            activate.residual
+            + rows * output.residual_row_step
+            + columns * output.residual_column_step
+        ).ravel()
+        for group in range(activate.groups):
+            self._check(bool(self._full), "there are no accumulators to activate")
+            acc = self._full.popleft()
+            self._check(len(acc) == len(place), f"the accumulators hold {len(acc)} pixels")
+            step = 0 if activate.shared else group * self.config.steps
+            where, other = (place + group) % _ADDRESSES, (second + group) % _ADDRESSES
+            self._check(bool((where < len(self.buffer)).all()), "a result lies beyond the buffer")
+            if output.operation is not Operation.NONE:
+                self._check(
+                    bool((other < len(self.buffer)).all()),
+                    "the second operand lies beyond the buffer",
+                )
+            self._activate(output, acc, activate.parameters + step, where, other)
+            self.completed[Unit.ACTIVATE] += 1
+
+    def _activate(
+        self,
+        output: isa.SetOutput,
+        acc: np.ndarray,
+        parameters: int,
+        where: np.ndarray,
+        other: np.ndarray,
+    ) -> None:
+        rounding = "double" if output.double else "single"
+        bias, multiplier, shift = self._parameters(parameters)
+        y = fixedpoint.requantize(
+            self._wrapped(acc + bias),
+            multiplier,
+            shift,
+            output.zero_point,
+            output.lo,
+            output.hi,
+            rounding,
+        )
+        if output.operation is not Operation.NONE:
+            self.intermediates.update(zip(where.tolist(), y, strict=True))
+            # words that this very ACTIVATE writes are read before they are written
+            y = self._combined(output.operation, y, self.buffer[other], rounding)
+        if output.table:
+            y = self._looked_up(y)
+        self.buffer[where] = y
+
+    def _combined(
+        self, operation: Operation, y: np.ndarray, q: np.ndarray, rounding: str
+    ) -> np.ndarray:
+        operands, total = self._setting(isa.SetOperands), self._setting(isa.SetSum)
+        a, b = y - operands.a_zero_point, q - operands.b_zero_point
+        if operation is Operation.MULTIPLY:
+            acc = a * b
+        else:
+            a = fixedpoint.round_shift(
+                a << total.left_shift, operands.a_multiplier, operands.a_shift, rounding
+            )
+            b = fixedpoint.round_shift(
+                b << total.left_shift, operands.b_multiplier, operands.b_shift, rounding
+            )
+            acc = {
+                Operation.ADD: a + b,
+                Operation.SUBTRACT: a - b,
+                Operation.SUBTRACT_FROM: b - a,
+            }[operation]
+        return fixedpoint.requantize(
+            acc, total.multiplier, total.shift, total.zero_point, total.lo, total.hi, rounding
+        )
+
+    def _looked_up(self, y: np.ndarray) -> np.ndarray:
+        if self.config.width == 8:
+            return self._table[y + 128]
+        knots, slopes = self._table[0::2], self._table[1::2]
+        i, f = 256 + (y >> 7), y & 127
+        return knots[i] + ((slopes[i] * f + 64) >> 7)
