@@ -1,9 +1,10 @@
-"""The sizes of one NPU: what the generator, the compiler and the reports are all parameterized by."""
+"""The sizes of one NPU: what generator, compiler and reports are all parameterized by."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 from edgeinfer.errors import InputError
 
@@ -36,7 +37,7 @@ class NpuConfig:
     weight_bytes : int
         The weight memory.
     parameter_rows : int
-        Rows of the parameter memory; one holds the bias, multiplier and shift of ``lanes`` channels.
+        Rows of the parameter memory; one holds the records of ``lanes`` channels.
     accumulator_depth : int
         Output pixels of each of the two accumulator halves: the most that a tile can have.
     lanes : int
@@ -177,7 +178,7 @@ class NpuConfig:
         """Multiply-accumulates in one cycle."""
         return self.rows * self.columns
 
-    def replace(self, **changes: int) -> NpuConfig:
+    def replace(self, **changes: Any) -> NpuConfig:
         """This configuration with other sizes."""
         return dataclasses.replace(self, **changes)
 

@@ -1,9 +1,9 @@
 """The instruction set's meaning: a program and host memory into the contents of every memory.
 
-One instruction after another in the order of the program, without time: what the gateware must leave
-in its memories whenever the program's SYNCs keep its units in step. What a legal program never does
-(a bank met twice in a cycle, a tile larger than the accumulators, a wait that nothing ends) is an
-error here.
+One instruction after another in the order of the program, without time: what the gateware must
+leave in its memories whenever the program's SYNCs keep its units in step. What a legal program
+never does (a bank met twice in a cycle, a tile larger than the accumulators, a wait that nothing
+ends) is an error here.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, ClassVar
+from typing import Annotated, ClassVar, get_type_hints
 
 from edgeinfer.errors import InputError
 
@@ -135,21 +135,20 @@ class Field:
         return self.bias + (1 << (self.bits - self.signed)) - 1
 
 
-def _u(bits: int, doc: str, default: Any = dataclasses.MISSING) -> Any:
-    return dataclasses.field(metadata={"field": Field(bits, doc=doc)}, default=default)
+def _u(bits: int, doc: str) -> Field:
+    return Field(bits, doc=doc)
 
 
-def _s(bits: int, doc: str, default: Any = dataclasses.MISSING) -> Any:
-    return dataclasses.field(metadata={"field": Field(bits, signed=True, doc=doc)}, default=default)
+def _s(bits: int, doc: str) -> Field:
+    return Field(bits, signed=True, doc=doc)
 
 
-def _count(bits: int, doc: str, default: Any = dataclasses.MISSING) -> Any:
-    return dataclasses.field(metadata={"field": Field(bits, bias=1, doc=doc)}, default=default)
+def _count(bits: int, doc: str) -> Field:
+    return Field(bits, bias=1, doc=doc)
 
 
-def _one_of(choices: type[IntEnum], bits: int, doc: str, default: Any = dataclasses.MISSING) -> Any:
-    field = Field(bits, choices=choices, doc=doc)
-    return dataclasses.field(metadata={"field": field}, default=default)
+def _one_of(choices: type[IntEnum], bits: int, doc: str) -> Field:
+    return Field(bits, choices=choices, doc=doc)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,9 +178,16 @@ class Instruction:
         return " ".join([self.mnemonic, *shown])
 
 
+_FIELDS: dict[type[Instruction], dict[str, Field]] = {}
+
+
 def fields(cls: type[Instruction]) -> dict[str, Field]:
     """The fields of ``cls`` by name, from the least significant bit above the opcode on."""
-    return {f.name: f.metadata["field"] for f in dataclasses.fields(cls)}
+    if cls not in _FIELDS:
+        hints = get_type_hints(cls, include_extras=True)
+        names = [f.name for f in dataclasses.fields(cls)]
+        _FIELDS[cls] = {name: hints[name].__metadata__[0] for name in names}
+    return _FIELDS[cls]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,9 +206,9 @@ class Sync(Instruction):
 
     opcode, mnemonic, unit = 1, "SYNC", None
 
-    waiter: Unit = _one_of(Unit, 3, "the unit that waits")
-    on: Unit = _one_of(Unit, 3, "the unit that it waits for")
-    count: int = _u(16, "what that unit must have completed, modulo 65536")
+    waiter: Annotated[Unit, _one_of(Unit, 3, "the unit that waits")]
+    on: Annotated[Unit, _one_of(Unit, 3, "the unit that it waits for")]
+    count: Annotated[int, _u(16, "what that unit must have completed, modulo 65536")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,13 +217,17 @@ class ReadHost(Instruction):
 
     opcode, mnemonic, unit = 2, "READ_HOST", Unit.LOAD
 
-    memory: Memory = _one_of(Memory, 2, "where to")
-    host: int = _u(32, "bytes from the host's base address, a multiple of the bus's width")
-    address: int = _u(20, "the first word, or row, in that memory")
-    lines: int = _count(12, "lines", 1)
-    words: int = _count(14, "words, or rows, in a line")
-    host_step: int = _u(24, "bytes between lines in host memory, a multiple of the bus's width", 0)
-    step: int = _u(16, "words between lines in that memory", 0)
+    memory: Annotated[Memory, _one_of(Memory, 2, "where to")]
+    host: Annotated[
+        int, _u(32, "bytes from the host's base address, a multiple of the bus's width")
+    ]
+    address: Annotated[int, _u(20, "the first word, or row, in that memory")]
+    lines: Annotated[int, _count(12, "lines")] = 1
+    words: Annotated[int, _count(14, "words, or rows, in a line")]
+    host_step: Annotated[
+        int, _u(24, "bytes between lines in host memory, a multiple of the bus's width")
+    ] = 0
+    step: Annotated[int, _u(16, "words between lines in that memory")] = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,12 +236,16 @@ class WriteHost(Instruction):
 
     opcode, mnemonic, unit = 3, "WRITE_HOST", Unit.STORE
 
-    host: int = _u(32, "bytes from the host's base address, a multiple of the bus's width")
-    address: int = _u(20, "the first word in the buffer")
-    lines: int = _count(12, "lines", 1)
-    words: int = _count(14, "words in a line")
-    host_step: int = _u(24, "bytes between lines in host memory, a multiple of the bus's width", 0)
-    step: int = _u(16, "words between lines in the buffer", 0)
+    host: Annotated[
+        int, _u(32, "bytes from the host's base address, a multiple of the bus's width")
+    ]
+    address: Annotated[int, _u(20, "the first word in the buffer")]
+    lines: Annotated[int, _count(12, "lines")] = 1
+    words: Annotated[int, _count(14, "words in a line")]
+    host_step: Annotated[
+        int, _u(24, "bytes between lines in host memory, a multiple of the bus's width")
+    ] = 0
+    step: Annotated[int, _u(16, "words between lines in the buffer")] = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,9 +254,9 @@ class ReadWeights(Instruction):
 
     opcode, mnemonic, unit = 4, "READ_WEIGHTS", Unit.WEIGHTS
 
-    address: int = _u(20, "the first tile")
-    count: int = _count(16, "tiles")
-    repeat: int = _u(1, "1 reads the first tile again and again", 0)
+    address: Annotated[int, _u(20, "the first tile")]
+    count: Annotated[int, _count(16, "tiles")]
+    repeat: Annotated[int, _u(1, "1 reads the first tile again and again")] = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,14 +265,14 @@ class SetSource(Instruction):
 
     opcode, mnemonic, unit = 5, "SET_SOURCE", Unit.CONVOLVE
 
-    height: int = _count(13, "lines of the tensor; others are padding")
-    line_end: int = _count(20, "elements of a line; those beside are padding")
-    row_step: int = _u(16, "words from an output row's first line to the next's")
-    kernel_step: int = _u(16, "words from one kernel row's line to the next's")
-    stride: int = _u(5, "lines from an output row to the next")
-    dilation: int = _u(6, "lines from a kernel row to the next")
-    pixel_step: int = _u(18, "elements from one fetch of a row to the next")
-    pad: int = _s(16, "the element that padding reads as")
+    height: Annotated[int, _count(13, "lines of the tensor; others are padding")]
+    line_end: Annotated[int, _count(20, "elements of a line; those beside are padding")]
+    row_step: Annotated[int, _u(16, "words from an output row's first line to the next's")]
+    kernel_step: Annotated[int, _u(16, "words from one kernel row's line to the next's")]
+    stride: Annotated[int, _u(5, "lines from an output row to the next")]
+    dilation: Annotated[int, _u(6, "lines from a kernel row to the next")]
+    pixel_step: Annotated[int, _u(18, "elements from one fetch of a row to the next")]
+    pad: Annotated[int, _s(16, "the element that padding reads as")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,15 +281,19 @@ class SetKernel(Instruction):
 
     opcode, mnemonic, unit = 6, "SET_KERNEL", Unit.CONVOLVE
 
-    mode: Mode = _one_of(Mode, 2, "what the rows hold")
-    run: int = _count(18, "dense: elements that lie side by side in a line and take rows in order")
-    runs: int = _count(8, "runs in a kernel row")
-    run_step: int = _u(18, "elements from a run to the next")
-    lines: int = _count(8, "kernel rows")
-    span: int = _u(1, "dense: a pass may take the next kernel row's elements after its own", 0)
-    taps: int = _count(4, "depthwise: kernel columns in a pass", 1)
-    streams: int = _count(2, "depthwise: kernel rows in a pass", 1)
-    emit: int = _count(4, "fetches from one output pixel to the next", 1)
+    mode: Annotated[Mode, _one_of(Mode, 2, "what the rows hold")]
+    run: Annotated[
+        int, _count(18, "dense: elements that lie side by side in a line and take rows in order")
+    ]
+    runs: Annotated[int, _count(8, "runs in a kernel row")]
+    run_step: Annotated[int, _u(18, "elements from a run to the next")]
+    lines: Annotated[int, _count(8, "kernel rows")]
+    span: Annotated[
+        int, _u(1, "dense: a pass may take the next kernel row's elements after its own")
+    ] = 0
+    taps: Annotated[int, _count(4, "depthwise: kernel columns in a pass")] = 1
+    streams: Annotated[int, _count(2, "depthwise: kernel rows in a pass")] = 1
+    emit: Annotated[int, _count(4, "fetches from one output pixel to the next")] = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -284,17 +302,21 @@ class Convolve(Instruction):
 
     opcode, mnemonic, unit = 7, "CONVOLVE", Unit.CONVOLVE
 
-    base: int = _u(20, "the first word of line y, modulo 2^20; it may lie outside of the tensor")
-    y: int = _s(14, "the number of the line under the first output row's first kernel row")
-    x: int = _s(20, "the element under the first output pixel's first tap")
-    rows: int = _count(8, "output rows")
-    columns: int = _count(8, "output pixels in a row")
-    period: int = _count(10, "fetches in a row, columns in the dense mode")
-    tail: int = _u(3, "fetches after the last row, of padding that rows share", 0)
-    groups: int = _count(10, "groups", 1)
-    group_step: int = _u(16, "elements from a group's input to the next's", 0)
-    first: int = _u(1, "the accumulators start afresh", 1)
-    last: int = _u(1, "the accumulators are complete: ACTIVATE may have them", 1)
+    base: Annotated[
+        int, _u(20, "the first word of line y, modulo 2^20; it may lie outside of the tensor")
+    ]
+    y: Annotated[
+        int, _s(14, "the number of the line under the first output row's first kernel row")
+    ]
+    x: Annotated[int, _s(20, "the element under the first output pixel's first tap")]
+    rows: Annotated[int, _count(8, "output rows")]
+    columns: Annotated[int, _count(8, "output pixels in a row")]
+    period: Annotated[int, _count(10, "fetches in a row, columns in the dense mode")]
+    tail: Annotated[int, _u(3, "fetches after the last row, of padding that rows share")] = 0
+    groups: Annotated[int, _count(10, "groups")] = 1
+    group_step: Annotated[int, _u(16, "elements from a group's input to the next's")] = 0
+    first: Annotated[int, _u(1, "the accumulators start afresh")] = 1
+    last: Annotated[int, _u(1, "the accumulators are complete: ACTIVATE may have them")] = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -303,16 +325,18 @@ class SetOutput(Instruction):
 
     opcode, mnemonic, unit = 8, "SET_OUTPUT", Unit.ACTIVATE
 
-    row_step: int = _u(16, "words from an output row to the next")
-    column_step: int = _u(16, "words from a pixel to the next")
-    residual_row_step: int = _u(16, "the same in the second operand", 0)
-    residual_column_step: int = _u(16, "the same in the second operand", 0)
-    zero_point: int = _s(16, "added after the shift")
-    lo: int = _s(16, "the least result")
-    hi: int = _s(16, "the greatest result")
-    operation: Operation = _one_of(Operation, 3, "what happens with the second operand", 0)
-    double: int = _u(1, "1 rounds twice (R2), 0 once (R1)", 0)
-    table: int = _u(1, "1 looks the result up in the table", 0)
+    row_step: Annotated[int, _u(16, "words from an output row to the next")]
+    column_step: Annotated[int, _u(16, "words from a pixel to the next")]
+    residual_row_step: Annotated[int, _u(16, "the same in the second operand")] = 0
+    residual_column_step: Annotated[int, _u(16, "the same in the second operand")] = 0
+    zero_point: Annotated[int, _s(16, "added after the shift")]
+    lo: Annotated[int, _s(16, "the least result")]
+    hi: Annotated[int, _s(16, "the greatest result")]
+    operation: Annotated[
+        Operation, _one_of(Operation, 3, "what happens with the second operand")
+    ] = Operation.NONE
+    double: Annotated[int, _u(1, "1 rounds twice (R2), 0 once (R1)")] = 0
+    table: Annotated[int, _u(1, "1 looks the result up in the table")] = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -321,12 +345,12 @@ class SetOperands(Instruction):
 
     opcode, mnemonic, unit = 9, "SET_OPERANDS", Unit.ACTIVATE
 
-    a_zero_point: int = _s(16, "of the accumulators' operand")
-    b_zero_point: int = _s(16, "of the second operand")
-    a_multiplier: int = _u(31, "of the accumulators' operand")
-    a_shift: int = _u(6, "of the accumulators' operand")
-    b_multiplier: int = _u(31, "of the second operand")
-    b_shift: int = _u(6, "of the second operand")
+    a_zero_point: Annotated[int, _s(16, "of the accumulators' operand")]
+    b_zero_point: Annotated[int, _s(16, "of the second operand")]
+    a_multiplier: Annotated[int, _u(31, "of the accumulators' operand")]
+    a_shift: Annotated[int, _u(6, "of the accumulators' operand")]
+    b_multiplier: Annotated[int, _u(31, "of the second operand")]
+    b_shift: Annotated[int, _u(6, "of the second operand")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -335,12 +359,12 @@ class SetSum(Instruction):
 
     opcode, mnemonic, unit = 10, "SET_SUM", Unit.ACTIVATE
 
-    multiplier: int = _u(31, "of the sum")
-    shift: int = _u(6, "of the sum")
-    zero_point: int = _s(16, "added after the shift")
-    lo: int = _s(16, "the least result")
-    hi: int = _s(16, "the greatest result")
-    left_shift: int = _u(5, "fractional bits of the common scale, 20 or 15", 20)
+    multiplier: Annotated[int, _u(31, "of the sum")]
+    shift: Annotated[int, _u(6, "of the sum")]
+    zero_point: Annotated[int, _s(16, "added after the shift")]
+    lo: Annotated[int, _s(16, "the least result")]
+    hi: Annotated[int, _s(16, "the greatest result")]
+    left_shift: Annotated[int, _u(5, "fractional bits of the common scale, 20 or 15")] = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -349,13 +373,13 @@ class Activate(Instruction):
 
     opcode, mnemonic, unit = 11, "ACTIVATE", Unit.ACTIVATE
 
-    base: int = _u(20, "the word of the first pixel")
-    residual: int = _u(20, "the word of the second operand's first pixel", 0)
-    parameters: int = _u(16, "the parameter row of the first group")
-    shared: int = _u(1, "1 uses the first group's parameters for all", 0)
-    rows: int = _count(8, "output rows")
-    columns: int = _count(8, "output pixels in a row")
-    groups: int = _count(10, "groups; each lies a word after the last", 1)
+    base: Annotated[int, _u(20, "the word of the first pixel")]
+    residual: Annotated[int, _u(20, "the word of the second operand's first pixel")] = 0
+    parameters: Annotated[int, _u(16, "the parameter row of the first group")]
+    shared: Annotated[int, _u(1, "1 uses the first group's parameters for all")] = 0
+    rows: Annotated[int, _count(8, "output rows")]
+    columns: Annotated[int, _count(8, "output pixels in a row")]
+    groups: Annotated[int, _count(10, "groups; each lies a word after the last")] = 1
 
 
 INSTRUCTIONS: tuple[type[Instruction], ...] = (

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgeinfer import operators as ops
 from edgeinfer.hdl import isa
-from edgeinfer.hdl.compiler.kernel import Kernel, Shape
+from edgeinfer.hdl.compiler.kernel import Kernel
 from edgeinfer.hdl.compiler.layers import Layer, Region
 from edgeinfer.hdl.compiler.layout import Tensor, View
 from edgeinfer.hdl.compiler.program import Binding
@@ -244,7 +244,7 @@ class Emitter:
             self.counts[instruction.unit] += 1
 
     def wait(self, waiter: Unit, on: Unit, count: int) -> None:
-        """Let ``waiter`` wait until ``on`` has completed ``count``, if it does not know that yet."""
+        """Let ``waiter`` wait until ``on`` has completed ``count``, unless it has already."""
         if self._known[waiter, on] < count:
             self._known[waiter, on] = count
             self.emit(isa.Sync(waiter=waiter, on=on, count=count & 0xFFFF))

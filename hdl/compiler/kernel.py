@@ -71,7 +71,7 @@ def kernel_of(
     config: NpuConfig,
     out_positions: tuple[int, ...] | None = None,
 ) -> list[Kernel]:
-    """The kernels of ``layer``, most often one, over a source whose channels lie at ``positions``."""
+    """The kernels of ``layer``, most often one, over channels that lie at ``positions``."""
     if layer.mode is not Mode.DENSE:
         words = -(-(positions[-1] + 1) // config.columns)
         setting = _filter_setting(layer, shape, config)
@@ -249,12 +249,11 @@ def bank_conflict(kernels: list[Kernel], shape: Shape, config: NpuConfig, layer:
             banks = [s * step % BANKS for s in range(setting.streams)]
             if len(set(banks)) < len(banks):
                 return True
-        elif shape.pixel % config.columns or setting.span:
-            if any(
-                _conflict(e, setting, shape, step, config, layer)
-                for e in passes(setting, config.rows)
-            ):
-                return True
+        elif (shape.pixel % config.columns or setting.span) and any(
+            _conflict(each, setting, shape, step, config, layer)
+            for each in passes(setting, config.rows)
+        ):
+            return True
     return False
 
 

@@ -11,11 +11,12 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import singledispatch
+from itertools import pairwise
 
 import numpy as np
 
 from edgeinfer import operators as ops
-from edgeinfer.errors import ModelError, UnsupportedError
+from edgeinfer.errors import UnsupportedError
 from edgeinfer.graph import Graph, Node
 from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.isa import Mode, Operation
@@ -391,7 +392,7 @@ def _(op: ops.QAveragePool, site: _Site) -> None:
 def _bands(counts: np.ndarray) -> list[range]:
     """Stretches of equal counts."""
     edges = [0, *(np.flatnonzero(np.diff(counts)) + 1).tolist(), len(counts)]
-    return [range(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    return [range(a, b) for a, b in pairwise(edges)]
 
 
 @_lower.register

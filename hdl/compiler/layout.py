@@ -165,21 +165,18 @@ class _Planner:
         compact = tuple(range(count))
         source = self.positions[layer.source]
         positions = compact if layer.mode is Mode.DENSE else source
-        if layer.second is not None:
-            other = self.positions[self._root(layer.second.value)]
-            layer = replace(
-                layer, second=replace(layer.second, value=self._root(layer.second.value))
-            )
+        second = layer.second
+        if second is not None:
+            second = replace(second, value=self._root(second.value))
+            other = self.positions[second.value]
             if layer.mode is Mode.DENSE:
                 positions = other
             elif other != source:
                 # both compact: the accumulators' and the second operand's channels must agree
-                layer = replace(
-                    layer,
-                    source=self._gathered(layer, layer.source),
-                    second=replace(layer.second, value=self._gathered(layer, layer.second.value)),
-                )
+                layer = replace(layer, source=self._gathered(layer, layer.source))
+                second = replace(second, value=self._gathered(layer, second.value))
                 positions = compact
+            layer = replace(layer, second=second)
         self.positions[layer.output] = positions
         self.layers.append(layer)
 

@@ -1,4 +1,4 @@
-"""A compiled model: instructions, host memory, and where every value lies; what ``compile`` gives."""
+"""A compiled model: instructions, host memory, and where every value lies."""
 
 from __future__ import annotations
 

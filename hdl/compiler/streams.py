@@ -1,4 +1,4 @@
-"""Which constants stay in a memory of the NPU, and how the rest passes through what is left of it."""
+"""Which constants stay in a memory of the NPU, and how the rest passes through it."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Slot:
 def plan_slots(sizes: Sequence[int], capacity: int, *, stream: bool = False) -> list[Slot]:
     """A slot for each block, in the order in which a program uses them, each once.
 
-    All stay where all fit, unless ``stream`` asks for the opposite. Otherwise half of the memory, or
-    twice the largest block if that is more, is a ring through which the later blocks pass.
+    All stay where all fit, unless ``stream`` asks for the opposite. Otherwise half of the memory,
+    or twice the largest block if that is more, is a ring through which the later blocks pass.
 
     Raises
     ------
