@@ -1,4 +1,4 @@
-"""Layers with places into instructions: tiles, waits, and constants that arrive in time."""
+"""Layers with places into instructions: bands, tiles, and the waits between the units."""
 
 from __future__ import annotations
 
@@ -6,40 +6,20 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from edgeinfer import operators as ops
 from edgeinfer.hdl import isa
+from edgeinfer.hdl.compiler.bands import Bands, Surface
+from edgeinfer.hdl.compiler.constants import Constants
 from edgeinfer.hdl.compiler.kernel import Kernel
 from edgeinfer.hdl.compiler.layers import Layer, Region
 from edgeinfer.hdl.compiler.layout import Tensor, View
 from edgeinfer.hdl.compiler.program import Binding
-from edgeinfer.hdl.compiler.streams import Slot
 from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.isa import Memory, Mode, Operation, Unit
 
-__all__ = ["Block", "Constants", "Emitter", "Job", "Tile", "read_linear", "tiles_of_output"]
+__all__ = ["Emitter", "Job", "Tile", "tiles_of_output"]
 
-_LINE = 8192
-"""Words that one line of READ_HOST or WRITE_HOST takes at most."""
-
-
-@dataclass(frozen=True)
-class Block:
-    """Constants that are loaded and given up together.
-
-    Parameters
-    ----------
-    host : int
-        Bytes from the base address.
-    size : int
-        Tiles of weights, or rows of parameters.
-    slot : Slot
-    """
-
-    host: int
-    size: int
-    slot: Slot
+_ADDRESSES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -54,7 +34,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Job:
-    """Some groups of a layer over all of its tiles.
+    """Some groups of a layer, whose weights are in the NPU together.
 
     Parameters
     ----------
@@ -98,97 +78,54 @@ def tiles_of_output(region: Region, depth: int) -> list[Tile]:
     ]
 
 
-class Constants:
-    """Blocks of one kind that come from host memory while the program runs.
+@dataclass(frozen=True)
+class _Item:
+    """A job over a band of output rows."""
+
+    job: Job
+    region: Region
+
+
+def _items(region: Region, jobs: Sequence[Job], bands: Bands | None) -> Iterator[_Item]:
+    rows = region.bottom - region.top if bands is None else bands.rows
+    for job in jobs:
+        for top in range(region.top, region.bottom, rows):
+            bottom = min(top + rows, region.bottom)
+            yield _Item(job, Region(top, region.left, bottom, region.right))
+
+
+@dataclass
+class _Copies:
+    """The places in the buffer of a tensor's bands, used in turn.
 
     Parameters
     ----------
-    memory : Memory
-    blocks : sequence of Block
-        In the order of their use.
-    words : int
-        Words of the memory in one unit of a block's size.
-    word_bytes : int
-        Bytes of such a word in host memory.
-    consumer : Unit
-        The unit that uses them.
+    bases : tuple of int
     """
 
-    def __init__(
-        self,
-        memory: Memory,
-        blocks: Sequence[Block],
-        words: int,
-        word_bytes: int,
-        consumer: Unit,
-    ) -> None:
-        self.memory, self.blocks, self.consumer = memory, blocks, consumer
-        self._words, self._word_bytes = words, word_bytes
-        self._next = 0
-        self._done: dict[int, int] = {}
-        self._loaded: dict[int, int] = {}
+    bases: tuple[int, ...]
 
-    def setup(self) -> Iterator[isa.Instruction]:
-        """Loads of what stays."""
-        for block in self.blocks:
-            if block.slot.resident:
-                yield from self._load(block)
+    def __post_init__(self) -> None:
+        self.contents: list[object] = [None] * len(self.bases)
+        self.loaded = [0] * len(self.bases)  # LOAD's count when the contents are there
+        self.free = [0] * len(self.bases)  # the user's count when they are not needed any more
+        self._order = list(range(len(self.bases)))
 
-    def _load(self, block: Block) -> Iterator[isa.Instruction]:
-        return read_linear(
-            self.memory,
-            block.host,
-            block.slot.address * self._words,
-            block.size * self._words,
-            self._word_bytes,
-        )
+    def find(self, contents: object) -> int | None:
+        """The place that has ``contents``."""
+        return self.contents.index(contents) if contents in self.contents else None
 
-    def used(self, emitter: Emitter, block: int) -> None:
-        """Block ``block`` has been used for the last time."""
-        self._done[block] = emitter.counts[self.consumer]
-        self.advance(emitter)
+    def keep(self, index: int) -> None:
+        """The next fetch may have any other place."""
+        self._order.remove(index)
+        self._order.append(index)
 
-    def advance(self, emitter: Emitter) -> None:
-        """Load whatever finds its place free."""
-        while self._next < len(self.blocks):
-            block = self.blocks[self._next]
-            if not block.slot.resident:
-                if block.slot.after >= 0:
-                    if block.slot.after not in self._done:
-                        return
-                    emitter.wait(Unit.LOAD, self.consumer, self._done[block.slot.after])
-                for instruction in self._load(block):
-                    emitter.emit(instruction)
-                self._loaded[self._next] = emitter.counts[Unit.LOAD]
-            self._next += 1
-
-    def await_block(self, emitter: Emitter, block: int) -> None:
-        """Let the consumer wait until ``block`` is there."""
-        if block in self._loaded:
-            emitter.wait(self.consumer, Unit.LOAD, self._loaded[block])
-
-
-def read_linear(
-    memory: Memory, host: int, address: int, words: int, word_bytes: int
-) -> Iterator[isa.Instruction]:
-    """READ_HOSTs for ``words`` that lie side by side."""
-    while words:
-        if words > _LINE:
-            lines, line = min(words // _LINE, 4096), _LINE
-        else:
-            lines, line = 1, words
-        yield isa.ReadHost(
-            memory=memory,
-            host=host,
-            address=address,
-            lines=lines,
-            words=line,
-            host_step=line * word_bytes if lines > 1 else 0,
-            step=line if lines > 1 else 0,
-        )
-        host += lines * line * word_bytes
-        address += lines * line
-        words -= lines * line
+    def take(self, contents: object) -> int:
+        """The place that was not used for longest, for ``contents``."""
+        index = self._order.pop(0)
+        self._order.append(index)
+        self.contents[index] = contents
+        return index
 
 
 @dataclass
@@ -223,6 +160,7 @@ class Emitter:
         self._known: dict[tuple[Unit, Unit], int] = defaultdict(int)
         self._settings: dict[type[isa.Instruction], isa.Instruction] = {}
         self._written: dict[int, list[_Written]] = defaultdict(list)
+        self._copies: dict[str, _Copies] = {}
         self._table_used = 0
         self._table: int | None = None
         self.parameters.advance(self)
@@ -250,31 +188,62 @@ class Emitter:
             self.emit(isa.Sync(waiter=waiter, on=on, count=count & 0xFFFF))
 
     def load(self, binding: Binding) -> None:
-        """An input from host memory."""
+        """An input from host memory, unless it stays there."""
         tensor = binding.view.tensor
-        for instruction in read_linear(
-            Memory.BUFFER, binding.host, tensor.base, tensor.words, self.config.word_bytes
-        ):
-            self.emit(instruction)
-        written = _Written(0, tensor.height, Unit.LOAD, self.counts[Unit.LOAD])
-        self._written[id(tensor)].append(written)
+        if not tensor.spilled:
+            self._move(isa.ReadHost, tensor, binding.host, *self._whole(tensor))
+            self._note(tensor, 0, tensor.height, Unit.LOAD)
 
     def store(self, binding: Binding) -> None:
-        """An output into host memory."""
+        """An output into host memory, unless it is there already."""
         tensor = binding.view.tensor
-        self._await_rows(Unit.STORE, tensor, 0, tensor.height)
-        for read in read_linear(
-            Memory.BUFFER, binding.host, tensor.base, tensor.words, self.config.word_bytes
-        ):
-            assert isinstance(read, isa.ReadHost)
+        if not tensor.spilled:
+            self._await_rows(Unit.STORE, tensor, 0, tensor.height)
+            self._move(isa.WriteHost, tensor, binding.host, *self._whole(tensor))
+
+    def _whole(self, tensor: Tensor) -> tuple[Surface, range, range]:
+        surface = Surface(tensor.base, tensor.pixel, tensor.pitch)
+        return surface, range(tensor.height), range(-(-tensor.pixel // self.config.columns))
+
+    def _move(
+        self,
+        instruction: type[isa.ReadHost] | type[isa.WriteHost],
+        tensor: Tensor,
+        host: int,
+        surface: Surface,
+        lines: range,
+        groups: range,
+    ) -> None:
+        """Lines of a tensor between its image at ``host`` and ``surface``."""
+        if not lines:
+            return
+        columns, word_bytes = self.config.columns, self.config.word_bytes
+        memory = {"memory": Memory.BUFFER} if instruction is isa.ReadHost else {}
+        if surface.pixel == tensor.pixel:
+            at = surface.base - surface.group + (lines.start - surface.top) * surface.pitch
             self.emit(
-                isa.WriteHost(
-                    host=read.host,
-                    address=read.address,
-                    lines=read.lines,
-                    words=read.words,
-                    host_step=read.host_step,
-                    step=read.step,
+                instruction(
+                    host=host + lines.start * tensor.pitch * word_bytes,
+                    address=at,
+                    lines=len(lines),
+                    words=tensor.pitch,
+                    host_step=tensor.pitch * word_bytes,
+                    step=tensor.pitch,
+                    **memory,
+                )
+            )
+            return
+        for y in lines:
+            start = y * tensor.pitch + groups.start
+            self.emit(
+                instruction(
+                    host=host + start * word_bytes,
+                    address=surface.word(y, 0, surface.group, columns),
+                    lines=tensor.width,
+                    words=len(groups),
+                    host_step=tensor.pixel // columns * word_bytes,
+                    step=len(groups),
+                    **memory,
                 )
             )
 
@@ -283,30 +252,143 @@ class Emitter:
         self.emit(isa.Halt())
         return self.program
 
-    def layer(self, layer: Layer, jobs: Sequence[Job], table: int | None) -> None:
+    def layer(
+        self, layer: Layer, jobs: Sequence[Job], bands: Bands | None, table: int | None
+    ) -> None:
         """``layer`` in ``jobs``; ``table`` is where its table lies in host memory."""
-        source, output = self.views[layer.source], self.views[layer.output]
-        self._settings_of(layer, source, output)
         self._load_table(table)
-        tensor = output.tensor
-        region = layer.region or Region(0, 0, tensor.height, tensor.width)
-        tiles = tiles_of_output(region, self.config.accumulator_depth)
-        # resident weights are one block: all of a tile's groups before the next tile
-        by_tile = len({job.weights for job in jobs}) == 1
-        order = (
-            [(tile, job) for tile in tiles for job in jobs]
-            if by_tile
-            else [(tile, job) for job in jobs for tile in tiles]
-        )
-        for index, (tile, job) in enumerate(order):
-            self._tile(layer, job, tile, source, output)
-            following = order[index + 1][1] if index + 1 < len(order) else None
-            if following is None or following.weights != job.weights:
-                self.weights.used(self, job.weights)
-            if following is None or following.parameters != job.parameters:
-                self.parameters.used(self, job.parameters)
+        output = self.views[layer.output].tensor
+        region = layer.region or Region(0, 0, output.height, output.width)
+        items = list(_items(region, jobs, bands))
+        if bands is not None:
+            self._copies = {name: _Copies(bases) for name, bases in bands.bases.items()}
+            self._fence()
+            self._fetch(layer, bands, items[0])
+        for item, following in zip(items, [*items[1:], None], strict=True):
+            if bands is not None and following is not None and bands.copies > 1:
+                self._fetch(layer, bands, following)
+            self._item(layer, bands, item)
+            if following is None or following.job is not item.job:
+                self.weights.used(self, item.job.weights)
+                self.parameters.used(self, item.job.parameters)
+            if bands is not None and following is not None and bands.copies == 1:
+                self._fetch(layer, bands, following)
         if layer.table is not None:
             self._table_used = self.counts[Unit.ACTIVATE]
+
+    def _fence(self) -> None:
+        """Before a layer's bands are moved: what was in their places before is done with."""
+        for unit in (Unit.CONVOLVE, Unit.ACTIVATE, Unit.STORE):
+            self.wait(Unit.LOAD, unit, self.counts[unit])
+        self.wait(Unit.ACTIVATE, Unit.STORE, self.counts[Unit.STORE])
+
+    def _lines(self, layer: Layer, item: _Item, name: str) -> range:
+        """The lines of a tensor that ``item`` reads or writes."""
+        region = item.region
+        if name != "source":
+            return range(region.top, region.bottom)
+        down, pad = layer.strides[0], layer.pads[0]
+        reach = (layer.kernel[0] - 1) * layer.dilations[0] + 1
+        height = self.views[layer.source].tensor.height
+        first = max(0, region.top * down - pad)
+        return range(first, max(first, min(height, (region.bottom - 1) * down - pad + reach)))
+
+    def _groups(self, layer: Layer, item: _Item, name: str) -> range:
+        """The words of a pixel that ``item`` reads or writes."""
+        job = item.job
+        if name == "source" and layer.mode is Mode.DENSE:
+            return range(self.views[layer.source].words(self.config.columns))
+        first = job.kernel.first + job.group
+        return range(first, first + job.groups)
+
+    def _values(self, layer: Layer) -> dict[str, View]:
+        """The views of a layer's operands and result by their part in it."""
+        values = {"source": layer.source, "output": layer.output}
+        if layer.second is not None:
+            values["second"] = layer.second.value
+        return {name: self.views[value] for name, value in values.items()}
+
+    def _fetch(self, layer: Layer, bands: Bands, item: _Item) -> None:
+        """Bring the lines that ``item`` needs, where they are not there yet."""
+        for name, user in (("source", Unit.CONVOLVE), ("second", Unit.ACTIVATE)):
+            form = getattr(bands, name)
+            if form is None:
+                continue
+            view = self._values(layer)[name]
+            tensor = view.tensor
+            lines = self._lines(layer, item, name)
+            if _is_one_pixel(tensor):
+                lines = range(1)
+            groups = self._groups(layer, item, name)
+            if form.pixel == tensor.pixel:
+                groups = range(0)
+            copies = self._copies[name]
+            found = copies.find((lines, groups))
+            if found is not None:
+                copies.keep(found)
+                continue
+            index = copies.take((lines, groups))
+            self.wait(Unit.LOAD, user, copies.free[index])
+            self._await_rows(Unit.LOAD, tensor, lines.start, lines.stop)
+            surface = Surface(copies.bases[index], form.pixel, form.pitch, lines.start)
+            words = range(view.word + groups.start, view.word + groups.stop)
+            self._move(isa.ReadHost, tensor, tensor.host, surface, lines, words)
+            copies.loaded[index] = self.counts[Unit.LOAD]
+
+    def _surface(self, layer: Layer, bands: Bands | None, item: _Item, name: str) -> Surface:
+        """Where ``item`` finds an operand, or puts its result."""
+        view = self._values(layer)[name]
+        tensor = view.tensor
+        form = getattr(bands, name) if bands is not None else None
+        if form is None:
+            return Surface(tensor.base + view.word, tensor.pixel, tensor.pitch)
+        lines = self._lines(layer, item, name)
+        if name == "second" and _is_one_pixel(tensor):
+            lines = range(1)
+        groups = self._groups(layer, item, name)
+        whole = form.pixel == tensor.pixel
+        copies = self._copies[name]
+        contents = (lines, range(0) if whole else groups)
+        if name == "output":
+            index = copies.take(contents)
+            self.wait(Unit.ACTIVATE, Unit.STORE, copies.free[index])
+        else:
+            found = copies.find(contents)
+            assert found is not None
+            index = found
+            user = Unit.CONVOLVE if name == "source" else Unit.ACTIVATE
+            self.wait(user, Unit.LOAD, copies.loaded[index])
+        base = copies.bases[index]
+        if whole:
+            return Surface(base + view.word, form.pixel, form.pitch, lines.start)
+        return Surface(base, form.pixel, form.pitch, lines.start, groups.start)
+
+    def _item(self, layer: Layer, bands: Bands | None, item: _Item) -> None:
+        """Compute one band, or all of a layer, and store what does not stay."""
+        views = self._values(layer)
+        surfaces = {name: self._surface(layer, bands, item, name) for name in views}
+        self._settings_of(layer, surfaces)
+        for tile in tiles_of_output(item.region, self.config.accumulator_depth):
+            self._tile(layer, item.job, tile, surfaces, bands)
+        for name, form in bands.slices() if bands is not None else ():
+            copies = self._copies[name]
+            surface = surfaces[name]
+            index = next(
+                i for i, base in enumerate(copies.bases) if base <= surface.base < base + form.words
+            )
+            if name != "output":
+                unit = Unit.CONVOLVE if name == "source" else Unit.ACTIVATE
+                copies.free[index] = self.counts[unit]
+                continue
+            view = views[name]
+            tensor = view.tensor
+            lines, groups = self._lines(layer, item, name), self._groups(layer, item, name)
+            words = range(view.word + groups.start, view.word + groups.stop)
+            self.wait(Unit.STORE, Unit.ACTIVATE, self.counts[Unit.ACTIVATE])
+            whole = Surface(copies.bases[index], form.pixel, form.pitch, lines.start)
+            self._move(isa.WriteHost, tensor, tensor.host, whole, lines, words)
+            copies.free[index] = self.counts[Unit.STORE]
+            self._note(tensor, lines.start, lines.stop, Unit.STORE)
 
     def _load_table(self, table: int | None) -> None:
         if table is None or table == self._table:
@@ -318,32 +400,31 @@ class Emitter:
         self.emit(isa.ReadHost(memory=Memory.TABLE, host=table, address=0, words=beats))
         self.wait(Unit.ACTIVATE, Unit.LOAD, self.counts[Unit.LOAD])
 
-    def _settings_of(self, layer: Layer, source: View, output: View) -> None:
-        tensor, columns = source.tensor, self.config.columns
+    def _settings_of(self, layer: Layer, surfaces: dict[str, Surface]) -> None:
+        source, output, columns = surfaces["source"], surfaces["output"], self.config.columns
+        tensor = self.views[layer.source].tensor
         down, across = layer.strides
-        dense_step = layer.mode is Mode.DENSE or layer.mode is Mode.MAXIMUM or layer.kernel[1] == 1
+        by_pixel = layer.mode is not Mode.DEPTHWISE or layer.kernel[1] == 1
         self.emit(
             isa.SetSource(
                 height=tensor.height,
-                line_end=tensor.line_end,
-                row_step=down * tensor.pitch,
-                kernel_step=layer.dilations[0] * tensor.pitch,
+                line_end=tensor.width * source.pixel,
+                row_step=down * source.pitch,
+                kernel_step=layer.dilations[0] * source.pitch,
                 stride=down,
                 dilation=layer.dilations[0],
-                pixel_step=(across if dense_step else 1) * tensor.pixel,
+                pixel_step=(across if by_pixel else 1) * source.pixel,
                 pad=layer.pad,
             )
         )
         second = layer.second
         rows = pixels = 0
-        if second is not None:
-            other = self.views[second.value].tensor
-            if (other.height, other.width) == (output.tensor.height, output.tensor.width):
-                rows, pixels = other.pitch, other.pixel // columns
+        if second is not None and not self._broadcasts(layer):
+            rows, pixels = surfaces["second"].pitch, surfaces["second"].pixel // columns
         self.emit(
             isa.SetOutput(
-                row_step=output.tensor.pitch,
-                column_step=output.tensor.pixel // columns,
+                row_step=output.pitch,
+                column_step=output.pixel // columns,
                 residual_row_step=rows,
                 residual_column_step=pixels,
                 zero_point=layer.zero_point,
@@ -356,6 +437,11 @@ class Emitter:
         )
         if second is not None:
             self._operands(second.op, second.swapped)
+
+    def _broadcasts(self, layer: Layer) -> bool:
+        """Whether the second operand is one pixel for all."""
+        assert layer.second is not None
+        return _is_one_pixel(self.views[layer.second.value].tensor)
 
     def _operands(self, op: ops.QAdd | ops.QMul, swapped: bool) -> None:
         a: tuple[int, int, int] = (op.a_zero_point, 0, 0)
@@ -388,8 +474,16 @@ class Emitter:
             )
         )
 
-    def _tile(self, layer: Layer, job: Job, tile: Tile, source: View, output: View) -> None:
+    def _tile(
+        self,
+        layer: Layer,
+        job: Job,
+        tile: Tile,
+        surfaces: dict[str, Surface],
+        bands: Bands | None,
+    ) -> None:
         kernel, columns = job.kernel, self.config.columns
+        source, output = surfaces["source"], surfaces["output"]
         self.emit(kernel.setting)
         block = self.weights.blocks[job.weights]
         self.weights.await_block(self, job.weights)
@@ -398,17 +492,18 @@ class Emitter:
                 address=block.slot.address, count=job.groups * kernel.passes, repeat=job.repeat
             )
         )
-        tensor = source.tensor
+        tensor = self.views[layer.source].tensor
         y = tile.top * layer.strides[0] - layer.pads[0]
         reach = (tile.rows - 1) * layer.strides[0] + (layer.kernel[0] - 1) * layer.dilations[0]
-        self._await_rows(Unit.CONVOLVE, tensor, y, y + reach + 1)
-        x = (tile.left * layer.strides[1] - layer.pads[1]) * tensor.pixel
+        if not tensor.spilled:
+            self._await_rows(Unit.CONVOLVE, tensor, y, y + reach + 1)
+        x = (tile.left * layer.strides[1] - layer.pads[1]) * source.pixel
         period, tail = _fetches(layer, kernel, tile, tensor)
         self.emit(
             isa.Convolve(
-                base=(tensor.base + source.word + y * tensor.pitch) % (1 << 20),
+                base=source.word(y, 0, source.group, columns) % _ADDRESSES,
                 y=y,
-                x=x + kernel.offset + job.group * kernel.group_step,
+                x=x + kernel.offset + job.group * kernel.group_step - source.group * columns,
                 rows=tile.rows,
                 columns=tile.columns,
                 period=period,
@@ -421,22 +516,16 @@ class Emitter:
         first = kernel.first + job.group
         residual = 0
         if layer.second is not None:
-            second = self.views[layer.second.value]
-            residual = second.tensor.base + second.word + first
-            if (second.tensor.height, second.tensor.width) == (
-                output.tensor.height,
-                output.tensor.width,
-            ):
-                residual += tile.top * second.tensor.pitch
-                residual += tile.left * (second.tensor.pixel // columns)
-                self._await_rows(Unit.ACTIVATE, second.tensor, tile.top, tile.top + tile.rows)
-            else:
-                self._await_rows(Unit.ACTIVATE, second.tensor, 0, 1)
-        pixel = output.tensor.pixel // columns
-        place = output.tensor.base + output.word + first
+            second, place = surfaces["second"], (tile.top, tile.left)
+            other = self.views[layer.second.value].tensor
+            if self._broadcasts(layer):
+                place = (0, 0)
+            if not other.spilled:
+                self._await_rows(Unit.ACTIVATE, other, place[0], place[0] + tile.rows)
+            residual = second.word(*place, first, columns)
         self.emit(
             isa.Activate(
-                base=place + tile.top * output.tensor.pitch + tile.left * pixel,
+                base=output.word(tile.top, tile.left, first, columns),
                 residual=residual,
                 parameters=self.parameters.blocks[job.parameters].slot.address,
                 shared=job.shared,
@@ -445,10 +534,13 @@ class Emitter:
                 groups=job.groups,
             )
         )
-        written = _Written(
-            tile.top, tile.top + tile.rows, Unit.ACTIVATE, self.counts[Unit.ACTIVATE]
-        )
-        self._written[id(output.tensor)].append(written)
+        written = self.views[layer.output].tensor
+        if not written.spilled:
+            self._note(written, tile.top, tile.top + tile.rows, Unit.ACTIVATE)
+
+    def _note(self, tensor: Tensor, top: int, bottom: int, unit: Unit) -> None:
+        """``unit`` has written rows ``top`` to ``bottom`` of ``tensor``."""
+        self._written[id(tensor)].append(_Written(top, bottom, unit, self.counts[unit]))
 
     def _await_rows(self, waiter: Unit, tensor: Tensor, top: int, bottom: int) -> None:
         """Let ``waiter`` wait for rows ``top`` to ``bottom`` of ``tensor``."""
@@ -474,31 +566,5 @@ def _fetches(layer: Layer, kernel: Kernel, tile: Tile, tensor: Tensor) -> tuple[
     return own, 0
 
 
-def parameter_rows(layer: Layer, groups: range, at: np.ndarray, config: NpuConfig) -> bytes:
-    """The records of a layer's output channels in ``groups`` of columns, as host memory has them.
-
-    Parameters
-    ----------
-    layer : Layer
-    groups : range
-    at : int array [O]
-        The column of each output channel, counted through all groups.
-    config : NpuConfig
-    """
-    columns, bits = config.columns, config.accumulator_bits
-    records = np.zeros((len(groups) * columns, config.parameter_bytes), np.uint8)
-    idle = (2 << (bits + 31)).to_bytes(config.parameter_bytes, "little")
-    records[:] = np.frombuffer(idle, np.uint8)
-    for o, column in enumerate(at - groups.start * columns):
-        if 0 <= column < len(records):
-            value = (
-                int(layer.bias[o]) & ((1 << bits) - 1)
-                | int(layer.multiplier[o]) << bits
-                | int(layer.shift[o]) << (bits + 31)
-            )
-            raw = value.to_bytes(config.parameter_bytes, "little")
-            records[column] = np.frombuffer(raw, np.uint8)
-    rows = records.reshape(-1, config.lanes * config.parameter_bytes)
-    padded = np.zeros((len(rows), config.parameter_row_bytes), np.uint8)
-    padded[:, : rows.shape[1]] = rows
-    return padded.tobytes()
+def _is_one_pixel(tensor: Tensor) -> bool:
+    return tensor.height == tensor.width == 1

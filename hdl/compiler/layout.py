@@ -36,7 +36,9 @@ class Tensor:
     pitch : int
         Words from a line to the next.
     base : int
-        The first word; set by the allocation.
+        The first word in the buffer; set by the allocation, unless the tensor does not stay there.
+    host : int
+        Bytes from the host's base address, where the tensor lies in host memory instead.
     """
 
     name: str
@@ -45,6 +47,12 @@ class Tensor:
     pixel: int
     pitch: int = 0
     base: int = -1
+    host: int = -1
+
+    @property
+    def spilled(self) -> bool:
+        """It lies in host memory, and only bands of it come into the buffer."""
+        return self.host >= 0
 
     @property
     def line_end(self) -> int:

@@ -7,15 +7,16 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from edgeinfer.arena import Buffer, allocate
 from edgeinfer.cost import macs
 from edgeinfer.errors import UnsupportedError
 from edgeinfer.graph import Graph
 from edgeinfer.hdl import isa
-from edgeinfer.hdl.compiler.emission import Block, Constants, Emitter, Job, parameter_rows
+from edgeinfer.hdl.compiler.bands import Bands, place
+from edgeinfer.hdl.compiler.constants import Block, Constants, parameter_rows
+from edgeinfer.hdl.compiler.emission import Emitter, Job
 from edgeinfer.hdl.compiler.kernel import Kernel, Shape, kernel_of, tiles_of
 from edgeinfer.hdl.compiler.layers import Layer, lower_graph
-from edgeinfer.hdl.compiler.layout import Layout, Tensor, lay_out
+from edgeinfer.hdl.compiler.layout import Layout, lay_out
 from edgeinfer.hdl.compiler.program import Binding, LayerRecord, Program, Watch
 from edgeinfer.hdl.compiler.streams import plan_slots
 from edgeinfer.hdl.config import NpuConfig
@@ -36,17 +37,27 @@ def compile_segment(graph: Graph, config: NpuConfig, *, stream: bool) -> Program
         The model does not fit the configuration's memories.
     """
     layout = lay_out(graph, lower_graph(graph, config), config)
-    buffer_words = _place_tensors(graph, layout, config)
+    buffer_words, bands, spilled = place(graph, layout, config)
     constants = _Constants(config)
-    jobs = [constants.jobs(layer, layout) for layer in layout.layers]
+    jobs = [
+        constants.jobs(layer, layout, band)
+        for layer, band in zip(layout.layers, bands, strict=True)
+    ]
     weights, parameters = constants.blocks(stream=stream)
-    bindings = {name: _binding(graph, layout, name) for name in (*graph.inputs, *graph.outputs)}
     end = len(constants.image)
-    placed = {}
-    for name, binding in bindings.items():
-        placed[name] = replace(binding, host=end)
-        size = binding.view.tensor.words * config.word_bytes
-        end += -(-size // _ALIGNMENT) * _ALIGNMENT
+    # tensors in host memory, and those that come from it or go there
+    bindings = {name: _binding(graph, layout, name) for name in (*graph.inputs, *graph.outputs)}
+    images = {id(t): t for t in (*spilled, *(b.view.tensor for b in bindings.values()))}
+    at = {}
+    for key, tensor in images.items():
+        at[key] = end
+        end += -(-tensor.words * config.word_bytes // _ALIGNMENT) * _ALIGNMENT
+    for tensor in spilled:
+        tensor.host = at[id(tensor)]
+    placed = {
+        name: replace(binding, host=at[id(binding.view.tensor)])
+        for name, binding in bindings.items()
+    }
     inputs = tuple(placed[name] for name in graph.inputs)
     outputs = tuple(placed[name] for name in graph.outputs)
 
@@ -60,8 +71,8 @@ def compile_segment(graph: Graph, config: NpuConfig, *, stream: bool) -> Program
         for binding in inputs if ends else ():
             emitter.load(binding)
         counts = []
-        for layer, layer_jobs in zip(layout.layers, jobs, strict=True):
-            emitter.layer(layer, layer_jobs, constants.table(layer))
+        for layer, own, band in zip(layout.layers, jobs, bands, strict=True):
+            emitter.layer(layer, own, band, constants.table(layer))
             counts.append(emitter.counts[Unit.ACTIVATE])
         for binding in outputs if ends else ():
             emitter.store(binding)
@@ -91,40 +102,6 @@ def compile_segment(graph: Graph, config: NpuConfig, *, stream: bool) -> Program
     )
 
 
-def _place_tensors(graph: Graph, layout: Layout, config: NpuConfig) -> int:
-    """Give every tensor its base; the words that all of them take."""
-    buffers: dict[int, Buffer] = {}
-    tensors: dict[int, Tensor] = {id(t): t for t in layout.tensors()}
-    end = len(layout.layers)
-
-    def live(name: str, first: int, last: int) -> None:
-        tensor = layout.views[name].tensor
-        buffer = buffers.setdefault(id(tensor), Buffer(tensor.words, first, last))
-        buffer.first, buffer.last = min(buffer.first, first), max(buffer.last, last)
-
-    for name in graph.inputs:
-        live(name, -1, -1)
-    for index, layer in enumerate(layout.layers):
-        live(layer.output, index, index)
-        live(layer.source, index, index)
-        if layer.second is not None:
-            live(layer.second.value, index, index)
-    for name in graph.outputs:
-        live(name, end, end)
-    words = allocate(buffers.values())
-    for key, buffer in buffers.items():
-        tensors[key].base = buffer.offset
-    if words > config.buffer_words:
-        largest = max(buffers, key=lambda k: buffers[k].size)
-        raise UnsupportedError(
-            f"the activations take {words * config.word_bytes} bytes at once, the buffer of "
-            f"{config.name} holds {config.buffer_bytes}; the largest is "
-            f"{tensors[largest].name!r} with {buffers[largest].size * config.word_bytes}. Take a "
-            "larger configuration"
-        )
-    return words
-
-
 @dataclass
 class _Constants:
     """Weights and parameters in host memory as layer after layer adds them."""
@@ -140,12 +117,14 @@ class _Constants:
         self.image += data + bytes(-len(data) % _ALIGNMENT)
         return at
 
-    def jobs(self, layer: Layer, layout: Layout) -> list[Job]:
+    def jobs(self, layer: Layer, layout: Layout, bands: Bands | None) -> list[Job]:
         """The jobs of ``layer``, its constants in blocks."""
         config = self.config
         source, output = layout.views[layer.source], layout.views[layer.output]
         tensor = source.tensor
         shape = Shape.of(tensor.pixel, tensor.width, tensor.pitch)
+        if bands is not None and bands.source is not None:
+            shape = Shape.of(bands.source.pixel, tensor.width, bands.source.pitch)
         at = output.positions
         kernels = kernel_of(layer, shape, source.positions, config, at)
         if layer.table is not None:
@@ -156,19 +135,22 @@ class _Constants:
         jobs = []
         for kernel in kernels:
             tiles = tiles_of(layer, kernel, shape, source.positions, at, config)
-            jobs += self._kernel_jobs(layer, kernel, tiles, np.array(at))
+            jobs += self._kernel_jobs(layer, kernel, tiles, np.array(at), bands)
         return jobs
 
     def _kernel_jobs(
-        self, layer: Layer, kernel: Kernel, tiles: np.ndarray, at: np.ndarray
+        self,
+        layer: Layer,
+        kernel: Kernel,
+        tiles: np.ndarray,
+        at: np.ndarray,
+        bands: Bands | None,
     ) -> list[Job]:
         config = self.config
         repeat = len(tiles) == 1
         shared = all(
             (values == values[0]).all() for values in (layer.bias, layer.multiplier, layer.shift)
         )
-        # a quarter of the memory at once lets the next weights come while these are used
-        part = max(1, config.weight_tiles // 4 // kernel.passes)
         if not repeat and kernel.passes > config.weight_tiles:
             raise UnsupportedError(
                 f"one group of output channels takes {kernel.passes} tiles of weights, the "
@@ -177,7 +159,14 @@ class _Constants:
                 node=layer.node.name,
                 operator=type(layer.node.op).__name__,
             )
-        part = kernel.groups if repeat else min(part, kernel.groups)
+        if bands is not None:
+            part = bands.groups
+        elif repeat:
+            part = kernel.groups
+        else:
+            # a quarter of the memory at once lets the next weights come while these are used
+            part = max(1, config.weight_tiles // 4 // kernel.passes)
+        part = min(part, kernel.groups)
         jobs = []
         for group in range(0, kernel.groups, part):
             groups = min(part, kernel.groups - group)

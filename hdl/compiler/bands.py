@@ -1,0 +1,319 @@
+"""Which tensors do not stay in the buffer, and the bands in which layers pass over them.
+
+A tensor that does not stay lies in host memory. A layer that reads or writes one goes over its
+output in bands of rows, for some groups of channels at a time; a band's input lines, with the halo that the
+kernel needs, and its output lines have places in the buffer, twice where there is room, so that
+one band moves while another is computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from edgeinfer.arena import Buffer, allocate
+from edgeinfer.errors import UnsupportedError
+from edgeinfer.graph import Graph
+from edgeinfer.hdl.compiler.kernel import Shape, bank_conflict, kernel_of
+from edgeinfer.hdl.compiler.layers import Layer
+from edgeinfer.hdl.compiler.layout import Layout, Tensor, View
+from edgeinfer.hdl.config import BANKS, NpuConfig
+from edgeinfer.hdl.isa import Mode
+
+__all__ = ["Bands", "Surface", "place"]
+
+
+@dataclass(frozen=True)
+class Surface:
+    """Lines of a value in the buffer.
+
+    Parameters
+    ----------
+    base : int
+        The word of line ``top``'s first pixel.
+    pixel : int
+        Elements from a pixel to the next.
+    pitch : int
+        Words from a line to the next.
+    top : int
+        The first line.
+    group : int
+        The group of channels at a pixel's beginning.
+    """
+
+    base: int
+    pixel: int
+    pitch: int
+    top: int = 0
+    group: int = 0
+
+    def word(self, y: int, x: int, group: int, columns: int) -> int:
+        """The word of ``group`` of pixel (y, x)."""
+        pixel = x * (self.pixel // columns)
+        return self.base + (y - self.top) * self.pitch + pixel + group - self.group
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The form of a band of a tensor in the buffer.
+
+    Parameters
+    ----------
+    lines : int
+    pixel, pitch : int
+        As in ``Surface``.
+    """
+
+    lines: int
+    pixel: int
+    pitch: int
+
+    @property
+    def words(self) -> int:
+        """Words of one copy."""
+        return self.lines * self.pitch
+
+
+@dataclass(frozen=True)
+class Bands:
+    """How a layer passes over tensors in host memory.
+
+    Parameters
+    ----------
+    rows, groups : int
+        Output rows, and groups of channels, of a band.
+    source, second, output : Slice or None
+        The bands' forms; None where the tensor stays in the buffer.
+    bases : dict of str to tuple of int
+        The words where the copies of each begin; set by ``place``.
+    """
+
+    rows: int
+    groups: int
+    copies: int
+    source: Slice | None
+    second: Slice | None
+    output: Slice | None
+    bases: dict[str, tuple[int, ...]]
+
+    def slices(self) -> Iterator[tuple[str, Slice]]:
+        """The forms that there are, by name."""
+        for name in ("source", "second", "output"):
+            form = getattr(self, name)
+            if form is not None:
+                yield name, form
+
+    @property
+    def words(self) -> int:
+        """Words of all copies."""
+        return self.copies * sum(form.words for _, form in self.slices())
+
+
+@dataclass
+class _Planner:
+    graph: Graph
+    layout: Layout
+    config: NpuConfig
+
+    def __post_init__(self) -> None:
+        self.spilled: set[int] = set()
+        self.lives: dict[int, Buffer] = {}
+        end = len(self.layout.layers)
+        for name in self.graph.inputs:
+            self._live(name, -1)
+        for index, layer in enumerate(self.layout.layers):
+            for name in (layer.output, layer.source, *_seconds(layer)):
+                self._live(name, index)
+        for name in self.graph.outputs:
+            self._live(name, end)
+        self.tensors = {id(t): t for t in self.layout.tensors() if id(t) in self.lives}
+
+    def _live(self, name: str, index: int) -> None:
+        tensor = self.layout.views[name].tensor
+        buffer = self.lives.setdefault(id(tensor), Buffer(tensor.words, index, index))
+        buffer.first, buffer.last = min(buffer.first, index), max(buffer.last, index)
+
+    def resident(self, index: int) -> int:
+        """Words of what stays in the buffer at layer ``index``."""
+        return sum(
+            b.size
+            for key, b in self.lives.items()
+            if key not in self.spilled and b.first <= index <= b.last
+        )
+
+    def plan(self) -> tuple[int, list[Bands | None]]:
+        """Places for all; the words that they take, and each layer's bands."""
+        capacity = self.config.buffer_words
+        share = 1.0
+        while True:
+            bands = self._bands(share)
+            if bands is not None:
+                words = self._allocate(bands)
+                if words <= capacity:
+                    return words, bands
+                if self.spilled and share > 0.5:
+                    share -= 0.1
+                    continue
+            share = 1.0
+            self._spill()
+
+    def _spill(self) -> None:
+        """Move the largest tensor at the fullest layer to host memory."""
+        layers = range(-1, len(self.layout.layers) + 1)
+        for index in sorted(layers, key=self.resident, reverse=True):
+            candidates = [
+                key
+                for key, b in self.lives.items()
+                if key not in self.spilled and b.first <= index <= b.last
+            ]
+            if candidates:
+                self.spilled.add(max(candidates, key=lambda k: self.lives[k].size))
+                return
+        needed = max(
+            min((b.words for b in self._choices(layer)), default=0) for layer in self.layout.layers
+        )
+        raise UnsupportedError(
+            f"one row of a layer takes {needed * self.config.word_bytes} bytes of the buffer, "
+            f"{self.config.name} has {self.config.buffer_bytes}. Take a larger configuration"
+        )
+
+    def _bands(self, share: float) -> list[Bands | None] | None:
+        """Bands for every layer that needs them; None where one has no room."""
+        found: list[Bands | None] = []
+        for index, layer in enumerate(self.layout.layers):
+            if not any(
+                id(self.layout.views[name].tensor) in self.spilled
+                for name in (layer.source, layer.output, *_seconds(layer))
+            ):
+                found.append(None)
+                continue
+            room = (self.config.buffer_words - self.resident(index)) * share
+            fitting = [b for b in self._choices(layer) if b.words <= room]
+            if not fitting:
+                return None
+            found.append(min(fitting, key=lambda b: self._cost(layer, b)))
+        return found
+
+    def _choices(self, layer: Layer) -> Iterator[Bands]:
+        """Every way to cut ``layer``."""
+        columns = self.config.columns
+        output = self.layout.views[layer.output]
+        kernel = self._kernel(layer)
+        groups = output.words(columns)
+        limit = max(1, self.config.weight_tiles // 2 // kernel)
+        height = output.tensor.height
+        for count in sorted({min(groups, limit), *_halves(min(groups, limit))}):
+            for rows in sorted({height, *_halves(height)}):
+                for copies in (2, 1):
+                    yield self._cut(layer, rows, count, copies)
+
+    def _kernel(self, layer: Layer) -> int:
+        """Passes of a group."""
+        source = self.layout.views[layer.source]
+        tensor = source.tensor
+        shape = Shape.of(tensor.pixel, tensor.width, tensor.pitch)
+        at = self.layout.views[layer.output].positions
+        return max(k.passes for k in kernel_of(layer, shape, source.positions, self.config, at))
+
+    def _cut(self, layer: Layer, rows: int, groups: int, copies: int) -> Bands:
+        views, columns = self.layout.views, self.config.columns
+        source, output = views[layer.source], views[layer.output]
+        lines = (rows - 1) * layer.strides[0] + (layer.kernel[0] - 1) * layer.dilations[0] + 1
+        forms: dict[str, Slice | None] = {"source": None, "second": None, "output": None}
+        if self._is_spilled(source):
+            tensor = source.tensor
+            whole = layer.mode is Mode.DENSE or groups * columns >= tensor.pixel
+            pixel = tensor.pixel if whole else groups * columns
+            pitch = tensor.pitch if whole else self._pitch(layer, tensor, pixel)
+            forms["source"] = Slice(min(lines, tensor.height), pixel, pitch)
+        for name in _seconds(layer):
+            second = views[name]
+            if self._is_spilled(second):
+                height = min(rows, second.tensor.height)
+                forms["second"] = _part(second.tensor, height, groups, columns)
+        if self._is_spilled(output):
+            forms["output"] = _part(output.tensor, rows, groups, columns)
+        return Bands(rows, groups, copies, bases={}, **forms)
+
+    def _is_spilled(self, view: View) -> bool:
+        return id(view.tensor) in self.spilled
+
+    def _pitch(self, layer: Layer, tensor: Tensor, pixel: int) -> int:
+        """The least pitch of lines of ``pixel`` elements a pixel without bank conflicts."""
+        least = tensor.width * pixel // self.config.columns
+        for pitch in range(least, least + BANKS):
+            shape = Shape.of(pixel, tensor.width, pitch)
+            kernels = kernel_of(layer, shape, (pixel - 1,), self.config)
+            if not bank_conflict(kernels, shape, self.config, layer):
+                return pitch
+        return least
+
+    def _cost(self, layer: Layer, bands: Bands) -> float:
+        """Words that the bus moves, and a little for every band."""
+        views, columns = self.layout.views, self.config.columns
+        output = views[layer.output]
+        groups = output.words(columns)
+        chunks, parts = -(-groups // bands.groups), -(-output.tensor.height // bands.rows)
+        moved = 0.0
+        if bands.source is not None:
+            moved += bands.source.words * parts * (chunks if parts > 1 else 1)
+        items = chunks * parts
+        # a single copy keeps the array waiting for the bus
+        return moved * (2 if bands.copies == 1 else 1) + 64 * items
+
+    def _allocate(self, bands: Sequence[Bands | None]) -> int:
+        tensors = {k: b for k, b in self.lives.items() if k not in self.spilled}
+        regions: list[tuple[Bands, str, list[Buffer]]] = []
+        for index, each in enumerate(bands):
+            for name, form in each.slices() if each else ():
+                assert each is not None
+                copies = [Buffer(form.words, index, index) for _ in range(each.copies)]
+                regions.append((each, name, copies))
+        buffers = [*tensors.values(), *(b for _, _, copies in regions for b in copies)]
+        words = allocate(buffers)
+        for key, buffer in tensors.items():
+            self.tensors[key].base = buffer.offset
+        for each, name, copies in regions:
+            each.bases[name] = tuple(b.offset for b in copies)
+        return words
+
+
+def _seconds(layer: Layer) -> tuple[str, ...]:
+    return () if layer.second is None else (layer.second.value,)
+
+
+def _halves(count: int) -> Iterator[int]:
+    while count > 1:
+        count = -(-count // 2)
+        yield count
+
+
+def _part(tensor: Tensor, rows: int, groups: int, columns: int) -> Slice:
+    """``rows`` of ``tensor``, ``groups`` of its channels; as it lies in host memory where all."""
+    if groups * columns >= tensor.pixel:
+        return Slice(rows, tensor.pixel, tensor.pitch)
+    return Slice(rows, groups * columns, tensor.width * groups)
+
+
+def place(
+    graph: Graph, layout: Layout, config: NpuConfig
+) -> tuple[int, list[Bands | None], list[Tensor]]:
+    """Give every tensor that stays its base.
+
+    Returns
+    -------
+    words : int
+        Words of the buffer that are used.
+    bands : list of Bands or None
+        A layer each; None where all it reads and writes stays.
+    spilled : list of Tensor
+        What lies in host memory.
+
+    Raises
+    ------
+    UnsupportedError
+        Even one row of a layer does not fit.
+    """
+    planner = _Planner(graph, layout, config)
+    words, bands = planner.plan()
+    return words, bands, [planner.tensors[key] for key in planner.spilled]
