@@ -93,11 +93,17 @@ class NpuConfig:
                     f"{name} = {getattr(self, name)} must be a multiple of {why.split(':')[0]} = "
                     f"{divisor}:{why.split(':')[1]}"
                 )
+        if self.word_bytes % self.bus_bytes:
+            raise InputError(
+                f"bus_bytes = {self.bus_bytes} must divide a word of {self.word_bytes} bytes"
+            )
         self._check_memory("buffer_bytes", BANKS * self.word_bytes, 2**20 * self.word_bytes)
         self._check_memory("weight_bytes", self.tile_bytes, 2**20 * self.tile_bytes)
-        if type(self.parameter_rows) is not int or not 8 <= self.parameter_rows <= 2**16:
+        least = 4 * self.steps
+        if type(self.parameter_rows) is not int or not least <= self.parameter_rows <= 2**16:
             raise InputError(
-                f"parameter_rows must be between 8 and 65536, not {self.parameter_rows!r}"
+                f"parameter_rows must be between {least}, two groups twice, and 65536, "
+                f"not {self.parameter_rows!r}"
             )
 
     def _check_memory(self, name: str, unit: int, limit: int) -> None:
@@ -187,7 +193,13 @@ PRESETS = {
     config.name: config
     for config in (
         NpuConfig(
-            4, 4, buffer_bytes=32 * _KIB, weight_bytes=16 * _KIB, lanes=2, accumulator_depth=32
+            4,
+            4,
+            buffer_bytes=32 * _KIB,
+            weight_bytes=16 * _KIB,
+            lanes=2,
+            accumulator_depth=32,
+            bus_bytes=4,
         ),
         NpuConfig(8, 8, buffer_bytes=64 * _KIB, weight_bytes=24 * _KIB, parameter_rows=192),
         NpuConfig(

@@ -1,9 +1,9 @@
 """Which tensors do not stay in the buffer, and the bands in which layers pass over them.
 
 A tensor that does not stay lies in host memory. A layer that reads or writes one goes over its
-output in bands of rows, for some groups of channels at a time; a band's input lines, with the halo that the
-kernel needs, and its output lines have places in the buffer, twice where there is room, so that
-one band moves while another is computed.
+output in bands of rows, for some groups of channels at a time; a band's input lines, with the halo
+that the kernel needs, and its output lines have places in the buffer, twice where there is room,
+so that one band moves while another is computed.
 """
 
 from __future__ import annotations
@@ -201,6 +201,7 @@ class _Planner:
         kernel = self._kernel(layer)
         groups = output.words(columns)
         limit = max(1, self.config.weight_tiles // 2 // kernel)
+        limit = min(limit, self.config.parameter_rows // 2 // self.config.steps)
         height = output.tensor.height
         for count in sorted({min(groups, limit), *_halves(min(groups, limit))}):
             for rows in sorted({height, *_halves(height)}):

@@ -242,7 +242,7 @@ class Emitter:
                     lines=tensor.width,
                     words=len(groups),
                     host_step=tensor.pixel // columns * word_bytes,
-                    step=len(groups),
+                    step=surface.pixel // columns,
                     **memory,
                 )
             )

@@ -166,6 +166,8 @@ class _Constants:
         else:
             # a quarter of the memory at once lets the next weights come while these are used
             part = max(1, config.weight_tiles // 4 // kernel.passes)
+        if not shared:
+            part = min(part, config.parameter_rows // 2 // config.steps)
         part = min(part, kernel.groups)
         jobs = []
         for group in range(0, kernel.groups, part):

@@ -1,0 +1,57 @@
+"""Runs Programs in the golden simulator, for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from edgeinfer.hdl.compiler import Program
+from edgeinfer.hdl.golden import GoldenSimulator
+from edgeinfer.hdl.isa import Unit
+
+
+def golden_values(program: Program, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Every value that ``program`` makes, each when its watch says that it is there."""
+    config = program.config
+    host = bytearray(program.host_bytes)
+    host[: len(program.image)] = program.image
+    simulator = GoldenSimulator(config, host)
+    simulator.run(program.setup)
+    for binding in program.inputs:
+        image = binding.image(inputs[binding.name], config)
+        host[binding.host : binding.host + len(image)] = image
+    values = {}
+    waiting = list(program.watches)
+    simulator.completed = dict.fromkeys(Unit, 0)
+    for instruction in program.run:
+        simulator.execute(instruction)
+        while waiting and waiting[0].count <= simulator.completed[Unit.ACTIVATE]:
+            watch = waiting.pop(0)
+            tensor = watch.binding.view.tensor
+            if tensor.spilled:
+                continue
+            words = range(tensor.base, tensor.base + tensor.words)
+            blank = np.zeros(config.columns, np.int64)
+            image = simulator.buffer[words.start : words.stop]
+            if watch.intermediate:
+                image = np.stack([simulator.intermediates.get(word, blank) for word in words])
+            values[watch.binding.name] = watch.binding.values(image)
+    for watch in program.watches:
+        tensor = watch.binding.view.tensor
+        if tensor.spilled and not watch.intermediate:
+            values[watch.binding.name] = watch.binding.values(
+                words_of(host, tensor.host, tensor.words, config)
+            )
+    for binding in program.outputs:
+        tensor = binding.view.tensor
+        image = words_of(host, binding.host, tensor.words, config)
+        values[binding.name] = binding.values(image)
+    return values
+
+
+def words_of(host: bytearray, start: int, words: int, config) -> np.ndarray:
+    """Words [words, columns] of host memory."""
+    count = words * config.columns
+    flat = np.frombuffer(host, f"<i{config.element_bytes}", count, start)
+    return flat.reshape(words, config.columns)
