@@ -171,10 +171,13 @@ class Instruction:
             object.__setattr__(self, name, typed)
 
     def __str__(self) -> str:
+        """The text that ``assemble`` takes; fields that have their default are left out."""
         shown = []
-        for name, field in fields(type(self)).items():
-            value = getattr(self, name)
-            shown.append(f"{name}={value.name.lower() if field.choices else value}")
+        for f in dataclasses.fields(self):
+            value = getattr(self, f.name)
+            if value != f.default:
+                choices = fields(type(self))[f.name].choices
+                shown.append(f"{f.name}={value.name.lower() if choices else value}")
         return " ".join([self.mnemonic, *shown])
 
 
@@ -463,7 +466,7 @@ def from_bytes(data: bytes) -> list[Instruction]:
 
 
 def disassemble(instructions: list[Instruction]) -> str:
-    """One instruction a line, every field by name."""
+    """One instruction a line, fields by name; those that have their default are left out."""
     return "".join(f"{instruction}\n" for instruction in instructions)
 
 

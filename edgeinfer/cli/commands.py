@@ -10,19 +10,13 @@ from edgeinfer.cli.compare import compare
 from edgeinfer.cli.convert import convert
 from edgeinfer.cli.demo import demo
 from edgeinfer.cli.evaluate import evaluate
+from edgeinfer.cli.groups import InWorkingOrder
+from edgeinfer.cli.hdl import hdl
 from edgeinfer.cli.inspect import inspect
 from edgeinfer.cli.quantize import quantize
 from edgeinfer.cli.run import run
 
 __all__ = ["edgeinfer"]
-
-
-class InWorkingOrder(click.Group):
-    """A group that lists its commands in the order in which one works with a model."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands' names, first added first."""
-        return list(self.commands)
 
 
 @click.group(
@@ -35,5 +29,5 @@ def edgeinfer() -> None:
     """Quantize ONNX models to int8 or int16 and run them on integers only."""
 
 
-for _command in (demo, inspect, quantize, evaluate, compare, run, bench, convert):
+for _command in (demo, inspect, quantize, evaluate, compare, run, bench, convert, hdl):
     edgeinfer.add_command(_command)

@@ -100,10 +100,10 @@ class Program:
     config : NpuConfig
     setup : list of Instruction
         Puts what stays on the chip into its memories; once.
-    infer : list of Instruction
-        One inference; inputs and outputs are in the buffer.
+    load, infer, store : list of Instruction
+        The inputs from host memory, one inference in the buffer, the outputs to host memory.
     run : list of Instruction
-        The same, with inputs from and outputs to host memory.
+        The three of them in one.
     image : bytes
         The constants, from the host's base address on.
     host_bytes : int
@@ -118,7 +118,9 @@ class Program:
 
     config: NpuConfig
     setup: list[isa.Instruction]
+    load: list[isa.Instruction]
     infer: list[isa.Instruction]
+    store: list[isa.Instruction]
     run: list[isa.Instruction]
     image: bytes
     host_bytes: int

@@ -61,25 +61,25 @@ def compile_segment(graph: Graph, config: NpuConfig, *, stream: bool) -> Program
     inputs = tuple(placed[name] for name in graph.inputs)
     outputs = tuple(placed[name] for name in graph.outputs)
 
-    def program(ends: bool) -> tuple[list[isa.Instruction], list[int]]:
+    def program(*, load: bool, infer: bool, store: bool) -> tuple[list[isa.Instruction], list[int]]:
         emitter = Emitter(
             config,
             layout.views,
-            _stream(Memory.WEIGHTS, weights, config),
-            _stream(Memory.PARAMETERS, parameters, config),
+            _stream(Memory.WEIGHTS, weights if infer else [], config),
+            _stream(Memory.PARAMETERS, parameters if infer else [], config),
         )
-        for binding in inputs if ends else ():
+        for binding in inputs if load else ():
             emitter.load(binding)
         counts = []
-        for layer, own, band in zip(layout.layers, jobs, bands, strict=True):
-            emitter.layer(layer, own, band, constants.table(layer))
-            counts.append(emitter.counts[Unit.ACTIVATE])
-        for binding in outputs if ends else ():
+        if infer:
+            for layer, own, band in zip(layout.layers, jobs, bands, strict=True):
+                emitter.layer(layer, own, band, constants.table(layer))
+                counts.append(emitter.counts[Unit.ACTIVATE])
+        for binding in outputs if store else ():
             emitter.store(binding)
         return emitter.halt(), counts
 
-    infer, counts = program(False)
-    run, _ = program(True)
+    infer, counts = program(load=False, infer=True, store=False)
     setup = [
         *_stream(Memory.WEIGHTS, weights, config).setup(),
         *_stream(Memory.PARAMETERS, parameters, config).setup(),
@@ -88,8 +88,10 @@ def compile_segment(graph: Graph, config: NpuConfig, *, stream: bool) -> Program
     return Program(
         config=config,
         setup=setup,
+        load=program(load=True, infer=False, store=False)[0],
         infer=infer,
-        run=run,
+        store=program(load=False, infer=False, store=True)[0],
+        run=program(load=True, infer=True, store=True)[0],
         image=bytes(constants.image),
         host_bytes=end,
         inputs=inputs,

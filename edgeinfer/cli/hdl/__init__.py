@@ -1,0 +1,24 @@
+"""``edgeinfer hdl``: the systolic NPU on the command line, one module a command."""
+
+from __future__ import annotations
+
+import click
+
+from edgeinfer.cli.groups import InWorkingOrder
+from edgeinfer.cli.hdl.disasm import disasm
+from edgeinfer.cli.hdl.info import info
+
+__all__ = ["hdl"]
+
+
+@click.group(
+    cls=InWorkingOrder,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Begin with: edgeinfer hdl info",
+)
+def hdl() -> None:
+    """Run models on a systolic NPU that edgeinfer generates and simulates."""
+
+
+for _command in (info, disasm):
+    hdl.add_command(_command)

@@ -1,0 +1,52 @@
+"""``edgeinfer hdl disasm``: the instructions that a model becomes, or a file holds, as text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.text import Text
+
+from edgeinfer.cli.command import Report, command
+from edgeinfer.cli.hdl.options import config_option
+from edgeinfer.cli.models import open_model
+from edgeinfer.cli.options import FILE
+from edgeinfer.errors import InputError
+
+__all__ = ["disasm"]
+
+SECTIONS = ("setup", "load", "infer", "store", "run")
+
+
+@command(example="edgeinfer hdl disasm digits.eqm --config 8x16")
+@click.argument("file", type=FILE)
+@config_option
+@click.option(
+    "--section",
+    type=click.Choice(SECTIONS),
+    default="infer",
+    show_default=True,
+    help="Which of a model's programs: once before all, the inputs, one inference, the outputs, "
+    "or all of these but the first in one.",
+)
+@click.option("--host-ops", is_flag=True, help="Leave to the CPU what the NPU cannot run.")
+def disasm(file: Path, config: str, section: str, host_ops: bool) -> Report:
+    """Print the program of a model, or of FILE as the NPU would fetch it."""
+    from edgeinfer.hdl import isa
+
+    if file.suffix.lower() == ".eqm":
+        from edgeinfer.hdl.compiler import compile
+        from edgeinfer.hdl.config import preset
+
+        compiled = compile(open_model(file), preset(config), host_ops=host_ops)
+        programs = [getattr(program, section) for program in compiled.programs]
+    else:
+        try:
+            programs = [isa.from_bytes(file.read_bytes())]
+        except OSError as error:
+            raise InputError(f"cannot read {file}: {error.strerror}") from error
+    texts = [isa.disassemble(program).rstrip("\n") for program in programs]
+    return Report(
+        {"file": str(file), "programs": [text.split("\n") for text in texts]},
+        [Text("\n\n".join(texts), no_wrap=True, overflow="ignore")],
+    )
