@@ -52,6 +52,7 @@ __all__ = [
     "decode",
     "disassemble",
     "encode",
+    "encoding_table",
     "fields",
     "from_bytes",
     "to_bytes",
@@ -520,3 +521,27 @@ def _assemble(words: list[str]) -> Instruction:
     if missing:
         raise InputError(f"{cls.mnemonic}: {', '.join(missing)} must be given")
     return cls(**values)
+
+
+def encoding_table() -> str:
+    """Every instruction and field as Markdown, for docs/npu.md."""
+    lines = []
+    for cls in INSTRUCTIONS:
+        summary = (cls.__doc__ or "").split("\n")[0]
+        unit = cls.unit.name.lower() if cls.unit is not None else "sequencer"
+        lines += [f"### {cls.mnemonic}", "", f"Opcode {cls.opcode}, {unit}. {summary}", ""]
+        at = OPCODE_BITS
+        if fields(cls):
+            lines += ["| bits | field | values | |", "|---|---|---|---|"]
+        for name, field in fields(cls).items():
+            values = f"{field.low} ... {field.high}"
+            if field.choices:
+                values = ", ".join(f"{c.value} {c.name.lower()}" for c in field.choices)
+            lines.append(f"| {at + field.bits - 1}:{at} | `{name}` | {values} | {field.doc} |")
+            at += field.bits
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+if __name__ == "__main__":
+    print(encoding_table(), end="")
