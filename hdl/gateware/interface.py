@@ -146,9 +146,7 @@ class AccumulatorPort(wiring.Signature):
             {
                 "full": In(1),
                 "address": Out(range(config.accumulator_depth)),
-                "data": In(
-                    data.ArrayLayout(signed(config.accumulator_bits), config.columns)
-                ),
+                "data": In(data.ArrayLayout(signed(config.accumulator_bits), config.columns)),
                 "release": Out(1),
             }
         )

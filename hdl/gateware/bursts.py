@@ -1,0 +1,78 @@
+"""A stretch of host memory into bursts of the bus."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from edgeinfer.hdl.gateware.axi import BURST, HOST_ADDRESS_BITS
+
+__all__ = ["BEATS_BITS", "Bursts", "burst_layout", "stretch_layout"]
+
+BEATS_BITS = 20
+"""Of the number of beats in a stretch: the widest line of an instruction."""
+
+stretch_layout = data.StructLayout(
+    {"address": unsigned(HOST_ADDRESS_BITS), "beats": unsigned(BEATS_BITS)}
+)
+"""Beats from a byte address on, a multiple of the bus's width; never none."""
+
+burst_layout = data.StructLayout(
+    {"address": unsigned(HOST_ADDRESS_BITS), "length": unsigned(4), "last": 1}
+)
+"""A burst; ``length`` is its beats less one, ``last`` ends the stretch."""
+
+
+class Bursts(wiring.Component):
+    """Cuts where the address is a multiple of ``BURST`` beats, so that no burst crosses 4 KiB.
+
+    A burst a cycle; the next stretch is taken with the last burst of the one before.
+
+    Parameters
+    ----------
+    bus_bytes : int
+
+    Members
+    -------
+    i : In(stream of stretch_layout)
+    o : Out(stream of burst_layout)
+    """
+
+    def __init__(self, bus_bytes: int) -> None:
+        self.bus_bytes = bus_bytes
+        super().__init__(
+            {"i": In(stream.Signature(stretch_layout)), "o": Out(stream.Signature(burst_layout))}
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """What is left of the stretch is held in registers."""
+        m = Module()
+        low = self.bus_bytes.bit_length() - 1
+        bits = BURST.bit_length() - 1
+        address, left = Signal(HOST_ADDRESS_BITS), Signal(BEATS_BITS)
+        room, beats = Signal(bits + 1), Signal(bits + 1)
+        last, taken = Signal(), Signal()
+        m.d.comb += [
+            room.eq(BURST - address[low : low + bits]),
+            last.eq(left <= room),
+            beats.eq(Mux(last, left, room)),
+            self.o.payload.address.eq(address),
+            self.o.payload.length.eq(beats - 1),
+            self.o.payload.last.eq(last),
+            taken.eq(self.o.valid & self.o.ready),
+            self.i.ready.eq(~self.o.valid | (taken & last)),
+        ]
+        with m.If(taken):
+            m.d.sync += [
+                address.eq(address + (beats << low)),
+                left.eq(left - beats),
+                self.o.valid.eq(~last),
+            ]
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += [
+                address.eq(self.i.payload.address),
+                left.eq(self.i.payload.beats),
+                self.o.valid.eq(1),
+            ]
+        return m

@@ -1,0 +1,104 @@
+"""The NPU's core: buffer, feed, weights, array and accumulators, wired together."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from edgeinfer.hdl.config import NpuConfig
+from edgeinfer.hdl.gateware.accumulators import Accumulators
+from edgeinfer.hdl.gateware.array import Array
+from edgeinfer.hdl.gateware.buffer import Buffer
+from edgeinfer.hdl.gateware.convolve import ConvolveUnit
+from edgeinfer.hdl.gateware.interface import (
+    AccumulatorPort,
+    BeatWrite,
+    ReadRequest,
+    UnitControl,
+    WordWrite,
+)
+from edgeinfer.hdl.gateware.operand import Operand
+from edgeinfer.hdl.gateware.weights import WeightsUnit
+
+__all__ = ["Compute"]
+
+
+class Compute(wiring.Component):
+    """From the buffer to the accumulators.
+
+    A fetch whose addresses reach the buffer in cycle t adds to the accumulators in
+    ``t + rows + 5``; a half is full ``rows + 6`` cycles after the fetch of its last pixel.
+
+    Parameters
+    ----------
+    config : NpuConfig
+
+    Members
+    -------
+    convolve, weights : Out(UnitControl)
+        Of the units CONVOLVE and WEIGHTS.
+    residual, store : In(ReadRequest)
+    result : In(WordWrite)
+    load : In(BeatWrite)
+        The buffer's other ports.
+    weight_write : In(WordWrite)
+        Of the weight memory: a word of all its banks.
+    accumulators : In(AccumulatorPort)
+    out_of_range : Out(1)
+        In the cycle before, an address was beyond the buffer or the weight memory.
+    """
+
+    def __init__(self, config: NpuConfig) -> None:
+        self.config = config
+        bits = config.columns * config.width
+        super().__init__(
+            {
+                "convolve": Out(UnitControl()),
+                "weights": Out(UnitControl()),
+                "residual": In(ReadRequest(config)),
+                "store": In(ReadRequest(config)),
+                "result": In(WordWrite(bits)),
+                "load": In(BeatWrite(bits)),
+                "weight_write": In(WordWrite(config.weight_port * bits)),
+                "accumulators": In(AccumulatorPort(config)),
+                "out_of_range": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """In the order in which data flow."""
+        m = Module()
+        m.submodules.convolve = convolve = ConvolveUnit(self.config)
+        m.submodules.buffer = buffer = Buffer(self.config)
+        m.submodules.operand = operand = Operand(self.config)
+        m.submodules.weights = weights = WeightsUnit(self.config)
+        m.submodules.array = array = Array(self.config)
+        m.submodules.accumulators = accumulators = Accumulators(self.config)
+
+        wiring.connect(m, wiring.flipped(self.convolve), convolve.control)
+        wiring.connect(m, wiring.flipped(self.weights), weights.control)
+        wiring.connect(m, wiring.flipped(self.weight_write), weights.write)
+        wiring.connect(m, wiring.flipped(self.accumulators), accumulators.port)
+        for name in ("residual", "store", "result", "load"):
+            wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(buffer, name))
+
+        m.d.comb += [
+            weights.start.eq(convolve.start),
+            convolve.loaded.eq(weights.loaded),
+            convolve.released.eq(accumulators.released),
+            operand.token.eq(convolve.token),
+            array.swap.eq(operand.swap),
+            array.tag_in.eq(operand.tag),
+            accumulators.sums.eq(array.sums),
+            accumulators.tag.eq(array.tag_out),
+            self.out_of_range.eq(buffer.out_of_range | weights.out_of_range),
+        ]
+        for source, sink in (
+            *zip(convolve.fetch, buffer.fetch, strict=True),
+            *zip(buffer.words, operand.words, strict=True),
+            *zip(operand.rows, array.rows, strict=True),
+            *zip(weights.rows, array.weights, strict=True),
+        ):
+            m.d.comb += sink.eq(source)
+        return m

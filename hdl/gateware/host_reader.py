@@ -1,0 +1,95 @@
+"""Host memory's read channels, shared by the instruction fetch and the load unit."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.fifo import SyncFIFOBuffered
+from amaranth.lib.wiring import In, Out
+
+from edgeinfer.hdl.gateware.axi import INCREMENT, AxiRead
+from edgeinfer.hdl.gateware.bursts import Bursts, stretch_layout
+
+__all__ = ["HostReader"]
+
+_OUTSTANDING = 4
+"""Bursts on their way: they hide the memory's latency."""
+
+
+class HostReader(wiring.Component):
+    """Two clients ask for stretches and get their beats in order.
+
+    The fetch's bursts go first; it must have room for what it asks for, since its beats may stand
+    before the load unit's. The load unit may hold its beats back.
+
+    Parameters
+    ----------
+    bus_bytes : int
+
+    Members
+    -------
+    fetch, load : In(stream of stretch_layout)
+    fetched, loaded : Out(stream of a beat)
+    bus : Out(AxiRead)
+    busy : Out(1)
+        Beats are on their way.
+    failed : Out(1)
+        A beat of this cycle came with an error.
+    """
+
+    def __init__(self, bus_bytes: int) -> None:
+        self.bus_bytes = bus_bytes
+        beat = stream.Signature(8 * bus_bytes)
+        super().__init__(
+            {
+                "fetch": In(stream.Signature(stretch_layout)),
+                "load": In(stream.Signature(stretch_layout)),
+                "fetched": Out(beat),
+                "loaded": Out(beat),
+                "bus": Out(AxiRead(bus_bytes)),
+                "busy": Out(1),
+                "failed": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Bursts of both clients, and whose each one on its way is."""
+        m = Module()
+        bus = self.bus
+        m.submodules.fetch_bursts = fetch = Bursts(self.bus_bytes)
+        m.submodules.load_bursts = load = Bursts(self.bus_bytes)
+        m.submodules.order = order = SyncFIFOBuffered(width=1, depth=_OUTSTANDING)
+        wiring.connect(m, wiring.flipped(self.fetch), fetch.i)
+        wiring.connect(m, wiring.flipped(self.load), load.i)
+
+        # an address that was shown must stay until it is taken
+        chosen, held = Signal(), Signal()
+        is_load = Signal()
+        m.d.comb += is_load.eq(Mux(held, chosen, ~fetch.o.valid))
+        burst = Mux(is_load, load.o.payload.as_value(), fetch.o.payload.as_value())
+        burst = type(fetch.o.payload)(fetch.o.payload.shape(), burst)
+        taken = bus.arvalid & bus.arready
+        m.d.sync += [held.eq(bus.arvalid & ~bus.arready), chosen.eq(is_load)]
+        m.d.comb += [
+            bus.arvalid.eq((fetch.o.valid | load.o.valid) & order.w_rdy),
+            bus.araddr.eq(burst.address),
+            bus.arlen.eq(burst.length),
+            bus.arsize.eq(self.bus_bytes.bit_length() - 1),
+            bus.arburst.eq(INCREMENT),
+            fetch.o.ready.eq(taken & ~is_load),
+            load.o.ready.eq(taken & is_load),
+            order.w_en.eq(taken),
+            order.w_data.eq(is_load),
+        ]
+        of_load = order.r_data
+        m.d.comb += [
+            self.fetched.payload.eq(bus.rdata),
+            self.loaded.payload.eq(bus.rdata),
+            self.fetched.valid.eq(bus.rvalid & order.r_rdy & ~of_load),
+            self.loaded.valid.eq(bus.rvalid & order.r_rdy & of_load),
+            bus.rready.eq(order.r_rdy & Mux(of_load, self.loaded.ready, self.fetched.ready)),
+            order.r_en.eq(bus.rvalid & bus.rready & bus.rlast),
+            self.busy.eq(order.r_rdy | bus.arvalid),
+            self.failed.eq(bus.rvalid & bus.rready & bus.rresp[1]),
+        ]
+        return m

@@ -1,0 +1,183 @@
+"""The LOAD unit: lines of host memory into the memories of the NPU."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.fifo import SyncFIFOBuffered
+from amaranth.lib.wiring import In, Out
+
+from edgeinfer.hdl import isa
+from edgeinfer.hdl.config import NpuConfig
+from edgeinfer.hdl.gateware.axi import HOST_ADDRESS_BITS
+from edgeinfer.hdl.gateware.bursts import BEATS_BITS, stretch_layout
+from edgeinfer.hdl.gateware.interface import (
+    ADDRESS_BITS,
+    BeatWrite,
+    UnitControl,
+    WordWrite,
+    fields_of,
+)
+
+__all__ = ["LoadUnit"]
+
+_AHEAD = 2
+"""Instructions whose lines are asked for while an earlier one's beats arrive."""
+
+
+class LoadUnit(wiring.Component):
+    """Executes READ_HOST.
+
+    Asks for a line a cycle and puts each word together from its beats, lowest first; a beat a cycle
+    as long as the buffer takes its words. The lines of the next instruction are asked for while
+    those of the last arrive.
+
+    Parameters
+    ----------
+    config : NpuConfig
+
+    Members
+    -------
+    control : Out(UnitControl)
+        ``completed`` when an instruction's last word is in its memory.
+    base : In
+        The host's base address.
+    request : Out(stream of stretch_layout)
+    beats : In(stream of a beat)
+    buffer : Out(BeatWrite)
+    weights, parameters, table : Out(WordWrite)
+    """
+
+    def __init__(self, config: NpuConfig) -> None:
+        self.config = config
+        self.sizes = {
+            isa.Memory.BUFFER: config.word_bytes,
+            isa.Memory.WEIGHTS: config.weight_port * config.word_bytes,
+            isa.Memory.PARAMETERS: config.parameter_row_bytes,
+            isa.Memory.TABLE: config.bus_bytes,
+        }
+        super().__init__(
+            {
+                "control": Out(UnitControl()),
+                "base": In(HOST_ADDRESS_BITS),
+                "request": Out(stream.Signature(stretch_layout)),
+                "beats": In(stream.Signature(8 * config.bus_bytes)),
+                "buffer": Out(BeatWrite(8 * config.word_bytes)),
+                "weights": Out(WordWrite(8 * self.sizes[isa.Memory.WEIGHTS])),
+                "parameters": Out(WordWrite(8 * config.lanes * config.parameter_bytes)),
+                "table": Out(WordWrite(8 * config.bus_bytes)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """A requester, and a receiver that follows it through a queue."""
+        m = Module()
+        layout = fields_of(isa.ReadHost)
+        m.submodules.accepted = accepted = SyncFIFOBuffered(width=layout.size, depth=_AHEAD)
+        self._ask(m, layout, accepted)
+        idle = self._receive(m, layout, accepted)
+        m.d.comb += self.control.busy.eq(~idle | accepted.r_rdy | self.request.valid)
+        return m
+
+    def _beats(self, memory: Value, words: Value) -> Value:
+        """Beats of ``words`` words of ``memory``."""
+        bus = self.config.bus_bytes
+        return Array(words * (size // bus) for size in self.sizes.values())[memory]
+
+    def _ask(self, m: Module, layout: data.StructLayout, accepted: SyncFIFOBuffered) -> None:
+        command = data.View(layout, self.control.command.payload[: layout.size])
+        beats, step = Signal(BEATS_BITS), Signal.like(command.host_step)
+        address, lines = Signal(HOST_ADDRESS_BITS), Signal.like(command.lines)
+        asking = Signal()
+        m.d.comb += [
+            self.request.valid.eq(asking),
+            self.request.payload.address.eq(address),
+            self.request.payload.beats.eq(beats),
+            self.control.command.ready.eq(~asking & accepted.w_rdy),
+            accepted.w_en.eq(self.control.command.valid & self.control.command.ready),
+            accepted.w_data.eq(command),
+        ]
+        with m.If(accepted.w_en):
+            m.d.sync += [
+                asking.eq(1),
+                address.eq(self.base + command.host),
+                beats.eq(self._beats(command.memory, command.words + 1)),
+                step.eq(command.host_step),
+                lines.eq(command.lines),
+            ]
+        with m.Elif(self.request.valid & self.request.ready):
+            m.d.sync += [
+                address.eq(address + step),
+                lines.eq(lines - 1),
+                asking.eq(lines != 0),
+            ]
+
+    def _receive(self, m: Module, layout: data.StructLayout, accepted: SyncFIFOBuffered) -> Value:
+        """Put words together and write them; high while there is nothing to receive."""
+        bus = self.config.bus_bytes
+        most = max(self.sizes.values()) // bus
+        command = Signal(layout)
+        active = Signal()
+        beat, left = Signal(range(most)), Signal.like(command.words)
+        lines = Signal.like(command.lines)
+        line, address = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
+        held = Signal(8 * bus * (most - 1) if most > 1 else 1)
+
+        last_beat, ready, taken = Signal(), Signal(), Signal()
+        ends = Array(size // bus - 1 for size in self.sizes.values())
+        to_buffer = command.memory == isa.Memory.BUFFER
+        m.d.comb += [
+            last_beat.eq(beat == ends[command.memory]),
+            ready.eq(active & (~last_beat | ~to_buffer | self.buffer.ready)),
+            self.beats.ready.eq(ready),
+            taken.eq(self.beats.valid & ready),
+        ]
+        ports = {
+            isa.Memory.BUFFER: self.buffer,
+            isa.Memory.WEIGHTS: self.weights,
+            isa.Memory.PARAMETERS: self.parameters,
+            isa.Memory.TABLE: self.table,
+        }
+        for memory, port in ports.items():
+            beats = self.sizes[memory] // bus
+            # earlier beats have moved down to where they belong
+            low = held[8 * bus * (most - beats) :] if beats > 1 else Cat()
+            word = Cat(low, self.beats.payload)
+            here = self.beats.valid & active & last_beat & (command.memory == memory)
+            enable = port.valid if memory is isa.Memory.BUFFER else port.enable
+            m.d.comb += [
+                enable.eq(here),
+                port.address.eq(address),
+                port.data.eq(word[: len(port.data)]),
+            ]
+
+        end = taken & last_beat & (left == 0) & (lines == 0)
+        with m.If(taken):
+            if most > 1:
+                m.d.sync += held.eq(Cat(held, self.beats.payload)[8 * bus :])
+            m.d.sync += beat.eq(Mux(last_beat, 0, beat + 1))
+            with m.If(last_beat):
+                m.d.sync += [address.eq(address + 1), left.eq(left - 1)]
+                with m.If(left == 0):
+                    m.d.sync += [
+                        line.eq(line + command.step),
+                        address.eq(line + command.step),
+                        left.eq(command.words),
+                        lines.eq(lines - 1),
+                        active.eq(lines != 0),
+                    ]
+        m.d.sync += self.control.completed.eq(end)
+        m.d.comb += accepted.r_en.eq(~active | end)
+        following = data.View(layout, accepted.r_data)
+        with m.If(accepted.r_en & accepted.r_rdy):
+            m.d.sync += [
+                command.eq(following),
+                active.eq(1),
+                beat.eq(0),
+                left.eq(following.words),
+                lines.eq(following.lines),
+                line.eq(following.address),
+                address.eq(following.address),
+            ]
+        m.d.comb += self.control.waiting.eq(active & ~taken)
+        return ~active & ~self.control.completed

@@ -1,0 +1,159 @@
+"""The operand path: the buffer's words of a fetch into one operand for each row of the array."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from edgeinfer.hdl import isa
+from edgeinfer.hdl.config import BANKS, NpuConfig
+from edgeinfer.hdl.gateware.accumulators import tag_layout
+from edgeinfer.hdl.gateware.array import row_layout
+
+__all__ = ["STREAM_REQUESTS", "WINDOWS", "Operand", "token_layout"]
+
+WINDOWS = 2
+"""Windows of a dense fetch; window ``i`` lies in the words of requests ``2 i`` and ``2 i + 1``."""
+
+STREAM_REQUESTS = (0, 2, 1)
+"""The request that fetches the word of each kernel row of a depthwise pass."""
+
+
+def token_layout(config: NpuConfig) -> data.StructLayout:
+    """What the operand path must know about a fetch; it comes with the fetch's addresses.
+
+    ``fetched``: there is a fetch. ``offsets``: where the windows start in their first words.
+    ``own``: the rows that take the first window. ``valid``: the rows that are not padding.
+    ``taps``: less one. ``inside``: the kernel rows of a depthwise pass that are not padding.
+    ``pad``: the element that padding reads as. ``swap``: the first fetch of a pass.
+    """
+    return data.StructLayout(
+        {
+            "fetched": 1,
+            "dense": 1,
+            "offsets": data.ArrayLayout(range(config.columns), WINDOWS),
+            "own": config.rows,
+            "valid": config.rows,
+            "taps": isa.fields(isa.SetKernel)["taps"].bits,
+            "inside": config.streams,
+            "pad": config.width,
+            "swap": 1,
+            "tag": tag_layout(config),
+        }
+    )
+
+
+class Operand(wiring.Component):
+    """Aligns, pads, delays and skews.
+
+    Never stalls. The token of a fetch comes in cycle t, its words in t + 1. ``swap`` follows in
+    t + 2, row r's operand in t + 3 + r and ``tag`` in t + 3. The word of kernel row s of a
+    depthwise pass reaches its rows ``s taps`` cycles after that of kernel row 0. A depthwise pass
+    with fewer taps than the one before must come ``rows`` cycles after its last fetch or later, as
+    its words would overtake the delayed ones.
+
+    Parameters
+    ----------
+    config : NpuConfig
+
+    Members
+    -------
+    words : In(word), four of them
+    token : In(token_layout)
+    rows : Out(row_layout), one for each row
+    swap : Out(1)
+    tag : Out(tag_layout)
+    """
+
+    def __init__(self, config: NpuConfig) -> None:
+        self.config = config
+        super().__init__(
+            {
+                "words": In(config.columns * config.width).array(BANKS),
+                "token": In(token_layout(config)),
+                "rows": Out(row_layout(config)).array(config.rows),
+                "swap": Out(1),
+                "tag": Out(tag_layout(config)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Stage 1 (t + 1) takes the words, stage 2 (t + 2) aligns and pads them."""
+        m = Module()
+        layout = token_layout(self.config)
+        token_1, token = Signal(layout), Signal(layout)
+        words = [Signal.like(word, name=f"word_{i}") for i, word in enumerate(self.words)]
+        m.d.sync += [token_1.eq(self.token), token.eq(token_1)]
+        m.d.sync += [held.eq(word) for held, word in zip(words, self.words, strict=True)]
+
+        m.d.comb += self.swap.eq(token.swap)
+        m.d.sync += self.tag.eq(token.tag)
+        self._dense(m, token, words)
+        self._depthwise(m, token, words)
+        return m
+
+    def _dense(self, m: Module, token: data.View, words: list[Signal]) -> None:
+        config = self.config
+        zeros = Const(0, config.width.bit_length() - 1)
+        windows = []
+        for i in range(WINDOWS):
+            window = Signal(config.rows * config.width, name=f"window_{i}")
+            pair = Cat(words[2 * i], words[2 * i + 1])
+            m.d.comb += window.eq(pair >> Cat(zeros, token.offsets[i]))
+            windows.append(window)
+        for r, row in enumerate(self.rows):
+            own, other = (window.word_select(r, config.width) for window in windows)
+            element = Signal(config.width, name=f"element_{r}_0")
+            inside = Mux(token.own[r], own, other)
+            m.d.comb += element.eq(Mux(token.valid[r], inside, token.pad))
+            for stage in range(1, r + 1):
+                later = Signal(config.width, name=f"element_{r}_{stage}")
+                m.d.sync += later.eq(element)
+                element = later
+            m.d.sync += row.element.eq(element)
+
+    def _depthwise(self, m: Module, token: data.View, words: list[Signal]) -> None:
+        delayed = self._delayed(m, token, words)
+        dense, taps = token.dense, token.taps
+        for r, row in enumerate(self.rows):
+            # kernel row s has the array rows from s taps to (s + 1) taps - 1
+            word: Value = delayed[-1]
+            for s in reversed(range(len(delayed) - 1)):
+                word = Mux((taps + 1) * (s + 1) > r, delayed[s], word)
+            m.d.sync += [row.word.eq(word), row.dense.eq(dense)]
+            # what the row below does belongs to the fetch of the cycle before
+            dense_below = Signal(name=f"dense_{r + 1}")
+            taps_below = Signal.like(taps, name=f"taps_{r + 1}")
+            m.d.sync += [dense_below.eq(dense), taps_below.eq(taps)]
+            dense, taps = dense_below, taps_below
+
+    def _delayed(self, m: Module, token: data.View, words: list[Signal]) -> list[Value]:
+        """The word of each kernel row; that of s as it was s taps cycles ago.
+
+        Each is put into a ring at the place where the reader will be when it is due, so that the
+        delay is that of the fetch and not of those that follow.
+        """
+        config = self.config
+        place = Signal(range(config.rows))
+        m.d.sync += place.eq(place + 1)
+        delayed: list[Value] = []
+        for s in range(config.streams):
+            word = Signal(config.columns * config.width, name=f"stream_{s}")
+            padding = token.pad.replicate(config.columns)
+            m.d.comb += word.eq(Mux(token.inside[s], words[STREAM_REQUESTS[s]], padding))
+            if s == 0:
+                delayed.append(word)
+                continue
+            ring = Memory(shape=word.shape(), depth=config.rows, init=[])
+            m.submodules[f"ring_{s}"] = ring
+            write, read = ring.write_port(), ring.read_port(domain="comb")
+            m.d.comb += [
+                write.en.eq(token.fetched & ~token.dense),
+                write.addr.eq(place + (token.taps + 1) * s),
+                write.data.eq(word),
+                read.addr.eq(place),
+            ]
+            delayed.append(read.data)
+        return delayed

@@ -1,0 +1,324 @@
+"""The sequencer: instructions from host memory to the units, and the end of a run."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from amaranth.hdl import Array, Cat, Module, Mux, ResetInserter, Signal, Value
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.fifo import SyncFIFOBuffered
+from amaranth.lib.wiring import In, Out
+
+from edgeinfer.hdl import isa
+from edgeinfer.hdl.config import NpuConfig
+from edgeinfer.hdl.gateware.axi import HOST_ADDRESS_BITS
+from edgeinfer.hdl.gateware.bursts import stretch_layout
+from edgeinfer.hdl.gateware.interface import INSTRUCTION_BITS, fields_of
+
+__all__ = ["COUNTER_BITS", "Fault", "Sequencer", "UnitQueue"]
+
+COUNTER_BITS = 16
+_QUEUE = 4
+_FETCHED = 16
+"""Instructions that are fetched ahead."""
+
+_BURST = 8
+"""Instructions that are asked for at once."""
+
+UNITS = len(isa.Unit)
+
+
+class Fault(IntEnum):
+    """Why a run has ended before its HALT."""
+
+    NONE = 0
+    ILLEGAL_INSTRUCTION = 1
+    BUS = 2
+    WATCHDOG = 3
+    NO_HALT = 4
+    OUT_OF_RANGE = 5
+
+
+class UnitQueue(wiring.Component):
+    """A unit's instructions; SYNCs are waited for here and never reach the unit.
+
+    Parameters
+    ----------
+    depth : int
+
+    Members
+    -------
+    i, o : stream of 128 bits
+    counters : In
+        How much each unit has completed.
+    empty : Out(1)
+    """
+
+    def __init__(self, depth: int = _QUEUE) -> None:
+        self.depth = depth
+        super().__init__(
+            {
+                "i": In(stream.Signature(INSTRUCTION_BITS)),
+                "o": Out(stream.Signature(INSTRUCTION_BITS)),
+                "counters": In(data.ArrayLayout(COUNTER_BITS, UNITS)),
+                "empty": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """A queue, and a gate behind it."""
+        m = Module()
+        m.submodules.queue = queue = SyncFIFOBuffered(width=INSTRUCTION_BITS, depth=self.depth)
+        sync = data.View(fields_of(isa.Sync), queue.r_data[: fields_of(isa.Sync).size])
+        is_sync, reached = Signal(), Signal()
+        behind = Signal(COUNTER_BITS)
+        m.d.comb += [
+            is_sync.eq(sync.opcode == isa.Sync.opcode),
+            behind.eq(Array(self.counters)[sync.on] - sync.count),
+            reached.eq(~behind[-1]),
+            queue.w_en.eq(self.i.valid),
+            queue.w_data.eq(self.i.payload),
+            self.i.ready.eq(queue.w_rdy),
+            self.o.valid.eq(queue.r_rdy & ~is_sync),
+            self.o.payload.eq(queue.r_data),
+            queue.r_en.eq(Mux(is_sync, reached, self.o.ready)),
+            self.empty.eq(~queue.r_rdy & (queue.level == 0)),
+        ]
+        return m
+
+
+class Sequencer(wiring.Component):
+    """Fetches, checks and distributes instructions; ends a run at HALT or at a fault.
+
+    An instruction a cycle, in order; one whose unit's queue is full holds up those behind it. At
+    HALT the run ends when all queues are empty and all units idle. At a fault ``abort`` is held
+    until the bus is idle; the units are reset by it.
+
+    Parameters
+    ----------
+    config : NpuConfig
+
+    Members
+    -------
+    start : In(1)
+        A run begins; ignored while ``busy``.
+    clear : In(1)
+        Forget that a run is done, and its fault.
+    program : In
+        The address of the first instruction.
+    length : In(32)
+        Instructions at most.
+    watchdog : In(32)
+        Cycles without ``progress`` that end the run; 0 for none.
+    request : Out(stream of stretch_layout)
+    beats : In(stream of a beat)
+    commands : Out(stream of 128 bits), one for each unit
+    counters : Out
+        What each unit has completed in this run.
+    completed, idle : In(1), one for each unit
+    quiet : In(1)
+        The bus has nothing on its way.
+    progress : In(1)
+        Something has moved in this cycle.
+    bus_failed, out_of_range : In(1)
+    busy, done : Out(1)
+    fault : Out(4)
+    fault_at : Out(32)
+        The instruction that was to be distributed when the fault came.
+    abort : Out(1)
+    """
+
+    def __init__(self, config: NpuConfig) -> None:
+        self.config = config
+        super().__init__(
+            {
+                "start": In(1),
+                "clear": In(1),
+                "program": In(HOST_ADDRESS_BITS),
+                "length": In(32),
+                "watchdog": In(32),
+                "request": Out(stream.Signature(stretch_layout)),
+                "beats": In(stream.Signature(8 * config.bus_bytes)),
+                "commands": Out(stream.Signature(INSTRUCTION_BITS)).array(UNITS),
+                "counters": Out(data.ArrayLayout(COUNTER_BITS, UNITS)),
+                "completed": In(UNITS),
+                "idle": In(UNITS),
+                "quiet": In(1),
+                "progress": In(1),
+                "bus_failed": In(1),
+                "out_of_range": In(1),
+                "busy": Out(1),
+                "done": Out(1),
+                "fault": Out(4),
+                "fault_at": Out(32),
+                "abort": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Fetch, distribute, end."""
+        m = Module()
+        m.submodules.fetched = fetched = SyncFIFOBuffered(width=INSTRUCTION_BITS, depth=_FETCHED)
+        begin = Signal()
+        m.d.comb += begin.eq(self.start & ~self.busy)
+        self._fetch(m, fetched, begin)
+        instruction, illegal, unit, is_halt = self._decoded(m, fetched)
+
+        queues = []
+        for index, command in enumerate(self.commands):
+            queue = UnitQueue()
+            name = f"queue_{isa.Unit(index).name.lower()}"
+            m.submodules[name] = ResetInserter(self.abort)(queue)
+            wiring.connect(m, queue.o, wiring.flipped(command))
+            m.d.comb += [
+                queue.counters.eq(self.counters),
+                queue.i.payload.eq(instruction),
+            ]
+            queues.append(queue)
+
+        running, halting = Signal(), Signal()
+        index = Signal(32)
+        present = Signal()
+        taken = Signal()
+        m.d.comb += [
+            present.eq(running & ~halting & fetched.r_rdy),
+            taken.eq(
+                present
+                & ~illegal
+                & (is_halt | Cat(queue.i.ready for queue in queues).bit_select(unit, 1))
+            ),
+        ]
+        for number, queue in enumerate(queues):
+            m.d.comb += queue.i.valid.eq(present & ~illegal & ~is_halt & (unit == number))
+        m.d.comb += fetched.r_en.eq(taken | self.abort)
+        with m.If(taken):
+            m.d.sync += index.eq(index + 1)
+
+        for number in range(UNITS):
+            with m.If(begin):
+                m.d.sync += self.counters[number].eq(0)
+            with m.Elif(self.completed[number]):
+                m.d.sync += self.counters[number].eq(self.counters[number] + 1)
+
+        # the end
+        still = Signal(32)
+        fault = Signal(4)
+        over = (index == self.length) & ~halting
+        m.d.comb += fault.eq(
+            Mux(
+                self.bus_failed,
+                Fault.BUS,
+                Mux(
+                    self.out_of_range,
+                    Fault.OUT_OF_RANGE,
+                    Mux(
+                        present & illegal,
+                        Fault.ILLEGAL_INSTRUCTION,
+                        Mux(
+                            over,
+                            Fault.NO_HALT,
+                            Mux(
+                                (self.watchdog != 0) & (still == self.watchdog),
+                                Fault.WATCHDOG,
+                                Fault.NONE,
+                            ),
+                        ),
+                    ),
+                ),
+            )
+        )
+        at_rest = Cat(queue.empty for queue in queues).all() & self.idle.all()
+        m.d.comb += self.busy.eq(running | self.abort)
+        with m.If(self.progress | taken | ~running):
+            m.d.sync += still.eq(0)
+        with m.Else():
+            m.d.sync += still.eq(still + 1)
+        with m.If(self.clear):
+            m.d.sync += [self.done.eq(0), self.fault.eq(Fault.NONE)]
+        with m.If(begin):
+            m.d.sync += [
+                running.eq(1),
+                halting.eq(0),
+                index.eq(0),
+                self.done.eq(0),
+                self.fault.eq(Fault.NONE),
+            ]
+        with m.Elif(running & (fault != Fault.NONE)):
+            # the host hears of it at once, even if the bus never comes to rest
+            m.d.sync += [
+                running.eq(0),
+                self.done.eq(1),
+                self.abort.eq(1),
+                self.fault.eq(fault),
+                self.fault_at.eq(index),
+            ]
+        with m.Elif(running & halting & at_rest & self.quiet):
+            m.d.sync += [running.eq(0), self.done.eq(1)]
+        with m.Elif(taken & is_halt):
+            m.d.sync += halting.eq(1)
+        with m.If(self.abort & self.quiet):
+            m.d.sync += self.abort.eq(0)
+        return m
+
+    def _fetch(self, m: Module, fetched: SyncFIFOBuffered, begin: Value) -> None:
+        """Ask for instructions as far as there is room, and put them together from beats."""
+        bus = self.config.bus_bytes
+        beats = max(1, isa.INSTRUCTION_BYTES // bus)
+        address, left = Signal(HOST_ADDRESS_BITS), Signal(32)
+        promised = Signal(range(_FETCHED + 1))  # asked for, and not yet distributed
+        count = Signal(range(_BURST + 1))
+        asked, distributed = Signal(), Signal()
+        m.d.comb += [
+            count.eq(Mux(left < _BURST, left, _BURST)),
+            self.request.valid.eq((left != 0) & (promised <= _FETCHED - _BURST) & ~self.abort),
+            self.request.payload.address.eq(address),
+            self.request.payload.beats.eq(count * beats),
+            asked.eq(self.request.valid & self.request.ready),
+            distributed.eq(fetched.r_en & fetched.r_rdy),
+        ]
+        m.d.sync += promised.eq(promised + Mux(asked, count, 0) - distributed)
+        with m.If(begin):
+            m.d.sync += [address.eq(self.program), left.eq(self.length)]
+        with m.Elif(asked):
+            m.d.sync += [
+                address.eq(address + count * isa.INSTRUCTION_BYTES),
+                left.eq(left - count),
+            ]
+        with m.If(self.abort):
+            m.d.sync += left.eq(0)
+
+        held = Signal(INSTRUCTION_BITS)
+        beat = Signal(range(beats))
+        taken = self.beats.valid & self.beats.ready
+        whole = Cat(held, self.beats.payload)[-INSTRUCTION_BITS:]
+        m.d.comb += [
+            self.beats.ready.eq(1),
+            fetched.w_en.eq(taken & (beat == beats - 1)),
+            fetched.w_data.eq(whole),
+        ]
+        with m.If(taken):
+            m.d.sync += [held.eq(whole), beat.eq(Mux(beat == beats - 1, 0, beat + 1))]
+
+    def _decoded(self, m: Module, fetched: SyncFIFOBuffered) -> tuple[Value, Value, Value, Value]:
+        """The next instruction: its bits, whether they are none, its unit, whether it is HALT."""
+        word = fetched.r_data
+        illegal, is_halt = Signal(init=1), Signal()
+        unit = Signal(range(UNITS))
+        m.d.comb += illegal.eq(1)
+        with m.Switch(word[: isa.OPCODE_BITS]):
+            for cls in isa.INSTRUCTIONS:
+                layout = fields_of(cls)
+                view = data.View(layout, word[: layout.size])
+                wrong = word[layout.size :].any()
+                for name, field in isa.fields(cls).items():
+                    if field.choices is not None:
+                        wrong |= view[name] > max(field.choices)
+                with m.Case(cls.opcode):
+                    m.d.comb += illegal.eq(wrong)
+                    if cls is isa.Sync:
+                        m.d.comb += unit.eq(view.waiter)
+                    elif cls.unit is None:
+                        m.d.comb += is_halt.eq(1)
+                    else:
+                        m.d.comb += unit.eq(cls.unit)
+        return word, illegal, unit, is_halt

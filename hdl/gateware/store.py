@@ -1,0 +1,199 @@
+"""The STORE unit: lines of the buffer into host memory."""
+
+from __future__ import annotations
+
+from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.lib import data, wiring
+from amaranth.lib.fifo import SyncFIFOBuffered
+from amaranth.lib.wiring import In, Out
+
+from edgeinfer.hdl import isa
+from edgeinfer.hdl.config import NpuConfig
+from edgeinfer.hdl.gateware.axi import HOST_ADDRESS_BITS, INCREMENT, AxiWrite
+from edgeinfer.hdl.gateware.bursts import BEATS_BITS, Bursts
+from edgeinfer.hdl.gateware.interface import ADDRESS_BITS, ReadRequest, UnitControl, fields_of
+
+__all__ = ["StoreUnit"]
+
+_WORDS = 4
+"""Words that are read ahead of the bus."""
+
+_BURSTS = 4
+"""Bursts whose response may be missing."""
+
+
+class StoreUnit(wiring.Component):
+    """Executes WRITE_HOST, one instruction after the other.
+
+    A beat a cycle while bus and buffer allow it. An instruction is complete when the bus has
+    answered its last burst; the next one is taken then.
+
+    Parameters
+    ----------
+    config : NpuConfig
+
+    Members
+    -------
+    control : Out(UnitControl)
+    base : In
+        The host's base address.
+    read : Out(ReadRequest)
+        Of the buffer.
+    bus : Out(AxiWrite)
+    failed : Out(1)
+        The bus answered with an error in this cycle.
+    """
+
+    def __init__(self, config: NpuConfig) -> None:
+        self.config = config
+        super().__init__(
+            {
+                "control": Out(UnitControl()),
+                "base": In(HOST_ADDRESS_BITS),
+                "read": Out(ReadRequest(config)),
+                "bus": Out(AxiWrite(config.bus_bytes)),
+                "failed": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """Bursts' addresses, words from the buffer, beats onto the bus."""
+        m = Module()
+        bus = self.bus
+        layout = fields_of(isa.WriteHost)
+        command = Signal(layout)
+        active, words_out, beats_out = Signal(), Signal(), Signal()
+        following = data.View(layout, self.control.command.payload[: layout.size])
+        begin = Signal()
+        m.d.comb += [
+            self.control.command.ready.eq(~active),
+            begin.eq(self.control.command.valid & ~active),
+        ]
+
+        asking, unanswered = self._addresses(m, begin, following)
+        self._words(m, begin, following, command, words_out)
+        self._beats(m, begin, following, beats_out)
+
+        done = active & ~asking & words_out & beats_out & (unanswered == 0)
+        with m.If(begin):
+            m.d.sync += [active.eq(1), command.eq(following)]
+        with m.Elif(done):
+            m.d.sync += active.eq(0)
+        m.d.comb += [
+            self.control.completed.eq(done),
+            self.control.busy.eq(active),
+            self.control.waiting.eq(active & ~(bus.wvalid & bus.wready)),
+            bus.bready.eq(1),
+            self.failed.eq(bus.bvalid & bus.bresp[1]),
+        ]
+        return m
+
+    def _addresses(self, m: Module, begin: Value, following: data.View) -> tuple[Value, Value]:
+        """Put bursts' addresses onto the bus; whether some are left, how many are unanswered."""
+        config, bus = self.config, self.bus
+        m.submodules.bursts = bursts = Bursts(config.bus_bytes)
+        m.submodules.lengths = lengths = SyncFIFOBuffered(width=4, depth=_BURSTS)
+        self._lengths = lengths
+        beats, step = Signal(BEATS_BITS), Signal.like(following.host_step)
+        address, lines = Signal(HOST_ADDRESS_BITS), Signal.like(following.lines)
+        asking, unanswered = Signal(), Signal(range(2 * _BURSTS))
+        with m.If(begin):
+            m.d.sync += [
+                asking.eq(1),
+                address.eq(self.base + following.host),
+                beats.eq((following.words + 1) * (config.word_bytes // config.bus_bytes)),
+                step.eq(following.host_step),
+                lines.eq(following.lines),
+            ]
+        with m.Elif(asking & bursts.i.ready):
+            m.d.sync += [
+                address.eq(address + step),
+                lines.eq(lines - 1),
+                asking.eq(lines != 0),
+            ]
+        taken = bus.awvalid & bus.awready
+        m.d.comb += [
+            bursts.i.valid.eq(asking),
+            bursts.i.payload.address.eq(address),
+            bursts.i.payload.beats.eq(beats),
+            bus.awvalid.eq(bursts.o.valid & lengths.w_rdy & (unanswered < _BURSTS)),
+            bus.awaddr.eq(bursts.o.payload.address),
+            bus.awlen.eq(bursts.o.payload.length),
+            bus.awsize.eq(config.bus_bytes.bit_length() - 1),
+            bus.awburst.eq(INCREMENT),
+            bursts.o.ready.eq(taken),
+            lengths.w_en.eq(taken),
+            lengths.w_data.eq(bursts.o.payload.length),
+        ]
+        m.d.sync += unanswered.eq(unanswered + taken - (bus.bvalid & bus.bready))
+        return asking | bursts.o.valid, unanswered
+
+    def _words(
+        self,
+        m: Module,
+        begin: Value,
+        following: data.View,
+        command: data.View,
+        out: Signal,
+    ) -> None:
+        """Read words into a queue; ``out`` when all have been asked for."""
+        m.submodules.words = words = SyncFIFOBuffered(
+            width=8 * self.config.word_bytes, depth=_WORDS
+        )
+        self._queue = words
+        line, address = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
+        left, lines = Signal.like(following.words), Signal.like(following.lines)
+        reading, arrives = Signal(), Signal()
+        # room for what is stored, what arrives now, and what is asked for
+        room = words.w_level + arrives < _WORDS - 1
+        taken = self.read.valid & self.read.ready
+        m.d.comb += [
+            self.read.valid.eq(reading & room),
+            self.read.address.eq(address),
+            words.w_en.eq(arrives),
+            words.w_data.eq(self.read.data),
+            out.eq(~reading & ~arrives & ~words.r_rdy),
+        ]
+        m.d.sync += arrives.eq(taken)
+        with m.If(begin):
+            m.d.sync += [
+                reading.eq(1),
+                line.eq(following.address),
+                address.eq(following.address),
+                left.eq(following.words),
+                lines.eq(following.lines),
+            ]
+        with m.Elif(taken):
+            m.d.sync += [address.eq(address + 1), left.eq(left - 1)]
+            with m.If(left == 0):
+                m.d.sync += [
+                    line.eq(line + command.step),
+                    address.eq(line + command.step),
+                    left.eq(command.words),
+                    lines.eq(lines - 1),
+                    reading.eq(lines != 0),
+                ]
+
+    def _beats(self, m: Module, begin: Value, following: data.View, out: Signal) -> None:
+        """Put words onto the bus, lowest beat first; ``out`` when no burst is under way."""
+        bus, words, lengths = self.bus, self._queue, self._lengths
+        beats = self.config.word_bytes // self.config.bus_bytes
+        beat, left = Signal(range(beats)), Signal(4)
+        active = Signal()
+        taken = bus.wvalid & bus.wready
+        end = taken & (left == 0)
+        m.d.comb += [
+            bus.wvalid.eq(active & words.r_rdy),
+            bus.wdata.eq(words.r_data.word_select(beat, len(bus.wdata))),
+            bus.wstrb.eq(-1),
+            bus.wlast.eq(left == 0),
+            words.r_en.eq(taken & (beat == beats - 1)),
+            lengths.r_en.eq(~active | end),
+            out.eq(~active & ~lengths.r_rdy),
+        ]
+        with m.If(taken):
+            m.d.sync += [left.eq(left - 1), beat.eq(Mux(beat == beats - 1, 0, beat + 1))]
+        with m.If(lengths.r_en):
+            m.d.sync += [active.eq(lengths.r_rdy), left.eq(lengths.r_data)]
+        with m.If(begin):
+            m.d.sync += beat.eq(0)

@@ -1,0 +1,147 @@
+"""The weight memory and the WEIGHTS unit: READ_WEIGHTS into the array's shadow weights."""
+
+from __future__ import annotations
+
+import itertools
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from edgeinfer.hdl import isa
+from edgeinfer.hdl.config import NpuConfig
+from edgeinfer.hdl.gateware.array import weights_layout
+from edgeinfer.hdl.gateware.convolve import FETCH_STAGES
+from edgeinfer.hdl.gateware.interface import UnitControl, WordWrite, fields_of
+
+__all__ = ["WeightsUnit"]
+
+
+class WeightsUnit(wiring.Component):
+    """Issues a tile's load when the tile before it is swapped in, and reads it row by row.
+
+    ``weight_port`` = P banks; row ``r`` of tile ``t`` is word ``t rows / P + r // P`` of bank
+    ``r % P``. A load that is issued in cycle e captures row r's weights in
+    ``e + FETCH_STAGES + 2 + r``, one cycle after its bank was read. Its pass may decide its first
+    fetch (``start``) in e + 1, and the next load issue in the cycle of ``start``. Rows r and r + P
+    share a bank: loads never issue P, 2P ... cycles after another that is still being read, so
+    that the mean is ``rows / P`` cycles a tile.
+
+    An instruction is taken while there is none, or with the last load of the one before.
+
+    Parameters
+    ----------
+    config : NpuConfig
+
+    Members
+    -------
+    control : Out(UnitControl)
+        ``completed`` when the last tile has been read from the memory.
+    write : In(WordWrite)
+        One word of all banks, that of bank 0 in the lowest bits; dropped beyond the memory.
+    start : In(1)
+        A pass begins and takes the tile that is loaded.
+    loaded : Out(1)
+        A load that no pass has taken was issued before this cycle.
+    rows : Out(weights_layout), one for each row of the array
+    out_of_range : Out(1)
+        In the cycle before, a tile or a write was beyond the memory.
+    """
+
+    def __init__(self, config: NpuConfig) -> None:
+        self.config = config
+        super().__init__(
+            {
+                "control": Out(UnitControl()),
+                "write": In(WordWrite(config.weight_port * config.columns * config.width)),
+                "start": In(1),
+                "loaded": Out(1),
+                "rows": Out(weights_layout(config)).array(config.rows),
+                "out_of_range": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        """The loads travel down a chain of addresses, one stage a cycle.
+
+        Bank b is read at stage ``FETCH_STAGES + b``, so that a load's rows follow each other. From
+        stage P - 1 a load comes back to stage 0 for its next P rows, and bars it to others.
+        """
+        m = Module()
+        config = self.config
+        control, port, turns = self.control, config.weight_port, config.weight_reads
+        words = config.weight_tiles * turns
+        load = data.StructLayout(
+            {"valid": 1, "last": 1, "turn": range(turns), "address": range(words)}
+        )
+        chain = [Signal(load, name=f"load_{stage}") for stage in range(FETCH_STAGES + port + 1)]
+
+        command = data.View(
+            fields_of(isa.ReadWeights),
+            control.command.payload[: fields_of(isa.ReadWeights).size],
+        )
+        active = Signal()
+        tile, left = Signal.like(command.address), Signal.like(command.count)
+        repeat = Signal()
+        issue, comes_back = Signal(), Signal()
+        end = chain[port - 1]
+        m.d.comb += [
+            comes_back.eq(end.valid & (end.turn != turns - 1)),
+            issue.eq(active & ~comes_back & (~self.loaded | self.start)),
+            control.command.ready.eq(~active | (issue & (left == 0))),
+        ]
+        with m.If(issue):
+            m.d.sync += [self.loaded.eq(1), left.eq(left - 1), active.eq(left != 0)]
+            m.d.sync += tile.eq(Mux(repeat, tile, tile + 1))
+        with m.Elif(self.start):
+            m.d.sync += self.loaded.eq(0)
+        with m.If(control.command.valid & control.command.ready):
+            m.d.sync += [
+                active.eq(1),
+                tile.eq(command.address),
+                left.eq(command.count),
+                repeat.eq(command.repeat),
+            ]
+
+        m.d.sync += [later.eq(stage) for stage, later in itertools.pairwise(chain)]
+        with m.If(comes_back):
+            m.d.sync += [
+                chain[0].eq(end),
+                chain[0].turn.eq(end.turn + 1),
+                chain[0].address.eq(end.address + 1),
+            ]
+        with m.Else():
+            m.d.sync += [
+                chain[0].valid.eq(issue),
+                chain[0].last.eq(left == 0),
+                chain[0].turn.eq(0),
+                chain[0].address.eq(tile * turns),
+            ]
+
+        in_memory = self.write.address < words
+        for b in range(port):
+            bank = Memory(shape=config.columns * config.width, depth=words, init=[])
+            m.submodules[f"bank_{b}"] = bank
+            read, write = bank.read_port(), bank.write_port()
+            m.d.comb += [
+                read.en.eq(chain[FETCH_STAGES + b].valid),
+                read.addr.eq(chain[FETCH_STAGES + b].address),
+                write.en.eq(self.write.enable & in_memory),
+                write.addr.eq(self.write.address),
+                write.data.eq(self.write.data.word_select(b, len(write.data))),
+            ]
+            was_read = chain[FETCH_STAGES + b + 1]
+            for turn, row in enumerate(self.rows[b::port]):
+                m.d.comb += row.word.eq(read.data)
+                m.d.comb += row.capture.eq(was_read.valid & (was_read.turn == turn))
+
+        m.d.sync += self.out_of_range.eq(
+            (issue & (tile >= config.weight_tiles)) | (self.write.enable & ~in_memory)
+        )
+        m.d.comb += [
+            control.completed.eq(self.rows[-1].capture & chain[-1].last),
+            control.busy.eq(active | Cat(stage.valid for stage in chain).any()),
+            control.waiting.eq(active & ~issue),
+        ]
+        return m

@@ -1,0 +1,206 @@
+"""A compiled simulation behind Python: host memory, registers, and what was seen while it ran."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from edgeinfer.errors import EdgeInferError, OutputError
+from edgeinfer.hdl.config import NpuConfig
+
+__all__ = ["Interval", "Simulator", "SimulationError"]
+
+
+class SimulationError(EdgeInferError):
+    """The simulated NPU does not answer, or ended with an error."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A stretch in which a unit was busy.
+
+    Parameters
+    ----------
+    unit : int
+    waiting : bool
+        It made no progress.
+    start, end : int
+        Cycles; the end is not included.
+    """
+
+    unit: int
+    waiting: bool
+    start: int
+    end: int
+
+
+class _Interval(ctypes.Structure):
+    _fields_ = (
+        ("start", ctypes.c_uint64),
+        ("end", ctypes.c_uint64),
+        ("unit", ctypes.c_uint32),
+        ("waiting", ctypes.c_uint32),
+    )
+
+
+_POINTER, _U32, _U64 = ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint64
+_FUNCTIONS = {
+    "npu_create": (_POINTER, [_U64, _U32, _U32, _U32, _U32, _U64, _U32]),
+    "npu_destroy": (None, [_POINTER]),
+    "npu_memory": (ctypes.POINTER(ctypes.c_uint8), [_POINTER]),
+    "npu_cycle": (_U64, [_POINTER]),
+    "npu_write": (ctypes.c_int, [_POINTER, _U32, _U32]),
+    "npu_read": (ctypes.c_int, [_POINTER, _U32, ctypes.POINTER(_U32)]),
+    "npu_run": (ctypes.c_int, [_POINTER, _U64]),
+    "npu_watch": (None, [_POINTER, _U32, _U32, _U32, ctypes.c_int, _POINTER]),
+    "npu_reached": (_U64, [_POINTER, ctypes.POINTER(ctypes.POINTER(_U64))]),
+    "npu_clear_watches": (None, [_POINTER]),
+    "npu_record": (None, [_POINTER, ctypes.c_int]),
+    "npu_intervals": (_U64, [_POINTER, ctypes.POINTER(ctypes.POINTER(_Interval))]),
+    "npu_buffer": (ctypes.POINTER(ctypes.c_uint8), [_POINTER]),
+    "npu_break_bus": (None, [_POINTER, _U64, ctypes.c_int64]),
+    "npu_trace": (ctypes.c_int, [_POINTER, ctypes.c_char_p]),
+}
+
+
+class Simulator:
+    """One simulated NPU with its host's memory; a context manager.
+
+    Parameters
+    ----------
+    library : Path
+        What ``build`` gave for ``config``.
+    config : NpuConfig
+    memory_bytes : int
+        Of the host.
+    latency : int
+        Cycles from a read's address to its first beat.
+    stalls : float
+        The share of cycles, up to 0.9, in which each channel of the bus holds back.
+    seed : int
+        Of these stalls.
+    trace : Path or None
+        Where waveforms go; the library must have been built for it.
+    """
+
+    def __init__(
+        self,
+        library: Path,
+        config: NpuConfig,
+        memory_bytes: int,
+        *,
+        latency: int = 20,
+        stalls: float = 0.0,
+        seed: int = 1,
+        trace: Path | None = None,
+    ) -> None:
+        self._library = ctypes.CDLL(str(library))
+        for name, (result, arguments) in _FUNCTIONS.items():
+            function = getattr(self._library, name)
+            function.restype, function.argtypes = result, arguments
+        self._word = (config.columns, f"<i{config.element_bytes}")
+        self._buffer_bytes = config.buffer_bytes
+        self._kept: list[np.ndarray] = []
+        self._npu = self._library.npu_create(
+            memory_bytes,
+            config.bus_bytes,
+            config.word_bytes,
+            config.buffer_words,
+            latency,
+            seed,
+            round(1000 * stalls),
+        )
+        memory = self._library.npu_memory(self._npu)
+        self.memory: np.ndarray = np.ctypeslib.as_array(memory, (memory_bytes,))
+        if trace is not None and self._library.npu_trace(self._npu, str(trace).encode()):
+            raise OutputError(f"cannot write waveforms to {trace}")
+
+    def __enter__(self) -> Simulator:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back the memory; the simulator cannot be used any more."""
+        if self._npu is not None:
+            self.memory = np.zeros(0, np.uint8)
+            self._library.npu_destroy(self._npu)
+            self._npu = None
+
+    def write(self, register: int, value: int) -> None:
+        """Write an AXI4-Lite register."""
+        if self._library.npu_write(self._npu, register, value):
+            raise SimulationError(f"the write of register {register:#x} was not answered")
+
+    def read(self, register: int) -> int:
+        """Read an AXI4-Lite register."""
+        value = _U32()
+        if self._library.npu_read(self._npu, register, ctypes.byref(value)):
+            raise SimulationError(f"the read of register {register:#x} was not answered")
+        return value.value
+
+    def run(self, limit: int) -> bool:
+        """Let the clock run until the NPU is done; False if that takes more than ``limit``."""
+        return bool(self._library.npu_run(self._npu, limit))
+
+    @property
+    def cycle(self) -> int:
+        """Cycles since the reset."""
+        return int(self._library.npu_cycle(self._npu))
+
+    def watch(self, count: int, first: int, words: int, *, intermediate: bool) -> np.ndarray:
+        """Words [words, columns] of the buffer as they are when ACTIVATE has completed ``count``.
+
+        The array that is given back is filled during ``run``.
+        """
+        columns, dtype = self._word
+        image = np.zeros((words, columns), dtype)
+        self._kept.append(image)
+        self._library.npu_watch(
+            self._npu, count & 0xFFFF, first, words, intermediate, image.ctypes.data
+        )
+        return image
+
+    def reached(self) -> list[int]:
+        """The cycles in which the watches so far were reached, in their order."""
+        cycles = ctypes.POINTER(_U64)()
+        count = self._library.npu_reached(self._npu, ctypes.byref(cycles))
+        return cycles[:count]
+
+    def clear_watches(self) -> None:
+        """Forget all watches."""
+        self._library.npu_clear_watches(self._npu)
+        self._kept.clear()
+
+    def record(self, on: bool) -> None:
+        """Begin, or end, to note when the units are busy."""
+        self._library.npu_record(self._npu, on)
+
+    def intervals(self) -> list[Interval]:
+        """When the units were busy, since ``record``."""
+        found = ctypes.POINTER(_Interval)()
+        count = self._library.npu_intervals(self._npu, ctypes.byref(found))
+        return [
+            Interval(found[i].unit, bool(found[i].waiting), found[i].start, found[i].end)
+            for i in range(count)
+        ]
+
+    def buffer(self) -> np.ndarray:
+        """What has been written to the buffer, [words, columns]; a copy."""
+        columns, dtype = self._word
+        raw = np.ctypeslib.as_array(self._library.npu_buffer(self._npu), (self._buffer_bytes,))
+        return raw.copy().view(dtype).reshape(-1, columns)
+
+    def break_bus(self, *, error_from: int = 2**64 - 1, beats: int = -1) -> None:
+        """Let the bus answer with an error from an address on, or stall for ever after ``beats``."""
+        self._library.npu_break_bus(self._npu, error_from, beats)
