@@ -32,11 +32,14 @@ class Report:
         For readers, one under the other.
     warnings : list of str
         For stderr, and under ``warnings`` in the JSON.
+    failure : str or None
+        What was found to be wrong: printed as an error after all the rest, with exit code 1.
     """
 
     data: dict[str, Any]
     shown: list[RenderableType]
     warnings: list[str] = field(default_factory=list)
+    failure: str | None = None
 
 
 def command(*, example: str) -> Callable[[Callable[..., Report]], click.Command]:
@@ -46,8 +49,11 @@ def command(*, example: str) -> Callable[[Callable[..., Report]], click.Command]
         @functools.wraps(function)
         def body(*, as_json: bool, debug: bool, **arguments: Any) -> None:
             try:
-                _print(function(**arguments), as_json)
+                report = function(**arguments)
+                _print(report, as_json)
                 sys.stdout.flush()
+                if report.failure is not None:
+                    _stop(report.failure, 1, False)
             except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
                 raise  # for click: wrong usage, --help, a reader that went away
             except KeyboardInterrupt:

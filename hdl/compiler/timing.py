@@ -245,7 +245,7 @@ class _Timeline:
                 while len(self.full) <= index:
                     yield
                 time = max(time, self.full[index]) + command.rows * command.columns * interval
-                self.released.append(max(self.full[index], time - self.config.rows - 6))
+                self.released.append(time)
                 self.completed[unit].append(time + _LANE_LATENCY)
                 self._note(time + _LANE_LATENCY)
             free[0] = time

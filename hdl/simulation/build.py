@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,12 +32,22 @@ _VERILATOR = [
 _VERILATOR += ["-Wno-lint", "--noassert", "--output-split", "20000", "--prefix", "Vtop"]
 
 
-def build(verilog: str, top: str, *, tool: str | None = None, trace: bool = False) -> Path:
+def build(
+    verilog: Callable[[], str],
+    source: str,
+    top: str,
+    *,
+    tool: str | None = None,
+    trace: bool = False,
+) -> Path:
     """The library of ``harness.cpp`` and the module ``top`` of ``verilog``.
 
     Parameters
     ----------
-    verilog : str
+    verilog : callable
+        Gives the Verilog; called only where it must be compiled.
+    source : str
+        What the Verilog follows from: the library is the same as long as this is.
     top : str
     tool : str or None
         ``verilator`` or ``cxxrtl``; None takes ``EDGEINFER_SIMULATOR`` from the environment, or
@@ -59,7 +69,7 @@ def build(verilog: str, top: str, *, tool: str | None = None, trace: bool = Fals
     flags = [*_OPTIMIZE, *(["-DTRACE"] if trace else [])]
     key = hashlib.sha256()
     version = subprocess.run([compiler, "--version"], capture_output=True, check=True).stdout
-    for part in (verilog, _HARNESS.read_text(), tool, _version(tool), *flags, *_VERILATOR):
+    for part in (source, _HARNESS.read_text(), tool, _version(tool), *flags, *_VERILATOR):
         key.update(part.encode() + b"\0")
     key.update(version)
     library = _cache() / f"{top}-{key.hexdigest()[:32]}.so"
@@ -67,7 +77,7 @@ def build(verilog: str, top: str, *, tool: str | None = None, trace: bool = Fals
         return library
     with tempfile.TemporaryDirectory(prefix="edgeinfer-") as name:
         folder = Path(name)
-        (folder / "top.v").write_text(verilog)
+        (folder / "top.v").write_text(verilog())
         make = _verilated if tool == "verilator" else _cxxrtl
         built = make(folder, top, [compiler, *flags], trace)
         _keep(built, library)

@@ -7,6 +7,7 @@ import click
 from edgeinfer.cli.groups import InWorkingOrder
 from edgeinfer.cli.hdl.disasm import disasm
 from edgeinfer.cli.hdl.info import info
+from edgeinfer.cli.hdl.simulate import simulate
 
 __all__ = ["hdl"]
 
@@ -20,5 +21,5 @@ def hdl() -> None:
     """Run models on a systolic NPU that edgeinfer generates and simulates."""
 
 
-for _command in (info, disasm):
+for _command in (info, disasm, simulate):
     hdl.add_command(_command)

@@ -1,0 +1,167 @@
+"""``edgeinfer hdl simulate``: a model on the simulated NPU, compared and accounted for."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgeinfer.cli import screen
+from edgeinfer.cli.command import Report, command
+from edgeinfer.cli.hdl.options import config_option
+from edgeinfer.cli.models import open_model
+from edgeinfer.cli.options import FILE, preprocessing, preprocessing_options
+
+if TYPE_CHECKING:
+    from edgeinfer.hdl.simulation.simulation import LayerReport, Mismatch, Simulation
+    from edgeinfer.hdl.simulation.simulation import Report as Measured
+
+__all__ = ["simulate"]
+
+
+@command(example="edgeinfer hdl simulate digits.eqm --config 8x16 --input digits_test.npz")
+@click.argument("model", metavar="MODEL.eqm", type=FILE)
+@config_option
+@click.option("--input", "data", metavar="DATA", type=FILE, required=True, help="What to run.")
+@click.option(
+    "--samples",
+    metavar="N",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="How many samples to run, one after another.",
+)
+@click.option("--trace", metavar="FILE.json", type=FILE, help="Write what every layer took.")
+@click.option("--timeline", metavar="FILE.svg", type=FILE, help="Draw what the units did.")
+@click.option("--vcd", metavar="FILE.vcd", type=FILE, help="Write waveforms; takes longer.")
+@click.option("--host-ops", is_flag=True, help="Leave to the CPU what the NPU cannot run.")
+@click.option(
+    "--stream-weights", is_flag=True, help="Bring all weights from host memory in every run."
+)
+@preprocessing_options
+def simulate(
+    model: Path,
+    config: str,
+    data: Path,
+    samples: int,
+    trace: Path | None,
+    timeline: Path | None,
+    vcd: Path | None,
+    host_ops: bool,
+    stream_weights: bool,
+    **images: Any,
+) -> Report:
+    """Run MODEL.eqm on the simulated hardware of an NPU.
+
+    Every layer's tensor is compared with the CPU's; a difference ends with exit code 1. The first
+    simulation of a configuration builds its simulator, which takes half a minute.
+    """
+    from edgeinfer.atomic_write import atomic_write, check_writable
+    from edgeinfer.data import load_data
+    from edgeinfer.hdl.simulation.simulation import Simulation
+
+    for path in (trace, timeline, vcd):
+        if path is not None:
+            check_writable(path, model, data)
+    graph = open_model(model)
+    dataset = load_data(data, graph, preprocessing(**images))
+    with (
+        Simulation(
+            graph, config, host_ops=host_ops, stream_weights=stream_weights, vcd=vcd
+        ) as simulation,
+        screen.tracked("simulating", graph, dataset, samples) as feeds,
+    ):
+        mismatches: list[Mismatch] = []
+        done = 0
+        for feed in feeds:
+            simulation.run(feed)
+            mismatches = simulation.mismatches()
+            done += 1
+            if mismatches:
+                break
+        measured = simulation.report()
+    layers = [_layer(layer, measured, simulation) for layer in measured.layers]
+    found = {
+        "model": str(model),
+        "config": simulation.config.name,
+        "samples": done,
+        "cycles": measured.cycles,
+        "predicted": measured.predicted,
+        "macs": measured.macs,
+        "utilization": measured.utilization,
+        "mismatches": [dataclasses.asdict(each) for each in mismatches],
+        "units": {name: dataclasses.asdict(unit) for name, unit in measured.units.items()},
+        "layers": layers,
+    }
+    written = []
+    if trace is not None:
+        atomic_write(trace, (json.dumps(found, indent=2) + "\n").encode())
+        written.append(trace)
+    if timeline is not None:
+        from edgeinfer.hdl.simulation.timeline import timeline_svg
+
+        title = f"{model.name} on {simulation.config.name}"
+        atomic_write(timeline, timeline_svg(measured, title).encode())
+        written.append(timeline)
+    if vcd is not None:
+        written.append(vcd)
+    return Report(
+        found,
+        [
+            _table(measured, simulation),
+            "",
+            screen.pairs(_summary(measured, mismatches, done)),
+            *([""] if written else []),
+            *(f"wrote {path}" for path in written),
+        ],
+        failure=str(mismatches[0]) if mismatches else None,
+    )
+
+
+def _layer(layer: LayerReport, measured: Measured, simulation: Simulation) -> dict[str, Any]:
+    return {
+        "value": layer.output,
+        "node": layer.name,
+        "operator": layer.operator,
+        "macs": layer.macs,
+        "cycles": layer.cycles,
+        "predicted": layer.predicted,
+        "end": layer.end,
+        "utilization": layer.macs / (simulation.config.macs * max(1, layer.cycles)),
+        "waiting": layer.waiting,
+    }
+
+
+def _table(measured: Measured, simulation: Simulation) -> Any:
+    rows = [
+        (
+            layer.output,
+            layer.operator,
+            f"{layer.cycles:,}",
+            f"{layer.predicted:,}",
+            f"{layer.macs / (simulation.config.macs * max(1, layer.cycles)):.0%}",
+            f"{layer.waiting['convolve']:,}",
+        )
+        for layer in measured.layers
+    ]
+    headings = ("value", "operator", "cycles", "predicted", "MACs", "stalled")
+    return screen.table(headings, rows, left=2)
+
+
+def _summary(measured: Measured, mismatches: list[Mismatch], samples: int) -> list[tuple[str, str]]:
+    shown = [
+        ("cycles", f"{measured.cycles:,} (predicted {measured.predicted:,})"),
+        ("MACs", f"{measured.macs:,}, {measured.utilization:.1%} of the multipliers busy"),
+    ]
+    for name, unit in measured.units.items():
+        if unit.busy:
+            shown.append(
+                (f"unit {name}", f"{unit.busy:,} cycles busy, {unit.waiting:,} of them waiting")
+            )
+    plural = "sample" if samples == 1 else f"{samples} samples"
+    equal = f"every value of the {plural} equals the CPU's"
+    shown.append(("compared", "DIFFERENT" if mismatches else equal))
+    return shown
