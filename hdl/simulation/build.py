@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -73,9 +75,10 @@ def build(
         key.update(part.encode() + b"\0")
     key.update(version)
     library = _cache() / f"{top}-{key.hexdigest()[:32]}.so"
-    if library.exists():
-        return library
-    with tempfile.TemporaryDirectory(prefix="edgeinfer-") as name:
+    # of several processes that need the same, one builds and the others wait
+    with _locked(library.with_suffix(".lock")), tempfile.TemporaryDirectory() as name:
+        if library.exists():
+            return library
         folder = Path(name)
         (folder / "top.v").write_text(verilog())
         make = _verilated if tool == "verilator" else _cxxrtl
@@ -116,6 +119,13 @@ def _cache() -> Path:
     except OSError as error:
         raise OutputError(f"cannot keep simulators in {folder}: {error.strerror}") from error
     return folder
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _keep(built: Path, library: Path) -> None:

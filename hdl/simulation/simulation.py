@@ -240,7 +240,7 @@ class Simulation:
         single = isinstance(expected, np.ndarray)
         results = {names[0]: expected} if single else dict(expected)
         for name in names:
-            if len(results[name]) != self.graph.types[name].shape[0]:
+            if results[name].shape != self.graph.types[name].shape:
                 raise InputError("the simulation takes one sample at a time")
         self._values = {name: self._session.value(name) for name in self.graph.inputs}
         self._reports = []

@@ -1,0 +1,49 @@
+"""Graphs that the NPU can run, and configurations whose memories they do not fit."""
+
+from __future__ import annotations
+
+import os
+
+import strategies
+
+from edgeinfer.hdl.config import NpuConfig, preset
+
+EXAMPLES = int(os.environ.get("EDGEINFER_NPU_EXAMPLES", "40"))
+"""Random graphs for each configuration."""
+
+GROWTHS = (
+    strategies.conv,
+    strategies.conv,
+    strategies.dense,
+    strategies.add_or_sub,
+    strategies.mul,
+    strategies.rescale,
+    strategies.lookup,
+    strategies.max_pool,
+    strategies.average_pool,
+    strategies.reduce_sum,
+    strategies.concat,
+    strategies.slice_,
+    strategies.pad,
+    strategies.reshape,
+    strategies.transpose,
+)
+
+SMALL = {
+    "8x16": {"buffer_bytes": 8192},
+    "4x4": {"buffer_bytes": 4096, "weight_bytes": 2048, "parameter_rows": 16},
+    "8x8": {"buffer_bytes": 4096, "weight_bytes": 8192, "weight_port": 8, "lanes": 8},
+    "16x16": {"accumulator_depth": 16},
+    "8x8-16": {"buffer_bytes": 16384},
+}
+"""What to change in a preset so that tensors, weights and parameters must be streamed."""
+
+
+def configuration(name: str, *, small: bool) -> NpuConfig:
+    return preset(name).replace(**SMALL[name]) if small else preset(name)
+
+
+def graphs(name: str):
+    """Integer Graphs of the element width of configuration ``name``."""
+    schemes = ("int16x8", "int16") if name.endswith("-16") else ("int8",)
+    return strategies.integer_graphs(schemes=schemes, growths=GROWTHS)
