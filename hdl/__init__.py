@@ -1,1 +1,35 @@
-"""An integer Graph into an NPU program, a simulation, Verilog, a bitstream: not built yet."""
+"""An integer Graph into a program for the NPU, a simulation of it, Verilog.
+
+    Graph --compile--> Program --+--> golden.GoldenSimulator     instructions one after another
+                                 +--> Simulation                 the hardware, cycle by cycle
+    NpuConfig --gateware--> Verilog --+
+
+``docs/npu.md`` says what the NPU is and why. Simulation needs ``pip install 'edgeinfer[hdl]'`` and
+a C++ compiler.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edgeinfer.errors import MissingExtraError
+from edgeinfer.hdl.compiler import Compiled, Program, compile
+from edgeinfer.hdl.config import PRESETS, NpuConfig, preset
+
+if TYPE_CHECKING:
+    from edgeinfer.hdl.simulation.simulation import Simulation
+
+__all__ = ["PRESETS", "Compiled", "NpuConfig", "Program", "Simulation", "compile", "preset"]
+
+
+def __getattr__(name: str) -> Any:
+    # amaranth is needed only by those who simulate
+    if name != "Simulation":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        from edgeinfer.hdl.simulation.simulation import Simulation
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "amaranth":
+            raise
+        raise MissingExtraError("amaranth", "hdl") from None
+    return Simulation

@@ -27,6 +27,13 @@ def test_a_model_is_embedded_with_raw_integers(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_model_is_tested_on_the_npu(tmp_path):
+    run("-m", "edgeinfer", "demo", "-o", tmp_path, folder=tmp_path)
+    said = run("-m", "pytest", "-q", EXAMPLES / "test_digits_on_npu.py", folder=tmp_path)
+    assert "1 passed" in said
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
 def test_the_demos_model_is_trained_and_exported(tmp_path):
     run(EXAMPLES / "train_digits.py", tmp_path, folder=tmp_path)

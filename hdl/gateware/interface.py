@@ -1,4 +1,4 @@
-"""What the blocks of the NPU say to each other: instructions, memory ports, the control of a unit."""
+"""What the blocks of the NPU say to each other: instructions, memory ports, units' control."""
 
 from __future__ import annotations
 

@@ -26,7 +26,9 @@ __all__ = ["Npu", "to_verilog"]
 UNITS = len(isa.Unit)
 
 
-def _prefixed(prefix: str, signature: wiring.Signature, flow: wiring.Flow) -> dict:
+def _prefixed(
+    prefix: str, signature: wiring.Signature, flow: wiring.Flow
+) -> dict[str, wiring.Member]:
     """A bus's signals as ports of the top, named as everyone names them."""
     if flow is In:
         signature = signature.flip()

@@ -114,24 +114,23 @@ class Registers(wiring.Component):
                 with m.If(strobes[i]):
                     m.d.sync += register.word_select(i, 8).eq(data.word_select(i, 8))
 
-        with m.If(write):
-            with m.Switch(address):
-                with m.Case(REGISTERS["CONTROL"]):
-                    m.d.comb += [
-                        self.start.eq(strobes[0] & data[0]),
-                        self.clear.eq(strobes[0] & data[2]),
-                    ]
-                    with m.If(strobes[0]):
-                        m.d.sync += enabled.eq(data[1])
-                for name, register in (
-                    ("BASE", base[:32]),
-                    ("BASE_HIGH", base[32:]),
-                    ("PROGRAM", program),
-                    ("LENGTH", self.length),
-                    ("WATCHDOG", self.watchdog),
-                ):
-                    with m.Case(REGISTERS[name]):
-                        written(register)
+        with m.If(write), m.Switch(address):
+            with m.Case(REGISTERS["CONTROL"]):
+                m.d.comb += [
+                    self.start.eq(strobes[0] & data[0]),
+                    self.clear.eq(strobes[0] & data[2]),
+                ]
+                with m.If(strobes[0]):
+                    m.d.sync += enabled.eq(data[1])
+            for name, register in (
+                ("BASE", base[:32]),
+                ("BASE_HIGH", base[32:]),
+                ("PROGRAM", program),
+                ("LENGTH", self.length),
+                ("WATCHDOG", self.watchdog),
+            ):
+                with m.Case(REGISTERS[name]):
+                    written(register)
 
         log2 = {name: value.bit_length() - 1 for name, value in vars(config).items() if value}
         layout = Const(

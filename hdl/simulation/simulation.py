@@ -13,7 +13,7 @@ import numpy as np
 from edgeinfer.errors import InputError
 from edgeinfer.graph import Graph
 from edgeinfer.hdl import gateware, isa
-from edgeinfer.hdl.compiler import Compiled, Program, compile
+from edgeinfer.hdl.compiler import Compiled, Program, Watch, compile
 from edgeinfer.hdl.compiler.timing import predict
 from edgeinfer.hdl.config import NpuConfig, preset
 from edgeinfer.hdl.gateware.npu import to_verilog
@@ -238,7 +238,7 @@ class Simulation:
         expected = self._session.run(x)
         names = self.graph.outputs
         single = isinstance(expected, np.ndarray)
-        results = {names[0]: expected} if single else dict(expected)
+        results = {names[0]: expected} if isinstance(expected, np.ndarray) else dict(expected)
         for name in names:
             if results[name].shape != self.graph.types[name].shape:
                 raise InputError("the simulation takes one sample at a time")
@@ -253,8 +253,8 @@ class Simulation:
                     self._values[node.outputs[0]] = machine.value(node.outputs[0])
         for name in names:
             q, raw = self.graph.types[name].quantization, self._values[name]
-            as_float = results[name].dtype.kind == "f" and q is not None
-            results[name] = q.dequantize(raw) if as_float and q is not None else raw
+            is_float = results[name].dtype.kind == "f" and q is not None
+            results[name] = q.dequantize(raw) if is_float and q is not None else raw
         return results[names[0]] if single else results
 
     def value(self, name: str) -> np.ndarray:
@@ -340,6 +340,7 @@ class _Machine:
         simulator.write(REGISTERS["CONTROL"], 1)
         limit = _PATIENCE * (self._prediction.cycles + self.program.host_bytes + _PAGE)
         finished = simulator.run(limit)
+        self._finished = simulator.cycle
         status = simulator.read(REGISTERS["STATUS"])
         fault = Fault(status >> 8 & 15)
         if fault is not Fault.NONE:
@@ -356,18 +357,14 @@ class _Machine:
         """Take the inputs from ``values``, put every value that is made into it."""
         program, simulator = self.program, self.simulator
         for binding in program.inputs:
-            image = binding.image(values[binding.name], program.config)
-            simulator.memory[binding.host : binding.host + len(image)] = np.frombuffer(
-                image, np.uint8
-            )
+            packed = np.frombuffer(binding.image(values[binding.name], program.config), np.uint8)
+            simulator.memory[binding.host : binding.host + len(packed)] = packed
         self._execute("load")
         images, ends = self._watch()
         simulator.record(True)
-        start = simulator.cycle
         cycles = self._execute("infer")
         simulator.record(False)
-        # the counters begin with the cycle in which START arrives
-        origin = simulator.intervals()[0].start if simulator.intervals() else start
+        origin = self._finished - cycles
         reached = simulator.reached()
         units = {
             unit.name.lower(): UnitReport(
@@ -389,27 +386,30 @@ class _Machine:
         simulator.clear_watches()
         return self._report(cycles, origin, [reached[i] for i in ends], units)
 
-    def _watch(self) -> tuple[list, list[int]]:
+    def _watch(self) -> tuple[list[tuple[Watch, np.ndarray]], list[int]]:
         """Watch for every value, and for every layer's end: images, and the ends' places."""
-        program = self.program
-        wanted: list[tuple[int, int, object]] = []
-        for index, layer in enumerate(program.layers):
-            wanted.append((layer.last, index, None))
-        for index, watch in enumerate(program.watches):
-            if not watch.binding.view.tensor.spilled:
-                wanted.append((watch.count, len(program.layers) + index, watch))
-        images, ends = [], []
-        for place, (count, _, watch) in enumerate(sorted(wanted, key=lambda w: w[:2])):
-            if watch is None:
-                ends.append(place)
-                self.simulator.watch(count, 0, 0, intermediate=False)
-                continue
-            tensor = watch.binding.view.tensor
-            image = self.simulator.watch(
-                count, tensor.base, tensor.words, intermediate=watch.intermediate
-            )
-            images.append((watch, image))
+        program, simulator = self.program, self.simulator
+        values = [w for w in program.watches if not w.binding.view.tensor.spilled]
+        images: list[tuple[Watch, np.ndarray]] = []
+        ends: list[int] = []
+        place = 0
+        # in the order in which they are reached
+        for layer in program.layers:
+            while values and values[0].count < layer.last:
+                images.append((values[0], self._image(values.pop(0))))
+                place += 1
+            simulator.watch(layer.last, 0, 0, intermediate=False)
+            ends.append(place)
+            place += 1
+        images += [(watch, self._image(watch)) for watch in values]
         return images, ends
+
+    def _image(self, watch: Watch) -> np.ndarray:
+        """What will be the words of the watch's tensor when it is reached."""
+        tensor = watch.binding.view.tensor
+        return self.simulator.watch(
+            watch.count, tensor.base, tensor.words, intermediate=watch.intermediate
+        )
 
     def _host_words(self, start: int, words: int) -> np.ndarray:
         config = self.program.config

@@ -12,7 +12,7 @@ import numpy as np
 from edgeinfer.errors import EdgeInferError, OutputError
 from edgeinfer.hdl.config import NpuConfig
 
-__all__ = ["Interval", "Simulator", "SimulationError"]
+__all__ = ["Interval", "SimulationError", "Simulator"]
 
 
 class SimulationError(EdgeInferError):
@@ -202,5 +202,5 @@ class Simulator:
         return raw.copy().view(dtype).reshape(-1, columns)
 
     def break_bus(self, *, error_from: int = 2**64 - 1, beats: int = -1) -> None:
-        """Let the bus answer with an error from an address on, or stall for ever after ``beats``."""
+        """Let the bus answer with errors from an address on, or stall for ever after ``beats``."""
         self._library.npu_break_bus(self._npu, error_from, beats)

@@ -61,7 +61,7 @@ def simulate(
     """
     from edgeinfer.atomic_write import atomic_write, check_writable
     from edgeinfer.data import load_data
-    from edgeinfer.hdl.simulation.simulation import Simulation
+    from edgeinfer.hdl import Simulation
 
     for path in (trace, timeline, vcd):
         if path is not None:

@@ -1,4 +1,4 @@
-"""What the compiler makes of a Graph, executed by the golden simulator, is the reference's values."""
+"""Compiled and executed by the golden simulator, a Graph's values are the reference's."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from edgeinfer import reference
 from edgeinfer.errors import UnsupportedError
 from edgeinfer.hdl.compiler import compile
+
 
 @pytest.mark.parametrize("small", [False, True], ids=["preset", "small"])
 @pytest.mark.parametrize("name", npu_graphs.SMALL)
