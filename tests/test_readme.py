@@ -14,7 +14,7 @@ def blocks(language: str) -> list[str]:
 
 
 def run(command: list[str], folder: Path) -> None:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
 
 
@@ -22,7 +22,7 @@ def test_every_command_and_every_program_runs(tmp_path):
     lines = [line for block in blocks("sh") for line in block.splitlines()]
     commands = [shlex.split(line) for line in lines if line.startswith("edgeinfer ")]
     programs = blocks("python")
-    assert len(commands) == 7 and len(programs) == 2
+    assert len(commands) == 10 and len(programs) == 3
     for _, *arguments in commands:
         run([sys.executable, "-m", "edgeinfer", *arguments], tmp_path)
     for program in programs:

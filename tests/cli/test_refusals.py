@@ -98,6 +98,18 @@ REFUSALS = {
     "run digits.eqm --input broken --std 1,2": "std has 2 numbers for 1 channels",
     "run digits.eqm --input broken --std 0": "a standard deviation must be positive, not [0.0]",
     "run digits.eqm --input broken --mean nan": "a mean must be finite, not [nan]",
+    "hdl info --config 9x9": (
+        "there is no configuration '9x9'; choose from 4x4, 8x8, 8x16, 16x16, 8x8-16"
+    ),
+    "hdl disasm digits.onnx": "the NPU runs integer models; quantize digits.onnx first",
+    "hdl disasm two.txt": "a program is a multiple of 16 bytes long, not 4",
+    "hdl disasm none.bin": "cannot read none.bin: No such file or directory",
+    "hdl simulate digits.onnx --input digits_test.npz": (
+        "the NPU runs integer models; quantize digits.onnx first"
+    ),
+    "hdl simulate digits.eqm --input digits_test.npz --vcd no/a.vcd": (
+        "cannot write no/a.vcd: there is no folder no"
+    ),
     "run digits.eqm --input broken --layout nhwc": (
         "images have 1 or 3 channels, but the model's input has 8"
     ),

@@ -8,8 +8,7 @@ import click
 from rich.text import Text
 
 from edgeinfer.cli.command import Report, command
-from edgeinfer.cli.hdl.options import config_option
-from edgeinfer.cli.models import open_model
+from edgeinfer.cli.hdl.options import config_option, open_integer_model
 from edgeinfer.cli.options import FILE
 from edgeinfer.errors import InputError
 
@@ -34,11 +33,11 @@ def disasm(file: Path, config: str, section: str, host_ops: bool) -> Report:
     """Print the program of a model, or of FILE as the NPU would fetch it."""
     from edgeinfer.hdl import isa
 
-    if file.suffix.lower() == ".eqm":
+    if file.suffix.lower() in (".eqm", ".onnx"):
         from edgeinfer.hdl.compiler import compile
         from edgeinfer.hdl.config import preset
 
-        compiled = compile(open_model(file), preset(config), host_ops=host_ops)
+        compiled = compile(open_integer_model(file), preset(config), host_ops=host_ops)
         programs = [getattr(program, section) for program in compiled.programs]
     else:
         try:

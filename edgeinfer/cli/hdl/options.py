@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-__all__ = ["config_option"]
+from edgeinfer.cli.models import open_model
+from edgeinfer.errors import InputError
+
+if TYPE_CHECKING:
+    from edgeinfer.graph import Graph
+
+__all__ = ["config_option", "open_integer_model"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -21,3 +28,19 @@ def config_option(function: F) -> F:
         show_default=True,
         help="Rows x columns of the array: 4x4, 8x8, 8x16, 16x16; 8x8-16 for int16 models.",
     )(function)
+
+
+def open_integer_model(path: Path) -> Graph:
+    """The integer Graph in ``path``.
+
+    Raises
+    ------
+    InputError
+        It is a float one.
+    """
+    if path.suffix.lower() == ".onnx":
+        raise InputError(f"the NPU runs integer models; quantize {path} first")
+    graph = open_model(path)
+    if not graph.is_integer:
+        raise InputError(f"the NPU runs integer models; quantize {path} first")
+    return graph

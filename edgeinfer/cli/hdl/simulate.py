@@ -11,8 +11,7 @@ import click
 
 from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command
-from edgeinfer.cli.hdl.options import config_option
-from edgeinfer.cli.models import open_model
+from edgeinfer.cli.hdl.options import config_option, open_integer_model
 from edgeinfer.cli.options import FILE, preprocessing, preprocessing_options
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ def simulate(
     for path in (trace, timeline, vcd):
         if path is not None:
             check_writable(path, model, data)
-    graph = open_model(model)
+    graph = open_integer_model(model)
     dataset = load_data(data, graph, preprocessing(**images))
     with (
         Simulation(
