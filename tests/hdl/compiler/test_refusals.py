@@ -1,0 +1,132 @@
+"""What the NPU cannot run, or hold, is refused before anything is generated, with a way out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from refusals import refused
+
+from edgeinfer import operators as ops
+from edgeinfer.errors import UnsupportedError
+from edgeinfer.graph import Graph, Node, Quantization, TensorType
+from edgeinfer.hdl import compile, preset
+
+CONFIG = preset("8x16")
+Q8, Q16 = Quantization.per_tensor(0.5, -3), Quantization.per_tensor(0.5)
+
+
+def graph_of(*nodes: Node, **shapes: tuple[int, ...]) -> Graph:
+    """``x`` through ``nodes`` to the last one's output; values are int8 unless named ``*16``."""
+    types = {
+        name: TensorType(shape, "int16" if name.endswith("16") else "int8", Q8)
+        for name, shape in shapes.items()
+    }
+    types = {n: replace(t, quantization=Q16) if n.endswith("16") else t for n, t in types.items()}
+    inputs = tuple(name for name in shapes if not any(name in n.outputs for n in nodes))
+    return Graph("g", nodes, types, inputs, nodes[-1].outputs, {})
+
+
+POOL = ops.MaxPool(kernel=(1, 1))
+
+
+@pytest.mark.parametrize(
+    ("graph", "message"),
+    [
+        (
+            graph_of(
+                Node("gone", ops.ReduceMax(axes=(3,)), ("x",), ("y",)),
+                x=(1, 4, 4, 8),
+                y=(1, 4, 4, 1),
+            ),
+            "ReduceMax 'gone': has no NPU lowering. With --host-ops these run on the CPU, between "
+            "segments on the NPU",
+        ),
+        (
+            graph_of(Node("p", POOL, ("x",), ("y",)), x=(2, 4, 4, 8), y=(2, 4, 4, 8)),
+            "MaxPool 'p': 'x' has a batch of 2; compile for 1. With --host-ops these run on the "
+            "CPU, between segments on the NPU",
+        ),
+        (
+            graph_of(Node("p", POOL, ("x16",), ("y16",)), x16=(1, 4, 4, 8), y16=(1, 4, 4, 8)),
+            "MaxPool 'p': 'x16' is int16, but the elements of 8x16 have 8 bits; take a 16-bit "
+            "configuration such as 8x8-16, or quantize to int8. With --host-ops these run on the "
+            "CPU, between segments on the NPU",
+        ),
+        (
+            graph_of(
+                Node("c", ops.Concat(axis=1), ("x", "z"), ("y",)),
+                x=(1, 4, 4, 8),
+                z=(1, 4, 4, 8),
+                y=(1, 8, 4, 8),
+            ),
+            "Concat 'c': joins along another axis than the channels. With --host-ops these run on "
+            "the CPU, between segments on the NPU",
+        ),
+        (
+            graph_of(
+                Node("a", ops.ReduceMax(axes=(3,)), ("x",), ("z",)),
+                Node("b", ops.ReduceMin(axes=(1,)), ("z",), ("y",)),
+                x=(1, 4, 4, 8),
+                z=(1, 4, 4, 1),
+                y=(1, 1, 4, 1),
+            ),
+            "ReduceMax 'a': has no NPU lowering; ReduceMin 'b': has no NPU lowering. With "
+            "--host-ops these run on the CPU, between segments on the NPU",
+        ),
+    ],
+    ids=["operator", "batch", "width", "concat", "several"],
+)
+def test_an_operator_is_named_with_its_reason(graph, message):
+    with refused(message, UnsupportedError):
+        compile(graph, CONFIG)
+
+
+def test_a_model_with_nothing_for_the_npu_is_refused_even_with_host_ops():
+    graph = graph_of(
+        Node("a", ops.ReduceMax(axes=(3,)), ("x",), ("y",)), x=(1, 4, 4, 8), y=(1, 4, 4, 1)
+    )
+    with refused("no operator of the model runs on the NPU", UnsupportedError):
+        compile(graph, CONFIG, host_ops=True)
+
+
+def test_a_row_that_the_buffer_cannot_hold_is_refused():
+    graph = graph_of(
+        Node("p", ops.MaxPool(kernel=(3, 3)), ("x",), ("y",)),
+        x=(1, 3, 5000, 64),
+        y=(1, 1, 4998, 64),
+    )
+    with pytest.raises(UnsupportedError) as caught:
+        compile(graph, CONFIG)
+    assert str(caught.value) == (
+        "one row of a layer takes 319968 bytes of the buffer, 8x16 has 81920. Take a larger "
+        "configuration"
+    )
+
+
+def test_weights_of_one_group_that_the_memory_cannot_hold_are_refused():
+    depth, out = 4096, 16
+    weights = np.ones((out, 3, 3, depth), np.int8)
+    weights[0, 0, 0, 0] = 2
+    constants = {
+        "w": weights,
+        "b": np.arange(out, dtype=np.int32),
+        "m": np.full(out, 1 << 30, np.int32),
+        "s": np.full(out, 40, np.int8),
+    }
+    types = {
+        "x": TensorType((1, 3, 3, depth), "int8", Q8),
+        "y": TensorType((1, 1, 1, out), "int8", Q8),
+        **{n: TensorType(a.shape, str(a.dtype)) for n, a in constants.items()},
+    }
+    op = ops.QConv(output_zero_point=-3, lo=-128, hi=127, input_zero_point=-3)
+    graph = Graph(
+        "g", (Node("c", op, ("x", *constants), ("y",)),), types, ("x",), ("y",), constants
+    )
+    message = (
+        "QConv 'c': one group of output channels takes 4608 tiles of weights, the weight memory of "
+        "8x16 holds 2176. Take a larger configuration"
+    )
+    with refused(message, UnsupportedError):
+        compile(graph, CONFIG)
