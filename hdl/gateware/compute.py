@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -10,7 +10,7 @@ from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.gateware.accumulators import Accumulators
 from edgeinfer.hdl.gateware.array import Array
 from edgeinfer.hdl.gateware.buffer import Buffer
-from edgeinfer.hdl.gateware.convolve import ConvolveUnit
+from edgeinfer.hdl.gateware.convolve import FETCH_STAGES, ConvolveUnit
 from edgeinfer.hdl.gateware.interface import (
     AccumulatorPort,
     BeatWrite,
@@ -82,6 +82,19 @@ class Compute(wiring.Component):
         wiring.connect(m, wiring.flipped(self.accumulators), accumulators.port)
         for name in ("residual", "store", "result", "load"):
             wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(buffer, name))
+
+        # A pass over pixels of four words and more meets one bank in every cycle, which the other
+        # readers would wait for until the pass is over: after a cycle they are given one.
+        blocked = Signal()
+        patience = Signal(range(FETCH_STAGES + 3))
+        m.d.comb += blocked.eq(
+            (self.residual.valid & ~self.residual.ready) | (self.store.valid & ~self.store.ready)
+        )
+        with m.If(patience != 0):
+            m.d.sync += patience.eq(patience - 1)
+        with m.Elif(blocked):
+            m.d.sync += patience.eq(FETCH_STAGES + 2)
+        m.d.comb += convolve.hold.eq(blocked & (patience == 0))
 
         m.d.comb += [
             weights.start.eq(convolve.start),

@@ -224,6 +224,8 @@ class _Fetches(wiring.Component):
         A half of the accumulators is free again.
     drained : In(1)
         No fetch is on its way.
+    hold : In(1)
+        No fetch is to be made, unless it must follow the one before.
     active : Out(1)
         There is a pass.
     last : Out(1)
@@ -239,6 +241,7 @@ class _Fetches(wiring.Component):
                 "loaded": In(1),
                 "released": In(1),
                 "drained": In(1),
+                "hold": In(1),
                 "active": Out(1),
                 "last": Out(1),
             }
@@ -257,9 +260,11 @@ class _Fetches(wiring.Component):
         halves = Signal(range(HALVES + 1), init=HALVES)
         depthwise_taps, narrower = Signal.like(at.kernel.taps), Signal()
         may_begin = self.loaded & (~at.first | (halves != 0)) & (~narrower | self.drained)
-        row_end, pass_end = Signal(), Signal()
+        row_end, pass_end, held = Signal(), Signal(), Signal()
         m.d.comb += [
-            o.valid.eq(self.active & (~fresh | may_begin)),
+            # only the taps of a depthwise pass must follow each other
+            held.eq(self.hold & (at.kernel.taps == 0)),
+            o.valid.eq(self.active & (~fresh | may_begin) & ~held),
             o.swap.eq(o.valid & fresh),
             o.at.eq(at),
             row_end.eq(fetches_left == 0),
@@ -477,6 +482,9 @@ class ConvolveUnit(wiring.Component):
         The first fetch of a pass is decided: the next pass's weights may follow.
     released : In(1)
         A half of the accumulators is free again; both are at first.
+    hold : In(1)
+        Another reader of the buffer waits: a fetch less is made, unless it must follow the one
+        before, as in passes of several taps.
     fetch : Out(FETCH_REQUEST), four of them
     token : Out(token_layout)
         What the operand path must know about the fetch of this cycle.
@@ -490,6 +498,7 @@ class ConvolveUnit(wiring.Component):
                 "loaded": In(1),
                 "start": Out(1),
                 "released": In(1),
+                "hold": In(1),
                 "fetch": Out(FETCH_REQUEST).array(BANKS),
                 "token": Out(token_layout(config)),
             }
@@ -508,6 +517,7 @@ class ConvolveUnit(wiring.Component):
             self.token.eq(addresses.token),
             fetches.loaded.eq(self.loaded),
             fetches.released.eq(self.released),
+            fetches.hold.eq(self.hold),
             self.start.eq(fetches.o.swap),
         ]
         for request, made in zip(self.fetch, addresses.fetch, strict=True):
