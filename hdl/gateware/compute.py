@@ -10,7 +10,7 @@ from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.gateware.accumulators import Accumulators
 from edgeinfer.hdl.gateware.array import Array
 from edgeinfer.hdl.gateware.buffer import Buffer
-from edgeinfer.hdl.gateware.convolve import FETCH_STAGES, ConvolveUnit
+from edgeinfer.hdl.gateware.convolve import ConvolveUnit
 from edgeinfer.hdl.gateware.interface import (
     AccumulatorPort,
     BeatWrite,
@@ -22,6 +22,9 @@ from edgeinfer.hdl.gateware.operand import Operand
 from edgeinfer.hdl.gateware.weights import WeightsUnit
 
 __all__ = ["Compute"]
+
+_PATIENCE = 8
+"""Cycles that a reader of the buffer waits for the array: more than a held fetch needs to show."""
 
 
 class Compute(wiring.Component):
@@ -83,18 +86,21 @@ class Compute(wiring.Component):
         for name in ("residual", "store", "result", "load"):
             wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(buffer, name))
 
-        # A pass over pixels of four words and more meets one bank in every cycle, which the other
-        # readers would wait for until the pass is over: after a cycle they are given one.
+        # A pass over pixels of four words meets one bank in every cycle, and the other readers would
+        # wait until it is over: after some cycles they are left one.
         blocked = Signal()
-        patience = Signal(range(FETCH_STAGES + 3))
-        m.d.comb += blocked.eq(
-            (self.residual.valid & ~self.residual.ready) | (self.store.valid & ~self.store.ready)
-        )
-        with m.If(patience != 0):
-            m.d.sync += patience.eq(patience - 1)
-        with m.Elif(blocked):
-            m.d.sync += patience.eq(FETCH_STAGES + 2)
-        m.d.comb += convolve.hold.eq(blocked & (patience == 0))
+        patience = Signal(range(_PATIENCE))
+        m.d.comb += [
+            blocked.eq(
+                (self.residual.valid & ~self.residual.ready)
+                | (self.store.valid & ~self.store.ready)
+            ),
+            convolve.hold.eq(blocked & (patience == _PATIENCE - 1)),
+        ]
+        with m.If(~blocked | convolve.hold):
+            m.d.sync += patience.eq(0)
+        with m.Else():
+            m.d.sync += patience.eq(patience + 1)
 
         m.d.comb += [
             weights.start.eq(convolve.start),
