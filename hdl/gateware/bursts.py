@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -27,7 +27,8 @@ burst_layout = data.StructLayout(
 class Bursts(wiring.Component):
     """Cuts where the address is a multiple of ``BURST`` beats, so that no burst crosses 4 KiB.
 
-    A burst a cycle; the next stretch is taken with the last burst of the one before.
+    A burst a cycle; the next stretch is taken with the last burst of the one before. Bits of an
+    address within a beat are dropped.
 
     Parameters
     ----------
@@ -37,12 +38,18 @@ class Bursts(wiring.Component):
     -------
     i : In(stream of stretch_layout)
     o : Out(stream of burst_layout)
+    stop : In(1)
+        The burst that is shown is the last of all; no stretch is taken.
     """
 
     def __init__(self, bus_bytes: int) -> None:
         self.bus_bytes = bus_bytes
         super().__init__(
-            {"i": In(stream.Signature(stretch_layout)), "o": Out(stream.Signature(burst_layout))}
+            {
+                "i": In(stream.Signature(stretch_layout)),
+                "o": Out(stream.Signature(burst_layout)),
+                "stop": In(1),
+            }
         )
 
     def elaborate(self, platform: object) -> Module:
@@ -57,17 +64,17 @@ class Bursts(wiring.Component):
             room.eq(BURST - address[low : low + bits]),
             last.eq(left <= room),
             beats.eq(Mux(last, left, room)),
-            self.o.payload.address.eq(address),
+            self.o.payload.address.eq(Cat(Const(0, low), address[low:])),
             self.o.payload.length.eq(beats - 1),
             self.o.payload.last.eq(last),
             taken.eq(self.o.valid & self.o.ready),
-            self.i.ready.eq(~self.o.valid | (taken & last)),
+            self.i.ready.eq((~self.o.valid | (taken & last)) & ~self.stop),
         ]
         with m.If(taken):
             m.d.sync += [
                 address.eq(address + (beats << low)),
                 left.eq(left - beats),
-                self.o.valid.eq(~last),
+                self.o.valid.eq(~last & ~self.stop),
             ]
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += [

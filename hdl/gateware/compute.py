@@ -86,7 +86,7 @@ class Compute(wiring.Component):
         for name in ("residual", "store", "result", "load"):
             wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(buffer, name))
 
-        # A pass over pixels of four words meets one bank in every cycle, and the other readers would
+        # A pass over pixels of four words meets one bank in every cycle; the other readers would
         # wait until it is over: after some cycles they are left one.
         blocked = Signal()
         patience = Signal(range(_PATIENCE))

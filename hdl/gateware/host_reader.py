@@ -31,8 +31,10 @@ class HostReader(wiring.Component):
     fetch, load : In(stream of stretch_layout)
     fetched, loaded : Out(stream of a beat)
     bus : Out(AxiRead)
+    stop : In(1)
+        What has been asked for and is not yet on the bus is forgotten.
     busy : Out(1)
-        Beats are on their way.
+        Bursts are left to ask for, or beats are on their way.
     failed : Out(1)
         A beat of this cycle came with an error.
     """
@@ -47,6 +49,7 @@ class HostReader(wiring.Component):
                 "fetched": Out(beat),
                 "loaded": Out(beat),
                 "bus": Out(AxiRead(bus_bytes)),
+                "stop": In(1),
                 "busy": Out(1),
                 "failed": Out(1),
             }
@@ -61,6 +64,7 @@ class HostReader(wiring.Component):
         m.submodules.order = order = SyncFIFOBuffered(width=1, depth=_OUTSTANDING)
         wiring.connect(m, wiring.flipped(self.fetch), fetch.i)
         wiring.connect(m, wiring.flipped(self.load), load.i)
+        m.d.comb += [fetch.stop.eq(self.stop), load.stop.eq(self.stop)]
 
         # an address that was shown must stay until it is taken
         chosen, held = Signal(), Signal()
@@ -89,7 +93,7 @@ class HostReader(wiring.Component):
             self.loaded.valid.eq(bus.rvalid & order.r_rdy & of_load),
             bus.rready.eq(order.r_rdy & Mux(of_load, self.loaded.ready, self.fetched.ready)),
             order.r_en.eq(bus.rvalid & bus.rready & bus.rlast),
-            self.busy.eq(order.r_rdy | bus.arvalid),
+            self.busy.eq(fetch.o.valid | load.o.valid | (order.level != 0)),
             self.failed.eq(bus.rvalid & bus.rready & bus.rresp[1]),
         ]
         return m

@@ -78,13 +78,13 @@ class Npu(wiring.Component):
         super().__init__(members)
 
     def elaborate(self, platform: object) -> Module:
-        """A fault resets whatever has no transfer of the host's on its way."""
+        """Whatever has no transfer of the host's on its way begins each run afresh."""
         m = Module()
         config = self.config
-        abort = Signal()
+        abort, reset = Signal(), Signal()
 
         def resettable(component: wiring.Component) -> object:
-            return ResetInserter(abort)(component)
+            return ResetInserter(reset)(component)
 
         m.submodules.registers = registers = Registers(config)
         m.submodules.sequencer = sequencer = Sequencer(config)
@@ -116,6 +116,9 @@ class Npu(wiring.Component):
         # what comes after a fault is nobody's
         m.d.comb += [
             abort.eq(sequencer.abort),
+            reset.eq(sequencer.reset),
+            reader.stop.eq(abort),
+            store.stop.eq(abort),
             load.beats.payload.eq(reader.loaded.payload),
             load.beats.valid.eq(reader.loaded.valid),
             reader.loaded.ready.eq(load.beats.ready | abort),

@@ -36,6 +36,8 @@ COUNTERS = 0x40
 class Registers(wiring.Component):
     """One access at a time; a write answers when both its address and its data have come.
 
+    What is written while a run is busy is for the next one, but for WATCHDOG and CONTROL.
+
     Parameters
     ----------
     config : NpuConfig
@@ -86,10 +88,11 @@ class Registers(wiring.Component):
         base, program = Signal(64), Signal(32)
         enabled = Signal()
         m.d.comb += [
-            self.base.eq(base),
             self.program.eq(base + program),
             self.interrupt.eq(enabled & self.done),
         ]
+        with m.If(self.start & ~self.busy):
+            m.d.sync += self.base.eq(base)
         counters = self._counters(m)
 
         address, data, strobes = Signal(8), Signal(32), Signal(4)

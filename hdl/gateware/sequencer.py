@@ -92,7 +92,7 @@ class Sequencer(wiring.Component):
 
     An instruction a cycle, in order; one whose unit's queue is full holds up those behind it. At
     HALT the run ends when all queues are empty and all units idle. At a fault ``abort`` is held
-    until the bus is idle; the units are reset by it.
+    until the bus is idle. ``reset`` keeps what a run has left in the units from the next one.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ class Sequencer(wiring.Component):
     program : In
         The address of the first instruction.
     length : In(32)
-        Instructions at most.
+        Instructions at most; this and ``program`` are those at the start.
     watchdog : In(32)
         Cycles without ``progress`` that end the run; 0 for none.
     request : Out(stream of stretch_layout)
@@ -126,6 +126,9 @@ class Sequencer(wiring.Component):
     fault_at : Out(32)
         The instruction that was to be distributed when the fault came.
     abort : Out(1)
+        The run has been given up; what the bus has not accepted is to be forgotten.
+    reset : Out(1)
+        A run begins, or has been given up: units return to where they were at first.
     """
 
     def __init__(self, config: NpuConfig) -> None:
@@ -152,23 +155,26 @@ class Sequencer(wiring.Component):
                 "fault": Out(4),
                 "fault_at": Out(32),
                 "abort": Out(1),
+                "reset": Out(1),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         """Fetch, distribute, end."""
         m = Module()
-        m.submodules.fetched = fetched = SyncFIFOBuffered(width=INSTRUCTION_BITS, depth=_FETCHED)
-        begin = Signal()
-        m.d.comb += begin.eq(self.start & ~self.busy)
-        self._fetch(m, fetched, begin)
+        begin, ends = Signal(), Signal()
+        # what a run has fetched and not distributed is not the next one's
+        fetched = SyncFIFOBuffered(width=INSTRUCTION_BITS, depth=_FETCHED)
+        m.submodules.fetched = ResetInserter(begin)(fetched)
+        m.d.comb += [begin.eq(self.start & ~self.busy), self.reset.eq(begin | self.abort)]
+        self._fetch(m, fetched, begin, ends)
         instruction, illegal, unit, is_halt = self._decoded(m, fetched)
 
         queues = []
         for index, command in enumerate(self.commands):
             queue = UnitQueue()
             name = f"queue_{isa.Unit(index).name.lower()}"
-            m.submodules[name] = ResetInserter(self.abort)(queue)
+            m.submodules[name] = ResetInserter(self.reset)(queue)
             wiring.connect(m, queue.o, wiring.flipped(command))
             m.d.comb += [
                 queue.counters.eq(self.counters),
@@ -190,7 +196,10 @@ class Sequencer(wiring.Component):
         ]
         for number, queue in enumerate(queues):
             m.d.comb += queue.i.valid.eq(present & ~illegal & ~is_halt & (unit == number))
-        m.d.comb += fetched.r_en.eq(taken | self.abort)
+        m.d.comb += [
+            fetched.r_en.eq(taken),
+            ends.eq((taken & is_halt) | self.abort),
+        ]
         with m.If(taken):
             m.d.sync += index.eq(index + 1)
 
@@ -201,9 +210,9 @@ class Sequencer(wiring.Component):
                 m.d.sync += self.counters[number].eq(self.counters[number] + 1)
 
         # the end
-        still = Signal(32)
+        still, length = Signal(32), Signal(32)
         fault = Signal(4)
-        over = (index == self.length) & ~halting
+        over = (index == length) & ~halting
         m.d.comb += fault.eq(
             Mux(
                 self.bus_failed,
@@ -218,7 +227,7 @@ class Sequencer(wiring.Component):
                             over,
                             Fault.NO_HALT,
                             Mux(
-                                (self.watchdog != 0) & (still == self.watchdog),
+                                (self.watchdog != 0) & (still >= self.watchdog),
                                 Fault.WATCHDOG,
                                 Fault.NONE,
                             ),
@@ -240,6 +249,7 @@ class Sequencer(wiring.Component):
                 running.eq(1),
                 halting.eq(0),
                 index.eq(0),
+                length.eq(self.length),
                 self.done.eq(0),
                 self.fault.eq(Fault.NONE),
             ]
@@ -260,8 +270,8 @@ class Sequencer(wiring.Component):
             m.d.sync += self.abort.eq(0)
         return m
 
-    def _fetch(self, m: Module, fetched: SyncFIFOBuffered, begin: Value) -> None:
-        """Ask for instructions as far as there is room, and put them together from beats."""
+    def _fetch(self, m: Module, fetched: SyncFIFOBuffered, begin: Value, ends: Value) -> None:
+        """Ask for instructions while there is room, until ``ends``; make them of their beats."""
         bus = self.config.bus_bytes
         beats = max(1, isa.INSTRUCTION_BYTES // bus)
         address, left = Signal(HOST_ADDRESS_BITS), Signal(32)
@@ -278,13 +288,13 @@ class Sequencer(wiring.Component):
         ]
         m.d.sync += promised.eq(promised + Mux(asked, count, 0) - distributed)
         with m.If(begin):
-            m.d.sync += [address.eq(self.program), left.eq(self.length)]
+            m.d.sync += [address.eq(self.program), left.eq(self.length), promised.eq(0)]
         with m.Elif(asked):
             m.d.sync += [
                 address.eq(address + count * isa.INSTRUCTION_BYTES),
                 left.eq(left - count),
             ]
-        with m.If(self.abort):
+        with m.If(ends):
             m.d.sync += left.eq(0)
 
         held = Signal(INSTRUCTION_BITS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Module, Mux, ResetInserter, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
@@ -26,7 +26,8 @@ class StoreUnit(wiring.Component):
     """Executes WRITE_HOST, one instruction after the other.
 
     A beat a cycle while bus and buffer allow it. An instruction is complete when the bus has
-    answered its last burst; the next one is taken then.
+    answered its last burst; the next one is taken then. A burst's data do not wait for its address
+    to be taken, which AXI forbids.
 
     Parameters
     ----------
@@ -40,6 +41,9 @@ class StoreUnit(wiring.Component):
     read : Out(ReadRequest)
         Of the buffer.
     bus : Out(AxiWrite)
+    stop : In(1)
+        What is not yet on the bus is forgotten; the bursts that are end with any data. Held until
+        the unit is not busy.
     failed : Out(1)
         The bus answered with an error in this cycle.
     """
@@ -52,6 +56,7 @@ class StoreUnit(wiring.Component):
                 "base": In(HOST_ADDRESS_BITS),
                 "read": Out(ReadRequest(config)),
                 "bus": Out(AxiWrite(config.bus_bytes)),
+                "stop": In(1),
                 "failed": Out(1),
             }
         )
@@ -64,17 +69,20 @@ class StoreUnit(wiring.Component):
         command = Signal(layout)
         active, words_out, beats_out = Signal(), Signal(), Signal()
         following = data.View(layout, self.control.command.payload[: layout.size])
-        begin = Signal()
+        begin, done, dropped = Signal(), Signal(), Signal()
         m.d.comb += [
             self.control.command.ready.eq(~active),
             begin.eq(self.control.command.valid & ~active),
+            dropped.eq(self.stop & (done | ~active)),
         ]
 
         asking, unanswered = self._addresses(m, begin, following)
-        self._words(m, begin, following, command, words_out)
+        self._words(m, begin, following, command, words_out, dropped)
         self._beats(m, begin, following, beats_out)
 
-        done = active & ~asking & words_out & beats_out & (unanswered == 0)
+        m.d.comb += done.eq(
+            active & ~asking & (words_out | self.stop) & beats_out & (unanswered == 0)
+        )
         with m.If(begin):
             m.d.sync += [active.eq(1), command.eq(following)]
         with m.Elif(done):
@@ -111,17 +119,27 @@ class StoreUnit(wiring.Component):
                 lines.eq(lines - 1),
                 asking.eq(lines != 0),
             ]
-        taken = bus.awvalid & bus.awready
+        with m.If(self.stop):
+            m.d.sync += asking.eq(0)
+        taken = bursts.o.valid & bursts.o.ready
+        with m.If(bus.awready):
+            m.d.sync += bus.awvalid.eq(0)
+        with m.If(taken):
+            m.d.sync += [
+                bus.awvalid.eq(1),
+                bus.awaddr.eq(bursts.o.payload.address),
+                bus.awlen.eq(bursts.o.payload.length),
+            ]
         m.d.comb += [
+            bursts.stop.eq(self.stop),
             bursts.i.valid.eq(asking),
             bursts.i.payload.address.eq(address),
             bursts.i.payload.beats.eq(beats),
-            bus.awvalid.eq(bursts.o.valid & lengths.w_rdy & (unanswered < _BURSTS)),
-            bus.awaddr.eq(bursts.o.payload.address),
-            bus.awlen.eq(bursts.o.payload.length),
             bus.awsize.eq(config.bus_bytes.bit_length() - 1),
             bus.awburst.eq(INCREMENT),
-            bursts.o.ready.eq(taken),
+            bursts.o.ready.eq(
+                (~bus.awvalid | bus.awready) & lengths.w_rdy & (unanswered < _BURSTS)
+            ),
             lengths.w_en.eq(taken),
             lengths.w_data.eq(bursts.o.payload.length),
         ]
@@ -135,17 +153,16 @@ class StoreUnit(wiring.Component):
         following: data.View,
         command: data.View,
         out: Signal,
+        dropped: Signal,
     ) -> None:
-        """Read words into a queue; ``out`` when all have been asked for."""
-        m.submodules.words = words = SyncFIFOBuffered(
-            width=8 * self.config.word_bytes, depth=_WORDS
-        )
-        self._queue = words
+        """Read words into a queue; ``out`` when all have been asked for, none while ``dropped``."""
+        self._queue = words = SyncFIFOBuffered(width=8 * self.config.word_bytes, depth=_WORDS)
+        m.submodules.words = ResetInserter(dropped)(words)
         line, address = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
         left, lines = Signal.like(following.words), Signal.like(following.lines)
         reading, arrives = Signal(), Signal()
         # room for what is stored, what arrives now, and what is asked for
-        room = words.w_level + arrives < _WORDS - 1
+        room = words.level + arrives < _WORDS
         taken = self.read.valid & self.read.ready
         m.d.comb += [
             self.read.valid.eq(reading & room),
@@ -173,6 +190,8 @@ class StoreUnit(wiring.Component):
                     lines.eq(lines - 1),
                     reading.eq(lines != 0),
                 ]
+        with m.If(dropped):
+            m.d.sync += reading.eq(0)
 
     def _beats(self, m: Module, begin: Value, following: data.View, out: Signal) -> None:
         """Put words onto the bus, lowest beat first; ``out`` when no burst is under way."""

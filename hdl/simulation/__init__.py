@@ -1,0 +1,1 @@
+"""Compiled simulation: Verilog into a library, models run on it, pictures of what it did."""
