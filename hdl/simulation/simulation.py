@@ -16,7 +16,7 @@ from edgeinfer.hdl import gateware, isa
 from edgeinfer.hdl.compiler import Compiled, Program, Watch, compile
 from edgeinfer.hdl.compiler.timing import predict
 from edgeinfer.hdl.config import NpuConfig, preset
-from edgeinfer.hdl.gateware.npu import to_verilog
+from edgeinfer.hdl.gateware.npu import to_rtlil, to_verilog
 from edgeinfer.hdl.gateware.registers import COUNTERS, REGISTERS
 from edgeinfer.hdl.gateware.sequencer import Fault
 from edgeinfer.hdl.isa import Unit
@@ -190,6 +190,7 @@ class Simulation:
             lambda: to_verilog(chosen, probes=True),
             _source(chosen),
             "npu",
+            rtlil=lambda: to_rtlil(chosen, probes=True),
             tool=tool,
             trace=vcd is not None,
         )

