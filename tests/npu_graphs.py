@@ -46,4 +46,4 @@ def configuration(name: str, *, small: bool) -> NpuConfig:
 def graphs(name: str):
     """Integer Graphs of the element width of configuration ``name``."""
     schemes = ("int16x8", "int16") if name.endswith("-16") else ("int8",)
-    return strategies.integer_graphs(schemes=schemes, growths=GROWTHS)
+    return strategies.integer_graphs(schemes=schemes, growths=GROWTHS, batches=(1,), vectors=False)

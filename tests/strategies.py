@@ -131,7 +131,7 @@ def _window(b: Builder, x: tuple[int, ...], dilated: bool = True) -> dict | None
     """Kernel, strides, pads and dilations that fit ``x``."""
     kernel, strides, dilations, pads = [], [], [], []
     for axis in (1, 2):
-        k, d = b.one_of(1, 2, 3, 5), b.one_of(1, 1, 2, 3) if dilated else 1
+        k, d = b.one_of(1, 2, 3, 5, 11), b.one_of(1, 1, 2, 3, 4) if dilated else 1
         before = b.draw(st.integers(0, min(k - 1, 2)))
         after = b.draw(st.integers(0, min(k - 1, 2)))
         s = b.one_of(1, 2, 3)
@@ -537,16 +537,22 @@ def integer_graphs(
     schemes: tuple[str, ...] = SCHEMES,
     growths: tuple[Callable[[Builder], None], ...] = GROWTHS,
     max_nodes: int = 8,
+    batches: tuple[int, ...] = (1, 1, 1, 2, 3),
+    vectors: bool = True,
 ) -> Graph:
-    """Legal integer Graphs of up to ``max_nodes`` operators, with branches."""
+    """Legal integer Graphs of up to ``max_nodes`` operators, with branches.
+
+    With ``vectors`` a second input may have one axis only.
+    """
     b = Builder(draw, draw(st.sampled_from(schemes)))
-    shape = [draw(st.sampled_from((1, 1, 1, 2, 3)))]
+    shape = [draw(st.sampled_from(batches))]
     shape += [draw(st.sampled_from(EXTENTS)) for _ in range(3)]
     if math.prod(shape) > MAX_ELEMENTS:
         shape[1] = 1
     b.input(tuple(shape))
     if draw(st.booleans()):
-        b.input(tuple(shape) if draw(st.booleans()) else (draw(st.sampled_from(EXTENTS)),))
+        whole = not vectors or draw(st.booleans())
+        b.input(tuple(shape) if whole else (draw(st.sampled_from(EXTENTS)),))
     for growth in draw(st.lists(st.sampled_from(growths), min_size=1, max_size=max_nodes)):
         growth(b)
     if not b.nodes:

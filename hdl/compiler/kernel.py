@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -122,7 +123,9 @@ def _filter_setting(layer: Layer, shape: Shape, config: NpuConfig) -> isa.SetKer
     taps = min(kw, config.rows, 8)
     runs = -(-kw // taps)
     taps = -(-kw // runs)
-    streams = min(config.streams, config.rows // taps, kh)
+    # no two streams may read lines of one bank, and lines a multiple of BANKS apart always do
+    apart = BANKS // math.gcd(layer.dilations[0], BANKS)
+    streams = min(config.streams, config.rows // taps, kh, apart)
     if (layer.weights == layer.weights.flat[0]).all() and kh % streams:
         streams = 1  # all passes then have the same tile
     return isa.SetKernel(

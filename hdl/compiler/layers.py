@@ -27,6 +27,10 @@ _IDENTITY = (1 << 30, 30)
 """Multiplier and shift under which R1 gives back every accumulator."""
 
 
+_FLATTENED = 1024
+"""Elements that a kernel of ones and zeros, which has their square, still lays side by side."""
+
+
 @dataclass(frozen=True)
 class Second:
     """What the lanes do with a second operand.
@@ -461,10 +465,41 @@ def _(op: ops.Concat, site: _Site) -> None:
 def _(op: ops.Reshape, site: _Site) -> None:
     source = site.node.inputs[0]
     before, after = site.geometry(source), site.geometry(site.output)
-    flat = (1, 1, math.prod(before))
-    if after not in (before, flat):
+    count = math.prod(before)
+    if after not in (before, (1, 1, count)):
         raise site.refuse(f"turns {site.shape(0)} into {op.shape}, which moves elements")
-    site.lowered.aliases[site.output] = source
+    if after == before or _read_densely(site.graph, site.output):
+        site.lowered.aliases[site.output] = source
+        return
+    if count > _FLATTENED:
+        raise site.refuse(
+            f"flattens {count} elements for another reader than a Dense; "
+            f"the NPU does it for {_FLATTENED} at most"
+        )
+    site.add(
+        site.filter(
+            mode=Mode.DENSE,
+            kernel=before[:2],
+            weights=np.eye(count, dtype=np.int64).reshape(count, *before),
+            group=1,
+            bias=np.zeros(count, np.int64),
+            multiplier=np.full(count, _IDENTITY[0]),
+            shift=np.full(count, _IDENTITY[1]),
+        )
+    )
+
+
+def _read_densely(graph: Graph, name: str) -> bool:
+    """Whether all readers of ``name`` are Dense, so that it may keep its operand's layout."""
+
+    def is_dense(node: Node) -> bool:
+        if isinstance(node.op, ops.Reshape):
+            output = node.outputs[0]
+            kept = geometry(graph.types[output].shape) == geometry(graph.types[name].shape)
+            return kept and _read_densely(graph, output)
+        return isinstance(node.op, ops.QDense)
+
+    return all(is_dense(node) for node in graph.nodes if name in node.inputs)
 
 
 @_lower.register

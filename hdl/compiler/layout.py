@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edgeinfer.errors import UnsupportedError
 from edgeinfer.graph import Graph
 from edgeinfer.hdl.compiler.kernel import Shape, bank_conflict, kernel_of
 from edgeinfer.hdl.compiler.layers import Layer, Lowered, geometry
@@ -193,12 +192,7 @@ class _Planner:
         root = self._root(layer.source)
         shape, seen = self.shapes[root], self.shapes[layer.source]
         if shape != seen:
-            if layer.mode is not Mode.DENSE or layer.kernel != (1, 1) or layer.group != 1:
-                raise UnsupportedError(
-                    "reads a flattened value otherwise than densely",
-                    node=layer.node.name,
-                    operator=type(layer.node.op).__name__,
-                )
+            assert layer.mode is Mode.DENSE and layer.kernel == (1, 1) and layer.group == 1
             weights = layer.weights.reshape(len(layer.weights), *shape)
             layer = replace(layer, kernel=shape[:2], weights=weights)
         return replace(layer, source=root)
@@ -209,7 +203,7 @@ class _Planner:
         for part in self.concats[name]:
             root = self._root(part)
             taken = root in self.parents or root in self.graph.inputs
-            if taken or self.shapes[root] != self.shapes[part]:
+            if taken:
                 root = self._copied(name, root)
             self.parents[root] = (name, word)
             own = self.positions[root]
