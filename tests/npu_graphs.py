@@ -30,11 +30,11 @@ GROWTHS = (
 )
 
 SMALL = {
-    "8x16": {"buffer_bytes": 8192},
-    "4x4": {"buffer_bytes": 4096, "weight_bytes": 2048, "parameter_rows": 16},
-    "8x8": {"buffer_bytes": 4096, "weight_bytes": 8192, "weight_port": 8, "lanes": 8},
+    "8x16": {"buffer_bytes": 4096},
+    "4x4": {"buffer_bytes": 1024, "weight_bytes": 2048, "parameter_rows": 16},
+    "8x8": {"buffer_bytes": 2048, "weight_bytes": 8192, "weight_port": 8, "lanes": 8},
     "16x16": {"accumulator_depth": 16},
-    "8x8-16": {"buffer_bytes": 16384},
+    "8x8-16": {"buffer_bytes": 4096},
 }
 """What to change in a preset so that tensors, weights and parameters must be streamed."""
 

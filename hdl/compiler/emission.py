@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edgeinfer import operators as ops
 from edgeinfer.hdl import isa
@@ -76,6 +76,20 @@ def tiles_of_output(region: Region, depth: int) -> list[Tile]:
         for top in range(region.top, region.bottom, rows)
         for left in range(region.left, region.right, columns)
     ]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Lines of a tensor, pixels of each line, and words of each pixel."""
+
+    lines: range
+    pixels: range
+    words: range
+
+    @classmethod
+    def of(cls, tensor: Tensor, lines: range, columns: int) -> _Part:
+        """All of ``lines``."""
+        return cls(lines, range(tensor.width), range(-(-tensor.pixel // columns)))
 
 
 @dataclass(frozen=True)
@@ -201,9 +215,9 @@ class Emitter:
             self._await_rows(Unit.STORE, tensor, 0, tensor.height)
             self._move(isa.WriteHost, tensor, binding.host, *self._whole(tensor))
 
-    def _whole(self, tensor: Tensor) -> tuple[Surface, range, range]:
+    def _whole(self, tensor: Tensor) -> tuple[Surface, _Part]:
         surface = Surface(tensor.base, tensor.pixel, tensor.pitch)
-        return surface, range(tensor.height), range(-(-tensor.pixel // self.config.columns))
+        return surface, _Part.of(tensor, range(tensor.height), self.config.columns)
 
     def _move(
         self,
@@ -211,20 +225,20 @@ class Emitter:
         tensor: Tensor,
         host: int,
         surface: Surface,
-        lines: range,
-        groups: range,
+        part: _Part,
     ) -> None:
-        """Lines of a tensor between its image at ``host`` and ``surface``."""
+        """A part of a tensor between its image at ``host`` and ``surface``."""
+        lines = part.lines
         if not lines:
             return
         columns, word_bytes = self.config.columns, self.config.word_bytes
         memory = {"memory": Memory.BUFFER} if instruction is isa.ReadHost else {}
-        if surface.pixel == tensor.pixel:
-            at = surface.base - surface.group + (lines.start - surface.top) * surface.pitch
+        as_in_host = surface.pixel == tensor.pixel
+        if as_in_host and part == _Part.of(tensor, lines, columns):
             self.emit(
                 instruction(
                     host=host + lines.start * tensor.pitch * word_bytes,
-                    address=at,
+                    address=surface.base + (lines.start - surface.top) * surface.pitch,
                     lines=len(lines),
                     words=tensor.pitch,
                     host_step=tensor.pitch * word_bytes,
@@ -233,15 +247,17 @@ class Emitter:
                 )
             )
             return
+        pixel = tensor.pixel // columns
+        first = part.words.start if as_in_host else surface.group
         for y in lines:
-            start = y * tensor.pitch + groups.start
+            start = y * tensor.pitch + part.pixels.start * pixel + part.words.start
             self.emit(
                 instruction(
                     host=host + start * word_bytes,
-                    address=surface.word(y, 0, surface.group, columns),
-                    lines=tensor.width,
-                    words=len(groups),
-                    host_step=tensor.pixel // columns * word_bytes,
+                    address=surface.word(y, part.pixels.start, first, columns),
+                    lines=len(part.pixels),
+                    words=len(part.words),
+                    host_step=pixel * word_bytes,
                     step=surface.pixel // columns,
                     **memory,
                 )
@@ -320,8 +336,12 @@ class Emitter:
             if _is_one_pixel(tensor):
                 lines = range(1)
             groups = self._groups(layer, item, name)
+            part = _Part.of(tensor, lines, self.config.columns)
             if form.pixel == tensor.pixel:
                 groups = range(0)
+            else:
+                words = range(view.word + groups.start, view.word + groups.stop)
+                part = replace(part, words=words)
             copies = self._copies[name]
             found = copies.find((lines, groups))
             if found is not None:
@@ -331,8 +351,7 @@ class Emitter:
             self.wait(Unit.LOAD, user, copies.free[index])
             self._await_rows(Unit.LOAD, tensor, lines.start, lines.stop)
             surface = Surface(copies.bases[index], form.pixel, form.pitch, lines.start)
-            words = range(view.word + groups.start, view.word + groups.stop)
-            self._move(isa.ReadHost, tensor, tensor.host, surface, lines, words)
+            self._move(isa.ReadHost, tensor, tensor.host, surface, part)
             copies.loaded[index] = self.counts[Unit.LOAD]
 
     def _surface(self, layer: Layer, bands: Bands | None, item: _Item, name: str) -> Surface:
@@ -384,9 +403,10 @@ class Emitter:
             tensor = view.tensor
             lines, groups = self._lines(layer, item, name), self._groups(layer, item, name)
             words = range(view.word + groups.start, view.word + groups.stop)
+            part = _Part(lines, range(item.region.left, item.region.right), words)
             self.wait(Unit.STORE, Unit.ACTIVATE, self.counts[Unit.ACTIVATE])
             whole = Surface(copies.bases[index], form.pixel, form.pitch, lines.start)
-            self._move(isa.WriteHost, tensor, tensor.host, whole, lines, words)
+            self._move(isa.WriteHost, tensor, tensor.host, whole, part)
             copies.free[index] = self.counts[Unit.STORE]
             self._note(tensor, lines.start, lines.stop, Unit.STORE)
 

@@ -1,0 +1,134 @@
+"""Layers that the compiler must cut or place in ways that random graphs seldom ask for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from compiled import golden_values
+
+from edgeinfer import operators as ops
+from edgeinfer import reference
+from edgeinfer.graph import Graph, Node, Quantization, TensorType
+from edgeinfer.hdl.compiler import compile
+from edgeinfer.hdl.config import NpuConfig, preset
+from edgeinfer.shapes import output_shapes
+
+REQUANTIZING = {"output_zero_point": 3, "lo": -128, "hi": 127, "rounding": "single"}
+
+
+class Author:
+    """A Graph, node by node; constants are drawn from ``rng``."""
+
+    def __init__(self, *shape: int) -> None:
+        self.rng = np.random.default_rng(0)
+        self.nodes: list[Node] = []
+        self.constants: dict[str, np.ndarray] = {}
+        self.types = {"x": self.type(shape)}
+
+    @staticmethod
+    def type(shape: tuple[int, ...]) -> TensorType:
+        return TensorType(shape, "int8", Quantization((0.0625,), 0, None))
+
+    def constant(self, low: int, high: int, shape: tuple[int, ...], dtype: str) -> str:
+        name = f"c{len(self.constants)}"
+        self.constants[name] = self.rng.integers(low, high, shape).astype(dtype)
+        self.types[name] = TensorType(shape, dtype)
+        return name
+
+    def node(self, op: ops.Operator, *inputs: str) -> str:
+        output = f"v{len(self.nodes)}"
+        node = Node(f"n{len(self.nodes)}", op, inputs, (output,))
+        self.nodes.append(node)
+        (shape,) = output_shapes(op, *(self.types[name].shape for name in inputs))
+        self.types[output] = self.type(shape)
+        return output
+
+    def parameters(self, count: int, shift: int) -> tuple[str, str, str]:
+        return (
+            self.constant(-500, 500, (count,), "int32"),
+            self.constant(1 << 30, (1 << 31) - 1, (count,), "int32"),
+            self.constant(shift, shift + 1, (count,), "int8"),
+        )
+
+    def conv(self, x: str, out: int, kernel: int, **changes: object) -> str:
+        fields = {
+            "strides": (1, 1),
+            "pads": (0, 0, 0, 0),
+            "dilations": (1, 1),
+            "group": 1,
+            **changes,
+        }
+        depth = self.types[x].shape[3] // fields["group"]
+        weights = self.constant(-128, 128, (out, kernel, kernel, depth), "int8")
+        op = ops.QConv(**REQUANTIZING, input_zero_point=0, **fields)
+        return self.node(op, x, weights, *self.parameters(out, 37 + kernel // 2))
+
+    def graph(self, *outputs: str) -> Graph:
+        return Graph("corner", tuple(self.nodes), self.types, ("x",), outputs, self.constants)
+
+
+def check(graph: Graph, config: NpuConfig) -> None:
+    """The golden simulator's values are the reference's."""
+    rng = np.random.default_rng(1)
+    inputs = {"x": rng.integers(-128, 128, graph.types["x"].shape).astype(np.int8)}
+    values = dict(inputs)
+    reference.execute(graph, inputs, observe=values.__setitem__)
+    (program,) = compile(graph, config).programs
+    got = golden_values(program, inputs)
+    assert set(got) >= set(graph.outputs)
+    for name in got:
+        np.testing.assert_array_equal(got[name], values[name], err_msg=name)
+
+
+SMALL = preset("8x16").replace(buffer_bytes=4096)
+
+
+def test_groups_of_unequal_kernels_share_the_bands_of_a_streamed_tensor():
+    author = Author(1, 11, 16, 17)
+    grouped = author.conv("x", 34, 1, group=17)
+    check(author.graph(author.conv(grouped, 3, 1)), SMALL)
+
+
+def test_parts_of_an_average_that_divide_by_fewer_share_the_bands_of_a_streamed_tensor():
+    author = Author(1, 13, 16, 32)
+    op = ops.QAveragePool(
+        **REQUANTIZING,
+        input_zero_point=-5,
+        kernel=(3, 3),
+        strides=(1, 1),
+        pads=(1, 1, 1, 1),
+        count_include_pad=False,
+    )
+    divisors = np.arange(1, 10)
+    multiplier = np.floor((1 << 30) / divisors).astype("int32")
+    author.constants["m"], author.types["m"] = multiplier, TensorType((9,), "int32")
+    author.constants["s"], author.types["s"] = np.full(9, 30, "int8"), TensorType((9,), "int8")
+    pooled = author.node(op, "x", "m", "s")
+    check(author.graph(author.conv(pooled, 8, 1)), SMALL)
+
+
+@pytest.mark.parametrize("dilation", [1, 2, 3, 4, 6, 8])
+@pytest.mark.parametrize("name", ["4x4", "8x16", "16x16"])
+def test_dilated_depthwise_filters_never_meet_a_bank_twice(name, dilation):
+    author = Author(1, 20, 9, 6)
+    check(author.graph(author.conv("x", 6, 3, group=6, dilations=(dilation, 1))), preset(name))
+
+
+@pytest.mark.parametrize("kernel", [1, 2, 4, 7, 9, 11])
+@pytest.mark.parametrize("group", [1, 3, 6])
+def test_kernels_of_all_sizes(kernel, group):
+    author = Author(1, 13, 12, 6)
+    pads = (kernel // 2, kernel // 2, (kernel - 1) // 2, (kernel - 1) // 2)
+    same = author.conv("x", 12, kernel, group=group, pads=pads)
+    check(author.graph(author.conv(same, 5, kernel, strides=(2, 3), pads=pads)), preset("8x8"))
+
+
+def test_flattened_values_are_joined_and_read_again():
+    author = Author(1, 3, 2, 5)
+    flat = author.node(ops.Reshape((1, 30)), author.conv("x", 5, 1))
+    other = author.node(ops.Reshape((1, 18)), author.conv("x", 3, 1))
+    joined = author.node(ops.Concat(axis=1), flat, other, flat)
+    rescaled = author.node(
+        ops.Rescale(**REQUANTIZING, input_zero_point=1, multiplier=1 << 30, shift=30), other
+    )
+    check(author.graph(joined, rescaled), preset("4x4"))
