@@ -43,12 +43,15 @@ class Pass:
         Kernel row, run in it, element of the run under array row 0.
     split : int
         Array rows that this kernel row feeds; the rest take the next kernel row's run.
+    streams : int
+        Kernel rows that are there; depthwise passes take so many.
     """
 
     line: int
     run: int
     k: int
     split: int
+    streams: int = 1
 
 
 def passes(kernel: isa.SetKernel, rows: int) -> Iterator[Pass]:
@@ -56,11 +59,12 @@ def passes(kernel: isa.SetKernel, rows: int) -> Iterator[Pass]:
     if kernel.mode is not Mode.DENSE:
         for line in range(0, kernel.lines, kernel.streams):
             for run in range(kernel.runs):
-                yield Pass(line, run, 0, rows)
+                yield Pass(line, run, 0, rows, min(kernel.streams, kernel.lines - line))
         return
     line = run = k = 0
     while line < kernel.lines:
-        split = min(rows, kernel.run - k) if kernel.span else rows
+        spans = kernel.span and line + 1 < kernel.lines
+        split = min(rows, kernel.run - k) if spans else rows
         yield Pass(line, run, k, split)
         k += rows
         if k < kernel.run:
@@ -328,10 +332,10 @@ class GoldenSimulator:
         fetches = convolve.rows * convolve.period + convolve.tail
         index = np.arange(fetches)
         rows, at = (index // convolve.period)[:, None], (index % convolve.period)[:, None]
-        line = each.line + np.arange(kernel.streams)
+        line = each.line + np.arange(each.streams)
         element = start + each.run * kernel.run_step + at * source.pixel_step
         self._check(bool((element % config.columns == 0).all()), "a fetch is not a whole word")
-        element = np.broadcast_to(element, (fetches, kernel.streams))
+        element = np.broadcast_to(element, (fetches, each.streams))
         y = convolve.y + rows * source.stride + line * source.dilation
         inside = (element >= 0) & (element < source.line_end) & (y >= 0) & (y < source.height)
         first = convolve.base + rows * source.row_step + line * source.kernel_step
@@ -350,7 +354,7 @@ class GoldenSimulator:
             bool(taken[-1] + kernel.taps <= fetches), "a row's last pixel has too few fetches"
         )
         total = np.zeros((len(taken), config.columns), np.int64)
-        for stream in range(kernel.streams):
+        for stream in range(each.streams):
             for tap in range(kernel.taps):
                 total += words[taken + tap, stream] * tile[stream * kernel.taps + tap]
         return self._wrapped(total)

@@ -175,6 +175,7 @@ class Emitter:
         self._settings: dict[type[isa.Instruction], isa.Instruction] = {}
         self._written: dict[int, list[_Written]] = defaultdict(list)
         self._copies: dict[str, _Copies] = {}
+        self._storing: dict[range, int] = {}  # bands in the buffer by STORE's count when it is done
         self._table_used = 0
         self._table: int | None = None
         self.parameters.advance(self)
@@ -276,7 +277,9 @@ class Emitter:
         output = self.views[layer.output].tensor
         region = layer.region or Region(0, 0, output.height, output.width)
         items = list(_items(region, jobs, bands))
-        if bands is not None:
+        if bands is None:
+            self._await_stores(output)
+        else:
             self._copies = {name: _Copies(bases) for name, bases in bands.bases.items()}
             self._fence()
             self._fetch(layer, bands, items[0])
@@ -292,8 +295,16 @@ class Emitter:
         if layer.table is not None:
             self._table_used = self.counts[Unit.ACTIVATE]
 
+    def _await_stores(self, output: Tensor) -> None:
+        """Before ``output`` is written: what is still being stored from its place has gone."""
+        words = range(output.base, output.base + output.words)
+        for stored, count in self._storing.items():
+            if stored.start < words.stop and words.start < stored.stop:
+                self.wait(Unit.ACTIVATE, Unit.STORE, count)
+
     def _fence(self) -> None:
         """Before a layer's bands are moved: what was in their places before is done with."""
+        self._storing.clear()
         for unit in (Unit.CONVOLVE, Unit.ACTIVATE, Unit.STORE):
             self.wait(Unit.LOAD, unit, self.counts[unit])
         self.wait(Unit.ACTIVATE, Unit.STORE, self.counts[Unit.STORE])
@@ -408,6 +419,8 @@ class Emitter:
             whole = Surface(copies.bases[index], form.pixel, form.pitch, lines.start)
             self._move(isa.WriteHost, tensor, tensor.host, whole, part)
             copies.free[index] = self.counts[Unit.STORE]
+            place = range(whole.base, whole.base + form.words)
+            self._storing[place] = self.counts[Unit.STORE]
             self._note(tensor, lines.start, lines.stop, Unit.STORE)
 
     def _load_table(self, table: int | None) -> None:

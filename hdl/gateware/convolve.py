@@ -35,7 +35,7 @@ def _pass_layout(config: NpuConfig) -> data.StructLayout:
 
     ``element``: under the first row of the first window. ``spill``: of the second window. ``line``:
     the word where the line of the first kernel row begins. ``split``: rows that take the first
-    window. ``first``, ``last``: of a group.
+    window. ``first``, ``last``: of a group. ``kernel.streams``: those that the pass has.
     """
     return data.StructLayout(
         {
@@ -129,17 +129,19 @@ class _Passes(wiring.Component):
         rows = self.config.rows
         dense = at.kernel.mode == isa.Mode.DENSE
         window_end, run_end, line_end, skips = Signal(), Signal(), Signal(), Signal()
+        lines_left, streams = loops.lines_left, at.kernel.streams
+        divides = derived.spans & (loops.remaining < rows) & (lines_left != 0)
         m.d.comb += [
             window_end.eq(~dense | (loops.remaining <= rows)),
             run_end.eq(window_end & (derived.spans | (loops.runs_left == 0))),
             # the pass has all of the next kernel row
             skips.eq(derived.spans & (loops.remaining + derived.run <= rows)),
-            line_end.eq(run_end & (loops.lines_left < Mux(skips, 2, derived.lines))),
+            line_end.eq(run_end & (lines_left < Mux(skips, 2, derived.lines))),
             self.o.payload.eq(at),
             self.o.payload.spill.eq(Mux(dense, at.element - derived.run, at.element)),
-            self.o.payload.split.eq(
-                Mux(derived.spans & (loops.remaining < rows), loops.remaining, rows)
-            ),
+            # what follows the last kernel row is not read: it need not be in the buffer
+            self.o.payload.split.eq(Mux(divides, loops.remaining, rows)),
+            self.o.payload.kernel.streams.eq(Mux(lines_left < streams, lines_left, streams)),
             self.o.payload.last.eq(line_end),
         ]
 

@@ -5,25 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from races import RaceChecker
 
 from edgeinfer.hdl.compiler import Program
-from edgeinfer.hdl.golden import GoldenSimulator
 from edgeinfer.hdl.isa import Unit
 
 
 def golden_values(program: Program, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Every value that ``program`` makes, each when its watch says that it is there."""
+    """Every value that ``program`` makes, each when its watch says that it is there.
+
+    Raises
+    ------
+    ProgramError
+        Two units could race.
+    """
     config = program.config
     host = bytearray(program.host_bytes)
     host[: len(program.image)] = program.image
-    simulator = GoldenSimulator(config, host)
+    simulator = RaceChecker(config, host)
     simulator.run(program.setup)
     for binding in program.inputs:
         image = binding.image(inputs[binding.name], config)
         host[binding.host : binding.host + len(image)] = image
     values = {}
     waiting = list(program.watches)
-    simulator.completed = dict.fromkeys(Unit, 0)
+    simulator.begin()
     for instruction in program.run:
         simulator.execute(instruction)
         while waiting and waiting[0].count <= simulator.completed[Unit.ACTIVATE]:
