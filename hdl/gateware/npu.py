@@ -126,6 +126,7 @@ class Npu(wiring.Component):
             store.base.eq(registers.base),
             sequencer.start.eq(registers.start),
             sequencer.clear.eq(registers.clear),
+            sequencer.stop.eq(registers.stop),
             sequencer.program.eq(registers.program),
             sequencer.length.eq(registers.length),
             sequencer.watchdog.eq(registers.watchdog),

@@ -47,7 +47,7 @@ class Registers(wiring.Component):
     bus : In(AxiLite)
     interrupt : Out(1)
         Done, where the interrupt is enabled.
-    start, clear : Out(1)
+    start, clear, stop : Out(1)
         High for a cycle.
     base, program : Out
         Addresses in host memory.
@@ -68,6 +68,7 @@ class Registers(wiring.Component):
                 "interrupt": Out(1),
                 "start": Out(1),
                 "clear": Out(1),
+                "stop": Out(1),
                 "base": Out(HOST_ADDRESS_BITS),
                 "program": Out(HOST_ADDRESS_BITS),
                 "length": Out(32),
@@ -122,6 +123,7 @@ class Registers(wiring.Component):
                 m.d.comb += [
                     self.start.eq(strobes[0] & data[0]),
                     self.clear.eq(strobes[0] & data[2]),
+                    self.stop.eq(strobes[0] & data[3]),
                 ]
                 with m.If(strobes[0]):
                     m.d.sync += enabled.eq(data[1])

@@ -37,6 +37,7 @@ class Fault(IntEnum):
     WATCHDOG = 3
     NO_HALT = 4
     OUT_OF_RANGE = 5
+    STOPPED = 6
 
 
 class UnitQueue(wiring.Component):
@@ -104,6 +105,8 @@ class Sequencer(wiring.Component):
         A run begins; ignored while ``busy``.
     clear : In(1)
         Forget that a run is done, and its fault.
+    stop : In(1)
+        Give the run up: the host wants no more of it.
     program : In
         The address of the first instruction.
     length : In(32)
@@ -137,6 +140,7 @@ class Sequencer(wiring.Component):
             {
                 "start": In(1),
                 "clear": In(1),
+                "stop": In(1),
                 "program": In(HOST_ADDRESS_BITS),
                 "length": In(32),
                 "watchdog": In(32),
@@ -213,29 +217,18 @@ class Sequencer(wiring.Component):
         still, length = Signal(32), Signal(32)
         fault = Signal(4)
         over = (index == length) & ~halting
-        m.d.comb += fault.eq(
-            Mux(
-                self.bus_failed,
-                Fault.BUS,
-                Mux(
-                    self.out_of_range,
-                    Fault.OUT_OF_RANGE,
-                    Mux(
-                        present & illegal,
-                        Fault.ILLEGAL_INSTRUCTION,
-                        Mux(
-                            over,
-                            Fault.NO_HALT,
-                            Mux(
-                                (self.watchdog != 0) & (still >= self.watchdog),
-                                Fault.WATCHDOG,
-                                Fault.NONE,
-                            ),
-                        ),
-                    ),
-                ),
-            )
+        quiet_for_long = (self.watchdog != 0) & (still >= self.watchdog)
+        causes = (
+            (self.bus_failed, Fault.BUS),
+            (self.out_of_range, Fault.OUT_OF_RANGE),
+            (present & illegal, Fault.ILLEGAL_INSTRUCTION),
+            (over, Fault.NO_HALT),
+            (quiet_for_long, Fault.WATCHDOG),
+            (self.stop, Fault.STOPPED),
         )
+        for condition, cause in reversed(causes):
+            with m.If(condition):
+                m.d.comb += fault.eq(cause)
         at_rest = Cat(queue.empty for queue in queues).all() & self.idle.all()
         m.d.comb += self.busy.eq(running | self.abort)
         with m.If(self.progress | taken | ~running):

@@ -30,7 +30,8 @@ WATCHDOG = 2000
 LIMIT = 100_000
 """Cycles after which a run that still moves is left alone: a program may ask for more."""
 
-_BUSY, _DONE = 1, 2
+_BUSY, _DONE = 1, 2  # of STATUS
+_STOP = 8  # of CONTROL
 
 
 @dataclass(frozen=True)
@@ -115,15 +116,15 @@ class Host:
         """Wait until the NPU is not busy."""
         return any(not self.read("STATUS") & _BUSY for _ in range(2000))
 
-    def run(self, program: bytes, length: int | None = None, limit: int = LIMIT) -> Fault | None:
-        """How the run ends; None if it still moves after ``limit`` cycles."""
+    def run(self, program: bytes, length: int | None = None, limit: int = LIMIT) -> Fault:
+        """How the run ends; it is stopped if it still moves after ``limit`` cycles."""
         self.start(program, length)
         if not self.simulator.run(limit):
             # the watchdog would have ended it if nothing moved
             active = self.simulator.read(COUNTERS)
             self.simulator.run(2 * WATCHDOG)
             assert self.simulator.read(COUNTERS) > active
-            return None
+            self.write(CONTROL=_STOP)
         status = self.read("STATUS")
         assert self.settle(), "the NPU stays busy"
         return Fault(status >> 8 & 15)
@@ -230,16 +231,24 @@ CORRUPTIONS = [
 @pytest.mark.parametrize("stalls", [0.0, 0.5])
 @pytest.mark.parametrize("corrupt", CORRUPTIONS, ids=lambda f: f.__name__)
 def test_a_corrupt_program_ends_and_leaves_nothing_behind(corrupt, stalls):
-    host = Host(stalls=stalls)
-    for seed in range(25):
-        fault = host.run(corrupt(random.Random(seed)))
-        if corrupt is truncated:
-            assert fault is Fault.NO_HALT
-        if fault is None:
-            host.simulator.close()
-            host = Host(stalls=stalls)
-        host.check_good_run()
-    host.simulator.close()
+    with Host(stalls=stalls) as host:
+        for seed in range(25):
+            fault = host.run(corrupt(random.Random(seed)))
+            if corrupt is truncated:
+                assert fault is Fault.NO_HALT
+            host.check_good_run()
+
+
+def test_a_run_is_stopped_at_any_time():
+    with Host() as host:
+        for cycles in range(1, 3000, 97):
+            for name in ("setup", "run"):
+                host.start(model().section(name))
+                host.simulator.run(cycles)
+                host.write(CONTROL=_STOP)
+                assert host.settle()
+                assert Fault(host.read("STATUS") >> 8 & 15) in (Fault.STOPPED, Fault.NONE)
+            host.check_good_run()
 
 
 LEFT_OVERS = {
