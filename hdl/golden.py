@@ -332,12 +332,14 @@ class GoldenSimulator:
         fetches = convolve.rows * convolve.period + convolve.tail
         index = np.arange(fetches)
         rows, at = (index // convolve.period)[:, None], (index % convolve.period)[:, None]
-        line = each.line + np.arange(each.streams)
+        stream = np.arange(kernel.streams)
+        line = each.line + stream
         element = start + each.run * kernel.run_step + at * source.pixel_step
         self._check(bool((element % config.columns == 0).all()), "a fetch is not a whole word")
-        element = np.broadcast_to(element, (fetches, each.streams))
+        element = np.broadcast_to(element, (fetches, kernel.streams))
         y = convolve.y + rows * source.stride + line * source.dilation
         inside = (element >= 0) & (element < source.line_end) & (y >= 0) & (y < source.height)
+        inside &= stream < each.streams
         first = convolve.base + rows * source.row_step + line * source.kernel_step
         word = (first + element // config.columns) % _ADDRESSES
         self._check(
@@ -354,9 +356,9 @@ class GoldenSimulator:
             bool(taken[-1] + kernel.taps <= fetches), "a row's last pixel has too few fetches"
         )
         total = np.zeros((len(taken), config.columns), np.int64)
-        for stream in range(each.streams):
+        for s in range(kernel.streams):
             for tap in range(kernel.taps):
-                total += words[taken + tap, stream] * tile[stream * kernel.taps + tap]
+                total += words[taken + tap, s] * tile[s * kernel.taps + tap]
         return self._wrapped(total)
 
     def _wrapped(self, sums: np.ndarray) -> np.ndarray:

@@ -137,7 +137,7 @@ class RaceChecker(GoldenSimulator):
         return super()._dense(source, kernel, convolve, each, start, tile)
 
     def _depthwise(self, source, kernel, convolve, each, start, tile):
-        taps = tile[: each.streams * kernel.taps].reshape(each.streams, -1)
+        taps = tile[: kernel.streams * kernel.taps].reshape(kernel.streams, -1)
         maximum = kernel.mode is Mode.MAXIMUM
         self._counts_in_sum = np.ones(1, bool) if maximum else taps.any(1)
         return super()._depthwise(source, kernel, convolve, each, start, tile)
