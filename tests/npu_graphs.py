@@ -43,7 +43,9 @@ def configuration(name: str, *, small: bool) -> NpuConfig:
     return preset(name).replace(**SMALL[name]) if small else preset(name)
 
 
-def graphs(name: str):
+def graphs(name: str, growths=GROWTHS, max_nodes: int = 8):
     """Integer Graphs of the element width of configuration ``name``."""
     schemes = ("int16x8", "int16") if name.endswith("-16") else ("int8",)
-    return strategies.integer_graphs(schemes=schemes, growths=GROWTHS, batches=(1,), vectors=False)
+    return strategies.integer_graphs(
+        schemes=schemes, growths=growths, max_nodes=max_nodes, batches=(1,), vectors=False
+    )

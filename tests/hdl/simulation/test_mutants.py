@@ -31,7 +31,7 @@ from edgeinfer.hdl.simulation.simulator import SimulationError
 from edgeinfer.quant import quantize
 
 ALL = "EDGEINFER_ALL_MUTANTS"
-GRAPHS = 12
+GRAPHS = 25
 """Random graphs of each operator, and of all together."""
 
 
@@ -183,7 +183,7 @@ def workloads(name: str) -> list[tuple[Graph, dict[str, np.ndarray]]]:
     def collect(growths, most):
         @settings(max_examples=GRAPHS, derandomize=True, database=None, phases=[Phase.generate])
         @given(
-            graph=strategies.integer_graphs(schemes=("int8",), growths=growths, max_nodes=most),
+            graph=npu_graphs.graphs(name, growths=growths, max_nodes=most),
             seed=st.integers(0, 2**32 - 1),
         )
         def draw(graph, seed):
