@@ -4,67 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from authored import REQUANTIZING, Author
 from compiled import golden_values
 
 from edgeinfer import operators as ops
 from edgeinfer import reference
-from edgeinfer.graph import Graph, Node, Quantization, TensorType
+from edgeinfer.graph import Graph, TensorType
 from edgeinfer.hdl.compiler import compile
 from edgeinfer.hdl.config import NpuConfig, preset
-from edgeinfer.shapes import output_shapes
-
-REQUANTIZING = {"output_zero_point": 3, "lo": -128, "hi": 127, "rounding": "single"}
-
-
-class Author:
-    """A Graph, node by node; constants are drawn from ``rng``."""
-
-    def __init__(self, *shape: int) -> None:
-        self.rng = np.random.default_rng(0)
-        self.nodes: list[Node] = []
-        self.constants: dict[str, np.ndarray] = {}
-        self.types = {"x": self.type(shape)}
-
-    @staticmethod
-    def type(shape: tuple[int, ...]) -> TensorType:
-        return TensorType(shape, "int8", Quantization((0.0625,), 0, None))
-
-    def constant(self, low: int, high: int, shape: tuple[int, ...], dtype: str) -> str:
-        name = f"c{len(self.constants)}"
-        self.constants[name] = self.rng.integers(low, high, shape).astype(dtype)
-        self.types[name] = TensorType(shape, dtype)
-        return name
-
-    def node(self, op: ops.Operator, *inputs: str) -> str:
-        output = f"v{len(self.nodes)}"
-        node = Node(f"n{len(self.nodes)}", op, inputs, (output,))
-        self.nodes.append(node)
-        (shape,) = output_shapes(op, *(self.types[name].shape for name in inputs))
-        self.types[output] = self.type(shape)
-        return output
-
-    def parameters(self, count: int, shift: int) -> tuple[str, str, str]:
-        return (
-            self.constant(-500, 500, (count,), "int32"),
-            self.constant(1 << 30, (1 << 31) - 1, (count,), "int32"),
-            self.constant(shift, shift + 1, (count,), "int8"),
-        )
-
-    def conv(self, x: str, out: int, kernel: int, **changes: object) -> str:
-        fields = {
-            "strides": (1, 1),
-            "pads": (0, 0, 0, 0),
-            "dilations": (1, 1),
-            "group": 1,
-            **changes,
-        }
-        depth = self.types[x].shape[3] // fields["group"]
-        weights = self.constant(-128, 128, (out, kernel, kernel, depth), "int8")
-        op = ops.QConv(**REQUANTIZING, input_zero_point=0, **fields)
-        return self.node(op, x, weights, *self.parameters(out, 37 + kernel // 2))
-
-    def graph(self, *outputs: str) -> Graph:
-        return Graph("corner", tuple(self.nodes), self.types, ("x",), outputs, self.constants)
 
 
 def check(graph: Graph, config: NpuConfig) -> None:

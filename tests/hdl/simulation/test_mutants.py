@@ -14,9 +14,11 @@ import npu_graphs
 import numpy as np
 import pytest
 import strategies
+from authored import REQUANTIZING, Author
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from edgeinfer import operators as ops
 from edgeinfer.cli.models import import_onnx
 from edgeinfer.data import load_data
 from edgeinfer.demo import CALIBRATION, MODEL
@@ -174,11 +176,32 @@ def digits() -> tuple[Graph, dict[str, np.ndarray]]:
     return quantize(floats, samples), inputs
 
 
+def far_and_nothing() -> tuple[Graph, dict[str, np.ndarray]]:
+    """Sums far beyond an element's range, and differences of 0 with all their bits."""
+    author = Author(1, 5, 6, 4)
+    far = author.node(
+        ops.Rescale(**REQUANTIZING, input_zero_point=0, multiplier=(1 << 31) - 1, shift=20), "x"
+    )
+    one = 1 << 30
+    nothing = ops.QSub(
+        **REQUANTIZING,
+        left_shift=20,
+        a_multiplier=one,
+        a_shift=31,
+        b_multiplier=one,
+        b_shift=31,
+        multiplier=one,
+        shift=30,
+    )
+    graph = author.graph(author.node(nothing, "x", "x"), far)
+    return graph, strategies.random_inputs(graph, 0)
+
+
 @functools.cache
 def workloads(name: str) -> list[tuple[Graph, dict[str, np.ndarray]]]:
     """The digits model and graphs that are the same in every run."""
     config = preset(name)
-    found = [digits()]
+    found = [digits(), far_and_nothing()]
 
     def collect(growths, most):
         @settings(max_examples=GRAPHS, derandomize=True, database=None, phases=[Phase.generate])
