@@ -4,6 +4,7 @@ partition     nodes for the NPU and for the host      layers      operators as j
 layout        values into lines and words             kernel      kernels into passes and tiles
 streams       constants into memories                 emission    layers into instructions
 segment       all of these for one segment            program     what comes out
+host_memory   where it lies in host memory
 """
 
 from __future__ import annotations

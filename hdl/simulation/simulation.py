@@ -14,6 +14,7 @@ from edgeinfer.errors import InputError
 from edgeinfer.graph import Graph
 from edgeinfer.hdl import gateware, isa
 from edgeinfer.hdl.compiler import Compiled, Program, Watch, compile
+from edgeinfer.hdl.compiler.host_memory import HostMemory
 from edgeinfer.hdl.compiler.timing import predict
 from edgeinfer.hdl.config import NpuConfig, preset
 from edgeinfer.hdl.gateware.npu import to_rtlil, to_verilog
@@ -153,7 +154,7 @@ class Simulation:
     seed : int
         Of these stalls.
     vcd : Path or None
-        Where to write waveforms.
+        Where to write waveforms; segments after the first add their numbers to the name.
     tool : str or None
         ``verilator`` or ``cxxrtl``; None takes what is there.
 
@@ -194,14 +195,19 @@ class Simulation:
             tool=tool,
             trace=vcd is not None,
         )
+        self.waveforms: tuple[Path, ...] = ()
         self._machines: list[_Machine | Session] = []
         self._values: dict[str, np.ndarray] = {}
         try:
-            for number, (part, program) in enumerate(self.compiled.segments):
+            for part, program in self.compiled.segments:
                 if program is None:
                     self._machines.append(Session(part, keep_values=True))
                     continue
-                trace = vcd if vcd is None or not number else vcd.with_stem(f"{vcd.stem}_{number}")
+                trace = vcd
+                if vcd is not None:
+                    number = len(self.waveforms) + 1
+                    trace = vcd if number == 1 else vcd.with_stem(f"{vcd.stem}_{number}")
+                    self.waveforms += (trace,)
                 simulator = _simulator(library, program, latency, stalls, seed, trace)
                 self._machines.append(_Machine(program, simulator))
         except BaseException:
@@ -308,10 +314,9 @@ def _simulator(
     seed: int,
     trace: Path | None,
 ) -> Simulator:
-    size = sum(len(getattr(program, name)) for name in _SECTIONS) * isa.INSTRUCTION_BYTES
-    total = -(-(program.host_bytes + size + _PAGE) // _PAGE) * _PAGE
+    size = HostMemory.of(program, *_SECTIONS).size
     return Simulator(
-        library, program.config, total, latency=latency, stalls=stalls, seed=seed, trace=trace
+        library, program.config, size, latency=latency, stalls=stalls, seed=seed, trace=trace
     )
 
 
@@ -320,24 +325,18 @@ class _Machine:
 
     def __init__(self, program: Program, simulator: Simulator) -> None:
         self.program, self.simulator = program, simulator
-        memory = simulator.memory
-        memory[: len(program.image)] = np.frombuffer(program.image, np.uint8)
-        self._sections: dict[str, tuple[int, int]] = {}
-        at = -(-program.host_bytes // 64) * 64
-        for name in _SECTIONS:
-            code = isa.to_bytes(getattr(program, name))
-            memory[at : at + len(code)] = np.frombuffer(code, np.uint8)
-            self._sections[name] = (at, len(code) // isa.INSTRUCTION_BYTES)
-            at += -(-len(code) // 64) * 64
+        memory = HostMemory.of(program, *_SECTIONS)
+        simulator.memory[: len(memory.content)] = np.frombuffer(memory.content, np.uint8)
+        self._sections = memory.sections
         self._prediction = predict(program.infer, program.config)
         self._execute("setup")
 
     def _execute(self, section: str) -> int:
         """Run a section; its cycles."""
         simulator = self.simulator
-        at, length = self._sections[section]
-        simulator.write(REGISTERS["PROGRAM"], at)
-        simulator.write(REGISTERS["LENGTH"], length)
+        place = self._sections[section]
+        simulator.write(REGISTERS["PROGRAM"], place.offset)
+        simulator.write(REGISTERS["LENGTH"], place.length)
         simulator.write(REGISTERS["CONTROL"], 1)
         limit = _PATIENCE * (self._prediction.cycles + self.program.host_bytes + _PAGE)
         finished = simulator.run(limit)

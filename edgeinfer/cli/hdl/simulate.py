@@ -105,8 +105,7 @@ def simulate(
         title = f"{model.name} on {simulation.config.name}"
         atomic_write(timeline, timeline_svg(measured, title).encode())
         written.append(timeline)
-    if vcd is not None:
-        written.append(vcd)
+    written += simulation.waveforms
     return Report(
         found,
         [

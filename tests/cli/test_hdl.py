@@ -1,0 +1,53 @@
+"""What the ``hdl`` commands print and write."""
+
+import json
+from xml.etree import ElementTree
+
+import pytest
+
+from edgeinfer.hdl.simulation.simulation import Mismatch, Simulation
+
+SIMULATE = "hdl simulate digits.eqm --config 8x16 --input digits_test.npz"
+
+
+@pytest.mark.slow
+def test_simulate_accounts_for_every_layer(cli, workspace):
+    found = cli.json(f"{SIMULATE} --samples 3 --trace layers.json --timeline units.svg")
+    assert found["mismatches"] == []
+    assert found["samples"] == 3
+    macs = cli.json("inspect digits.eqm")["macs"]
+    assert found["macs"] == macs == sum(layer["macs"] for layer in found["layers"])
+    assert found["utilization"] == pytest.approx(macs / (128 * found["cycles"]))
+    assert found["predicted"] == pytest.approx(found["cycles"], rel=0.05)
+    written = json.loads((workspace / "layers.json").read_text())
+    assert [layer["value"] for layer in written["layers"]] == [
+        layer["value"] for layer in found["layers"]
+    ]
+    picture = ElementTree.parse(workspace / "units.svg").getroot()
+    assert picture.tag == "{http://www.w3.org/2000/svg}svg"
+
+
+@pytest.mark.slow
+def test_simulate_ends_with_1_at_a_mismatch(cli, monkeypatch):
+    mismatch = Mismatch("relu_1", (0, 2, 3, 4), expected=4, got=5, count=7)
+    monkeypatch.setattr(Simulation, "mismatches", lambda self: [mismatch])
+    done = cli(SIMULATE)
+    assert done.exit_code == 1
+    assert done.stderr == (
+        "error: 'relu_1'[0, 2, 3, 4] is 5 on the NPU and 4 on the CPU; 7 elements differ\n"
+    )
+
+
+@pytest.mark.slow
+def test_simulate_writes_waveforms(cli, workspace):
+    done = cli("hdl simulate digits.eqm --config 4x4 --input digits_test.npz --vcd waves.vcd")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert done.stdout.endswith("\nwrote waves.vcd\n")
+    with (workspace / "waves.vcd").open() as file:
+        assert any("$timescale" in line for line in file)
+
+
+def test_info_counts_what_a_configuration_has(cli):
+    found = cli.json("hdl info --config 8x16")
+    assert found["macs_per_cycle"] == 128
+    assert sum(memory["bits"] for memory in found["memories"]) <= 400 * 1024 * 8
