@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from itertools import count
+
 from amaranth.back import rtlil, verilog
 from amaranth.hdl import Cat, Module, ResetInserter, Signal
 from amaranth.lib import wiring
@@ -21,7 +24,7 @@ from edgeinfer.hdl.gateware.sequencer import COUNTER_BITS, Sequencer
 from edgeinfer.hdl.gateware.store import StoreUnit
 from edgeinfer.hdl.isa import Unit
 
-__all__ = ["Npu", "to_rtlil", "to_verilog"]
+__all__ = ["Npu", "npu_members", "to_rtlil", "to_verilog"]
 
 UNITS = len(isa.Unit)
 
@@ -33,6 +36,25 @@ def _prefixed(
     if flow is In:
         signature = signature.flip()
     return {f"{prefix}_{name}": member for name, member in signature.members.items()}
+
+
+def npu_members(config: NpuConfig, *, probes: bool = False) -> dict[str, wiring.Member]:
+    """The members of an Npu: its ports, without clock and reset."""
+    members = {
+        **_prefixed("s_axil", AxiLite(), In),
+        **_prefixed("m_axi", AxiRead(config.bus_bytes), Out),
+        **_prefixed("m_axi", AxiWrite(config.bus_bytes), Out),
+        "interrupt": Out(1),
+    }
+    if probes:
+        for name in ("result", "load", "intermediate"):
+            members[f"probe_{name}_enable"] = Out(1)
+            members[f"probe_{name}_address"] = Out(ADDRESS_BITS)
+            members[f"probe_{name}_data"] = Out(8 * config.word_bytes)
+        members["probe_state"] = Out(2 * UNITS)
+        members["probe_completed_activate"] = Out(COUNTER_BITS)
+        members["probe_done"] = Out(1)
+    return members
 
 
 class Npu(wiring.Component):
@@ -61,21 +83,7 @@ class Npu(wiring.Component):
 
     def __init__(self, config: NpuConfig, *, probes: bool = False) -> None:
         self.config, self.probes = config, probes
-        members = {
-            **_prefixed("s_axil", AxiLite(), In),
-            **_prefixed("m_axi", AxiRead(config.bus_bytes), Out),
-            **_prefixed("m_axi", AxiWrite(config.bus_bytes), Out),
-            "interrupt": Out(1),
-        }
-        if probes:
-            for name in ("result", "load", "intermediate"):
-                members[f"probe_{name}_enable"] = Out(1)
-                members[f"probe_{name}_address"] = Out(ADDRESS_BITS)
-                members[f"probe_{name}_data"] = Out(8 * config.word_bytes)
-            members["probe_state"] = Out(2 * UNITS)
-            members["probe_completed_activate"] = Out(COUNTER_BITS)
-            members["probe_done"] = Out(1)
-        super().__init__(members)
+        super().__init__(npu_members(config, probes=probes))
 
     def elaborate(self, platform: object) -> Module:
         """Whatever has no transfer of the host's on its way begins each run afresh."""
@@ -212,5 +220,27 @@ def to_rtlil(config: NpuConfig, *, probes: bool = False) -> str:
 
 
 def to_verilog(config: NpuConfig, *, probes: bool = False) -> str:
-    """The NPU's Verilog, its top module named ``npu``."""
-    return verilog.convert(Npu(config, probes=probes), name="npu", emit_src=False)
+    """The NPU's Verilog (2001, no vendor's primitives), its top module named ``npu``."""
+    npu = Npu(config, probes=probes)
+    return _looped(verilog.convert(npu, name="npu", emit_src=False, strip_internal_attrs=True))
+
+
+def _looped(text: str) -> str:
+    """Memories cleared by a loop, not by a line for each word, most of what there is to read."""
+
+    numbers = count()
+
+    def loop(block: re.Match[str]) -> str:
+        memory, zero = block[1], block[2]
+        depth = block[0].count("\n") - 2
+        return (
+            f"  initial begin : initialize_{next(numbers)}\n    integer i;\n"
+            f"    for (i = 0; i < {depth}; i = i + 1) {memory}[i] = {zero};\n  end\n"
+        )
+
+    return re.sub(
+        r"(?m)^  initial begin\n    (\S+ ?)\[0\] = (\d+'[hd]0+);\n"
+        r"(?:    \1\[\d+\] = \2;\n)*  end\n",
+        loop,
+        text,
+    )

@@ -10,7 +10,7 @@ from edgeinfer.hdl import isa
 from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.gateware.axi import HOST_ADDRESS_BITS, AxiLite
 
-__all__ = ["COUNTERS", "ID", "REGISTERS", "Registers"]
+__all__ = ["COUNTERS", "ID", "REGISTERS", "Registers", "config_word"]
 
 _VERSION = 1
 ID = int.from_bytes(b"EI", "big") << 16 | _VERSION
@@ -31,6 +31,12 @@ REGISTERS = {
 
 COUNTERS = 0x40
 """Cycles of the last run; then for each unit the cycles in which it was busy, and waiting."""
+
+
+def config_word(config: NpuConfig) -> int:
+    """What CONFIG reads as: rows, columns and lanes log2, width / 8; four bits each."""
+    log2 = {name: getattr(config, name).bit_length() - 1 for name in ("rows", "columns", "lanes")}
+    return log2["rows"] | log2["columns"] << 4 | config.width // 8 << 8 | log2["lanes"] << 12
 
 
 class Registers(wiring.Component):
@@ -137,13 +143,9 @@ class Registers(wiring.Component):
                 with m.Case(REGISTERS[name]):
                     written(register)
 
-        log2 = {name: value.bit_length() - 1 for name, value in vars(config).items() if value}
-        layout = Const(
-            log2["rows"] | log2["columns"] << 4 | config.width // 8 << 8 | log2["lanes"] << 12, 32
-        )
         readable = {
             "ID": Const(ID, 32),
-            "CONFIG": layout,
+            "CONFIG": Const(config_word(config), 32),
             "CONTROL": enabled << 1,
             "STATUS": Cat(self.busy, self.done, Const(0, 6), self.fault),
             "BASE": base[:32],

@@ -115,7 +115,7 @@ def build(
                     (work / "top.il").write_text(rtlil())
                     built = _cxxrtl(work, top, [*compiler, *flags])
                 else:
-                    (work / "top.v").write_text(_sampled(_looped(verilog()), top))
+                    (work / "top.v").write_text(_sampled(verilog(), top))
                     built = _verilated(work, top, [*compiler, *flags], trace)
                 built.replace(library)
     except OSError as error:
@@ -206,23 +206,6 @@ def _sweep(folder: Path) -> None:
             _locked(folder / f"{work.name.split('.')[0]}.lock", wait=False),
         ):
             shutil.rmtree(work, ignore_errors=True)
-
-
-def _looped(verilog: str) -> str:
-    """Memories cleared by a loop, not by a line for each word, most of what there is to compile."""
-
-    def loop(block: re.Match[str]) -> str:
-        depth = block[0].count("\n") - 2
-        return (
-            f"  initial for (integer i = 0; i < {depth}; i = i + 1) {block[1]}[i] = {block[2]};\n"
-        )
-
-    return re.sub(
-        r"(?m)^  initial begin\n    (\S+ ?)\[0\] = (\d+'[hd]0+);\n"
-        r"(?:    \1\[\d+\] = \2;\n)*  end\n",
-        loop,
-        verilog,
-    )
 
 
 def _sampled(verilog: str, top: str) -> str:

@@ -107,6 +107,12 @@ REFUSALS = {
     "hdl simulate digits.onnx --input digits_test.npz": (
         "the NPU runs integer models; quantize digits.onnx first"
     ),
+    "hdl export digits.onnx -o new": "the NPU runs integer models; quantize digits.onnx first",
+    "hdl export digits.eqm -o digits.onnx": "cannot write digits.onnx: it is a file",
+    "hdl export digits.eqm -o .": "cannot write .: the folder is not empty",
+    "hdl export digits.eqm --config 9x9 -o new": (
+        "there is no configuration '9x9'; choose from 4x4, 8x8, 8x16, 16x16, 8x8-16"
+    ),
     "hdl simulate digits.eqm --input digits_test.npz --vcd no/a.vcd": (
         "cannot write no/a.vcd: there is no folder no"
     ),

@@ -6,6 +6,7 @@ import click
 
 from edgeinfer.cli.groups import InWorkingOrder
 from edgeinfer.cli.hdl.disasm import disasm
+from edgeinfer.cli.hdl.export import export
 from edgeinfer.cli.hdl.info import info
 from edgeinfer.cli.hdl.simulate import simulate
 
@@ -18,8 +19,8 @@ __all__ = ["hdl"]
     epilog="Begin with: edgeinfer hdl info",
 )
 def hdl() -> None:
-    """Run models on a systolic NPU that edgeinfer generates and simulates."""
+    """Run models on a systolic NPU that edgeinfer generates, simulates and exports."""
 
 
-for _command in (info, disasm, simulate):
+for _command in (info, disasm, simulate, export):
     hdl.add_command(_command)

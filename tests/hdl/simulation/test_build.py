@@ -273,10 +273,3 @@ def test_a_build_in_progress_is_not_swept(quick, tmp_path):
     assert other.communicate()[0].strip().decode() in map(str, quick.iterdir())
     assert other.returncode == 0
     assert library.exists()
-
-
-def test_memories_are_cleared_by_loops():
-    lines = "".join(f"    \\a[0] [{i}] = 8'h00;\n" for i in range(3))
-    kept = "  initial begin\n    b[0] = 8'h00;\n    b[1] = 8'h01;\n  end\n"
-    looped = "  initial for (integer i = 0; i < 3; i = i + 1) \\a[0] [i] = 8'h00;\n"
-    assert module._looped(f"  initial begin\n{lines}  end\n{kept}") == looped + kept

@@ -1,0 +1,61 @@
+"""``edgeinfer hdl export``: a model and its NPU as Verilog, drivers and a test bench."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgeinfer.cli import screen
+from edgeinfer.cli.command import Report, command
+from edgeinfer.cli.hdl.options import config_option, open_integer_model
+from edgeinfer.cli.options import FILE, preprocessing, preprocessing_options
+
+__all__ = ["export"]
+
+
+@command(example="edgeinfer hdl export digits.eqm --config 8x16 -o digits_npu")
+@click.argument("model", metavar="MODEL.eqm", type=FILE)
+@config_option
+@click.option("-o", "--output", metavar="DIR", type=FILE, required=True, help="A new folder.")
+@click.option(
+    "--input", "data", metavar="DATA", type=FILE, help="The test bench runs its first sample."
+)
+@preprocessing_options
+def export(model: Path, config: str, output: Path, data: Path | None, **images: Any) -> Report:
+    """Write Verilog, memory images, drivers and a test bench for MODEL.eqm.
+
+    Without --input the test bench runs an inference on random integers. The README in the folder
+    says how to check and how to integrate it.
+    """
+    from edgeinfer.data import load_data
+    from edgeinfer.hdl.export import export as files_of
+    from edgeinfer.new_folder import check_new_folder, write_new_folder
+    from edgeinfer.samples import runs
+
+    check_new_folder(output)
+    graph = open_integer_model(model)
+    sample = None
+    if data is not None:
+        dataset = load_data(data, graph, preprocessing(**images))
+        sample = next(runs(graph, dataset.samples, limit=1))
+    files = files_of(graph, config, name=model.stem, sample=sample)
+    write_new_folder(output, files)
+    return Report(
+        {
+            "model": str(model),
+            "config": config,
+            "output": str(output),
+            "files": {name: len(content) for name, content in files.items()},
+        },
+        [
+            screen.table(
+                ("file", "bytes"),
+                [(name, f"{len(content):,}") for name, content in files.items()],
+                left=1,
+            ),
+            "",
+            f"wrote {output}; {output / 'README.md'} says how to go on",
+        ],
+    )

@@ -1,0 +1,69 @@
+"""Files into a new folder, which is either all there or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from edgeinfer.errors import OutputError
+
+__all__ = ["check_new_folder", "write_new_folder"]
+
+
+def check_new_folder(path: Path) -> None:
+    """Refuse now, before long work, a folder that cannot be made at the end.
+
+    Raises
+    ------
+    OutputError
+        ``path`` is a file or a folder with something in it, or its own folder is missing or cannot
+        be written to.
+    """
+    try:
+        why = _why_not(path)
+    except OSError as error:  # a name that is too long, a folder that cannot be searched
+        why = error.strerror
+    if why:
+        raise OutputError(f"cannot write {path}: {why}")
+
+
+def _why_not(path: Path) -> str | None:
+    if path.is_dir():
+        return "the folder is not empty" if any(path.iterdir()) else None
+    if path.exists():
+        return "it is a file"
+    parent = path.absolute().parent
+    if not parent.is_dir():
+        return f"there is no folder {path.parent}"
+    return None if os.access(parent, os.W_OK) else "permission denied"
+
+
+def write_new_folder(path: Path, files: Mapping[str, bytes]) -> None:
+    """Make the folder ``path`` with ``files``, by their paths in it; after a crash it is not there.
+
+    Raises
+    ------
+    OutputError
+        As ``check_new_folder``, or the disk is full.
+    """
+    check_new_folder(path)
+    path = path.absolute()
+    work = None
+    try:
+        work = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        for name, content in files.items():
+            file = work / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+        mask = os.umask(0)
+        os.umask(mask)
+        work.chmod(0o777 & ~mask)
+        # an empty folder of that name is replaced
+        work.replace(path)
+    except OSError as error:
+        if work is not None:
+            shutil.rmtree(work, ignore_errors=True)
+        raise OutputError(f"cannot write {path}: {error.strerror}") from error

@@ -1,0 +1,155 @@
+"""The files of an export, from one model and one configuration; the same bytes each time."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import jinja2
+import numpy as np
+
+from edgeinfer import __version__
+from edgeinfer.graph import Graph
+from edgeinfer.hdl.compiler import compile
+from edgeinfer.hdl.compiler.timing import predict
+from edgeinfer.hdl.config import NpuConfig, preset
+from edgeinfer.hdl.export.ip_xact import buses, ports
+from edgeinfer.hdl.export.model_map import ModelMap
+from edgeinfer.hdl.export.vectors import Vectors, inference, random_sample
+from edgeinfer.hdl.gateware.npu import npu_members, to_verilog
+from edgeinfer.hdl.gateware.registers import COUNTERS, ID, REGISTERS, config_word
+from edgeinfer.hdl.gateware.sequencer import Fault
+from edgeinfer.hdl.isa import Unit
+from edgeinfer.hdl.summary import memories
+
+__all__ = ["export"]
+
+_TEMPLATES = Path(__file__).with_name("templates")
+_WRITABLE = ("CONTROL", "BASE", "BASE_HIGH", "PROGRAM", "LENGTH", "WATCHDOG")
+
+
+def export(
+    graph: Graph,
+    config: NpuConfig | str = "8x16",
+    *,
+    name: str | None = None,
+    sample: Mapping[str, np.ndarray] | None = None,
+) -> dict[str, bytes]:
+    """The files of the folder by their paths in it.
+
+    Parameters
+    ----------
+    graph : Graph
+        An integer Graph with a batch of 1.
+    config : NpuConfig or str
+        Or the name of a preset.
+    name : str or None
+        What the model is called; None takes the Graph's name.
+    sample : dict of str to integer array, or None
+        The inputs of the test bench's inference; None draws them.
+
+    Raises
+    ------
+    UnsupportedError
+        The NPU cannot run the model, or only with operators of the CPU between its segments.
+    """
+    chosen = preset(config) if isinstance(config, str) else config
+    model = ModelMap.of(compile(graph, chosen))
+    values = inference(graph, random_sample(graph) if sample is None else sample)
+    vectors = Vectors.of(model, values)
+    size = chosen.bus_bytes
+    every_port = ports(npu_members(chosen))
+    verilog = to_verilog(chosen)
+    counters = ["CYCLES", *(f"{u.name}_{what}" for u in Unit for what in ("BUSY", "WAIT"))]
+    facts = {
+        "version": __version__,
+        "name": name or graph.name,
+        "config": chosen,
+        "config_word": config_word(chosen),
+        "model": model,
+        "macs": sum(layer.macs for layer in model.program.layers),
+        "prediction": predict(model.program.run, chosen),
+        "memory_bytes": sum(m.bits for m in memories(chosen)) // 8,
+        "memory_words": len(vectors.memory) // size,
+        "checks": len(vectors.checks),
+        "id": ID,
+        "registers": REGISTERS,
+        "counters": COUNTERS,
+        "all_registers": REGISTERS | {n: COUNTERS + 4 * i for i, n in enumerate(counters)},
+        "writable": _WRITABLE,
+        "units": [unit.name for unit in Unit],
+        "faults": [fault for fault in Fault if fault],
+        "ports": every_port,
+        "buses": buses(every_port),
+    }
+    words = [vectors.memory[i : i + size] for i in range(0, len(vectors.memory), size)]
+    numbers = [number.to_bytes(4, "little") for number, _, _ in vectors.checks]
+    return {
+        "README.md": _rendered("README.md", facts),
+        "npu.v": verilog.encode(),
+        "npu.xml": _rendered("npu.xml", facts),
+        "testbench.v": _rendered("testbench.v", facts),
+        "memory.hex": _hexadecimal(words),
+        "check_word.hex": _hexadecimal(numbers),
+        "check_value.hex": _hexadecimal(value for _, value, _ in vectors.checks),
+        "check_mask.hex": _hexadecimal(mask for _, _, mask in vectors.checks),
+        "model.bin": model.memory.content,
+        "model.json": _described(model, facts),
+        "driver/npu.h": _rendered("npu.h", facts),
+        "driver/npu.c": _rendered("npu.c", facts),
+        "driver/npu.py": (_TEMPLATES / "npu.py").read_bytes(),
+        "driver/model.h": _rendered("model.h", facts),
+    }
+
+
+def _hexadecimal(words: Iterable[bytes]) -> bytes:
+    """Little-endian words as ``$readmemh`` reads them."""
+    return "".join(f"{word[::-1].hex()}\n" for word in words).encode()
+
+
+def _described(model: ModelMap, facts: Mapping[str, object]) -> bytes:
+    """``model.json``, which driver/npu.py reads."""
+    described = {
+        "name": facts["name"],
+        "config": model.program.config.name,
+        "config_word": facts["config_word"],
+        "id": facts["id"],
+        "memory_bytes": model.memory.size,
+        "sections": {n: dataclasses.asdict(s) for n, s in model.sections.items()},
+        "inputs": [dataclasses.asdict(each) for each in model.inputs],
+        "outputs": [dataclasses.asdict(each) for each in model.outputs],
+        "host_before": model.before,
+        "host_after": model.after,
+        "registers": facts["all_registers"],
+        "faults": {fault.name: fault.value for fault in Fault if fault},
+    }
+    return (json.dumps(described, indent=1) + "\n").encode()
+
+
+def _rendered(name: str, facts: Mapping[str, object]) -> bytes:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(
+        numbers=_numbers, c_string=json.dumps, c_float=_c_float, bytes_of=_bytes_of
+    )
+    return environment.get_template(f"{name}.j2").render(facts).encode()
+
+
+def _numbers(values: Iterable[int]) -> str:
+    """Lines of a C array."""
+    every = [str(value) for value in values]
+    return ",\n".join("    " + ", ".join(every[i : i + 16]) for i in range(0, len(every), 16))
+
+
+def _c_float(value: float) -> str:
+    """A float literal that reads back as ``value``."""
+    return f"{value.hex()}f"
+
+
+def _bytes_of(dtype: str) -> int:
+    return np.dtype(dtype).itemsize

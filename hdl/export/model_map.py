@@ -1,0 +1,146 @@
+"""Where a model lies in host memory: what a driver must know to load it, feed it and run it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgeinfer.errors import UnsupportedError
+from edgeinfer.graph import Graph
+from edgeinfer.hdl.compiler import Binding, Compiled, Program
+from edgeinfer.hdl.compiler.host_memory import HostMemory, Section
+
+__all__ = ["ModelMap", "TensorMap"]
+
+
+@dataclass(frozen=True)
+class TensorMap:
+    """An input or output: element (y, x, c) is at ``offset + y line + x pixel + positions[c]``.
+
+    Parameters
+    ----------
+    name : str
+    shape : tuple of int
+        In the Graph.
+    dtype : str
+        Of the values; in host memory an element has ``element_bytes``, little-endian.
+    scale : float
+    zero_point : int
+        A real number is ``scale * (q - zero_point)``.
+    offset : int
+        Bytes from the base address.
+    height, width : int
+        Pixels.
+    line, pixel : int
+        Bytes from a line, and from a pixel, to the next.
+    element_bytes : int
+    positions : tuple of int
+        Bytes from a pixel's first, for each channel.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float
+    zero_point: int
+    offset: int
+    height: int
+    width: int
+    line: int
+    pixel: int
+    element_bytes: int
+    positions: tuple[int, ...]
+
+    @classmethod
+    def of(cls, binding: Binding, graph: Graph, program: Program) -> TensorMap:
+        """The place of ``binding``."""
+        config, tensor = program.config, binding.view.tensor
+        size = config.element_bytes
+        first = binding.view.word * config.columns
+        quantization = graph.types[binding.name].quantization
+        return cls(
+            name=binding.name,
+            shape=binding.shape,
+            dtype=binding.dtype,
+            scale=quantization.step if quantization else 1.0,
+            zero_point=quantization.zero_point if quantization else 0,
+            offset=binding.host,
+            height=tensor.height,
+            width=tensor.width,
+            line=tensor.pitch * config.word_bytes,
+            pixel=tensor.pixel * size,
+            element_bytes=size,
+            positions=tuple((first + p) * size for p in binding.view.positions),
+        )
+
+    @property
+    def addresses(self) -> np.ndarray:
+        """Bytes from the base address to each element, [H, W, C]."""
+        y, x = np.arange(self.height)[:, None, None], np.arange(self.width)[:, None]
+        return self.offset + y * self.line + x * self.pixel + np.array(self.positions)
+
+
+@dataclass(frozen=True)
+class ModelMap:
+    """One model for one NPU.
+
+    Parameters
+    ----------
+    compiled : Compiled
+    program : Program
+    memory : HostMemory
+        With the sections ``setup`` and ``run``.
+    inputs, outputs : tuple of TensorMap
+    before, after : tuple of str
+        Operators that are left to the host, on either side of the NPU.
+    """
+
+    compiled: Compiled
+    program: Program
+    memory: HostMemory
+    inputs: tuple[TensorMap, ...]
+    outputs: tuple[TensorMap, ...]
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+
+    @classmethod
+    def of(cls, compiled: Compiled) -> ModelMap:
+        """The map of a model that is one program for the NPU.
+
+        Raises
+        ------
+        UnsupportedError
+            The CPU runs operators between those of the NPU.
+        """
+        at = [i for i, (_, program) in enumerate(compiled.segments) if program is not None]
+        if len(at) != 1:
+            raise UnsupportedError(
+                f"the model runs on the NPU in {len(at)} segments, with operators of the CPU "
+                "between them; a folder is exported for one"
+            )
+        graph, program = compiled.segments[at[0]]
+        assert program is not None
+
+        def operators(segments: tuple[tuple[Graph, Program | None], ...]) -> tuple[str, ...]:
+            return tuple(type(n.op).__name__ for part, _ in segments for n in part.nodes)
+
+        return cls(
+            compiled=compiled,
+            program=program,
+            memory=HostMemory.of(program, "setup", "run"),
+            inputs=tuple(TensorMap.of(b, graph, program) for b in program.inputs),
+            outputs=tuple(TensorMap.of(b, graph, program) for b in program.outputs),
+            before=operators(compiled.segments[: at[0]]),
+            after=operators(compiled.segments[at[0] + 1 :]),
+        )
+
+    @property
+    def sections(self) -> dict[str, Section]:
+        """``setup`` and ``run``."""
+        return self.memory.sections
+
+    @property
+    def host_words(self) -> int:
+        """Bytes of host memory, in words of the bus."""
+        return self.memory.size // self.program.config.bus_bytes

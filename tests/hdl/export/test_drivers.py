@@ -1,0 +1,172 @@
+"""The exported drivers run the model on a simulated NPU, and say what is wrong with it."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import json
+import subprocess
+from pathlib import Path
+
+import exported
+import numpy as np
+import pytest
+
+from edgeinfer.session import Session
+
+pytestmark = pytest.mark.slow
+
+GLUE = """
+#include <stdint.h>
+#include <stddef.h>
+extern uint32_t (*glue_read)(uint32_t);
+extern void (*glue_write)(uint32_t, uint32_t);
+#define NPU_READ(device, offset) ((void)(device), glue_read(offset))
+#define NPU_WRITE(device, offset, value) ((void)(device), glue_write(offset, value))
+"""
+
+PROGRAM = """
+#include "npu.c"
+#include "model.h"
+
+uint32_t (*glue_read)(uint32_t);
+void (*glue_write)(uint32_t, uint32_t);
+
+int load(uint8_t *memory, const uint8_t *image)
+{
+    const npu_device device = { 0, memory, 0 };
+    return npu_load(&device, &npu_the_model, image);
+}
+
+int run(uint8_t *memory, const void *input, void *output)
+{
+    const npu_device device = { 0, memory, 0 };
+    npu_status status;
+    npu_put(&device, &npu_inputs[0], input);
+    status = npu_run(&device, &npu_the_model);
+    npu_get(&device, &npu_outputs[0], output);
+    return (int)status;
+}
+
+uint32_t cycles(void)
+{
+    const npu_device device = { 0, 0, 0 };
+    return npu_cycles(&device);
+}
+
+int begin(uint32_t offset, uint32_t length)
+{
+    const npu_device device = { 0, 0, 0 };
+    const npu_program program = { offset, length };
+    const npu_status status = npu_begin(&device, program);
+    return status == NPU_OK ? (int)npu_finish(&device) : (int)status;
+}
+"""
+
+
+def expected(sample: dict[str, np.ndarray]) -> np.ndarray:
+    graph = exported.digits()
+    session = Session(graph, keep_values=True)
+    # the NPU's input is the Graph's in another order of axes
+    session.run({"image": np.transpose(sample["image@nhwc"], (0, 3, 1, 2))})
+    return session.value("scores")
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    return exported.write(tmp_path / "npu")
+
+
+pointer = ctypes.c_void_p
+
+
+def c_driver(folder: Path, npu) -> ctypes.CDLL:
+    """The C driver, compiled, with its registers in a simulation."""
+    (folder / "glue.h").write_text(GLUE)
+    (folder / "program.c").write_text(PROGRAM)
+    strict = "-std=c99 -Wall -Wextra -Werror -pedantic -O2 -fsanitize=undefined"
+    options = f"{strict} -fno-sanitize-recover -static-libubsan -shared -fPIC -Idriver"
+    command = f"cc {options} -include glue.h program.c -o driver.so"
+    subprocess.run(command.split(), cwd=folder, check=True)
+    library = ctypes.CDLL(str(folder / "driver.so"))
+    read = ctypes.CFUNCTYPE(ctypes.c_uint32, ctypes.c_uint32)(npu.read)
+    write = ctypes.CFUNCTYPE(None, ctypes.c_uint32, ctypes.c_uint32)(npu.write)
+    library.callbacks = (read, write)  # as long as the library
+    ctypes.c_void_p.in_dll(library, "glue_read").value = ctypes.cast(read, ctypes.c_void_p).value
+    ctypes.c_void_p.in_dll(library, "glue_write").value = ctypes.cast(write, ctypes.c_void_p).value
+    return library
+
+
+def test_the_c_driver_runs_the_model(folder):
+    described = json.loads((folder / "model.json").read_text())
+    image = (folder / "model.bin").read_bytes()
+    with exported.simulator(described["memory_bytes"]) as npu:
+        driver = c_driver(folder, npu)
+        memory = npu.memory.ctypes.data_as(pointer)
+        assert driver.load(memory, image) == 0
+        for sample in exported.samples(3):
+            scores = np.zeros((1, 10), np.int8)
+            pixels = np.ascontiguousarray(sample["image@nhwc"])
+            places = (memory, pixels.ctypes.data_as(pointer), scores.ctypes.data_as(pointer))
+            assert driver.run(*places) == 0
+            np.testing.assert_array_equal(scores, expected(sample))
+        assert 0 < driver.cycles() < 20_000
+
+
+def test_the_c_driver_gives_the_npus_faults_and_its_own(folder):
+    described = json.loads((folder / "model.json").read_text())
+    image = (folder / "model.bin").read_bytes()
+    with exported.simulator(described["memory_bytes"]) as npu:
+        driver = c_driver(folder, npu)
+        memory = npu.memory.ctypes.data_as(pointer)
+        assert driver.load(memory, image) == 0
+        npu.memory[:16] = 0xFF
+        assert driver.begin(0, 1) == described["faults"]["ILLEGAL_INSTRUCTION"]
+        length = described["sections"]["run"]["length"]
+        begun = described["sections"]["run"]["offset"]
+        assert driver.begin(begun, length - 1) == described["faults"]["NO_HALT"]
+    with exported.simulator(described["memory_bytes"], "8x8") as npu:
+        driver = c_driver(folder, npu)
+        assert driver.load(npu.memory.ctypes.data_as(pointer), image) == -2
+
+
+def python_driver(folder: Path):
+    spec = importlib.util.spec_from_file_location("npu_driver", folder / "driver" / "npu.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_python_driver_runs_the_model(folder):
+    driver = python_driver(folder)
+    model, image = (folder / "model.json").read_text(), (folder / "model.bin").read_bytes()
+    described = json.loads(model)
+    with exported.simulator(described["memory_bytes"]) as npu:
+        device = driver.Npu(exported.Registers(npu), npu.memory, 0, model, image)
+        for sample in exported.samples(3):
+            np.testing.assert_array_equal(device(sample)["scores"], expected(sample))
+        assert 0 < device.cycles < 20_000
+        with pytest.raises(driver.NpuError) as refusal:
+            device({"image@nhwc": np.zeros((1, 8, 8, 2), np.int8)})
+        assert str(refusal.value) == "image@nhwc must be int8 [1, 8, 8, 1]"
+        npu.memory[described["sections"]["run"]["offset"]] = 0xFF
+        with pytest.raises(driver.NpuError) as refusal:
+            device(exported.samples(1)[0])
+        assert str(refusal.value) == "the NPU stopped at instruction 0: ILLEGAL_INSTRUCTION"
+
+
+def test_the_python_driver_refuses_another_npu(folder):
+    driver = python_driver(folder)
+    model, image = (folder / "model.json").read_text(), (folder / "model.bin").read_bytes()
+    size = json.loads(model)["memory_bytes"]
+    with exported.simulator(size, "8x8") as npu:
+        with pytest.raises(driver.NpuError) as refusal:
+            driver.Npu(exported.Registers(npu), npu.memory, 0, model, image)
+        assert str(refusal.value) == "the NPU is not 4x4, which the model is for"
+        with pytest.raises(driver.NpuError) as refusal:
+            driver.Npu(exported.Registers(npu), npu.memory[:100], 0, model, image)
+        assert str(refusal.value) == f"host memory must have {size} bytes"
+    nothing = np.zeros(64, np.uint32)
+    with pytest.raises(driver.NpuError) as refusal:
+        driver.Npu(nothing, np.zeros(size, np.uint8), 0, model, image)
+    assert str(refusal.value) == "there is no NPU: its ID reads as 0x00000000"

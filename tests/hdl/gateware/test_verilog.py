@@ -1,0 +1,27 @@
+"""The NPU's Verilog as text."""
+
+from __future__ import annotations
+
+import re
+
+from edgeinfer.hdl.config import preset
+from edgeinfer.hdl.gateware import npu
+
+
+def test_memories_are_cleared_by_loops():
+    lines = "".join(f"    \\a[0] [{i}] = 8'h00;\n" for i in range(3))
+    kept = "  initial begin\n    b[0] = 8'h00;\n    b[1] = 8'h01;\n  end\n"
+    looped = (
+        "  initial begin : initialize_0\n    integer i;\n"
+        "    for (i = 0; i < 3; i = i + 1) \\a[0] [i] = 8'h00;\n  end\n"
+    )
+    assert npu._looped(f"  initial begin\n{lines}  end\n{kept}") == looped + kept
+
+
+def test_it_is_the_same_text_each_time_and_asks_for_no_primitives():
+    text = npu.to_verilog(preset("4x4"))
+    assert text == npu.to_verilog(preset("4x4"))
+    modules = set(re.findall(r"^module ([^\s(]+)", text, re.MULTILINE))
+    instances = set(re.findall(r"^  (\S+)\s+\S+ \($", text, re.MULTILINE))
+    assert instances
+    assert instances <= modules
