@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from edgeinfer.hdl.config import BANKS, NpuConfig
 
-__all__ = ["MemorySize", "block_diagram", "memories", "multipliers"]
+__all__ = ["MemorySize", "block_diagram", "memories", "multipliers", "multipliers_18x18"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,11 @@ def multipliers(config: NpuConfig) -> dict[str, str]:
         "array": f"{config.macs} of {config.width} x {config.width} bits",
         "lanes": f"{config.lanes} of {config.accumulator_bits + 1} x 32 bits",
     }
+
+
+def multipliers_18x18(config: NpuConfig) -> int:
+    """Multipliers of 18 x 18 bits, as FPGAs have them: a cell takes one, a lane four."""
+    return config.macs + 4 * config.lanes
 
 
 def block_diagram(config: NpuConfig) -> str:

@@ -51,3 +51,21 @@ def test_info_counts_what_a_configuration_has(cli):
     found = cli.json("hdl info --config 8x16")
     assert found["macs_per_cycle"] == 128
     assert sum(memory["bits"] for memory in found["memories"]) <= 400 * 1024 * 8
+
+
+def test_explore_names_the_best_that_fits(cli, workspace):
+    line = "hdl explore digits.eqm --dsp 64 --bram 64 --largest 16 --clock 50"
+    found = cli.json(f"{line} --pareto front.svg --roofline roof.svg")
+    best = found["best"]
+    assert best == found["front"][0]
+    assert best["multipliers"] <= 64
+    assert best["memory_bytes"] <= 64 * 1024
+    assert best["inferences_per_second"] == pytest.approx(50e6 / best["cycles"])
+    for name in ("front.svg", "roof.svg"):
+        ElementTree.parse(workspace / name)
+    shown = cli(line)
+    assert (shown.exit_code, shown.stderr) == (0, "")
+    assert f"{best['config']} *" in shown.stdout
+    assert cli.refusal("hdl explore digits.eqm --dsp 1 --largest 4").startswith(
+        "error: no NPU for this model fits: the smallest, 4x4, takes 24 multipliers and "
+    )

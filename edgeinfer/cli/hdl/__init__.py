@@ -6,6 +6,7 @@ import click
 
 from edgeinfer.cli.groups import InWorkingOrder
 from edgeinfer.cli.hdl.disasm import disasm
+from edgeinfer.cli.hdl.explore import explore
 from edgeinfer.cli.hdl.export import export
 from edgeinfer.cli.hdl.info import info
 from edgeinfer.cli.hdl.simulate import simulate
@@ -22,5 +23,5 @@ def hdl() -> None:
     """Run models on a systolic NPU that edgeinfer generates, simulates and exports."""
 
 
-for _command in (info, disasm, simulate, export):
+for _command in (info, disasm, simulate, explore, export):
     hdl.add_command(_command)

@@ -1,0 +1,83 @@
+"""Configurations worth trying for a model: arrays of every size, memories that it fills or less."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+
+from edgeinfer.errors import UnsupportedError
+from edgeinfer.graph import Graph
+from edgeinfer.hdl.compiler import compile
+from edgeinfer.hdl.config import BANKS, NpuConfig
+
+__all__ = ["arrays", "candidates"]
+
+SIDES = (4, 8, 16, 32, 64, 128, 256)
+_PARTS = (1, 2, 8)
+_LARGEST = 1 << 27
+"""Bytes of a memory that holds all of any model."""
+
+_ADDRESSES = 1 << 20
+"""Words, or tiles, of a memory at most."""
+
+
+def arrays(width: int, largest: int) -> Iterator[NpuConfig]:
+    """Square arrays and those with twice the columns, with few lanes and with many."""
+    for rows, ratio, slower in product(SIDES, (1, 2), (2, 1)):
+        columns = rows * ratio
+        if columns > largest:
+            continue
+        yield _sized(
+            NpuConfig(
+                rows,
+                columns,
+                width,
+                buffer_bytes=BANKS * columns * width // 8,
+                weight_bytes=rows * columns * width // 8,
+                lanes=columns // slower,
+                weight_port=min(4, rows),
+                bus_bytes=min(8, columns * width // 8),
+                tables=True,
+            ),
+            _LARGEST,
+            _LARGEST,
+            1 << 14,
+        )
+
+
+def candidates(graph: Graph, roomy: NpuConfig) -> Iterator[NpuConfig]:
+    """``roomy`` with the memories that the model fills, and with a half, a quarter, an eighth.
+
+    Raises
+    ------
+    UnsupportedError
+        The model does not compile for ``roomy``.
+    """
+    programs = compile(graph, roomy).programs
+    if len(programs) != 1:
+        raise UnsupportedError("operators of the CPU stand between those of the NPU")
+    (program,) = programs
+    words, tiles = program.buffer_words, program.weight_tiles
+    seen = set()
+    for part, other in product(_PARTS, _PARTS):
+        config = _sized(
+            roomy,
+            -(-words // part) * roomy.word_bytes,
+            -(-tiles // other) * roomy.tile_bytes,
+            max(4 * roomy.steps, program.parameter_rows),
+        )
+        if config not in seen:
+            seen.add(config)
+            yield config
+
+
+def _sized(config: NpuConfig, buffer: int, weights: int, parameters: int) -> NpuConfig:
+    """``config`` with memories of at least so many bytes and rows."""
+    bank = BANKS * config.word_bytes
+    return config.replace(
+        buffer_bytes=min(-(-buffer // bank) * bank, _ADDRESSES * config.word_bytes),
+        weight_bytes=min(
+            -(-weights // config.tile_bytes) * config.tile_bytes, _ADDRESSES * config.tile_bytes
+        ),
+        parameter_rows=parameters,
+    )

@@ -1,0 +1,136 @@
+"""A model on every candidate: the Pareto front, and the best NPU under a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edgeinfer.errors import InputError, UnsupportedError
+from edgeinfer.graph import Graph
+from edgeinfer.hdl.explore.candidates import arrays, candidates
+from edgeinfer.hdl.explore.estimate import Estimate, estimate
+
+__all__ = ["Budget", "Exploration", "explore"]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What an FPGA, or a part of it, has.
+
+    Parameters
+    ----------
+    multipliers : int or None
+        Of 18 x 18 bits; None for any number.
+    memory_bytes : int or None
+    """
+
+    multipliers: int | None = None
+    memory_bytes: int | None = None
+
+    def holds(self, found: Estimate) -> bool:
+        """Whether ``found`` can be built."""
+        return (self.multipliers is None or found.multipliers <= self.multipliers) and (
+            self.memory_bytes is None or found.memory_bytes <= self.memory_bytes
+        )
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """What was found.
+
+    Parameters
+    ----------
+    estimates : tuple of Estimate
+        All, fastest first.
+    budget : Budget
+    """
+
+    estimates: tuple[Estimate, ...]
+    budget: Budget
+
+    @property
+    def affordable(self) -> tuple[Estimate, ...]:
+        """Those that the budget holds."""
+        return tuple(each for each in self.estimates if self.budget.holds(each))
+
+    @property
+    def best(self) -> Estimate:
+        """The fastest that the budget holds; of equals the smallest.
+
+        Raises
+        ------
+        InputError
+            It holds none; the message says what the smallest takes.
+        """
+        if not self.affordable:
+            least = min(self.estimates, key=_size)
+            raise InputError(
+                f"no NPU for this model fits: the smallest, {least.config.name}, takes "
+                f"{least.multipliers} multipliers and {least.memory_bytes:,} bytes of memory"
+            )
+        return min(self.affordable, key=lambda each: (each.cycles, *_size(each)))
+
+    @property
+    def front(self) -> tuple[Estimate, ...]:
+        """Those of the affordable that none is better than in cycles, multipliers and memory."""
+        kept: list[Estimate] = []
+        for each in sorted(self.affordable, key=lambda e: (e.cycles, *_size(e))):
+            if not any(
+                other.multipliers <= each.multipliers and other.memory_bytes <= each.memory_bytes
+                for other in kept
+            ):
+                kept.append(each)
+        return tuple(kept)
+
+
+def _size(found: Estimate) -> tuple[int, int]:
+    return found.multipliers, found.memory_bytes
+
+
+def explore(
+    graph: Graph,
+    budget: Budget = Budget(),
+    *,
+    largest: int = 256,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Exploration:
+    """Try arrays from 4x4 to ``largest`` columns, with memories of four sizes each.
+
+    Parameters
+    ----------
+    graph : Graph
+        An integer Graph with a batch of 1.
+    budget : Budget
+        What is larger is left out as early as possible.
+    largest : int
+        Columns at most.
+    progress : callable
+        Told how many arrays are done, and of how many.
+
+    Raises
+    ------
+    UnsupportedError
+        The model compiles for none of them; the message is the last one's.
+    InputError
+        The budget holds none.
+    """
+    width = 16 if any(kind.dtype == "int16" for kind in graph.types.values()) else 8
+    found: list[Estimate] = []
+    refusal: UnsupportedError | None = None
+    every = list(arrays(width, largest))
+    for done, roomy in enumerate(every):
+        progress(done, len(every))
+        try:
+            for config in candidates(graph, roomy):
+                try:
+                    found.append(estimate(graph, config))
+                except UnsupportedError:
+                    continue  # its memories are too small for one of the layers
+        except UnsupportedError as error:
+            refusal = error
+    progress(len(every), len(every))
+    if not found:
+        assert refusal is not None
+        raise refusal
+    found.sort(key=lambda each: (each.cycles, *_size(each)))
+    return Exploration(tuple(found), budget)

@@ -1,0 +1,146 @@
+"""An exploration as pictures: the Pareto front and the roofline, SVG and for the terminal."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from edgeinfer.hdl.explore.estimate import Estimate
+from edgeinfer.hdl.explore.exploration import Exploration
+
+__all__ = ["front_svg", "front_text", "roofline_svg"]
+
+_STYLE: Any = {"svg.hashsalt": "edgeinfer", "svg.fonttype": "none", "font.size": 9}
+_GREY, _BLUE, _RED = "#a8adb4", "#2763a5", "#b3261e"
+
+
+def front_svg(found: Exploration, title: str) -> str:
+    """Cycles over multipliers: what does not fit, what does, the front and the best."""
+    with _drawing() as (figure, axes):
+        affordable = set(map(id, found.affordable))
+        rest = [each for each in found.estimates if id(each) not in affordable]
+        for points, color, label in (
+            (rest, _GREY, "beyond the budget"),
+            (found.affordable, _BLUE, "affordable"),
+        ):
+            if points:
+                axes.scatter(
+                    [e.multipliers for e in points],
+                    [e.cycles for e in points],
+                    s=12,
+                    color=color,
+                    label=label,
+                )
+        best = found.best
+        edge = _fastest_by_multipliers(found)
+        axes.step(
+            [e.multipliers for e in edge], [e.cycles for e in edge], where="post", color=_BLUE, lw=1
+        )
+        axes.scatter([best.multipliers], [best.cycles], s=60, marker="*", color=_RED, label="best")
+        axes.annotate(
+            best.config.name,
+            (best.multipliers, best.cycles),
+            xytext=(6, -12),
+            textcoords="offset points",
+            color=_RED,
+        )
+        axes.set(
+            title=title,
+            xlabel="multipliers of 18 x 18 bits",
+            ylabel="cycles of an inference",
+            xscale="log",
+            yscale="log",
+        )
+        axes.legend(frameon=False)
+        return _svg(figure)
+
+
+def roofline_svg(best: Estimate, title: str) -> str:
+    """Layers under the limits of one NPU: what the array can multiply, what its weights allow."""
+    config = best.config
+    port = config.weight_port * config.word_bytes  # bytes a cycle
+    with _drawing() as (figure, axes):
+        layers = [each for each in best.layers if each.macs and each.weight_bytes]
+        knee = config.macs / port
+        low = min([knee, *(each.intensity for each in layers)]) / 2
+        high = max([knee, *(each.intensity for each in layers)]) * 2
+        axes.plot([low, knee, high], [low * port, config.macs, config.macs], color=_GREY)
+        axes.scatter(
+            [each.intensity for each in layers],
+            [each.macs / max(1, each.cycles) for each in layers],
+            s=[8 + 200 * each.cycles / best.cycles for each in layers],
+            color=_BLUE,
+            alpha=0.6,
+        )
+        axes.set(
+            title=title,
+            xlabel="multiply-accumulates a byte of weights",
+            ylabel="multiply-accumulates a cycle",
+            xscale="log",
+            yscale="log",
+        )
+        return _svg(figure)
+
+
+def front_text(found: Exploration, width: int, height: int = 14) -> str:
+    """Cycles over multipliers for the terminal, both logarithmic, ``width`` columns of it.
+
+    ``.`` is beyond the budget, ``o`` affordable, ``*`` the best.
+    """
+    affordable = set(map(id, found.affordable))
+    marks = [(".", e) for e in found.estimates if id(e) not in affordable]
+    marks += [("o", e) for e in found.affordable]
+    marks.append(("*", found.best))
+    least, most = found.estimates[0].cycles, found.estimates[-1].cycles
+    fewest = min(e.multipliers for e in found.estimates)
+    largest = max(e.multipliers for e in found.estimates)
+    labels = [f"{most:,}", f"{least:,}"]
+    left = max(map(len, labels)) + 1
+    columns = width - left - 1
+    grid = [[" "] * columns for _ in range(height)]
+    for mark, each in marks:
+        x = _place(each.multipliers, fewest, largest, columns)
+        grid[height - 1 - _place(each.cycles, least, most, height)][x] = mark
+    labels = [labels[0], *[""] * (height - 2), labels[1]]
+    lines = ["cycles of an inference"]
+    lines += [
+        f"{label:>{left}}|{''.join(row)}".rstrip() for label, row in zip(labels, grid, strict=True)
+    ]
+    lines.append(" " * left + "+" + "-" * columns)
+    under = f"{fewest:,}"
+    lines.append(" " * (left + 1) + under + f"{largest:,} multipliers".rjust(columns - len(under)))
+    return "\n".join(lines)
+
+
+def _place(value: int, low: int, high: int, cells: int) -> int:
+    """The cell of ``value`` on a logarithmic axis from ``low`` to ``high``."""
+    return 0 if low == high else int(math.log(value / low) / math.log(high / low) * (cells - 1))
+
+
+def _fastest_by_multipliers(found: Exploration) -> list[Estimate]:
+    """Of the affordable, each that is faster than all with fewer multipliers."""
+    edge: list[Estimate] = []
+    for each in sorted(found.affordable, key=lambda e: (e.multipliers, e.cycles)):
+        if not edge or each.cycles < edge[-1].cycles:
+            edge.append(each)
+    return edge
+
+
+@contextmanager
+def _drawing() -> Iterator[tuple[Any, Any]]:
+    """A figure and its axes, drawn without a screen and the same each time."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(7, 4.5), layout="constrained")
+        yield figure, figure.add_subplot()
+
+
+def _svg(figure: Any) -> str:
+    text = io.StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()

@@ -1,0 +1,111 @@
+"""An exploration's estimates are the compiler's, and its choice is the best that fits."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+import pytest
+from authored import Author
+
+from edgeinfer.errors import InputError, UnsupportedError
+from edgeinfer.hdl.compiler import compile
+from edgeinfer.hdl.compiler.timing import predict
+from edgeinfer.hdl.config import preset
+from edgeinfer.hdl.explore import Budget, explore
+from edgeinfer.hdl.explore.estimate import estimate
+from edgeinfer.hdl.explore.exploration import Exploration
+from edgeinfer.hdl.explore.pictures import front_svg, front_text, roofline_svg
+
+
+@pytest.fixture(scope="module")
+def graph():
+    author = Author(1, 12, 12, 8)
+    wide = author.conv("x", 32, 3, pads=(1, 1, 1, 1))
+    deep = author.conv(wide, 32, 3, group=32)
+    return author.graph(author.conv(deep, 16, 1))
+
+
+@pytest.fixture(scope="module")
+def everything(graph) -> Exploration:
+    return explore(graph, largest=64)
+
+
+def test_an_estimate_is_what_the_compiler_predicts(graph):
+    config = preset("8x16")
+    found = estimate(graph, config)
+    program = compile(graph, config).programs[0]
+    assert found.cycles == predict(program.infer, config).cycles
+    assert found.macs == 12 * 12 * 32 * 72 + 10 * 10 * 32 * 9 + 10 * 10 * 32 * 16
+    assert [layer.macs for layer in found.layers] == [layer.macs for layer in program.layers]
+    assert sum(layer.cycles for layer in found.layers) <= found.cycles
+    assert found.multipliers == 8 * 16 + 4 * 8
+    assert found.utilization == pytest.approx(found.macs / (128 * found.cycles))
+    assert found.rate(50) == pytest.approx(50e6 / found.cycles)
+
+
+def test_streamed_weights_are_traffic(graph):
+    whole, part = preset("8x16"), preset("8x16").replace(weight_bytes=18 * 128)
+    more = estimate(graph, part).traffic - estimate(graph, whole).traffic
+    # every tile of the two dense layers passes the bus at least once
+    assert more >= 32 * 72 + 16 * 32
+
+
+def test_the_best_is_the_fastest_that_the_budget_holds(everything):
+    for multipliers, kib in ((None, None), (64, None), (160, 16), (None, 12)):
+        budget = Budget(multipliers, kib and 1024 * kib)
+        found = Exploration(everything.estimates, budget)
+        assert all(budget.holds(each) for each in found.front)
+        assert found.best.cycles == min(e.cycles for e in everything.estimates if budget.holds(e))
+        assert found.best is found.front[0]
+
+
+def test_nothing_affordable_is_better_than_the_front(everything):
+    front = everything.front
+
+    def beats(a, b):
+        sizes = [(x.cycles, x.multipliers, x.memory_bytes) for x in (a, b)]
+        return all(p <= q for p, q in zip(*sizes, strict=True)) and sizes[0] != sizes[1]
+
+    for each in front:
+        assert not any(beats(other, each) for other in everything.affordable)
+    for each in everything.affordable:
+        assert each in front or any(
+            beats(other, each)
+            or (other.cycles, other.multipliers, other.memory_bytes)
+            == (each.cycles, each.multipliers, each.memory_bytes)
+            for other in front
+        )
+
+
+def test_arrays_of_all_sizes_are_tried(everything):
+    assert {each.config.rows for each in everything.estimates} == {4, 8, 16, 32, 64}
+
+
+def test_a_budget_that_holds_nothing_is_refused(everything):
+    found = Exploration(everything.estimates, Budget(8, None))
+    least = min(everything.estimates, key=lambda e: (e.multipliers, e.memory_bytes))
+    with pytest.raises(InputError) as refusal:
+        _ = found.best
+    assert str(refusal.value) == (
+        f"no NPU for this model fits: the smallest, 4x4, takes {least.multipliers} multipliers "
+        f"and {least.memory_bytes:,} bytes of memory"
+    )
+
+
+def test_a_model_that_no_npu_runs_is_refused():
+    author = Author(2, 4, 4, 8)
+    with pytest.raises(UnsupportedError) as refusal:
+        explore(author.graph(author.conv("x", 8, 1)), largest=8)
+    assert str(refusal.value) == (
+        "QConv 'n0': 'x' has a batch of 2; compile for 1. "
+        "With --host-ops these run on the CPU, between segments on the NPU"
+    )
+
+
+def test_pictures_show_the_best_and_every_layer(everything):
+    for text in (front_svg(everything, "a"), roofline_svg(everything.best, "b")):
+        assert ElementTree.fromstring(text).tag == "{http://www.w3.org/2000/svg}svg"
+    assert front_svg(everything, "a") == front_svg(everything, "a")
+    drawn = front_text(everything, 60)
+    assert drawn.count("*") == 1
+    assert max(map(len, drawn.splitlines())) <= 60
