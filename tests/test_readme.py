@@ -22,7 +22,7 @@ def test_every_command_and_every_program_runs(tmp_path):
     lines = [line for block in blocks("sh") for line in block.splitlines()]
     commands = [shlex.split(line) for line in lines if line.startswith("edgeinfer ")]
     programs = blocks("python")
-    assert len(commands) == 10 and len(programs) == 3
+    assert len(commands) == 12 and len(programs) == 3
     for _, *arguments in commands:
         run([sys.executable, "-m", "edgeinfer", *arguments], tmp_path)
     for program in programs:
