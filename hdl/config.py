@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from edgeinfer.errors import InputError
 
-__all__ = ["BANKS", "MAX_STREAMS", "PRESETS", "NpuConfig", "preset"]
+__all__ = ["BANKS", "MAX_STREAMS", "PRESETS", "NpuConfig", "configuration", "preset"]
 
 BANKS = 4
 """Banks of the unified buffer: word ``a`` is row ``a // 4`` of bank ``a % 4``."""
@@ -227,3 +228,36 @@ def preset(name: str) -> NpuConfig:
     if name not in PRESETS:
         raise InputError(f"there is no configuration {name!r}; choose from {', '.join(PRESETS)}")
     return PRESETS[name]
+
+
+def configuration(text: str) -> NpuConfig:
+    """The configuration that ``text`` describes, as on the command line.
+
+    A preset, ``8x16``, or with other sizes than the preset's: ``8x16,lanes=16,buffer_bytes=65536``.
+    Arrays without a preset begin with the defaults of ``NpuConfig``.
+
+    Raises
+    ------
+    InputError
+        There is no such preset or size, or the sizes contradict each other.
+    """
+    name, *changes = text.split(",")
+    if not changes:
+        return preset(name)
+    shape = re.fullmatch(r"(\d{1,4})x(\d{1,4})(-16)?", name)
+    if name in PRESETS:
+        sizes = dataclasses.asdict(PRESETS[name])
+    elif shape:
+        rows, columns, wide = shape.groups()
+        sizes = {"rows": int(rows), "columns": int(columns), "width": 16 if wide else 8}
+    else:
+        raise InputError(f"an array is called as 8x16 or 8x8-16, not {name!r}")
+    known = [f.name for f in dataclasses.fields(NpuConfig)][3:]
+    for change in changes:
+        key, _, value = change.partition("=")
+        if key not in known:
+            raise InputError(f"an NPU has no size {key!r}; it has {', '.join(known)}")
+        if not re.fullmatch(r"\d{1,12}", value):
+            raise InputError(f"{key} must be a number, not {value!r}")
+        sizes[key] = value != "0" if key == "tables" else int(value)
+    return NpuConfig(**sizes)

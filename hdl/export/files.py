@@ -14,7 +14,7 @@ from edgeinfer import __version__
 from edgeinfer.graph import Graph
 from edgeinfer.hdl.compiler import compile
 from edgeinfer.hdl.compiler.timing import predict
-from edgeinfer.hdl.config import NpuConfig, preset
+from edgeinfer.hdl.config import NpuConfig, configuration
 from edgeinfer.hdl.export.ip_xact import buses, ports
 from edgeinfer.hdl.export.model_map import ModelMap
 from edgeinfer.hdl.export.vectors import Vectors, inference, random_sample
@@ -44,7 +44,7 @@ def export(
     graph : Graph
         An integer Graph with a batch of 1.
     config : NpuConfig or str
-        Or the name of a preset.
+        Or its text, such as ``8x16``.
     name : str or None
         What the model is called; None takes the Graph's name.
     sample : dict of str to integer array, or None
@@ -55,7 +55,7 @@ def export(
     UnsupportedError
         The NPU cannot run the model, or only with operators of the CPU between its segments.
     """
-    chosen = preset(config) if isinstance(config, str) else config
+    chosen = configuration(config) if isinstance(config, str) else config
     model = ModelMap.of(compile(graph, chosen))
     values = inference(graph, random_sample(graph) if sample is None else sample)
     vectors = Vectors.of(model, values)

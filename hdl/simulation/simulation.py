@@ -16,7 +16,7 @@ from edgeinfer.hdl import gateware, isa
 from edgeinfer.hdl.compiler import Compiled, Program, Watch, compile
 from edgeinfer.hdl.compiler.host_memory import HostMemory
 from edgeinfer.hdl.compiler.timing import predict
-from edgeinfer.hdl.config import NpuConfig, preset
+from edgeinfer.hdl.config import NpuConfig, configuration
 from edgeinfer.hdl.gateware.npu import to_rtlil, to_verilog
 from edgeinfer.hdl.gateware.registers import COUNTERS, REGISTERS
 from edgeinfer.hdl.gateware.sequencer import Fault
@@ -142,7 +142,7 @@ class Simulation:
     graph : Graph
         An integer Graph with a batch of 1.
     config : NpuConfig or str
-        Or the name of a preset.
+        Or its text, such as ``8x16``.
     host_ops : bool
         Let the CPU run what the NPU cannot.
     stream_weights : bool
@@ -181,7 +181,7 @@ class Simulation:
     ) -> None:
         if not 0 <= stalls <= 0.9:
             raise InputError(f"stalls must be between 0 and 0.9, not {stalls}")
-        chosen = preset(config) if isinstance(config, str) else config
+        chosen = configuration(config) if isinstance(config, str) else config
         self.graph, self.config = graph, chosen
         self._session = Session(graph, keep_values=True)
         self.compiled: Compiled = compile(

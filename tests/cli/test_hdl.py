@@ -65,7 +65,10 @@ def test_explore_names_the_best_that_fits(cli, workspace):
         ElementTree.parse(workspace / name)
     shown = cli(line)
     assert (shown.exit_code, shown.stderr) == (0, "")
-    assert f"{best['config']} *" in shown.stdout
+    assert f"{best['array']} *" in shown.stdout
+    assert f"best: --config {best['config']}" in shown.stdout.replace("\n", "")
+    info = cli.json(f"hdl info --config {best['config']}")
+    assert (info["memory_bytes"], info["lanes"]) == (best["memory_bytes"], best["lanes"])
     assert cli.refusal("hdl explore digits.eqm --dsp 1 --largest 4").startswith(
         "error: no NPU for this model fits: the smallest, 4x4, takes 24 multipliers and "
     )

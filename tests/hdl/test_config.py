@@ -6,7 +6,7 @@ import pytest
 from refusals import refused
 
 from edgeinfer.errors import InputError
-from edgeinfer.hdl.config import PRESETS, NpuConfig, preset
+from edgeinfer.hdl.config import PRESETS, NpuConfig, configuration, preset
 from edgeinfer.hdl.summary import block_diagram, memories
 
 
@@ -77,3 +77,33 @@ def test_what_contradicts_itself_is_refused(changes, message):
 def test_a_word_is_whole_beats_of_the_bus():
     with refused("bus_bytes = 8 must divide a word of 4 bytes", InputError):
         NpuConfig(4, 4)
+
+
+def test_sizes_follow_a_preset_or_an_array():
+    assert configuration("8x16") == preset("8x16")
+    assert configuration("8x16,lanes=16") == preset("8x16").replace(lanes=16)
+    assert configuration("32x64,lanes=32,tables=0") == NpuConfig(32, 64, lanes=32, tables=False)
+    assert configuration("4x8-16,buffer_bytes=1024") == NpuConfig(4, 8, 16, buffer_bytes=1024)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("big,lanes=4", "an array is called as 8x16 or 8x8-16, not 'big'"),
+        (
+            "8x16,lane=4",
+            "an NPU has no size 'lane'; it has buffer_bytes, weight_bytes, parameter_rows, "
+            "accumulator_depth, lanes, weight_port, bus_bytes, tables",
+        ),
+        ("8x16,lanes=many", "lanes must be a number, not 'many'"),
+        (
+            "8x16,",
+            "an NPU has no size ''; it has buffer_bytes, weight_bytes, parameter_rows, "
+            "accumulator_depth, lanes, weight_port, bus_bytes, tables",
+        ),
+        ("8x16,lanes=3", "lanes must be a power of two between 1 and 256, not 3"),
+    ],
+)
+def test_wrong_texts_are_refused(text, message):
+    with refused(message, InputError):
+        configuration(text)

@@ -35,9 +35,9 @@ def disasm(file: Path, config: str, section: str, host_ops: bool) -> Report:
 
     if file.suffix.lower() in (".eqm", ".onnx"):
         from edgeinfer.hdl.compiler import compile
-        from edgeinfer.hdl.config import preset
+        from edgeinfer.hdl.config import configuration
 
-        compiled = compile(open_integer_model(file), preset(config), host_ops=host_ops)
+        compiled = compile(open_integer_model(file), configuration(config), host_ops=host_ops)
         programs = [getattr(program, section) for program in compiled.programs]
     else:
         try:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.text import Text
 
 from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command
@@ -106,10 +107,11 @@ def explore(
                         "tried",
                         f"{len(found.estimates)}, {len(found.affordable)} of them affordable",
                     ),
-                    ("best", _sizes(best)),
                     *([("not shown", f"{hidden} slower and smaller")] if hidden else []),
                 ]
             ),
+            "",
+            Text(f"best: --config {_text(best)}", no_wrap=True, overflow="ignore"),
             *([""] if written else []),
             *(f"wrote {path}" for path in written),
         ],
@@ -129,19 +131,17 @@ def _row(each: Estimate, clock: float, best: Estimate) -> tuple[str, ...]:
     )
 
 
-def _sizes(best: Estimate) -> str:
+def _text(best: Estimate) -> str:
+    """The configuration as ``--config`` takes it."""
     config = best.config
-    return (
-        f"NpuConfig({config.rows}, {config.columns}, {config.width}, "
-        f"buffer_bytes={config.buffer_bytes}, weight_bytes={config.weight_bytes}, "
-        f"parameter_rows={config.parameter_rows}, lanes={config.lanes}, "
-        f"weight_port={config.weight_port}, bus_bytes={config.bus_bytes})"
-    )
+    names = ("buffer_bytes", "weight_bytes", "parameter_rows", "lanes", "weight_port", "bus_bytes")
+    return ",".join([config.name, *(f"{name}={getattr(config, name)}" for name in names)])
 
 
 def _described(each: Estimate, clock: float) -> dict[str, Any]:
     return {
-        "config": each.config.name,
+        "config": _text(each),
+        "array": each.config.name,
         "lanes": each.config.lanes,
         "buffer_bytes": each.config.buffer_bytes,
         "weight_bytes": each.config.weight_bytes,

@@ -15,10 +15,10 @@ __all__ = ["info"]
 @config_option
 def info(config: str) -> Report:
     """Show the memories, multipliers and blocks of an NPU."""
-    from edgeinfer.hdl.config import preset
+    from edgeinfer.hdl.config import configuration
     from edgeinfer.hdl.summary import block_diagram, memories, multipliers
 
-    chosen = preset(config)
+    chosen = configuration(config)
     held = memories(chosen)
     total = sum(m.bits for m in held) // 8
     products = multipliers(chosen)

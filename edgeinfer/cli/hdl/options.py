@@ -26,7 +26,8 @@ def config_option(function: F) -> F:
         metavar="NAME",
         default="8x16",
         show_default=True,
-        help="Rows x columns of the array: 4x4, 8x8, 8x16, 16x16; 8x8-16 for int16 models.",
+        help="Rows x columns of the array: 4x4, 8x8, 8x16, 16x16; 8x8-16 for int16 models. "
+        "Other sizes follow, as 8x16,lanes=16,buffer_bytes=65536.",
     )(function)
 
 
