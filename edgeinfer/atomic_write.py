@@ -9,7 +9,23 @@ from pathlib import Path
 
 from edgeinfer.errors import OutputError
 
-__all__ = ["atomic_write", "check_writable"]
+__all__ = ["atomic_write", "check_distinct", "check_writable"]
+
+
+def check_distinct(*paths: Path | None) -> None:
+    """Refuse now two results, None being none, that one path would have to hold.
+
+    Raises
+    ------
+    OutputError
+        One path stands twice.
+    """
+    seen: set[str] = set()
+    for path in paths:
+        if path is not None and os.path.realpath(path) in seen:
+            raise OutputError(f"cannot write {path}: it is asked to hold two results")
+        if path is not None:
+            seen.add(os.path.realpath(path))
 
 
 def check_writable(path: str | os.PathLike[str], *sources: Path) -> None:

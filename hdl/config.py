@@ -82,7 +82,7 @@ class NpuConfig:
                 raise InputError(
                     f"{name} must be a power of two between {low} and {high}, not {value!r}"
                 )
-        if self.width not in (8, 16):
+        if type(self.width) is not int or self.width not in (8, 16):
             raise InputError(f"width must be 8 or 16, not {self.width!r}")
         for name, divisor, why in (
             ("columns", self.rows, "rows: a fetch of one element a row must lie in two words"),
@@ -177,7 +177,7 @@ class NpuConfig:
 
     @property
     def streams(self) -> int:
-        """Kernel rows that the depthwise mode takes at once; each needs two array rows or more."""
+        """Kernel rows that the depthwise mode takes at once; each needs three array rows."""
         return max(1, min(MAX_STREAMS, self.rows // 3))
 
     @property

@@ -50,7 +50,7 @@ def multipliers(config: NpuConfig) -> dict[str, str]:
     """How many multipliers of which widths the blocks have."""
     return {
         "array": f"{config.macs} of {config.width} x {config.width} bits",
-        "lanes": f"{config.lanes} of {config.accumulator_bits + 1} x 32 bits",
+        "lanes": f"{config.lanes} of {config.accumulator_bits} x 32 bits",
     }
 
 

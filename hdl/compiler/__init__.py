@@ -15,7 +15,7 @@ from edgeinfer.graph import Graph
 from edgeinfer.hdl.compiler.partition import partition
 from edgeinfer.hdl.compiler.program import Binding, LayerRecord, Program, Watch
 from edgeinfer.hdl.compiler.segment import compile_segment
-from edgeinfer.hdl.config import NpuConfig
+from edgeinfer.hdl.config import NpuConfig, configuration
 
 __all__ = ["Binding", "Compiled", "LayerRecord", "Program", "Watch", "compile"]
 
@@ -43,14 +43,19 @@ class Compiled:
 
 
 def compile(
-    graph: Graph, config: NpuConfig, *, host_ops: bool = False, stream_weights: bool = False
+    graph: Graph,
+    config: NpuConfig | str,
+    *,
+    host_ops: bool = False,
+    stream_weights: bool = False,
 ) -> Compiled:
     """Compile an integer Graph with a batch of 1.
 
     Parameters
     ----------
     graph : Graph
-    config : NpuConfig
+    config : NpuConfig or str
+        Or its text, such as ``8x16``.
     host_ops : bool
         Let the CPU run what the NPU cannot, in segments between those of the NPU.
     stream_weights : bool
@@ -62,6 +67,8 @@ def compile(
         The NPU cannot run an operator, or the model does not fit it; the message says what to
         change.
     """
+    config = configuration(config) if isinstance(config, str) else config
+    graph = graph.with_nodes(graph.nodes)  # without what no output needs
     segments = []
     for segment in partition(graph, config, host_ops=host_ops):
         program = None

@@ -250,14 +250,15 @@ class _Planner:
         return least
 
     def _cost(self, layer: Layer, bands: Bands) -> float:
-        """Words that the bus moves, and a little for every band."""
+        """Words of the source that the bus moves, and a little for every band."""
         views, columns = self.layout.views, self.config.columns
         output = views[layer.output]
         groups = output.words(columns)
         chunks, parts = -(-groups // bands.groups), -(-output.tensor.height // bands.rows)
         moved = 0.0
         if bands.source is not None:
-            moved += bands.source.words * parts * (chunks if parts > 1 else 1)
+            whole = bands.source.pixel == views[layer.source].tensor.pixel
+            moved += bands.source.words * parts * (1 if whole and parts == 1 else chunks)
         items = chunks * parts
         # a single copy keeps the array waiting for the bus
         return moved * (2 if bands.copies == 1 else 1) + 64 * items

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Block", "Constants", "parameter_rows", "read_linear"]
 
-_LINE = 8192
-"""Words that one line of READ_HOST takes at most."""
+_LINE = 1024
+"""Words in one line of READ_HOST, so that no line has more beats than the bus's side counts."""
 
 
 @dataclass(frozen=True)

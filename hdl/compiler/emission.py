@@ -20,6 +20,9 @@ from edgeinfer.hdl.isa import Memory, Mode, Operation, Unit
 __all__ = ["Emitter", "Job", "Tile", "tiles_of_output"]
 
 _ADDRESSES = 1 << 20
+_WINDOW = (1 << 15) - 1
+_LINES = 4096
+"""Of one READ_HOST or WRITE_HOST."""
 
 
 @dataclass(frozen=True)
@@ -197,7 +200,11 @@ class Emitter:
             self.counts[instruction.unit] += 1
 
     def wait(self, waiter: Unit, on: Unit, count: int) -> None:
-        """Let ``waiter`` wait until ``on`` has completed ``count``, unless it has already."""
+        """Let ``waiter`` wait until ``on`` has completed ``count``, unless it has already.
+
+        Counters are compared modulo 2^16: what lies 2^15 or more behind would seem to lie ahead.
+        """
+        count = max(count, self.counts[on] - _WINDOW)
         if self._known[waiter, on] < count:
             self._known[waiter, on] = count
             self.emit(isa.Sync(waiter=waiter, on=on, count=count & 0xFFFF))
@@ -236,17 +243,18 @@ class Emitter:
         memory = {"memory": Memory.BUFFER} if instruction is isa.ReadHost else {}
         as_in_host = surface.pixel == tensor.pixel
         if as_in_host and part == _Part.of(tensor, lines, columns):
-            self.emit(
-                instruction(
-                    host=host + lines.start * tensor.pitch * word_bytes,
-                    address=surface.base + (lines.start - surface.top) * surface.pitch,
-                    lines=len(lines),
-                    words=tensor.pitch,
-                    host_step=tensor.pitch * word_bytes,
-                    step=tensor.pitch,
-                    **memory,
+            for first in range(lines.start, lines.stop, _LINES):
+                self.emit(
+                    instruction(
+                        host=host + first * tensor.pitch * word_bytes,
+                        address=surface.base + (first - surface.top) * surface.pitch,
+                        lines=min(_LINES, lines.stop - first),
+                        words=tensor.pitch,
+                        host_step=tensor.pitch * word_bytes,
+                        step=tensor.pitch,
+                        **memory,
+                    )
                 )
-            )
             return
         pixel = tensor.pixel // columns
         first = part.words.start if as_in_host else surface.group
@@ -312,6 +320,8 @@ class Emitter:
     def _lines(self, layer: Layer, item: _Item, name: str) -> range:
         """The lines of a tensor that ``item`` reads or writes."""
         region = item.region
+        if name != "output" and _is_one_pixel(self._values(layer)[name].tensor):
+            return range(1)
         if name != "source":
             return range(region.top, region.bottom)
         down, pad = layer.strides[0], layer.pads[0]
@@ -344,8 +354,6 @@ class Emitter:
             view = self._values(layer)[name]
             tensor = view.tensor
             lines = self._lines(layer, item, name)
-            if _is_one_pixel(tensor):
-                lines = range(1)
             groups = self._groups(layer, item, name)
             part = _Part.of(tensor, lines, self.config.columns)
             if form.pixel == tensor.pixel:
@@ -373,8 +381,6 @@ class Emitter:
         if form is None:
             return Surface(tensor.base + view.word, tensor.pixel, tensor.pitch)
         lines = self._lines(layer, item, name)
-        if name == "second" and _is_one_pixel(tensor):
-            lines = range(1)
         groups = self._groups(layer, item, name)
         whole = form.pixel == tensor.pixel
         copies = self._copies[name]

@@ -252,7 +252,7 @@ def bank_conflict(kernels: list[Kernel], shape: Shape, config: NpuConfig, layer:
             banks = [s * step % BANKS for s in range(setting.streams)]
             if len(set(banks)) < len(banks):
                 return True
-        elif (shape.pixel % config.columns or setting.span) and any(
+        elif setting.span and any(
             _conflict(each, setting, shape, step, config, layer)
             for each in passes(setting, config.rows)
         ):

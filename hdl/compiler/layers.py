@@ -18,6 +18,7 @@ import numpy as np
 from edgeinfer import operators as ops
 from edgeinfer.errors import UnsupportedError
 from edgeinfer.graph import Graph, Node
+from edgeinfer.hdl import isa
 from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.isa import Mode, Operation
 
@@ -247,7 +248,26 @@ def _lower_node(site: _Site) -> None:
             raise site.refuse(f"{name!r} has a batch of {kind.shape[0]}; compile for 1")
         if len(kind.shape) not in (2, 3, 4):
             raise site.refuse(f"{name!r} has {len(kind.shape)} axes; the NPU takes 2 to 4")
+    done = len(site.lowered.layers)
     _lower(site.node.op, site)
+    for layer in site.lowered.layers[done:]:
+        _check_fields(site, layer)
+
+
+def _check_fields(site: _Site, layer: Layer) -> None:
+    """Refuse a kernel that the fields of the instructions cannot say."""
+    source, kernel = isa.fields(isa.SetSource), isa.fields(isa.SetKernel)
+    taps = min(site.config.rows, kernel["taps"].high) if layer.mode is Mode.DEPTHWISE else 1
+    across = kernel["emit"].high if layer.mode is Mode.DEPTHWISE else source["stride"].high
+    for what, value, most in (
+        ("a kernel of {} rows", layer.kernel[0], kernel["lines"].high),
+        ("a kernel of {} columns", layer.kernel[1], taps * kernel["runs"].high),
+        ("a stride of {} rows", layer.strides[0], source["stride"].high),
+        ("a stride of {} columns", layer.strides[1], across),
+        ("a dilation of {} rows", layer.dilations[0], source["dilation"].high),
+    ):
+        if value > most:
+            raise site.refuse(f"has {what.format(value)}; the NPU takes {most} at most")
 
 
 @singledispatch
@@ -581,7 +601,8 @@ def _host(
 
     def latest(name: str) -> int:
         """The last layer that makes a part of ``name``; -1 for inputs."""
-        name = lowered.aliases.get(name, name)
+        while name in lowered.aliases:
+            name = lowered.aliases[name]
         if name in lowered.concats:
             return max(latest(part) for part in lowered.concats[name])
         return max((i for i, each in enumerate(layers) if each.output == name), default=-1)

@@ -283,16 +283,24 @@ class _Planner:
         )
 
     def _pitch(self, tensor: Tensor, views: dict[str, View]) -> int:
-        """The least pitch at which no reader's fetches meet a bank twice."""
+        """The pitch at which no reader's fetches meet a bank twice and passes are fewest.
+
+        Spans that would meet one are no kernel's: a pitch at which they do not saves passes.
+        """
         least = -(-tensor.line_end // self.config.columns)
         readers = [layer for layer in self.layers if views[layer.source].tensor is tensor]
-        for pitch in range(least, least + BANKS):
-            if not any(self._conflict(layer, views, pitch) for layer in readers):
-                return pitch
-        return least
 
-    def _conflict(self, layer: Layer, views: dict[str, View], pitch: int) -> bool:
-        view = views[layer.source]
-        shape = Shape.of(view.tensor.pixel, view.tensor.width, pitch)
-        kernels = kernel_of(layer, shape, view.positions, self.config)
-        return bank_conflict(kernels, shape, self.config, layer)
+        def cost(pitch: int) -> tuple[int, int, int]:
+            conflicts = fetches = 0
+            for layer in readers:
+                view = views[layer.source]
+                shape = Shape.of(tensor.pixel, tensor.width, pitch)
+                kernels = kernel_of(layer, shape, view.positions, self.config)
+                conflicts += bank_conflict(kernels, shape, self.config, layer)
+                height, width, _ = self.shapes[layer.output]
+                fetches += height * width * sum(k.groups * k.passes for k in kernels)
+            return conflicts, fetches, pitch
+
+        best = min(map(cost, range(least, least + BANKS)))
+        assert not best[0], "every kernel has a pitch"
+        return best[2]

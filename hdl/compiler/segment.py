@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from edgeinfer.cost import macs
-from edgeinfer.errors import UnsupportedError
+from edgeinfer.errors import InputError, UnsupportedError
 from edgeinfer.graph import Graph
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.compiler.bands import Bands, place
@@ -73,7 +73,14 @@ def compile_segment(graph: Graph, config: NpuConfig, *, stream: bool) -> Program
         counts = []
         if infer:
             for layer, own, band in zip(layout.layers, jobs, bands, strict=True):
-                emitter.layer(layer, own, band, constants.table(layer))
+                try:
+                    emitter.layer(layer, own, band, constants.table(layer))
+                except InputError as error:
+                    raise UnsupportedError(
+                        f"asks for more than an instruction can say ({error})",
+                        node=layer.node.name,
+                        operator=type(layer.node.op).__name__,
+                    ) from error
                 counts.append(emitter.counts[Unit.ACTIVATE])
         for binding in outputs if store else ():
             emitter.store(binding)

@@ -89,7 +89,7 @@ def _derived_layout() -> data.StructLayout:
         {
             "run": fields_of(isa.SetKernel)["run"].width + 1,
             "spans": 1,
-            "lines": range(BANKS),
+            "lines": range(BANKS + 1),
             "words": ADDRESS_BITS,
             "dilation": _Y_BITS,
             "wrap": signed(_ELEMENT_BITS),

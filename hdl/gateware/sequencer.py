@@ -290,6 +290,7 @@ class Sequencer(wiring.Component):
         with m.If(ends):
             m.d.sync += left.eq(0)
 
+        # a run that was given up may have left a part of an instruction
         held = Signal(INSTRUCTION_BITS)
         beat = Signal(range(beats))
         taken = self.beats.valid & self.beats.ready
@@ -301,6 +302,8 @@ class Sequencer(wiring.Component):
         ]
         with m.If(taken):
             m.d.sync += [held.eq(whole), beat.eq(Mux(beat == beats - 1, 0, beat + 1))]
+        with m.If(begin):
+            m.d.sync += beat.eq(0)
 
     def _decoded(self, m: Module, fetched: SyncFIFOBuffered) -> tuple[Value, Value, Value, Value]:
         """The next instruction: its bits, whether they are none, its unit, whether it is HALT."""

@@ -153,7 +153,10 @@ def _edition(tool: str) -> str:
 
 def _compiler() -> list[str]:
     """The C++ compiler, with whatever ``CXX`` gives it."""
-    given = shlex.split(os.environ.get("CXX", ""))
+    try:
+        given = shlex.split(os.environ.get("CXX", ""))
+    except ValueError as error:
+        raise InputError(f"the environment's CXX is no command: {error}") from error
     found = given or [path for name in ("c++", "g++") if (path := shutil.which(name))][:1]
     if not found:
         raise InputError("the simulation needs a C++ compiler, such as g++; there is none on PATH")

@@ -181,6 +181,8 @@ class Simulation:
     ) -> None:
         if not 0 <= stalls <= 0.9:
             raise InputError(f"stalls must be between 0 and 0.9, not {stalls}")
+        if not 1 <= latency <= 1_000_000:
+            raise InputError(f"latency must be between 1 and 1000000 cycles, not {latency}")
         chosen = configuration(config) if isinstance(config, str) else config
         self.graph, self.config = graph, chosen
         self._session = Session(graph, keep_values=True)

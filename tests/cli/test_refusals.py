@@ -107,6 +107,9 @@ REFUSALS = {
     "hdl simulate digits.onnx --input digits_test.npz": (
         "the NPU runs integer models; quantize digits.onnx first"
     ),
+    "hdl simulate digits.eqm --input digits_test.npz --trace a --timeline ./a": (
+        "cannot write a: it is asked to hold two results"
+    ),
     "hdl export digits.onnx -o new": "the NPU runs integer models; quantize digits.onnx first",
     "hdl export digits.eqm -o digits.onnx": "cannot write digits.onnx: it is a file",
     "hdl export digits.eqm -o .": "cannot write .: the folder is not empty",

@@ -44,6 +44,8 @@ def disasm(file: Path, config: str, section: str, host_ops: bool) -> Report:
             programs = [isa.from_bytes(file.read_bytes())]
         except OSError as error:
             raise InputError(f"cannot read {file}: {error.strerror}") from error
+        if not programs[0]:
+            raise InputError(f"{file} holds no instructions")
     texts = [isa.disassemble(program).rstrip("\n") for program in programs]
     return Report(
         {"file": str(file), "programs": [text.split("\n") for text in texts]},

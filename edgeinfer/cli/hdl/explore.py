@@ -56,11 +56,12 @@ def explore(
 
     The compiler's model of cycles stands for the hardware; ``hdl simulate`` measures one of them.
     """
-    from edgeinfer.atomic_write import atomic_write, check_writable
+    from edgeinfer.atomic_write import atomic_write, check_distinct, check_writable
     from edgeinfer.hdl.explore import Budget
     from edgeinfer.hdl.explore import explore as explored
     from edgeinfer.hdl.explore.pictures import front_svg, front_text, roofline_svg
 
+    check_distinct(pareto, roofline)
     for path in (pareto, roofline):
         if path is not None:
             check_writable(path, model)

@@ -58,10 +58,11 @@ def simulate(
     Every layer's tensor is compared with the CPU's; a difference ends with exit code 1. The first
     simulation of a configuration builds its simulator, which takes half a minute.
     """
-    from edgeinfer.atomic_write import atomic_write, check_writable
+    from edgeinfer.atomic_write import atomic_write, check_distinct, check_writable
     from edgeinfer.data import load_data
     from edgeinfer.hdl import Simulation
 
+    check_distinct(trace, timeline, vcd)
     for path in (trace, timeline, vcd):
         if path is not None:
             check_writable(path, model, data)

@@ -79,3 +79,26 @@ def test_flattened_values_are_joined_and_read_again():
         ops.Rescale(**REQUANTIZING, input_zero_point=1, multiplier=1 << 30, shift=30), other
     )
     check(author.graph(joined, rescaled), preset("4x4"))
+
+
+def test_tensors_of_many_lines_move_in_parts():
+    author = Author(1, 5000, 1, 3)
+    check(author.graph(author.conv("x", 3, 3, pads=(1, 1, 1, 1))), preset("8x8"))
+
+
+def test_a_value_that_nothing_reads_is_not_computed():
+    author = Author(1, 3, 3, 4)
+    author.node(ops.Transpose((0, 2, 1, 3)), author.conv("x", 7, 1))
+    compiled = compile(author.graph(author.conv("x", 2, 1)), "4x4", host_ops=True)
+    assert [len(graph.nodes) for graph, _ in compiled.segments] == [1]
+
+
+def test_a_second_operand_of_one_pixel_may_be_made_long_before():
+    author = Author(1, 40, 40, 4)
+    pixel = author.node(
+        ops.QReduceSum(**REQUANTIZING, axes=(1, 2), input_zero_point=0, multiplier=1, shift=20),
+        "x",
+    )
+    wide = author.conv("x", 4, 3, pads=(1, 1, 1, 1))
+    product = ops.QMul(**REQUANTIZING, a_zero_point=0, b_zero_point=1, multiplier=1 << 30, shift=37)
+    check(author.graph(author.node(product, wide, pixel)), preset("4x4").replace(buffer_bytes=8192))

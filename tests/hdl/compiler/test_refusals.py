@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from authored import Author
 from refusals import refused
 
 from edgeinfer import operators as ops
@@ -130,3 +131,25 @@ def test_weights_of_one_group_that_the_memory_cannot_hold_are_refused():
     )
     with refused(message, UnsupportedError):
         compile(graph, CONFIG)
+
+
+@pytest.mark.parametrize(
+    "kernel, fields, why",
+    [
+        (1, {"strides": (64, 1)}, "has a stride of 64 rows; the NPU takes 31 at most"),
+        (
+            1,
+            {"strides": (1, 17), "group": 4},
+            "has a stride of 17 columns; the NPU takes 16 at most",
+        ),
+        (2, {"dilations": (64, 1)}, "has a dilation of 64 rows; the NPU takes 63 at most"),
+    ],
+)
+def test_what_no_instruction_can_say_is_refused(kernel, fields, why):
+    author = Author(1, 70, 70, 4)
+    graph = author.graph(author.conv("x", 4, kernel, **fields))
+    with pytest.raises(UnsupportedError) as refusal:
+        compile(graph, CONFIG)
+    assert str(refusal.value) == (
+        f"QConv 'n0': {why}. With --host-ops these run on the CPU, between segments on the NPU"
+    )
