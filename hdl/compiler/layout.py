@@ -121,14 +121,17 @@ class Layout:
         return list({id(v.tensor): v.tensor for v in self.views.values()}.values())
 
 
-def lay_out(graph: Graph, lowered: Lowered, config: NpuConfig) -> Layout:
-    """Places for all values of ``lowered``, with copies where a value is needed in two of them."""
-    return _Planner(graph, lowered, config).layout()
+def lay_out(graph: Graph, lowered: Lowered, config: NpuConfig, *, tight: bool) -> Layout:
+    """Places for all values of ``lowered``, with copies where a value is needed in two of them.
+
+    With ``tight`` lines lie as close as the banks allow, otherwise such that passes are fewest.
+    """
+    return _Planner(graph, lowered, config, tight).layout()
 
 
 class _Planner:
-    def __init__(self, graph: Graph, lowered: Lowered, config: NpuConfig) -> None:
-        self.graph, self.config = graph, config
+    def __init__(self, graph: Graph, lowered: Lowered, config: NpuConfig, tight: bool) -> None:
+        self.graph, self.config, self.tight = graph, config, tight
         self.aliases, self.concats = lowered.aliases, dict(lowered.concats)
         self.layers: list[Layer] = []
         self.shapes = {name: geometry(kind.shape) for name, kind in graph.types.items()}
@@ -299,7 +302,7 @@ class _Planner:
                 conflicts += bank_conflict(kernels, shape, self.config, layer)
                 height, width, _ = self.shapes[layer.output]
                 fetches += height * width * sum(k.groups * k.passes for k in kernels)
-            return conflicts, fetches, pitch
+            return conflicts, 0 if self.tight else fetches, pitch
 
         best = min(map(cost, range(least, least + BANKS)))
         assert not best[0], "every kernel has a pitch"

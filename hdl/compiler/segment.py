@@ -19,6 +19,7 @@ from edgeinfer.hdl.compiler.layers import Layer, lower_graph
 from edgeinfer.hdl.compiler.layout import Layout, lay_out
 from edgeinfer.hdl.compiler.program import Binding, LayerRecord, Program, Watch
 from edgeinfer.hdl.compiler.streams import plan_slots
+from edgeinfer.hdl.compiler.timing import predict
 from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.isa import Memory, Unit
 
@@ -36,7 +37,15 @@ def compile_segment(graph: Graph, config: NpuConfig, *, stream: bool) -> Program
     UnsupportedError
         The model does not fit the configuration's memories.
     """
-    layout = lay_out(graph, lower_graph(graph, config), config)
+    fast = _compiled(graph, config, stream, tight=False)
+    if not any(watch.binding.view.tensor.spilled for watch in fast.watches):
+        return fast
+    small = _compiled(graph, config, stream, tight=True)
+    return min(fast, small, key=lambda program: predict(program.infer, config).cycles)
+
+
+def _compiled(graph: Graph, config: NpuConfig, stream: bool, *, tight: bool) -> Program:
+    layout = lay_out(graph, lower_graph(graph, config), config, tight=tight)
     buffer_words, bands, spilled = place(graph, layout, config)
     constants = _Constants(config)
     jobs = [
