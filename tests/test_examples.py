@@ -41,3 +41,16 @@ def test_the_demos_model_is_trained_and_exported(tmp_path):
     run(EXAMPLES / "train_digits.py", tmp_path, folder=tmp_path)
     written = sorted(path.name for path in tmp_path.iterdir())
     assert written == ["digits.onnx", "digits_calib.npz", "digits_test.npz"]
+
+
+def test_the_tpus_workloads_are_predicted(tmp_path):
+    said = run(EXAMPLES / "explore_tpu_workloads.py", folder=tmp_path)
+    rows = [line.split("|") for line in said.splitlines()[2:]]
+    assert [row[1].strip() for row in rows] == ["MLP0", "MLP1", "LSTM0", "LSTM1", "CNN0", "CNN1"]
+    for row in rows:
+        chip, host = (float(cell.strip(" %")) for cell in row[4:6])
+        assert 0 < host < chip <= 100
+    # the table in docs/npu.md is what it prints
+    docs = (EXAMPLES.parent / "docs" / "npu.md").read_text()
+    for row in rows:
+        assert f"| {' | '.join(cell.strip() for cell in (row[1], *row[4:7]))} |" in docs
