@@ -159,13 +159,7 @@ class GoldenSimulator:
 
     @execute.register
     def _(self, read: isa.ReadHost) -> None:
-        config = self.config
-        unit = {
-            Memory.BUFFER: config.word_bytes,
-            Memory.WEIGHTS: config.weight_port * config.word_bytes,
-            Memory.PARAMETERS: config.parameter_row_bytes,
-            Memory.TABLE: config.bus_bytes,
-        }[read.memory]
+        unit = isa.host_word_bytes(read.memory, self.config)
         for line in range(read.lines):
             start = read.host + line * read.host_step
             data = self._host_bytes(start, read.words * unit)

@@ -22,9 +22,12 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Annotated, ClassVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, ClassVar, get_type_hints
 
 from edgeinfer.errors import InputError
+
+if TYPE_CHECKING:
+    from edgeinfer.hdl.config import NpuConfig
 
 __all__ = [
     "INSTRUCTIONS",
@@ -55,6 +58,7 @@ __all__ = [
     "encoding_table",
     "fields",
     "from_bytes",
+    "host_word_bytes",
     "to_bytes",
 ]
 
@@ -150,6 +154,16 @@ def _count(bits: int, doc: str) -> Field:
 
 def _one_of(choices: type[IntEnum], bits: int, doc: str) -> Field:
     return Field(bits, choices=choices, doc=doc)
+
+
+def host_word_bytes(memory: Memory, config: NpuConfig) -> int:
+    """Bytes of host memory that READ_HOST brings for one word, or row, of ``memory``."""
+    return {
+        Memory.BUFFER: config.word_bytes,
+        Memory.WEIGHTS: config.weight_port * config.word_bytes,
+        Memory.PARAMETERS: config.parameter_row_bytes,
+        Memory.TABLE: config.bus_bytes,
+    }[memory]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -160,16 +160,9 @@ class _Timeline:
             self._note(answered)
 
     def _beats(self, transfer: isa.ReadHost | isa.WriteHost) -> int:
-        config = self.config
-        size = config.word_bytes
-        if isinstance(transfer, isa.ReadHost):
-            size = {
-                Memory.BUFFER: config.word_bytes,
-                Memory.WEIGHTS: config.weight_port * config.word_bytes,
-                Memory.PARAMETERS: config.parameter_row_bytes,
-                Memory.TABLE: config.bus_bytes,
-            }[transfer.memory]
-        return -(-transfer.words * size // config.bus_bytes)
+        memory = transfer.memory if isinstance(transfer, isa.ReadHost) else Memory.BUFFER
+        size = isa.host_word_bytes(memory, self.config)
+        return -(-transfer.words * size // self.config.bus_bytes)
 
     def _weights(self, unit: Unit) -> Process:
         free = [0]

@@ -9,7 +9,6 @@ from edgeinfer.hdl import isa
 from edgeinfer.hdl.compiler import Program, compile
 from edgeinfer.hdl.compiler.timing import predict
 from edgeinfer.hdl.config import NpuConfig
-from edgeinfer.hdl.isa import Memory, Unit
 from edgeinfer.hdl.summary import memories, multipliers_18x18
 
 __all__ = ["Estimate", "LayerEstimate", "estimate"]
@@ -106,16 +105,10 @@ def estimate(graph: Graph, config: NpuConfig) -> Estimate:
 
 def _traffic(program: Program) -> int:
     config = program.config
-    sizes = {
-        Memory.BUFFER: config.word_bytes,
-        Memory.WEIGHTS: config.weight_port * config.word_bytes,
-        Memory.PARAMETERS: config.parameter_row_bytes,
-        Memory.TABLE: config.bus_bytes,
-    }
     moved = len(program.infer) * isa.INSTRUCTION_BYTES
     for each in program.infer:
         if isinstance(each, isa.ReadHost):
-            moved += each.lines * each.words * sizes[each.memory]
+            moved += each.lines * each.words * isa.host_word_bytes(each.memory, config)
         elif isinstance(each, isa.WriteHost):
             moved += each.lines * each.words * config.word_bytes
     return moved
@@ -130,6 +123,6 @@ def _weights_read(program: Program) -> list[int]:
             index += 1
         if isinstance(each, isa.ReadWeights):
             found[index] += each.count * program.config.tile_bytes
-        elif each.unit is Unit.ACTIVATE and isinstance(each, isa.Activate):
+        elif isinstance(each, isa.Activate):
             groups += each.groups
     return found

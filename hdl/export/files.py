@@ -14,7 +14,7 @@ from edgeinfer import __version__
 from edgeinfer.graph import Graph
 from edgeinfer.hdl.compiler import compile
 from edgeinfer.hdl.compiler.timing import predict
-from edgeinfer.hdl.config import NpuConfig, configuration
+from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.export.ip_xact import buses, ports
 from edgeinfer.hdl.export.model_map import ModelMap
 from edgeinfer.hdl.export.vectors import Vectors, inference, random_sample
@@ -55,8 +55,8 @@ def export(
     UnsupportedError
         The NPU cannot run the model, or only with operators of the CPU between its segments.
     """
-    chosen = configuration(config) if isinstance(config, str) else config
-    model = ModelMap.of(compile(graph, chosen))
+    compiled = compile(graph, config)
+    chosen, model = compiled.config, ModelMap.of(compiled)
     values = inference(graph, random_sample(graph) if sample is None else sample)
     vectors = Vectors.of(model, values)
     size = chosen.bus_bytes

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from edgeinfer.errors import UnsupportedError
 from edgeinfer.graph import Graph
 from edgeinfer.hdl.compiler import Binding, Compiled, Program
@@ -73,12 +71,6 @@ class TensorMap:
             element_bytes=size,
             positions=tuple((first + p) * size for p in binding.view.positions),
         )
-
-    @property
-    def addresses(self) -> np.ndarray:
-        """Bytes from the base address to each element, [H, W, C]."""
-        y, x = np.arange(self.height)[:, None, None], np.arange(self.width)[:, None]
-        return self.offset + y * self.line + x * self.pixel + np.array(self.positions)
 
 
 @dataclass(frozen=True)

@@ -37,20 +37,24 @@ class Vectors:
         for binding in program.inputs:
             image = binding.image(values[binding.name], program.config)
             memory[binding.host : binding.host + len(image)] = image
-        after, matters = bytearray(memory), bytearray(len(memory))
-        for place in model.outputs:
-            data = values[place.name].astype(f"<i{place.element_bytes}").tobytes()
-            for byte in range(place.element_bytes):
-                at = (place.addresses + byte).ravel()
-                np.frombuffer(after, np.uint8)[at] = np.frombuffer(data, np.uint8)[
-                    byte :: place.element_bytes
-                ]
-                np.frombuffer(matters, np.uint8)[at] = 0xFF
         size = program.config.bus_bytes
-        words = np.flatnonzero(np.frombuffer(matters, np.uint8).reshape(-1, size).any(1))
+        after = np.frombuffer(memory, np.uint8).copy()
+        matters = np.zeros_like(after)
+        for binding in program.outputs:
+            expected = binding.image(values[binding.name], program.config)
+            # all bits of its elements, none between them
+            mask = binding.image(np.full(binding.shape, -1), program.config)
+            part = slice(binding.host, binding.host + len(expected))
+            matters[part] |= np.frombuffer(mask, np.uint8)
+            np.copyto(
+                after[part],
+                np.frombuffer(expected, np.uint8),
+                where=np.frombuffer(mask, np.uint8) != 0,
+            )
+        after, matters = after.reshape(-1, size), matters.reshape(-1, size)
         checks = tuple(
-            (int(w), bytes(after[w * size :][:size]), bytes(matters[w * size :][:size]))
-            for w in words
+            (int(word), after[word].tobytes(), matters[word].tobytes())
+            for word in np.flatnonzero(matters.any(1))
         )
         return cls(bytes(memory), checks)
 

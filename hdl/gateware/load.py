@@ -50,12 +50,7 @@ class LoadUnit(wiring.Component):
 
     def __init__(self, config: NpuConfig) -> None:
         self.config = config
-        self.sizes = {
-            isa.Memory.BUFFER: config.word_bytes,
-            isa.Memory.WEIGHTS: config.weight_port * config.word_bytes,
-            isa.Memory.PARAMETERS: config.parameter_row_bytes,
-            isa.Memory.TABLE: config.bus_bytes,
-        }
+        self.sizes = {memory: isa.host_word_bytes(memory, config) for memory in isa.Memory}
         super().__init__(
             {
                 "control": Out(UnitControl()),

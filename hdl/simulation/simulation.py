@@ -16,7 +16,7 @@ from edgeinfer.hdl import gateware, isa
 from edgeinfer.hdl.compiler import Compiled, Program, Watch, compile
 from edgeinfer.hdl.compiler.host_memory import HostMemory
 from edgeinfer.hdl.compiler.timing import predict
-from edgeinfer.hdl.config import NpuConfig, configuration
+from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.gateware.npu import to_rtlil, to_verilog
 from edgeinfer.hdl.gateware.registers import COUNTERS, REGISTERS
 from edgeinfer.hdl.gateware.sequencer import Fault
@@ -183,20 +183,13 @@ class Simulation:
             raise InputError(f"stalls must be between 0 and 0.9, not {stalls}")
         if not 1 <= latency <= 1_000_000:
             raise InputError(f"latency must be between 1 and 1000000 cycles, not {latency}")
-        chosen = configuration(config) if isinstance(config, str) else config
-        self.graph, self.config = graph, chosen
+        self.graph = graph
         self._session = Session(graph, keep_values=True)
         self.compiled: Compiled = compile(
-            graph, chosen, host_ops=host_ops, stream_weights=stream_weights
+            graph, config, host_ops=host_ops, stream_weights=stream_weights
         )
-        library = build(
-            lambda: to_verilog(chosen, probes=True),
-            _source(chosen),
-            "npu",
-            rtlil=lambda: to_rtlil(chosen, probes=True),
-            tool=tool,
-            trace=vcd is not None,
-        )
+        self.config = self.compiled.config
+        library = npu_library(self.config, tool=tool, trace=vcd is not None)
         self.waveforms: tuple[Path, ...] = ()
         self._machines: list[_Machine | Session] = []
         self._values: dict[str, np.ndarray] = {}
@@ -210,8 +203,17 @@ class Simulation:
                     number = len(self.waveforms) + 1
                     trace = vcd if number == 1 else vcd.with_stem(f"{vcd.stem}_{number}")
                     self.waveforms += (trace,)
-                simulator = _simulator(library, program, latency, stalls, seed, trace)
-                self._machines.append(_Machine(program, simulator))
+                memory = HostMemory.of(program, *_SECTIONS)
+                simulator = Simulator(
+                    library,
+                    program.config,
+                    memory.size,
+                    latency=latency,
+                    stalls=stalls,
+                    seed=seed,
+                    trace=trace,
+                )
+                self._machines.append(_Machine(program, memory, simulator))
         except BaseException:
             self.close()
             raise
@@ -301,6 +303,18 @@ class Simulation:
         return self._reports[0] if len(self._reports) == 1 else _joined(self._reports, self.config)
 
 
+def npu_library(config: NpuConfig, *, tool: str | None = None, trace: bool = False) -> Path:
+    """The library that simulates an NPU of ``config``; see ``build``."""
+    return build(
+        lambda: to_verilog(config, probes=True),
+        _source(config),
+        "npu",
+        rtlil=lambda: to_rtlil(config, probes=True),
+        tool=tool,
+        trace=trace,
+    )
+
+
 def _source(config: NpuConfig) -> str:
     """What an NPU's Verilog follows from: the configuration, the gateware, Amaranth."""
     files = sorted(Path(gateware.__file__).parent.glob("*.py"))
@@ -308,26 +322,11 @@ def _source(config: NpuConfig) -> str:
     return "\0".join([repr(config), version("amaranth"), *texts])
 
 
-def _simulator(
-    library: Path,
-    program: Program,
-    latency: int,
-    stalls: float,
-    seed: int,
-    trace: Path | None,
-) -> Simulator:
-    size = HostMemory.of(program, *_SECTIONS).size
-    return Simulator(
-        library, program.config, size, latency=latency, stalls=stalls, seed=seed, trace=trace
-    )
-
-
 class _Machine:
     """A Program in a Simulator."""
 
-    def __init__(self, program: Program, simulator: Simulator) -> None:
+    def __init__(self, program: Program, memory: HostMemory, simulator: Simulator) -> None:
         self.program, self.simulator = program, simulator
-        memory = HostMemory.of(program, *_SECTIONS)
         simulator.memory[: len(memory.content)] = np.frombuffer(memory.content, np.uint8)
         self._sections = memory.sections
         self._prediction = predict(program.infer, program.config)

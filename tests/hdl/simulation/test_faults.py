@@ -16,11 +16,9 @@ from edgeinfer.errors import InputError
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.compiler import compile
 from edgeinfer.hdl.config import preset
-from edgeinfer.hdl.gateware.npu import to_verilog
 from edgeinfer.hdl.gateware.registers import COUNTERS, ID, REGISTERS
 from edgeinfer.hdl.gateware.sequencer import Fault
-from edgeinfer.hdl.simulation.build import build
-from edgeinfer.hdl.simulation.simulation import _source
+from edgeinfer.hdl.simulation.simulation import npu_library
 from edgeinfer.hdl.simulation.simulator import Simulator
 from edgeinfer.quant import quantize
 from edgeinfer.session import Session
@@ -64,7 +62,7 @@ def model() -> Model:
 
 @functools.cache
 def library():
-    return build(lambda: to_verilog(CONFIG, probes=True), _source(CONFIG), "npu")
+    return npu_library(CONFIG)
 
 
 class Host:

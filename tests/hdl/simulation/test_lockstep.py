@@ -20,12 +20,10 @@ from hypothesis import strategies as st
 
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.config import NpuConfig, preset
-from edgeinfer.hdl.gateware.npu import to_verilog
 from edgeinfer.hdl.gateware.registers import REGISTERS
 from edgeinfer.hdl.golden import GoldenSimulator, ProgramError, passes
 from edgeinfer.hdl.isa import Memory, Mode, Operation, Unit
-from edgeinfer.hdl.simulation.build import build
-from edgeinfer.hdl.simulation.simulation import _source
+from edgeinfer.hdl.simulation.simulation import npu_library
 from edgeinfer.hdl.simulation.simulator import Simulator
 
 VARIABLE = "EDGEINFER_NPU_EXAMPLES"
@@ -605,7 +603,7 @@ def run(library, layout: Layout, initial: bytes, steps: list[Step], **options: f
 @pytest.mark.parametrize("name", ["4x4", "8x16", "8x8-16"])
 def test_memories_after_every_instruction_of_a_random_program(name):
     config = preset(name)
-    library = build(lambda: to_verilog(config, probes=True), _source(config), "npu")
+    library = npu_library(config)
     seen: Counter[object] = Counter()
 
     @settings(
