@@ -121,6 +121,12 @@ class NpuConfig:
         return f"{self.rows}x{self.columns}" + ("-16" if self.width == 16 else "")
 
     @property
+    def text(self) -> str:
+        """Every size, as ``configuration`` takes it."""
+        sizes = list(dataclasses.asdict(self).items())[3:]
+        return ",".join([self.name, *(f"{name}={int(value)}" for name, value in sizes)])
+
+    @property
     def element_bytes(self) -> int:
         """Bytes of an activation or a weight."""
         return self.width // 8

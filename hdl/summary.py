@@ -55,8 +55,11 @@ def multipliers(config: NpuConfig) -> dict[str, str]:
 
 
 def multipliers_18x18(config: NpuConfig) -> int:
-    """Multipliers of 18 x 18 bits, as FPGAs have them: a cell takes one, a lane four."""
-    return config.macs + 4 * config.lanes
+    """Multipliers of 18 x 18 bits, as FPGAs have them.
+
+    A cell takes one, a lane three, or five where the accumulators have 40 bits.
+    """
+    return config.macs + config.lanes * (3 if config.accumulator_bits == 32 else 5)
 
 
 def block_diagram(config: NpuConfig) -> str:

@@ -83,7 +83,9 @@ class Accumulators(wiring.Component):
         word = data.ArrayLayout(signed(config.accumulator_bits), config.columns)
         tag = self.tag
         tag_2, tag_3 = (Signal(tag_layout(config), name=f"tag_{i}") for i in (2, 3))
-        old, total = Signal(word), Signal(word)
+        old, total, answer = (
+            Signal(word, name=n, reset_less=True) for n in ("old", "total", "answer")
+        )
         follows = Signal()
         reading = Signal()
 
@@ -111,8 +113,9 @@ class Accumulators(wiring.Component):
             # the sum before the last one is only being written
             old.eq(Mux(meets(tag_3), total, Mux(tag.half, held[1], held[0]))),
             follows.eq(meets(tag_2)),
-            self.port.data.eq(Mux(reading, held[1], held[0])),
+            answer.eq(Mux(reading, held[1], held[0])),
         ]
+        m.d.comb += self.port.data.eq(answer)
 
         # stage 2
         for column in range(config.columns):

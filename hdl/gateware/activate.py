@@ -22,6 +22,7 @@ from edgeinfer.hdl.gateware.interface import (
     record_layout,
 )
 from edgeinfer.hdl.gateware.parameters import ParameterPort
+from edgeinfer.hdl.gateware.pipeline import later
 from edgeinfer.hdl.gateware.rescaler import RESCALER_LATENCY, Rescaler
 from edgeinfer.hdl.gateware.table import Table, table_latency
 from edgeinfer.hdl.isa import Operation
@@ -373,19 +374,15 @@ class _Lane(wiring.Component):
         multiplies = self.output.operation == Operation.MULTIPLY
         subtracts = self.output.operation == Operation.SUBTRACT
         subtracts_from = self.output.operation == Operation.SUBTRACT_FROM
-        accumulator = signed(self.config.accumulator_bits)
+        bits = self.config.accumulator_bits
 
-        biased = Signal(accumulator)
-        multiplier, shift = Signal.like(self.record.multiplier), Signal.like(self.record.shift)
-        m.d.sync += [
-            biased.eq(self.sum + self.record.bias),
-            multiplier.eq(self.record.multiplier),
-            shift.eq(self.record.shift),
-        ]
+        biased = later(m, (self.sum + self.record.bias)[:bits].as_signed(), "biased")
+        multiplier = later(m, self.record.multiplier, "multiplier")
+        shift = later(m, self.record.shift, "shift")
 
         # elements and their zero points
         width = self.config.width
-        a, b = Signal(signed(width + 1)), Signal(signed(width + 1))
+        a, b = Signal(signed(width + 1)), Signal(signed(width + 1), reset_less=True)
         m.d.comb += a.eq(self.element - operands.a_zero_point[:width].as_signed())
         with m.If(self.take_second):
             m.d.sync += b.eq(self.second - operands.b_zero_point[:width].as_signed())
@@ -393,9 +390,9 @@ class _Lane(wiring.Component):
         fine = Mux(total.left_shift == 20, centered << 20, centered << 15)
 
         # step 1's value comes a cycle before step 2's: a + b, or a + 1 + ~b, or ~a + 1 + b
-        held = Signal(accumulator)
         value = rescaler.o.value
-        m.d.sync += held.eq(Mux(subtracts_from, ~value, value) + (subtracts | subtracts_from))
+        first = Mux(subtracts_from, ~value, value) + (subtracts | subtracts_from)
+        held = later(m, first[:bits].as_signed(), "held")
         both = held + Mux(subtracts, ~value, value)
 
         step = rescaler.i
@@ -444,13 +441,13 @@ class ActivateUnit(wiring.Component):
     between words, groups and ACTIVATEs. A word begins when its accumulators are full and, if it
     needs one, its second operand has been read; nothing stalls a part once it is issued.
 
-    The word is written ``7 + T + 1`` cycles after its last part was issued, with a second operand
-    ``18 + T + 1``, where T is the table's latency, 0 without tables. ``completed`` comes with the
+    The word is written ``8 + T + 1`` cycles after its last part was issued, with a second operand
+    ``21 + T + 1``, where T is the table's latency, 0 without tables. ``completed`` comes with the
     write.
 
     An instruction takes a cycle, the earliest that in which the last part of the ACTIVATE before is
     issued. SET_OUTPUT's settings travel with plain parts, so that no SET waits for these. After
-    parts with a second operand it waits until the last one is in its last step, 13 cycles.
+    parts with a second operand it waits until the last one is in its last step, 15 cycles.
 
     Second operands are read ahead, up to four words. Whoever writes them must have done so before
     their ACTIVATE comes; if that is an earlier ACTIVATE, a SYNC must be between the two.
@@ -505,11 +502,13 @@ class ActivateUnit(wiring.Component):
         wiring.connect(m, wiring.flipped(self.residual), second.read)
 
         parts = [Signal(_part_layout(config), name=f"part_{stage}") for stage in range(_END + 1)]
-        clamps = [Signal(_CLAMP, name=f"clamp_{stage}") for stage in range(_STEP_0 + 1)]
         m.d.comb += parts[0].eq(issue.part)
-        m.d.comb += [clamps[0][name].eq(issue.output[name]) for name in _CLAMP.members]
-        for stage, later in (*pairwise(parts), *pairwise(clamps)):
-            m.d.sync += later.eq(stage)
+        for stage, following in pairwise(parts):
+            m.d.sync += following.eq(stage)
+        clamp: data.View = Signal(_CLAMP)
+        m.d.comb += [clamp[name].eq(issue.output[name]) for name in _CLAMP.members]
+        for stage in range(1, _STEP_0 + 1):
+            clamp = later(m, clamp, f"clamp_{stage}")
 
         # 0: what the part needs is read
         m.d.comb += [
@@ -543,7 +542,7 @@ class ActivateUnit(wiring.Component):
             m.d.comb += [
                 lane.sum.eq(sums[parts[1].index][index]),
                 lane.record.eq(self.parameters.row[index]),
-                lane.clamp.eq(clamps[_STEP_0]),
+                lane.clamp.eq(clamp),
                 lane.output.eq(issue.output),
                 lane.operands.eq(issue.operands),
                 lane.total.eq(issue.total),
@@ -588,11 +587,10 @@ class ActivateUnit(wiring.Component):
         wiring.connect(m, wiring.flipped(self.table), table.write)
         m.d.comb += [table.i.eq(elements), self.table_out_of_range.eq(table.out_of_range)]
         for stage in range(1, table_latency(self.config) + 1):
-            later = Signal.like(part, name=f"ended_{stage}")
-            passed = Signal.like(elements, name=f"passed_{stage}")
-            m.d.sync += [later.eq(part), passed.eq(elements)]
-            on_way.append(later)
-            part, elements = later, passed
+            ended = Signal.like(part, name=f"ended_{stage}")
+            m.d.sync += ended.eq(part)
+            on_way.append(ended)
+            part, elements = ended, later(m, elements, f"passed_{stage}")
         values = Signal.like(elements)
         with m.If(part.table):
             m.d.comb += values.eq(table.o)
@@ -604,6 +602,8 @@ class ActivateUnit(wiring.Component):
         self, m: Module, word: wiring.PureInterface, part: data.View, elements: data.View
     ) -> None:
         """Put ``part`` into ``word``'s register, and write that when it is complete."""
+        collected = Signal(word.data.shape(), reset_less=True)
+        m.d.comb += word.data.eq(collected)
         m.d.sync += [word.enable.eq(part.valid & part.last), word.address.eq(part.address)]
         with m.If(part.valid):
-            m.d.sync += self._by_part(word.data, self.config.width)[part.index].eq(elements)
+            m.d.sync += self._by_part(collected, self.config.width)[part.index].eq(elements)

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Const, Module, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.gateware.accumulators import sums_layout, tag_layout
+from edgeinfer.hdl.gateware.pipeline import later
 
-__all__ = ["Array", "row_layout", "weights_layout"]
-
-
-def row_layout(config: NpuConfig) -> data.StructLayout:
-    """A row's operand: the same ``element`` for all columns if ``dense``, else the ``word``."""
-    return data.StructLayout(
-        {"dense": 1, "element": config.width, "word": config.columns * config.width}
-    )
+__all__ = ["Array", "weights_layout"]
 
 
 def weights_layout(config: NpuConfig) -> data.StructLayout:
@@ -40,7 +34,8 @@ class Array(wiring.Component):
 
     Members
     -------
-    rows : In(row_layout), one for each row
+    rows : In(word), one for each row
+        An operand for each column.
     weights : In(weights_layout), one for each row
     swap : In(1)
     tag_in : In(tag_layout)
@@ -52,7 +47,7 @@ class Array(wiring.Component):
         self.config = config
         super().__init__(
             {
-                "rows": In(row_layout(config)).array(config.rows),
+                "rows": In(config.columns * config.width).array(config.rows),
                 "weights": In(weights_layout(config)).array(config.rows),
                 "swap": In(1),
                 "tag_in": In(tag_layout(config)),
@@ -66,25 +61,21 @@ class Array(wiring.Component):
         m = Module()
         config = self.config
         word = data.ArrayLayout(signed(config.width), config.columns)
-        above: list[object] = [0] * config.columns
+        sum_shape = sums_layout(config).elem_shape
+        above: list[Value] = [Const(0, sum_shape)] * config.columns
         swap = self.swap
         for r, (row, weights) in enumerate(zip(self.rows, self.weights, strict=True)):
-            shadow = Signal(word, name=f"shadow_{r}")
-            active = Signal(word, name=f"active_{r}")
-            operand = Signal(word, name=f"operand_{r}")
+            shadow = Signal(word, name=f"shadow_{r}", reset_less=True)
+            active = Signal(word, name=f"active_{r}", reset_less=True)
             with m.If(weights.capture):
                 m.d.sync += shadow.eq(weights.word)
             with m.If(swap):
                 m.d.sync += active.eq(shadow)
-            m.d.comb += operand.eq(Mux(row.dense, row.element.replicate(config.columns), row.word))
+            operand = data.View(word, row)
             for c in range(config.columns):
-                product = Signal(signed(2 * config.width), name=f"product_{r}_{c}")
-                partial = Signal(sums_layout(config).elem_shape, name=f"partial_{r}_{c}")
-                m.d.sync += [
-                    product.eq(operand[c] * active[c]),
-                    partial.eq(above[c] + product),
-                ]
-                above[c] = partial
+                product = later(m, operand[c] * active[c], f"product_{r}_{c}")
+                partial = (above[c] + product)[: sum_shape.width].as_signed()
+                above[c] = later(m, partial, f"partial_{r}_{c}")
             swap_below = Signal(name=f"swap_{r + 1}")
             m.d.sync += swap_below.eq(swap)
             swap = swap_below
@@ -93,8 +84,8 @@ class Array(wiring.Component):
 
         tag = self.tag_in
         for stage in range(1, config.rows + 1):
-            later = Signal(tag_layout(config), name=f"tag_{stage}")
-            m.d.sync += later.eq(tag)
-            tag = later
+            following = Signal(tag_layout(config), name=f"tag_{stage}")
+            m.d.sync += following.eq(tag)
+            tag = following
         m.d.comb += self.tag_out.eq(tag)
         return m

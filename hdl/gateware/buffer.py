@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from edgeinfer.hdl.config import BANKS, NpuConfig
 from edgeinfer.hdl.gateware.interface import ADDRESS_BITS, BeatWrite, ReadRequest, WordWrite
+from edgeinfer.hdl.gateware.pipeline import later
 
 __all__ = ["FETCH_REQUEST", "Buffer"]
 
@@ -113,8 +114,7 @@ class Buffer(wiring.Component):
         answers = [*zip(self.fetch, self.words, strict=True)]
         answers += [(residual, residual.data), (store, store.data)]
         for request, word in answers:
-            bank = Signal(_BANK_BITS)
-            m.d.sync += bank.eq(bank_of[id(request)])
+            bank = later(m, bank_of[id(request)], "bank")
             m.d.comb += word.eq(words[bank])
 
     def _write(self, m: Module, ports: list[WritePort]) -> None:

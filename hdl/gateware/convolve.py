@@ -526,7 +526,7 @@ class ConvolveUnit(wiring.Component):
             m.d.comb += request.eq(made)
 
         # from the decision to the accumulators' write
-        way = FETCH_STAGES + self.config.rows + 5
+        way = FETCH_STAGES + self.config.rows + 6
         left = Signal(range(way + 1))
         with m.If(fetches.o.valid):
             m.d.sync += left.eq(way)

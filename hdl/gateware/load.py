@@ -77,7 +77,7 @@ class LoadUnit(wiring.Component):
     def _beats(self, memory: Value, words: Value) -> Value:
         """Beats of ``words`` words of ``memory``."""
         bus = self.config.bus_bytes
-        return Array(words * (size // bus) for size in self.sizes.values())[memory]
+        return Array(_times(words, size // bus) for size in self.sizes.values())[memory]
 
     def _ask(self, m: Module, layout: data.StructLayout, accepted: SyncFIFOBuffered) -> None:
         command = data.View(layout, self.control.command.payload[: layout.size])
@@ -176,3 +176,12 @@ class LoadUnit(wiring.Component):
             ]
         m.d.comb += self.control.waiting.eq(active & ~taken)
         return ~active & ~self.control.completed
+
+
+def _times(value: Value, factor: int) -> Value:
+    """``value`` times a constant by shifts, which takes no multiplier."""
+    total: Value | int = 0
+    for bit in range(factor.bit_length()):
+        if factor >> bit & 1:
+            total = (value << bit) + total
+    return Value.cast(total)

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.config import BANKS, NpuConfig
 from edgeinfer.hdl.gateware.accumulators import tag_layout
-from edgeinfer.hdl.gateware.array import row_layout
+from edgeinfer.hdl.gateware.pipeline import later
 
 __all__ = ["STREAM_REQUESTS", "WINDOWS", "Operand", "token_layout"]
 
@@ -49,7 +49,7 @@ class Operand(wiring.Component):
     """Aligns, pads, delays and skews.
 
     Never stalls. The token of a fetch comes in cycle t, its words in t + 1. ``swap`` follows in
-    t + 2, row r's operand in t + 3 + r and ``tag`` in t + 3. The word of kernel row s of a
+    t + 3, row r's operand in t + 4 + r and ``tag`` in t + 4. The word of kernel row s of a
     depthwise pass reaches its rows ``s taps`` cycles after that of kernel row 0. A depthwise pass
     with fewer taps than the one before must come ``rows`` cycles after its last fetch or later, as
     its words would overtake the delayed ones.
@@ -62,7 +62,7 @@ class Operand(wiring.Component):
     -------
     words : In(word), four of them
     token : In(token_layout)
-    rows : Out(row_layout), one for each row
+    rows : Out(word), one for each row
     swap : Out(1)
     tag : Out(tag_layout)
     """
@@ -73,28 +73,34 @@ class Operand(wiring.Component):
             {
                 "words": In(config.columns * config.width).array(BANKS),
                 "token": In(token_layout(config)),
-                "rows": Out(row_layout(config)).array(config.rows),
+                "rows": Out(config.columns * config.width).array(config.rows),
                 "swap": Out(1),
                 "tag": Out(tag_layout(config)),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
-        """Stage 1 (t + 1) takes the words, stage 2 (t + 2) aligns and pads them."""
+        """Stage 1 (t + 1) takes the words, stage 2 aligns and pads them, stage 3 selects the mode.
+
+        The selection has a stage of its own so that the multipliers follow a register at once.
+        """
         m = Module()
         layout = token_layout(self.config)
         token_1, token = Signal(layout), Signal(layout)
-        words = [Signal.like(word, name=f"word_{i}") for i, word in enumerate(self.words)]
+        words = [later(m, word, f"word_{i}") for i, word in enumerate(self.words)]
         m.d.sync += [token_1.eq(self.token), token.eq(token_1)]
-        m.d.sync += [held.eq(word) for held, word in zip(words, self.words, strict=True)]
-
-        m.d.comb += self.swap.eq(token.swap)
-        m.d.sync += self.tag.eq(token.tag)
-        self._dense(m, token, words)
-        self._depthwise(m, token, words)
+        tag = Signal.like(token.tag)
+        m.d.sync += [self.swap.eq(token.swap), tag.eq(token.tag), self.tag.eq(tag)]
+        elements = self._dense(m, token, words)
+        for row, element, (dense, word) in zip(
+            self.rows, elements, self._depthwise(m, token, words), strict=True
+        ):
+            selected = Mux(dense, element.replicate(self.config.columns), word)
+            m.d.comb += row.eq(later(m, selected, "selected"))
         return m
 
-    def _dense(self, m: Module, token: data.View, words: list[Signal]) -> None:
+    def _dense(self, m: Module, token: data.View, words: list[Signal]) -> list[Signal]:
+        """The element of each row, for all columns."""
         config = self.config
         zeros = Const(0, config.width.bit_length() - 1)
         windows = []
@@ -103,31 +109,33 @@ class Operand(wiring.Component):
             pair = Cat(words[2 * i], words[2 * i + 1])
             m.d.comb += window.eq(pair >> Cat(zeros, token.offsets[i]))
             windows.append(window)
-        for r, row in enumerate(self.rows):
+        elements = []
+        for r in range(config.rows):
             own, other = (window.word_select(r, config.width) for window in windows)
             element = Signal(config.width, name=f"element_{r}_0")
             inside = Mux(token.own[r], own, other)
             m.d.comb += element.eq(Mux(token.valid[r], inside, token.pad))
-            for stage in range(1, r + 1):
-                later = Signal(config.width, name=f"element_{r}_{stage}")
-                m.d.sync += later.eq(element)
-                element = later
-            m.d.sync += row.element.eq(element)
+            for stage in range(1, r + 2):
+                element = later(m, element, f"element_{r}_{stage}")
+            elements.append(element)
+        return elements
 
-    def _depthwise(self, m: Module, token: data.View, words: list[Signal]) -> None:
+    def _depthwise(
+        self, m: Module, token: data.View, words: list[Signal]
+    ) -> list[tuple[Signal, Signal]]:
+        """For each row whether it takes the dense element, and else its word."""
         delayed = self._delayed(m, token, words)
         dense, taps = token.dense, token.taps
-        for r, row in enumerate(self.rows):
+        rows = []
+        for r in range(self.config.rows):
             # kernel row s has the array rows from s taps to (s + 1) taps - 1
             word: Value = delayed[-1]
             for s in reversed(range(len(delayed) - 1)):
                 word = Mux((taps + 1) * (s + 1) > r, delayed[s], word)
-            m.d.sync += [row.word.eq(word), row.dense.eq(dense)]
             # what the row below does belongs to the fetch of the cycle before
-            dense_below = Signal(name=f"dense_{r + 1}")
-            taps_below = Signal.like(taps, name=f"taps_{r + 1}")
-            m.d.sync += [dense_below.eq(dense), taps_below.eq(taps)]
-            dense, taps = dense_below, taps_below
+            dense, taps = later(m, dense, f"dense_{r + 1}"), later(m, taps, f"taps_{r + 1}")
+            rows.append((dense, later(m, word, f"word_of_row_{r}")))
+        return rows
 
     def _delayed(self, m: Module, token: data.View, words: list[Signal]) -> list[Value]:
         """The word of each kernel row; that of s as it was s taps cycles ago.

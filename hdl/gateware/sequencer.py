@@ -131,7 +131,8 @@ class Sequencer(wiring.Component):
     abort : Out(1)
         The run has been given up; what the bus has not accepted is to be forgotten.
     reset : Out(1)
-        A run begins, or has been given up: units return to where they were at first.
+        In the cycle before, a run began or was being given up: units return to where they were at
+        first.
     """
 
     def __init__(self, config: NpuConfig) -> None:
@@ -170,7 +171,9 @@ class Sequencer(wiring.Component):
         # what a run has fetched and not distributed is not the next one's
         fetched = SyncFIFOBuffered(width=INSTRUCTION_BITS, depth=_FETCHED)
         m.submodules.fetched = ResetInserter(begin)(fetched)
-        m.d.comb += [begin.eq(self.start & ~self.busy), self.reset.eq(begin | self.abort)]
+        m.d.comb += begin.eq(self.start & ~self.busy)
+        # a register, as it goes everywhere; no instruction comes as early
+        m.d.sync += self.reset.eq(begin | self.abort)
         self._fetch(m, fetched, begin, ends)
         instruction, illegal, unit, is_halt = self._decoded(m, fetched)
 

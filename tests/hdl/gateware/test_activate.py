@@ -27,7 +27,7 @@ CONFIGS = {
     "no tables": preset("4x4").replace(tables=False),
 }
 PAIRS = [Operation.ADD, Operation.SUBTRACT, Operation.SUBTRACT_FROM, Operation.MULTIPLY]
-PLAIN_LATENCY, PAIR_LATENCY = 8, 19
+PLAIN_LATENCY, PAIR_LATENCY = 9, 22
 
 Write = tuple[int, list[int]]
 

@@ -409,7 +409,7 @@ def test_two_instructions_share_accumulators(config, layer):
 
 def idle_cycles(core: Bench) -> int:
     """Busy cycles without a fetch where nothing waits: a pass is made, the last sums go down."""
-    return core.config.rows + 9
+    return core.config.rows + 10
 
 
 @pytest.mark.parametrize("layer", ["1x1", "3x3", "stem of 10x4", "depthwise 3x3"])

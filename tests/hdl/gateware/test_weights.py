@@ -105,10 +105,10 @@ ORDER = [2, 3, 4, 5, 6, 10, 7, 7, 7, 7, 0, 1, 2]
 def test_every_row_captures_the_tiles_in_order_and_in_time(port, eager):
     words, tiles = memory_of(port)
     seen = simulate(port, words, PROGRAM, len(ORDER), eager)
-    issued = [cycle - FETCH_STAGES - 2 for cycle, _ in seen.captures[0]]
+    issued = [cycle - FETCH_STAGES - 3 for cycle, _ in seen.captures[0]]
     for r, captures in enumerate(seen.captures):
         assert [word for _, word in captures] == [tiles[t][r] for t in ORDER]
-        assert [cycle - FETCH_STAGES - 2 - r for cycle, _ in captures] == issued
+        assert [cycle - FETCH_STAGES - 3 - r for cycle, _ in captures] == issued
     # a pass begins after its load, the next load with it or later
     for i, start in enumerate(seen.starts):
         assert issued[i] < start

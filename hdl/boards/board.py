@@ -1,0 +1,165 @@
+"""The boards that a bitstream can be built for, and what their FPGAs hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from edgeinfer.errors import InputError
+
+__all__ = ["BOARDS", "Board", "Fpga", "board"]
+
+
+@dataclass(frozen=True)
+class Fpga:
+    """A device and the options of the tools for it.
+
+    Parameters
+    ----------
+    name : str
+    family : str
+        ``ecp5``, ``gowin`` or ``ice40``.
+    lookup_tables, flip_flops, multipliers, memories : int
+        What it has: LUTs of four inputs, multipliers of 18 x 18 bits (16 x 16 on iCE40), blocks of
+        ``memory_bits``.
+    memory_bits : int
+        Of one block memory, as words of 8, 16 or 32 bits use it.
+    """
+
+    name: str
+    family: str
+    lookup_tables: int
+    flip_flops: int
+    multipliers: int
+    memories: int
+    memory_bits: int
+
+    @property
+    def memory_bytes(self) -> int:
+        """Of all block memories."""
+        return self.memories * self.memory_bits // 8
+
+
+_ECP5_85 = Fpga("LFE5U-85F", "ecp5", 83_640, 83_640, 156, 208, 16_384)
+_ECP5_25 = Fpga("LFE5U-25F", "ecp5", 24_288, 24_288, 28, 56, 16_384)
+_GW2A_18 = Fpga("GW2AR-18C", "gowin", 20_736, 15_552, 48, 46, 16_384)
+_UP5K = Fpga("iCE40UP5K", "ice40", 5_280, 5_280, 8, 30, 4_096)
+
+
+@dataclass(frozen=True)
+class Board:
+    """A board.
+
+    Parameters
+    ----------
+    name : str
+    title : str
+        As its maker calls it.
+    fpga : Fpga
+    platform : str
+        Module and class of its Amaranth platform.
+    place_and_route : tuple of str
+        Options of nextpnr that choose device, package and speed.
+    oscillator : float
+        MHz, at the FPGA's clock pin.
+    clock : float
+        MHz of the NPU unless the user says otherwise.
+    serial : str
+        Where the serial line is.
+    program : str
+        A command that loads ``npu.<suffix>``.
+    """
+
+    name: str
+    title: str
+    fpga: Fpga
+    platform: str
+    place_and_route: tuple[str, ...]
+    oscillator: float
+    clock: float
+    serial: str
+    program: str
+
+    def new_platform(self) -> Any:
+        """Its Amaranth platform; one serves one build."""
+        module, _, name = self.platform.partition(":")
+        make: Callable[[], Any] = getattr(import_module(module), name)
+        return make()
+
+
+BOARDS = {
+    each.name: each
+    for each in (
+        Board(
+            "ulx3s-85f",
+            "Radiona ULX3S with an LFE5U-85F",
+            _ECP5_85,
+            "amaranth_boards.ulx3s:ULX3S_85F_Platform",
+            ("--85k", "--package", "CABGA381", "--speed", "6"),
+            25.0,
+            80.0,
+            "the USB socket US1",
+            "openFPGALoader --board ulx3s npu.bit",
+        ),
+        Board(
+            "ecpix5-85f",
+            "LambdaConcept ECPIX-5 with an LFE5UM5G-85F",
+            _ECP5_85,
+            "amaranth_boards.ecpix5:ECPIX585Platform",
+            ("--um5g-85k", "--package", "CABGA554", "--speed", "8"),
+            100.0,
+            80.0,
+            "the second port of the USB debugger",
+            "openFPGALoader --board ecpix5 npu.bit",
+        ),
+        Board(
+            "orangecrab-25f",
+            "OrangeCrab r0.2 with an LFE5U-25F",
+            _ECP5_25,
+            "edgeinfer.hdl.boards.platforms:OrangeCrab25F",
+            ("--25k", "--package", "CSFBGA285", "--speed", "8"),
+            48.0,
+            60.0,
+            "pins 0 (receives) and 1 (transmits), 3.3 V, through an adapter",
+            "dfu-util --alt 0 --download npu.bit",
+        ),
+        Board(
+            "tangnano20k",
+            "Sipeed Tang Nano 20K with a GW2AR-18C",
+            _GW2A_18,
+            "edgeinfer.hdl.boards.platforms:TangNano20K",
+            ("--device", "GW2AR-LV18QN88C8/I7", "--vopt", "family=GW2A-18C"),
+            27.0,
+            54.0,
+            "the USB socket",
+            "openFPGALoader --board tangnano20k npu.fs",
+        ),
+        Board(
+            "icebreaker",
+            "1BitSquared iCEBreaker with an iCE40UP5K",
+            _UP5K,
+            "amaranth_boards.icebreaker:ICEBreakerPlatform",
+            ("--up5k", "--package", "sg48"),
+            12.0,
+            12.0,
+            "the second port of the USB socket",
+            "openFPGALoader --board ice40_generic npu.bin",
+        ),
+    )
+}
+"""By name."""
+
+
+def board(name: str) -> Board:
+    """The board ``name``.
+
+    Raises
+    ------
+    InputError
+        It is not known.
+    """
+    if name not in BOARDS:
+        raise InputError(f"there is no board {name!r}; choose from {', '.join(BOARDS)}")
+    return BOARDS[name]

@@ -1,0 +1,108 @@
+"""What a board's FPGA holds: clock, serial line and NPU, with the pins' constraints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from amaranth.hdl import Elaboratable, Module
+from amaranth.lib import io
+
+from edgeinfer.errors import InputError
+from edgeinfer.hdl.boards.board import Board
+from edgeinfer.hdl.boards.clocks import clock_domain, pll
+from edgeinfer.hdl.config import NpuConfig
+from edgeinfer.hdl.gateware.serial_npu import SerialNpu
+
+__all__ = ["TOP", "Design", "describe"]
+
+TOP = "npu_board"
+_FASTEST = 16
+"""Cycles of a bit at least: the receiver may be a cycle off, and both clocks by some percent."""
+
+
+def describe(config: NpuConfig, memory_bytes: int, hertz: int) -> bytes:
+    """What the board says of itself: the configuration, its memory, its clock."""
+    return f"{config.text};memory_bytes={memory_bytes};hertz={hertz}".encode()
+
+
+@dataclass(frozen=True)
+class Design:
+    """An NPU for a board.
+
+    Parameters
+    ----------
+    board : Board
+    config : NpuConfig
+    memory_bytes : int
+        Of block memory for the host's.
+    clock : float
+        MHz that are asked for.
+    baud : int
+        Of the serial line.
+    """
+
+    board: Board
+    config: NpuConfig
+    memory_bytes: int
+    clock: float
+    baud: int
+
+    @property
+    def megahertz(self) -> float:
+        """What the PLL makes of ``clock``."""
+        chosen = pll(self.board.fpga.family, self.board.oscillator, self.clock)
+        return self.clock if chosen is None else chosen.megahertz
+
+    @property
+    def divisor(self) -> int:
+        """Cycles of a bit on the serial line.
+
+        Raises
+        ------
+        InputError
+            The clock is too slow for the line.
+        """
+        cycles = round(1e6 * self.megahertz / self.baud)
+        if cycles < _FASTEST:
+            raise InputError(
+                f"{self.baud} baud are too many for {self.megahertz:g} MHz; "
+                f"at most {1e6 * self.megahertz / _FASTEST:.0f}"
+            )
+        return cycles
+
+    def files(self) -> dict[str, str]:
+        """The design as RTLIL, and the constraints of its pins, by the names of the files."""
+        platform = self.board.new_platform()
+        plan = platform.prepare(_Top(self), TOP)
+        wanted = (".il", ".lpf", ".pcf", ".cst")
+        return {
+            name: content if isinstance(content, str) else content.decode()
+            for name, content in plan.files.items()
+            if name.endswith(wanted)
+        }
+
+
+class _Top(Elaboratable):
+    """Pins, clock and NPU."""
+
+    def __init__(self, design: Design) -> None:
+        self.design = design
+
+    def elaborate(self, platform: Any) -> Module:
+        """The serial line is a resource of each board."""
+        m = Module()
+        design = self.design
+        chosen = pll(design.board.fpga.family, design.board.oscillator, design.clock)
+        pin = platform.request(platform.default_clk, dir="-")
+        m.submodules.clock_pin = clock_pin = io.Buffer("i", pin)
+        clock_domain(m, clock_pin.i, chosen)
+        m.submodules.serial_npu = npu = SerialNpu(
+            design.config,
+            design.memory_bytes,
+            design.divisor,
+            describe(design.config, design.memory_bytes, round(1e6 * design.megahertz)),
+        )
+        line = platform.request("uart", 0)
+        m.d.comb += [npu.rx.eq(line.rx.i), line.tx.o.eq(npu.tx)]
+        return m
