@@ -15,7 +15,7 @@ from edgeinfer.graph import Graph
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.boards.link import Link, LinkError
 from edgeinfer.hdl.compiler import Program, compile
-from edgeinfer.hdl.compiler.host_memory import HostMemory, Section
+from edgeinfer.hdl.compiler.host_memory import inference_memory
 from edgeinfer.hdl.config import NpuConfig, configuration
 from edgeinfer.hdl.gateware.registers import COUNTERS, REGISTERS
 from edgeinfer.hdl.gateware.sequencer import Fault
@@ -102,23 +102,14 @@ class BoardNpu:
         ]
         self._values: dict[str, np.ndarray] = {}
         self.cycles = 0
-        self._resident, self._infer = self._placed(self._program)
-        self._move(self._program.setup, bytearray(self._program.image))
-
-    def _placed(self, program: Program) -> tuple[bytes, Section]:
-        """The board's memory while the inference runs, and where its instructions are."""
-        if any(isinstance(each, isa.ReadHost | isa.WriteHost) for each in program.infer):
-            memory = HostMemory.of(program, "infer")
-            content, section = memory.content, memory.sections["infer"]
-        else:
-            content, section = isa.to_bytes(program.infer), Section(0, len(program.infer))
-        if len(content) > self.description.memory_bytes:
+        self._resident, self._infer = inference_memory(self._program)
+        if len(self._resident) > self.description.memory_bytes:
             raise UnsupportedError(
-                f"an inference takes {len(content):,} bytes of host memory, and the board has "
-                f"{self.description.memory_bytes:,}; build a configuration with more weight_bytes "
-                "and buffer_bytes, so that less must be kept beside the NPU"
+                f"an inference takes {len(self._resident):,} bytes of host memory, and the board "
+                f"has {self.description.memory_bytes:,}; build a configuration with more "
+                "weight_bytes and buffer_bytes, or one with more --memory"
             )
-        return content, section
+        self._move(self._program.setup, bytearray(self._program.image))
 
     def run(self, x: Arrays) -> dict[str, np.ndarray]:
         """The raw outputs by name for one input, as ``Session.run`` takes it.

@@ -53,7 +53,7 @@ def open_line(port: str, baud: int) -> Line:
     try:
         import serial
     except ModuleNotFoundError as error:
-        raise MissingExtraError("serial", "hdl") from error
+        raise MissingExtraError("serial", "fpga") from error
     try:
         return serial.Serial(port, baud, timeout=_TIMEOUT, write_timeout=_TIMEOUT, exclusive=True)  # type: ignore[no-any-return]
     except (OSError, ValueError) as error:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.compiler.program import Program
 
-__all__ = ["HostMemory", "Section"]
+__all__ = ["HostMemory", "Section", "inference_memory"]
 
 _ALIGNMENT = 64
 _SPARE = 4096
@@ -28,6 +28,16 @@ class Section:
 
     offset: int
     length: int
+
+
+def inference_memory(program: Program) -> tuple[bytes, Section]:
+    """Host memory while ``infer`` runs, and where its instructions are: they alone where all else
+    is on the chip.
+    """
+    if any(isinstance(each, isa.ReadHost | isa.WriteHost) for each in program.infer):
+        memory = HostMemory.of(program, "infer")
+        return memory.content, memory.sections["infer"]
+    return isa.to_bytes(program.infer), Section(0, len(program.infer))
 
 
 @dataclass(frozen=True)

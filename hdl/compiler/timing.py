@@ -213,7 +213,8 @@ class _Timeline:
                     time = max(time, self.loaded[len(self.swapped)] + 1)
                     self.swapped.append(time)
                     self._note(time)
-                    time += fetches
+                    # a pass takes as long to be made
+                    time += max(fetches, 2)
                 self.completed[unit].append(time)
                 if command.last:
                     self.full.append(time + self.config.rows + _SUM_LATENCY)

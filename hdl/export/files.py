@@ -13,6 +13,7 @@ import numpy as np
 from edgeinfer import __version__
 from edgeinfer.graph import Graph
 from edgeinfer.hdl.compiler import compile
+from edgeinfer.hdl.compiler.host_memory import inference_memory
 from edgeinfer.hdl.compiler.timing import predict
 from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.export.ip_xact import buses, ports
@@ -114,6 +115,11 @@ def _described(model: ModelMap, facts: Mapping[str, object]) -> bytes:
     described = {
         "name": facts["name"],
         "config": model.program.config.name,
+        "configuration": model.program.config.text,
+        "inference": {
+            "cycles": predict(model.program.infer, model.program.config).cycles,
+            "memory_bytes": len(inference_memory(model.program)[0]),
+        },
         "config_word": facts["config_word"],
         "id": facts["id"],
         "memory_bytes": model.memory.size,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -107,12 +107,17 @@ class Accumulators(wiring.Component):
         def meets(other: data.View) -> Value:
             return other.emit & (other.half == tag.half) & (other.address == tag.address)
 
+        # what leaves the first sum as it is
+        bits = config.accumulator_bits
+        least = Const(-1 << (bits - 1), signed(bits))
+        neutral = Cat(Mux(tag.maximum, least, 0)[:bits] for _ in range(config.columns))
+        # the sum before the last one is only being written
+        memory_or_total = Mux(meets(tag_3), total, Mux(tag.half, held[1], held[0]))
         m.d.sync += [
             tag_2.eq(tag),
             tag_3.eq(tag_2),
-            # the sum before the last one is only being written
-            old.eq(Mux(meets(tag_3), total, Mux(tag.half, held[1], held[0]))),
-            follows.eq(meets(tag_2)),
+            old.eq(Mux(tag.first, neutral, memory_or_total)),
+            follows.eq(meets(tag_2) & ~tag.first),
             answer.eq(Mux(reading, held[1], held[0])),
         ]
         m.d.comb += self.port.data.eq(answer)
@@ -121,8 +126,8 @@ class Accumulators(wiring.Component):
         for column in range(config.columns):
             before = Mux(follows, total[column], old[column])
             new = self.sums[column]
-            gathered = Mux(tag_2.maximum, Mux(new > before, new, before), before + new)
-            m.d.sync += total[column].eq(Mux(tag_2.first, new, gathered))
+            greater = Mux(new > before, new, before)
+            m.d.sync += total[column].eq(Mux(tag_2.maximum, greater, before + new))
 
         # stage 3
         filled = Signal(range(HALVES + 1))

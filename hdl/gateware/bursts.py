@@ -71,9 +71,10 @@ class Bursts(wiring.Component):
             self.i.ready.eq((~self.o.valid | (taken & last)) & ~self.stop),
         ]
         with m.If(taken):
+            # behind the last burst nobody asks for them
             m.d.sync += [
-                address.eq(address + (beats << low)),
-                left.eq(left - beats),
+                address.eq(address + (room << low)),
+                left.eq(left - room),
                 self.o.valid.eq(~last & ~self.stop),
             ]
         with m.If(self.i.valid & self.i.ready):

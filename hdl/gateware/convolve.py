@@ -16,6 +16,7 @@ from edgeinfer.hdl.gateware.interface import (
     UnitControl,
     fields_of,
 )
+from edgeinfer.hdl.gateware.pipeline import later
 from edgeinfer.hdl.gateware.operand import STREAM_REQUESTS, token_layout
 
 __all__ = ["FETCH_STAGES", "ConvolveUnit"]
@@ -100,13 +101,16 @@ def _derived_layout() -> data.StructLayout:
 class _Passes(wiring.Component):
     """SET_SOURCE, SET_KERNEL and CONVOLVE into passes: the loops over groups, lines, runs, windows.
 
-    A pass follows every cycle in which the one before is taken. An instruction takes a cycle; it is
-    taken while there is no pass, or with the last one.
+    A pass follows two cycles after the one before was taken. The loops are a pass ahead: in one
+    cycle is seen what ends with the pass, in the next it is put into ``o`` if that is free, and the
+    loops go on. An instruction takes a cycle; it is taken while the loops are over.
 
     Members
     -------
     command : In(stream of 128 bits)
     o : Out(stream of _pass_layout)
+    active : Out(1)
+        There are passes that ``o`` does not have yet.
     """
 
     def __init__(self, config: NpuConfig) -> None:
@@ -115,11 +119,12 @@ class _Passes(wiring.Component):
             {
                 "command": In(stream.Signature(INSTRUCTION_BITS)),
                 "o": Out(stream.Signature(_pass_layout(config))),
+                "active": Out(1),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
-        """Settings, what follows from them, the loops' state, and its next."""
+        """Settings, what follows from them, the loops' state, what ends with it, and its next."""
         m = Module()
         at = Signal(_pass_layout(self.config))
         loops = Signal(_loops_layout())
@@ -128,27 +133,45 @@ class _Passes(wiring.Component):
 
         rows = self.config.rows
         dense = at.kernel.mode == isa.Mode.DENSE
-        window_end, run_end, line_end, skips = Signal(), Signal(), Signal(), Signal()
+        active, seen = self.active, Signal()
         lines_left, streams = loops.lines_left, at.kernel.streams
         divides = derived.spans & (loops.remaining < rows) & (lines_left != 0)
-        m.d.comb += [
-            window_end.eq(~dense | (loops.remaining <= rows)),
-            run_end.eq(window_end & (derived.spans | (loops.runs_left == 0))),
-            # the pass has all of the next kernel row
-            skips.eq(derived.spans & (loops.remaining + derived.run <= rows)),
-            line_end.eq(run_end & (lines_left < Mux(skips, 2, derived.lines))),
-            self.o.payload.eq(at),
-            self.o.payload.spill.eq(Mux(dense, at.element - derived.run, at.element)),
-            # what follows the last kernel row is not read: it need not be in the buffer
-            self.o.payload.split.eq(Mux(divides, loops.remaining, rows)),
-            self.o.payload.kernel.streams.eq(Mux(lines_left < streams, lines_left, streams)),
-            self.o.payload.last.eq(line_end),
-        ]
+        # the pass has all of the next kernel row
+        skips_next = derived.spans & (loops.remaining <= derived.wrap)
+        lines = Mux(skips_next, 2, derived.lines)
+        window_ends = ~dense | (loops.remaining <= rows)
+        run_ends = window_ends & (derived.spans | (loops.runs_left == 0))
+        window_end, run_end = later(m, window_ends), later(m, run_ends)
+        line_end = later(m, run_ends & (lines_left < lines))
+        done = later(m, run_ends & (lines_left < lines) & (loops.groups_left == 0))
+        skips, next_left = later(m, skips_next), later(m, (lines_left - lines)[: len(lines_left)])
+        after_one = later(m, (at.line + derived.words)[:ADDRESS_BITS])
+        after_two = later(m, (at.line + _times(at.source.kernel_step, 2))[:ADDRESS_BITS])
+        dilation = later(
+            m, Mux(skips_next, _times(at.source.dilation, 2), derived.dilation)[:_Y_BITS]
+        )
+        spill = Mux(dense, at.element - derived.run, at.element)[:_ELEMENT_BITS].as_signed()
+        # what follows the last kernel row is not read: it need not be in the buffer
+        split = Mux(divides, loops.remaining, rows)[: len(at.split)]
+        streams_left = Mux(lines_left < streams, lines_left, streams)[: len(streams)]
+        spill, split, streams_left = later(m, spill), later(m, split), later(m, streams_left)
 
-        done = line_end & (loops.groups_left == 0)
-        taken = self.o.valid & self.o.ready
+        taken = active & seen & ~self.o.valid
+        made = Signal(_pass_layout(self.config), reset_less=True)
+        m.d.comb += self.o.payload.eq(made)
+        m.d.sync += seen.eq(active & ~taken)
+        with m.If(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
         with m.If(taken):
-            m.d.sync += at.first.eq(0)
+            m.d.sync += [
+                self.o.valid.eq(1),
+                made.eq(at),
+                made.spill.eq(spill),
+                made.split.eq(split),
+                made.kernel.streams.eq(streams_left),
+                made.last.eq(line_end),
+                at.first.eq(0),
+            ]
             with m.If(~window_end):
                 m.d.sync += at.element.eq(at.element + rows)
                 m.d.sync += loops.remaining.eq(loops.remaining - rows)
@@ -156,13 +179,10 @@ class _Passes(wiring.Component):
                 m.d.sync += _begin_run(at, loops, loops.run_element + at.kernel.run_step)
                 m.d.sync += loops.runs_left.eq(loops.runs_left - 1)
             with m.Elif(~line_end):
-                two_lines = [
-                    _times(step, 2) for step in (at.source.kernel_step, at.source.dilation)
-                ]
                 m.d.sync += [
-                    loops.lines_left.eq(loops.lines_left - Mux(skips, 2, derived.lines)),
-                    at.line.eq(at.line + Mux(skips, two_lines[0], derived.words)),
-                    at.y.eq(at.y + Mux(skips, two_lines[1], derived.dilation)),
+                    loops.lines_left.eq(next_left),
+                    at.line.eq(Mux(skips, after_two, after_one)),
+                    at.y.eq(at.y + dilation),
                 ]
                 with m.If(derived.spans & ~skips):
                     m.d.sync += at.element.eq(at.element + derived.wrap)
@@ -174,8 +194,8 @@ class _Passes(wiring.Component):
                 m.d.sync += _begin_group(at, loops, at.tile, element)
                 m.d.sync += loops.groups_left.eq(loops.groups_left - 1)
                 with m.If(done):
-                    m.d.sync += self.o.valid.eq(0)
-        m.d.comb += self.command.ready.eq(~self.o.valid | (taken & done))
+                    m.d.sync += active.eq(0)
+        m.d.comb += self.command.ready.eq(~active | (taken & done))
         self._accept(m, at, loops)
         return m
 
@@ -204,7 +224,7 @@ class _Passes(wiring.Component):
             with m.Case(isa.SetKernel.opcode):
                 m.d.sync += at.kernel.eq(payload)
             with m.Case(isa.Convolve.opcode):
-                m.d.sync += [at.tile.eq(payload), self.o.valid.eq(1)]
+                m.d.sync += [at.tile.eq(payload), self.active.eq(1)]
                 m.d.sync += _begin_group(at, loops, command, command.x)
                 m.d.sync += loops.groups_left.eq(command.groups)
 
@@ -463,9 +483,9 @@ class _Addresses(wiring.Component):
 class ConvolveUnit(wiring.Component):
     """Executes SET_SOURCE, SET_KERNEL and CONVOLVE: "Feed" in ``docs/npu.md``.
 
-    An instruction takes a cycle; a CONVOLVE's first fetch is decided two cycles after it was taken
-    and reaches the buffer ``FETCH_STAGES`` later. Instructions are taken ahead, from the cycle in
-    which the last pass of the CONVOLVE before begins, so that fetches follow each other without a
+    An instruction takes a cycle; a CONVOLVE's first fetch is decided four cycles after it was
+    taken and reaches the buffer ``FETCH_STAGES`` later. Instructions are taken ahead, while the
+    last two passes of the CONVOLVE before are on their way, so that fetches follow each other without a
     gap. Nothing stalls a fetch but the first of a pass, see ``loaded`` and ``released``; the first
     of a CONVOLVE with fewer taps than depthwise passes before also waits until their sums are
     written.
@@ -537,7 +557,9 @@ class ConvolveUnit(wiring.Component):
         m.d.comb += [
             fetches.drained.eq(left == 0),
             self.control.completed.eq(ended[-1]),
-            self.control.busy.eq(passes.o.valid | fetches.active | (left != 0)),
+            self.control.busy.eq(
+                passes.active | passes.o.valid | fetches.active | (left != 0)
+            ),
             self.control.waiting.eq(fetches.active & ~fetches.o.valid),
         ]
         return m

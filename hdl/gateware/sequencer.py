@@ -175,7 +175,9 @@ class Sequencer(wiring.Component):
         # a register, as it goes everywhere; no instruction comes as early
         m.d.sync += self.reset.eq(begin | self.abort)
         self._fetch(m, fetched, begin, ends)
-        instruction, illegal, unit, is_halt = self._decoded(m, fetched)
+        decoded = self._decode(m, fetched, begin)
+        instruction, illegal = decoded.instruction, decoded.illegal
+        unit, is_halt = decoded.unit, decoded.is_halt
 
         queues = []
         for index, command in enumerate(self.commands):
@@ -194,7 +196,7 @@ class Sequencer(wiring.Component):
         present = Signal()
         taken = Signal()
         m.d.comb += [
-            present.eq(running & ~halting & fetched.r_rdy),
+            present.eq(running & ~halting & decoded.valid),
             taken.eq(
                 present
                 & ~illegal
@@ -204,7 +206,7 @@ class Sequencer(wiring.Component):
         for number, queue in enumerate(queues):
             m.d.comb += queue.i.valid.eq(present & ~illegal & ~is_halt & (unit == number))
         m.d.comb += [
-            fetched.r_en.eq(taken),
+            fetched.r_en.eq(~decoded.valid | taken),
             ends.eq((taken & is_halt) | self.abort),
         ]
         with m.If(taken):
@@ -308,10 +310,21 @@ class Sequencer(wiring.Component):
         with m.If(begin):
             m.d.sync += beat.eq(0)
 
-    def _decoded(self, m: Module, fetched: SyncFIFOBuffered) -> tuple[Value, Value, Value, Value]:
-        """The next instruction: its bits, whether they are none, its unit, whether it is HALT."""
+    def _decode(self, m: Module, fetched: SyncFIFOBuffered, begin: Value) -> data.View:
+        """The next instruction in a register: its unit, whether it is HALT, or none at all."""
         word = fetched.r_data
-        illegal, is_halt = Signal(init=1), Signal()
+        decoded = Signal(
+            data.StructLayout(
+                {
+                    "valid": 1,
+                    "instruction": INSTRUCTION_BITS,
+                    "illegal": 1,
+                    "is_halt": 1,
+                    "unit": range(UNITS),
+                }
+            )
+        )
+        illegal, is_halt = Signal(), Signal()
         unit = Signal(range(UNITS))
         m.d.comb += illegal.eq(1)
         with m.Switch(word[: isa.OPCODE_BITS]):
@@ -330,4 +343,14 @@ class Sequencer(wiring.Component):
                         m.d.comb += is_halt.eq(1)
                     else:
                         m.d.comb += unit.eq(cls.unit)
-        return word, illegal, unit, is_halt
+        with m.If(fetched.r_en):
+            m.d.sync += [
+                decoded.valid.eq(fetched.r_rdy),
+                decoded.instruction.eq(word),
+                decoded.illegal.eq(illegal),
+                decoded.is_halt.eq(is_halt),
+                decoded.unit.eq(unit),
+            ]
+        with m.If(begin):
+            m.d.sync += decoded.valid.eq(0)
+        return decoded

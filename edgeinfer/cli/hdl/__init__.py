@@ -5,10 +5,12 @@ from __future__ import annotations
 import click
 
 from edgeinfer.cli.groups import InWorkingOrder
+from edgeinfer.cli.hdl.build import build
 from edgeinfer.cli.hdl.disasm import disasm
 from edgeinfer.cli.hdl.explore import explore
 from edgeinfer.cli.hdl.export import export
 from edgeinfer.cli.hdl.info import info
+from edgeinfer.cli.hdl.run import run
 from edgeinfer.cli.hdl.simulate import simulate
 
 __all__ = ["hdl"]
@@ -23,5 +25,5 @@ def hdl() -> None:
     """Run models on a systolic NPU that edgeinfer generates, simulates and exports."""
 
 
-for _command in (info, disasm, simulate, explore, export):
+for _command in (info, disasm, simulate, explore, export, build, run):
     hdl.add_command(_command)

