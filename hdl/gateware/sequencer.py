@@ -43,6 +43,8 @@ class Fault(IntEnum):
 class UnitQueue(wiring.Component):
     """A unit's instructions; SYNCs are waited for here and never reach the unit.
 
+    A SYNC takes two cycles at least, one to look at the counters and one to go.
+
     Parameters
     ----------
     depth : int
@@ -76,7 +78,6 @@ class UnitQueue(wiring.Component):
         m.d.comb += [
             is_sync.eq(sync.opcode == isa.Sync.opcode),
             behind.eq(Array(self.counters)[sync.on] - sync.count),
-            reached.eq(~behind[-1]),
             queue.w_en.eq(self.i.valid),
             queue.w_data.eq(self.i.payload),
             self.i.ready.eq(queue.w_rdy),
@@ -85,6 +86,7 @@ class UnitQueue(wiring.Component):
             queue.r_en.eq(Mux(is_sync, reached, self.o.ready)),
             self.empty.eq(~queue.r_rdy & (queue.level == 0)),
         ]
+        m.d.sync += reached.eq(queue.r_rdy & is_sync & ~behind[-1] & ~reached)
         return m
 
 

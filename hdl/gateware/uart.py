@@ -15,7 +15,8 @@ _DATA_BITS = 8
 class UartReceiver(wiring.Component):
     """Bytes from a line, each sampled in the middle of its bits.
 
-    A byte whose stop bit is low is dropped. There is no way to hold the line back: ``o`` must be
+    A byte whose stop bit is low is dropped, and the line must be high before the next one. There is
+    no way to hold the line back: ``o`` must be
     taken before the next byte is complete, or that one is lost.
 
     Parameters
@@ -40,7 +41,7 @@ class UartReceiver(wiring.Component):
         rx = Signal(init=1)
         m.submodules.synchronizer = FFSynchronizer(self.rx, rx, init=1)
         wait, left = Signal(range(2 * self.divisor)), Signal(range(_DATA_BITS + 2))
-        shifted = Signal(_DATA_BITS)
+        shifted, rested = Signal(_DATA_BITS), Signal()
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
         with m.If(wait != 0):
@@ -50,8 +51,11 @@ class UartReceiver(wiring.Component):
             with m.If(left == 1):
                 # there is half a bit left in which the next start bit may fall
                 m.d.sync += [self.o.payload.eq(shifted), self.o.valid.eq(rx), wait.eq(0)]
+                m.d.sync += rested.eq(rx)
             with m.Else():
                 m.d.sync += shifted.eq(Cat(shifted[1:], rx))
+        with m.Elif(~rested):
+            m.d.sync += rested.eq(rx)
         with m.Elif(~rx):
             m.d.sync += [
                 left.eq(_DATA_BITS + 1),

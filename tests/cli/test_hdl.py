@@ -4,7 +4,9 @@ import json
 from xml.etree import ElementTree
 
 import pytest
+from simulated_board import SimulatedBoard, terminal
 
+from edgeinfer.hdl.config import preset
 from edgeinfer.hdl.simulation.simulation import Mismatch, Simulation
 
 SIMULATE = "hdl simulate digits.eqm --config 8x16 --input digits_test.npz"
@@ -72,3 +74,13 @@ def test_explore_names_the_best_that_fits(cli, workspace):
     assert cli.refusal("hdl explore digits.eqm --dsp 1 --largest 4").startswith(
         "error: no NPU for this model fits: the smallest, 4x4, takes 24 multipliers and "
     )
+
+
+@pytest.mark.slow
+def test_run_runs_samples_on_a_board_behind_a_serial_port(cli):
+    with terminal(SimulatedBoard(preset("4x4"), 8192)) as port:
+        found = cli.json(f"hdl run digits.eqm --port {port} --input digits_test.npz --samples 3")
+    assert found["mismatches"] == []
+    assert found["samples"] == 3
+    assert found["config"] == preset("4x4").text
+    assert found["inferences_per_second"] == pytest.approx(50e6 / found["cycles"])

@@ -269,13 +269,13 @@ def test_a_queue_compares_any_counter_with_any_count():
             ctx.set(dut.i.valid, 1)
             await ctx.tick()
             ctx.set(dut.i.valid, 0)
-            for _ in range(4):
+            for _ in range(5):
                 assert not ctx.get(dut.o.valid)
                 await ctx.tick()
             reached = (counter - count) % (1 << 16) < 0x8000
             assert ctx.get(dut.empty) == reached
             ctx.set(dut.counters[on], count)
-            await ctx.tick()
+            await ctx.tick().repeat(2)
             assert ctx.get(dut.empty)
 
     simulator = Simulator(dut)
