@@ -73,6 +73,8 @@ class _Walk(wiring.Component):
     -------
     start : In(1)
         ``address`` is ``base`` in the next cycle.
+    started : In(fields_of(isa.Activate))
+        With ``start``: what ``activate`` is from the next cycle on.
     base : In(20)
     advance : In(1)
         ``address`` is the next word's in the next cycle; in one cycle, ``start`` counts.
@@ -88,6 +90,7 @@ class _Walk(wiring.Component):
         super().__init__(
             {
                 "start": In(1),
+                "started": In(fields_of(isa.Activate)),
                 "base": In(ADDRESS_BITS),
                 "advance": In(1),
                 "row_step": In(16),
@@ -100,30 +103,63 @@ class _Walk(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
-        """Three nested counters, and the addresses at which the outer two began."""
+        """Three nested loops, and the addresses at which the outer two began.
+
+        That a loop is in its last turn is a register: much follows from it in the same cycle.
+        """
         m = Module()
         limits = self.activate
-        group, row = Signal.like(limits.groups), Signal.like(limits.rows)
-        column = Signal.like(limits.columns)
+        groups, rows, columns = (
+            _Turns(m, name, Signal.like(limits[name], name=f"{name}_left"))
+            for name in ("groups", "rows", "columns")
+        )
         of_group, of_row = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
-        row_end = Signal()
         m.d.comb += [
-            row_end.eq(column == limits.columns),
-            self.group_end.eq(row_end & (row == limits.rows)),
-            self.end.eq(self.group_end & (group == limits.groups)),
+            self.group_end.eq(columns.last & rows.last),
+            self.end.eq(self.group_end & groups.last),
         ]
         with m.If(self.start):
-            m.d.sync += [group.eq(0), row.eq(0), column.eq(0)]
+            for loop in (groups, rows, columns):
+                loop.begin(self.started)
             m.d.sync += [place.eq(self.base) for place in (of_group, of_row, self.address)]
         with m.Elif(self.advance & self.group_end):
-            m.d.sync += [group.eq(group + 1), row.eq(0), column.eq(0)]
+            groups.next()
+            rows.begin(limits)
+            columns.begin(limits)
             m.d.sync += [place.eq(of_group + 1) for place in (of_group, of_row, self.address)]
-        with m.Elif(self.advance & row_end):
-            m.d.sync += [row.eq(row + 1), column.eq(0)]
+        with m.Elif(self.advance & columns.last):
+            rows.next()
+            columns.begin(limits)
             m.d.sync += [place.eq(of_row + self.row_step) for place in (of_row, self.address)]
         with m.Elif(self.advance):
-            m.d.sync += [column.eq(column + 1), self.address.eq(self.address + self.column_step)]
+            columns.next()
+            m.d.sync += self.address.eq(self.address + self.column_step)
         return m
+
+
+class _Turns:
+    """What is left of a loop, less one, and whether it is in its last turn.
+
+    Parameters
+    ----------
+    m : Module
+    name : str
+        The field that says how many turns it has.
+    left : Signal
+    """
+
+    def __init__(self, m: Module, name: str, left: Signal) -> None:
+        self._m, self._name, self._left = m, name, left
+        self.last = Signal(name=f"{name}_last")
+
+    def begin(self, limits: data.View) -> None:
+        """All turns of ``limits`` are left."""
+        count = limits[self._name]
+        self._m.d.sync += [self._left.eq(count), self.last.eq(count == 0)]
+
+    def next(self) -> None:
+        """A turn is over."""
+        self._m.d.sync += [self._left.eq(self._left - 1), self.last.eq(self._left == 1)]
 
 
 class _Issue(wiring.Component):
@@ -138,6 +174,8 @@ class _Issue(wiring.Component):
         An ACTIVATE is taken: ``activate`` has it from the next cycle on.
     residual : Out(20)
         Its second operand, with ``start``.
+    started : Out
+        It, with ``start``.
     activate : Out
     active : Out(1)
         It has parts that are not issued yet.
@@ -165,6 +203,7 @@ class _Issue(wiring.Component):
                 "total": Out(fields_of(isa.SetSum)),
                 "start": Out(1),
                 "residual": Out(ADDRESS_BITS),
+                "started": Out(fields_of(isa.Activate)),
                 "activate": Out(fields_of(isa.Activate)),
                 "active": Out(1),
                 "full": In(1),
@@ -207,6 +246,7 @@ class _Issue(wiring.Component):
             walk.row_step.eq(self.output.row_step),
             walk.column_step.eq(self.output.column_step),
             walk.activate.eq(self.activate),
+            walk.started.eq(self.started),
         ]
         with m.If(end):
             m.d.sync += self.active.eq(0)
@@ -236,6 +276,7 @@ class _Issue(wiring.Component):
         m.d.comb += [
             self.command.ready.eq((~self.active | end) & (settled | is_activate)),
             self.start.eq(takes & is_activate),
+            self.started.eq(activate),
             walk.base.eq(activate.base),
             self.residual.eq(activate.residual),
         ]
@@ -261,7 +302,7 @@ class _SecondOperand(wiring.Component):
 
     Members
     -------
-    start, residual, activate, output
+    start, started, residual, activate, output
         As of ``_Issue``.
     read : Out(ReadRequest)
     ready : Out(1)
@@ -279,6 +320,7 @@ class _SecondOperand(wiring.Component):
             {
                 "start": In(1),
                 "residual": In(ADDRESS_BITS),
+                "started": In(fields_of(isa.Activate)),
                 "activate": In(fields_of(isa.Activate)),
                 "output": In(fields_of(isa.SetOutput)),
                 "read": Out(ReadRequest(config)),
@@ -305,6 +347,7 @@ class _SecondOperand(wiring.Component):
             walk.row_step.eq(self.output.residual_row_step),
             walk.column_step.eq(self.output.residual_column_step),
             walk.activate.eq(self.activate),
+            walk.started.eq(self.started),
             self.read.valid.eq(wanted & (room != 0)),
             self.read.address.eq(walk.address),
             self.ready.eq(waiting != 0),
@@ -521,6 +564,7 @@ class ActivateUnit(wiring.Component):
             second.start.eq(issue.start),
             second.residual.eq(issue.residual),
             second.activate.eq(issue.activate),
+            second.started.eq(issue.started),
             second.output.eq(issue.output),
             second.begin.eq(issue.part.valid & issue.part.pair & (issue.part.index == 0)),
         ]
