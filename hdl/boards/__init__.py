@@ -10,7 +10,6 @@ link             the host's end of the serial line        board_npu    a model o
 
 from edgeinfer.hdl.boards.board import BOARDS, Board, board
 from edgeinfer.hdl.boards.board_npu import BoardNpu
-from edgeinfer.hdl.boards.build import Build, build
 from edgeinfer.hdl.boards.link import Link, open_line
 
-__all__ = ["BOARDS", "Board", "BoardNpu", "Build", "Link", "board", "build", "open_line"]
+__all__ = ["BOARDS", "Board", "BoardNpu", "Link", "board", "open_line"]

@@ -9,7 +9,7 @@ from typing import Any
 
 from edgeinfer.errors import InputError
 
-__all__ = ["BOARDS", "Board", "Fpga", "board"]
+__all__ = ["BOARDS", "FPGAS", "Board", "Fpga", "board"]
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,10 @@ class Fpga:
     ----------
     name : str
     family : str
-        ``ecp5``, ``gowin`` or ``ice40``.
+        As in ``synthesis.FAMILIES``; bitstreams there are for ``ecp5``, ``gowin`` and ``ice40``.
     lookup_tables, flip_flops, multipliers, memories : int
-        What it has: LUTs of four inputs, multipliers of 18 x 18 bits (16 x 16 on iCE40), blocks of
-        ``memory_bits``.
+        What it has: LUTs of four inputs (six of Xilinx's), multipliers of 18 x 18 bits (16 x 16 on
+        iCE40), blocks of ``memory_bits``.
     memory_bits : int
         Of one block memory, as words of 8, 16 or 32 bits use it.
     """
@@ -46,6 +46,18 @@ _ECP5_85 = Fpga("LFE5U-85F", "ecp5", 83_640, 83_640, 156, 208, 16_384)
 _ECP5_25 = Fpga("LFE5U-25F", "ecp5", 24_288, 24_288, 28, 56, 16_384)
 _GW2A_18 = Fpga("GW2AR-18C", "gowin", 20_736, 15_552, 48, 46, 16_384)
 _UP5K = Fpga("iCE40UP5K", "ice40", 5_280, 5_280, 8, 30, 4_096)
+
+FPGAS = (
+    _ECP5_85,
+    _ECP5_25,
+    _GW2A_18,
+    _UP5K,
+    # of the data sheets DS180 and DS891
+    Fpga("XC7A35T", "xc7", 20_800, 41_600, 90, 50, 32_768),
+    Fpga("XC7Z020", "xc7", 53_200, 106_400, 220, 140, 32_768),
+    Fpga("XCZU3EG", "xcup", 70_560, 141_120, 360, 216, 32_768),
+)
+"""Devices that a netlist's resources are compared with."""
 
 
 @dataclass(frozen=True)

@@ -230,8 +230,9 @@ def check_multipliers(family: str, config: NpuConfig, resources: Resources) -> N
     ToolError
         Yosys has lost some, or made some of logic.
     """
-    expected = config.macs + 3 * config.lanes
-    found = sum(resources.cells.get(name, 0) for name in FAMILIES[family].multipliers)
+    chosen = FAMILIES[family]
+    expected = config.macs + chosen.lane_multipliers * config.lanes
+    found = sum(resources.cells.get(name, 0) for name in chosen.multipliers)
     if config.width == 8 and found != expected:
         raise ToolError(
             f"the netlist has {found} multipliers where the configuration has {expected}; this is "

@@ -53,7 +53,7 @@ class _Limits:
 
 _LIMITS = {
     # Lattice FPGA-TN-02200, sysCLOCK
-    "ecp5": _Limits((10, 400), (400, 800), range(1, 129), range(1, 81), tuple(range(1, 129))),
+    "ecp5": _Limits((10, 400), (400, 800), range(1, 17), range(1, 81), tuple(range(1, 129))),
     # Gowin UG286 and DS226, speed C8/I7
     "gowin": _Limits(
         (3, 500), (500, 1250), range(1, 65), range(1, 65),
@@ -90,8 +90,8 @@ def _choices(family: str, oscillator: float) -> Iterator[Pll]:
     limits = _LIMITS[family]
     for reference, feedback, output in product(limits.reference, limits.feedback, limits.output):
         detector = oscillator / reference
-        # the loop is closed behind the output's divider, on iCE40 before it
-        inside = detector * feedback * (1 if family == "ice40" else output)
+        # only Gowin closes the loop behind the output's divider
+        inside = detector * feedback * (output if family == "gowin" else 1)
         if _within(detector, limits.detector) and _within(inside, limits.inside):
             yield Pll(family, oscillator, reference, feedback, output, inside / output)
 
@@ -114,6 +114,7 @@ def clock_domain(m: Module, pin: Value, chosen: Pll | None) -> None:
 
 
 def _ecp5(chosen: Pll, pin: Value, clock: Signal, locked: Signal) -> Instance:
+    loop = Signal(name="pll_loop")
     return Instance(
         "EHXPLLL",
         a_ICP_CURRENT="12",
@@ -129,16 +130,21 @@ def _ecp5(chosen: Pll, pin: Value, clock: Signal, locked: Signal) -> Instance:
         p_OUTDIVIDER_MUXC="DIVC",
         p_OUTDIVIDER_MUXD="DIVD",
         p_CLKI_DIV=chosen.reference,
-        p_CLKFB_DIV=chosen.feedback,
+        p_CLKFB_DIV=1,
         p_CLKOP_ENABLE="ENABLED",
         p_CLKOP_DIV=chosen.output,
-        p_CLKOP_CPHASE=chosen.output // 2,
+        p_CLKOP_CPHASE=chosen.output - 1,
         p_CLKOP_FPHASE=0,
-        p_FEEDBK_PATH="CLKOP",
+        # a second output closes the loop, so that the first one divides as it likes
+        p_CLKOS_ENABLE="ENABLED",
+        p_CLKOS_DIV=chosen.feedback,
+        p_CLKOS_CPHASE=chosen.feedback - 1,
+        p_CLKOS_FPHASE=0,
+        p_FEEDBK_PATH="CLKOS",
         i_RST=Const(0),
         i_STDBY=Const(0),
         i_CLKI=pin,
-        i_CLKFB=clock,
+        i_CLKFB=loop,
         i_PHASESEL0=Const(0),
         i_PHASESEL1=Const(0),
         i_PHASEDIR=Const(1),
@@ -147,6 +153,7 @@ def _ecp5(chosen: Pll, pin: Value, clock: Signal, locked: Signal) -> Instance:
         i_PLLWAKESYNC=Const(0),
         i_ENCLKOP=Const(0),
         o_CLKOP=clock,
+        o_CLKOS=loop,
         o_LOCK=locked,
     )
 

@@ -12,6 +12,7 @@ from edgeinfer.errors import InputError
 from edgeinfer.hdl.boards.board import Board
 from edgeinfer.hdl.boards.clocks import clock_domain, pll
 from edgeinfer.hdl.config import NpuConfig
+from edgeinfer.hdl.gateware.names import plain_rtlil
 from edgeinfer.hdl.gateware.serial_npu import SerialNpu
 
 __all__ = ["TOP", "Design", "describe"]
@@ -76,11 +77,13 @@ class Design:
         platform = self.board.new_platform()
         plan = platform.prepare(_Top(self), TOP)
         wanted = (".il", ".lpf", ".pcf", ".cst")
-        return {
+        files = {
             name: content if isinstance(content, str) else content.decode()
             for name, content in plan.files.items()
             if name.endswith(wanted)
         }
+        source = f"{TOP}.il"
+        return files | {source: plain_rtlil(files[source])}
 
 
 class _Top(Elaboratable):
@@ -103,6 +106,9 @@ class _Top(Elaboratable):
             design.divisor,
             describe(design.config, design.memory_bytes, round(1e6 * design.megahertz)),
         )
-        line = platform.request("uart", 0)
-        m.d.comb += [npu.rx.eq(line.rx.i), line.tx.o.eq(npu.tx)]
+        pins = {each.name: "-" for each in platform.lookup("uart", 0).ios}
+        line = platform.request("uart", 0, dir=pins)
+        m.submodules.rx_pin = rx_pin = io.Buffer("i", line.rx)
+        m.submodules.tx_pin = tx_pin = io.Buffer("o", line.tx)
+        m.d.comb += [npu.rx.eq(rx_pin.i), tx_pin.o.eq(npu.tx)]
         return m

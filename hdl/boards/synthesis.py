@@ -7,10 +7,16 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from amaranth.back import rtlil
 
 from edgeinfer.hdl.boards.tool import ToolError, run_tool
+from edgeinfer.hdl.config import NpuConfig
+from edgeinfer.hdl.gateware.names import plain_rtlil
+from edgeinfer.hdl.gateware.serial_npu import SerialNpu
 
-__all__ = ["FAMILIES", "Resources", "synthesize"]
+__all__ = ["FAMILIES", "Resources", "counted", "synthesize", "synthesize_alone"]
 
 _YOSYS = """
 import sys
@@ -31,6 +37,8 @@ class Family:
         Of Yosys; ``{top}`` is the top module.
     lookup_tables, flip_flops, multipliers, memories : dict of str to int
         What each primitive takes of these, by a pattern that its name matches.
+    lane_multipliers : int
+        Primitives that a lane of an 8-bit NPU takes.
     """
 
     commands: tuple[str, ...]
@@ -38,6 +46,7 @@ class Family:
     flip_flops: Mapping[str, float]
     multipliers: Mapping[str, float]
     memories: Mapping[str, float]
+    lane_multipliers: int = 3
 
 
 FAMILIES = {
@@ -72,6 +81,7 @@ FAMILIES = {
         {"SB_DFF.*": 1},
         {"SB_MAC16": 1},
         {"SB_RAM40_4K.*": 1},
+        lane_multipliers=5,  # 16 x 16 bits are too few for the product of sums
     ),
     "xc7": Family(
         ("synth_xilinx -family xc7 -flatten -top {top}",),
@@ -113,6 +123,19 @@ class Resources:
     cells: Mapping[str, int]
 
 
+def synthesize_alone(config: NpuConfig, family: str, folder: Path, **options: Any) -> Resources:
+    """Make a netlist of an NPU behind a serial line, with 8 KiB for host memory and no pins.
+
+    Raises
+    ------
+    As ``synthesize``.
+    """
+    alone = SerialNpu(config, 8192, 16, b"")
+    text = rtlil.convert(alone, name="npu_board", emit_src=False)
+    (folder / "alone.il").write_text(plain_rtlil(text))
+    return synthesize(family, "npu_board", "alone.il", folder, **options)
+
+
 def synthesize(
     family: str,
     top: str,
@@ -121,7 +144,7 @@ def synthesize(
     *,
     watch: Callable[[str], None] = lambda line: None,
 ) -> Resources:
-    """Make ``netlist.json`` and ``netlist.v`` in ``folder`` from its RTLIL file ``source``.
+    """Make ``netlist.json`` and ``netlist.il`` in ``folder`` from its RTLIL file ``source``.
 
     Raises
     ------
@@ -138,7 +161,9 @@ def synthesize(
             f"read_rtlil {source}",
             *(command.format(top=top) for command in chosen.commands),
             "write_json netlist.json",
-            "write_verilog -noattr netlist.v",
+            f"select {top}",
+            "write_rtlil -selected netlist.il",
+            "select -clear",
             f"tee -o cells.txt stat -top {top}",
         ],
         folder,

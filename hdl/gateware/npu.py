@@ -18,6 +18,7 @@ from edgeinfer.hdl.gateware.compute import Compute
 from edgeinfer.hdl.gateware.host_reader import HostReader
 from edgeinfer.hdl.gateware.interface import ADDRESS_BITS
 from edgeinfer.hdl.gateware.load import LoadUnit
+from edgeinfer.hdl.gateware.names import plain_rtlil, plain_verilog
 from edgeinfer.hdl.gateware.parameters import Parameters
 from edgeinfer.hdl.gateware.registers import Registers
 from edgeinfer.hdl.gateware.sequencer import COUNTER_BITS, Sequencer
@@ -216,13 +217,14 @@ class Npu(wiring.Component):
 
 def to_rtlil(config: NpuConfig, *, probes: bool = False) -> str:
     """The NPU in Yosys's own language, its top module named ``npu``."""
-    return rtlil.convert(Npu(config, probes=probes), name="npu", emit_src=False)
+    return plain_rtlil(rtlil.convert(Npu(config, probes=probes), name="npu", emit_src=False))
 
 
 def to_verilog(config: NpuConfig, *, probes: bool = False) -> str:
     """The NPU's Verilog (2001, no vendor's primitives), its top module named ``npu``."""
     npu = Npu(config, probes=probes)
-    return _looped(verilog.convert(npu, name="npu", emit_src=False, strip_internal_attrs=True))
+    text = verilog.convert(npu, name="npu", emit_src=False, strip_internal_attrs=True)
+    return _looped(plain_verilog(text))
 
 
 def _looped(text: str) -> str:
@@ -239,7 +241,7 @@ def _looped(text: str) -> str:
         )
 
     return re.sub(
-        r"(?m)^  initial begin\n    (\S+ ?)\[0\] = (\d+'[hd]0+);\n"
+        r"(?m)^  initial begin\n    (\w+)\[0\] = (\d+'[hd]0+);\n"
         r"(?:    \1\[\d+\] = \2;\n)*  end\n",
         loop,
         text,

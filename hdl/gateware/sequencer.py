@@ -15,7 +15,7 @@ from edgeinfer.hdl.gateware.axi import HOST_ADDRESS_BITS
 from edgeinfer.hdl.gateware.bursts import stretch_layout
 from edgeinfer.hdl.gateware.interface import INSTRUCTION_BITS, fields_of
 
-__all__ = ["COUNTER_BITS", "Fault", "Sequencer", "UnitQueue"]
+__all__ = ["COUNTER_BITS", "Fault", "Sequencer", "UnitQueue", "decode"]
 
 COUNTER_BITS = 16
 _QUEUE = 4
@@ -313,8 +313,7 @@ class Sequencer(wiring.Component):
             m.d.sync += beat.eq(0)
 
     def _decode(self, m: Module, fetched: SyncFIFOBuffered, begin: Value) -> data.View:
-        """The next instruction in a register: its unit, whether it is HALT, or none at all."""
-        word = fetched.r_data
+        """The next instruction in a register, with what it is."""
         decoded = Signal(
             data.StructLayout(
                 {
@@ -326,29 +325,11 @@ class Sequencer(wiring.Component):
                 }
             )
         )
-        illegal, is_halt = Signal(), Signal()
-        unit = Signal(range(UNITS))
-        m.d.comb += illegal.eq(1)
-        with m.Switch(word[: isa.OPCODE_BITS]):
-            for cls in isa.INSTRUCTIONS:
-                layout = fields_of(cls)
-                view = data.View(layout, word[: layout.size])
-                wrong = word[layout.size :].any()
-                for name, field in isa.fields(cls).items():
-                    if field.choices is not None:
-                        wrong |= view[name] > max(field.choices)
-                with m.Case(cls.opcode):
-                    m.d.comb += illegal.eq(wrong)
-                    if cls is isa.Sync:
-                        m.d.comb += unit.eq(view.waiter)
-                    elif cls.unit is None:
-                        m.d.comb += is_halt.eq(1)
-                    else:
-                        m.d.comb += unit.eq(cls.unit)
+        illegal, unit, is_halt = decode(m, fetched.r_data)
         with m.If(fetched.r_en):
             m.d.sync += [
                 decoded.valid.eq(fetched.r_rdy),
-                decoded.instruction.eq(word),
+                decoded.instruction.eq(fetched.r_data),
                 decoded.illegal.eq(illegal),
                 decoded.is_halt.eq(is_halt),
                 decoded.unit.eq(unit),
@@ -356,3 +337,27 @@ class Sequencer(wiring.Component):
         with m.If(begin):
             m.d.sync += decoded.valid.eq(0)
         return decoded
+
+
+def decode(m: Module, word: Value) -> tuple[Signal, Signal, Signal]:
+    """Whether ``word`` is no instruction, which unit's it is, and whether it is HALT."""
+    illegal, is_halt = Signal(), Signal()
+    unit = Signal(range(UNITS))
+    m.d.comb += illegal.eq(1)
+    with m.Switch(word[: isa.OPCODE_BITS]):
+        for cls in isa.INSTRUCTIONS:
+            layout = fields_of(cls)
+            view = data.View(layout, word[: layout.size])
+            wrong = word[layout.size :].any()
+            for name, field in isa.fields(cls).items():
+                if field.choices is not None:
+                    wrong |= view[name] > max(field.choices)
+            with m.Case(cls.opcode):
+                m.d.comb += illegal.eq(wrong)
+                if cls is isa.Sync:
+                    m.d.comb += unit.eq(view.waiter)
+                elif cls.unit is None:
+                    m.d.comb += is_halt.eq(1)
+                else:
+                    m.d.comb += unit.eq(cls.unit)
+    return illegal, unit, is_halt

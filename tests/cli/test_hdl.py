@@ -84,3 +84,19 @@ def test_run_runs_samples_on_a_board_behind_a_serial_port(cli):
     assert found["samples"] == 3
     assert found["config"] == preset("4x4").text
     assert found["inferences_per_second"] == pytest.approx(50e6 / found["cycles"])
+
+
+def test_build_refuses_an_unknown_board(cli):
+    assert cli.refusal("hdl build digits_npu --board de10") == (
+        "error: there is no board 'de10'; choose from ulx3s-85f, ecpix5-85f, orangecrab-25f, "
+        "tangnano20k, icebreaker"
+    )
+
+
+def test_build_refuses_a_folder_that_is_not_there_and_a_memory_of_odd_size(cli):
+    assert cli.refusal("hdl build nowhere --board ulx3s-85f") == (
+        "error: there is no folder nowhere; make one with: edgeinfer hdl export"
+    )
+    assert cli.refusal("hdl build . --board ulx3s-85f --memory 24") == (
+        "error: --memory must be a power of two, not 24"
+    )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import pytest
 from amaranth.back import rtlil
@@ -22,7 +21,7 @@ from edgeinfer.hdl.gateware.bursts import BEATS_BITS, Bursts
 from edgeinfer.hdl.gateware.convolve import _Fetches
 from edgeinfer.hdl.gateware.interface import INSTRUCTION_BITS, fields_of
 from edgeinfer.hdl.gateware.rescaler import RESCALER_LATENCY, Rescaler
-from edgeinfer.hdl.gateware.sequencer import UNITS, Sequencer, UnitQueue
+from edgeinfer.hdl.gateware.sequencer import UNITS, UnitQueue, decode
 
 pytestmark = pytest.mark.slow
 
@@ -167,8 +166,7 @@ def decoder():
     """Whatever the 128 bits: an instruction of the set with its fields in range, or illegal."""
     c = Claim()
     word = c.free(INSTRUCTION_BITS, "word")
-    found = Sequencer._decoded(None, c.m, SimpleNamespace(r_data=word))
-    _, illegal, unit, is_halt = found
+    illegal, unit, is_halt = decode(c.m, word)
     opcode = word[: isa.OPCODE_BITS]
     c.claim(illegal | (unit < UNITS))
     c.claim(illegal | (is_halt == (opcode == isa.Halt.opcode)))

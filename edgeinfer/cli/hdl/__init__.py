@@ -10,6 +10,7 @@ from edgeinfer.cli.hdl.disasm import disasm
 from edgeinfer.cli.hdl.explore import explore
 from edgeinfer.cli.hdl.export import export
 from edgeinfer.cli.hdl.info import info
+from edgeinfer.cli.hdl.resources import resources
 from edgeinfer.cli.hdl.run import run
 from edgeinfer.cli.hdl.simulate import simulate
 
@@ -25,5 +26,5 @@ def hdl() -> None:
     """Run models on a systolic NPU that edgeinfer generates, simulates and exports."""
 
 
-for _command in (info, disasm, simulate, explore, export, build, run):
+for _command in (info, disasm, simulate, explore, export, resources, build, run):
     hdl.add_command(_command)

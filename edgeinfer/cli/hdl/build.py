@@ -13,7 +13,7 @@ from edgeinfer.cli.options import FILE
 from edgeinfer.errors import InputError
 
 if TYPE_CHECKING:
-    from edgeinfer.hdl.boards import Build
+    from edgeinfer.hdl.boards.build import Build
 
 __all__ = ["build"]
 
@@ -71,7 +71,8 @@ def build(
     route takes minutes, for a large NPU half an hour. Nothing is written unless it all succeeds.
     """
     from edgeinfer.hdl.boards import board as board_of
-    from edgeinfer.hdl.boards import build as built
+    from edgeinfer.hdl.boards.build import build as built
+    from edgeinfer.hdl.boards.build import report
     from edgeinfer.new_folder import check_new_folder, write_new_folder
 
     board = board_of(name)
@@ -92,8 +93,6 @@ def build(
             progress=done,
         )
     write_new_folder(target, made.files)
-    from edgeinfer.hdl.boards.build import report
-
     return Report(
         report(made) | {"output": str(target)},
         [

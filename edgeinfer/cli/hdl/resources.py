@@ -1,0 +1,70 @@
+"""``edgeinfer hdl resources``: what an NPU takes of an FPGA family, by synthesis."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from edgeinfer.cli import screen
+from edgeinfer.cli.command import Report, command
+from edgeinfer.cli.hdl.options import config_option
+
+__all__ = ["resources"]
+
+_FAMILIES = ("ecp5", "gowin", "ice40", "xc7", "xcup")
+
+
+@command(example="edgeinfer hdl resources --config 8x16 --family xc7")
+@config_option
+@click.option(
+    "--family",
+    type=click.Choice(_FAMILIES),
+    required=True,
+    help="Lattice ECP5 and iCE40 UltraPlus, Gowin GW2A, Xilinx 7 series and UltraScale+.",
+)
+def resources(config: str, family: str) -> Report:
+    """Synthesize an NPU with Yosys and count what it takes.
+
+    The NPU is behind a serial line with 8 KiB for host memory, as on a board. Takes a minute or
+    two. For Xilinx's families it is an estimate: their own tools pack otherwise.
+    """
+    from edgeinfer.hdl.boards.board import FPGAS
+    from edgeinfer.hdl.boards.synthesis import synthesize_alone
+    from edgeinfer.hdl.config import configuration
+
+    chosen = configuration(config)
+    passes = 0
+    with screen.progress() as done, tempfile.TemporaryDirectory(prefix="edgeinfer-") as folder:
+
+        def watch(line: str) -> None:
+            nonlocal passes
+            if ". Executing " in line:
+                passes += 1
+                done("synthesizing", passes, None)
+
+        found = synthesize_alone(chosen, family, Path(folder), watch=watch)
+    devices = [fpga for fpga in FPGAS if fpga.family == family]
+    rows = [
+        (
+            kind,
+            f"{used:,.0f}",
+            *(f"{used / getattr(fpga, field):.0%}" for fpga in devices),
+        )
+        for kind, field, used in (
+            ("lookup tables", "lookup_tables", found.lookup_tables),
+            ("flip-flops", "flip_flops", found.flip_flops),
+            ("multipliers", "multipliers", found.multipliers),
+            ("block memories", "memories", found.memories),
+        )
+    ]
+    return Report(
+        {"config": chosen.text, "family": family, **asdict(found)},
+        [
+            screen.table(
+                (chosen.name, "used", *(f"of {fpga.name}" for fpga in devices)), rows, left=1
+            )
+        ],
+    )

