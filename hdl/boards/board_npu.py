@@ -14,7 +14,7 @@ from edgeinfer.errors import InputError, UnsupportedError
 from edgeinfer.graph import Graph
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.boards.link import Link, LinkError
-from edgeinfer.hdl.compiler import Program, compile
+from edgeinfer.hdl.compiler import compile
 from edgeinfer.hdl.compiler.host_memory import inference_memory
 from edgeinfer.hdl.config import NpuConfig, configuration
 from edgeinfer.hdl.gateware.registers import COUNTERS, REGISTERS

@@ -1,4 +1,4 @@
-"""An exported folder into a board's bitstream, with a report of what it takes and how fast it is."""
+"""An exported folder into a board's bitstream, with a report of its size and its speed."""
 
 from __future__ import annotations
 

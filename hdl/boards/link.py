@@ -55,7 +55,7 @@ def open_line(port: str, baud: int) -> Line:
     except ModuleNotFoundError as error:
         raise MissingExtraError("serial", "fpga") from error
     try:
-        return serial.Serial(port, baud, timeout=_TIMEOUT, write_timeout=_TIMEOUT, exclusive=True)  # type: ignore[no-any-return]
+        return serial.Serial(port, baud, timeout=_TIMEOUT, write_timeout=_TIMEOUT, exclusive=True)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise InputError(f"cannot open the serial line {port}: {why}") from error

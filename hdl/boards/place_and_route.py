@@ -1,4 +1,4 @@
-"""A netlist into a bitstream: nextpnr places and routes, a packer of the family's writes the bits."""
+"""A netlist into a bitstream: nextpnr places and routes it, a family's packer writes the bits."""
 
 from __future__ import annotations
 

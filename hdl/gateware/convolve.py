@@ -16,8 +16,8 @@ from edgeinfer.hdl.gateware.interface import (
     UnitControl,
     fields_of,
 )
-from edgeinfer.hdl.gateware.pipeline import later
 from edgeinfer.hdl.gateware.operand import STREAM_REQUESTS, token_layout
+from edgeinfer.hdl.gateware.pipeline import later
 
 __all__ = ["FETCH_STAGES", "ConvolveUnit"]
 
@@ -485,10 +485,10 @@ class ConvolveUnit(wiring.Component):
 
     An instruction takes a cycle; a CONVOLVE's first fetch is decided four cycles after it was
     taken and reaches the buffer ``FETCH_STAGES`` later. Instructions are taken ahead, while the
-    last two passes of the CONVOLVE before are on their way, so that fetches follow each other without a
-    gap. Nothing stalls a fetch but the first of a pass, see ``loaded`` and ``released``; the first
-    of a CONVOLVE with fewer taps than depthwise passes before also waits until their sums are
-    written.
+    last two passes of the CONVOLVE before are on their way, so that fetches follow each other
+    without a gap. Nothing stalls a fetch but the first of a pass, see ``loaded`` and ``released``;
+    the first of a CONVOLVE with fewer taps than depthwise passes before also waits until their sums
+    are written.
 
     Parameters
     ----------
@@ -557,9 +557,7 @@ class ConvolveUnit(wiring.Component):
         m.d.comb += [
             fetches.drained.eq(left == 0),
             self.control.completed.eq(ended[-1]),
-            self.control.busy.eq(
-                passes.active | passes.o.valid | fetches.active | (left != 0)
-            ),
+            self.control.busy.eq(passes.active | passes.o.valid | fetches.active | (left != 0)),
             self.control.waiting.eq(fetches.active & ~fetches.o.valid),
         ]
         return m

@@ -1,7 +1,7 @@
 """Names that every tool takes, in place of Amaranth's.
 
-Amaranth calls the parts of a structure ``\\token.offsets[0]``. Brackets in a name are legal, but the
-ABC9 pass of Yosys 0.70 takes ``\\x[0]`` for bit 0 of ``x`` and stops at an assertion.
+Amaranth calls the parts of a structure ``\\token.offsets[0]``. Brackets in a name are legal, but
+the ABC9 pass of Yosys 0.70 takes ``\\x[0]`` for bit 0 of ``x`` and stops at an assertion.
 """
 
 from __future__ import annotations
@@ -11,12 +11,22 @@ from collections.abc import Callable, Iterable, Set
 
 __all__ = ["plain_rtlil", "plain_verilog"]
 
-# what the languages themselves use, and Yosys for its own names
 _KEYWORDS = frozenset(
-    "always and assign begin buf case default edge else end event for if initial input integer "
-    "module nand nor not or output parameter posedge reg repeat signed table task time tri wait "
-    "wand while wire wor xnor xor".split()
+    """
+    always and assign automatic begin buf bufif0 bufif1 case casex casez cell cmos config
+    deassign default defparam design disable edge else end endcase endconfig endfunction
+    endgenerate endmodule endprimitive endspecify endtable endtask event for force forever
+    fork function generate genvar highz0 highz1 if ifnone incdir include initial inout input
+    instance integer join large liblist library localparam macromodule medium module nand
+    negedge nmos nor noshowcancelled not notif0 notif1 or output parameter pmos posedge
+    primitive pull0 pull1 pulldown pullup pulsestyle_ondetect pulsestyle_onevent rcmos real
+    realtime reg release repeat rnmos rpmos rtran rtranif0 rtranif1 scalared showcancelled
+    signed small specify specparam strong0 strong1 supply0 supply1 table task time tran
+    tranif0 tranif1 tri tri0 tri1 triand trior trireg unsigned use vectored wait wand weak0
+    weak1 while wire wor xnor xor
+    """.split()  # noqa: SIM905
 )
+"""Of Verilog 2001, IEEE 1364-2001, annex B."""
 
 
 def plain_rtlil(text: str) -> str:

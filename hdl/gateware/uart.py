@@ -16,8 +16,8 @@ class UartReceiver(wiring.Component):
     """Bytes from a line, each sampled in the middle of its bits.
 
     A byte whose stop bit is low is dropped, and the line must be high before the next one. There is
-    no way to hold the line back: ``o`` must be
-    taken before the next byte is complete, or that one is lost.
+    no way to hold the line back: ``o`` must be taken before the next byte is complete, or that one
+    is lost.
 
     Parameters
     ----------

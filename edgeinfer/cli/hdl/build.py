@@ -27,9 +27,7 @@ __all__ = ["build"]
     required=True,
     help="ulx3s-85f, ecpix5-85f, orangecrab-25f, tangnano20k or icebreaker.",
 )
-@click.option(
-    "-o", "--output", metavar="OUT", type=FILE, help="A new folder; otherwise DIR/NAME."
-)
+@click.option("-o", "--output", metavar="OUT", type=FILE, help="A new folder; otherwise DIR/NAME.")
 @click.option(
     "--clock",
     metavar="MHZ",
@@ -124,7 +122,7 @@ def _summary(made: Build) -> list[tuple[str, str]]:
         (
             "multipliers",
             f"{sum(made.resources.cells.get(n, 0) for n in made.multiplier_cells)}: "
-            f"{design.config.macs} in the array, the others in {design.config.lanes} lanes",
+            f"{design.config.macs} in the array, the others in the lanes",
         ),
         ("clock", f"{clock:g} MHz; it would run at {made.routed.fmax:.1f}"),
         (

@@ -7,7 +7,7 @@ import os
 import threading
 import tty
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -80,10 +80,8 @@ def terminal(board: SimulatedBoard) -> Iterator[str]:
     def pump() -> None:
         os.set_blocking(here, False)
         while not stop.is_set():
-            try:
+            with suppress(BlockingIOError):
                 board.write(os.read(here, 65536))
-            except BlockingIOError:
-                pass
             out = board.read(65536, 20_000)
             while out:
                 try:

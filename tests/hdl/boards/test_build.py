@@ -21,10 +21,12 @@ from edgeinfer.hdl.boards.tool import ToolError, run_tool
 from edgeinfer.hdl.config import configuration, preset
 from edgeinfer.hdl.summary import multipliers_18x18
 
-
 building = import_module("edgeinfer.hdl.boards.build")
 
-SMALL = "2x4,lanes=1,accumulator_depth=8,buffer_bytes=4096,weight_bytes=4096,tables=0,bus_bytes=4,weight_port=1"
+SMALL = (
+    "2x4,lanes=1,accumulator_depth=8,buffer_bytes=4096,weight_bytes=4096,tables=0,bus_bytes=4,"
+    "weight_port=1"
+)
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +216,9 @@ def test_a_tool_that_fails_is_quoted(tmp_path):
 
 def test_a_tool_is_told_of_line_by_line_and_keeps_its_log(tmp_path):
     lines: list[str] = []
-    printed = run_tool("json", "print('one'); print('two')", [], tmp_path, "log", watch=lines.append)
+    printed = run_tool(
+        "json", "print('one'); print('two')", [], tmp_path, "log", watch=lines.append
+    )
     assert printed == (tmp_path / "log").read_text() == "one\ntwo\n"
 
 

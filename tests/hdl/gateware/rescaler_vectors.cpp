@@ -66,9 +66,10 @@ void take(const Step &step)
     slot = step;
     ++taken;
     drive(step);
-    model.p_clk.set<bool>(false);
-    model.step();
     model.p_clk.set<bool>(true);
+    model.step();
+    // what follows from registers is seen in the step after theirs
+    model.p_clk.set<bool>(false);
     model.step();
 }
 

@@ -1,4 +1,4 @@
-"""Block memory behind AXI4: bursts of both directions with words of the serial line between them."""
+"""Block memory behind AXI4: bursts of both directions, and words of the serial line in between."""
 
 from __future__ import annotations
 

@@ -52,8 +52,8 @@ MUTANTS = (
     Mutant(
         "an operand is a cycle early",
         "operand",
-        "for stage in range(1, r + 1):",
-        "for stage in range(1, r + (r < 3)):",
+        "for stage in range(1, r + 2):",
+        "for stage in range(1, r + 1 + (r < 3)):",
     ),
     Mutant(
         "a sync passes one count early",
@@ -70,20 +70,20 @@ MUTANTS = (
     Mutant(
         "a partial sum is dropped",
         "array",
-        "partial.eq(above[c] + product),",
-        "partial.eq((above[c] if r != 2 else 0) + product),",
+        "partial = (above[c] + product)",
+        "partial = ((above[c] if r != 2 else Const(0, 1)) + product)",
     ),
     Mutant(
         "weights are swapped a cycle late",
         "operand",
-        "m.d.comb += self.swap.eq(token.swap)",
-        "m.d.sync += self.swap.eq(token.swap)",
+        "self.swap.eq(token.swap), tag.eq",
+        "self.swap.eq(later(m, token.swap)), tag.eq",
     ),
     Mutant(
         "nothing rounds",
         "rescaler",
-        "rounding.eq(half + Mux(",
-        "rounding.eq(Mux(",
+        "(half + Mux(rounds_away, away, 0))",
+        "Mux(rounds_away, away, Const(0, 64))",
     ),
     Mutant(
         "R2 rounds toward zero",
@@ -94,8 +94,8 @@ MUTANTS = (
     Mutant(
         "the clamp forgets negative numbers that are far below",
         "rescaler",
-        "is_below = Mux(near, low < limits.below, negative)",
-        "is_below = near & (low < limits.below)",
+        "is_below = Mux(near, low_bits < limits.below, negative)",
+        "is_below = near & (low_bits < limits.below)",
     ),
     Mutant(
         "halves do not alternate",
