@@ -39,5 +39,5 @@ def test_names_stay_distinct():
     )
     rtlil = "wire width 8 \\a[0]\nwire \\a_0_\nconnect \\a[0] [3] \\b.c\n"
     assert names.plain_rtlil(rtlil) == (
-        "wire width 8 \\a_0_2\nwire \\a_0_\nconnect \\a_0_2 [3] \\b.c\n"
+        "wire width 8 \\a_0__2\nwire \\a_0_\nconnect \\a_0__2 [3] \\b.c\n"
     )
