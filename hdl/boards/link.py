@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import os
 import struct
 from types import TracebackType
 from typing import Protocol
@@ -57,7 +58,8 @@ def open_line(port: str, baud: int) -> Line:
     try:
         return serial.Serial(port, baud, timeout=_TIMEOUT, write_timeout=_TIMEOUT, exclusive=True)
     except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or str(error)
+        number = getattr(error, "errno", None)
+        why = os.strerror(number) if number else str(error)
         raise InputError(f"cannot open the serial line {port}: {why}") from error
 
 

@@ -173,7 +173,6 @@ def test_a_port_that_is_not_there_is_refused(tmp_path):
     pytest.importorskip("serial")
     with pytest.raises(InputError) as refusal:
         open_line(str(tmp_path / "ttyUSB0"), 1_000_000)
-    assert re.fullmatch(
-        rf"cannot open the serial line {re.escape(str(tmp_path))}/ttyUSB0: .*No such file.*",
-        str(refusal.value),
+    assert str(refusal.value) == (
+        f"cannot open the serial line {tmp_path}/ttyUSB0: No such file or directory"
     )
