@@ -1,4 +1,4 @@
-"""Cycles of MLPerf Tiny on the simulated NPU, beside Ethos-U55 as Vela estimates it, in one run.
+"""Cycles of the zoo on the simulated NPU, beside Ethos-U55 as Vela estimates it, in one run.
 
     EDGEINFER_ZOO=DIR python benchmarks/npu_cycles.py [--configs 8x8 8x16] [ENTRY ...]
 
@@ -27,7 +27,14 @@ from edgeinfer.hdl.config import PRESETS
 from edgeinfer.hdl.simulation.simulation import Report, Simulation
 from edgeinfer.quant import prune_constant_channels, quantize
 
-ENTRIES = ("ad_autoencoder", "kws_dscnn", "ic_resnet8", "vww_mobilenet")
+ENTRIES = (
+    "ad_autoencoder",
+    "kws_dscnn",
+    "ic_resnet8",
+    "vww_mobilenet",
+    "armkws_ds_cnn_s",
+    "cifar10_resnet20",
+)
 ETHOS = {32: "ethos-u55-32", 64: "ethos-u55-64", 128: "ethos-u55-128", 256: "ethos-u55-256"}
 
 
