@@ -95,8 +95,8 @@ class Compute(wiring.Component):
                 (self.residual.valid & ~self.residual.ready)
                 | (self.store.valid & ~self.store.ready)
             ),
-            convolve.hold.eq(blocked & (patience == _PATIENCE - 1)),
         ]
+        m.d.sync += convolve.hold.eq(blocked & (patience == _PATIENCE - 1) & ~convolve.hold)
         with m.If(~blocked | convolve.hold):
             m.d.sync += patience.eq(0)
         with m.Else():
