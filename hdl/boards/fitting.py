@@ -13,6 +13,9 @@ from edgeinfer.hdl.boards.board import Fpga
 
 __all__ = ["Measured", "measured", "nearest"]
 
+_PLACEABLE = 0.85
+"""The share of an FPGA's lookup tables beyond which nextpnr takes hours, or gives up."""
+
 _FILE = Path(__file__).with_name("measured.json")
 
 
@@ -40,9 +43,9 @@ class Measured:
     models: tuple[str, ...]
 
     def fits(self, fpga: Fpga) -> bool:
-        """Whether ``fpga`` has all that it takes."""
+        """Whether ``fpga`` has all that it takes, and room to place it."""
         return (
-            self.lookup_tables <= fpga.lookup_tables
+            self.lookup_tables <= _PLACEABLE * fpga.lookup_tables
             and self.flip_flops <= fpga.flip_flops
             and self.multipliers <= fpga.multipliers
             and self.memories <= fpga.memories
