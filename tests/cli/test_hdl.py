@@ -100,3 +100,12 @@ def test_build_refuses_a_folder_that_is_not_there_and_a_memory_of_odd_size(cli):
     assert cli.refusal("hdl build . --board ulx3s-85f --memory 24") == (
         "error: --memory must be a power of two, not 24"
     )
+
+
+@pytest.mark.slow
+def test_resources_counts_what_a_family_needs(cli):
+    pytest.importorskip("pyosys")
+    sizes = "lanes=1,accumulator_depth=8,buffer_bytes=4096,weight_bytes=4096,bus_bytes=4,tables=0"
+    found = cli.json(f"hdl resources --config 2x4,weight_port=1,{sizes} --family xc7")
+    assert found["multipliers"] == found["cells"]["DSP48E1"] == 2 * 4 + 3
+    assert 5_000 < found["lookup_tables"] < 20_000
