@@ -32,7 +32,7 @@ __all__ = ["build"]
     "--clock",
     metavar="MHZ",
     type=click.FloatRange(1, 1000),
-    help="Of the NPU; otherwise one that the board's larger NPUs reach.",
+    help="Of the NPU; otherwise 60 on an ECP5, else the board's oscillator's.",
 )
 @click.option(
     "--baud",
