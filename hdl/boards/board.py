@@ -23,9 +23,7 @@ class Fpga:
         As in ``synthesis.FAMILIES``; bitstreams there are for ``ecp5``, ``gowin`` and ``ice40``.
     lookup_tables, flip_flops, multipliers, memories : int
         What it has: LUTs of four inputs (six of Xilinx's), multipliers of 18 x 18 bits (16 x 16 on
-        iCE40), blocks of ``memory_bits``.
-    memory_bits : int
-        Of one block memory, as words of 8, 16 or 32 bits use it.
+        iCE40), block memories.
     """
 
     name: str
@@ -34,18 +32,12 @@ class Fpga:
     flip_flops: int
     multipliers: int
     memories: int
-    memory_bits: int
-
-    @property
-    def memory_bytes(self) -> int:
-        """Of all block memories."""
-        return self.memories * self.memory_bits // 8
 
 
-_ECP5_85 = Fpga("LFE5U-85F", "ecp5", 83_640, 83_640, 156, 208, 16_384)
-_ECP5_25 = Fpga("LFE5U-25F", "ecp5", 24_288, 24_288, 28, 56, 16_384)
-_GW2A_18 = Fpga("GW2AR-18C", "gowin", 20_736, 15_552, 48, 46, 16_384)
-_UP5K = Fpga("iCE40UP5K", "ice40", 5_280, 5_280, 8, 30, 4_096)
+_ECP5_85 = Fpga("LFE5U-85F", "ecp5", 83_640, 83_640, 156, 208)
+_ECP5_25 = Fpga("LFE5U-25F", "ecp5", 24_288, 24_288, 28, 56)
+_GW2A_18 = Fpga("GW2AR-18C", "gowin", 20_736, 15_552, 48, 46)
+_UP5K = Fpga("iCE40UP5K", "ice40", 5_280, 5_280, 8, 30)
 
 FPGAS = (
     _ECP5_85,
@@ -53,9 +45,9 @@ FPGAS = (
     _GW2A_18,
     _UP5K,
     # of the data sheets DS180 and DS891
-    Fpga("XC7A35T", "xc7", 20_800, 41_600, 90, 50, 32_768),
-    Fpga("XC7Z020", "xc7", 53_200, 106_400, 220, 140, 32_768),
-    Fpga("XCZU3EG", "xcup", 70_560, 141_120, 360, 216, 32_768),
+    Fpga("XC7A35T", "xc7", 20_800, 41_600, 90, 50),
+    Fpga("XC7Z020", "xc7", 53_200, 106_400, 220, 140),
+    Fpga("XCZU3EG", "xcup", 70_560, 141_120, 360, 216),
 )
 """Devices that a netlist's resources are compared with."""
 

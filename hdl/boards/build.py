@@ -24,7 +24,7 @@ from edgeinfer.hdl.boards.tool import ToolError
 from edgeinfer.hdl.config import NpuConfig, configuration
 from edgeinfer.hdl.gateware.npu import to_verilog
 
-__all__ = ["Build", "ExportedModel", "build"]
+__all__ = ["Build", "ExportedModel", "build", "check_fit", "check_multipliers", "report"]
 
 _LEAST_MEMORY = 8192
 

@@ -12,7 +12,7 @@ from edgeinfer.hdl.boards.board import Board
 from edgeinfer.hdl.boards.design import TOP
 from edgeinfer.hdl.boards.tool import ToolError, run_tool
 
-__all__ = ["Routed", "pack", "place_and_route"]
+__all__ = ["Routed", "pack", "place_and_route", "routing_progress"]
 
 
 @dataclass(frozen=True)
