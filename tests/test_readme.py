@@ -1,4 +1,7 @@
-"""What the README says to type works as it stands, one line after the other."""
+"""What the README says to type works as it stands, one line after the other.
+
+But for what takes a board, in a block of another language: tests/hdl/boards has that.
+"""
 
 import re
 import shlex
