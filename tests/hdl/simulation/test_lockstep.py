@@ -27,7 +27,7 @@ from edgeinfer.hdl.simulation.simulation import npu_library
 from edgeinfer.hdl.simulation.simulator import Simulator
 
 VARIABLE = "EDGEINFER_NPU_EXAMPLES"
-EXAMPLES = int(os.environ.get(VARIABLE, "60"))
+EXAMPLES = int(os.environ.get(VARIABLE, "240"))
 """Programs for each configuration."""
 
 STEPS = 7
