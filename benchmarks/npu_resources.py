@@ -21,7 +21,6 @@ from pathlib import Path
 from edgeinfer.converters import from_onnx
 from edgeinfer.errors import UnsupportedError
 from edgeinfer.graph import Graph
-from edgeinfer.hdl import isa
 from edgeinfer.hdl.boards import fitting
 from edgeinfer.hdl.boards.synthesis import FAMILIES, Resources, synthesize_alone
 from edgeinfer.hdl.compiler import compile
@@ -50,7 +49,7 @@ def held(graphs: dict[str, Graph], config: NpuConfig) -> list[str]:
             (program,) = compile(graph, config).programs
         except UnsupportedError:
             continue
-        if not any(isinstance(each, isa.ReadHost | isa.WriteHost) for each in program.infer):
+        if not program.streams:
             found.append(name)
     return found
 

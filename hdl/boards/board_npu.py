@@ -24,7 +24,7 @@ from edgeinfer.session import Arrays, Session
 
 __all__ = ["BoardNpu", "Description"]
 
-_BUSY, _DONE = 1, 2
+_DONE = 2
 _PROGRAM_BYTES = 64
 """For a transfer and its HALT, at the end of the memory."""
 

@@ -111,9 +111,9 @@ class Build:
     files: dict[str, bytes]
 
     @property
-    def multiplier_cells(self) -> tuple[str, ...]:
-        """The primitives that multiply."""
-        return tuple(FAMILIES[self.design.board.fpga.family].multipliers)
+    def multiplier_cells(self) -> int:
+        """Primitives that multiply."""
+        return FAMILIES[self.design.board.fpga.family].multiplier_cells(self.resources)
 
     def rate(self, megahertz: float) -> float:
         """Inferences a second."""
@@ -207,16 +207,14 @@ def report(made: Build) -> dict[str, Any]:
 
 
 def _synthesized(design: Design, work: Path, progress: Progress) -> Resources:
-    passes = 0
-
-    def watch(line: str) -> None:
-        nonlocal passes
-        if ". Executing " in line:
-            passes += 1
-            progress("synthesizing", passes, None)
-
     fpga = design.board.fpga
-    resources = synthesize(fpga.family, TOP, f"{TOP}.il", work, watch=watch)
+    resources = synthesize(
+        fpga.family,
+        TOP,
+        f"{TOP}.il",
+        work,
+        progress=lambda passes: progress("synthesizing", passes, None),
+    )
     check_multipliers(fpga.family, design.config, resources)
     check_fit(fpga, design.config, resources)
     return resources
@@ -232,7 +230,7 @@ def check_multipliers(family: str, config: NpuConfig, resources: Resources) -> N
     """
     chosen = FAMILIES[family]
     expected = config.macs + chosen.lane_multipliers * config.lanes
-    found = sum(resources.cells.get(name, 0) for name in chosen.multipliers)
+    found = chosen.multiplier_cells(resources)
     if config.width == 8 and found != expected:
         raise ToolError(
             f"the netlist has {found} multipliers where the configuration has {expected}; this is "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import binascii
 import os
 import struct
-from types import TracebackType
 from typing import Protocol
 
 from edgeinfer.errors import EdgeInferError, InputError, MissingExtraError
@@ -64,7 +63,7 @@ def open_line(port: str, baud: int) -> Line:
 
 
 class Link:
-    """Reads and writes of words over a Line; a context manager.
+    """Reads and writes of words over a Line.
 
     Parameters
     ----------
@@ -76,17 +75,6 @@ class Link:
     def __init__(self, line: Line, name: str) -> None:
         self._line, self._name = line, name
         self._answered = False
-
-    def __enter__(self) -> Link:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._line.close()
 
     def describe(self) -> str:
         """What the board says of itself.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.gateware.names import plain_rtlil
 from edgeinfer.hdl.gateware.serial_npu import SerialNpu
 
-__all__ = ["FAMILIES", "Resources", "counted", "synthesize", "synthesize_alone"]
+__all__ = ["FAMILIES", "Resources", "counted", "run_yosys", "synthesize", "synthesize_alone"]
 
 _YOSYS = """
 import sys
@@ -47,6 +47,10 @@ class Family:
     multipliers: Mapping[str, float]
     memories: Mapping[str, float]
     lane_multipliers: int = 3
+
+    def multiplier_cells(self, resources: Resources) -> int:
+        """Primitives that multiply, of whatever size."""
+        return sum(resources.cells.get(name, 0) for name in self.multipliers)
 
 
 FAMILIES = {
@@ -123,6 +127,33 @@ class Resources:
     cells: Mapping[str, int]
 
 
+def run_yosys(
+    commands: Sequence[str],
+    folder: Path,
+    log: str,
+    *,
+    progress: Callable[[int], None] = lambda passes: None,
+) -> None:
+    """Run commands of Yosys in ``folder``; ``progress`` is told how many passes have begun.
+
+    Raises
+    ------
+    MissingExtraError
+        pyosys is not installed.
+    ToolError
+        Yosys has failed.
+    """
+    passes = 0
+
+    def watch(line: str) -> None:
+        nonlocal passes
+        if ". Executing " in line:
+            passes += 1
+            progress(passes)
+
+    run_tool("pyosys", _YOSYS, commands, folder, log, watch=watch)
+
+
 def synthesize_alone(config: NpuConfig, family: str, folder: Path, **options: Any) -> Resources:
     """Make a netlist of an NPU behind a serial line, with 8 KiB for host memory and no pins.
 
@@ -142,7 +173,7 @@ def synthesize(
     source: str,
     folder: Path,
     *,
-    watch: Callable[[str], None] = lambda line: None,
+    progress: Callable[[int], None] = lambda passes: None,
 ) -> Resources:
     """Make ``netlist.json`` and ``netlist.il`` in ``folder`` from its RTLIL file ``source``.
 
@@ -154,9 +185,7 @@ def synthesize(
         Yosys has failed.
     """
     chosen = FAMILIES[family]
-    run_tool(
-        "pyosys",
-        _YOSYS,
+    run_yosys(
         [
             f"read_rtlil {source}",
             *(command.format(top=top) for command in chosen.commands),
@@ -168,7 +197,7 @@ def synthesize(
         ],
         folder,
         "synthesis.log",
-        watch=watch,
+        progress=progress,
     )
     return counted(family, (folder / "cells.txt").read_text())
 

@@ -34,7 +34,7 @@ def inference_memory(program: Program) -> tuple[bytes, Section]:
     """Host memory while ``infer`` runs, and where its instructions are: they alone where all else
     is on the chip.
     """
-    if any(isinstance(each, isa.ReadHost | isa.WriteHost) for each in program.infer):
+    if program.streams:
         memory = HostMemory.of(program, "infer")
         return memory.content, memory.sections["infer"]
     return isa.to_bytes(program.infer), Section(0, len(program.infer))

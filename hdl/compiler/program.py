@@ -131,3 +131,8 @@ class Program:
     buffer_words: int
     weight_tiles: int
     parameter_rows: int
+
+    @property
+    def streams(self) -> bool:
+        """Whether an inference reads or writes host memory."""
+        return any(isinstance(each, isa.ReadHost | isa.WriteHost) for each in self.infer)

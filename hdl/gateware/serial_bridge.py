@@ -136,6 +136,11 @@ class SerialBridge(wiring.Component):
 
         taken = self.i.valid & self.i.ready
         advance = Cat(opcode, Const(0, 2), (word_address + 1)[:-1], (left - 1)[:COUNT_BITS])
+        takes_a_byte = [
+            self.i.ready.eq(1),
+            crc.data.eq(self.i.payload),
+            crc.valid.eq(taken),
+        ]
         known = [each.value for each in Opcode]
         with m.FSM():
             with m.State("OPCODE"):
@@ -146,15 +151,10 @@ class SerialBridge(wiring.Component):
                     m.d.sync += header.eq(Cat(header[8:], self.i.payload))
                     m.next = "HEADER"
             with m.State("HEADER"):
-                m.d.comb += [
-                    self.i.ready.eq(1),
-                    crc.data.eq(self.i.payload),
-                    crc.valid.eq(taken),
-                ]
+                m.d.comb += takes_a_byte
                 with m.If(taken):
                     m.d.sync += [header.eq(Cat(header[8:], self.i.payload)), index.eq(index - 1)]
                     with m.If(index == 0):
-                        m.d.sync += index.eq(WORD_BYTES - 1)
                         # the opcode has just moved to its place
                         m.next = "ROUTE"
                 with m.Elif(forget):
@@ -166,11 +166,7 @@ class SerialBridge(wiring.Component):
                 with m.Else():
                     m.next = "CHECK"
             with m.State("DATA"):
-                m.d.comb += [
-                    self.i.ready.eq(1),
-                    crc.data.eq(self.i.payload),
-                    crc.valid.eq(taken),
-                ]
+                m.d.comb += takes_a_byte
                 with m.If(taken):
                     m.d.sync += [word.eq(Cat(word[8:], self.i.payload)), index.eq(index - 1)]
                     with m.If(index == 0):
@@ -191,11 +187,7 @@ class SerialBridge(wiring.Component):
                         m.d.sync += index.eq(WORD_BYTES - 1)
                         m.next = "DATA"
             with m.State("CHECK"):
-                m.d.comb += [
-                    self.i.ready.eq(1),
-                    crc.data.eq(self.i.payload),
-                    crc.valid.eq(taken),
-                ]
+                m.d.comb += takes_a_byte
                 with m.If(taken):
                     m.d.sync += index.eq(index - 1)
                     with m.If(index == 0):

@@ -121,8 +121,7 @@ def _summary(made: Build) -> list[tuple[str, str]]:
         ("NPU", f"{design.config.name}, {design.memory_bytes // 1024} KiB for host memory"),
         (
             "multipliers",
-            f"{sum(made.resources.cells.get(n, 0) for n in made.multiplier_cells)}: "
-            f"{design.config.macs} in the array, the others in the lanes",
+            f"{made.multiplier_cells}: {design.config.macs} in the array, the others in the lanes",
         ),
         ("clock", f"{clock:g} MHz; it would run at {made.routed.fmax:.1f}"),
         (

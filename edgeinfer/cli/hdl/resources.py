@@ -36,16 +36,13 @@ def resources(config: str, family: str) -> Report:
     from edgeinfer.hdl.config import configuration
 
     chosen = configuration(config)
-    passes = 0
     with screen.progress() as done, tempfile.TemporaryDirectory(prefix="edgeinfer-") as folder:
-
-        def watch(line: str) -> None:
-            nonlocal passes
-            if ". Executing " in line:
-                passes += 1
-                done("synthesizing", passes, None)
-
-        found = synthesize_alone(chosen, family, Path(folder), watch=watch)
+        found = synthesize_alone(
+            chosen,
+            family,
+            Path(folder),
+            progress=lambda passes: done("synthesizing", passes, None),
+        )
     devices = [fpga for fpga in FPGAS if fpga.family == family]
     rows = [
         (

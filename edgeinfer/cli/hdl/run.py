@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,8 +50,8 @@ def run(model: Path, port: str, baud: int, data: Path, samples: int, **images: A
 
     graph = open_integer_model(model)
     dataset = load_data(data, graph, preprocessing(**images))
-    with Link(open_line(port, baud), port) as link:
-        npu = BoardNpu(link, graph)
+    with closing(open_line(port, baud)) as line:
+        npu = BoardNpu(Link(line, port), graph)
         mismatches: list[Mismatch] = []
         done = 0
         with screen.tracked("running", graph, dataset, samples) as feeds:
