@@ -26,6 +26,9 @@ for command in sys.argv[1:]:
     libyosys.run_pass(command, design)
 """
 
+_KEEP_REPLICAS = "setattr -set keep 1 a:keep=1 %ci1 c:* %i"
+"""Yosys keeps the net of a ``pipeline.replica`` but merges the registers that drive it."""
+
 
 @dataclass(frozen=True)
 class Family:
@@ -188,6 +191,7 @@ def synthesize(
     run_yosys(
         [
             f"read_rtlil {source}",
+            _KEEP_REPLICAS,
             *(command.format(top=top) for command in chosen.commands),
             "write_json netlist.json",
             f"select {top}",

@@ -24,10 +24,10 @@ _QUEUE = 4
 _DISPATCH = 2
 """From the sequencer to a unit."""
 
-_LANE_LATENCY = 10
+_LANE_LATENCY = 11
 """From a word's last step to its place in the buffer."""
 
-_SUM_LATENCY = 8
+_SUM_LATENCY = 11
 """From a fetch to its sum in the accumulators, beside one cycle a row."""
 
 _HALT = 3

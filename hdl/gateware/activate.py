@@ -11,6 +11,7 @@ from amaranth.lib.wiring import In, Out
 
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.config import NpuConfig
+from edgeinfer.hdl.gateware.buffer import READ_LATENCY
 from edgeinfer.hdl.gateware.interface import (
     ADDRESS_BITS,
     INSTRUCTION_BITS,
@@ -36,7 +37,8 @@ _PREFETCHED = 4
 """Second operands that are read ahead, in words."""
 
 # Stages of a part, 0 the one in which it is issued; those of the steps differ modulo the interval.
-_STEP_0 = 2
+_SUMS = 2
+_STEP_0 = _SUMS + 1
 _STEP_1 = _STEP_0 + RESCALER_LATENCY
 _STEP_2 = _STEP_1 + 1
 _STEP_3 = _STEP_2 + RESCALER_LATENCY
@@ -310,7 +312,7 @@ class _SecondOperand(wiring.Component):
     begin : In(1)
         A word with a second operand begins.
     word : Out
-        The oldest one's, from two cycles after its first ``ready`` until ``pop``.
+        The oldest one's, from ``READ_LATENCY + 1`` cycles after its first ``ready`` until ``pop``.
     pop : In(1)
     """
 
@@ -336,7 +338,7 @@ class _SecondOperand(wiring.Component):
         m = Module()
         m.submodules.walk = walk = _Walk()
         m.submodules.fifo = fifo = SyncFIFO(width=len(self.word), depth=_PREFETCHED)
-        wanted, arrives = Signal(), Signal()
+        wanted, arrives = Signal(), Signal(READ_LATENCY)
         room = Signal(range(_PREFETCHED + 1), init=_PREFETCHED)
         waiting = Signal(range(_PREFETCHED + 1))
         accepted = self.read.valid & self.read.ready
@@ -351,7 +353,7 @@ class _SecondOperand(wiring.Component):
             self.read.valid.eq(wanted & (room != 0)),
             self.read.address.eq(walk.address),
             self.ready.eq(waiting != 0),
-            fifo.w_en.eq(arrives),
+            fifo.w_en.eq(arrives[-1]),
             fifo.w_data.eq(self.read.data),
             fifo.r_en.eq(self.pop),
             self.word.eq(fifo.r_data),
@@ -361,7 +363,7 @@ class _SecondOperand(wiring.Component):
         with m.Elif(accepted & walk.end):
             m.d.sync += wanted.eq(0)
         m.d.sync += [
-            arrives.eq(accepted),
+            arrives.eq(Cat(accepted, arrives)),
             room.eq(room + self.pop - accepted),
             waiting.eq(waiting + accepted - self.begin),
         ]
@@ -374,9 +376,9 @@ class _Lane(wiring.Component):
     Members
     -------
     sum, record : In
-        In stage 1 of a part.
+        In stage ``_SUMS`` of a part.
     clamp : In
-        In stage 2: what SET_OUTPUT said when the part was issued.
+        In stage ``_STEP_0``: what SET_OUTPUT said when the part was issued.
     output, operands, total : In
         As of ``_Issue``.
     second : In
@@ -484,13 +486,13 @@ class ActivateUnit(wiring.Component):
     between words, groups and ACTIVATEs. A word begins when its accumulators are full and, if it
     needs one, its second operand has been read; nothing stalls a part once it is issued.
 
-    The word is written ``8 + T + 1`` cycles after its last part was issued, with a second operand
-    ``21 + T + 1``, where T is the table's latency, 0 without tables. ``completed`` comes with the
+    The word is written ``9 + T + 1`` cycles after its last part was issued, with a second operand
+    ``22 + T + 1``, where T is the table's latency, 0 without tables. ``completed`` comes with the
     write.
 
     An instruction takes a cycle, the earliest that in which the last part of the ACTIVATE before is
     issued. SET_OUTPUT's settings travel with plain parts, so that no SET waits for these. After
-    parts with a second operand it waits until the last one is in its last step, 15 cycles.
+    parts with a second operand it waits until the last one is in its last step, 16 cycles.
 
     Second operands are read ahead, up to four words. Whoever writes them must have done so before
     their ACTIVATE comes; if that is an earlier ACTIVATE, a SYNC must be between the two.
@@ -584,7 +586,7 @@ class ActivateUnit(wiring.Component):
         for index in range(config.lanes):
             m.submodules[f"lane_{index}"] = lane = _Lane(config)
             m.d.comb += [
-                lane.sum.eq(sums[parts[1].index][index]),
+                lane.sum.eq(sums[parts[_SUMS].index][index]),
                 lane.record.eq(self.parameters.row[index]),
                 lane.clamp.eq(clamp),
                 lane.output.eq(issue.output),

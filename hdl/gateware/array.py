@@ -23,7 +23,7 @@ class Array(wiring.Component):
 
     Never stalls. Of an operand whose row 0 comes in cycle u, row r comes in u + r, its product is a
     register in u + r + 1 and the partial sum in u + r + 2: the sums of all rows come in
-    u + rows + 1, and ``tag_in`` of cycle u one cycle before them.
+    u + rows + 1, and ``tag_in`` of cycle u two cycles before them.
 
     ``swap`` in cycle u - 1 makes row r's shadow weights of cycle u + r - 1 the active ones from
     u + r on. Weights that are captured in one cycle are shadow weights from the next one on.
@@ -83,7 +83,7 @@ class Array(wiring.Component):
             m.d.comb += self.sums[c].eq(above[c])
 
         tag = self.tag_in
-        for stage in range(1, config.rows + 1):
+        for stage in range(1, config.rows):
             following = Signal(tag_layout(config), name=f"tag_{stage}")
             m.d.sync += following.eq(tag)
             tag = following

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory, ReadPort, WritePort
 from amaranth.lib.wiring import In, Out
@@ -11,7 +11,13 @@ from edgeinfer.hdl.config import BANKS, NpuConfig
 from edgeinfer.hdl.gateware.interface import ADDRESS_BITS, BeatWrite, ReadRequest, WordWrite
 from edgeinfer.hdl.gateware.pipeline import later
 
-__all__ = ["FETCH_REQUEST", "Buffer"]
+__all__ = ["FETCH_LATENCY", "FETCH_REQUEST", "READ_LATENCY", "Buffer"]
+
+READ_LATENCY = 3
+"""Cycles from a request that is accepted to its word."""
+
+FETCH_LATENCY = READ_LATENCY + 1
+"""Cycles from one of the array's fetches to its word."""
 
 _BANK_BITS = (BANKS - 1).bit_length()
 
@@ -22,11 +28,14 @@ FETCH_REQUEST = data.StructLayout({"enable": 1, "address": ADDRESS_BITS})
 class Buffer(wiring.Component):
     """Words of ``columns`` elements; word ``a`` is row ``a // 4`` of bank ``a % 4``.
 
-    Every read answers one cycle after it was taken. A bank takes one read and one write a cycle.
-    The array's fetches always get theirs; enabled ones with different addresses must lie in
-    different banks. ``residual`` waits where a fetch takes its bank, ``store`` where a fetch or
-    ``residual`` does, ``load`` where ``result`` writes to its bank. A read returns what the word
-    held before a write of the same cycle.
+    A bank takes one read and one write a cycle. The array's fetches always get theirs; enabled ones
+    with different addresses must lie in different banks. The others meet the fetches of the cycle
+    before: ``residual`` waits where one of these takes its bank, ``store`` where such a fetch or
+    ``residual`` does, ``load`` where ``result`` writes to its bank. ``residual`` and ``store`` read
+    what the word held before a write of the same cycle, a fetch what it holds after it.
+
+    Addresses wait in a register before the memory, and words in one behind it: on many FPGAs half
+    of a cycle passes until a block memory answers.
 
     Reads beyond the memory give anything, writes beyond it are dropped.
 
@@ -38,7 +47,7 @@ class Buffer(wiring.Component):
     -------
     fetch : In(FETCH_REQUEST), four of them
     words : Out(word), four of them
-        What the fetches of the cycle before have read.
+        What the fetches of ``FETCH_LATENCY`` cycles before have read.
     residual, store : In(ReadRequest)
     result : In(WordWrite)
     load : In(BeatWrite)
@@ -89,32 +98,32 @@ class Buffer(wiring.Component):
 
     def _read(self, m: Module, ports: list[ReadPort]) -> None:
         residual, store = self.residual, self.store
-        bank_of = {id(r): r.address[:_BANK_BITS] for r in (*self.fetch, residual, store)}
+        residual_bank, store_bank = (r.address[:_BANK_BITS] for r in (residual, store))
         fetched = Signal(BANKS)
         for index, port in enumerate(ports):
-            here = [r.enable & (bank_of[id(r)] == index) for r in self.fetch]
-            m.d.comb += fetched[index].eq(Cat(here).any())
+            here = [r.enable & (r.address[:_BANK_BITS] == index) for r in self.fetch]
+            m.d.sync += fetched[index].eq(Cat(here).any())
             # fetches that meet in a bank have the same address: no order among them is needed
-            row = 0
+            row = Const(0)
             for wanted, request in zip(here, self.fetch, strict=True):
                 row |= Mux(wanted, request.address[_BANK_BITS:], 0)
-            second = residual.valid & (bank_of[id(residual)] == index)
+            second = residual.valid & (residual_bank == index)
             other = Mux(second, residual.address, store.address)[_BANK_BITS:]
-            m.d.comb += port.addr.eq(Mux(fetched[index], row, other))
+            chosen = Mux(fetched[index], later(m, row, f"row_{index}"), other)
+            m.d.comb += port.addr.eq(later(m, chosen, f"read_address_{index}"))
 
-        together = residual.valid & (bank_of[id(residual)] == bank_of[id(store)])
+        together = residual.valid & (residual_bank == store_bank)
         m.d.comb += [
-            residual.ready.eq(~fetched.bit_select(bank_of[id(residual)], 1)),
-            store.ready.eq(~fetched.bit_select(bank_of[id(store)], 1) & ~together),
+            residual.ready.eq(~fetched.bit_select(residual_bank, 1)),
+            store.ready.eq(~fetched.bit_select(store_bank, 1) & ~together),
         ]
 
-        words = data.View(
-            data.ArrayLayout(ports[0].data.shape(), BANKS), Cat(port.data for port in ports)
-        )
-        answers = [*zip(self.fetch, self.words, strict=True)]
-        answers += [(residual, residual.data), (store, store.data)]
-        for request, word in answers:
-            bank = later(m, bank_of[id(request)], "bank")
+        held = [later(m, port.data, f"held_{index}") for index, port in enumerate(ports)]
+        words = data.View(data.ArrayLayout(held[0].shape(), BANKS), Cat(held))
+        answers = [(r, word, FETCH_LATENCY) for r, word in zip(self.fetch, self.words, strict=True)]
+        answers += [(port, port.data, READ_LATENCY) for port in (residual, store)]
+        for request, word, latency in answers:
+            bank = later(m, request.address[:_BANK_BITS], "bank", cycles=latency)
             m.d.comb += word.eq(words[bank])
 
     def _write(self, m: Module, ports: list[WritePort]) -> None:
@@ -125,8 +134,12 @@ class Buffer(wiring.Component):
         for index, port in enumerate(ports):
             first = result.enable & (result_bank == index)
             second = load.valid & (load_bank == index)
+            row = Mux(first, result.address, load.address)[_BANK_BITS:]
+            word = Mux(first, result.data, load.data)
+            written = Signal(name=f"written_{index}")
+            m.d.sync += written.eq(Mux(first, fits[0], second & fits[1]))
             m.d.comb += [
-                port.en.eq(Mux(first, fits[0], second & fits[1])),
-                port.addr.eq(Mux(first, result.address, load.address)[_BANK_BITS:]),
-                port.data.eq(Mux(first, result.data, load.data)),
+                port.en.eq(written),
+                port.addr.eq(later(m, row, f"write_address_{index}")),
+                port.data.eq(later(m, word, f"word_{index}")),
             ]

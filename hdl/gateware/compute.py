@@ -31,7 +31,7 @@ class Compute(wiring.Component):
     """From the buffer to the accumulators.
 
     A fetch whose addresses reach the buffer in cycle t adds to the accumulators in
-    ``t + rows + 6``; a half is full ``rows + 7`` cycles after the fetch of its last pixel.
+    ``t + FETCH_LATENCY + rows + 5``; a half is full a cycle after that of its last pixel.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.config import BANKS, NpuConfig
 from edgeinfer.hdl.gateware.accumulators import HALVES, tag_layout
-from edgeinfer.hdl.gateware.buffer import FETCH_REQUEST
+from edgeinfer.hdl.gateware.buffer import FETCH_LATENCY, FETCH_REQUEST
 from edgeinfer.hdl.gateware.interface import (
     ADDRESS_BITS,
     INSTRUCTION_BITS,
@@ -282,19 +282,20 @@ class _Fetches(wiring.Component):
         halves = Signal(range(HALVES + 1), init=HALVES)
         depthwise_taps, narrower = Signal.like(at.kernel.taps), Signal()
         may_begin = self.loaded & (~at.first | (halves != 0)) & (~narrower | self.drained)
-        row_end, pass_end, held = Signal(), Signal(), Signal()
+        # that a loop is in its last turn is a register: much follows from it in the same cycle
+        row_end, last_row, no_tail = Signal(), Signal(), Signal()
+        pass_end, held = Signal(), Signal()
         m.d.comb += [
             # only the taps of a depthwise pass must follow each other
             held.eq(self.hold & (at.kernel.taps == 0)),
             o.valid.eq(self.active & (~fresh | may_begin) & ~held),
             o.swap.eq(o.valid & fresh),
             o.at.eq(at),
-            row_end.eq(fetches_left == 0),
-            pass_end.eq(row_end & (in_tail | ((rows_left == 0) & (at.tile.tail == 0)))),
+            pass_end.eq(row_end & (in_tail | (last_row & no_tail))),
             self.last.eq(o.valid & pass_end & at.last),
             self.i.ready.eq(~self.active | (o.valid & pass_end)),
         ]
-        self._emit(m, at, row_end, in_tail, rows_left == 0)
+        self._emit(m, at, row_end, in_tail, last_row)
 
         with m.If(o.valid):
             m.d.sync += fresh.eq(0)
@@ -307,14 +308,17 @@ class _Fetches(wiring.Component):
                     at.line.eq(at.line + at.source.row_step),
                     at.y.eq(at.y + at.source.stride),
                     rows_left.eq(rows_left - 1),
-                    in_tail.eq(rows_left == 0),
-                    fetches_left.eq(Mux(rows_left == 0, at.tile.tail - 1, at.tile.period)),
+                    last_row.eq(rows_left == 1),
+                    in_tail.eq(last_row),
+                    fetches_left.eq(Mux(last_row, at.tile.tail - 1, at.tile.period)),
+                    row_end.eq(Mux(last_row, at.tile.tail == 1, at.tile.period == 0)),
                 ]
             with m.Else():
                 m.d.sync += [
                     at.element.eq(at.element + at.source.pixel_step),
                     at.spill.eq(at.spill + at.source.pixel_step),
                     fetches_left.eq(fetches_left - 1),
+                    row_end.eq(fetches_left == 1),
                 ]
         i = self.i.payload
         with m.If(self.i.valid & self.i.ready):
@@ -323,7 +327,10 @@ class _Fetches(wiring.Component):
                 row_element.eq(i.element),
                 row_spill.eq(i.spill),
                 fetches_left.eq(i.tile.period),
+                row_end.eq(i.tile.period == 0),
                 rows_left.eq(i.tile.rows),
+                last_row.eq(i.tile.rows == 0),
+                no_tail.eq(i.tile.tail == 0),
                 self.active.eq(1),
                 fresh.eq(1),
                 in_tail.eq(0),
@@ -546,7 +553,7 @@ class ConvolveUnit(wiring.Component):
             m.d.comb += request.eq(made)
 
         # from the decision to the accumulators' write
-        way = FETCH_STAGES + self.config.rows + 6
+        way = FETCH_STAGES + FETCH_LATENCY + self.config.rows + 5
         left = Signal(range(way + 1))
         with m.If(fetches.o.valid):
             m.d.sync += left.eq(way)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
@@ -14,6 +14,9 @@ __all__ = ["HostReader"]
 
 _OUTSTANDING = 4
 """Bursts on their way: they hide the memory's latency."""
+
+_BEATS = 4
+"""Beats between the bus and its clients, so that neither side waits for the other's logic."""
 
 
 class HostReader(wiring.Component):
@@ -62,6 +65,7 @@ class HostReader(wiring.Component):
         m.submodules.fetch_bursts = fetch = Bursts(self.bus_bytes)
         m.submodules.load_bursts = load = Bursts(self.bus_bytes)
         m.submodules.order = order = SyncFIFOBuffered(width=1, depth=_OUTSTANDING)
+        m.submodules.beats = beats = SyncFIFOBuffered(width=len(bus.rdata) + 1, depth=_BEATS)
         wiring.connect(m, wiring.flipped(self.fetch), fetch.i)
         wiring.connect(m, wiring.flipped(self.load), load.i)
         m.d.comb += [fetch.stop.eq(self.stop), load.stop.eq(self.stop)]
@@ -85,14 +89,17 @@ class HostReader(wiring.Component):
             order.w_en.eq(taken),
             order.w_data.eq(is_load),
         ]
-        of_load = order.r_data
+        of_load, last = order.r_data, beats.r_data[-1]
         m.d.comb += [
-            self.fetched.payload.eq(bus.rdata),
-            self.loaded.payload.eq(bus.rdata),
-            self.fetched.valid.eq(bus.rvalid & order.r_rdy & ~of_load),
-            self.loaded.valid.eq(bus.rvalid & order.r_rdy & of_load),
-            bus.rready.eq(order.r_rdy & Mux(of_load, self.loaded.ready, self.fetched.ready)),
-            order.r_en.eq(bus.rvalid & bus.rready & bus.rlast),
+            bus.rready.eq(beats.w_rdy),
+            beats.w_en.eq(bus.rvalid),
+            beats.w_data.eq(Cat(bus.rdata, bus.rlast)),
+            self.fetched.payload.eq(beats.r_data),
+            self.loaded.payload.eq(beats.r_data),
+            self.fetched.valid.eq(beats.r_rdy & order.r_rdy & ~of_load),
+            self.loaded.valid.eq(beats.r_rdy & order.r_rdy & of_load),
+            beats.r_en.eq(order.r_rdy & Mux(of_load, self.loaded.ready, self.fetched.ready)),
+            order.r_en.eq(beats.r_rdy & beats.r_en & last),
             self.busy.eq(fetch.o.valid | load.o.valid | (order.level != 0)),
             self.failed.eq(bus.rvalid & bus.rready & bus.rresp[1]),
         ]

@@ -73,7 +73,7 @@ class UnitControl(wiring.Signature):
 
 
 class ReadRequest(wiring.Signature):
-    """A read of the buffer that may have to wait: data follow one cycle after ``ready``.
+    """A read of the buffer that may have to wait: data follow ``READ_LATENCY`` cycles after it.
 
     Members
     -------
@@ -82,7 +82,7 @@ class ReadRequest(wiring.Signature):
     address : Out(20)
         The word.
     data : In
-        The word that was accepted in the cycle before.
+        The word that was accepted ``READ_LATENCY`` cycles before.
     """
 
     def __init__(self, config: NpuConfig) -> None:
@@ -134,7 +134,7 @@ class AccumulatorPort(wiring.Signature):
     full : In(1)
         The oldest filled half may be read.
     address : Out
-        The word of it to read; its sums follow one cycle later.
+        The word of it to read; its sums follow two cycles later.
     data : In
         One signed sum of ``accumulator_bits`` a column.
     release : Out(1)

@@ -118,15 +118,37 @@ class LoadUnit(wiring.Component):
         line, address = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
         held = Signal(8 * bus * (most - 1) if most > 1 else 1)
 
-        last_beat, ready, taken = Signal(), Signal(), Signal()
+        # a word waits in a register for its memory, which is the buffer's if that is busy
+        whole = Signal(
+            data.StructLayout(
+                {
+                    "memory": command.memory.shape(),
+                    "address": ADDRESS_BITS,
+                    "beats": 8 * bus * most,
+                    "end": 1,
+                }
+            ),
+            reset_less=True,
+        )
+        is_whole, waits = Signal(), Signal()
+        last_beat, taken = Signal(), Signal()
         ends = Array(size // bus - 1 for size in self.sizes.values())
-        to_buffer = command.memory == isa.Memory.BUFFER
+        gathered = Cat(held, self.beats.payload) if most > 1 else self.beats.payload
         m.d.comb += [
             last_beat.eq(beat == ends[command.memory]),
-            ready.eq(active & (~last_beat | ~to_buffer | self.buffer.ready)),
-            self.beats.ready.eq(ready),
-            taken.eq(self.beats.valid & ready),
+            self.beats.ready.eq(active & ~(last_beat & waits)),
+            taken.eq(self.beats.valid & self.beats.ready),
+            waits.eq(self.buffer.valid & ~self.buffer.ready),
         ]
+        end = (left == 0) & (lines == 0)
+        with m.If(~waits):
+            m.d.sync += [
+                is_whole.eq(taken & last_beat),
+                whole.memory.eq(command.memory),
+                whole.address.eq(address),
+                whole.beats.eq(gathered),
+                whole.end.eq(end),
+            ]
         ports = {
             isa.Memory.BUFFER: self.buffer,
             isa.Memory.WEIGHTS: self.weights,
@@ -134,22 +156,18 @@ class LoadUnit(wiring.Component):
             isa.Memory.TABLE: self.table,
         }
         for memory, port in ports.items():
-            beats = self.sizes[memory] // bus
             # earlier beats have moved down to where they belong
-            low = held[8 * bus * (most - beats) :] if beats > 1 else Cat()
-            word = Cat(low, self.beats.payload)
-            here = self.beats.valid & active & last_beat & (command.memory == memory)
+            word = whole.beats[8 * bus * (most - self.sizes[memory] // bus) :]
             enable = port.valid if memory is isa.Memory.BUFFER else port.enable
             m.d.comb += [
-                enable.eq(here),
-                port.address.eq(address),
+                enable.eq(is_whole & (whole.memory == memory)),
+                port.address.eq(whole.address),
                 port.data.eq(word[: len(port.data)]),
             ]
 
-        end = taken & last_beat & (left == 0) & (lines == 0)
         with m.If(taken):
             if most > 1:
-                m.d.sync += held.eq(Cat(held, self.beats.payload)[8 * bus :])
+                m.d.sync += held.eq(gathered[8 * bus :])
             m.d.sync += beat.eq(Mux(last_beat, 0, beat + 1))
             with m.If(last_beat):
                 m.d.sync += [address.eq(address + 1), left.eq(left - 1)]
@@ -161,8 +179,8 @@ class LoadUnit(wiring.Component):
                         lines.eq(lines - 1),
                         active.eq(lines != 0),
                     ]
-        m.d.sync += self.control.completed.eq(end)
-        m.d.comb += accepted.r_en.eq(~active | end)
+        m.d.sync += self.control.completed.eq(is_whole & whole.end & ~waits)
+        m.d.comb += accepted.r_en.eq(~active | (taken & last_beat & end))
         following = data.View(layout, accepted.r_data)
         with m.If(accepted.r_en & accepted.r_rdy):
             m.d.sync += [
@@ -175,7 +193,7 @@ class LoadUnit(wiring.Component):
                 address.eq(following.address),
             ]
         m.d.comb += self.control.waiting.eq(active & ~taken)
-        return ~active & ~self.control.completed
+        return ~active & ~is_whole & ~self.control.completed
 
 
 def _times(value: Value, factor: int) -> Value:

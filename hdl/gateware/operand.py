@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.config import BANKS, NpuConfig
 from edgeinfer.hdl.gateware.accumulators import tag_layout
+from edgeinfer.hdl.gateware.buffer import FETCH_LATENCY
 from edgeinfer.hdl.gateware.pipeline import later
 
 __all__ = ["STREAM_REQUESTS", "WINDOWS", "Operand", "token_layout"]
@@ -48,11 +49,11 @@ def token_layout(config: NpuConfig) -> data.StructLayout:
 class Operand(wiring.Component):
     """Aligns, pads, delays and skews.
 
-    Never stalls. The token of a fetch comes in cycle t, its words in t + 1. ``swap`` follows in
-    t + 3, row r's operand in t + 4 + r and ``tag`` in t + 4. The word of kernel row s of a
-    depthwise pass reaches its rows ``s taps`` cycles after that of kernel row 0. A depthwise pass
-    with fewer taps than the one before must come ``rows`` cycles after its last fetch or later, as
-    its words would overtake the delayed ones.
+    Never stalls. The token of a fetch comes in cycle t, its words in w = t + FETCH_LATENCY.
+    ``swap`` follows in w + 2, row r's operand in w + 3 + r and ``tag`` in w + 3. The word of kernel
+    row s of a depthwise pass reaches its rows ``s taps`` cycles after that of kernel row 0. A
+    depthwise pass with fewer taps than the one before must come ``rows`` cycles after its last
+    fetch or later, as its words would overtake the delayed ones.
 
     Parameters
     ----------
@@ -86,9 +87,12 @@ class Operand(wiring.Component):
         """
         m = Module()
         layout = token_layout(self.config)
-        token_1, token = Signal(layout), Signal(layout)
+        token = self.token
         words = [later(m, word, f"word_{i}") for i, word in enumerate(self.words)]
-        m.d.sync += [token_1.eq(self.token), token.eq(token_1)]
+        for stage in range(1, FETCH_LATENCY + 2):
+            following = Signal(layout, name=f"token_{stage}")
+            m.d.sync += following.eq(token)
+            token = following
         tag = Signal.like(token.tag)
         m.d.sync += [self.swap.eq(token.swap), tag.eq(token.tag), self.tag.eq(tag)]
         elements = self._dense(m, token, words)

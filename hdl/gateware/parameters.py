@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.gateware.interface import WordWrite, record_layout
+from edgeinfer.hdl.gateware.pipeline import later
 
 __all__ = ["ParameterPort", "Parameters", "row_layout"]
 
@@ -27,7 +28,7 @@ class ParameterPort(wiring.Signature):
         A row is read in this cycle.
     address : Out(16)
     row : In(row_layout)
-        What was read in the cycle before.
+        What was read two cycles before.
     """
 
     def __init__(self, config: NpuConfig) -> None:
@@ -39,7 +40,7 @@ class ParameterPort(wiring.Signature):
 class Parameters(wiring.Component):
     """``parameter_rows`` rows of ``lanes`` records.
 
-    A row is there one cycle after its address, and stays until the next is read. A row that is
+    A row is there two cycles after its address, and stays until the next is read. A row that is
     written in the cycle in which it is read reads as it was. Reads beyond the memory give anything,
     writes beyond it are dropped.
 
@@ -78,7 +79,7 @@ class Parameters(wiring.Component):
         m.d.comb += [
             read.en.eq(self.read.enable),
             read.addr.eq(self.read.address),
-            self.read.row.eq(read.data),
+            self.read.row.eq(later(m, read.data, "row")),
             write.en.eq(self.write.enable & fits),
             write.addr.eq(self.write.address),
             write.data.eq(self.write.data),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Mux, ResetInserter, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
@@ -10,13 +10,14 @@ from amaranth.lib.wiring import In, Out
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.gateware.axi import HOST_ADDRESS_BITS, INCREMENT, AxiWrite
+from edgeinfer.hdl.gateware.buffer import READ_LATENCY
 from edgeinfer.hdl.gateware.bursts import BEATS_BITS, Bursts
 from edgeinfer.hdl.gateware.interface import ADDRESS_BITS, ReadRequest, UnitControl, fields_of
 
 __all__ = ["StoreUnit"]
 
-_WORDS = 4
-"""Words that are read ahead of the bus."""
+_WORDS = 8
+"""Words that are read ahead of the bus: more than are on their way from the buffer."""
 
 _BURSTS = 4
 """Bursts whose response may be missing."""
@@ -160,18 +161,17 @@ class StoreUnit(wiring.Component):
         m.submodules.words = ResetInserter(dropped)(words)
         line, address = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
         left, lines = Signal.like(following.words), Signal.like(following.lines)
-        reading, arrives = Signal(), Signal()
-        # room for what is stored, what arrives now, and what is asked for
-        room = words.level + arrives < _WORDS
+        reading, arrives = Signal(), Signal(READ_LATENCY)
+        room = Signal(range(_WORDS + 1), init=_WORDS)
         taken = self.read.valid & self.read.ready
         m.d.comb += [
-            self.read.valid.eq(reading & room),
+            self.read.valid.eq(reading & (room != 0)),
             self.read.address.eq(address),
-            words.w_en.eq(arrives),
+            words.w_en.eq(arrives[-1]),
             words.w_data.eq(self.read.data),
-            out.eq(~reading & ~arrives & ~words.r_rdy),
+            out.eq(~reading & ~arrives.any() & ~words.r_rdy),
         ]
-        m.d.sync += arrives.eq(taken)
+        m.d.sync += arrives.eq(Cat(taken, arrives))
         with m.If(begin):
             m.d.sync += [
                 reading.eq(1),
@@ -190,8 +190,9 @@ class StoreUnit(wiring.Component):
                     lines.eq(lines - 1),
                     reading.eq(lines != 0),
                 ]
+        m.d.sync += room.eq(room + words.r_en - taken)
         with m.If(dropped):
-            m.d.sync += reading.eq(0)
+            m.d.sync += [reading.eq(0), arrives.eq(0), room.eq(_WORDS)]
 
     def _beats(self, m: Module, begin: Value, following: data.View, out: Signal) -> None:
         """Put words onto the bus, lowest beat first; ``out`` when no burst is under way."""

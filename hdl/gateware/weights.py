@@ -12,12 +12,13 @@ from amaranth.lib.wiring import In, Out
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.gateware.array import weights_layout
+from edgeinfer.hdl.gateware.buffer import FETCH_LATENCY
 from edgeinfer.hdl.gateware.convolve import FETCH_STAGES
 from edgeinfer.hdl.gateware.interface import UnitControl, WordWrite, fields_of
 
 __all__ = ["WeightsUnit"]
 
-_READ = FETCH_STAGES + 1
+_READ = FETCH_STAGES + FETCH_LATENCY
 """The stage in which the first bank is read: a pass's operands take as long to the array."""
 
 
@@ -26,10 +27,10 @@ class WeightsUnit(wiring.Component):
 
     ``weight_port`` = P banks; row ``r`` of tile ``t`` is word ``t rows / P + r // P`` of bank
     ``r % P``. A load that is issued in cycle e captures row r's weights in
-    ``e + FETCH_STAGES + 3 + r``, one cycle after its bank was read. Its pass may decide its first
-    fetch (``start``) in e + 1, and the next load issue in the cycle of ``start``. Rows r and r + P
-    share a bank: loads never issue P, 2P ... cycles after another that is still being read, so
-    that the mean is ``rows / P`` cycles a tile.
+    ``e + FETCH_STAGES + FETCH_LATENCY + 2 + r``, one cycle after its bank was read. Its pass may
+    decide its first fetch (``start``) in e + 1, and the next load issue in the cycle of ``start``.
+    Rows r and r + P share a bank: loads never issue P, 2P ... cycles after another that is still
+    being read, so that the mean is ``rows / P`` cycles a tile.
 
     An instruction is taken while there is none, or with the last load of the one before.
 

@@ -16,10 +16,11 @@ from amaranth.hdl import Array, Assert, Assume, Cat, Module, Mux, ResetSignal, S
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.config import BANKS, preset
 from edgeinfer.hdl.gateware.axi import HOST_ADDRESS_BITS
-from edgeinfer.hdl.gateware.buffer import Buffer
+from edgeinfer.hdl.gateware.buffer import READ_LATENCY, Buffer
 from edgeinfer.hdl.gateware.bursts import BEATS_BITS, Bursts
 from edgeinfer.hdl.gateware.convolve import _Fetches
 from edgeinfer.hdl.gateware.interface import INSTRUCTION_BITS, fields_of
+from edgeinfer.hdl.gateware.pipeline import later
 from edgeinfer.hdl.gateware.rescaler import RESCALER_LATENCY, Rescaler
 from edgeinfer.hdl.gateware.sequencer import UNITS, UnitQueue, decode
 
@@ -202,17 +203,22 @@ def buffer():
         for b in fetches[:i]:
             apart = (a.address % BANKS != b.address % BANKS) | (a.address == b.address)
             c.assume(~a.enable | ~b.enable | apart)
-    reads = [(f.enable, f.address, data) for f, data in zip(fetches, dut.words, strict=True)]
+    reads = []
+    for fetch, data in zip(fetches, dut.words, strict=True):
+        # it meets the writes of the next cycle
+        taken, address = Signal(), Signal.like(fetch.address)
+        m.d.sync += [taken.eq(fetch.enable), address.eq(fetch.address)]
+        reads.append((taken, address, data))
     for name in ("residual", "store"):
         port = getattr(dut, name)
         c.drive(port.valid, f"{name}_valid")
         c.drive(port.address, f"{name}_address")
         reads.append((port.valid & port.ready, port.address, port.data))
     for taken, address, got in reads:
-        asked = Signal()
-        expected = Signal.like(content)
-        m.d.sync += [asked.eq(known & taken & (address == word)), expected.eq(content)]
-        c.claim(~asked | (Value.cast(got) == expected))
+        asked = [Signal(name=f"asked_{i}") for i in range(READ_LATENCY)]
+        m.d.sync += Cat(asked).eq(Cat(known & taken & (address == word), *asked[:-1]))
+        expected = later(m, content, cycles=READ_LATENCY)
+        c.claim(~asked[-1] | (Value.cast(got) == expected))
     for name, enable in (("load", "valid"), ("result", "enable")):
         port = getattr(dut, name)
         for member in (enable, "address", "data"):
@@ -274,7 +280,7 @@ DESIGNS = {
     "bursts of 8 bytes": (lambda: bursts(8), 8),
     "instructions wait in queues": (queue, 9),
     "every word is decoded": (decoder, 1),
-    "readers share the buffer": (buffer, 4),
+    "readers share the buffer": (buffer, 7),
     "elements of 8 bits are clamped": (lambda: clamp("4x4"), 8),
     "elements of 16 bits are clamped": (lambda: clamp("8x8-16"), 8),
     "groups take halves in turn": (halves, 12),

@@ -57,22 +57,24 @@ class Model:
 
 async def fill(ctx, dut: Accumulators, model: Model, rng: random.Random, gaps: float) -> None:
     """Gather the sums as the CONVOLVE unit would: never into a half that is not free."""
-    free, sums = 2, [0] * 4
+    free, coming = 2, [[0] * 4, [0] * 4]
     for write in model.writes:
         while True:
             ctx.set(dut.tag, write["tag"])
             ctx.set(dut.tag.emit, free > 0 and rng.random() >= gaps)
-            # those of the tag before
-            ctx.set(dut.sums, sums)
+            # those of the tag before the last one
+            ctx.set(dut.sums, coming.pop(0))
             emitted = ctx.get(dut.tag.emit)
             free += ctx.get(dut.released)
             await ctx.tick()
+            coming.append(write["sums"] if emitted else [rng.randrange(-9, 9)] * 4)
             if emitted:
-                sums = write["sums"]
                 break
         free -= bool(write["tag"]["last"])
     ctx.set(dut.tag.emit, 0)
-    ctx.set(dut.sums, sums)
+    for sums in coming:
+        ctx.set(dut.sums, sums)
+        await ctx.tick()
 
 
 async def read(ctx, dut: Accumulators, model: Model, rng: random.Random, got: list) -> None:
@@ -80,13 +82,13 @@ async def read(ctx, dut: Accumulators, model: Model, rng: random.Random, got: li
         while not ctx.get(dut.port.full) or rng.random() < 0.5:
             await ctx.tick()
         pixels = []
-        for address in range(len(tile)):
-            ctx.set(dut.port.address, address)
+        for address in range(len(tile) + 1):
+            ctx.set(dut.port.address, address % len(tile))
             ctx.set(dut.port.release, address == len(tile) - 1)
             await ctx.tick()
+            # the address of the cycle before is answered
             pixels.append([ctx.get(dut.port.data[c]) for c in range(4)])
-        ctx.set(dut.port.release, 0)
-        got.append(pixels)
+        got.append(pixels[1:])
 
 
 @pytest.mark.parametrize("gaps", [0, 0.6])
@@ -119,6 +121,7 @@ def test_a_half_is_full_in_the_cycle_after_its_last_write():
         ctx.set(dut.tag, {"emit": 1, "first": 1, "last": 1, "address": 5})
         await ctx.tick()
         ctx.set(dut.tag.emit, 0)
+        await ctx.tick()
         ctx.set(dut.sums, [1, -2, 3, -4])
         await ctx.tick()
         ctx.set(dut.sums, [9] * 4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import defaultdict
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +15,7 @@ from edgeinfer import operators as ops
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.config import NpuConfig, preset
 from edgeinfer.hdl.gateware.activate import ActivateUnit
+from edgeinfer.hdl.gateware.buffer import READ_LATENCY
 from edgeinfer.hdl.gateware.table import table_latency
 from edgeinfer.hdl.isa import Operation
 from edgeinfer.reference import evaluate
@@ -27,7 +29,7 @@ CONFIGS = {
     "no tables": preset("4x4").replace(tables=False),
 }
 PAIRS = [Operation.ADD, Operation.SUBTRACT, Operation.SUBTRACT_FROM, Operation.MULTIPLY]
-PLAIN_LATENCY, PAIR_LATENCY = 9, 22
+PLAIN_LATENCY, PAIR_LATENCY = 10, 23
 
 Write = tuple[int, list[int]]
 
@@ -241,6 +243,7 @@ class Bench:
         self.tiles = job.tiles.copy()
         self.full_from = 0
         self.trace = Trace()
+        self.answers: dict[int, list[tuple[object, object]]] = defaultdict(list)
 
     def run(self) -> Trace:
         self.dut = ActivateUnit(self.job.config)
@@ -265,14 +268,15 @@ class Bench:
             ctx.set(dut.accumulators.full, full)
             ctx.set(dut.residual.ready, self.rng.random() >= self.stalls)
             self._observe(ctx, cycle)
-            answers = self._answers(ctx, full)
+            for latency, port, answer in self._answers(ctx, full):
+                self.answers[cycle + latency].append((port, answer))
             if ctx.get(dut.accumulators.release):
                 assert full
                 self.tiles.pop(0)
                 self.full_from = cycle + 1 + self.rng.randint(0, self.late)
             taken = ctx.get(command.valid) and ctx.get(command.ready)
             await ctx.tick()
-            for port, answer in answers:
+            for port, answer in self.answers.pop(cycle + 1, []):
                 ctx.set(port, answer)
             if taken:
                 program.pop(0)
@@ -293,25 +297,25 @@ class Bench:
             await ctx.tick()
         ctx.set(self.dut.table.enable, 0)
 
-    def _answers(self, ctx, full: bool) -> list[tuple[object, object]]:
-        """What the memories give in the next cycle; nobody may use what was not asked for."""
+    def _answers(self, ctx, full: bool) -> list[tuple[int, object, object]]:
+        """What the memories give, and in how many cycles; nobody may use what was not asked for."""
         dut, config = self.dut, self.job.config
         answers = []
         if full:
             pixel = ctx.get(dut.accumulators.address) % len(self.tiles[0])
-            answers.append((dut.accumulators.data, self.tiles[0][pixel].tolist()))
+            answers.append((2, dut.accumulators.data, self.tiles[0][pixel].tolist()))
         if ctx.get(dut.parameters.enable):
             row = ctx.get(dut.parameters.address)
             records = [
                 {name: int(values[row][lane]) for name, values in self.job.records.items()}
                 for lane in range(config.lanes)
             ]
-            answers.append((dut.parameters.row, records))
+            answers.append((2, dut.parameters.row, records))
         word = self.rng.getrandbits(config.columns * config.width)
         if ctx.get(dut.residual.valid) and ctx.get(dut.residual.ready):
             held = np.array(self.memory[ctx.get(dut.residual.address)])
             word = int.from_bytes(held.astype(f"<i{config.element_bytes}").tobytes(), "little")
-        answers.append((dut.residual.data, word))
+        answers.append((READ_LATENCY, dut.residual.data, word))
         return answers
 
     def _observe(self, ctx, cycle: int) -> None:

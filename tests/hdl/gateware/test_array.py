@@ -36,6 +36,7 @@ def simulate(config: NpuConfig, operands: np.ndarray, tiles: dict) -> list:
     before = 2
 
     async def testbench(ctx) -> None:
+        emitted = [0]
         for cycle in range(fetches + rows + 1 + before):
             u = cycle - before
             ctx.set(dut.swap, u + 1 in tiles)
@@ -52,11 +53,12 @@ def simulate(config: NpuConfig, operands: np.ndarray, tiles: dict) -> list:
                         "word": captured[r] if captured else words[0][0],
                     },
                 )
-            emitted = ctx.get(dut.tag_out.emit)
-            if emitted:
-                assert ctx.get(dut.tag_out.address) == len(sums) % config.accumulator_depth
+            emitted.append(ctx.get(dut.tag_out.emit))
+            if emitted[-1]:
+                at = len(sums) + emitted[-2]
+                assert ctx.get(dut.tag_out.address) == at % config.accumulator_depth
             await ctx.tick()
-            if emitted:
+            if emitted[-2]:
                 sums.append([ctx.get(dut.sums[c]) for c in range(config.columns)])
 
     simulator = Simulator(dut)

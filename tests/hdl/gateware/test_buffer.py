@@ -9,7 +9,7 @@ import pytest
 from amaranth.sim import Simulator
 
 from edgeinfer.hdl.config import BANKS, preset
-from edgeinfer.hdl.gateware.buffer import Buffer
+from edgeinfer.hdl.gateware.buffer import FETCH_LATENCY, READ_LATENCY, Buffer
 
 CONFIG = preset("4x4").replace(buffer_bytes=4 * 4 * 6)
 WORDS = CONFIG.buffer_words
@@ -50,7 +50,9 @@ def test_all_ports_at_random_see_one_memory(seed):
 
     async def testbench(ctx, dut) -> None:
         offers: dict[str, int | None] = dict.fromkeys(waits)
-        for _ in range(CYCLES):
+        answers: dict[int, list[tuple[object, int]]] = defaultdict(list)
+        before: list[int | None] = [None] * BANKS
+        for cycle in range(CYCLES):
             fetches = some_fetches(rng)
             for request, address in zip(dut.fetch, fetches, strict=True):
                 # the address of a fetch that is none must not matter
@@ -69,12 +71,13 @@ def test_all_ports_at_random_see_one_memory(seed):
             ctx.set(dut.result.data, written["result"])
             ctx.set(dut.load.data, written["load"])
 
-            banks = {address % BANKS for address in fetches if address is not None}
-            expected: list[tuple[object, int]] = [
-                (word, address)
-                for word, address in zip(dut.words, fetches, strict=True)
-                if address is not None
-            ]
+            # the other ports meet the fetches of the cycle before
+            banks = {address % BANKS for address in before if address is not None}
+            for word, address in zip(dut.words, before, strict=True):
+                if address is not None and address < WORDS:
+                    answers[cycle - 1 + FETCH_LATENCY].append((word, memory[address]))
+            reads = [address for address in fetches if address is not None]
+            before = fetches
             for name in ("residual", "store"):
                 address = offers[name]
                 if address is None:
@@ -84,7 +87,10 @@ def test_all_ports_at_random_see_one_memory(seed):
                 waits[name] += taken
                 banks.add(address % BANKS)
                 if not taken:
-                    expected.append((getattr(dut, name).data, address))
+                    if address < WORDS:
+                        data = getattr(dut, name).data
+                        answers[cycle + READ_LATENCY].append((data, memory[address]))
+                    reads.append(address)
                     offers[name] = None
             writes = [] if result is None else [(result, written["result"])]
             if offers["load"] is not None:
@@ -95,11 +101,10 @@ def test_all_ports_at_random_see_one_memory(seed):
                     writes.append((offers["load"], written["load"]))
                     offers["load"] = None
 
-            values = [(data, memory[address]) for data, address in expected if address < WORDS]
             memory.update((address, value) for address, value in writes if address < WORDS)
-            accesses = [address for _, address in expected] + [address for address, _ in writes]
+            accesses = reads + [address for address, _ in writes]
             await ctx.tick()
-            for data, value in values:
+            for data, value in answers.pop(cycle + 1, []):
                 assert ctx.get(data) == value
             assert ctx.get(dut.out_of_range) == any(a >= WORDS for a in accesses)
 
@@ -109,13 +114,14 @@ def test_all_ports_at_random_see_one_memory(seed):
 
 def test_four_fetches_of_one_word_all_get_it():
     async def testbench(ctx, dut) -> None:
-        ctx.set(dut.load.valid, 1)
-        ctx.set(dut.load.address, 13)
-        ctx.set(dut.load.data, 0x12345678)
         for request in dut.fetch:
             ctx.set(request, {"enable": 1, "address": 13})
         await ctx.tick()
-        # a read beside the write sees the word as it was
+        ctx.set(dut.load.valid, 1)
+        ctx.set(dut.load.address, 13)
+        ctx.set(dut.load.data, 0x12345678)
+        await ctx.tick().repeat(FETCH_LATENCY - 1)
+        # the fetch before that of the write's cycle sees the word as it was
         assert [ctx.get(word) for word in dut.words] == [0] * BANKS
         await ctx.tick()
         assert [ctx.get(word) for word in dut.words] == [0x12345678] * BANKS

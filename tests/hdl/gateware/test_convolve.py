@@ -264,14 +264,14 @@ class Bench:
         weights = [isa.ReadWeights(address=0, count=len(job.tiles))]
         sizes = [len(each) for each in job.expected]
         pixels: list[int] = []
-        position = 0
+        position = half = 0
+        answered = asked = False
         for cycle in itertools.count():
             assert cycle < 20 * job.fetches + 1000, "the core hangs"
             for control, queue in ((dut.convolve, convolve), (dut.weights, weights)):
                 ctx.set(control.command.valid, bool(queue))
                 if queue:
                     ctx.set(control.command.payload, isa.encode(queue[0]))
-            half = len(self.halves)
             reads = (
                 half < len(sizes) and cycle >= self.reader_from and ctx.get(dut.accumulators.full)
             )
@@ -286,12 +286,16 @@ class Bench:
             self.completed += ctx.get(dut.convolve.completed)
             assert not ctx.get(dut.out_of_range)
             await ctx.tick()
+            answered, asked = asked, reads
             if reads:
-                pixels.append(ctx.get(dut.accumulators.data.as_value()))
                 position += 1
                 if position == sizes[half]:
+                    position, half = 0, half + 1
+            if answered:
+                pixels.append(ctx.get(dut.accumulators.data.as_value()))
+                if len(pixels) == sizes[len(self.halves)]:
                     self.halves.append(self._sums(pixels))
-                    pixels, position = [], 0
+                    pixels = []
             elif len(self.halves) == len(sizes) and not (convolve or busy):
                 break
 
@@ -409,7 +413,7 @@ def test_two_instructions_share_accumulators(config, layer):
 
 def idle_cycles(core: Bench) -> int:
     """Busy cycles without a fetch where nothing waits: a pass is made, the last sums go down."""
-    return core.config.rows + 12
+    return core.config.rows + 15
 
 
 @pytest.mark.parametrize("layer", ["1x1", "3x3", "stem of 10x4", "depthwise 3x3"])

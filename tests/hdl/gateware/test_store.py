@@ -10,6 +10,7 @@ from axi_memory import AxiMemory
 
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.config import NpuConfig, preset
+from edgeinfer.hdl.gateware.buffer import READ_LATENCY
 from edgeinfer.hdl.gateware.store import StoreUnit
 
 CONFIGS = {
@@ -83,6 +84,7 @@ class Bench:
 
         async def buffer(ctx):
             read, bits = dut.read, 8 * self.config.word_bytes
+            coming = [0] * (READ_LATENCY - 1)
             while True:
                 ctx.set(read.ready, self.random.random() >= self.refuses)
                 sampled = await ctx.tick().sample(read.valid, read.ready, read.address)
@@ -90,7 +92,8 @@ class Bench:
                 word = self.random.getrandbits(bits)
                 if valid and ready:
                     word = int.from_bytes(self.word(address), "little")
-                ctx.set(read.data, word)
+                coming.append(word)
+                ctx.set(read.data, coming.pop(0))
 
         simulator = Simulator(dut)
         simulator.add_clock(1e-6)

@@ -10,6 +10,7 @@ from amaranth.sim import Simulator
 
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.config import NpuConfig, preset
+from edgeinfer.hdl.gateware.buffer import FETCH_LATENCY
 from edgeinfer.hdl.gateware.convolve import FETCH_STAGES
 from edgeinfer.hdl.gateware.weights import WeightsUnit
 
@@ -105,10 +106,11 @@ ORDER = [2, 3, 4, 5, 6, 10, 7, 7, 7, 7, 0, 1, 2]
 def test_every_row_captures_the_tiles_in_order_and_in_time(port, eager):
     words, tiles = memory_of(port)
     seen = simulate(port, words, PROGRAM, len(ORDER), eager)
-    issued = [cycle - FETCH_STAGES - 3 for cycle, _ in seen.captures[0]]
+    captured = FETCH_STAGES + FETCH_LATENCY + 2
+    issued = [cycle - captured for cycle, _ in seen.captures[0]]
     for r, captures in enumerate(seen.captures):
         assert [word for _, word in captures] == [tiles[t][r] for t in ORDER]
-        assert [cycle - FETCH_STAGES - 3 - r for cycle, _ in captures] == issued
+        assert [cycle - captured - r for cycle, _ in captures] == issued
     # a pass begins after its load, the next load with it or later
     for i, start in enumerate(seen.starts):
         assert issued[i] < start
