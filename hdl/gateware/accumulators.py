@@ -201,8 +201,9 @@ class Accumulators(wiring.Component):
         filled = Signal(range(HALVES + 1))
         completes = Signal()
         m.d.sync += completes.eq(tag_2.emit & tag_2.last)
-        m.d.sync += filled.eq(filled + completes - self.port.release)
-        m.d.comb += [self.port.full.eq(filled != 0), self.released.eq(self.port.release)]
+        following = (filled + completes - self.port.release)[: len(filled)]
+        m.d.sync += [filled.eq(following), self.port.full.eq(following != 0)]
+        m.d.comb += self.released.eq(self.port.release)
         with m.If(self.port.release):
             m.d.sync += reading.eq(~reading)
         return m

@@ -226,11 +226,11 @@ class _Issue(wiring.Component):
         index = Signal.like(part.index)
         phase = Signal(range(_INTERVAL))
         settling = Signal(range(_STEP_3))
-        pair, turn, end = Signal(), Signal(), Signal()
+        # a register, as much follows from it in the same cycle
+        turn = Signal(init=1)
+        pair, end = Signal(), Signal()
         m.d.comb += [
             pair.eq(self.output.operation != Operation.NONE),
-            # the steps of parts with a second operand meet unless whole intervals lie between them
-            turn.eq((settling == 0) | (phase == 0)),
             part.valid.eq(
                 self.active & self.full & turn & (~pair | (index != 0) | self.has_second)
             ),
@@ -253,9 +253,11 @@ class _Issue(wiring.Component):
         with m.If(end):
             m.d.sync += self.active.eq(0)
         with m.If(part.valid & pair):
-            m.d.sync += [phase.eq(1), settling.eq(_STEP_3 - 1)]
+            m.d.sync += [phase.eq(1), settling.eq(_STEP_3 - 1), turn.eq(0)]
         with m.Else():
             m.d.sync += [phase.eq(phase + 1), settling.eq(settling - (settling != 0))]
+            # the steps of parts with a second operand meet unless whole intervals lie between them
+            m.d.sync += turn.eq((settling <= 1) | (phase == _INTERVAL - 1))
         with m.If(part.valid):
             m.d.sync += index.eq(Mux(part.last, 0, index + 1))
         with m.If(walk.advance):

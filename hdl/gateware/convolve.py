@@ -279,15 +279,15 @@ class _Fetches(wiring.Component):
         fresh, in_tail = Signal(), Signal()
 
         # when a fetch may be made
-        halves = Signal(range(HALVES + 1), init=HALVES)
-        depthwise_taps, narrower = Signal.like(at.kernel.taps), Signal()
-        may_begin = self.loaded & (~at.first | (halves != 0)) & (~narrower | self.drained)
+        halves, has_half = Signal(range(HALVES + 1), init=HALVES), Signal(init=1)
+        depthwise_taps, narrower, one_tap = Signal.like(at.kernel.taps), Signal(), Signal()
+        may_begin = self.loaded & (~at.first | has_half) & (~narrower | self.drained)
         # that a loop is in its last turn is a register: much follows from it in the same cycle
         row_end, last_row, no_tail = Signal(), Signal(), Signal()
         pass_end, held = Signal(), Signal()
         m.d.comb += [
             # only the taps of a depthwise pass must follow each other
-            held.eq(self.hold & (at.kernel.taps == 0)),
+            held.eq(self.hold & one_tap),
             o.valid.eq(self.active & (~fresh | may_begin) & ~held),
             o.swap.eq(o.valid & fresh),
             o.at.eq(at),
@@ -334,6 +334,7 @@ class _Fetches(wiring.Component):
                 self.active.eq(1),
                 fresh.eq(1),
                 in_tail.eq(0),
+                one_tap.eq(i.kernel.taps == 0),
             ]
             with m.If(i.kernel.mode != isa.Mode.DENSE):
                 m.d.sync += depthwise_taps.eq(i.kernel.taps)
@@ -343,7 +344,8 @@ class _Fetches(wiring.Component):
 
         # a half is taken with the last fetch of its tile; the other one is next
         takes = self.last & at.tile.last
-        m.d.sync += halves.eq(halves + self.released - takes)
+        free = (halves + self.released - takes)[: len(halves)]
+        m.d.sync += [halves.eq(free), has_half.eq(free != 0)]
         half = Signal()
         m.d.sync += half.eq(half ^ takes)
         m.d.comb += o.tag.half.eq(half)
@@ -547,24 +549,24 @@ class ConvolveUnit(wiring.Component):
             fetches.loaded.eq(self.loaded),
             fetches.released.eq(self.released),
             fetches.hold.eq(self.hold),
-            self.start.eq(fetches.o.swap),
         ]
         for request, made in zip(self.fetch, addresses.fetch, strict=True):
             m.d.comb += request.eq(made)
 
         # from the decision to the accumulators' write
         way = FETCH_STAGES + FETCH_LATENCY + self.config.rows + 5
-        left = Signal(range(way + 1))
+        left, drained = Signal(range(way + 1)), Signal(init=1)
         with m.If(fetches.o.valid):
-            m.d.sync += left.eq(way)
-        with m.Elif(left != 0):
-            m.d.sync += left.eq(left - 1)
+            m.d.sync += [left.eq(way), drained.eq(0)]
+        with m.Elif(~drained):
+            m.d.sync += [left.eq(left - 1), drained.eq(left == 1)]
         ended = Signal(FETCH_STAGES)
         m.d.sync += ended.eq(Cat(fetches.last, ended[:-1]))
         m.d.comb += [
-            fetches.drained.eq(left == 0),
+            fetches.drained.eq(drained),
+            self.start.eq(fetches.o.swap),
             self.control.completed.eq(ended[-1]),
-            self.control.busy.eq(passes.active | passes.o.valid | fetches.active | (left != 0)),
+            self.control.busy.eq(passes.active | passes.o.valid | fetches.active | ~drained),
             self.control.waiting.eq(fetches.active & ~fetches.o.valid),
         ]
         return m

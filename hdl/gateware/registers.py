@@ -179,8 +179,11 @@ class Registers(wiring.Component):
         counters = [Signal(32, name=name) for name in names]
         begin = self.start & ~self.busy
         for counter, condition in zip(counters, counted, strict=True):
+            # a cycle late: the conditions come from far
+            counts = Signal(name=f"{counter.name}_counts")
+            m.d.sync += counts.eq(self.busy & condition)
             with m.If(begin):
                 m.d.sync += counter.eq(0)
-            with m.Elif(self.busy & condition):
+            with m.Elif(counts):
                 m.d.sync += counter.eq(counter + 1)
         return counters

@@ -221,7 +221,7 @@ class Sequencer(wiring.Component):
                 m.d.sync += self.counters[number].eq(self.counters[number] + 1)
 
         # the end
-        still, length = Signal(32), Signal(32)
+        still, length, moved = Signal(32), Signal(32), Signal()
         fault = Signal(4)
         over = (index == length) & ~halting
         quiet_for_long = (self.watchdog != 0) & (still >= self.watchdog)
@@ -238,7 +238,8 @@ class Sequencer(wiring.Component):
                 m.d.comb += fault.eq(cause)
         at_rest = Cat(queue.empty for queue in queues).all() & self.idle.all()
         m.d.comb += self.busy.eq(running | self.abort)
-        with m.If(self.progress | taken | ~running):
+        m.d.sync += moved.eq(self.progress | taken | ~running)
+        with m.If(moved):
             m.d.sync += still.eq(0)
         with m.Else():
             m.d.sync += still.eq(still + 1)
