@@ -23,7 +23,7 @@ from edgeinfer.hdl.gateware.interface import (
     record_layout,
 )
 from edgeinfer.hdl.gateware.parameters import ParameterPort
-from edgeinfer.hdl.gateware.pipeline import later
+from edgeinfer.hdl.gateware.pipeline import later, replica
 from edgeinfer.hdl.gateware.rescaler import RESCALER_LATENCY, Rescaler
 from edgeinfer.hdl.gateware.table import Table, table_latency
 from edgeinfer.hdl.isa import Operation
@@ -341,9 +341,10 @@ class _SecondOperand(wiring.Component):
         m.submodules.walk = walk = _Walk()
         m.submodules.fifo = fifo = SyncFIFO(width=len(self.word), depth=_PREFETCHED)
         wanted, arrives = Signal(), Signal(READ_LATENCY)
-        room = Signal(range(_PREFETCHED + 1), init=_PREFETCHED)
-        waiting = Signal(range(_PREFETCHED + 1))
         accepted = self.read.valid & self.read.ready
+        room, has_room = Signal(range(_PREFETCHED + 1), init=_PREFETCHED), Signal(init=1)
+        left = (room + self.pop - accepted)[: len(room)]
+        waiting = Signal(range(_PREFETCHED + 1))
         m.d.comb += [
             walk.start.eq(self.start),
             walk.base.eq(self.residual),
@@ -352,7 +353,7 @@ class _SecondOperand(wiring.Component):
             walk.column_step.eq(self.output.residual_column_step),
             walk.activate.eq(self.activate),
             walk.started.eq(self.started),
-            self.read.valid.eq(wanted & (room != 0)),
+            self.read.valid.eq(wanted & has_room),
             self.read.address.eq(walk.address),
             self.ready.eq(waiting != 0),
             fifo.w_en.eq(arrives[-1]),
@@ -366,7 +367,8 @@ class _SecondOperand(wiring.Component):
             m.d.sync += wanted.eq(0)
         m.d.sync += [
             arrives.eq(Cat(accepted, arrives)),
-            room.eq(room + self.pop - accepted),
+            room.eq(left),
+            has_room.eq(left != 0),
             waiting.eq(waiting + accepted - self.begin),
         ]
         return m
@@ -384,11 +386,9 @@ class _Lane(wiring.Component):
     output, operands, total : In
         As of ``_Issue``.
     second : In
-        The element of the second operand, in the cycle of ``take_second``.
-    take_second : In(1)
-        The cycle before step 1.
-    step_1, step_2, step_3 : In(1)
-        The cycles of these steps; step 0 takes any other.
+        The element of the second operand, in the cycle before step 1.
+    steps : In(3)
+        The cycles before steps 1, 2 and 3; step 0 takes any other.
     element : Out
         The result of the step that was ``RESCALER_LATENCY`` cycles before.
     """
@@ -404,10 +404,7 @@ class _Lane(wiring.Component):
                 "operands": In(fields_of(isa.SetOperands)),
                 "total": In(fields_of(isa.SetSum)),
                 "second": In(signed(config.width)),
-                "take_second": In(1),
-                "step_1": In(1),
-                "step_2": In(1),
-                "step_3": In(1),
+                "steps": In(3),
                 "element": Out(signed(config.width)),
             }
         )
@@ -418,9 +415,13 @@ class _Lane(wiring.Component):
         m.submodules.rescaler = rescaler = Rescaler(self.config)
         m.d.comb += self.element.eq(rescaler.o.element)
         operands, total = self.operands, self.total
-        multiplies = self.output.operation == Operation.MULTIPLY
-        subtracts = self.output.operation == Operation.SUBTRACT
-        subtracts_from = self.output.operation == Operation.SUBTRACT_FROM
+        # each lane has what chooses among its operands in registers of its own
+        step_1, step_2, step_3 = replica(m, self.steps, "steps")
+        multiplies, subtracts, subtracts_from = (
+            replica(m, self.output.operation == which, which.name.lower())
+            for which in (Operation.MULTIPLY, Operation.SUBTRACT, Operation.SUBTRACT_FROM)
+        )
+        shifts_by_20 = replica(m, total.left_shift == 20, "shifts_by_20")
         bits = self.config.accumulator_bits
 
         biased = later(m, (self.sum + self.record.bias)[:bits].as_signed(), "biased")
@@ -431,10 +432,10 @@ class _Lane(wiring.Component):
         width = self.config.width
         a, b = Signal(signed(width + 1)), Signal(signed(width + 1), reset_less=True)
         m.d.comb += a.eq(self.element - operands.a_zero_point[:width].as_signed())
-        with m.If(self.take_second):
+        with m.If(self.steps[0]):
             m.d.sync += b.eq(self.second - operands.b_zero_point[:width].as_signed())
-        centered = Mux(self.step_2, b, a)
-        fine = Mux(total.left_shift == 20, centered << 20, centered << 15)
+        centered = Mux(step_2, b, a)
+        fine = Mux(shifts_by_20, centered << 20, centered << 15)
 
         # step 1's value comes a cycle before step 2's: a + b, or a + 1 + ~b, or ~a + 1 + b
         value = rescaler.o.value
@@ -444,22 +445,22 @@ class _Lane(wiring.Component):
 
         step = rescaler.i
         m.d.comb += step.double.eq(self.clamp.double)
-        with m.If(self.step_1 & multiplies):
+        with m.If(step_1 & multiplies):
             m.d.comb += [step.operand.eq(a), step.multiplier.eq(b)]
-        with m.Elif(self.step_1):
+        with m.Elif(step_1):
             m.d.comb += [
                 step.operand.eq(fine),
                 step.multiplier.eq(operands.a_multiplier),
                 step.shift.eq(operands.a_shift),
             ]
-        with m.Elif(self.step_2):
+        with m.Elif(step_2):
             m.d.comb += [
                 # the sum of step 3 is then the product of step 1
                 step.operand.eq(Mux(multiplies, 0, fine)),
                 step.multiplier.eq(operands.b_multiplier),
                 step.shift.eq(operands.b_shift),
             ]
-        with m.Elif(self.step_3):
+        with m.Elif(step_3):
             m.d.comb += [
                 step.operand.eq(both),
                 step.multiplier.eq(total.multiplier),
@@ -595,10 +596,9 @@ class ActivateUnit(wiring.Component):
                 lane.operands.eq(issue.operands),
                 lane.total.eq(issue.total),
                 lane.second.eq(seconds[takes.index][index]),
-                lane.take_second.eq(takes.valid & takes.pair),
-                lane.step_1.eq(paired.valid),
-                lane.step_2.eq(parts[_STEP_2].valid),
-                lane.step_3.eq(parts[_STEP_3].valid),
+                lane.steps.eq(
+                    Cat(takes.valid & takes.pair, paired.valid, parts[_STEP_3 - 1].valid)
+                ),
                 elements[index].eq(lane.element),
             ]
         self._collect(m, self.intermediate, paired, elements)

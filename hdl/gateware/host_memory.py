@@ -8,6 +8,7 @@ from amaranth.lib.memory import Memory, ReadPort, WritePort
 from amaranth.lib.wiring import In
 
 from edgeinfer.hdl.gateware.axi import AxiRead, AxiWrite
+from edgeinfer.hdl.gateware.pipeline import later
 from edgeinfer.hdl.gateware.serial_bridge import WORD_BYTES, WordBus
 
 __all__ = ["HostMemory"]
@@ -64,7 +65,7 @@ class HostMemory(wiring.Component):
     def _read(self, m: Module, ports: list[ReadPort]) -> None:
         bus, words = self.read, self.words
         row, left = Signal(range(self.size // self.bus_bytes)), Signal(9)
-        answers, failed = Signal(), Signal()
+        asked, failed = Signal(), Signal()
         wanted = words.valid & ~words.write
         between = (left == 0) & ~bus.rvalid
         fetches = (left != 0) & (~bus.rvalid | bus.rready)
@@ -79,9 +80,13 @@ class HostMemory(wiring.Component):
             bus.arready.eq(between & ~wanted),
             bus.rdata.eq(beat),
             bus.rresp.eq(Mux(failed, _SLAVE_ERROR, 0)),
-            words.read_data.eq(beat.word_select(lane, 8 * WORD_BYTES)),
+            words.read_data.eq(later(m, beat.word_select(lane, 8 * WORD_BYTES), "read_data")),
         ]
-        m.d.sync += answers.eq(wanted & between & ~answers)
+        answers = Signal()
+        m.d.sync += [
+            asked.eq(wanted & between & ~asked & ~answers),
+            answers.eq(asked),
+        ]
         with m.If(bus.rready):
             m.d.sync += bus.rvalid.eq(0)
         with m.If(fetches):

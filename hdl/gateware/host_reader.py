@@ -70,25 +70,29 @@ class HostReader(wiring.Component):
         wiring.connect(m, wiring.flipped(self.load), load.i)
         m.d.comb += [fetch.stop.eq(self.stop), load.stop.eq(self.stop)]
 
-        # an address that was shown must stay until it is taken
-        chosen, held = Signal(), Signal()
-        is_load = Signal()
-        m.d.comb += is_load.eq(Mux(held, chosen, ~fetch.o.valid))
+        is_load = ~fetch.o.valid
         burst = Mux(is_load, load.o.payload.as_value(), fetch.o.payload.as_value())
         burst = type(fetch.o.payload)(fetch.o.payload.shape(), burst)
-        taken = bus.arvalid & bus.arready
-        m.d.sync += [held.eq(bus.arvalid & ~bus.arready), chosen.eq(is_load)]
+        taken, ready = Signal(), Signal()
         m.d.comb += [
-            bus.arvalid.eq((fetch.o.valid | load.o.valid) & order.w_rdy),
-            bus.araddr.eq(burst.address),
-            bus.arlen.eq(burst.length),
+            ready.eq((~bus.arvalid | bus.arready) & order.w_rdy),
+            taken.eq((fetch.o.valid | load.o.valid) & ready),
             bus.arsize.eq(self.bus_bytes.bit_length() - 1),
             bus.arburst.eq(INCREMENT),
-            fetch.o.ready.eq(taken & ~is_load),
-            load.o.ready.eq(taken & is_load),
+            fetch.o.ready.eq(ready),
+            load.o.ready.eq(ready & is_load),
             order.w_en.eq(taken),
             order.w_data.eq(is_load),
         ]
+        # an address stays until the bus has taken it
+        with m.If(bus.arready):
+            m.d.sync += bus.arvalid.eq(0)
+        with m.If(taken):
+            m.d.sync += [
+                bus.arvalid.eq(1),
+                bus.araddr.eq(burst.address),
+                bus.arlen.eq(burst.length),
+            ]
         of_load, last = order.r_data, beats.r_data[-1]
         m.d.comb += [
             bus.rready.eq(beats.w_rdy),

@@ -18,11 +18,15 @@ from edgeinfer.hdl.gateware.interface import (
     WordWrite,
     fields_of,
 )
+from edgeinfer.hdl.gateware.pipeline import later
 
 __all__ = ["LoadUnit"]
 
 _AHEAD = 2
 """Instructions whose lines are asked for while an earlier one's beats arrive."""
+
+_WORDS = 4
+"""Words that wait for the buffer, so that the bus does not wait for its banks' logic."""
 
 
 class LoadUnit(wiring.Component):
@@ -118,68 +122,76 @@ class LoadUnit(wiring.Component):
         line, address = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
         held = Signal(8 * bus * (most - 1) if most > 1 else 1)
 
-        # a word waits in a register for its memory, which is the buffer's if that is busy
-        whole = Signal(
-            data.StructLayout(
-                {
-                    "memory": command.memory.shape(),
-                    "address": ADDRESS_BITS,
-                    "beats": 8 * bus * most,
-                    "end": 1,
-                }
-            ),
-            reset_less=True,
-        )
-        is_whole, waits = Signal(), Signal()
-        last_beat, taken = Signal(), Signal()
+        # that a loop is in its last turn is a register: much follows from it in the same cycle
+        last_beat, last_word, last_line = Signal(), Signal(), Signal()
+        to_buffer, taken = Signal(), Signal()
         ends = Array(size // bus - 1 for size in self.sizes.values())
         gathered = Cat(held, self.beats.payload) if most > 1 else self.beats.payload
+        end = last_word & last_line
+
+        # the buffer's words may have to wait; the others follow when none does, in their order
+        pending = data.StructLayout(
+            {"word": 8 * self.config.word_bytes, "at": ADDRESS_BITS, "end": 1}
+        )
+        m.submodules.words = words = SyncFIFOBuffered(width=pending.size, depth=_WORDS)
+        incoming, waiting = Signal(pending), data.View(pending, words.r_data)
         m.d.comb += [
-            last_beat.eq(beat == ends[command.memory]),
-            self.beats.ready.eq(active & ~(last_beat & waits)),
+            self.beats.ready.eq(
+                active & (~last_beat | Mux(to_buffer, words.w_rdy, words.level == 0))
+            ),
             taken.eq(self.beats.valid & self.beats.ready),
-            waits.eq(self.buffer.valid & ~self.buffer.ready),
+            incoming.word.eq(self._word(isa.Memory.BUFFER, gathered)),
+            incoming.at.eq(address),
+            incoming.end.eq(end),
+            words.w_data.eq(incoming),
+            words.w_en.eq(taken & last_beat & to_buffer),
+            words.r_en.eq(self.buffer.ready),
+            self.buffer.valid.eq(words.r_rdy),
+            self.buffer.address.eq(waiting.at),
+            self.buffer.data.eq(waiting.word),
         ]
-        end = (left == 0) & (lines == 0)
-        with m.If(~waits):
-            m.d.sync += [
-                is_whole.eq(taken & last_beat),
-                whole.memory.eq(command.memory),
-                whole.address.eq(address),
-                whole.beats.eq(gathered),
-                whole.end.eq(end),
-            ]
-        ports = {
-            isa.Memory.BUFFER: self.buffer,
-            isa.Memory.WEIGHTS: self.weights,
-            isa.Memory.PARAMETERS: self.parameters,
-            isa.Memory.TABLE: self.table,
-        }
-        for memory, port in ports.items():
-            # earlier beats have moved down to where they belong
-            word = whole.beats[8 * bus * (most - self.sizes[memory] // bus) :]
-            enable = port.valid if memory is isa.Memory.BUFFER else port.enable
+        written = Signal()
+        m.d.sync += written.eq(taken & last_beat & ~to_buffer)
+        memory, at = later(m, command.memory, "memory"), later(m, address, "at")
+        whole = later(m, gathered, "whole")
+        for which, port in (
+            (isa.Memory.WEIGHTS, self.weights),
+            (isa.Memory.PARAMETERS, self.parameters),
+            (isa.Memory.TABLE, self.table),
+        ):
             m.d.comb += [
-                enable.eq(is_whole & (whole.memory == memory)),
-                port.address.eq(whole.address),
-                port.data.eq(word[: len(port.data)]),
+                port.enable.eq(written & (memory == which)),
+                port.address.eq(at),
+                port.data.eq(self._word(which, whole)[: len(port.data)]),
             ]
+        m.d.sync += self.control.completed.eq(
+            (written & later(m, end, "end")) | (self.buffer.valid & self.buffer.ready & waiting.end)
+        )
 
         with m.If(taken):
             if most > 1:
                 m.d.sync += held.eq(gathered[8 * bus :])
-            m.d.sync += beat.eq(Mux(last_beat, 0, beat + 1))
+            final = ends[command.memory]
+            m.d.sync += [
+                beat.eq(Mux(last_beat, 0, beat + 1)),
+                last_beat.eq(Mux(last_beat, final == 0, beat + 1 == final)),
+            ]
             with m.If(last_beat):
-                m.d.sync += [address.eq(address + 1), left.eq(left - 1)]
-                with m.If(left == 0):
+                m.d.sync += [
+                    address.eq(address + 1),
+                    left.eq(left - 1),
+                    last_word.eq(left == 1),
+                ]
+                with m.If(last_word):
                     m.d.sync += [
                         line.eq(line + command.step),
                         address.eq(line + command.step),
                         left.eq(command.words),
+                        last_word.eq(command.words == 0),
                         lines.eq(lines - 1),
-                        active.eq(lines != 0),
+                        last_line.eq(lines == 1),
+                        active.eq(~last_line),
                     ]
-        m.d.sync += self.control.completed.eq(is_whole & whole.end & ~waits)
         m.d.comb += accepted.r_en.eq(~active | (taken & last_beat & end))
         following = data.View(layout, accepted.r_data)
         with m.If(accepted.r_en & accepted.r_rdy):
@@ -187,13 +199,21 @@ class LoadUnit(wiring.Component):
                 command.eq(following),
                 active.eq(1),
                 beat.eq(0),
+                last_beat.eq(ends[following.memory] == 0),
+                to_buffer.eq(following.memory == isa.Memory.BUFFER),
                 left.eq(following.words),
+                last_word.eq(following.words == 0),
                 lines.eq(following.lines),
+                last_line.eq(following.lines == 0),
                 line.eq(following.address),
                 address.eq(following.address),
             ]
         m.d.comb += self.control.waiting.eq(active & ~taken)
-        return ~active & ~is_whole & ~self.control.completed
+        return ~active & ~written & (words.level == 0) & ~self.control.completed
+
+    def _word(self, memory: isa.Memory, beats: Value) -> Value:
+        """A word of ``memory``, lowest beat first; earlier beats have moved down to it."""
+        return beats[len(beats) - 8 * self.sizes[memory] :]
 
 
 def _times(value: Value, factor: int) -> Value:
