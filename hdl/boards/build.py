@@ -24,7 +24,7 @@ from edgeinfer.hdl.boards.tool import ToolError
 from edgeinfer.hdl.config import NpuConfig, configuration
 from edgeinfer.hdl.gateware.npu import to_verilog
 
-__all__ = ["Build", "ExportedModel", "build", "check_fit", "check_multipliers", "report"]
+__all__ = ["Build", "ExportedModel", "build", "check_fit", "check_multipliers", "realize", "report"]
 
 _LEAST_MEMORY = 8192
 
@@ -163,12 +163,7 @@ def build(
     design = Design(board, model.config, memory, clock or board.clock, baud)
     with tempfile.TemporaryDirectory(prefix="edgeinfer-") as name:
         work = Path(name)
-        progress("generating", 0, None)
-        for file, content in design.files().items():
-            (work / file).write_text(content)
-        progress("generating", 1, 1)
-        resources = _synthesized(design, work, progress)
-        routed = _routed(design, work, seed, progress)
+        resources, routed = realize(design, work, seed=seed, progress=progress)
         if routed.fmax < design.megahertz:
             raise UnsupportedError(
                 f"routed, the NPU runs at {routed.fmax:.1f} MHz and not at "
@@ -183,6 +178,31 @@ def build(
     made = Build(design, model, resources, routed, bitstream, files)
     files["report.json"] = (json.dumps(report(made), indent=1) + "\n").encode()
     return made
+
+
+def realize(
+    design: Design,
+    work: Path,
+    *,
+    seed: int = 1,
+    progress: Progress = lambda stage, count, total: None,
+) -> tuple[Resources, Routed]:
+    """Generate, synthesize, place and route ``design`` in ``work``, whatever its clock comes to.
+
+    Raises
+    ------
+    UnsupportedError
+        It does not fit the FPGA.
+    MissingExtraError
+        A tool is not installed.
+    ToolError
+        One fails.
+    """
+    progress("generating", 0, None)
+    for file, content in design.files().items():
+        (work / file).write_text(content)
+    progress("generating", 1, 1)
+    return _synthesized(design, work, progress), _routed(design, work, seed, progress)
 
 
 def report(made: Build) -> dict[str, Any]:
@@ -270,7 +290,7 @@ def _routed(design: Design, work: Path, seed: int, progress: Progress) -> Routed
         routing = routing_progress(line)
         if routing is not None:
             progress("routing", *routing)
-        elif "at iteration" in line:
+        elif "at iteration" in line or "iter=" in line:
             placing += 1
             progress("placing", placing, None)
 

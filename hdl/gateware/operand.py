@@ -81,7 +81,7 @@ class Operand(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
-        """Stage 1 (t + 1) takes the words, stage 2 aligns and pads them, stage 3 selects the mode.
+        """Stage 1 (w + 1) takes the words, stage 2 aligns and pads them, stage 3 selects the mode.
 
         The selection has a stage of its own so that the multipliers follow a register at once.
         """

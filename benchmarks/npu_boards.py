@@ -1,0 +1,119 @@
+"""How fast NPUs are on boards, placed and routed, and how many inferences a second that makes.
+
+    EDGEINFER_ZOO=DIR python benchmarks/npu_boards.py [--only ulx3s-85f] [--seed 1]
+
+Prints Markdown. The clock that is asked for drives placer and router; the one that is reached is
+nextpnr's, in the slow corner. Rates are of that clock and of the cycles that the simulated NPU
+takes with every value equal to the CPU's. A row takes ten minutes to an hour and half a gigabyte
+to two.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeinfer.converters import from_onnx
+from edgeinfer.hdl.boards.board import BOARDS
+from edgeinfer.hdl.boards.build import realize
+from edgeinfer.hdl.boards.design import Design
+from edgeinfer.hdl.config import configuration
+from edgeinfer.hdl.simulation.simulation import Simulation
+from edgeinfer.quant import quantize
+
+MODELS = {"KWS": "kws_dscnn", "VWW": "vww_mobilenet"}
+SMALLEST = (
+    "2x4,lanes=1,accumulator_depth=8,buffer_bytes=4096,weight_bytes=4096,parameter_rows=64,"
+    "weight_port=1,bus_bytes=4,tables=0"
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A board, a configuration, the MHz that are asked for."""
+
+    board: str
+    config: str
+    clock: float
+
+
+CASES = (
+    Case("ulx3s-85f", "4x4", 100),
+    Case("ulx3s-85f", "8x8", 100),
+    Case("ulx3s-85f", "8x16", 80),
+    Case("ecpix5-85f", "8x8", 125),
+    Case("ecpix5-85f", "8x16", 100),
+    Case("orangecrab-25f", SMALLEST, 100),
+    Case("tangnano20k", SMALLEST, 27),
+)
+
+
+def cycles(config: str) -> dict[str, int]:
+    """Of one inference of each model, on the simulated NPU."""
+    import zoo
+
+    found = {}
+    for short, name in MODELS.items():
+        entry = zoo.load(name)
+        graph = quantize(from_onnx(entry.model), entry.calib)
+        with Simulation(graph, config) as simulation:
+            simulation.run(entry.x[:1])
+            if wrong := simulation.mismatches():
+                raise SystemExit(str(wrong[0]))
+            found[short] = simulation.report().cycles
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="*", default=list(BOARDS), choices=list(BOARDS))
+    parser.add_argument("--config", help="Only rows of this configuration.")
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    if "EDGEINFER_ZOO" not in os.environ:
+        parser.error("EDGEINFER_ZOO must name the zoo's folder")
+    sys.path.insert(0, os.environ["EDGEINFER_ZOO"])
+
+    warnings.simplefilter("ignore")
+    headings = ["board", "config", "LUTs", "flip-flops", "multipliers", "memories"]
+    headings += ["asked", "reached", *(f"{model} a second" for model in MODELS), "built in"]
+    print("|", " | ".join(headings), "|")
+    print("|" + "---|" * len(headings))
+    for case in CASES:
+        if case.board in arguments.only and arguments.config in (None, case.config):
+            print("|", " | ".join(row(case, arguments.seed)), "|", flush=True)
+
+
+def row(case: Case, seed: int) -> list[str]:
+    board, config = BOARDS[case.board], configuration(case.config)
+    design = Design(board, config, 8192, case.clock, 1_000_000)
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        resources, routed = realize(design, Path(folder), seed=seed)
+    minutes = (time.perf_counter() - start) / 60
+    fpga = board.fpga
+    rates = ["-" for _ in MODELS]
+    if case.config != SMALLEST:
+        rates = [f"{1e6 * routed.fmax / each:,.0f}" for each in cycles(case.config).values()]
+    return [
+        f"{board.name} ({fpga.name})",
+        config.name,
+        f"{resources.lookup_tables:,} of {fpga.lookup_tables:,}",
+        f"{resources.flip_flops:,}",
+        f"{resources.multipliers:g} of {fpga.multipliers}",
+        f"{resources.memories:g} of {fpga.memories}",
+        f"{design.megahertz:g}",
+        f"{routed.fmax:.1f} MHz",
+        *rates,
+        f"{minutes:.0f} min",
+    ]
+
+
+if __name__ == "__main__":
+    main()
