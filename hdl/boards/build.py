@@ -268,12 +268,7 @@ def check_fit(fpga: Fpga, config: NpuConfig, resources: Resources) -> None:
     """
     over = [
         f"{name} ({used:,.0f} of {available:,})"
-        for name, used, available in (
-            ("lookup tables", resources.lookup_tables, fpga.lookup_tables),
-            ("flip-flops", resources.flip_flops, fpga.flip_flops),
-            ("multipliers", resources.multipliers, fpga.multipliers),
-            ("block memories", resources.memories, fpga.memories),
-        )
+        for name, used, available in resources.beside(fpga)
         if used > available
     ]
     if over:

@@ -11,6 +11,7 @@ from typing import Any
 
 from amaranth.back import rtlil
 
+from edgeinfer.hdl.boards.board import Fpga
 from edgeinfer.hdl.boards.tool import ToolError, run_tool
 from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.gateware.names import plain_rtlil
@@ -128,6 +129,15 @@ class Resources:
     multipliers: float
     memories: float
     cells: Mapping[str, int]
+
+    def beside(self, fpga: Fpga) -> list[tuple[str, float, int]]:
+        """Each kind, what the netlist takes of it, and what ``fpga`` has."""
+        return [
+            ("lookup tables", self.lookup_tables, fpga.lookup_tables),
+            ("flip-flops", self.flip_flops, fpga.flip_flops),
+            ("multipliers", self.multipliers, fpga.multipliers),
+            ("block memories", self.memories, fpga.memories),
+        ]
 
 
 def run_yosys(

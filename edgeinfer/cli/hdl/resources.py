@@ -44,18 +44,10 @@ def resources(config: str, family: str) -> Report:
             progress=lambda passes: done("synthesizing", passes, None),
         )
     devices = [fpga for fpga in FPGAS if fpga.family == family]
+    compared = zip(*(found.beside(fpga) for fpga in devices), strict=True)
     rows = [
-        (
-            kind,
-            f"{used:,.0f}",
-            *(f"{used / getattr(fpga, field):.0%}" for fpga in devices),
-        )
-        for kind, field, used in (
-            ("lookup tables", "lookup_tables", found.lookup_tables),
-            ("flip-flops", "flip_flops", found.flip_flops),
-            ("multipliers", "multipliers", found.multipliers),
-            ("block memories", "memories", found.memories),
-        )
+        (kind[0][0], f"{kind[0][1]:,.0f}", *(f"{used / of:.0%}" for _, used, of in kind))
+        for kind in compared
     ]
     return Report(
         {"config": chosen.text, "family": family, **asdict(found)},
