@@ -121,7 +121,9 @@ class _Column(wiring.Component):
         old = later(m, Mux(control.first, neutral, sofar)[:bits].as_signed(), "old")
 
         before = Mux(control.follows, total, old)
-        greater = Mux(self.sum > before, self.sum, before)
+        # two comparisons side by side: one behind the choice would be late
+        exceeds = Mux(control.follows, self.sum > total, self.sum > old)
+        greater = Mux(exceeds, self.sum, before)
         m.d.sync += total.eq(Mux(control.greater, greater, before + self.sum))
         return m
 

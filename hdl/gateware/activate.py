@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.fifo import SyncFIFO, SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from edgeinfer.hdl import isa
@@ -35,6 +35,9 @@ _INTERVAL = 4
 
 _PREFETCHED = 4
 """Second operands that are read ahead, in words."""
+
+_ASKED = 2
+"""Addresses of theirs that wait for the buffer."""
 
 # Stages of a part, 0 the one in which it is issued; those of the steps differ modulo the interval.
 _SUMS = 2
@@ -340,6 +343,8 @@ class _SecondOperand(wiring.Component):
         m = Module()
         m.submodules.walk = walk = _Walk()
         m.submodules.fifo = fifo = SyncFIFO(width=len(self.word), depth=_PREFETCHED)
+        # whether the buffer takes a read is known late in a cycle: the walk goes on ahead of it
+        m.submodules.asked = asked = SyncFIFOBuffered(width=ADDRESS_BITS, depth=_ASKED)
         wanted, arrives = Signal(), Signal(READ_LATENCY)
         accepted = self.read.valid & self.read.ready
         room, has_room = Signal(range(_PREFETCHED + 1), init=_PREFETCHED), Signal(init=1)
@@ -348,13 +353,16 @@ class _SecondOperand(wiring.Component):
         m.d.comb += [
             walk.start.eq(self.start),
             walk.base.eq(self.residual),
-            walk.advance.eq(accepted),
+            walk.advance.eq(wanted & asked.w_rdy),
+            asked.w_en.eq(wanted),
+            asked.w_data.eq(walk.address),
+            asked.r_en.eq(accepted),
             walk.row_step.eq(self.output.residual_row_step),
             walk.column_step.eq(self.output.residual_column_step),
             walk.activate.eq(self.activate),
             walk.started.eq(self.started),
-            self.read.valid.eq(wanted & has_room),
-            self.read.address.eq(walk.address),
+            self.read.valid.eq(asked.r_rdy & has_room),
+            self.read.address.eq(asked.r_data),
             self.ready.eq(waiting != 0),
             fifo.w_en.eq(arrives[-1]),
             fifo.w_data.eq(self.read.data),
@@ -363,7 +371,7 @@ class _SecondOperand(wiring.Component):
         ]
         with m.If(self.start):
             m.d.sync += wanted.eq(self.output.operation != Operation.NONE)
-        with m.Elif(accepted & walk.end):
+        with m.Elif(walk.advance & walk.end):
             m.d.sync += wanted.eq(0)
         m.d.sync += [
             arrives.eq(Cat(accepted, arrives)),

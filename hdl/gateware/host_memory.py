@@ -77,7 +77,6 @@ class HostMemory(wiring.Component):
         beat = Cat(port.data for port in ports)
         lane = words.address[: self._lane_bits]
         m.d.comb += [
-            bus.arready.eq(between & ~wanted),
             bus.rdata.eq(beat),
             bus.rresp.eq(Mux(failed, _SLAVE_ERROR, 0)),
             words.read_data.eq(later(m, beat.word_select(lane, 8 * WORD_BYTES), "read_data")),
@@ -86,6 +85,7 @@ class HostMemory(wiring.Component):
         m.d.sync += [
             asked.eq(wanted & between & ~asked & ~answers),
             answers.eq(asked),
+            bus.arready.eq(bus.arvalid & ~bus.arready & between & ~wanted),
         ]
         with m.If(bus.rready):
             m.d.sync += bus.rvalid.eq(0)

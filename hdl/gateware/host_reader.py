@@ -93,18 +93,19 @@ class HostReader(wiring.Component):
                 bus.araddr.eq(burst.address),
                 bus.arlen.eq(burst.length),
             ]
-        of_load, last = order.r_data, beats.r_data[-1]
+        # each beat knows its client, so that both see at once whether it is theirs
+        of_load = beats.r_data[-1]
         m.d.comb += [
-            bus.rready.eq(beats.w_rdy),
-            beats.w_en.eq(bus.rvalid),
-            beats.w_data.eq(Cat(bus.rdata, bus.rlast)),
+            bus.rready.eq(beats.w_rdy & order.r_rdy),
+            beats.w_en.eq(bus.rvalid & order.r_rdy),
+            beats.w_data.eq(Cat(bus.rdata, order.r_data)),
+            order.r_en.eq(bus.rvalid & bus.rready & bus.rlast),
             self.fetched.payload.eq(beats.r_data),
             self.loaded.payload.eq(beats.r_data),
-            self.fetched.valid.eq(beats.r_rdy & order.r_rdy & ~of_load),
-            self.loaded.valid.eq(beats.r_rdy & order.r_rdy & of_load),
-            beats.r_en.eq(order.r_rdy & Mux(of_load, self.loaded.ready, self.fetched.ready)),
-            order.r_en.eq(beats.r_rdy & beats.r_en & last),
-            self.busy.eq(fetch.o.valid | load.o.valid | (order.level != 0)),
+            self.fetched.valid.eq(beats.r_rdy & ~of_load),
+            self.loaded.valid.eq(beats.r_rdy & of_load),
+            beats.r_en.eq(Mux(of_load, self.loaded.ready, self.fetched.ready)),
+            self.busy.eq(fetch.o.valid | load.o.valid | (order.level != 0) | (beats.level != 0)),
             self.failed.eq(bus.rvalid & bus.rready & bus.rresp[1]),
         ]
         return m
