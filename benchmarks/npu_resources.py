@@ -41,6 +41,16 @@ CONFIGS = {
 }
 
 
+def quantized(models: dict[str, str]) -> dict[str, Graph]:
+    """Entries of the zoo by other names, quantized."""
+    sys.path.insert(0, os.environ["EDGEINFER_ZOO"])
+    import zoo
+
+    warnings.simplefilter("ignore")
+    entries = {short: zoo.load(name) for short, name in models.items()}
+    return {s: quantize(from_onnx(entry.model), entry.calib) for s, entry in entries.items()}
+
+
 def held(graphs: dict[str, Graph], config: NpuConfig) -> list[str]:
     """The models whose inference asks for nothing of host memory."""
     found = []
@@ -66,15 +76,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if "EDGEINFER_ZOO" not in os.environ:
         parser.error("EDGEINFER_ZOO must name the zoo's folder")
-    sys.path.insert(0, os.environ["EDGEINFER_ZOO"])
-    import zoo
-
-    warnings.simplefilter("ignore")
-    graphs = {}
-    for short, name in MODELS.items():
-        entry = zoo.load(name)
-        graphs[short] = quantize(from_onnx(entry.model), entry.calib)
-
+    graphs = quantized(MODELS)
     headings = ["family", "config", "LUTs", "flip-flops", "multipliers", "memories", "holds"]
     print("|", " | ".join(headings), "|")
     print("|" + "---|" * len(headings))

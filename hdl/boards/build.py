@@ -159,6 +159,11 @@ def build(
         One fails.
     """
     model = ExportedModel.read(folder)
+    if memory_bytes is not None and memory_bytes < model.memory_bytes:
+        raise InputError(
+            f"an inference of {model.name} takes {model.memory_bytes:,} bytes of host memory, and "
+            f"{memory_bytes:,} are asked for"
+        )
     memory = memory_bytes or max(_LEAST_MEMORY, 1 << (model.memory_bytes - 1).bit_length())
     design = Design(board, model.config, memory, clock or board.clock, baud)
     with tempfile.TemporaryDirectory(prefix="edgeinfer-") as name:

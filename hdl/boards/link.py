@@ -14,10 +14,11 @@ from edgeinfer.hdl.gateware.serial_npu import DESCRIPTION_BYTES
 __all__ = ["Line", "Link", "LinkError", "open_line"]
 
 _WORDS = 256
-"""Of a request at most: half a second of an old modem, 10 ms at 1 Mbaud."""
+"""Of a request at most: 10 ms at 1 Mbaud."""
 
 _TIMEOUT = 2.0
-"""Seconds in which a reply begins and ends; a byte's time at 300 baud is 33 ms."""
+"""Seconds in which a reply begins and ends, and in which the board forgets an unfinished request;
+at 57,600 baud, the slowest that the command line takes, it does so in 1.7."""
 
 
 class LinkError(EdgeInferError):

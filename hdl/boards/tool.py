@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,9 +12,6 @@ from pathlib import Path
 from edgeinfer.errors import EdgeInferError, MissingExtraError
 
 __all__ = ["ToolError", "run_tool"]
-
-_PAUSE = 0.2
-"""Seconds between two looks at the log."""
 
 
 class ToolError(EdgeInferError):
@@ -51,32 +48,34 @@ def run_tool(
     MissingExtraError
         The package is not installed.
     ToolError
-        The tool has failed; the message has its first error.
+        The tool has failed; the message has its first error, or what it said last.
     """
     if find_spec(package) is None:
         raise MissingExtraError(package, "fpga")
-    path = folder / log
-    with path.open("wb") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-c", code, *arguments],
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-        )
+    printed: list[str] = []
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    assert process.stdout is not None
     try:
-        with path.open(errors="replace") as lines:
-            while process.poll() is None:
-                for line in lines:
-                    watch(line)
-                time.sleep(_PAUSE)
+        with (folder / log).open("w") as file, process.stdout:
+            for line in process.stdout:
+                file.write(line)
+                printed.append(line)
+                watch(line)
     finally:
+        # interrupted, or the disk is full
         if process.poll() is None:
             process.kill()
-            process.wait()
-    printed = path.read_text(errors="replace")
+        process.wait()
     if process.returncode:
-        told = [line for line in printed.splitlines() if "error" in line.lower()]
-        last = (told or printed.splitlines() or ["no message"])[0]
-        raise ToolError(f"{package} has failed: {last.strip()}")
-    return printed
+        told = [line for line in printed if re.match(r"(ERROR|fatal|\w+Error)\b", line)]
+        said = told[:1] or [line for line in printed if line.strip()][-1:] or ["no message"]
+        raise ToolError(f"{package} has failed: {said[0].strip()}")
+    return "".join(printed)

@@ -37,7 +37,7 @@ _PREFETCHED = 4
 """Second operands that are read ahead, in words."""
 
 _ASKED = 2
-"""Addresses of theirs that wait for the buffer."""
+"""Addresses of theirs that wait for the buffer: one in two cycles, where a word takes four."""
 
 # Stages of a part, 0 the one in which it is issued; those of the steps differ modulo the interval.
 _SUMS = 2
@@ -317,7 +317,7 @@ class _SecondOperand(wiring.Component):
     begin : In(1)
         A word with a second operand begins.
     word : Out
-        The oldest one's, from ``READ_LATENCY + 1`` cycles after its first ``ready`` until ``pop``.
+        The oldest one's, from ``READ_LATENCY`` cycles after its first ``ready`` until ``pop``.
     pop : In(1)
     """
 

@@ -39,7 +39,7 @@ class Bursts(wiring.Component):
     i : In(stream of stretch_layout)
     o : Out(stream of burst_layout)
     stop : In(1)
-        The burst that is shown is the last of all; no stretch is taken.
+        What is left of the stretch is forgotten, and the burst that is shown; none is taken.
     """
 
     def __init__(self, bus_bytes: int) -> None:
@@ -75,7 +75,7 @@ class Bursts(wiring.Component):
             m.d.sync += [
                 address.eq(address + (room << low)),
                 left.eq(left - room),
-                self.o.valid.eq(~last & ~self.stop),
+                self.o.valid.eq(~last),
             ]
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += [
@@ -83,4 +83,6 @@ class Bursts(wiring.Component):
                 left.eq(self.i.payload.beats),
                 self.o.valid.eq(1),
             ]
+        with m.If(self.stop):
+            m.d.sync += self.o.valid.eq(0)
         return m

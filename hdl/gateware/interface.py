@@ -54,9 +54,10 @@ class UnitControl(wiring.Signature):
     command : stream of 128 bits
         The unit's instructions in order, never a SYNC; taken when the unit can begin.
     completed : Out(1)
-        High for a cycle for each instruction (or group) that is complete.
+        High for a cycle for each instruction (or group) that is complete, its last word at the
+        latest being written in that cycle: who waits for it begins two cycles later or more.
     busy : Out(1)
-        Something is being done or on its way; low only when all effects have been made.
+        Something is being done or on its way; low when the last effect is being made.
     waiting : Out(1)
         Busy, but without progress in this cycle: for want of weights, of room, of the bus.
     """

@@ -43,7 +43,7 @@ class LoadUnit(wiring.Component):
     Members
     -------
     control : Out(UnitControl)
-        ``completed`` when an instruction's last word is in its memory.
+        ``completed`` when an instruction's last word is in its memory, or just being written.
     base : In
         The host's base address.
     request : Out(stream of stretch_layout)
@@ -208,7 +208,8 @@ class LoadUnit(wiring.Component):
                 line.eq(following.address),
                 address.eq(following.address),
             ]
-        m.d.comb += self.control.waiting.eq(active & ~taken)
+        moves = taken | written | (self.buffer.valid & self.buffer.ready)
+        m.d.comb += self.control.waiting.eq((active | (words.level != 0)) & ~moves)
         return ~active & ~written & (words.level == 0) & ~self.control.completed
 
     def _word(self, memory: isa.Memory, beats: Value) -> Value:

@@ -95,7 +95,8 @@ class Sequencer(wiring.Component):
 
     An instruction a cycle, in order; one whose unit's queue is full holds up those behind it. At
     HALT the run ends when all queues are empty and all units idle. At a fault ``abort`` is held
-    until the bus is idle. ``reset`` keeps what a run has left in the units from the next one.
+    until the bus is idle as well. ``reset`` keeps what a run has left in the units from the next
+    one.
 
     Parameters
     ----------
@@ -267,7 +268,8 @@ class Sequencer(wiring.Component):
             m.d.sync += [running.eq(0), self.done.eq(1)]
         with m.Elif(taken & is_halt):
             m.d.sync += halting.eq(1)
-        with m.If(self.abort & self.quiet):
+        # the units return to where they were a cycle after abort has begun
+        with m.If(self.abort & self.quiet & at_rest):
             m.d.sync += self.abort.eq(0)
         return m
 

@@ -87,7 +87,7 @@ class UartTransmitter(wiring.Component):
         """The frame leaves a shift register that fills with ones, the line at rest."""
         m = Module()
         frame = Signal(_DATA_BITS + 2, init=-1)
-        wait, left = Signal(range(self.divisor)), Signal(range(_DATA_BITS + 3))
+        wait, left = Signal(range(self.divisor)), Signal(range(_DATA_BITS + 2))
         m.d.comb += [self.tx.eq(frame[0]), self.i.ready.eq((left == 0) & (wait == 0))]
         with m.If(wait != 0):
             m.d.sync += wait.eq(wait - 1)
@@ -100,7 +100,7 @@ class UartTransmitter(wiring.Component):
         with m.Elif(self.i.valid):
             m.d.sync += [
                 frame.eq(Cat(Const(0, 1), self.i.payload, Const(1, 1))),
-                left.eq(_DATA_BITS + 2),
+                left.eq(_DATA_BITS + 1),
                 wait.eq(self.divisor - 1),
             ]
         return m

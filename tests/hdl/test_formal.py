@@ -106,9 +106,11 @@ def bursts(bus_bytes: int):
     at, left, stopped = Signal(HOST_ADDRESS_BITS), Signal(BEATS_BITS), Signal()
     beats = dut.o.payload.length + 1
     with m.If(dut.o.valid & dut.o.ready):
-        m.d.sync += [at.eq(at + (beats << low)), left.eq(left - beats), stopped.eq(dut.stop)]
+        m.d.sync += [at.eq(at + (beats << low)), left.eq(left - beats)]
     with m.If(dut.i.valid & dut.i.ready):
         m.d.sync += [at.eq(stretch.address & -bus_bytes), left.eq(stretch.beats), stopped.eq(0)]
+    with m.If(dut.stop):
+        m.d.sync += stopped.eq(1)
     with m.If(dut.o.valid):
         c.claim(dut.o.payload.address == at)
         c.claim(beats <= left)

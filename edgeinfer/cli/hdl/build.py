@@ -9,6 +9,7 @@ import click
 
 from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command
+from edgeinfer.cli.hdl.options import baud_option
 from edgeinfer.cli.options import FILE
 from edgeinfer.errors import InputError
 
@@ -34,13 +35,7 @@ __all__ = ["build"]
     type=click.FloatRange(1, 1000),
     help="Of the NPU; otherwise 60 on an ECP5, else the board's oscillator's.",
 )
-@click.option(
-    "--baud",
-    type=click.IntRange(300, 12_000_000),
-    default=1_000_000,
-    show_default=True,
-    help="Of the serial line.",
-)
+@baud_option
 @click.option(
     "--memory",
     metavar="KIB",

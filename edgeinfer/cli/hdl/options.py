@@ -14,7 +14,7 @@ from edgeinfer.errors import InputError
 if TYPE_CHECKING:
     from edgeinfer.graph import Graph
 
-__all__ = ["config_option", "open_integer_model"]
+__all__ = ["baud_option", "config_option", "open_integer_model", "samples_option"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -28,6 +28,29 @@ def config_option(function: F) -> F:
         show_default=True,
         help="Rows x columns of the array: 4x4, 8x8, 8x16, 16x16; 8x8-16 for int16 models. "
         "Other sizes follow, as 8x16,lanes=16,buffer_bytes=65536.",
+    )(function)
+
+
+def baud_option(function: F) -> F:
+    """``--baud``."""
+    return click.option(
+        "--baud",
+        type=click.IntRange(57_600, 12_000_000),
+        default=1_000_000,
+        show_default=True,
+        help="Of the serial line; the same to build and to run.",
+    )(function)
+
+
+def samples_option(function: F) -> F:
+    """``--samples``."""
+    return click.option(
+        "--samples",
+        metavar="N",
+        type=click.IntRange(1),
+        default=1,
+        show_default=True,
+        help="How many samples to run, one after another.",
     )(function)
 
 

@@ -11,7 +11,7 @@ import click
 
 from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command
-from edgeinfer.cli.hdl.options import open_integer_model
+from edgeinfer.cli.hdl.options import baud_option, open_integer_model, samples_option
 from edgeinfer.cli.options import FILE, preprocessing, preprocessing_options
 
 if TYPE_CHECKING:
@@ -23,22 +23,9 @@ __all__ = ["run"]
 @command(example="edgeinfer hdl run digits.eqm --port /dev/ttyUSB0 --input digits_test.npz")
 @click.argument("model", metavar="MODEL.eqm", type=FILE)
 @click.option("--port", metavar="PORT", required=True, help="The board's serial line.")
-@click.option(
-    "--baud",
-    type=click.IntRange(300, 12_000_000),
-    default=1_000_000,
-    show_default=True,
-    help="As the bitstream was built.",
-)
+@baud_option
 @click.option("--input", "data", metavar="DATA", type=FILE, required=True, help="What to run.")
-@click.option(
-    "--samples",
-    metavar="N",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="How many samples to run, one after another.",
-)
+@samples_option
 @preprocessing_options
 def run(model: Path, port: str, baud: int, data: Path, samples: int, **images: Any) -> Report:
     """Run MODEL.eqm on a board that ``edgeinfer hdl build`` has made a bitstream for.

@@ -11,7 +11,7 @@ import click
 
 from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command
-from edgeinfer.cli.hdl.options import config_option, open_integer_model
+from edgeinfer.cli.hdl.options import config_option, open_integer_model, samples_option
 from edgeinfer.cli.options import FILE, preprocessing, preprocessing_options
 
 if TYPE_CHECKING:
@@ -25,14 +25,7 @@ __all__ = ["simulate"]
 @click.argument("model", metavar="MODEL.eqm", type=FILE)
 @config_option
 @click.option("--input", "data", metavar="DATA", type=FILE, required=True, help="What to run.")
-@click.option(
-    "--samples",
-    metavar="N",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="How many samples to run, one after another.",
-)
+@samples_option
 @click.option("--trace", metavar="FILE.json", type=FILE, help="Write what every layer took.")
 @click.option("--timeline", metavar="FILE.svg", type=FILE, help="Draw what the units did.")
 @click.option("--vcd", metavar="FILE.vcd", type=FILE, help="Write waveforms; takes longer.")

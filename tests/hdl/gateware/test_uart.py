@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
@@ -54,6 +55,24 @@ def test_a_byte_without_its_stop_bit_is_dropped():
     good = levels([0xA5], 16)
     # the line stays low for a while after the broken byte, which is what a break looks like
     assert received(dut, [*broken, *[1] * 200, *good]) == [0xA5]
+
+
+def test_bytes_leave_in_frames_of_ten_bits():
+    dut = UartTransmitter(8)
+    taken: list[int] = []
+
+    async def testbench(ctx) -> None:
+        ctx.set(dut.i.valid, 1)
+        for cycle in range(400):
+            if ctx.get(dut.i.ready):
+                taken.append(cycle)
+            await ctx.tick()
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(testbench)
+    simulator.run()
+    assert {b - a for a, b in itertools.pairwise(taken)} == {10 * 8}
 
 
 @pytest.mark.parametrize("divisor", [4, 16])

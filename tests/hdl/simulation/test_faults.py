@@ -23,7 +23,7 @@ from edgeinfer.hdl.simulation.simulator import Simulator
 from edgeinfer.quant import quantize
 from edgeinfer.session import Session
 
-CONFIG = preset("4x4")
+CONFIG = preset("8x8")
 WATCHDOG = 2000
 LIMIT = 100_000
 """Cycles after which a run that still moves is left alone: a program may ask for more."""
@@ -346,6 +346,24 @@ def test_a_fault_in_a_long_transfer_is_over_soon():
             assert host.run(code) is Fault.ILLEGAL_INSTRUCTION
             assert host.read("FAULT_AT") == 1
             host.check_good_run()
+
+
+@pytest.mark.parametrize("behind", range(4))
+@pytest.mark.parametrize(
+    "transfer",
+    [
+        isa.ReadHost(memory=isa.Memory.BUFFER, host=4096, address=0, lines=9, words=40),
+        isa.WriteHost(host=4096, address=0, lines=9, words=40),
+    ],
+    ids=["load", "store"],
+)
+def test_a_transfer_that_comes_just_before_a_fault_ends_with_the_run(transfer, behind):
+    fillers = [isa.ReadWeights(address=0, count=1)] * behind
+    illegal = b"\xff" * isa.INSTRUCTION_BYTES
+    with Host() as host:
+        fault = host.run(isa.to_bytes([transfer, *fillers]) + illegal)
+        assert fault is Fault.ILLEGAL_INSTRUCTION
+        host.check_good_run()
 
 
 def test_the_host_may_write_registers_in_any_order_and_at_any_time():
