@@ -92,6 +92,7 @@ class _Column(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """Memories without a clock for reading: an addition stands in the next stage."""
         m = Module()
+        # a write that a reset leaves here is to a half that begins with ``first``
         control: data.View = replica(m, self.control, "control")
         bits = self.config.accumulator_bits
         total = Signal(signed(bits), reset_less=True)

@@ -1,4 +1,4 @@
-"""Packets of a serial line into reads and writes of 32-bit words: "On a board" in docs/npu.md."""
+"""Packets of a serial line into reads and writes of words: "Behind a serial line" in docs/npu.md."""
 
 from __future__ import annotations
 
