@@ -1,4 +1,4 @@
-"""Packets of a serial line into reads and writes of words: "Behind a serial line" in docs/npu.md."""
+"""Serial packets into reads and writes of words: "Behind a serial line" in docs/npu.md."""
 
 from __future__ import annotations
 
