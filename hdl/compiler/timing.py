@@ -16,7 +16,7 @@ from edgeinfer.hdl.isa import Memory, Mode, Operation, Unit
 
 __all__ = ["Prediction", "predict"]
 
-_START = 30
+_START = 31
 """From START to the first instruction's dispatch, on a bus that answers after 20 cycles."""
 
 _BUS_LATENCY = 24

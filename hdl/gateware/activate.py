@@ -231,9 +231,10 @@ class _Issue(wiring.Component):
         settling = Signal(range(_STEP_3))
         # a register, as much follows from it in the same cycle
         turn = Signal(init=1)
-        pair, end = Signal(), Signal()
+        end = Signal()
+        # SET_OUTPUT comes two cycles before a part of its ACTIVATE or earlier
+        pair = later(m, self.output.operation != Operation.NONE, "pair")
         m.d.comb += [
-            pair.eq(self.output.operation != Operation.NONE),
             part.valid.eq(
                 self.active & self.full & turn & (~pair | (index != 0) | self.has_second)
             ),
@@ -350,6 +351,7 @@ class _SecondOperand(wiring.Component):
         room, has_room = Signal(range(_PREFETCHED + 1), init=_PREFETCHED), Signal(init=1)
         left = (room + self.pop - accepted)[: len(room)]
         waiting = Signal(range(_PREFETCHED + 1))
+        may_begin = (waiting + accepted - self.begin)[: len(waiting)]
         m.d.comb += [
             walk.start.eq(self.start),
             walk.base.eq(self.residual),
@@ -363,7 +365,6 @@ class _SecondOperand(wiring.Component):
             walk.started.eq(self.started),
             self.read.valid.eq(asked.r_rdy & has_room),
             self.read.address.eq(asked.r_data),
-            self.ready.eq(waiting != 0),
             fifo.w_en.eq(arrives[-1]),
             fifo.w_data.eq(self.read.data),
             fifo.r_en.eq(self.pop),
@@ -377,7 +378,8 @@ class _SecondOperand(wiring.Component):
             arrives.eq(Cat(accepted, arrives)),
             room.eq(left),
             has_room.eq(left != 0),
-            waiting.eq(waiting + accepted - self.begin),
+            waiting.eq(may_begin),
+            self.ready.eq(may_begin != 0),
         ]
         return m
 

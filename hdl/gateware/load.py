@@ -135,10 +135,13 @@ class LoadUnit(wiring.Component):
         )
         m.submodules.words = words = SyncFIFOBuffered(width=pending.size, depth=_WORDS)
         incoming, waiting = Signal(pending), data.View(pending, words.r_data)
+        has_room, is_empty = Signal(init=1), Signal(init=1)
+        m.d.sync += [
+            has_room.eq(words.level + words.w_en < _WORDS),
+            is_empty.eq((words.level == 0) & ~words.w_en),
+        ]
         m.d.comb += [
-            self.beats.ready.eq(
-                active & (~last_beat | Mux(to_buffer, words.w_rdy, words.level == 0))
-            ),
+            self.beats.ready.eq(active & (~last_beat | Mux(to_buffer, has_room, is_empty))),
             taken.eq(self.beats.valid & self.beats.ready),
             incoming.word.eq(self._word(isa.Memory.BUFFER, gathered)),
             incoming.at.eq(address),

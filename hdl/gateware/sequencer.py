@@ -14,6 +14,7 @@ from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.gateware.axi import HOST_ADDRESS_BITS
 from edgeinfer.hdl.gateware.bursts import stretch_layout
 from edgeinfer.hdl.gateware.interface import INSTRUCTION_BITS, fields_of
+from edgeinfer.hdl.gateware.pipeline import later
 
 __all__ = ["COUNTER_BITS", "Fault", "Sequencer", "UnitQueue", "decode"]
 
@@ -279,11 +280,13 @@ class Sequencer(wiring.Component):
         beats = max(1, isa.INSTRUCTION_BYTES // bus)
         address, left = Signal(HOST_ADDRESS_BITS), Signal(32)
         promised = Signal(range(_FETCHED + 1))  # asked for, and not yet distributed
-        count = Signal(range(_BURST + 1))
+        # what follows from ``left`` is right from the second cycle on
+        count = later(m, Mux(left < _BURST, left, _BURST)[: _BURST.bit_length()], "count")
+        more, settled = later(m, left != 0, "more"), Signal()
         asked, distributed = Signal(), Signal()
+        m.d.sync += settled.eq(~(begin | asked | ends))
         m.d.comb += [
-            count.eq(Mux(left < _BURST, left, _BURST)),
-            self.request.valid.eq((left != 0) & (promised <= _FETCHED - _BURST) & ~self.abort),
+            self.request.valid.eq(settled & more & (promised <= _FETCHED - _BURST) & ~self.abort),
             self.request.payload.address.eq(address),
             self.request.payload.beats.eq(count * beats),
             asked.eq(self.request.valid & self.request.ready),
