@@ -177,8 +177,6 @@ class _Issue(wiring.Component):
         The latest SET_OUTPUT, SET_OPERANDS and SET_SUM.
     start : Out(1)
         An ACTIVATE is taken: ``activate`` has it from the next cycle on.
-    residual : Out(20)
-        Its second operand, with ``start``.
     started : Out
         It, with ``start``.
     activate : Out
@@ -207,7 +205,6 @@ class _Issue(wiring.Component):
                 "operands": Out(fields_of(isa.SetOperands)),
                 "total": Out(fields_of(isa.SetSum)),
                 "start": Out(1),
-                "residual": Out(ADDRESS_BITS),
                 "started": Out(fields_of(isa.Activate)),
                 "activate": Out(fields_of(isa.Activate)),
                 "active": Out(1),
@@ -286,7 +283,6 @@ class _Issue(wiring.Component):
             self.start.eq(takes & is_activate),
             self.started.eq(activate),
             walk.base.eq(activate.base),
-            self.residual.eq(activate.residual),
         ]
         with m.If(self.start):
             m.d.sync += [
@@ -310,7 +306,7 @@ class _SecondOperand(wiring.Component):
 
     Members
     -------
-    start, started, residual, activate, output
+    start, started, activate, output
         As of ``_Issue``.
     read : Out(ReadRequest)
     ready : Out(1)
@@ -327,7 +323,6 @@ class _SecondOperand(wiring.Component):
         super().__init__(
             {
                 "start": In(1),
-                "residual": In(ADDRESS_BITS),
                 "started": In(fields_of(isa.Activate)),
                 "activate": In(fields_of(isa.Activate)),
                 "output": In(fields_of(isa.SetOutput)),
@@ -354,7 +349,7 @@ class _SecondOperand(wiring.Component):
         may_begin = (waiting + accepted - self.begin)[: len(waiting)]
         m.d.comb += [
             walk.start.eq(self.start),
-            walk.base.eq(self.residual),
+            walk.base.eq(self.started.residual),
             walk.advance.eq(wanted & asked.w_rdy),
             asked.w_en.eq(wanted),
             asked.w_data.eq(walk.address),
@@ -565,8 +560,7 @@ class ActivateUnit(wiring.Component):
             m.d.sync += following.eq(stage)
         clamp: data.View = Signal(_CLAMP)
         m.d.comb += [clamp[name].eq(issue.output[name]) for name in _CLAMP.members]
-        for stage in range(1, _STEP_0 + 1):
-            clamp = later(m, clamp, f"clamp_{stage}")
+        clamp = later(m, clamp, "clamp", cycles=_STEP_0)
 
         # 0: what the part needs is read
         m.d.comb += [
@@ -577,7 +571,6 @@ class ActivateUnit(wiring.Component):
             self.parameters.enable.eq(issue.part.valid),
             self.parameters.address.eq(issue.row),
             second.start.eq(issue.start),
-            second.residual.eq(issue.residual),
             second.activate.eq(issue.activate),
             second.started.eq(issue.started),
             second.output.eq(issue.output),

@@ -141,20 +141,23 @@ class _Passes(wiring.Component):
         lines = Mux(skips_next, 2, derived.lines)
         window_ends = ~dense | (loops.remaining <= rows)
         run_ends = window_ends & (derived.spans | (loops.runs_left == 0))
-        window_end, run_end = later(m, window_ends), later(m, run_ends)
-        line_end = later(m, run_ends & (lines_left < lines))
-        done = later(m, run_ends & (lines_left < lines) & (loops.groups_left == 0))
-        skips, next_left = later(m, skips_next), later(m, (lines_left - lines)[: len(lines_left)])
-        after_one = later(m, (at.line + derived.words)[:ADDRESS_BITS])
-        after_two = later(m, (at.line + _times(at.source.kernel_step, 2))[:ADDRESS_BITS])
-        dilation = later(
-            m, Mux(skips_next, _times(at.source.dilation, 2), derived.dilation)[:_Y_BITS]
-        )
+        line_ends = run_ends & (lines_left < lines)
+        window_end, run_end = later(m, window_ends, "window_end"), later(m, run_ends, "run_end")
+        line_end = later(m, line_ends, "line_end")
+        done = later(m, line_ends & (loops.groups_left == 0), "done")
+        skips = later(m, skips_next, "skips")
+        next_left = later(m, (lines_left - lines)[: len(lines_left)], "next_left")
+        after_one = later(m, (at.line + derived.words)[:ADDRESS_BITS], "after_one")
+        two = at.line + _times(at.source.kernel_step, 2)
+        after_two = later(m, two[:ADDRESS_BITS], "after_two")
+        dilation = Mux(skips_next, _times(at.source.dilation, 2), derived.dilation)
+        dilation = later(m, dilation[:_Y_BITS], "dilation")
         spill = Mux(dense, at.element - derived.run, at.element)[:_ELEMENT_BITS].as_signed()
         # what follows the last kernel row is not read: it need not be in the buffer
         split = Mux(divides, loops.remaining, rows)[: len(at.split)]
         streams_left = Mux(lines_left < streams, lines_left, streams)[: len(streams)]
-        spill, split, streams_left = later(m, spill), later(m, split), later(m, streams_left)
+        spill, split = later(m, spill, "spill"), later(m, split, "split")
+        streams_left = later(m, streams_left, "streams_left")
 
         taken = active & seen & ~self.o.valid
         made = Signal(_pass_layout(self.config), reset_less=True)

@@ -116,12 +116,10 @@ class Operand(wiring.Component):
         elements = []
         for r in range(config.rows):
             own, other = (window.word_select(r, config.width) for window in windows)
-            element = Signal(config.width, name=f"element_{r}_0")
+            element = Signal(config.width, name=f"element_{r}")
             inside = Mux(token.own[r], own, other)
             m.d.comb += element.eq(Mux(token.valid[r], inside, token.pad))
-            for stage in range(1, r + 2):
-                element = later(m, element, f"element_{r}_{stage}")
-            elements.append(element)
+            elements.append(later(m, element, f"element_{r}", cycles=r + 1))
         return elements
 
     def _depthwise(

@@ -126,10 +126,9 @@ class Rescaler(wiring.Component):
         total = later(m, total[:_PRODUCT_BITS].as_signed(), "total")
 
         # 5: shift; what is known since stage 1 has waited
-        shift = later(m, later(m, later(m, step.shift)))
+        shift = later(m, step.shift, "shift", cycles=3)
         shifted = later(m, total >> shift, "shifted")
-        for stage in range(2, 6):
-            limits = later(m, limits, f"limits_{stage}")
+        limits = later(m, limits, "limits", cycles=4)
 
         # 6: clamp
         low_bits, high_bits = shifted[:_BOUND_BITS].as_signed(), shifted[_BOUND_BITS - 1 :]

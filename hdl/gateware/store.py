@@ -77,9 +77,12 @@ class StoreUnit(wiring.Component):
             dropped.eq(self.stop & (done | ~active)),
         ]
 
-        asking, unanswered = self._addresses(m, begin, following)
-        self._words(m, begin, following, command, words_out, dropped)
-        self._beats(m, begin, following, beats_out)
+        m.submodules.lengths = lengths = SyncFIFOBuffered(width=4, depth=_BURSTS)
+        words = SyncFIFOBuffered(width=8 * self.config.word_bytes, depth=_WORDS)
+        m.submodules.words = ResetInserter(dropped)(words)
+        asking, unanswered = self._addresses(m, begin, following, lengths)
+        self._words(m, begin, following, command, words, words_out, dropped)
+        self._beats(m, begin, lengths, words, beats_out)
 
         m.d.comb += done.eq(
             active & ~asking & (words_out | self.stop) & beats_out & (unanswered == 0)
@@ -97,12 +100,12 @@ class StoreUnit(wiring.Component):
         ]
         return m
 
-    def _addresses(self, m: Module, begin: Value, following: data.View) -> tuple[Value, Value]:
+    def _addresses(
+        self, m: Module, begin: Value, following: data.View, lengths: SyncFIFOBuffered
+    ) -> tuple[Value, Value]:
         """Put bursts' addresses onto the bus; whether some are left, how many are unanswered."""
         config, bus = self.config, self.bus
         m.submodules.bursts = bursts = Bursts(config.bus_bytes)
-        m.submodules.lengths = lengths = SyncFIFOBuffered(width=4, depth=_BURSTS)
-        self._lengths = lengths
         beats, step = Signal(BEATS_BITS), Signal.like(following.host_step)
         address, lines = Signal(HOST_ADDRESS_BITS), Signal.like(following.lines)
         asking, unanswered = Signal(), Signal(range(2 * _BURSTS))
@@ -153,12 +156,11 @@ class StoreUnit(wiring.Component):
         begin: Value,
         following: data.View,
         command: data.View,
+        words: SyncFIFOBuffered,
         out: Signal,
         dropped: Signal,
     ) -> None:
         """Read words into a queue; ``out`` when all have been asked for, none while ``dropped``."""
-        self._queue = words = SyncFIFOBuffered(width=8 * self.config.word_bytes, depth=_WORDS)
-        m.submodules.words = ResetInserter(dropped)(words)
         line, address = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
         left, lines = Signal.like(following.words), Signal.like(following.lines)
         reading, arrives = Signal(), Signal(READ_LATENCY)
@@ -194,9 +196,16 @@ class StoreUnit(wiring.Component):
         with m.If(dropped):
             m.d.sync += [reading.eq(0), arrives.eq(0), room.eq(_WORDS)]
 
-    def _beats(self, m: Module, begin: Value, following: data.View, out: Signal) -> None:
+    def _beats(
+        self,
+        m: Module,
+        begin: Value,
+        lengths: SyncFIFOBuffered,
+        words: SyncFIFOBuffered,
+        out: Signal,
+    ) -> None:
         """Put words onto the bus, lowest beat first; ``out`` when no burst is under way."""
-        bus, words, lengths = self.bus, self._queue, self._lengths
+        bus = self.bus
         beats = self.config.word_bytes // self.config.bus_bytes
         beat, left = Signal(range(beats)), Signal(4)
         active = Signal()

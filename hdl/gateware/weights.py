@@ -108,7 +108,7 @@ class WeightsUnit(wiring.Component):
                 repeat.eq(command.repeat),
             ]
 
-        m.d.sync += [later.eq(stage) for stage, later in itertools.pairwise(chain)]
+        m.d.sync += [following.eq(stage) for stage, following in itertools.pairwise(chain)]
         with m.If(comes_back):
             m.d.sync += [
                 chain[0].eq(end),

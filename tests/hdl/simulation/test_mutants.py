@@ -52,8 +52,8 @@ MUTANTS = (
     Mutant(
         "an operand is a cycle early",
         "operand",
-        "for stage in range(1, r + 2):",
-        "for stage in range(1, r + 1 + (r < 3)):",
+        "cycles=r + 1)",
+        "cycles=r + (r < 3))",
     ),
     Mutant(
         "a sync passes one count early",
@@ -137,14 +137,14 @@ MUTANTS = (
     Mutant(
         "the accumulators forward nothing",
         "accumulators",
-        "Mux(meets(tag_3), total, Mux(tag.half, held[1], held[0]))",
-        "Mux(tag.half, held[1], held[0])",
+        "Mux(control.written, total, Mux(control.half, held[1], held[0]))",
+        "Mux(control.half, held[1], held[0])",
     ),
     Mutant(
         "the lesser one is kept",
         "accumulators",
-        "Mux(new > before, new, before)",
-        "Mux(new < before, new, before)",
+        "Mux(exceeds, self.sum, before)",
+        "Mux(exceeds, before, self.sum)",
     ),
     Mutant(
         "a difference is short of one",
