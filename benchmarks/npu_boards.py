@@ -1,6 +1,6 @@
 """How fast NPUs are on boards, placed and routed, and how many inferences a second that makes.
 
-    EDGEINFER_ZOO=DIR python benchmarks/npu_boards.py [--only ulx3s-85f] [--seed 1]
+    EDGEINFER_ZOO=DIR python benchmarks/npu_boards.py [--only ulx3s-85f] [--config 8x8]
 
 Prints Markdown. The clock that is asked for drives placer and router; the one that is reached is
 nextpnr's, in the slow corner. Rates are of that clock and of the cycles that the simulated NPU
@@ -86,6 +86,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=list(BOARDS), choices=list(BOARDS))
     parser.add_argument("--config", help="Only rows of this configuration.")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--nextpnr", help="A native one in place of PyPI's.")
     arguments = parser.parse_args()
     if "EDGEINFER_ZOO" not in os.environ:
         parser.error("EDGEINFER_ZOO must name the zoo's folder")
@@ -95,15 +96,15 @@ def main() -> None:
     print("|" + "---|" * len(headings))
     for case in CASES:
         if case.board in arguments.only and arguments.config in (None, case.config):
-            print("|", " | ".join(row(case, arguments.seed)), "|", flush=True)
+            print("|", " | ".join(row(case, arguments.seed, arguments.nextpnr)), "|", flush=True)
 
 
-def row(case: Case, seed: int) -> list[str]:
+def row(case: Case, seed: int, nextpnr: str | None) -> list[str]:
     board, config = BOARDS[case.board], configuration(case.config)
     design = Design(board, config, MEMORY, case.clock, 1_000_000)
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        resources, routed = realize(design, Path(folder), seed=seed)
+        resources, routed = realize(design, Path(folder), seed=seed, nextpnr=nextpnr)
     minutes = (time.perf_counter() - start) / 60
     fpga = board.fpga
     taken = [cycles(case.config, model) for model in MODELS]

@@ -128,6 +128,7 @@ def build(
     baud: int = 1_000_000,
     memory_bytes: int | None = None,
     seed: int = 1,
+    nextpnr: str | None = None,
     progress: Progress = lambda stage, count, total: None,
 ) -> Build:
     """Build the exported NPU in ``folder`` for ``board``.
@@ -144,6 +145,8 @@ def build(
         Of block memory for the host's, a power of two; None takes what the model needs.
     seed : int
         Of the placer: another one gives another Fmax.
+    nextpnr : str or None
+        An executable in place of PyPI's, which is slower by the cost of WebAssembly.
     progress : callable
         Told the stage, how much of it is done, and of how much.
 
@@ -168,7 +171,7 @@ def build(
     design = Design(board, model.config, memory, clock or board.clock, baud)
     with tempfile.TemporaryDirectory(prefix="edgeinfer-") as name:
         work = Path(name)
-        resources, routed = realize(design, work, seed=seed, progress=progress)
+        resources, routed = realize(design, work, seed=seed, nextpnr=nextpnr, progress=progress)
         if routed.fmax < design.megahertz:
             raise UnsupportedError(
                 f"routed, the NPU runs at {routed.fmax:.1f} MHz and not at "
@@ -190,6 +193,7 @@ def realize(
     work: Path,
     *,
     seed: int = 1,
+    nextpnr: str | None = None,
     progress: Progress = lambda stage, count, total: None,
 ) -> tuple[Resources, Routed]:
     """Generate, synthesize, place and route ``design`` in ``work``, whatever its clock comes to.
@@ -207,7 +211,8 @@ def realize(
     for file, content in design.files().items():
         (work / file).write_text(content)
     progress("generating", 1, 1)
-    return _synthesized(design, work, progress), _routed(design, work, seed, progress)
+    resources = _synthesized(design, work, progress)
+    return resources, _routed(design, work, seed, nextpnr, progress)
 
 
 def report(made: Build) -> dict[str, Any]:
@@ -282,7 +287,9 @@ def check_fit(fpga: Fpga, config: NpuConfig, resources: Resources) -> None:
         )
 
 
-def _routed(design: Design, work: Path, seed: int, progress: Progress) -> Routed:
+def _routed(
+    design: Design, work: Path, seed: int, nextpnr: str | None, progress: Progress
+) -> Routed:
     placing = 0
 
     def watch(line: str) -> None:
@@ -294,4 +301,6 @@ def _routed(design: Design, work: Path, seed: int, progress: Progress) -> Routed
             placing += 1
             progress("placing", placing, None)
 
-    return place_and_route(design.board, design.megahertz, work, seed=seed, watch=watch)
+    return place_and_route(
+        design.board, design.megahertz, work, seed=seed, nextpnr=nextpnr, watch=watch
+    )

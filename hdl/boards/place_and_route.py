@@ -112,12 +112,15 @@ def place_and_route(
     folder: Path,
     *,
     seed: int = 1,
+    nextpnr: str | None = None,
     watch: Callable[[str], None] = lambda line: None,
 ) -> Routed:
-    """Place and route ``netlist.json`` in ``folder``.
+    """Place and route ``netlist.json`` in ``folder``, with ``nextpnr`` or that of PyPI.
 
     Raises
     ------
+    InputError
+        ``nextpnr`` cannot be run.
     MissingExtraError
         nextpnr is not installed.
     ToolError
@@ -144,6 +147,7 @@ def place_and_route(
         ],
         folder,
         "route.log",
+        program=nextpnr,
         watch=watch,
     )
     found = json.loads((folder / "timing.json").read_text())

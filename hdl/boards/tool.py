@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from edgeinfer.errors import EdgeInferError, MissingExtraError
+from edgeinfer.errors import EdgeInferError, InputError, MissingExtraError
 
 __all__ = ["ToolError", "run_tool"]
 
@@ -25,9 +25,10 @@ def run_tool(
     folder: Path,
     log: str,
     *,
+    program: str | None = None,
     watch: Callable[[str], None] = lambda line: None,
 ) -> str:
-    """Run ``code`` of an installed Python package; what it printed.
+    """Run a tool of an installed Python package; what it printed.
 
     Parameters
     ----------
@@ -40,28 +41,36 @@ def run_tool(
         Where it runs.
     log : str
         The file in ``folder`` that takes all that it prints.
+    program : str or None
+        An executable that stands for the package's tool; it takes the same arguments.
     watch : callable
         Told each line as it comes.
 
     Raises
     ------
+    InputError
+        ``program`` cannot be run.
     MissingExtraError
         The package is not installed.
     ToolError
         The tool has failed; the message has its first error, or what it said last.
     """
-    if find_spec(package) is None:
+    if program is None and find_spec(package) is None:
         raise MissingExtraError(package, "fpga")
+    command = [sys.executable, "-c", code] if program is None else [program]
     printed: list[str] = []
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *arguments],
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    )
+    try:
+        process = subprocess.Popen(
+            [*command, *arguments],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+    except OSError as error:
+        raise InputError(f"cannot run {command[0]}: {error.strerror}") from error
     assert process.stdout is not None
     try:
         with (folder / log).open("w") as file, process.stdout:
@@ -77,5 +86,5 @@ def run_tool(
     if process.returncode:
         told = [line for line in printed if re.match(r"(ERROR|fatal|\w+Error)\b", line)]
         said = told[:1] or [line for line in printed if line.strip()][-1:] or ["no message"]
-        raise ToolError(f"{package} has failed: {said[0].strip()}")
+        raise ToolError(f"{program or package} has failed: {said[0].strip()}")
     return "".join(printed)

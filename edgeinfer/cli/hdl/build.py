@@ -49,6 +49,11 @@ __all__ = ["build"]
     show_default=True,
     help="Of the placer; another one gives another clock.",
 )
+@click.option(
+    "--nextpnr",
+    metavar="PROGRAM",
+    help="A native nextpnr for the board's family, two to three times as fast as PyPI's.",
+)
 def build(
     folder: Path,
     name: str,
@@ -57,6 +62,7 @@ def build(
     baud: int,
     memory: int | None,
     seed: int,
+    nextpnr: str | None,
 ) -> Report:
     """Make a bitstream from DIR, which ``edgeinfer hdl export`` has written.
 
@@ -83,6 +89,7 @@ def build(
             baud=baud,
             memory_bytes=None if memory is None else 1024 * memory,
             seed=seed,
+            nextpnr=nextpnr,
             progress=done,
         )
     write_new_folder(target, made.files)
