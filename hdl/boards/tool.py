@@ -78,10 +78,11 @@ def run_tool(
                 file.write(line)
                 printed.append(line)
                 watch(line)
-    finally:
+    except BaseException:
         # interrupted, or the disk is full
-        if process.poll() is None:
-            process.kill()
+        process.kill()
+        raise
+    finally:
         process.wait()
     if process.returncode:
         told = [line for line in printed if re.match(r"(ERROR|fatal|\w+Error)\b", line)]

@@ -214,12 +214,37 @@ def test_a_tool_that_fails_is_quoted(tmp_path):
     assert str(refusal.value) == "json has failed: ERROR: too many cells"
 
 
-def test_a_tool_is_told_of_line_by_line_and_keeps_its_log(tmp_path):
+def test_a_tool_that_fails_without_a_word_of_error_is_quoted_with_its_last(tmp_path):
+    code = "import sys; print('banner, 0 errors'); print('killed'); print(); sys.exit(3)"
+    with pytest.raises(ToolError) as refusal:
+        run_tool("json", code, [], tmp_path, "log")
+    assert str(refusal.value) == "json has failed: killed"
+
+
+def test_a_tool_is_watched_line_by_line_and_keeps_its_log(tmp_path):
     lines: list[str] = []
     printed = run_tool(
         "json", "print('one'); print('two')", [], tmp_path, "log", watch=lines.append
     )
+    assert lines == ["one\n", "two\n"]
     assert printed == (tmp_path / "log").read_text() == "one\ntwo\n"
+
+
+def test_a_tool_that_stands_for_a_package_is_run_or_named(tmp_path):
+    assert run_tool("none", "", ["a"], tmp_path, "log", program="/bin/echo") == "a\n"
+    missing = str(tmp_path / "nextpnr")
+    with pytest.raises(InputError) as refusal:
+        run_tool("none", "", [], tmp_path, "log", program=missing)
+    assert str(refusal.value) == f"cannot run {missing}: No such file or directory"
+
+
+def test_less_memory_than_an_inference_takes_is_refused(folder):
+    takes = ExportedModel.read(folder).memory_bytes
+    with pytest.raises(InputError) as refusal:
+        building.build(folder, board("ulx3s-85f"), memory_bytes=1024)
+    assert str(refusal.value) == (
+        f"an inference of digits takes {takes:,} bytes of host memory, and 1,024 are asked for"
+    )
 
 
 @pytest.fixture
