@@ -60,7 +60,7 @@ class Description:
         """
         found = re.fullmatch(r"([^;]+);memory_bytes=(\d{1,9});hertz=(\d{1,10})", text)
         try:
-            if found:
+            if found and 0 < int(found[3]) < 1 << 32:
                 return cls(configuration(found[1]), int(found[2]), int(found[3]))
         except InputError:
             pass
@@ -191,7 +191,10 @@ class BoardNpu:
             at = link.read_register(REGISTERS["FAULT_AT"])
             name = Fault(fault).name if fault in list(Fault) else str(fault)
             raise LinkError(f"the NPU stopped at instruction {at}: {name}")
-        return link.read_register(COUNTERS)
+        cycles = link.read_register(COUNTERS)
+        if not cycles:
+            raise LinkError("the board says that a program took no cycles: it is not what it says")
+        return cycles
 
 
 def _pieces(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -27,6 +28,7 @@ from edgeinfer.hdl.gateware.npu import to_verilog
 __all__ = ["Build", "ExportedModel", "build", "check_fit", "check_multipliers", "realize", "report"]
 
 _LEAST_MEMORY = 8192
+_MOST_MEMORY = 4 << 20
 
 Progress = Callable[[str, int, int | None], None]
 
@@ -61,29 +63,41 @@ class ExportedModel:
         """
         try:
             document = json.loads((folder / "model.json").read_text())
-            verilog = (folder / "npu.v").read_text()
+            verilog = (folder / "npu.v").read_bytes()
             inference = document["inference"]
             found = cls(
-                name=str(document["name"]),
-                config=configuration(str(document["configuration"])),
-                cycles=int(inference["cycles"]),
-                memory_bytes=int(inference["memory_bytes"]),
+                name=_text(document["name"]),
+                config=configuration(_text(document["configuration"])),
+                cycles=_number(inference["cycles"]),
+                memory_bytes=_number(inference["memory_bytes"]),
             )
         except OSError as error:
             raise InputError(
                 f"{folder} is no exported NPU: cannot read {error.filename}: {error.strerror}; "
                 "make one with: edgeinfer hdl export"
             ) from error
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError(
                 f"{folder}: model.json is damaged or of another version; export the model again"
             ) from error
-        if found.cycles < 1 or verilog != to_verilog(found.config):
+        if verilog != to_verilog(found.config).encode():
             raise InputError(
                 f"{folder}: npu.v is not what this version makes of its configuration; a bitstream "
                 "is built from the generator, so export the model again"
             )
         return found
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.isprintable():
+        raise TypeError("no text")
+    return value
+
+
+def _number(value: Any) -> int:
+    if type(value) is not int or not 0 < value < 1 << 40:
+        raise TypeError("no number of cycles or bytes")
+    return value
 
 
 @dataclass(frozen=True)
@@ -161,6 +175,12 @@ def build(
     ToolError
         One fails.
     """
+    if nextpnr is not None:
+        found = shutil.which(nextpnr)
+        if found is None:
+            raise InputError(f"cannot run {nextpnr}: there is no such program")
+        # it runs in another folder
+        nextpnr = str(Path(found).absolute())
     model = ExportedModel.read(folder)
     if memory_bytes is not None and memory_bytes < model.memory_bytes:
         raise InputError(
@@ -168,7 +188,14 @@ def build(
             f"{memory_bytes:,} are asked for"
         )
     memory = memory_bytes or max(_LEAST_MEMORY, 1 << (model.memory_bytes - 1).bit_length())
+    if memory > _MOST_MEMORY:
+        raise UnsupportedError(
+            f"an inference of {model.name} takes {model.memory_bytes:,} bytes of host memory, more "
+            "than any board has block memory; export a configuration with more weight_bytes and "
+            "buffer_bytes"
+        )
     design = Design(board, model.config, memory, clock or board.clock, baud)
+    design.check()
     with tempfile.TemporaryDirectory(prefix="edgeinfer-") as name:
         work = Path(name)
         resources, routed = realize(design, work, seed=seed, nextpnr=nextpnr, progress=progress)

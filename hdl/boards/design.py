@@ -72,6 +72,16 @@ class Design:
             )
         return cycles
 
+    def check(self) -> None:
+        """Refuse, before anything is generated, what no PLL or no divider makes.
+
+        Raises
+        ------
+        InputError
+            The message says what can be had.
+        """
+        assert self.divisor
+
     def files(self) -> dict[str, str]:
         """The design as RTLIL, and the constraints of its pins, by the names of the files."""
         platform = self.board.new_platform()

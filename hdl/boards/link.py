@@ -5,6 +5,7 @@ from __future__ import annotations
 import binascii
 import os
 import struct
+import sys
 from typing import Protocol
 
 from edgeinfer.errors import EdgeInferError, InputError, MissingExtraError
@@ -12,6 +13,12 @@ from edgeinfer.hdl.gateware.serial_bridge import ACCEPTED, REFUSED, WORD_BYTES, 
 from edgeinfer.hdl.gateware.serial_npu import DESCRIPTION_BYTES
 
 __all__ = ["Line", "Link", "LinkError", "open_line"]
+
+_FAILURES: tuple[type[Exception], ...] = (OSError,)
+if sys.platform != "win32":
+    import termios
+
+    _FAILURES += (termios.error,)  # of a line whose other end is gone
 
 _WORDS = 256
 """Of a request at most: 10 ms at 1 Mbaud."""
@@ -128,7 +135,7 @@ class Link:
                 reply += self._line.read(expected + 2)
             elif reply == bytes([REFUSED]):
                 reply += self._line.read(2)
-        except OSError as error:
+        except _FAILURES as error:
             raise LinkError(f"the serial line {self._name} has failed: {error}") from error
         if not reply and self._answered:
             raise LinkError(

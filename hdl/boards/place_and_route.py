@@ -150,19 +150,20 @@ def place_and_route(
         program=nextpnr,
         watch=watch,
     )
-    found = json.loads((folder / "timing.json").read_text())
-    # the oscillator's own domain holds nothing but the PLL
-    clocks = [each["achieved"] for each in found["fmax"].values()]
-    if not clocks:
-        raise ToolError("nextpnr has timed no clock")
-    return Routed(
-        fmax=min(clocks),
-        used={
-            name: (each["used"], each["available"])
-            for name, each in found["utilization"].items()
-            if each["used"]
-        },
-    )
+    try:
+        found = json.loads((folder / "timing.json").read_text())
+        return Routed(
+            # the oscillator's own domain holds nothing but the PLL
+            fmax=min(float(each["achieved"]) for each in found["fmax"].values()),
+            used={
+                name: (int(each["used"]), int(each["available"]))
+                for name, each in found["utilization"].items()
+                if each["used"]
+            },
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        name = nextpnr or tools.package
+        raise ToolError(f"{name} has left no timing report; is it nextpnr?") from error
 
 
 def pack(board: Board, folder: Path) -> str:

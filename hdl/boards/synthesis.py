@@ -76,6 +76,8 @@ FAMILIES = {
     # products in Yosys 0.70
     "ice40": Family(
         (
+            # it has no distributed memory to ask for: flip-flops, as its block memory has clocks
+            "setattr -unset ram_style */m:*",
             "synth_ice40 -device u -top {top} -run begin:coarse",
             "opt_expr; opt_clean; opt -nodffe -nosdff; wreduce; peepopt; opt_clean",
             "memory_dff; alumacc -macc-only; maccmap -unmap; opt_clean; wreduce t:$mul",

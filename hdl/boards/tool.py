@@ -53,7 +53,8 @@ def run_tool(
     MissingExtraError
         The package is not installed.
     ToolError
-        The tool has failed; the message has its first error, or what it said last.
+        The tool has failed; the message has its first error, or what it said last, or the
+        signal that killed it.
     """
     if program is None and find_spec(package) is None:
         raise MissingExtraError(package, "fpga")
@@ -84,6 +85,11 @@ def run_tool(
         raise
     finally:
         process.wait()
+    if process.returncode < 0:
+        number = -process.returncode
+        raise ToolError(
+            f"{program or package} was killed by signal {number}; is there enough memory?"
+        )
     if process.returncode:
         told = [line for line in printed if re.match(r"(ERROR|fatal|\w+Error)\b", line)]
         said = told[:1] or [line for line in printed if line.strip()][-1:] or ["no message"]

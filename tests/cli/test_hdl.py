@@ -102,6 +102,12 @@ def test_build_refuses_a_folder_that_is_not_there_and_a_memory_of_odd_size(cli):
     )
 
 
+def test_build_refuses_a_nextpnr_that_is_not_there(cli):
+    assert cli.refusal("hdl build . --board ulx3s-85f --nextpnr ./none") == (
+        "error: cannot run ./none: there is no such program"
+    )
+
+
 @pytest.mark.slow
 def test_resources_counts_what_a_family_needs(cli):
     pytest.importorskip("pyosys")

@@ -9,7 +9,7 @@ import click
 
 from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command
-from edgeinfer.cli.hdl.options import baud_option
+from edgeinfer.cli.hdl.options import Megahertz, baud_option
 from edgeinfer.cli.options import FILE
 from edgeinfer.errors import InputError
 
@@ -32,7 +32,7 @@ __all__ = ["build"]
 @click.option(
     "--clock",
     metavar="MHZ",
-    type=click.FloatRange(1, 1000),
+    type=Megahertz(1, 1000),
     help="Of the NPU; otherwise 60 on an ECP5, else the board's oscillator's.",
 )
 @baud_option

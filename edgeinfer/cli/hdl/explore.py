@@ -10,7 +10,7 @@ from rich.text import Text
 
 from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command
-from edgeinfer.cli.hdl.options import open_integer_model
+from edgeinfer.cli.hdl.options import Megahertz, open_integer_model
 from edgeinfer.cli.options import FILE
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _SHOWN = 12
 @click.option(
     "--clock",
     metavar="MHZ",
-    type=click.FloatRange(0, min_open=True),
+    type=Megahertz(0, 100_000, min_open=True),
     default=100.0,
     show_default=True,
     help="For inferences a second.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,9 +15,22 @@ from edgeinfer.errors import InputError
 if TYPE_CHECKING:
     from edgeinfer.graph import Graph
 
-__all__ = ["baud_option", "config_option", "open_integer_model", "samples_option"]
+__all__ = ["Megahertz", "baud_option", "config_option", "open_integer_model", "samples_option"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Megahertz(click.FloatRange):
+    """A clock: a number, not any of IEEE 754's others."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number that ``value`` says."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a clock", param, ctx)
+        return number
 
 
 def config_option(function: F) -> F:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from importlib import import_module
 
@@ -190,6 +191,30 @@ def test_a_damaged_export_is_refused(folder, tmp_path, file):
     assert str(refusal.value) == message.format(copy)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: "[" * 200_000,
+        lambda text: re.sub(r'"cycles": \d+', '"cycles": 1e999', text),
+        lambda text: re.sub(r'"cycles": \d+', '"cycles": true', text),
+        lambda text: re.sub(r'"memory_bytes": \d+', '"memory_bytes": -5', text),
+        lambda text: re.sub(r'"memory_bytes": \d+', f'"memory_bytes": {10**300}', text),
+        lambda text: text.replace('"digits"', '"a\\nb"', 1),
+    ],
+    ids=["deep", "infinite", "no number", "negative", "huge", "two lines"],
+)
+def test_a_damaged_description_is_refused(folder, tmp_path, change):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    path = copy / "model.json"
+    text = path.read_text()
+    path.write_text(change(text))
+    assert path.read_text() != text
+    with pytest.raises(InputError) as refusal:
+        ExportedModel.read(copy)
+    assert str(refusal.value) == DAMAGE["model.json"][1].format(copy)
+
+
 def test_a_folder_that_is_no_export_is_refused(tmp_path):
     with pytest.raises(InputError) as refusal:
         ExportedModel.read(tmp_path)
@@ -236,6 +261,13 @@ def test_a_tool_that_stands_for_a_package_is_run_or_named(tmp_path):
     with pytest.raises(InputError) as refusal:
         run_tool("none", "", [], tmp_path, "log", program=missing)
     assert str(refusal.value) == f"cannot run {missing}: No such file or directory"
+
+
+def test_a_tool_that_is_killed_is_told_apart(tmp_path):
+    code = "import os; print('on the way', flush=True); os.kill(os.getpid(), 9)"
+    with pytest.raises(ToolError) as refusal:
+        run_tool("json", code, [], tmp_path, "log")
+    assert str(refusal.value) == "json was killed by signal 9; is there enough memory?"
 
 
 def test_less_memory_than_an_inference_takes_is_refused(folder):
