@@ -19,8 +19,8 @@ def check_new_folder(path: Path) -> None:
     Raises
     ------
     OutputError
-        ``path`` is a file or a folder with something in it, or its own folder is missing or cannot
-        be written to.
+        ``path`` is a file, a link, the current folder or one with something in it, or its own
+        folder is missing or cannot be written to.
     """
     try:
         why = _why_not(path)
@@ -31,8 +31,13 @@ def check_new_folder(path: Path) -> None:
 
 
 def _why_not(path: Path) -> str | None:
+    if path.is_symlink():
+        return "it is a link"
     if path.is_dir():
-        return "the folder is not empty" if any(path.iterdir()) else None
+        if any(path.iterdir()):
+            return "the folder is not empty"
+        # to replace it would leave the user in a folder that is gone
+        return "it is the current folder" if path.samefile(Path.cwd()) else None
     if path.exists():
         return "it is a file"
     parent = path.absolute().parent
@@ -53,7 +58,7 @@ def write_new_folder(path: Path, files: Mapping[str, bytes]) -> None:
     path = path.absolute()
     work = None
     try:
-        work = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        work = Path(tempfile.mkdtemp(dir=path.parent, prefix=".edgeinfer-"))
         for name, content in files.items():
             file = work / name
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +68,9 @@ def write_new_folder(path: Path, files: Mapping[str, bytes]) -> None:
         work.chmod(0o777 & ~mask)
         # an empty folder of that name is replaced
         work.replace(path)
-    except OSError as error:
+    except BaseException as error:  # an interrupt leaves nothing behind either
         if work is not None:
             shutil.rmtree(work, ignore_errors=True)
+        if not isinstance(error, OSError):
+            raise
         raise OutputError(f"cannot write {path}: {error.strerror}") from error

@@ -87,14 +87,19 @@ def test_a_model_in_several_segments_is_refused():
     )
 
 
-def test_nothing_is_written_over(tmp_path):
+def test_nothing_is_written_over(tmp_path, monkeypatch):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "a").write_text("a")
     (tmp_path / "file").write_text("b")
+    (tmp_path / "link").symlink_to("nowhere")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
     for name, why in (
         ("full", "the folder is not empty"),
         ("file", "it is a file"),
         ("no/where", f"there is no folder {tmp_path / 'no'}"),
+        ("link", "it is a link"),
+        ("here", "it is the current folder"),
     ):
         with pytest.raises(OutputError) as refusal:
             write_new_folder(tmp_path / name, {"a": b""})
@@ -115,6 +120,16 @@ def test_a_folder_is_whole_or_not_there(tmp_path, monkeypatch):
     with pytest.raises(OutputError) as refusal:
         write_new_folder(tmp_path / "new", dict.fromkeys("abc", b""))
     assert str(refusal.value) == f"cannot write {tmp_path / 'new'}: No space left on device"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupt_leaves_nothing_behind(tmp_path, monkeypatch):
+    def interrupted(self, content):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "write_bytes", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_new_folder(tmp_path / "new", {"a": b""})
     assert list(tmp_path.iterdir()) == []
 
 
