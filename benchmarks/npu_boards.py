@@ -5,8 +5,7 @@
 Prints Markdown. The clock that is asked for drives placer and router; the one that is reached is
 nextpnr's, in the slow corner. Rates are of that clock and of the cycles that the simulated NPU
 takes with every value equal to the CPU's; a model that would need more of the board's memory has
-none. A row takes ten minutes to an hour and half a gigabyte
-to two.
+none. A row takes ten minutes to an hour and half a gigabyte to two.
 """
 
 from __future__ import annotations

@@ -195,7 +195,6 @@ def build(
             "buffer_bytes"
         )
     design = Design(board, model.config, memory, clock or board.clock, baud)
-    design.check()
     with tempfile.TemporaryDirectory(prefix="edgeinfer-") as name:
         work = Path(name)
         resources, routed = realize(design, work, seed=seed, nextpnr=nextpnr, progress=progress)

@@ -72,20 +72,17 @@ class Design:
             )
         return cycles
 
-    def check(self) -> None:
-        """Refuse, before anything is generated, what no PLL or no divider makes.
+    def files(self) -> dict[str, str]:
+        """The design as RTLIL, and the constraints of its pins, by the names of the files.
 
         Raises
         ------
         InputError
-            The message says what can be had.
+            No PLL makes the clock, or it is too slow for the serial line.
         """
-        assert self.divisor
-
-    def files(self) -> dict[str, str]:
-        """The design as RTLIL, and the constraints of its pins, by the names of the files."""
+        top = _Top(self, self.divisor)
         platform = self.board.new_platform()
-        plan = platform.prepare(_Top(self), TOP)
+        plan = platform.prepare(top, TOP)
         wanted = (".il", ".lpf", ".pcf", ".cst")
         files = {
             name: content if isinstance(content, str) else content.decode()
@@ -99,8 +96,8 @@ class Design:
 class _Top(Elaboratable):
     """Pins, clock and NPU."""
 
-    def __init__(self, design: Design) -> None:
-        self.design = design
+    def __init__(self, design: Design, divisor: int) -> None:
+        self.design, self.divisor = design, divisor
 
     def elaborate(self, platform: Any) -> Module:
         """The serial line is a resource of each board."""
@@ -113,7 +110,7 @@ class _Top(Elaboratable):
         m.submodules.serial_npu = npu = SerialNpu(
             design.config,
             design.memory_bytes,
-            design.divisor,
+            self.divisor,
             describe(design.config, design.memory_bytes, round(1e6 * design.megahertz)),
         )
         pins = {each.name: "-" for each in platform.lookup("uart", 0).ios}
