@@ -33,8 +33,9 @@ class LoadUnit(wiring.Component):
     """Executes READ_HOST.
 
     Asks for a line a cycle and puts each word together from its beats, lowest first; a beat a cycle
-    as long as the buffer takes its words. The lines of the next instruction are asked for while
-    those of the last arrive.
+    as long as the buffer takes its words; a word for another memory waits until the buffer has all
+    of its own, so that instructions complete in their order. The lines of the next instruction are
+    asked for while those of the last arrive.
 
     Parameters
     ----------
