@@ -25,15 +25,13 @@ from edgeinfer.errors import UnsupportedError
 from edgeinfer.graph import Graph
 from edgeinfer.hdl.boards.board import BOARDS
 from edgeinfer.hdl.boards.build import realize
-from edgeinfer.hdl.boards.design import Design
+from edgeinfer.hdl.boards.design import LEAST_MEMORY, Design
 from edgeinfer.hdl.compiler import compile
 from edgeinfer.hdl.compiler.host_memory import inference_memory
 from edgeinfer.hdl.config import configuration
 from edgeinfer.hdl.simulation.simulation import Simulation
 
 MODELS = {"KWS": "kws_dscnn", "VWW": "vww_mobilenet"}
-MEMORY = 8192
-"""Bytes in place of a host's."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ def cycles(config: str, model: str) -> int | None:
         (program,) = compile(graph, configuration(config)).programs
     except UnsupportedError:
         return None
-    if len(inference_memory(program)[0]) > MEMORY:
+    if len(inference_memory(program)[0]) > LEAST_MEMORY:
         return None
     rng = np.random.default_rng(0)
     inputs = {n: rng.integers(-128, 128, graph.types[n].shape, np.int8) for n in graph.inputs}
@@ -100,7 +98,7 @@ def main() -> None:
 
 def row(case: Case, seed: int, nextpnr: str | None) -> list[str]:
     board, config = BOARDS[case.board], configuration(case.config)
-    design = Design(board, config, MEMORY, case.clock, 1_000_000)
+    design = Design(board, config, LEAST_MEMORY, case.clock, 1_000_000)
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         resources, routed = realize(design, Path(folder), seed=seed, nextpnr=nextpnr)

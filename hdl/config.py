@@ -263,7 +263,8 @@ def configuration(text: str) -> NpuConfig:
         key, _, value = change.partition("=")
         if key not in known:
             raise InputError(f"an NPU has no size {key!r}; it has {', '.join(known)}")
-        if not re.fullmatch(r"\d{1,12}", value):
-            raise InputError(f"{key} must be a number, not {value!r}")
-        sizes[key] = value != "0" if key == "tables" else int(value)
+        if not re.fullmatch(r"[01]" if key == "tables" else r"\d{1,12}", value):
+            allowed = "0 or 1" if key == "tables" else "a number"
+            raise InputError(f"{key} must be {allowed}, not {value!r}")
+        sizes[key] = value == "1" if key == "tables" else int(value)
     return NpuConfig(**sizes)

@@ -4,13 +4,19 @@ One module a command; each imports what is heavy only when it runs.
 """
 
 import io
+import signal
 import sys
+from types import FrameType
 
 __all__ = ["main"]
 
 
 def main() -> None:
-    """Run ``edgeinfer`` with the arguments of this process; ends it with 0, 1, 2 or 130."""
+    """Run ``edgeinfer`` with the arguments of this process.
+
+    It ends with 0, 1 or 2; at a signal with 128 and its number, leaving no tool running and no
+    draft behind.
+    """
     try:
         from edgeinfer.cli.commands import edgeinfer
     except ModuleNotFoundError as error:
@@ -21,4 +27,12 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # of Windows' only the first
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _end)
     edgeinfer.main(prog_name="edgeinfer")
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import tempfile
@@ -12,7 +13,7 @@ from typing import Any
 
 from edgeinfer.errors import InputError, UnsupportedError
 from edgeinfer.hdl.boards.board import Board, Fpga
-from edgeinfer.hdl.boards.design import TOP, Design
+from edgeinfer.hdl.boards.design import LEAST_MEMORY, TOP, Design
 from edgeinfer.hdl.boards.fitting import nearest
 from edgeinfer.hdl.boards.place_and_route import (
     Routed,
@@ -25,9 +26,17 @@ from edgeinfer.hdl.boards.tool import ToolError
 from edgeinfer.hdl.config import NpuConfig, configuration
 from edgeinfer.hdl.gateware.npu import to_verilog
 
-__all__ = ["Build", "ExportedModel", "build", "check_fit", "check_multipliers", "realize", "report"]
+__all__ = [
+    "Build",
+    "ExportedModel",
+    "build",
+    "check_fit",
+    "check_multipliers",
+    "check_multipliers_fit",
+    "realize",
+    "report",
+]
 
-_LEAST_MEMORY = 8192
 _MOST_MEMORY = 4 << 20
 
 Progress = Callable[[str, int, int | None], None]
@@ -59,11 +68,11 @@ class ExportedModel:
         Raises
         ------
         InputError
-            It is no export of this version's, or its Verilog is not what the configuration gives.
+            It is no export of this version's.
         """
+        content = _content(folder / "model.json")
         try:
-            document = json.loads((folder / "model.json").read_text())
-            verilog = (folder / "npu.v").read_bytes()
+            document = json.loads(content)
             inference = document["inference"]
             found = cls(
                 name=_text(document["name"]),
@@ -71,21 +80,38 @@ class ExportedModel:
                 cycles=_number(inference["cycles"]),
                 memory_bytes=_number(inference["memory_bytes"]),
             )
-        except OSError as error:
-            raise InputError(
-                f"{folder} is no exported NPU: cannot read {error.filename}: {error.strerror}; "
-                "make one with: edgeinfer hdl export"
-            ) from error
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError(
                 f"{folder}: model.json is damaged or of another version; export the model again"
             ) from error
-        if verilog != to_verilog(found.config).encode():
+        return found
+
+    def check_verilog(self, folder: Path) -> None:
+        """Refuse an export whose Verilog is not what the generator makes of its configuration.
+
+        Raises
+        ------
+        InputError
+            It is another.
+        """
+        if _content(folder / "npu.v") != to_verilog(self.config).encode():
             raise InputError(
                 f"{folder}: npu.v is not what this version makes of its configuration; a bitstream "
                 "is built from the generator, so export the model again"
             )
-        return found
+
+
+def _content(path: Path) -> bytes:
+    """Of a file of an export."""
+    try:
+        if not path.is_file() and path.exists():
+            raise OSError(errno.EINVAL, "it is not a file", str(path))
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"{path.parent} is no exported NPU: cannot read {error.filename}: {error.strerror}; "
+            "make one with: edgeinfer hdl export"
+        ) from error
 
 
 def _text(value: Any) -> str:
@@ -182,12 +208,14 @@ def build(
         # it runs in another folder
         nextpnr = str(Path(found).absolute())
     model = ExportedModel.read(folder)
+    check_multipliers_fit(board.fpga, model.config)
+    model.check_verilog(folder)
     if memory_bytes is not None and memory_bytes < model.memory_bytes:
         raise InputError(
             f"an inference of {model.name} takes {model.memory_bytes:,} bytes of host memory, and "
             f"{memory_bytes:,} are asked for"
         )
-    memory = memory_bytes or max(_LEAST_MEMORY, 1 << (model.memory_bytes - 1).bit_length())
+    memory = memory_bytes or max(LEAST_MEMORY, 1 << (model.memory_bytes - 1).bit_length())
     if memory > _MOST_MEMORY:
         raise UnsupportedError(
             f"an inference of {model.name} takes {model.memory_bytes:,} bytes of host memory, more "
@@ -308,9 +336,28 @@ def check_fit(fpga: Fpga, config: NpuConfig, resources: Resources) -> None:
         if used > available
     ]
     if over:
-        raise UnsupportedError(
-            f"{config.name} does not fit {fpga.name}: too many {', '.join(over)}; {nearest(fpga)}"
-        )
+        raise _does_not_fit(fpga, config, ", ".join(over))
+
+
+def check_multipliers_fit(fpga: Fpga, config: NpuConfig) -> None:
+    """Refuse, before anything is generated, an NPU that multiplies more than the FPGA can.
+
+    Raises
+    ------
+    UnsupportedError
+        As ``check_fit``.
+    """
+    family = FAMILIES[fpga.family]
+    cell = family.cell_multiplier if config.width == 8 else 1
+    needed = config.macs * cell + config.lanes * family.lane_multipliers
+    if needed > fpga.multipliers:
+        raise _does_not_fit(fpga, config, f"multipliers ({needed:,.0f} of {fpga.multipliers})")
+
+
+def _does_not_fit(fpga: Fpga, config: NpuConfig, what: str) -> UnsupportedError:
+    return UnsupportedError(
+        f"{config.name} does not fit {fpga.name}: too many {what}; {nearest(fpga)}"
+    )
 
 
 def _routed(

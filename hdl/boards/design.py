@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from amaranth.back import rtlil
 from amaranth.hdl import Elaboratable, Module
 from amaranth.lib import io
 
 from edgeinfer.errors import InputError
 from edgeinfer.hdl.boards.board import Board
 from edgeinfer.hdl.boards.clocks import clock_domain, pll
+from edgeinfer.hdl.boards.synthesis import Resources, synthesize
 from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.gateware.names import plain_rtlil
 from edgeinfer.hdl.gateware.serial_npu import SerialNpu
 
-__all__ = ["TOP", "Design", "describe"]
+__all__ = ["LEAST_MEMORY", "TOP", "Design", "describe", "synthesize_alone"]
 
 TOP = "npu_board"
+
+LEAST_MEMORY = 8192
+"""Bytes in place of a host's, for models that need none: the line carries them in pieces."""
+
 _FASTEST = 16
 """Cycles of a bit at least: the receiver may be a cycle off, and both clocks by some percent."""
 
@@ -91,6 +99,28 @@ class Design:
         }
         source = f"{TOP}.il"
         return files | {source: plain_rtlil(files[source])}
+
+
+def synthesize_alone(
+    config: NpuConfig,
+    family: str,
+    folder: Path,
+    *,
+    progress: Callable[[int], None] = lambda passes: None,
+) -> Resources:
+    """Make a netlist of an NPU behind a serial line with the least memory, and without pins.
+
+    Raises
+    ------
+    MissingExtraError
+        pyosys is not installed.
+    ToolError
+        Yosys has failed.
+    """
+    alone = SerialNpu(config, LEAST_MEMORY, _FASTEST, b"")
+    text = rtlil.convert(alone, name=TOP, emit_src=False)
+    (folder / f"{TOP}.il").write_text(plain_rtlil(text))
+    return synthesize(family, TOP, f"{TOP}.il", folder, progress=progress)
 
 
 class _Top(Elaboratable):

@@ -7,17 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from amaranth.back import rtlil
 
 from edgeinfer.hdl.boards.board import Fpga
 from edgeinfer.hdl.boards.tool import ToolError, run_tool
-from edgeinfer.hdl.config import NpuConfig
-from edgeinfer.hdl.gateware.names import plain_rtlil
-from edgeinfer.hdl.gateware.serial_npu import SerialNpu
 
-__all__ = ["FAMILIES", "Resources", "counted", "run_yosys", "synthesize", "synthesize_alone"]
+__all__ = ["FAMILIES", "Resources", "counted", "run_yosys", "synthesize"]
 
 _YOSYS = """
 import sys
@@ -41,6 +35,8 @@ class Family:
         Of Yosys; ``{top}`` is the top module.
     lookup_tables, flip_flops, multipliers, memories : dict of str to int
         What each primitive takes of these, by a pattern that its name matches.
+    cell_multiplier : float
+        What a cell of an 8-bit array takes.
     lane_multipliers : int
         Primitives that a lane of an 8-bit NPU takes.
     """
@@ -50,6 +46,7 @@ class Family:
     flip_flops: Mapping[str, float]
     multipliers: Mapping[str, float]
     memories: Mapping[str, float]
+    cell_multiplier: float = 1
     lane_multipliers: int = 3
 
     def multiplier_cells(self, resources: Resources) -> int:
@@ -71,6 +68,7 @@ FAMILIES = {
         {"DFF.*": 1},
         {"MULT9X9": 0.5, "MULT18X18": 1, "MULT36X36": 4},
         {"(SDP|DP|SP|ROM|pROM)X?9?B?": 1},
+        cell_multiplier=0.5,
     ),
     # not -dsp: its pass ice40_dsp, which moves registers and sums into the multipliers, loses
     # products in Yosys 0.70
@@ -167,19 +165,6 @@ def run_yosys(
             progress(passes)
 
     run_tool("pyosys", _YOSYS, commands, folder, log, watch=watch)
-
-
-def synthesize_alone(config: NpuConfig, family: str, folder: Path, **options: Any) -> Resources:
-    """Make a netlist of an NPU behind a serial line, with 8 KiB for host memory and no pins.
-
-    Raises
-    ------
-    As ``synthesize``.
-    """
-    alone = SerialNpu(config, 8192, 16, b"")
-    text = rtlil.convert(alone, name="npu_board", emit_src=False)
-    (folder / "alone.il").write_text(plain_rtlil(text))
-    return synthesize(family, "npu_board", "alone.il", folder, **options)
 
 
 def synthesize(

@@ -13,7 +13,13 @@ from edgeinfer.hdl.explore.exploration import Exploration
 
 __all__ = ["front_svg", "front_text", "roofline_svg"]
 
-_STYLE: Any = {"svg.hashsalt": "edgeinfer", "svg.fonttype": "none", "font.size": 9}
+_STYLE: Any = {
+    "svg.hashsalt": "edgeinfer",
+    "svg.fonttype": "none",
+    "font.size": 9,
+    # a dollar sign in a model's name begins no formula
+    "text.parse_math": False,
+}
 _GREY, _BLUE, _RED = "#a8adb4", "#2763a5", "#b3261e"
 
 

@@ -141,7 +141,11 @@ def _rendered(name: str, facts: Mapping[str, object]) -> bytes:
         keep_trailing_newline=True,
     )
     environment.filters.update(
-        numbers=_numbers, c_string=json.dumps, c_float=_c_float, bytes_of=_bytes_of
+        numbers=_numbers,
+        comment=_comment,
+        c_string=_c_string,
+        c_float=_c_float,
+        bytes_of=_bytes_of,
     )
     return environment.get_template(f"{name}.j2").render(facts).encode()
 
@@ -150,6 +154,24 @@ def _numbers(values: Iterable[int]) -> str:
     """Lines of a C array."""
     every = [str(value) for value in values]
     return ",\n".join("    " + ", ".join(every[i : i + 16]) for i in range(0, len(every), 16))
+
+
+def _comment(text: str) -> str:
+    """A name that stays within its line and its comment."""
+    line = "".join(c if c.isprintable() else "?" for c in text)
+    return line.replace("*/", "* /").replace("/*", "/ *")
+
+
+def _c_string(text: str) -> str:
+    """A string literal of ``text`` in UTF-8, whatever it holds."""
+    return '"' + "".join(_c_character(byte) for byte in text.encode()) + '"'
+
+
+def _c_character(byte: int) -> str:
+    # three digits end an escape whatever follows; ?? would begin a trigraph
+    character = chr(byte)
+    plain = character.isascii() and character.isprintable() and character not in '"\\?'
+    return character if plain else f"\\{byte:03o}"
 
 
 def _c_float(value: float) -> str:

@@ -26,6 +26,7 @@ from edgeinfer.hdl.gateware.parameters import ParameterPort
 from edgeinfer.hdl.gateware.pipeline import later, replica
 from edgeinfer.hdl.gateware.rescaler import RESCALER_LATENCY, Rescaler
 from edgeinfer.hdl.gateware.table import Table, table_latency
+from edgeinfer.hdl.gateware.walks import GROUPS, GroupWalk
 from edgeinfer.hdl.isa import Operation
 
 __all__ = ["ActivateUnit"]
@@ -38,6 +39,9 @@ _PREFETCHED = 4
 
 _ASKED = 2
 """Addresses of theirs that wait for the buffer: one in two cycles, where a word takes four."""
+
+_WORDS = 4
+"""Words whose addresses are known before their turn."""
 
 # Stages of a part, 0 the one in which it is issued; those of the steps differ modulo the interval.
 _SUMS = 2
@@ -71,102 +75,6 @@ def _part_layout(config: NpuConfig) -> data.StructLayout:
     )
 
 
-class _Walk(wiring.Component):
-    """The addresses of an ACTIVATE's words: for group, for row, for column; one a cycle at most.
-
-    Members
-    -------
-    start : In(1)
-        ``address`` is ``base`` in the next cycle.
-    started : In(fields_of(isa.Activate))
-        With ``start``: what ``activate`` is from the next cycle on.
-    base : In(20)
-    advance : In(1)
-        ``address`` is the next word's in the next cycle; in one cycle, ``start`` counts.
-    row_step, column_step : In(16)
-    activate : In(fields_of(isa.Activate))
-        Its rows, columns and groups.
-    address : Out(20)
-    group_end, end : Out(1)
-        It is the last of a group, of all.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(
-            {
-                "start": In(1),
-                "started": In(fields_of(isa.Activate)),
-                "base": In(ADDRESS_BITS),
-                "advance": In(1),
-                "row_step": In(16),
-                "column_step": In(16),
-                "activate": In(fields_of(isa.Activate)),
-                "address": Out(ADDRESS_BITS),
-                "group_end": Out(1),
-                "end": Out(1),
-            }
-        )
-
-    def elaborate(self, platform: object) -> Module:
-        """Three nested loops, and the addresses at which the outer two began.
-
-        That a loop is in its last turn is a register: much follows from it in the same cycle.
-        """
-        m = Module()
-        limits = self.activate
-        groups, rows, columns = (
-            _Turns(m, name, Signal.like(limits[name], name=f"{name}_left"))
-            for name in ("groups", "rows", "columns")
-        )
-        of_group, of_row = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
-        m.d.comb += [
-            self.group_end.eq(columns.last & rows.last),
-            self.end.eq(self.group_end & groups.last),
-        ]
-        with m.If(self.start):
-            for loop in (groups, rows, columns):
-                loop.begin(self.started)
-            m.d.sync += [place.eq(self.base) for place in (of_group, of_row, self.address)]
-        with m.Elif(self.advance & self.group_end):
-            groups.next()
-            rows.begin(limits)
-            columns.begin(limits)
-            m.d.sync += [place.eq(of_group + 1) for place in (of_group, of_row, self.address)]
-        with m.Elif(self.advance & columns.last):
-            rows.next()
-            columns.begin(limits)
-            m.d.sync += [place.eq(of_row + self.row_step) for place in (of_row, self.address)]
-        with m.Elif(self.advance):
-            columns.next()
-            m.d.sync += self.address.eq(self.address + self.column_step)
-        return m
-
-
-class _Turns:
-    """What is left of a loop, less one, and whether it is in its last turn.
-
-    Parameters
-    ----------
-    m : Module
-    name : str
-        The field that says how many turns it has.
-    left : Signal
-    """
-
-    def __init__(self, m: Module, name: str, left: Signal) -> None:
-        self._m, self._name, self._left = m, name, left
-        self.last = Signal(name=f"{name}_last")
-
-    def begin(self, limits: data.View) -> None:
-        """All turns of ``limits`` are left."""
-        count = limits[self._name]
-        self._m.d.sync += [self._left.eq(count), self.last.eq(count == 0)]
-
-    def next(self) -> None:
-        """A turn is over."""
-        self._m.d.sync += [self._left.eq(self._left - 1), self.last.eq(self._left == 1)]
-
-
 class _Issue(wiring.Component):
     """Instructions into parts: when the lanes begin each, and with which addresses.
 
@@ -175,13 +83,10 @@ class _Issue(wiring.Component):
     command : In(stream of 128 bits)
     output, operands, total : Out
         The latest SET_OUTPUT, SET_OPERANDS and SET_SUM.
-    start : Out(1)
-        An ACTIVATE is taken: ``activate`` has it from the next cycle on.
-    started : Out
-        It, with ``start``.
-    activate : Out
+    activate : Out(stream of fields_of(isa.Activate))
+        As it is taken, for the second operand's reader.
     active : Out(1)
-        It has parts that are not issued yet.
+        An ACTIVATE has parts that are not issued yet.
     full : In(1)
         Of the accumulators.
     has_second : In(1)
@@ -204,9 +109,7 @@ class _Issue(wiring.Component):
                 "output": Out(fields_of(isa.SetOutput)),
                 "operands": Out(fields_of(isa.SetOperands)),
                 "total": Out(fields_of(isa.SetSum)),
-                "start": Out(1),
-                "started": Out(fields_of(isa.Activate)),
-                "activate": Out(fields_of(isa.Activate)),
+                "activate": Out(stream.Signature(fields_of(isa.Activate))),
                 "active": Out(1),
                 "full": In(1),
                 "has_second": In(1),
@@ -219,40 +122,82 @@ class _Issue(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
-        """A part is issued as soon as there is what it needs and the lanes are free for it."""
+        """Words with their addresses wait in a queue until their parts can be issued."""
         m = Module()
-        part = self.part
-        m.submodules.walk = walk = _Walk()
-        index = Signal.like(part.index)
-        phase = Signal(range(_INTERVAL))
-        settling = Signal(range(_STEP_3))
+        part, steps = self.part, self.config.steps
+        place = data.StructLayout(
+            {"address": ADDRESS_BITS, "group_end": 1, "row": 16, "pixel": self.pixel.shape()}
+        )
+        m.submodules.walk = walk = GroupWalk()
+        m.submodules.words = words = SyncFIFOBuffered(width=place.size, depth=_WORDS)
+        walked, word = Signal(place), data.View(place, words.r_data)
+
+        # instructions: a setting stays until the last part that it concerns has been issued, those
+        # of later steps until these are over
+        payload, takes = self.command.payload, self.command.valid & self.command.ready
+        opcode = payload[: isa.OPCODE_BITS]
+        is_activate = opcode == isa.Activate.opcode
+        activate, activates = self.activate.payload, takes & is_activate
+        settled, settling = Signal(init=1), Signal(range(_STEP_3))
+        m.d.sync += settled.eq(~activates & ~walk.o.valid & (words.level == 0) & (settling <= 1))
+        m.d.comb += [
+            self.active.eq(walk.o.valid | (words.level != 0)),
+            activate.eq(payload[: activate.shape().size]),
+            self.activate.valid.eq(self.command.valid & is_activate & walk.i.ready),
+            self.command.ready.eq(Mux(is_activate, walk.i.ready & self.activate.ready, settled)),
+        ]
+        for instruction, setting in (
+            (isa.SetOutput, self.output),
+            (isa.SetOperands, self.operands),
+            (isa.SetSum, self.total),
+        ):
+            with m.If(takes & (opcode == instruction.opcode)):
+                m.d.sync += setting.eq(payload[: setting.shape().size])
+
+        # words: where each goes, and what it reads
+        row, pixel, shared = Signal(16), Signal.like(self.pixel), Signal()
+        with m.If(words.w_en & words.w_rdy):
+            m.d.sync += pixel.eq(Mux(walk.o.payload.group_end, 0, pixel + 1))
+        with m.If(activates):
+            m.d.sync += [row.eq(activate.parameters), shared.eq(activate.shared)]
+        with m.Elif(words.w_en & words.w_rdy & walk.o.payload.group_end & ~shared):
+            m.d.sync += row.eq(row + steps)
+        m.d.comb += [
+            walk.i.valid.eq(activates),
+            *(walk.i.payload[name].eq(activate[name]) for name in GROUPS.members),
+            walk.row_step.eq(self.output.row_step),
+            walk.column_step.eq(self.output.column_step),
+            walk.o.ready.eq(words.w_rdy),
+            walked.address.eq(walk.o.payload.address),
+            walked.group_end.eq(walk.o.payload.group_end),
+            walked.row.eq(row),
+            walked.pixel.eq(pixel),
+            words.w_en.eq(walk.o.valid),
+            words.w_data.eq(walked),
+        ]
+
+        # parts
+        index, phase = Signal.like(part.index), Signal(range(_INTERVAL))
         # a register, as much follows from it in the same cycle
         turn = Signal(init=1)
-        end = Signal()
         # SET_OUTPUT comes two cycles before a part of its ACTIVATE or earlier
         pair = later(m, self.output.operation != Operation.NONE, "pair")
         m.d.comb += [
             part.valid.eq(
-                self.active & self.full & turn & (~pair | (index != 0) | self.has_second)
+                words.r_rdy & self.full & turn & (~pair | (index != 0) | self.has_second)
             ),
-            self.waiting.eq(self.active & turn & ~part.valid),
+            self.waiting.eq(words.r_rdy & turn & ~part.valid),
             part.pair.eq(pair),
             part.table.eq(self.output.table),
             part.index.eq(index),
-            part.last.eq(index == self.config.steps - 1),
-            part.group_end.eq(walk.group_end),
-            part.address.eq(walk.address),
-            self.group_end.eq(part.valid & part.last & walk.group_end),
-            end.eq(part.valid & part.last & walk.end),
-            walk.advance.eq(part.valid & part.last),
-            walk.start.eq(self.start),
-            walk.row_step.eq(self.output.row_step),
-            walk.column_step.eq(self.output.column_step),
-            walk.activate.eq(self.activate),
-            walk.started.eq(self.started),
+            part.last.eq(index == steps - 1),
+            part.group_end.eq(word.group_end),
+            part.address.eq(word.address),
+            words.r_en.eq(part.valid & part.last),
+            self.pixel.eq(word.pixel),
+            self.row.eq(word.row + index),
+            self.group_end.eq(part.valid & part.last & word.group_end),
         ]
-        with m.If(end):
-            m.d.sync += self.active.eq(0)
         with m.If(part.valid & pair):
             m.d.sync += [phase.eq(1), settling.eq(_STEP_3 - 1), turn.eq(0)]
         with m.Else():
@@ -261,43 +206,6 @@ class _Issue(wiring.Component):
             m.d.sync += turn.eq((settling <= 1) | (phase == _INTERVAL - 1))
         with m.If(part.valid):
             m.d.sync += index.eq(Mux(part.last, 0, index + 1))
-        with m.If(walk.advance):
-            m.d.sync += self.pixel.eq(Mux(walk.group_end, 0, self.pixel + 1))
-
-        row_of_group = Signal(16)
-        with m.If(part.valid):
-            m.d.sync += self.row.eq(self.row + 1)
-            with m.If(self.group_end & ~self.activate.shared):
-                m.d.sync += row_of_group.eq(self.row + 1)
-            with m.Elif(part.last):
-                m.d.sync += self.row.eq(row_of_group)
-
-        # the settings of later steps must stay until the last part with a second operand is over
-        payload, takes = self.command.payload, self.command.valid & self.command.ready
-        opcode = payload[: isa.OPCODE_BITS]
-        settled = (settling == 0) & ~(part.valid & pair)
-        is_activate = opcode == isa.Activate.opcode
-        activate = data.View(self.activate.shape(), payload[: self.activate.shape().size])
-        m.d.comb += [
-            self.command.ready.eq((~self.active | end) & (settled | is_activate)),
-            self.start.eq(takes & is_activate),
-            self.started.eq(activate),
-            walk.base.eq(activate.base),
-        ]
-        with m.If(self.start):
-            m.d.sync += [
-                self.active.eq(1),
-                self.activate.eq(activate),
-                self.row.eq(activate.parameters),
-                row_of_group.eq(activate.parameters),
-            ]
-        for instruction, setting in (
-            (isa.SetOutput, self.output),
-            (isa.SetOperands, self.operands),
-            (isa.SetSum, self.total),
-        ):
-            with m.If(takes & (opcode == instruction.opcode)):
-                m.d.sync += setting.eq(payload[: setting.shape().size])
         return m
 
 
@@ -306,7 +214,8 @@ class _SecondOperand(wiring.Component):
 
     Members
     -------
-    start, started, activate, output
+    activate : In(stream of fields_of(isa.Activate))
+    output : In
         As of ``_Issue``.
     read : Out(ReadRequest)
     ready : Out(1)
@@ -322,9 +231,7 @@ class _SecondOperand(wiring.Component):
         self.config = config
         super().__init__(
             {
-                "start": In(1),
-                "started": In(fields_of(isa.Activate)),
-                "activate": In(fields_of(isa.Activate)),
+                "activate": In(stream.Signature(fields_of(isa.Activate))),
                 "output": In(fields_of(isa.SetOutput)),
                 "read": Out(ReadRequest(config)),
                 "ready": Out(1),
@@ -337,27 +244,27 @@ class _SecondOperand(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """``room`` counts words neither requested nor held, ``waiting`` those that may begin."""
         m = Module()
-        m.submodules.walk = walk = _Walk()
+        m.submodules.walk = walk = GroupWalk()
         m.submodules.fifo = fifo = SyncFIFO(width=len(self.word), depth=_PREFETCHED)
         # whether the buffer takes a read is known late in a cycle: the walk goes on ahead of it
         m.submodules.asked = asked = SyncFIFOBuffered(width=ADDRESS_BITS, depth=_ASKED)
-        wanted, arrives = Signal(), Signal(READ_LATENCY)
+        arrives = Signal(READ_LATENCY)
         accepted = self.read.valid & self.read.ready
         room, has_room = Signal(range(_PREFETCHED + 1), init=_PREFETCHED), Signal(init=1)
         left = (room + self.pop - accepted)[: len(room)]
         waiting = Signal(range(_PREFETCHED + 1))
         may_begin = (waiting + accepted - self.begin)[: len(waiting)]
         m.d.comb += [
-            walk.start.eq(self.start),
-            walk.base.eq(self.started.residual),
-            walk.advance.eq(wanted & asked.w_rdy),
-            asked.w_en.eq(wanted),
-            asked.w_data.eq(walk.address),
-            asked.r_en.eq(accepted),
+            self.activate.ready.eq(walk.i.ready),
+            walk.i.valid.eq(self.activate.valid & (self.output.operation != Operation.NONE)),
+            *(walk.i.payload[name].eq(self.activate.payload[name]) for name in GROUPS.members),
+            walk.i.payload.base.eq(self.activate.payload.residual),
             walk.row_step.eq(self.output.residual_row_step),
             walk.column_step.eq(self.output.residual_column_step),
-            walk.activate.eq(self.activate),
-            walk.started.eq(self.started),
+            walk.o.ready.eq(asked.w_rdy),
+            asked.w_en.eq(walk.o.valid),
+            asked.w_data.eq(walk.o.payload.address),
+            asked.r_en.eq(accepted),
             self.read.valid.eq(asked.r_rdy & has_room),
             self.read.address.eq(asked.r_data),
             fifo.w_en.eq(arrives[-1]),
@@ -365,10 +272,6 @@ class _SecondOperand(wiring.Component):
             fifo.r_en.eq(self.pop),
             self.word.eq(fifo.r_data),
         ]
-        with m.If(self.start):
-            m.d.sync += wanted.eq(self.output.operation != Operation.NONE)
-        with m.Elif(walk.advance & walk.end):
-            m.d.sync += wanted.eq(0)
         m.d.sync += [
             arrives.eq(Cat(accepted, arrives)),
             room.eq(left),
@@ -498,9 +401,9 @@ class ActivateUnit(wiring.Component):
     ``22 + T + 1``, where T is the table's latency, 0 without tables. ``completed`` comes with the
     write.
 
-    An instruction takes a cycle, the earliest that in which the last part of the ACTIVATE before is
-    issued. SET_OUTPUT's settings travel with plain parts, so that no SET waits for these. After
-    parts with a second operand it waits until the last one is in its last step, 16 cycles.
+    An ACTIVATE is taken when the addresses of the one before are made, which are some words ahead.
+    A SET waits until the last part before it has been issued; SET_OUTPUT's settings travel with
+    plain parts. After parts with a second operand it waits until the last one is in its last step.
 
     Second operands are read ahead, up to four words. Whoever writes them must have done so before
     their ACTIVATE comes; if that is an earlier ACTIVATE, a SYNC must be between the two.
@@ -552,6 +455,7 @@ class ActivateUnit(wiring.Component):
         m.submodules.issue = issue = _Issue(config)
         m.submodules.second = second = _SecondOperand(config)
         wiring.connect(m, wiring.flipped(self.control.command), issue.command)
+        wiring.connect(m, issue.activate, second.activate)
         wiring.connect(m, wiring.flipped(self.residual), second.read)
 
         parts = [Signal(_part_layout(config), name=f"part_{stage}") for stage in range(_END + 1)]
@@ -570,9 +474,6 @@ class ActivateUnit(wiring.Component):
             self.accumulators.release.eq(issue.group_end),
             self.parameters.enable.eq(issue.part.valid),
             self.parameters.address.eq(issue.row),
-            second.start.eq(issue.start),
-            second.activate.eq(issue.activate),
-            second.started.eq(issue.started),
             second.output.eq(issue.output),
             second.begin.eq(issue.part.valid & issue.part.pair & (issue.part.index == 0)),
         ]

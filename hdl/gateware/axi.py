@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["BURST", "HOST_ADDRESS_BITS", "INCREMENT", "AxiLite", "AxiRead", "AxiWrite"]
+__all__ = [
+    "BURST",
+    "HOST_ADDRESS_BITS",
+    "INCREMENT",
+    "AxiLite",
+    "AxiRead",
+    "AxiWrite",
+    "connect_pins",
+]
 
 HOST_ADDRESS_BITS = 40
 
@@ -98,3 +107,10 @@ class AxiLite(wiring.Signature):
                 "rready": Out(1),
             }
         )
+
+
+def connect_pins(m: Module, npu: object, prefix: str, bus: wiring.PureInterface) -> None:
+    """Connect ``bus`` with the pins of an NPU that begin with ``prefix``."""
+    for name, member in bus.signature.members.items():
+        pin, inside = getattr(npu, f"{prefix}_{name}"), getattr(bus, name)
+        m.d.comb += pin.eq(inside) if member.flow is Out else inside.eq(pin)

@@ -19,11 +19,15 @@ from edgeinfer.hdl.gateware.interface import (
     fields_of,
 )
 from edgeinfer.hdl.gateware.pipeline import later
+from edgeinfer.hdl.gateware.walks import LINES, LineWalk
 
 __all__ = ["LoadUnit"]
 
 _AHEAD = 2
 """Instructions whose lines are asked for while an earlier one's beats arrive."""
+
+_PLACES = 4
+"""Places in memory that are known before their word has come."""
 
 _WORDS = 4
 """Words that wait for the buffer, so that the bus does not wait for its banks' logic."""
@@ -116,19 +120,50 @@ class LoadUnit(wiring.Component):
         """Put words together and write them; high while there is nothing to receive."""
         bus = self.config.bus_bytes
         most = max(self.sizes.values()) // bus
-        command = Signal(layout)
-        active = Signal()
-        beat, left = Signal(range(most)), Signal.like(command.words)
-        lines = Signal.like(command.lines)
-        line, address = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
-        held = Signal(8 * bus * (most - 1) if most > 1 else 1)
 
-        # that a loop is in its last turn is a register: much follows from it in the same cycle
-        last_beat, last_word, last_line = Signal(), Signal(), Signal()
-        to_buffer, taken = Signal(), Signal()
-        ends = Array(size // bus - 1 for size in self.sizes.values())
+        # where the words go, ahead of their beats
+        m.submodules.walk = walk = LineWalk()
+        following = data.View(layout, accepted.r_data)
+        memory = Signal(isa.Memory)
+        m.d.comb += [
+            walk.i.valid.eq(accepted.r_rdy),
+            *(walk.i.payload[name].eq(following[name]) for name in LINES.members),
+            accepted.r_en.eq(walk.i.ready),
+        ]
+        with m.If(walk.i.valid & walk.i.ready):
+            m.d.sync += memory.eq(following.memory)
+        place = data.StructLayout(
+            {
+                "memory": isa.Memory,
+                "to_buffer": 1,
+                "address": ADDRESS_BITS,
+                "end": 1,
+                "beats": range(most),
+            }
+        )
+        m.submodules.places = places = SyncFIFOBuffered(width=place.size, depth=_PLACES)
+        walked, at = Signal(place), data.View(place, places.r_data)
+        beats = Array(size // bus - 1 for size in self.sizes.values())
+        m.d.comb += [
+            walked.memory.eq(memory),
+            walked.to_buffer.eq(memory == isa.Memory.BUFFER),
+            walked.address.eq(walk.o.payload.address),
+            walked.end.eq(walk.o.payload.end),
+            walked.beats.eq(beats[memory]),
+            places.w_data.eq(walked),
+            places.w_en.eq(walk.o.valid),
+            walk.o.ready.eq(places.w_rdy),
+        ]
+
+        # beats into words
+        beat, last_beat, taken = Signal(range(most)), Signal(), Signal()
+        held = Signal(8 * bus * (most - 1) if most > 1 else 1)
         gathered = Cat(held, self.beats.payload) if most > 1 else self.beats.payload
-        end = last_word & last_line
+        m.d.comb += [last_beat.eq(beat == at.beats), places.r_en.eq(taken & last_beat)]
+        with m.If(taken):
+            m.d.sync += beat.eq(Mux(last_beat, 0, beat + 1))
+            if most > 1:
+                m.d.sync += held.eq(gathered[8 * bus :])
 
         # the buffer's words may have to wait; the others follow when none does, in their order
         pending = data.StructLayout(
@@ -142,79 +177,41 @@ class LoadUnit(wiring.Component):
             is_empty.eq((words.level == 0) & ~words.w_en),
         ]
         m.d.comb += [
-            self.beats.ready.eq(active & (~last_beat | Mux(to_buffer, has_room, is_empty))),
+            self.beats.ready.eq(
+                places.r_rdy & (~last_beat | Mux(at.to_buffer, has_room, is_empty))
+            ),
             taken.eq(self.beats.valid & self.beats.ready),
             incoming.word.eq(self._word(isa.Memory.BUFFER, gathered)),
-            incoming.at.eq(address),
-            incoming.end.eq(end),
+            incoming.at.eq(at.address),
+            incoming.end.eq(at.end),
             words.w_data.eq(incoming),
-            words.w_en.eq(taken & last_beat & to_buffer),
+            words.w_en.eq(taken & last_beat & at.to_buffer),
             words.r_en.eq(self.buffer.ready),
             self.buffer.valid.eq(words.r_rdy),
             self.buffer.address.eq(waiting.at),
             self.buffer.data.eq(waiting.word),
         ]
         written = Signal()
-        m.d.sync += written.eq(taken & last_beat & ~to_buffer)
-        memory, at = later(m, command.memory, "memory"), later(m, address, "at")
-        whole = later(m, gathered, "whole")
+        m.d.sync += written.eq(taken & last_beat & ~at.to_buffer)
+        to, whole = later(m, at, "to"), later(m, gathered, "whole")
         for which, port in (
             (isa.Memory.WEIGHTS, self.weights),
             (isa.Memory.PARAMETERS, self.parameters),
             (isa.Memory.TABLE, self.table),
         ):
             m.d.comb += [
-                port.enable.eq(written & (memory == which)),
-                port.address.eq(at),
+                port.enable.eq(written & (to.memory == which)),
+                port.address.eq(to.address),
                 port.data.eq(self._word(which, whole)[: len(port.data)]),
             ]
         m.d.sync += self.control.completed.eq(
-            (written & later(m, end, "end")) | (self.buffer.valid & self.buffer.ready & waiting.end)
+            (written & to.end) | (self.buffer.valid & self.buffer.ready & waiting.end)
         )
 
-        with m.If(taken):
-            if most > 1:
-                m.d.sync += held.eq(gathered[8 * bus :])
-            final = ends[command.memory]
-            m.d.sync += [
-                beat.eq(Mux(last_beat, 0, beat + 1)),
-                last_beat.eq(Mux(last_beat, final == 0, beat + 1 == final)),
-            ]
-            with m.If(last_beat):
-                m.d.sync += [
-                    address.eq(address + 1),
-                    left.eq(left - 1),
-                    last_word.eq(left == 1),
-                ]
-                with m.If(last_word):
-                    m.d.sync += [
-                        line.eq(line + command.step),
-                        address.eq(line + command.step),
-                        left.eq(command.words),
-                        last_word.eq(command.words == 0),
-                        lines.eq(lines - 1),
-                        last_line.eq(lines == 1),
-                        active.eq(~last_line),
-                    ]
-        m.d.comb += accepted.r_en.eq(~active | (taken & last_beat & end))
-        following = data.View(layout, accepted.r_data)
-        with m.If(accepted.r_en & accepted.r_rdy):
-            m.d.sync += [
-                command.eq(following),
-                active.eq(1),
-                beat.eq(0),
-                last_beat.eq(ends[following.memory] == 0),
-                to_buffer.eq(following.memory == isa.Memory.BUFFER),
-                left.eq(following.words),
-                last_word.eq(following.words == 0),
-                lines.eq(following.lines),
-                last_line.eq(following.lines == 0),
-                line.eq(following.address),
-                address.eq(following.address),
-            ]
+        receiving = walk.o.valid | (places.level != 0)
         moves = taken | written | (self.buffer.valid & self.buffer.ready)
-        m.d.comb += self.control.waiting.eq((active | (words.level != 0)) & ~moves)
-        return ~active & ~written & (words.level == 0) & ~self.control.completed
+        m.d.comb += self.control.waiting.eq((receiving | (words.level != 0)) & ~moves)
+        return ~receiving & ~written & (words.level == 0) & ~self.control.completed
 
     def _word(self, memory: isa.Memory, beats: Value) -> Value:
         """A word of ``memory``, lowest beat first; earlier beats have moved down to it."""

@@ -13,7 +13,7 @@ from amaranth.lib.wiring import In, Out
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.gateware.activate import ActivateUnit
-from edgeinfer.hdl.gateware.axi import AxiLite, AxiRead, AxiWrite
+from edgeinfer.hdl.gateware.axi import AxiLite, AxiRead, AxiWrite, connect_pins
 from edgeinfer.hdl.gateware.compute import Compute
 from edgeinfer.hdl.gateware.host_reader import HostReader
 from edgeinfer.hdl.gateware.interface import ADDRESS_BITS
@@ -106,7 +106,9 @@ class Npu(wiring.Component):
         m.submodules.activate = resettable(activate)
         m.submodules.parameters = parameters
 
-        self._connect_buses(m, registers, reader, store)
+        connect_pins(m, self, "s_axil", registers.bus)
+        connect_pins(m, self, "m_axi", reader.bus)
+        connect_pins(m, self, "m_axi", store.bus)
         wiring.connect(m, sequencer.request, reader.fetch)
         wiring.connect(m, reader.fetched, sequencer.beats)
         wiring.connect(m, load.request, reader.load)
@@ -176,18 +178,6 @@ class Npu(wiring.Component):
         if self.probes:
             self._connect_probes(m, load, activate, sequencer, busy, waiting)
         return m
-
-    def _connect_buses(
-        self, m: Module, registers: Registers, reader: HostReader, store: StoreUnit
-    ) -> None:
-        for prefix, bus in (
-            ("s_axil", registers.bus),
-            ("m_axi", reader.bus),
-            ("m_axi", store.bus),
-        ):
-            for name, member in bus.signature.members.items():
-                outside, inside = getattr(self, f"{prefix}_{name}"), getattr(bus, name)
-                m.d.comb += outside.eq(inside) if member.flow is Out else inside.eq(outside)
 
     def _connect_probes(
         self,

@@ -85,7 +85,7 @@ class UnitQueue(wiring.Component):
             self.o.valid.eq(queue.r_rdy & ~is_sync),
             self.o.payload.eq(queue.r_data),
             queue.r_en.eq(Mux(is_sync, reached, self.o.ready)),
-            self.empty.eq(~queue.r_rdy & (queue.level == 0)),
+            self.empty.eq(queue.level == 0),
         ]
         m.d.sync += reached.eq(queue.r_rdy & is_sync & ~behind[-1] & ~reached)
         return m
@@ -280,16 +280,16 @@ class Sequencer(wiring.Component):
         beats = max(1, isa.INSTRUCTION_BYTES // bus)
         address, left = Signal(HOST_ADDRESS_BITS), Signal(32)
         promised = Signal(range(_FETCHED + 1))  # asked for, and not yet distributed
-        # what follows from ``left`` is right from the second cycle on
+        # what follows from ``left`` is right from the third cycle on
         count = later(m, Mux(left < _BURST, left, _BURST)[: _BURST.bit_length()], "count")
         more, settled = later(m, left != 0, "more"), Signal()
-        asked, distributed = Signal(), Signal()
-        m.d.sync += settled.eq(~(begin | asked | ends))
+        asking, asked, distributed = Signal(), Signal(), Signal()
+        m.d.sync += [asked.eq(asking & ~ends), settled.eq(~(begin | asking | asked | ends))]
         m.d.comb += [
             self.request.valid.eq(settled & more & (promised <= _FETCHED - _BURST) & ~self.abort),
             self.request.payload.address.eq(address),
             self.request.payload.beats.eq(count * beats),
-            asked.eq(self.request.valid & self.request.ready),
+            asking.eq(self.request.valid & self.request.ready),
             distributed.eq(fetched.r_en & fetched.r_rdy),
         ]
         m.d.sync += promised.eq(promised + Mux(asked, count, 0) - distributed)

@@ -7,7 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from edgeinfer.hdl.config import NpuConfig
-from edgeinfer.hdl.gateware.axi import AxiLite, AxiRead, AxiWrite
+from edgeinfer.hdl.gateware.axi import AxiLite, connect_pins
 from edgeinfer.hdl.gateware.host_memory import HostMemory
 from edgeinfer.hdl.gateware.npu import Npu
 from edgeinfer.hdl.gateware.serial_bridge import WORD_BYTES, SerialBridge, WordBus
@@ -64,14 +64,9 @@ class SerialNpu(wiring.Component):
         wiring.connect(m, bridge.o, transmitter.i)
         wiring.connect(m, bridge.memory, memory.words)
         wiring.connect(m, bridge.registers, registers.words)
-        for prefix, bus, signature in (
-            ("s_axil", registers.bus, AxiLite()),
-            ("m_axi", memory.read, AxiRead(bus_bytes).flip()),
-            ("m_axi", memory.write, AxiWrite(bus_bytes).flip()),
-        ):
-            for name, member in signature.members.items():
-                outside, inside = getattr(npu, f"{prefix}_{name}"), getattr(bus, name)
-                m.d.comb += outside.eq(inside) if member.flow is Out else inside.eq(outside)
+        connect_pins(m, npu, "s_axil", registers.bus)
+        connect_pins(m, npu, "m_axi", memory.read)
+        connect_pins(m, npu, "m_axi", memory.write)
 
         text = Const(int.from_bytes(self.description, "little"), 8 * DESCRIPTION_BYTES)
         described = bridge.description

@@ -12,7 +12,8 @@ from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.gateware.axi import HOST_ADDRESS_BITS, INCREMENT, AxiWrite
 from edgeinfer.hdl.gateware.buffer import READ_LATENCY
 from edgeinfer.hdl.gateware.bursts import BEATS_BITS, Bursts
-from edgeinfer.hdl.gateware.interface import ADDRESS_BITS, ReadRequest, UnitControl, fields_of
+from edgeinfer.hdl.gateware.interface import ReadRequest, UnitControl, fields_of
+from edgeinfer.hdl.gateware.walks import LINES, LineWalk
 
 __all__ = ["StoreUnit"]
 
@@ -67,7 +68,6 @@ class StoreUnit(wiring.Component):
         m = Module()
         bus = self.bus
         layout = fields_of(isa.WriteHost)
-        command = Signal(layout)
         active, words_out, beats_out = Signal(), Signal(), Signal()
         following = data.View(layout, self.control.command.payload[: layout.size])
         begin, done, dropped = Signal(), Signal(), Signal()
@@ -81,14 +81,14 @@ class StoreUnit(wiring.Component):
         words = SyncFIFOBuffered(width=8 * self.config.word_bytes, depth=_WORDS)
         m.submodules.words = ResetInserter(dropped)(words)
         asking, unanswered = self._addresses(m, begin, following, lengths)
-        self._words(m, begin, following, command, words, words_out, dropped)
+        self._words(m, begin, following, words, words_out, dropped)
         self._beats(m, begin, lengths, words, beats_out)
 
         m.d.comb += done.eq(
             active & ~asking & (words_out | self.stop) & beats_out & (unanswered == 0)
         )
         with m.If(begin):
-            m.d.sync += [active.eq(1), command.eq(following)]
+            m.d.sync += active.eq(1)
         with m.Elif(done):
             m.d.sync += active.eq(0)
         m.d.comb += [
@@ -155,46 +155,30 @@ class StoreUnit(wiring.Component):
         m: Module,
         begin: Value,
         following: data.View,
-        command: data.View,
         words: SyncFIFOBuffered,
         out: Signal,
         dropped: Signal,
     ) -> None:
         """Read words into a queue; ``out`` when all have been asked for, none while ``dropped``."""
-        line, address = Signal(ADDRESS_BITS), Signal(ADDRESS_BITS)
-        left, lines = Signal.like(following.words), Signal.like(following.lines)
-        reading, arrives = Signal(), Signal(READ_LATENCY)
+        walk = LineWalk()
+        m.submodules.walk = ResetInserter(dropped)(walk)
+        arrives = Signal(READ_LATENCY)
         room = Signal(range(_WORDS + 1), init=_WORDS)
         taken = self.read.valid & self.read.ready
         m.d.comb += [
-            self.read.valid.eq(reading & (room != 0)),
-            self.read.address.eq(address),
+            walk.i.valid.eq(begin),
+            *(walk.i.payload[name].eq(following[name]) for name in LINES.members),
+            walk.o.ready.eq((room != 0) & self.read.ready),
+            self.read.valid.eq(walk.o.valid & (room != 0)),
+            self.read.address.eq(walk.o.payload.address),
             words.w_en.eq(arrives[-1]),
             words.w_data.eq(self.read.data),
-            out.eq(~reading & ~arrives.any() & ~words.r_rdy),
+            out.eq(~walk.o.valid & ~arrives.any() & ~words.r_rdy),
         ]
         m.d.sync += arrives.eq(Cat(taken, arrives))
-        with m.If(begin):
-            m.d.sync += [
-                reading.eq(1),
-                line.eq(following.address),
-                address.eq(following.address),
-                left.eq(following.words),
-                lines.eq(following.lines),
-            ]
-        with m.Elif(taken):
-            m.d.sync += [address.eq(address + 1), left.eq(left - 1)]
-            with m.If(left == 0):
-                m.d.sync += [
-                    line.eq(line + command.step),
-                    address.eq(line + command.step),
-                    left.eq(command.words),
-                    lines.eq(lines - 1),
-                    reading.eq(lines != 0),
-                ]
         m.d.sync += room.eq(room + words.r_en - taken)
         with m.If(dropped):
-            m.d.sync += [reading.eq(0), arrives.eq(0), room.eq(_WORDS)]
+            m.d.sync += [arrives.eq(0), room.eq(_WORDS)]
 
     def _beats(
         self,

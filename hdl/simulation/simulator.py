@@ -48,6 +48,9 @@ class _Interval(ctypes.Structure):
     )
 
 
+_UNHEARD = 200_000
+"""Cycles, a third of a second, in which an interrupt is not heard."""
+
 _POINTER, _U32, _U64 = ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint64
 _FUNCTIONS = {
     "npu_create": (_POINTER, [_U64, _U32, _U32, _U32, _U32, _U64, _U32]),
@@ -162,7 +165,10 @@ class Simulator:
 
     def run(self, limit: int) -> bool:
         """Let the clock run until the NPU is done; False if that takes more than ``limit``."""
-        return bool(self._library.npu_run(self._open, limit))
+        for cycles in (*[_UNHEARD] * (limit // _UNHEARD), limit % _UNHEARD):
+            if self._library.npu_run(self._open, cycles):
+                return True
+        return False
 
     @property
     def cycle(self) -> int:

@@ -257,18 +257,22 @@ def test_an_output_that_takes_no_more():
     assert done.stderr == "error: cannot write the output: No space left on device\n"
 
 
-def test_control_c_ends_a_long_run():
+@pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_signal_ends_a_long_run(number, code):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     # whoever started the tests may ignore the signal, as nohup does
-    heard = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {MAIN}"
+    heard = f"""import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+{MAIN}"""
     command = [sys.executable, "-c", heard, "bench", "digits.eqm", "--runs", "1000000000"]
     leader, follower = pty.openpty()
     with subprocess.Popen(command, env=environment, stdout=follower, stderr=follower) as running:
         while "running" not in os.read(leader, 1000).decode(errors="replace"):
             pass
-        running.send_signal(signal.SIGINT)
+        running.send_signal(getattr(signal, number))
         try:
-            assert running.wait(30) == 130
+            assert running.wait(30) == code
         finally:
             running.kill()
     os.close(follower)

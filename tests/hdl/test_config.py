@@ -96,6 +96,7 @@ def test_sizes_follow_a_preset_or_an_array():
             "accumulator_depth, lanes, weight_port, bus_bytes, tables",
         ),
         ("8x16,lanes=many", "lanes must be a number, not 'many'"),
+        ("8x16,tables=2", "tables must be 0 or 1, not '2'"),
         (
             "8x16,",
             "an NPU has no size ''; it has buffer_bytes, weight_bytes, parameter_rows, "

@@ -9,7 +9,7 @@ import click
 from rich.text import Text
 
 from edgeinfer.cli import screen
-from edgeinfer.cli.command import Report, command
+from edgeinfer.cli.command import Report, command, one_line
 from edgeinfer.cli.hdl.options import Megahertz, open_integer_model
 from edgeinfer.cli.options import FILE
 
@@ -77,10 +77,11 @@ def explore(
     best, front = found.best, found.front
     written = []
     if pareto is not None:
-        atomic_write(pareto, front_svg(found, f"{model.name}: which NPU").encode())
+        title = f"{one_line(model.name)}: which NPU"
+        atomic_write(pareto, front_svg(found, title).encode())
         written.append(pareto)
     if roofline is not None:
-        title = f"{model.name} on {best.config.name}"
+        title = f"{one_line(model.name)} on {best.config.name}"
         atomic_write(roofline, roofline_svg(best, title).encode())
         written.append(roofline)
     shown = front[:_SHOWN]

@@ -32,7 +32,7 @@ def resources(config: str, family: str) -> Report:
     two. For Xilinx's families it is an estimate: their own tools pack otherwise.
     """
     from edgeinfer.hdl.boards.board import FPGAS
-    from edgeinfer.hdl.boards.synthesis import synthesize_alone
+    from edgeinfer.hdl.boards.design import synthesize_alone
     from edgeinfer.hdl.config import configuration
 
     chosen = configuration(config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from importlib import import_module
@@ -12,7 +13,12 @@ from exported import write
 
 from edgeinfer.errors import InputError, MissingExtraError, UnsupportedError
 from edgeinfer.hdl.boards.board import BOARDS, board
-from edgeinfer.hdl.boards.build import ExportedModel, check_fit, check_multipliers
+from edgeinfer.hdl.boards.build import (
+    ExportedModel,
+    check_fit,
+    check_multipliers,
+    check_multipliers_fit,
+)
 from edgeinfer.hdl.boards.clocks import pll
 from edgeinfer.hdl.boards.design import Design
 from edgeinfer.hdl.boards.fitting import measured
@@ -115,6 +121,28 @@ def test_where_nothing_fits_the_refusal_says_by_how_much():
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "config", "count"),
+    [
+        ("tangnano20k", "8x16", "88 of 48"),
+        ("orangecrab-25f", "8x8", "76 of 28"),
+        ("icebreaker", "256x256,lanes=8", "65,576 of 8"),
+        ("ulx3s-85f", "8x16", None),
+        ("tangnano20k", "8x8,width=8", None),
+    ],
+)
+def test_more_multipliers_than_there_are_are_refused_at_once(name, config, count):
+    fpga, chosen = board(name).fpga, configuration(config.replace(",width=8", ",lanes=4"))
+    if count is None:
+        check_multipliers_fit(fpga, chosen)
+        return
+    with pytest.raises(UnsupportedError) as refusal:
+        check_multipliers_fit(fpga, chosen)
+    assert str(refusal.value).startswith(
+        f"{chosen.name} does not fit {fpga.name}: too many multipliers ({count}); "
+    )
+
+
 @pytest.mark.parametrize("found", [21, 23])
 def test_a_netlist_with_other_multipliers_than_the_configuration_is_refused(found):
     check_multipliers("ecp5", preset("4x4"), resources())
@@ -187,7 +215,7 @@ def test_a_damaged_export_is_refused(folder, tmp_path, file):
     shutil.copytree(folder, copy)
     (copy / file).write_bytes(content)
     with pytest.raises(InputError) as refusal:
-        ExportedModel.read(copy)
+        ExportedModel.read(copy).check_verilog(copy)
     assert str(refusal.value) == message.format(copy)
 
 
@@ -221,6 +249,14 @@ def test_a_folder_that_is_no_export_is_refused(tmp_path):
     assert str(refusal.value) == (
         f"{tmp_path} is no exported NPU: cannot read {tmp_path}/model.json: No such file or "
         "directory; make one with: edgeinfer hdl export"
+    )
+    # which would be waited for, for ever
+    os.mkfifo(tmp_path / "model.json")
+    with pytest.raises(InputError) as refusal:
+        ExportedModel.read(tmp_path)
+    assert str(refusal.value) == (
+        f"{tmp_path} is no exported NPU: cannot read {tmp_path}/model.json: it is not a file; make "
+        "one with: edgeinfer hdl export"
     )
 
 
@@ -268,6 +304,20 @@ def test_a_tool_that_is_killed_is_told_apart(tmp_path):
     with pytest.raises(ToolError) as refusal:
         run_tool("json", code, [], tmp_path, "log")
     assert str(refusal.value) == "json was killed by signal 9; is there enough memory?"
+
+
+def test_a_tool_does_not_outlive_the_command(tmp_path):
+    code = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+    running: list[int] = []
+
+    def ended(line):
+        running.append(int(line))
+        raise SystemExit
+
+    with pytest.raises(SystemExit):
+        run_tool("json", code, [], tmp_path, "log", watch=ended)
+    with pytest.raises(ProcessLookupError):
+        os.kill(running[0], 0)
 
 
 def test_less_memory_than_an_inference_takes_is_refused(folder):

@@ -176,3 +176,7 @@ def test_a_port_that_is_not_there_is_refused(tmp_path):
     assert str(refusal.value) == (
         f"cannot open the serial line {tmp_path}/ttyUSB0: No such file or directory"
     )
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(InputError) as refusal:
+        open_line(str(tmp_path / "file"), 1_000_000)
+    assert str(refusal.value) == f"cannot open the serial line {tmp_path}/file: it is none"

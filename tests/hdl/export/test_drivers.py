@@ -10,8 +10,15 @@ from pathlib import Path
 
 import exported
 import numpy as np
+import onnx
 import pytest
 
+from edgeinfer.cli.models import import_onnx
+from edgeinfer.data import load_data
+from edgeinfer.demo import CALIBRATION, MODEL
+from edgeinfer.hdl.export import export
+from edgeinfer.new_folder import write_new_folder
+from edgeinfer.quant import quantize
 from edgeinfer.session import Session
 
 pytestmark = pytest.mark.slow
@@ -128,6 +135,39 @@ def test_the_c_driver_gives_the_npus_faults_and_its_own(folder):
     with exported.simulator(described["memory_bytes"], "8x8") as npu:
         driver = c_driver(folder, npu)
         assert driver.load(npu.memory.ctypes.data_as(pointer), image) == -2
+
+
+def test_names_stay_in_their_comments_and_strings(tmp_path):
+    name = 'a*/ #error "1\\\n??/ /* \0é😀'
+    proto = onnx.load(MODEL)
+    for each in (*proto.graph.input, *proto.graph.node):
+        each.name = each.name.replace("image", name)
+    for node in proto.graph.node:
+        node.input[:] = [each.replace("image", name) for each in node.input]
+    onnx.save(proto, tmp_path / "model.onnx")
+    floats = import_onnx(tmp_path / "model.onnx")
+    (samples,) = load_data(CALIBRATION, import_onnx(MODEL)).samples.values()
+    graph = quantize(floats, {floats.inputs[0]: samples})
+    write_new_folder(tmp_path / "npu", export(graph, "4x4", name=name))
+    (tmp_path / "names.c").write_text(
+        """
+#include <stdio.h>
+#include "npu.c"
+#include "model.h"
+int main(void)
+{
+    puts(npu_the_model.name);
+    puts(npu_inputs[0].name);
+    return 0;
+}
+"""
+    )
+    strict = "-std=c99 -Wall -Wextra -Werror -pedantic -Wno-unused-function -Inpu/driver"
+    subprocess.run(f"cc {strict} names.c -o names".split(), cwd=tmp_path, check=True)
+    done = subprocess.run(["./names"], cwd=tmp_path, check=True, capture_output=True)
+    until_zero = name.split("\0")[0]
+    assert done.stdout.decode() == f"{until_zero}\n{until_zero}\n"
+    assert "\n#" not in (tmp_path / "npu/testbench.v").read_text().split("module")[0]
 
 
 def python_driver(folder: Path):

@@ -435,7 +435,7 @@ def test_words_follow_each_other_without_gaps(config, operation):
     assert trace.idle == trace.written[-1] + 1
 
 
-def test_a_setting_costs_plain_words_one_cycle():
+def test_a_setting_costs_plain_words_five_cycles():
     job = Job(CONFIGS["8x16"], 9)
     for _ in range(3):
         job.activate(2, 2)
@@ -443,7 +443,7 @@ def test_a_setting_costs_plain_words_one_cycle():
     job.activate(2, 2)
     trace = check(job)
     gaps = np.diff(trace.written)
-    assert gaps.tolist() == [2, 2, 2, 3, 2, 2, 2, 3, 2, 2, 2, 3, 2, 2, 2]
+    assert gaps.tolist() == [2, 2, 2, 7, 2, 2, 2, 7, 2, 2, 2, 7, 2, 2, 2]
 
 
 def test_the_unit_waits_while_the_accumulators_are_not_full():
@@ -453,5 +453,5 @@ def test_the_unit_waits_while_the_accumulators_are_not_full():
     bench.full_from = 50
     trace = bench.run()
     assert trace.writes == job.writes
-    # taken in cycle 1, after SET_OUTPUT
-    assert trace.waiting == list(range(2, 50))
+    # taken in cycle 1, after SET_OUTPUT; its address is there two cycles after it was made
+    assert trace.waiting == list(range(4, 50))

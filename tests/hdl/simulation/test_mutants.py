@@ -161,8 +161,8 @@ MUTANTS = (
     Mutant(
         "groups share parameters",
         "activate",
-        "with m.If(self.group_end & ~self.activate.shared):",
-        "with m.If(self.group_end & self.activate.shared):",
+        "walk.o.payload.group_end & ~shared):",
+        "walk.o.payload.group_end & shared):",
     ),
 )
 
