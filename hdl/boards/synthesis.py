@@ -1,15 +1,18 @@
-"""RTLIL into a netlist of one family's primitives, by Yosys, and a count of them."""
+"""RTLIL into a netlist of one family's primitives, mostly by Yosys, and a count of them."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edgeinfer.hdl.boards.board import Fpga
-from edgeinfer.hdl.boards.tool import ToolError, run_tool
+from edgeinfer.hdl.boards.product_registers import absorb_product_registers
+from edgeinfer.hdl.boards.tool import run_tool
 
 __all__ = ["FAMILIES", "Resources", "counted", "run_yosys", "synthesize"]
 
@@ -35,6 +38,8 @@ class Family:
         Of Yosys; ``{top}`` is the top module.
     lookup_tables, flip_flops, multipliers, memories : dict of str to int
         What each primitive takes of these, by a pattern that its name matches.
+    finish : callable
+        What is done to a module of the netlist after Yosys.
     cell_multiplier : float
         What a cell of an 8-bit array takes.
     lane_multipliers : int
@@ -46,6 +51,7 @@ class Family:
     flip_flops: Mapping[str, float]
     multipliers: Mapping[str, float]
     memories: Mapping[str, float]
+    finish: Callable[[dict[str, Any]], object] = lambda module: None
     cell_multiplier: float = 1
     lane_multipliers: int = 3
 
@@ -61,6 +67,7 @@ FAMILIES = {
         {"TRELLIS_FF": 1},
         {"MULT18X18D": 1},
         {"DP16KD": 1},
+        finish=absorb_product_registers,
     ),
     "gowin": Family(
         ("synth_gowin -family gw2a -top {top}",),
@@ -175,7 +182,7 @@ def synthesize(
     *,
     progress: Callable[[int], None] = lambda passes: None,
 ) -> Resources:
-    """Make ``netlist.json`` and ``netlist.il`` in ``folder`` from its RTLIL file ``source``.
+    """Make ``netlist.json`` in ``folder`` from its RTLIL file ``source``.
 
     Raises
     ------
@@ -191,32 +198,24 @@ def synthesize(
             _KEEP_REPLICAS,
             *(command.format(top=top) for command in chosen.commands),
             "write_json netlist.json",
-            f"select {top}",
-            "write_rtlil -selected netlist.il",
-            "select -clear",
-            f"tee -o cells.txt stat -top {top}",
         ],
         folder,
         "synthesis.log",
         progress=progress,
     )
-    return counted(family, (folder / "cells.txt").read_text())
+    path = folder / "netlist.json"
+    netlist = json.loads(path.read_text())
+    module = netlist["modules"][top]
+    chosen.finish(module)
+    path.write_text(json.dumps(netlist))
+    return counted(family, module)
 
 
-def counted(family: str, statistics: str) -> Resources:
-    """The cells that Yosys's ``stat`` lists last, the whole hierarchy's.
-
-    Raises
-    ------
-    ToolError
-        It lists none.
-    """
-    blocks = re.split(r"^.*\bcells$", statistics, flags=re.MULTILINE)
+def counted(family: str, module: Mapping[str, Any]) -> Resources:
+    """What a flat ``module`` of Yosys's JSON takes."""
     cells = Counter(
-        {name: int(count) for count, name in re.findall(r"^ +(\d+) +(\w+)$", blocks[-1], re.M)}
+        cell["type"] for cell in module["cells"].values() if not cell["type"].startswith("$")
     )
-    if len(blocks) < 2 or not cells:
-        raise ToolError("Yosys has counted no cells")
     chosen = FAMILIES[family]
 
     def total(weights: Mapping[str, float]) -> float:

@@ -177,9 +177,8 @@ class LoadUnit(wiring.Component):
             is_empty.eq((words.level == 0) & ~words.w_en),
         ]
         m.d.comb += [
-            self.beats.ready.eq(
-                places.r_rdy & (~last_beat | Mux(at.to_buffer, has_room, is_empty))
-            ),
+            # a word's first beat waits as its last one would: there is less to look at
+            self.beats.ready.eq(places.r_rdy & Mux(at.to_buffer, has_room, is_empty)),
             taken.eq(self.beats.valid & self.beats.ready),
             incoming.word.eq(self._word(isa.Memory.BUFFER, gathered)),
             incoming.at.eq(at.address),

@@ -240,7 +240,7 @@ class Sequencer(wiring.Component):
                 m.d.comb += fault.eq(cause)
         at_rest = Cat(queue.empty for queue in queues).all() & self.idle.all()
         m.d.comb += self.busy.eq(running | self.abort)
-        m.d.sync += moved.eq(self.progress | taken | ~running)
+        m.d.sync += moved.eq(later(m, self.progress, "progress") | taken | ~running)
         with m.If(moved):
             m.d.sync += still.eq(0)
         with m.Else():

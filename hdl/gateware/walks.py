@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.gateware.interface import ADDRESS_BITS, fields_of
 
-__all__ = ["GROUPS", "LINES", "GroupWalk", "LineWalk"]
+__all__ = ["GROUPS", "LINES", "GroupWalk", "LineWalk", "Turns"]
 
 
 def _fields(instruction: type[isa.Instruction], *names: str) -> data.StructLayout:
@@ -24,7 +24,7 @@ GROUPS = _fields(isa.Activate, "base", "rows", "columns", "groups")
 """Of ACTIVATE; ``base`` may be the result's or the second operand's."""
 
 
-class _Turns:
+class Turns:
     """How many turns of a loop are left, less one.
 
     That it is in its last turn is a register: much follows from it in the same cycle.
@@ -72,7 +72,7 @@ class LineWalk(wiring.Component):
         m = Module()
         i, o = self.i, self.o
         lines, words = (
-            _Turns(m, name, len(getattr(i.payload, name))) for name in ("lines", "words")
+            Turns(m, name, len(getattr(i.payload, name))) for name in ("lines", "words")
         )
         transfer = Signal(LINES, reset_less=True)
         line = Signal(ADDRESS_BITS, reset_less=True)
@@ -126,7 +126,7 @@ class GroupWalk(wiring.Component):
         m = Module()
         i, o = self.i, self.o
         groups, rows, columns = (
-            _Turns(m, name, len(getattr(i.payload, name))) for name in ("groups", "rows", "columns")
+            Turns(m, name, len(getattr(i.payload, name))) for name in ("groups", "rows", "columns")
         )
         turns = Signal(GROUPS, reset_less=True)
         of_group = Signal(ADDRESS_BITS, reset_less=True)

@@ -15,11 +15,14 @@ from edgeinfer.hdl.gateware.array import weights_layout
 from edgeinfer.hdl.gateware.buffer import FETCH_LATENCY
 from edgeinfer.hdl.gateware.convolve import FETCH_STAGES
 from edgeinfer.hdl.gateware.interface import UnitControl, WordWrite, fields_of
+from edgeinfer.hdl.gateware.pipeline import later
+from edgeinfer.hdl.gateware.walks import Turns
 
 __all__ = ["WeightsUnit"]
 
-_READ = FETCH_STAGES + FETCH_LATENCY
-"""The stage in which the first bank is read: a pass's operands take as long to the array."""
+_READ = FETCH_STAGES + FETCH_LATENCY - 1
+"""The stage in which the first bank is read: a pass's operands take two cycles more to the array,
+as a word does from its bank."""
 
 
 class WeightsUnit(wiring.Component):
@@ -27,7 +30,7 @@ class WeightsUnit(wiring.Component):
 
     ``weight_port`` = P banks; row ``r`` of tile ``t`` is word ``t rows / P + r // P`` of bank
     ``r % P``. A load that is issued in cycle e captures row r's weights in
-    ``e + FETCH_STAGES + FETCH_LATENCY + 2 + r``, one cycle after its bank was read. Its pass may
+    ``e + FETCH_STAGES + FETCH_LATENCY + 2 + r``, two cycles after its bank was read. Its pass may
     decide its first fetch (``start``) in e + 1, and the next load issue in the cycle of ``start``.
     Rows r and r + P share a bank: loads never issue P, 2P ... cycles after another that is still
     being read, so that the mean is ``rows / P`` cycles a tile.
@@ -77,34 +80,36 @@ class WeightsUnit(wiring.Component):
         control, port, turns = self.control, config.weight_port, config.weight_reads
         words = config.weight_tiles * turns
         load = data.StructLayout(
-            {"valid": 1, "last": 1, "turn": range(turns), "address": range(words)}
+            # ``more``: of its turns, this is not the last
+            {"valid": 1, "last": 1, "turn": range(turns), "more": 1, "address": range(words)}
         )
-        chain = [Signal(load, name=f"load_{stage}") for stage in range(_READ + port + 1)]
+        chain = [Signal(load, name=f"load_{stage}") for stage in range(_READ + port + 2)]
 
         command = data.View(
             fields_of(isa.ReadWeights),
             control.command.payload[: fields_of(isa.ReadWeights).size],
         )
         active = Signal()
-        tile, left = Signal.like(command.address), Signal.like(command.count)
+        tile, tiles = Signal.like(command.address), Turns(m, "tiles", len(command.count))
         repeat = Signal()
         issue, comes_back = Signal(), Signal()
         end = chain[port - 1]
         m.d.comb += [
-            comes_back.eq(end.valid & (end.turn != turns - 1)),
+            comes_back.eq(end.more),
             issue.eq(active & ~comes_back & (~self.loaded | self.start)),
-            control.command.ready.eq(~active | (issue & (left == 0))),
+            control.command.ready.eq(~active | (issue & tiles.last)),
         ]
         with m.If(issue):
-            m.d.sync += [self.loaded.eq(1), left.eq(left - 1), active.eq(left != 0)]
+            tiles.next()
+            m.d.sync += [self.loaded.eq(1), active.eq(~tiles.last)]
             m.d.sync += tile.eq(Mux(repeat, tile, tile + 1))
         with m.Elif(self.start):
             m.d.sync += self.loaded.eq(0)
         with m.If(control.command.valid & control.command.ready):
+            tiles.begin(command.count)
             m.d.sync += [
                 active.eq(1),
                 tile.eq(command.address),
-                left.eq(command.count),
                 repeat.eq(command.repeat),
             ]
 
@@ -113,13 +118,15 @@ class WeightsUnit(wiring.Component):
             m.d.sync += [
                 chain[0].eq(end),
                 chain[0].turn.eq(end.turn + 1),
+                chain[0].more.eq(end.turn + 1 != turns - 1),
                 chain[0].address.eq(end.address + 1),
             ]
         with m.Else():
             m.d.sync += [
                 chain[0].valid.eq(issue),
-                chain[0].last.eq(left == 0),
+                chain[0].last.eq(tiles.last),
                 chain[0].turn.eq(0),
+                chain[0].more.eq(issue & (turns > 1)),
                 chain[0].address.eq(tile * turns),
             ]
 
@@ -135,9 +142,9 @@ class WeightsUnit(wiring.Component):
                 write.addr.eq(self.write.address),
                 write.data.eq(self.write.data.word_select(b, len(write.data))),
             ]
-            was_read = chain[_READ + b + 1]
+            was_read, word = chain[_READ + b + 2], later(m, read.data, f"word_{b}")
             for turn, row in enumerate(self.rows[b::port]):
-                m.d.comb += row.word.eq(read.data)
+                m.d.comb += row.word.eq(word)
                 m.d.comb += row.capture.eq(was_read.valid & (was_read.turn == turn))
 
         m.d.sync += self.out_of_range.eq(

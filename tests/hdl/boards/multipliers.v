@@ -1,4 +1,4 @@
-// Multipliers of FPGAs without the registers inside them, for which Yosys has no model to simulate.
+// Multipliers of FPGAs with as much of their registers as is used: Yosys has no model to simulate.
 
 // Lattice FPGA-TN-02205: the product of two numbers of 18 bits, each of them signed or not.
 module MULT18X18D(
@@ -13,6 +13,8 @@ module MULT18X18D(
     parameter REG_INPUTA_CLK = "NONE";
     parameter REG_INPUTB_CLK = "NONE";
     parameter REG_OUTPUT_CLK = "NONE";
+    parameter REG_OUTPUT_CE = "CE0";
+    parameter REG_OUTPUT_RST = "RST0";
     parameter CLK0_DIV = "ENABLED";
     parameter GSR = "ENABLED";
     parameter SOURCEB_MODE = "B_SHIFT";
@@ -20,9 +22,14 @@ module MULT18X18D(
     wire [17:0] b = {B17, B16, B15, B14, B13, B12, B11, B10, B9, B8, B7, B6, B5, B4, B3, B2, B1, B0};
     wire signed [35:0] wide_a = {{18{SIGNEDA & A17}}, a};
     wire signed [35:0] wide_b = {{18{SIGNEDB & B17}}, b};
+    wire signed [35:0] product = wide_a * wide_b;
+    reg [35:0] registered = 0;
+    always @(posedge CLK0)
+        if (RST0) registered <= 0;
+        else if (CE0) registered <= product;
     assign {P35, P34, P33, P32, P31, P30, P29, P28, P27, P26, P25, P24, P23, P22, P21, P20, P19, P18,
             P17, P16, P15, P14, P13, P12, P11, P10, P9, P8, P7, P6, P5, P4, P3, P2, P1, P0}
-        = wide_a * wide_b;
+        = REG_OUTPUT_CLK == "CLK0" ? registered : product;
 endmodule
 
 // Gowin UG287

@@ -23,6 +23,7 @@ from edgeinfer.hdl.boards.clocks import pll
 from edgeinfer.hdl.boards.design import Design
 from edgeinfer.hdl.boards.fitting import measured
 from edgeinfer.hdl.boards.place_and_route import Routed
+from edgeinfer.hdl.boards.product_registers import absorb_product_registers
 from edgeinfer.hdl.boards.synthesis import Resources, counted
 from edgeinfer.hdl.boards.tool import ToolError, run_tool
 from edgeinfer.hdl.config import configuration, preset
@@ -164,28 +165,68 @@ def test_measured_configurations_have_the_multipliers_that_they_say():
                 assert each.multipliers == multipliers_18x18(config)
 
 
-def test_cells_are_counted_in_the_last_table_of_yosys():
-    statistics = """
-=== top ===
-        2 cells
-        1   LUT4
-        1   sub
-=== design hierarchy ===
-       24 cells
-        2   $scopeinfo
-       10   LUT4
-        3   CCU2C
-        1   TRELLIS_DPR16X4
-        8   TRELLIS_FF
-        1   DP16KD
-        1   MULT18X18D
-"""
-    found = counted("ecp5", statistics)
+def test_cells_are_counted_with_what_each_takes():
+    counts = {
+        "$scopeinfo": 2,
+        "LUT4": 10,
+        "CCU2C": 3,
+        "TRELLIS_DPR16X4": 1,
+        "TRELLIS_FF": 8,
+        "DP16KD": 1,
+        "MULT18X18D": 1,
+    }
+    types = [kind for kind, count in counts.items() for _ in range(count)]
+    found = counted("ecp5", {"cells": {f"{i}": {"type": kind} for i, kind in enumerate(types)}})
     assert (found.lookup_tables, found.flip_flops) == (10 + 2 * 3 + 6, 8)
     assert (found.multipliers, found.memories) == (1, 1)
-    with pytest.raises(ToolError) as refusal:
-        counted("ecp5", "nothing")
-    assert str(refusal.value) == "Yosys has counted no cells"
+    assert found.cells == {kind: n for kind, n in sorted(counts.items()) if kind != "$scopeinfo"}
+
+
+def multiplier_and_registers(registers: int, **changes: object) -> dict:
+    """A netlist: a product of that many bits, a register behind each; ``changes`` to the last."""
+    plain = {"CEMUX": "1", "CLKMUX": "CLK", "LSRMUX": "LSR", "REGSET": "RESET"}
+    bits = range(10, 10 + registers)
+    cells = {
+        "product": {
+            "type": "MULT18X18D",
+            "parameters": {},
+            "port_directions": {"A0": "input"} | {f"P{i}": "output" for i in range(registers)},
+            "connections": {"A0": [3]} | {f"P{i}": [bit] for i, bit in enumerate(bits)},
+        }
+    }
+    for bit in bits:
+        cells[f"register_{bit}"] = {
+            "type": "TRELLIS_FF",
+            "parameters": plain | (changes if bit == bits[-1] else {}),
+            "port_directions": {"CLK": "input", "DI": "input", "LSR": "input", "Q": "output"},
+            "connections": {"CLK": [2], "DI": [bit], "LSR": ["0"], "Q": [bit + 100]},
+        }
+    return {"ports": {"q": {"bits": [110]}}, "cells": cells}
+
+
+def test_the_registers_behind_a_product_become_the_multipliers():
+    module = multiplier_and_registers(3)
+    assert absorb_product_registers(module) == 1
+    (cell,) = module["cells"].values()
+    assert [cell["connections"][f"P{i}"] for i in range(3)] == [[110], [111], [112]]
+    assert [cell["connections"][port] for port in ("CLK0", "CE0", "RST0")] == [[2], ["1"], ["0"]]
+    assert cell["parameters"]["REG_OUTPUT_CLK"] == "CLK0"
+
+
+@pytest.mark.parametrize("change", [{"CEMUX": "CE"}, {"CLKMUX": "INV"}, {"REGSET": "SET"}])
+def test_registers_that_a_multiplier_has_not_stay(change):
+    module = multiplier_and_registers(3, **change)
+    assert absorb_product_registers(module) == 0
+    assert len(module["cells"]) == 4
+
+
+def test_a_product_that_others_read_keeps_its_registers():
+    module = multiplier_and_registers(2)
+    module["ports"]["p"] = {"bits": [11]}
+    assert absorb_product_registers(module) == 0
+    module = multiplier_and_registers(2)
+    module["cells"]["register_11"]["connections"]["DI"] = [10]
+    assert absorb_product_registers(module) == 0
 
 
 def test_an_export_tells_what_a_build_needs(folder):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -79,9 +80,20 @@ def test_a_netlist_computes_what_its_source_does(family, design, tmp_path):
     chosen = FAMILIES[family]
     expected = CONFIG.macs if design == "array" else chosen.lane_multipliers
     assert chosen.multiplier_cells(found) == expected
+    netlist = json.loads((tmp_path / "netlist.json").read_text())
+    assert [
+        name for name, module in netlist["modules"].items() if "top" in module["attributes"]
+    ] == [design]
+    if family == "ecp5":
+        found = netlist["modules"][design]["cells"].values()
+        kinds = [cell["parameters"] for cell in found if cell["type"] == "MULT18X18D"]
+        assert {kind["REG_OUTPUT_CLK"] for kind in kinds} == {"CLK0"}
+    # without the primitives' empty boxes
+    netlist["modules"] = {design: netlist["modules"][design]}
+    (tmp_path / "alone.json").write_text(json.dumps(netlist))
     run_yosys(
         [
-            "read_rtlil netlist.il",
+            "read_json alone.json",
             f"read_verilog -nooverwrite {MODELS[family]}",
             f"read_verilog -overwrite {HERE / 'multipliers.v'}",
             f"hierarchy -check -top {design}",
