@@ -15,6 +15,7 @@ HALT            all units come to rest, the host is told                    sequ
 
 Each unit has a queue and works through it in order; between units there is no order but that of
 SYNC, and that an ACTIVATE takes the accumulator halves in the order in which CONVOLVE filled them.
+Second operands are read ahead: one that an earlier ACTIVATE writes needs a SYNC on ACTIVATE itself.
 """
 
 from __future__ import annotations

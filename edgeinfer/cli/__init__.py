@@ -10,6 +10,8 @@ from types import FrameType
 
 __all__ = ["main"]
 
+_ENDING = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
 
 def main() -> None:
     """Run ``edgeinfer`` with the arguments of this process.
@@ -27,12 +29,15 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)  # of Windows' only the first
-        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, _end)
+    for name in _ENDING:
+        # one that whoever started us ignores stays ignored
+        if signal.getsignal(getattr(signal, name)) is signal.SIG_DFL:
+            signal.signal(getattr(signal, name), _end)
     edgeinfer.main(prog_name="edgeinfer")
 
 
 def _end(number: int, frame: FrameType | None) -> None:
+    # another one must not disturb what this one cleans up
+    for name in _ENDING:
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
     sys.exit(128 + number)

@@ -25,6 +25,7 @@ from edgeinfer.hdl.boards.synthesis import FAMILIES, Resources, synthesize
 from edgeinfer.hdl.boards.tool import ToolError
 from edgeinfer.hdl.config import NpuConfig, configuration
 from edgeinfer.hdl.gateware.npu import to_verilog
+from edgeinfer.hdl.summary import multipliers_18x18
 
 __all__ = [
     "Build",
@@ -74,7 +75,7 @@ class ExportedModel:
         try:
             document = json.loads(content)
             inference = document["inference"]
-            found = cls(
+            return cls(
                 name=_text(document["name"]),
                 config=configuration(_text(document["configuration"])),
                 cycles=_number(inference["cycles"]),
@@ -84,7 +85,6 @@ class ExportedModel:
             raise InputError(
                 f"{folder}: model.json is damaged or of another version; export the model again"
             ) from error
-        return found
 
     def check_verilog(self, folder: Path) -> None:
         """Refuse an export whose Verilog is not what the generator makes of its configuration.
@@ -348,8 +348,9 @@ def check_multipliers_fit(fpga: Fpga, config: NpuConfig) -> None:
         As ``check_fit``.
     """
     family = FAMILIES[fpga.family]
-    cell = family.cell_multiplier if config.width == 8 else 1
-    needed = config.macs * cell + config.lanes * family.lane_multipliers
+    needed: float = multipliers_18x18(config)
+    if config.width == 8:
+        needed = config.macs * family.cell_multiplier + config.lanes * family.lane_multipliers
     if needed > fpga.multipliers:
         raise _does_not_fit(fpga, config, f"multipliers ({needed:,.0f} of {fpga.multipliers})")
 

@@ -1,4 +1,4 @@
-"""What a board's FPGA holds: clock, serial line and NPU, with the pins' constraints."""
+"""What a board's FPGA holds: clock, serial line and NPU, with the pins' constraints; or without."""
 
 from __future__ import annotations
 

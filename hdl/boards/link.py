@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import binascii
-import errno
 import os
 import struct
 import sys
+from errno import ENOTTY
 from typing import Protocol
 
 from edgeinfer.errors import EdgeInferError, InputError, MissingExtraError
@@ -68,7 +68,7 @@ def open_line(port: str, baud: int) -> Line:
     except (OSError, ValueError) as error:
         number = getattr(error, "errno", None)
         why = os.strerror(number) if number else str(error)
-        if isinstance(error.__context__, _FAILURES) and error.__context__.args[0] == errno.ENOTTY:
+        if isinstance(error.__context__, _FAILURES) and error.__context__.args[:1] == (ENOTTY,):
             why = "it is none"
         raise InputError(f"cannot open the serial line {port}: {why}") from error
 

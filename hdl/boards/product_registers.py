@@ -5,12 +5,11 @@ A product then takes no wire to a register elsewhere, which may be as long as th
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from typing import Any
 
 __all__ = ["absorb_product_registers"]
-
-_BITS = 36
 
 _PLAIN = {"CEMUX": "1", "CLKMUX": "CLK", "LSRMUX": "LSR", "REGSET": "RESET"}
 """Of a register that takes its input in every cycle, and is 0 at first."""
@@ -34,39 +33,42 @@ def absorb_product_registers(module: dict[str, Any]) -> int:
     for name, cell in cells.items():
         for port, bits in cell["connections"].items():
             if cell["port_directions"][port] != "output":
-                for bit in bits:
+                for bit in filter(_is_net, bits):
                     readers[bit].append((name, port))
     exported = {bit for port in module["ports"].values() for bit in port["bits"]}
-    multipliers = [cell for cell in cells.values() if cell["type"] == "MULT18X18D"]
     absorbed = 0
-    for multiplier in multipliers:
-        ports = [f"P{i}" for i in range(_BITS) if f"P{i}" in multiplier["connections"]]
+    for multiplier in [cell for cell in cells.values() if cell["type"] == "MULT18X18D"]:
         connections = multiplier["connections"]
-        products = {port: connections[port][0] for port in ports}
+        products = {
+            port: bit
+            for port, bits in connections.items()
+            if re.fullmatch(r"P\d+", port)
+            for bit in bits
+        }
         behind = {port: readers[bit] for port, bit in products.items() if readers[bit]}
         registers = {port: found[0][0] for port, found in behind.items()}
         clocks = {_clock(cells[name]) for name in registers.values()}
         if (
-            not registers
+            "CLK0" in connections  # it has registers already
             or exported & set(products.values())
             or any(len(found) != 1 or found[0][1] != "DI" for found in behind.values())
             or len(clocks) != 1
             or None in clocks
         ):
             continue
-        (clock,) = clocks
-        multiplier["parameters"] |= {
-            "REG_OUTPUT_CLK": "CLK0",
-            "REG_OUTPUT_CE": "CE0",
-            "REG_OUTPUT_RST": "RST0",
-        }
-        for port, bit in (("CLK0", clock), ("CE0", "1"), ("RST0", "0")):
+        multiplier["parameters"]["REG_OUTPUT_CLK"] = "CLK0"
+        for port, bit in (("CLK0", clocks.pop()), ("CE0", "1"), ("RST0", "0")):
             connections[port] = [bit]
             multiplier["port_directions"][port] = "input"
         for port, name in registers.items():
             connections[port] = cells.pop(name)["connections"]["Q"]
         absorbed += 1
     return absorbed
+
+
+def _is_net(bit: int | str) -> bool:
+    """Constants are strings."""
+    return isinstance(bit, int)
 
 
 def _clock(cell: dict[str, Any]) -> int | None:
@@ -77,5 +79,5 @@ def _clock(cell: dict[str, Any]) -> int | None:
     connections = cell["connections"]
     if connections["LSR"] != ["0"]:
         return None
-    clock = connections["CLK"][0]
-    return clock if isinstance(clock, int) else None
+    (clock,) = connections["CLK"]
+    return clock if _is_net(clock) else None

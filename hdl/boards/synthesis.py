@@ -38,7 +38,7 @@ class Family:
         Of Yosys; ``{top}`` is the top module.
     lookup_tables, flip_flops, multipliers, memories : dict of str to int
         What each primitive takes of these, by a pattern that its name matches.
-    finish : callable
+    finish : callable or None
         What is done to a module of the netlist after Yosys.
     cell_multiplier : float
         What a cell of an 8-bit array takes.
@@ -51,7 +51,7 @@ class Family:
     flip_flops: Mapping[str, float]
     multipliers: Mapping[str, float]
     memories: Mapping[str, float]
-    finish: Callable[[dict[str, Any]], object] = lambda module: None
+    finish: Callable[[dict[str, Any]], object] | None = None
     cell_multiplier: float = 1
     lane_multipliers: int = 3
 
@@ -206,8 +206,9 @@ def synthesize(
     path = folder / "netlist.json"
     netlist = json.loads(path.read_text())
     module = netlist["modules"][top]
-    chosen.finish(module)
-    path.write_text(json.dumps(netlist))
+    if chosen.finish is not None:
+        chosen.finish(module)
+        path.write_text(json.dumps(netlist))
     return counted(family, module)
 
 

@@ -163,8 +163,8 @@ def _comment(text: str) -> str:
 
 
 def _c_string(text: str) -> str:
-    """A string literal of ``text`` in UTF-8, whatever it holds."""
-    return '"' + "".join(_c_character(byte) for byte in text.encode()) + '"'
+    """A string literal of ``text`` in UTF-8."""
+    return '"' + "".join(_c_character(byte) for byte in text.encode(errors="replace")) + '"'
 
 
 def _c_character(byte: int) -> str:

@@ -134,10 +134,10 @@ class _Issue(wiring.Component):
 
         # instructions: a setting stays until the last part that it concerns has been issued, those
         # of later steps until these are over
-        payload, takes = self.command.payload, self.command.valid & self.command.ready
+        payload = self.command.payload
         opcode = payload[: isa.OPCODE_BITS]
         is_activate = opcode == isa.Activate.opcode
-        activate, activates = self.activate.payload, takes & is_activate
+        activate, activates = self.activate.payload, self.activate.valid & self.activate.ready
         settled, settling = Signal(init=1), Signal(range(_STEP_3))
         m.d.sync += settled.eq(~activates & ~walk.o.valid & (words.level == 0) & (settling <= 1))
         m.d.comb += [
@@ -151,7 +151,7 @@ class _Issue(wiring.Component):
             (isa.SetOperands, self.operands),
             (isa.SetSum, self.total),
         ):
-            with m.If(takes & (opcode == instruction.opcode)):
+            with m.If(self.command.valid & self.command.ready & (opcode == instruction.opcode)):
                 m.d.sync += setting.eq(payload[: setting.shape().size])
 
         # words: where each goes, and what it reads

@@ -1,4 +1,4 @@
-"""The buses of the host: AXI4 for its memory, AXI4-Lite for the NPU's registers."""
+"""The buses of the host, AXI4 for its memory, AXI4-Lite for the NPU's registers, and their pins."""
 
 from __future__ import annotations
 
@@ -110,7 +110,10 @@ class AxiLite(wiring.Signature):
 
 
 def connect_pins(m: Module, npu: object, prefix: str, bus: wiring.PureInterface) -> None:
-    """Connect ``bus`` with the pins of an NPU that begin with ``prefix``."""
+    """Connect the pins of ``npu`` that begin with ``prefix`` with ``bus``, from either side.
+
+    ``bus`` faces them: the NPU's own, inside of it, or that of what stands around it.
+    """
     for name, member in bus.signature.members.items():
         pin, inside = getattr(npu, f"{prefix}_{name}"), getattr(bus, name)
         m.d.comb += pin.eq(inside) if member.flow is Out else inside.eq(pin)

@@ -60,9 +60,12 @@ class Bursts(wiring.Component):
         address, left = Signal(HOST_ADDRESS_BITS), Signal(BEATS_BITS)
         room, beats = Signal(bits + 1), Signal(bits + 1)
         last, taken = Signal(), Signal()
+        # that more than a burst is left is a register: the wide comparison comes before it
+        many, rest = Signal(), Signal(BEATS_BITS)
         m.d.comb += [
             room.eq(BURST - address[low : low + bits]),
-            last.eq(left <= room),
+            rest.eq(left - room),
+            last.eq(~many & (left[: bits + 1] <= room)),
             beats.eq(Mux(last, left, room)),
             self.o.payload.address.eq(Cat(Const(0, low), address[low:])),
             self.o.payload.length.eq(beats - 1),
@@ -74,13 +77,15 @@ class Bursts(wiring.Component):
             # behind the last burst nobody asks for them
             m.d.sync += [
                 address.eq(address + (room << low)),
-                left.eq(left - room),
+                left.eq(rest),
+                many.eq(rest[bits + 1 :].any()),
                 self.o.valid.eq(~last),
             ]
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += [
                 address.eq(self.i.payload.address),
                 left.eq(self.i.payload.beats),
+                many.eq(self.i.payload.beats[bits + 1 :].any()),
                 self.o.valid.eq(1),
             ]
         with m.If(self.stop):

@@ -138,15 +138,17 @@ class _Passes(wiring.Component):
         divides = derived.spans & (loops.remaining < rows) & (lines_left != 0)
         # the pass has all of the next kernel row
         skips_next = derived.spans & (loops.remaining <= derived.wrap)
-        lines = Mux(skips_next, 2, derived.lines)
+        # both cases are worked out beside the comparison that chooses between them
+        ends_lines = Mux(skips_next, lines_left < 2, lines_left < derived.lines)
+        left_then = Mux(skips_next, lines_left - 2, lines_left - derived.lines)
         window_ends = ~dense | (loops.remaining <= rows)
         run_ends = window_ends & (derived.spans | (loops.runs_left == 0))
-        line_ends = run_ends & (lines_left < lines)
+        line_ends = run_ends & ends_lines
         window_end, run_end = later(m, window_ends, "window_end"), later(m, run_ends, "run_end")
         line_end = later(m, line_ends, "line_end")
         done = later(m, line_ends & (loops.groups_left == 0), "done")
         skips = later(m, skips_next, "skips")
-        next_left = later(m, (lines_left - lines)[: len(lines_left)], "next_left")
+        next_left = later(m, left_then[: len(lines_left)], "next_left")
         after_one = later(m, (at.line + derived.words)[:ADDRESS_BITS], "after_one")
         two = at.line + _times(at.source.kernel_step, 2)
         after_two = later(m, two[:ADDRESS_BITS], "after_two")
@@ -294,7 +296,6 @@ class _Fetches(wiring.Component):
             o.valid.eq(self.active & (~fresh | may_begin) & ~held),
             o.swap.eq(o.valid & fresh),
             o.at.eq(at),
-            pass_end.eq(row_end & (in_tail | (last_row & no_tail))),
             self.last.eq(o.valid & pass_end & at.last),
             self.i.ready.eq(~self.active | (o.valid & pass_end)),
         ]
@@ -315,6 +316,13 @@ class _Fetches(wiring.Component):
                     in_tail.eq(last_row),
                     fetches_left.eq(Mux(last_row, at.tile.tail - 1, at.tile.period)),
                     row_end.eq(Mux(last_row, at.tile.tail == 1, at.tile.period == 0)),
+                    pass_end.eq(
+                        Mux(
+                            last_row,
+                            at.tile.tail == 1,
+                            (at.tile.period == 0) & (rows_left == 1) & no_tail,
+                        )
+                    ),
                 ]
             with m.Else():
                 m.d.sync += [
@@ -322,6 +330,7 @@ class _Fetches(wiring.Component):
                     at.spill.eq(at.spill + at.source.pixel_step),
                     fetches_left.eq(fetches_left - 1),
                     row_end.eq(fetches_left == 1),
+                    pass_end.eq((fetches_left == 1) & (in_tail | (last_row & no_tail))),
                 ]
         i = self.i.payload
         with m.If(self.i.valid & self.i.ready):
@@ -334,6 +343,7 @@ class _Fetches(wiring.Component):
                 rows_left.eq(i.tile.rows),
                 last_row.eq(i.tile.rows == 0),
                 no_tail.eq(i.tile.tail == 0),
+                pass_end.eq((i.tile.period == 0) & (i.tile.rows == 0) & (i.tile.tail == 0)),
                 self.active.eq(1),
                 fresh.eq(1),
                 in_tail.eq(0),

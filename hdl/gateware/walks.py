@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -42,7 +42,7 @@ class Turns:
         self._left = Signal(bits, name=f"{name}_left", reset_less=True)
         self.last = Signal(name=f"{name}_last", reset_less=True)
 
-    def begin(self, count: Signal) -> None:
+    def begin(self, count: Value) -> None:
         """All turns are left: ``count``, less one."""
         self._m.d.sync += [self._left.eq(count), self.last.eq(count == 0)]
 
@@ -76,24 +76,26 @@ class LineWalk(wiring.Component):
         )
         transfer = Signal(LINES, reset_less=True)
         line = Signal(ADDRESS_BITS, reset_less=True)
+        address = Signal(ADDRESS_BITS, reset_less=True)
         moves = o.valid & o.ready
         m.d.comb += [
+            o.payload.address.eq(address),
             o.payload.end.eq(lines.last & words.last),
             i.ready.eq(~o.valid | (o.ready & o.payload.end)),
         ]
         with m.If(i.valid & i.ready):
             lines.begin(i.payload.lines)
             words.begin(i.payload.words)
-            m.d.sync += [place.eq(i.payload.address) for place in (line, o.payload.address)]
+            m.d.sync += [place.eq(i.payload.address) for place in (line, address)]
             m.d.sync += [transfer.eq(i.payload), o.valid.eq(1)]
         with m.Elif(moves & words.last):
             lines.next()
             words.begin(transfer.words)
-            m.d.sync += [place.eq(line + transfer.step) for place in (line, o.payload.address)]
+            m.d.sync += [place.eq(line + transfer.step) for place in (line, address)]
             m.d.sync += o.valid.eq(~lines.last)
         with m.Elif(moves):
             words.next()
-            m.d.sync += o.payload.address.eq(o.payload.address + 1)
+            m.d.sync += address.eq(address + 1)
         return m
 
 
@@ -131,8 +133,10 @@ class GroupWalk(wiring.Component):
         turns = Signal(GROUPS, reset_less=True)
         of_group = Signal(ADDRESS_BITS, reset_less=True)
         of_row = Signal(ADDRESS_BITS, reset_less=True)
-        address, moves = o.payload.address, o.valid & o.ready
+        address = Signal(ADDRESS_BITS, reset_less=True)
+        moves = o.valid & o.ready
         m.d.comb += [
+            o.payload.address.eq(address),
             o.payload.group_end.eq(columns.last & rows.last),
             i.ready.eq(~o.valid | (o.ready & o.payload.group_end & groups.last)),
         ]

@@ -92,11 +92,10 @@ class WeightsUnit(wiring.Component):
         active = Signal()
         tile, tiles = Signal.like(command.address), Turns(m, "tiles", len(command.count))
         repeat = Signal()
-        issue, comes_back = Signal(), Signal()
+        issue = Signal()
         end = chain[port - 1]
         m.d.comb += [
-            comes_back.eq(end.more),
-            issue.eq(active & ~comes_back & (~self.loaded | self.start)),
+            issue.eq(active & ~end.more & (~self.loaded | self.start)),
             control.command.ready.eq(~active | (issue & tiles.last)),
         ]
         with m.If(issue):
@@ -114,7 +113,7 @@ class WeightsUnit(wiring.Component):
             ]
 
         m.d.sync += [following.eq(stage) for stage, following in itertools.pairwise(chain)]
-        with m.If(comes_back):
+        with m.If(end.more):
             m.d.sync += [
                 chain[0].eq(end),
                 chain[0].turn.eq(end.turn + 1),

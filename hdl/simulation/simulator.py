@@ -165,9 +165,10 @@ class Simulator:
 
     def run(self, limit: int) -> bool:
         """Let the clock run until the NPU is done; False if that takes more than ``limit``."""
-        for cycles in (*[_UNHEARD] * (limit // _UNHEARD), limit % _UNHEARD):
-            if self._library.npu_run(self._open, cycles):
+        while limit > 0:
+            if self._library.npu_run(self._open, min(limit, _UNHEARD)):
                 return True
+            limit -= _UNHEARD
         return False
 
     @property

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from edgeinfer.cli import screen
-from edgeinfer.cli.command import Report, command
+from edgeinfer.cli.command import Report, command, one_line
 from edgeinfer.cli.hdl.options import config_option, open_integer_model
 from edgeinfer.cli.options import FILE, preprocessing, preprocessing_options
 
@@ -40,7 +40,7 @@ def export(model: Path, config: str, output: Path, data: Path | None, **images: 
     if data is not None:
         dataset = load_data(data, graph, preprocessing(**images))
         sample = next(runs(graph, dataset.samples, limit=1))
-    files = files_of(graph, config, name=model.stem, sample=sample)
+    files = files_of(graph, config, name=one_line(model.stem), sample=sample)
     write_new_folder(output, files)
     return Report(
         {

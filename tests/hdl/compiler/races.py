@@ -33,8 +33,18 @@ class _Cells:
         self.written = {unit: np.zeros(size, np.int64) for unit in Unit}
         self.read = {unit: np.zeros(size, np.int64) for unit in Unit}
 
-    def touch(self, unit: Unit, count: int, clock: Clock, cells: np.ndarray, write: bool) -> None:
-        for other in set(Unit) - {unit}:
+    def touch(
+        self,
+        unit: Unit,
+        count: int,
+        clock: Clock,
+        cells: np.ndarray,
+        write: bool,
+        *,
+        ahead: bool = False,
+    ) -> None:
+        """``ahead``: perhaps before what ``unit`` itself has done before."""
+        for other in set(Unit) - (set() if ahead else {unit}):
             ended = self.written[other][cells]
             if write:
                 ended = np.maximum(ended, self.read[other][cells])
@@ -87,6 +97,8 @@ class RaceChecker(GoldenSimulator):
             self._touch(self._cells[Memory.WEIGHTS], Unit.WEIGHTS, tiles, write=False)
             ended = self.completed[Unit.WEIGHTS] + 1
             self._tiles.extend([*[0] * (instruction.count - 1), ended])
+        if isinstance(instruction, isa.Activate):
+            self._taken = self._clocks[Unit.ACTIVATE].copy()
         waiting = len(self._shadow)
         before = dict(self.completed)
         super().execute(instruction)
@@ -150,7 +162,9 @@ class RaceChecker(GoldenSimulator):
         rows = np.arange(parameters, parameters + self.config.steps)
         self._touch(self._cells[Memory.PARAMETERS], unit, rows, write=False)
         if output.operation is not isa.Operation.NONE:
-            self._touch(words, unit, other, write=False)
+            # read from when the ACTIVATE is taken: ahead of those before, and of its own CONVOLVE
+            count = self.completed[unit] + 1
+            words.touch(unit, count, self._taken, other, write=False, ahead=True)
         if output.table:
             self._touch(self._cells[Memory.TABLE], unit, np.zeros(1, np.int64), write=False)
         super()._activate(output, acc, parameters, where, other)
