@@ -105,7 +105,8 @@ def _print(report: Report, as_json: bool) -> None:
         return
     console = Console(markup=False, emoji=False, highlight=False)
     for renderable in report.shown:
-        console.print(renderable)
+        # a line that readers copy, a path or an option, is not to be broken
+        console.print(renderable, soft_wrap=isinstance(renderable, str))
 
 
 def _finite(value: Any) -> Any:

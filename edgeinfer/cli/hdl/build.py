@@ -64,9 +64,9 @@ def build(
     seed: int,
     nextpnr: str | None,
 ) -> Report:
-    """Make a bitstream from DIR, which ``edgeinfer hdl export`` has written.
+    """Make a bitstream from DIR, which edgeinfer hdl export has written.
 
-    On the board the NPU is behind a serial line; ``edgeinfer hdl run`` runs models on it. Place and
+    On the board the NPU is behind a serial line; edgeinfer hdl run runs models on it. Place and
     route takes minutes, for a large NPU half an hour. Nothing is written unless it all succeeds.
     """
     from edgeinfer.hdl.boards import board as board_of

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.text import Text
 
 from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command, one_line
@@ -54,7 +53,8 @@ def explore(
 ) -> Report:
     """Predict what MODEL.eqm takes on NPUs of all sizes, and name the best that fits.
 
-    The compiler's model of cycles stands for the hardware; ``hdl simulate`` measures one of them.
+    The compiler's model of cycles stands for the hardware; edgeinfer hdl simulate measures one of
+    them.
     """
     from edgeinfer.atomic_write import atomic_write, check_distinct, check_writable
     from edgeinfer.hdl.explore import Budget
@@ -113,7 +113,7 @@ def explore(
                 ]
             ),
             "",
-            Text(f"best: --config {best.config.text}", no_wrap=True, overflow="ignore"),
+            f"best: --config {best.config.text}",
             *([""] if written else []),
             *(f"wrote {path}" for path in written),
         ],

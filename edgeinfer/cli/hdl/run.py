@@ -28,7 +28,7 @@ __all__ = ["run"]
 @samples_option
 @preprocessing_options
 def run(model: Path, port: str, baud: int, data: Path, samples: int, **images: Any) -> Report:
-    """Run MODEL.eqm on a board that ``edgeinfer hdl build`` has made a bitstream for.
+    """Run MODEL.eqm on a board that edgeinfer hdl build has made a bitstream for.
 
     Its outputs are compared with the CPU's; a difference ends with exit code 1.
     """
