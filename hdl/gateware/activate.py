@@ -151,7 +151,7 @@ class _Issue(wiring.Component):
             (isa.SetOperands, self.operands),
             (isa.SetSum, self.total),
         ):
-            with m.If(self.command.valid & self.command.ready & (opcode == instruction.opcode)):
+            with m.If(self.command.valid & settled & (opcode == instruction.opcode)):
                 m.d.sync += setting.eq(payload[: setting.shape().size])
 
         # words: where each goes, and what it reads

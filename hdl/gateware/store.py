@@ -108,7 +108,8 @@ class StoreUnit(wiring.Component):
         m.submodules.bursts = bursts = Bursts(config.bus_bytes)
         beats, step = Signal(BEATS_BITS), Signal.like(following.host_step)
         address, lines = Signal(HOST_ADDRESS_BITS), Signal.like(following.lines)
-        asking, unanswered = Signal(), Signal(range(2 * _BURSTS))
+        asking = Signal()
+        unanswered, answerable = Signal(range(2 * _BURSTS)), Signal(init=1)
         with m.If(begin):
             m.d.sync += [
                 asking.eq(1),
@@ -141,13 +142,12 @@ class StoreUnit(wiring.Component):
             bursts.i.payload.beats.eq(beats),
             bus.awsize.eq(config.bus_bytes.bit_length() - 1),
             bus.awburst.eq(INCREMENT),
-            bursts.o.ready.eq(
-                (~bus.awvalid | bus.awready) & lengths.w_rdy & (unanswered < _BURSTS)
-            ),
+            bursts.o.ready.eq((~bus.awvalid | bus.awready) & lengths.w_rdy & answerable),
             lengths.w_en.eq(taken),
             lengths.w_data.eq(bursts.o.payload.length),
         ]
-        m.d.sync += unanswered.eq(unanswered + taken - (bus.bvalid & bus.bready))
+        left = (unanswered + taken - (bus.bvalid & bus.bready))[: len(unanswered)]
+        m.d.sync += [unanswered.eq(left), answerable.eq(left < _BURSTS)]
         return asking | bursts.o.valid, unanswered
 
     def _words(
