@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, wiring
-from amaranth.lib.memory import Memory, ReadPort, WritePort
 from amaranth.lib.wiring import In, Out
 
 from edgeinfer.hdl.config import BANKS, NpuConfig
+from edgeinfer.hdl.gateware.deep_memory import DeepMemory
 from edgeinfer.hdl.gateware.interface import ADDRESS_BITS, BeatWrite, ReadRequest, WordWrite
 from edgeinfer.hdl.gateware.pipeline import later
 
@@ -73,19 +73,14 @@ class Buffer(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """The banks, who reads and writes each of them, and whose word each is."""
         m = Module()
-        reads: list[ReadPort] = []
-        writes: list[WritePort] = []
-        for index in range(BANKS):
-            bank = Memory(
-                shape=self.config.columns * self.config.width,
-                depth=self.config.buffer_words // BANKS,
-                init=[],
-            )
+        banks = [
+            DeepMemory(self.config.columns * self.config.width, self.config.buffer_words // BANKS)
+            for _ in range(BANKS)
+        ]
+        for index, bank in enumerate(banks):
             m.submodules[f"bank_{index}"] = bank
-            reads.append(bank.read_port())
-            writes.append(bank.write_port())
-        self._read(m, reads)
-        self._write(m, writes)
+        self._read(m, banks)
+        self._write(m, banks)
 
         words = self.config.buffer_words
         taken = [(request.enable, request.address) for request in self.fetch]
@@ -96,11 +91,11 @@ class Buffer(wiring.Component):
         )
         return m
 
-    def _read(self, m: Module, ports: list[ReadPort]) -> None:
+    def _read(self, m: Module, banks: list[DeepMemory]) -> None:
         residual, store = self.residual, self.store
         residual_bank, store_bank = (r.address[:_BANK_BITS] for r in (residual, store))
         fetched = Signal(BANKS)
-        for index, port in enumerate(ports):
+        for index, bank in enumerate(banks):
             here = [r.enable & (r.address[:_BANK_BITS] == index) for r in self.fetch]
             m.d.sync += fetched[index].eq(Cat(here).any())
             # fetches that meet in a bank have the same address: no order among them is needed
@@ -110,7 +105,7 @@ class Buffer(wiring.Component):
             second = residual.valid & (residual_bank == index)
             other = Mux(second, residual.address, store.address)[_BANK_BITS:]
             chosen = Mux(fetched[index], later(m, row, f"row_{index}"), other)
-            m.d.comb += port.addr.eq(later(m, chosen, f"read_address_{index}"))
+            m.d.comb += bank.read_address.eq(later(m, chosen, f"read_address_{index}"))
 
         together = residual.valid & (residual_bank == store_bank)
         m.d.comb += [
@@ -118,20 +113,20 @@ class Buffer(wiring.Component):
             store.ready.eq(~fetched.bit_select(store_bank, 1) & ~together),
         ]
 
-        held = [later(m, port.data, f"held_{index}") for index, port in enumerate(ports)]
+        held = [later(m, bank.read_data, f"held_{index}") for index, bank in enumerate(banks)]
         words = data.View(data.ArrayLayout(held[0].shape(), BANKS), Cat(held))
         answers = [(r, word, FETCH_LATENCY) for r, word in zip(self.fetch, self.words, strict=True)]
         answers += [(port, port.data, READ_LATENCY) for port in (residual, store)]
         for request, word, latency in answers:
-            bank = later(m, request.address[:_BANK_BITS], "bank", cycles=latency)
-            m.d.comb += word.eq(words[bank])
+            asked = later(m, request.address[:_BANK_BITS], "asked", cycles=latency)
+            m.d.comb += word.eq(words[asked])
 
-    def _write(self, m: Module, ports: list[WritePort]) -> None:
+    def _write(self, m: Module, banks: list[DeepMemory]) -> None:
         result, load = self.result, self.load
         result_bank, load_bank = result.address[:_BANK_BITS], load.address[:_BANK_BITS]
         m.d.comb += load.ready.eq(~(result.enable & (result_bank == load_bank)))
         fits = [port.address < self.config.buffer_words for port in (result, load)]
-        for index, port in enumerate(ports):
+        for index, bank in enumerate(banks):
             first = result.enable & (result_bank == index)
             second = load.valid & (load_bank == index)
             row = Mux(first, result.address, load.address)[_BANK_BITS:]
@@ -139,7 +134,7 @@ class Buffer(wiring.Component):
             written = Signal(name=f"written_{index}")
             m.d.sync += written.eq(Mux(first, fits[0], second & fits[1]))
             m.d.comb += [
-                port.en.eq(written),
-                port.addr.eq(later(m, row, f"write_address_{index}")),
-                port.data.eq(later(m, word, f"word_{index}")),
+                bank.write_enable.eq(written),
+                bank.write_address.eq(later(m, row, f"write_address_{index}")),
+                bank.write_data.eq(later(m, word, f"word_{index}")),
             ]

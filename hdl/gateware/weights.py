@@ -6,7 +6,6 @@ import itertools
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from edgeinfer.hdl import isa
@@ -14,6 +13,7 @@ from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.gateware.array import weights_layout
 from edgeinfer.hdl.gateware.buffer import FETCH_LATENCY
 from edgeinfer.hdl.gateware.convolve import FETCH_STAGES
+from edgeinfer.hdl.gateware.deep_memory import DeepMemory
 from edgeinfer.hdl.gateware.interface import UnitControl, WordWrite, fields_of
 from edgeinfer.hdl.gateware.pipeline import later
 from edgeinfer.hdl.gateware.walks import Turns
@@ -131,17 +131,15 @@ class WeightsUnit(wiring.Component):
 
         in_memory = self.write.address < words
         for b in range(port):
-            bank = Memory(shape=config.columns * config.width, depth=words, init=[])
-            m.submodules[f"bank_{b}"] = bank
-            read, write = bank.read_port(), bank.write_port()
+            m.submodules[f"bank_{b}"] = bank = DeepMemory(config.columns * config.width, words)
             m.d.comb += [
-                read.en.eq(chain[_READ + b].valid),
-                read.addr.eq(chain[_READ + b].address),
-                write.en.eq(self.write.enable & in_memory),
-                write.addr.eq(self.write.address),
-                write.data.eq(self.write.data.word_select(b, len(write.data))),
+                bank.read_enable.eq(chain[_READ + b].valid),
+                bank.read_address.eq(chain[_READ + b].address),
+                bank.write_enable.eq(self.write.enable & in_memory),
+                bank.write_address.eq(self.write.address),
+                bank.write_data.eq(self.write.data.word_select(b, len(bank.write_data))),
             ]
-            was_read, word = chain[_READ + b + 2], later(m, read.data, f"word_{b}")
+            was_read, word = chain[_READ + b + 2], later(m, bank.read_data, f"word_{b}")
             for turn, row in enumerate(self.rows[b::port]):
                 m.d.comb += row.word.eq(word)
                 m.d.comb += row.capture.eq(was_read.valid & (was_read.turn == turn))

@@ -64,8 +64,8 @@ MUTANTS = (
     Mutant(
         "taps are flipped",
         "weights",
-        "self.write.data.word_select(b, len(write.data))",
-        "self.write.data.word_select(port - 1 - b, len(write.data))",
+        "self.write.data.word_select(b, len(bank.write_data))",
+        "self.write.data.word_select(port - 1 - b, len(bank.write_data))",
     ),
     Mutant(
         "a partial sum is dropped",
