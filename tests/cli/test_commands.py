@@ -52,9 +52,10 @@ def test_what_is_printed_fits_80_columns_and_has_no_control_codes(cli, command):
     for line in (*([] if command in SLOW else [example(command)]), f"{command} --help"):
         printed = cli(line).stdout
         assert "\x1b" not in printed
-        # an instruction is a line, however long
+        # an instruction is a line, however long, and so is an option that readers copy
+        lines = [each for each in printed.splitlines() if not each.startswith("best: --config ")]
         if command != "hdl disasm" or "--help" in line:
-            assert max(map(len, printed.splitlines())) <= 80
+            assert max(map(len, lines)) <= 80
 
 
 def test_long_names_are_cut_at_their_beginning_and_numbers_are_not(cli, workspace):
