@@ -12,7 +12,7 @@ from typing import Any
 
 from edgeinfer.hdl.boards.board import Fpga
 from edgeinfer.hdl.boards.product_registers import absorb_product_registers
-from edgeinfer.hdl.boards.tool import run_tool
+from edgeinfer.hdl.boards.tool import ToolError, run_tool
 
 __all__ = ["FAMILIES", "Resources", "counted", "run_yosys", "synthesize"]
 
@@ -213,10 +213,18 @@ def synthesize(
 
 
 def counted(family: str, module: Mapping[str, Any]) -> Resources:
-    """What a flat ``module`` of Yosys's JSON takes."""
+    """What a flat ``module`` of Yosys's JSON takes.
+
+    Raises
+    ------
+    ToolError
+        It has no cells.
+    """
     cells = Counter(
         cell["type"] for cell in module["cells"].values() if not cell["type"].startswith("$")
     )
+    if not cells:
+        raise ToolError("Yosys has counted no cells")
     chosen = FAMILIES[family]
 
     def total(weights: Mapping[str, float]) -> float:

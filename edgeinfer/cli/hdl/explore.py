@@ -75,14 +75,13 @@ def explore(
             progress=lambda count, total: done("exploring", count, total),
         )
     best, front = found.best, found.front
+    name = one_line(model.name)
     written = []
     if pareto is not None:
-        title = f"{one_line(model.name)}: which NPU"
-        atomic_write(pareto, front_svg(found, title).encode())
+        atomic_write(pareto, front_svg(found, f"{name}: which NPU").encode())
         written.append(pareto)
     if roofline is not None:
-        title = f"{one_line(model.name)} on {best.config.name}"
-        atomic_write(roofline, roofline_svg(best, title).encode())
+        atomic_write(roofline, roofline_svg(best, f"{name} on {best.config.name}").encode())
         written.append(roofline)
     shown = front[:_SHOWN]
     hidden = len(front) - len(shown)

@@ -13,8 +13,6 @@ module MULT18X18D(
     parameter REG_INPUTA_CLK = "NONE";
     parameter REG_INPUTB_CLK = "NONE";
     parameter REG_OUTPUT_CLK = "NONE";
-    parameter REG_OUTPUT_CE = "CE0";
-    parameter REG_OUTPUT_RST = "RST0";
     parameter CLK0_DIV = "ENABLED";
     parameter GSR = "ENABLED";
     parameter SOURCEB_MODE = "B_SHIFT";

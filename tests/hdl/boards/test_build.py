@@ -129,11 +129,11 @@ def test_where_nothing_fits_the_refusal_says_by_how_much():
         ("orangecrab-25f", "8x8", "76 of 28"),
         ("icebreaker", "256x256,lanes=8", "65,576 of 8"),
         ("ulx3s-85f", "8x16", None),
-        ("tangnano20k", "8x8,width=8", None),
+        ("tangnano20k", "8x8,lanes=4", None),
     ],
 )
 def test_more_multipliers_than_there_are_are_refused_at_once(name, config, count):
-    fpga, chosen = board(name).fpga, configuration(config.replace(",width=8", ",lanes=4"))
+    fpga, chosen = board(name).fpga, configuration(config)
     if count is None:
         check_multipliers_fit(fpga, chosen)
         return
@@ -180,6 +180,9 @@ def test_cells_are_counted_with_what_each_takes():
     assert (found.lookup_tables, found.flip_flops) == (10 + 2 * 3 + 6, 8)
     assert (found.multipliers, found.memories) == (1, 1)
     assert found.cells == {kind: n for kind, n in sorted(counts.items()) if kind != "$scopeinfo"}
+    with pytest.raises(ToolError) as refusal:
+        counted("ecp5", {"cells": {"0": {"type": "$scopeinfo"}}})
+    assert str(refusal.value) == "Yosys has counted no cells"
 
 
 def multiplier_and_registers(registers: int, **changes: object) -> dict:
@@ -309,18 +312,27 @@ def test_a_tool_that_is_not_installed_is_named_with_its_extra(tmp_path):
     )
 
 
-def test_a_tool_that_fails_is_quoted(tmp_path):
-    code = "import sys; print('Info: fine'); print('ERROR: too many cells'); sys.exit(3)"
-    with pytest.raises(ToolError) as refusal:
-        run_tool("json", code, [], tmp_path, "log")
-    assert str(refusal.value) == "json has failed: ERROR: too many cells"
+FAILURES = {
+    "its first error": (
+        "import sys; print('Info: fine'); print('ERROR: too many cells'); sys.exit(3)",
+        "json has failed: ERROR: too many cells",
+    ),
+    "without an error its last word": (
+        "import sys; print('banner, 0 errors'); print('killed'); print(); sys.exit(3)",
+        "json has failed: killed",
+    ),
+    "the signal that killed it": (
+        "import os; print('on the way', flush=True); os.kill(os.getpid(), 9)",
+        "json was killed by signal 9; is there enough memory?",
+    ),
+}
 
 
-def test_a_tool_that_fails_without_a_word_of_error_is_quoted_with_its_last(tmp_path):
-    code = "import sys; print('banner, 0 errors'); print('killed'); print(); sys.exit(3)"
+@pytest.mark.parametrize(("code", "message"), FAILURES.values(), ids=FAILURES)
+def test_a_tool_that_fails_is_quoted(tmp_path, code, message):
     with pytest.raises(ToolError) as refusal:
         run_tool("json", code, [], tmp_path, "log")
-    assert str(refusal.value) == "json has failed: killed"
+    assert str(refusal.value) == message
 
 
 def test_a_tool_is_watched_line_by_line_and_keeps_its_log(tmp_path):
@@ -338,13 +350,6 @@ def test_a_tool_that_stands_for_a_package_is_run_or_named(tmp_path):
     with pytest.raises(InputError) as refusal:
         run_tool("none", "", [], tmp_path, "log", program=missing)
     assert str(refusal.value) == f"cannot run {missing}: No such file or directory"
-
-
-def test_a_tool_that_is_killed_is_told_apart(tmp_path):
-    code = "import os; print('on the way', flush=True); os.kill(os.getpid(), 9)"
-    with pytest.raises(ToolError) as refusal:
-        run_tool("json", code, [], tmp_path, "log")
-    assert str(refusal.value) == "json was killed by signal 9; is there enough memory?"
 
 
 def test_a_tool_does_not_outlive_the_command(tmp_path):
