@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgeinfer.errors import OutputError
 
-__all__ = ["atomic_write", "check_distinct", "check_writable"]
+__all__ = ["Draft", "atomic_write", "check_distinct", "check_writable"]
 
 
 def check_distinct(*paths: Path | None) -> None:
@@ -64,14 +64,61 @@ def atomic_write(path: str | os.PathLike[str], data: bytes) -> None:
     OutputError
         The file cannot be written; what was there before is untouched.
     """
-    check_writable(path)
+    draft = Draft(path)
     try:
-        if _is_special(Path(path)):
-            Path(path).write_bytes(data)
-        else:
-            _replace(Path(os.path.realpath(path)), data)
-    except OSError as error:
-        raise _refusal(path, error) from error
+        try:
+            draft.path.write_bytes(data)
+        except OSError as error:
+            raise _refusal(path, error) from error
+        draft.keep()
+    finally:
+        draft.discard()
+
+
+class Draft:
+    """A file in the making, ``path``, that takes the place of another when it is kept.
+
+    It lies in the same folder, with the permissions of any new file. A link is followed; a device
+    or a pipe is its own draft.
+
+    Raises
+    ------
+    OutputError
+        As ``check_writable``, or there is no room for a file.
+    """
+
+    def __init__(self, target: str | os.PathLike[str]) -> None:
+        check_writable(target)
+        self._name = target
+        if _is_special(Path(target)):
+            self.path = self._target = Path(target)
+            return
+        self._target = Path(os.path.realpath(target))
+        # a name of fixed length: one made from the target's could be too long
+        self.path = self._target.parent / f".edgeinfer-{secrets.token_hex(8)}.tmp"
+        try:
+            self.path.touch(exist_ok=False)
+        except OSError as error:
+            raise _refusal(target, error) from error
+
+    def keep(self) -> None:
+        """Put the draft in its target's place, on the disk; OutputError where that fails."""
+        if self.path == self._target:
+            return
+        try:
+            _sync(self.path)
+            self.path.replace(self._target)
+        except OSError as error:
+            raise _refusal(self._name, error) from error
+        # the new name outlives a power cut only once its folder is on the disk; not every system
+        # lets a folder be opened, and the file itself is safe by now
+        with contextlib.suppress(OSError):
+            _sync(self._target.parent)
+
+    def discard(self) -> None:
+        """Remove the draft, if it has not been kept."""
+        if self.path != self._target:
+            self.path.unlink(missing_ok=True)
 
 
 def _refusal(path: str | os.PathLike[str], error: OSError) -> OutputError:
@@ -82,27 +129,9 @@ def _is_special(path: Path) -> bool:
     return path.exists() and not path.is_file()
 
 
-def _replace(path: Path, data: bytes) -> None:
-    # a name of fixed length: one made from the target's could be too long
-    draft = path.parent / f".edgeinfer-{secrets.token_hex(8)}.tmp"
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        with draft.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    # the new name outlives a power cut only once its folder is on the disk; not every system
-    # lets a folder be opened, and the file itself is safe by now
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

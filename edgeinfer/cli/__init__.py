@@ -4,8 +4,10 @@ One module a command; each imports what is heavy only when it runs.
 """
 
 import io
+import os
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
 
 __all__ = ["main"]
@@ -25,6 +27,9 @@ def main() -> None:
         if error.name not in ("click", "rich"):
             raise
         sys.exit(f"error: {error.name} is not installed; pip install 'edgeinfer[cli]'")
+    # who has closed them wants to read nothing
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
     # a terminal that lacks a character gets a question mark, not a failure
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -11,6 +11,8 @@
 
 #include MODEL_HEADER
 #ifdef TRACE
+#include <cerrno>
+
 #include "verilated_vcd_c.h"
 #endif
 
@@ -117,6 +119,22 @@ void finish(MODEL *top) {
 
 #endif
 
+#ifdef TRACE
+
+// Waveforms that note what a write failed of; Verilator would end the process.
+struct TraceFile : VerilatedVcdFile {
+    int error = 0;
+    ssize_t write(const char *from, ssize_t bytes) override {
+        if (error) return bytes;
+        const ssize_t written = VerilatedVcdFile::write(from, bytes);
+        if (written >= 0 || errno == EAGAIN || errno == EINTR) return written;
+        error = errno;
+        return bytes;
+    }
+};
+
+#endif
+
 // The low bytes of a port.
 template <typename Port>
 uint64_t low(Port &port) {
@@ -169,6 +187,7 @@ struct Npu {
     uint64_t since[kUnits] = {};
     std::vector<Interval> intervals;
 #ifdef TRACE
+    TraceFile trace_file;
     VerilatedVcdC *trace = nullptr;
 #endif
 
@@ -329,12 +348,6 @@ Npu *npu_create(uint64_t memory_bytes, uint32_t bus_bytes, uint32_t word_bytes,
 }
 
 void npu_destroy(Npu *npu) {
-#ifdef TRACE
-    if (npu->trace) {
-        npu->trace->close();
-        delete npu->trace;
-    }
-#endif
     finish(npu->top);
     delete npu;
 }
@@ -434,17 +447,25 @@ void npu_break_bus(Npu *npu, uint64_t error_from, int64_t beats_left) {
     npu->failed = false;
 }
 
-int npu_trace(Npu *npu, const char *path) {
 #ifdef TRACE
-    npu->trace = new VerilatedVcdC;
+
+// Begins to write waveforms; returns 0, or 1 where the file cannot be opened.
+int npu_trace(Npu *npu, const char *path) {
+    npu->trace = new VerilatedVcdC(&npu->trace_file);
     npu->top->trace(npu->trace, 99);
     npu->trace->open(path);
     return npu->trace->isOpen() ? 0 : 1;
-#else
-    (void)npu;
-    (void)path;
-    return 1;
-#endif
 }
+
+// The errno that a write of waveforms has failed with, or 0.
+int npu_trace_error(const Npu *npu) { return npu->trace_file.error; }
+
+void npu_end_trace(Npu *npu) {
+    npu->trace->close();
+    delete npu->trace;
+    npu->trace = nullptr;
+}
+
+#endif
 
 }  // extern "C"

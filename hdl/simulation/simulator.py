@@ -10,6 +10,7 @@ from types import TracebackType
 
 import numpy as np
 
+from edgeinfer.atomic_write import Draft
 from edgeinfer.errors import EdgeInferError, InputError, OutputError
 from edgeinfer.hdl.config import NpuConfig
 
@@ -67,7 +68,6 @@ _FUNCTIONS = {
     "npu_intervals": (_U64, [_POINTER, ctypes.POINTER(ctypes.POINTER(_Interval))]),
     "npu_buffer": (ctypes.POINTER(ctypes.c_uint8), [_POINTER]),
     "npu_break_bus": (None, [_POINTER, _U64, ctypes.c_int64]),
-    "npu_trace": (ctypes.c_int, [_POINTER, ctypes.c_char_p]),
 }
 
 
@@ -88,7 +88,7 @@ class Simulator:
     seed : int
         Of these stalls.
     trace : Path or None
-        Where waveforms go; the library must have been built for it.
+        Where waveforms are once it is closed; the library must have been built for them.
     """
 
     def __init__(
@@ -123,9 +123,13 @@ class Simulator:
         )
         memory = self._library.npu_memory(self._npu)
         self.memory: np.ndarray = np.ctypeslib.as_array(memory, (memory_bytes,))
-        if trace is not None and self._library.npu_trace(self._npu, os.fsencode(trace)):
+        self._waveforms: _Waveforms | None = None
+        try:
+            if trace is not None:
+                self._waveforms = _Waveforms(self._library, self._npu, trace)
+        except BaseException:
             self.close()
-            raise OutputError(f"cannot write waveforms to {trace}")
+            raise
 
     def __enter__(self) -> Simulator:
         return self
@@ -139,11 +143,22 @@ class Simulator:
         self.close()
 
     def close(self) -> None:
-        """Give back the memory; the simulator cannot be used any more."""
-        if self._npu is not None:
-            self.memory = np.zeros(0, np.uint8)
-            self._library.npu_destroy(self._npu)
-            self._npu = None
+        """Give back the memory; the simulator cannot be used any more.
+
+        Raises
+        ------
+        OutputError
+            The waveforms could not be written.
+        """
+        if self._npu is None:
+            return
+        self.memory = np.zeros(0, np.uint8)
+        npu, self._npu = self._npu, None
+        try:
+            if self._waveforms is not None:
+                self._waveforms.end()
+        finally:
+            self._library.npu_destroy(npu)
 
     @property
     def _open(self) -> int:
@@ -164,10 +179,18 @@ class Simulator:
         return value.value
 
     def run(self, limit: int) -> bool:
-        """Let the clock run until the NPU is done; False if that takes more than ``limit``."""
+        """Let the clock run until the NPU is done; False if that takes more than ``limit``.
+
+        Raises
+        ------
+        OutputError
+            The waveforms could not be written.
+        """
         while limit > 0:
             if self._library.npu_run(self._open, min(limit, _UNHEARD)):
                 return True
+            if self._waveforms is not None:
+                self._waveforms.check()
             limit -= _UNHEARD
         return False
 
@@ -222,3 +245,33 @@ class Simulator:
     def break_bus(self, *, error_from: int = 2**64 - 1, beats: int = -1) -> None:
         """Let the bus answer with errors from an address on, or stall for ever after ``beats``."""
         self._library.npu_break_bus(self._open, error_from, beats)
+
+
+class _Waveforms:
+    """The signals of a simulated NPU in a file, a draft until the simulation ends."""
+
+    def __init__(self, library: ctypes.CDLL, npu: int, target: Path) -> None:
+        if not hasattr(library, "npu_trace"):
+            raise InputError(f"cannot write {target}: the simulator was built without waveforms")
+        self._library, self._npu, self._target = library, npu, target
+        library.npu_trace.argtypes = [_POINTER, ctypes.c_char_p]
+        library.npu_trace_error.argtypes = library.npu_end_trace.argtypes = [_POINTER]
+        self._draft = Draft(target)
+        if library.npu_trace(npu, os.fsencode(self._draft.path)):
+            library.npu_end_trace(npu)
+            self._draft.discard()
+            raise OutputError(f"cannot write {target}: it cannot be opened")
+
+    def check(self) -> None:
+        """Raise OutputError where a write has failed."""
+        if error := self._library.npu_trace_error(self._npu):
+            raise OutputError(f"cannot write {self._target}: {os.strerror(error)}")
+
+    def end(self) -> None:
+        """Write what is left; the file has its name then, or there is none."""
+        self._library.npu_end_trace(self._npu)
+        try:
+            self.check()
+            self._draft.keep()
+        finally:
+            self._draft.discard()

@@ -257,6 +257,13 @@ def test_an_output_that_takes_no_more():
     assert done.stderr == "error: cannot write the output: No space left on device\n"
 
 
+def test_an_output_that_is_closed_is_read_by_nobody():
+    done = process("inspect", "digits.eqm", stdout=None, preexec_fn=lambda: os.close(1))
+    assert (done.returncode, done.stderr) == (0, "")
+    missing = process("inspect", "missing.eqm", stdout=None, preexec_fn=lambda: os.closerange(1, 3))
+    assert missing.returncode == 1
+
+
 @pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
 def test_a_signal_ends_a_long_run(number, code):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

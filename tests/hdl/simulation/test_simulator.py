@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from amaranth.back import rtlil, verilog
@@ -231,16 +233,43 @@ def test_waveforms_are_complete(traced, tmp_path, name):
 @pytest.mark.slow
 def test_waveforms_that_cannot_be_written_wrong(traced, tmp_path):
     path = tmp_path / "nowhere" / "out.vcd"
-    with refused(f"cannot write waveforms to {path}", OutputError):
+    message = f"cannot write {path}: there is no folder {path.parent}"
+    with refused(message, OutputError):
         Simulator(traced, CONFIG, 4096, trace=path)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("cycles", [0, 1_000_000])
+def test_waveforms_on_a_full_disk_wrong(traced, cycles):
+    message = "cannot write /dev/full: No space left on device"
+    with (
+        refused(message, OutputError),
+        Simulator(traced, CONFIG, 4096, trace=Path("/dev/full")) as simulator,
+    ):
+        simulator.run(cycles)
+        # a long run ends where it is noticed, a short one when it is closed
+        assert cycles == 0
+
+
+@pytest.mark.slow
+def test_waveforms_take_their_name_when_they_are_complete(traced, tmp_path):
+    path = tmp_path / "out.vcd"
+    path.write_text("old")
+    with Simulator(traced, CONFIG, 4096, trace=path) as simulator:
+        copied(simulator)
+        assert path.read_text() == "old"
+    assert path.read_text() != "old"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.slow
 def test_waveforms_of_a_library_without_wrong(library, tmp_path):
     path = tmp_path / "out.vcd"
-    with refused(f"cannot write waveforms to {path}", OutputError):
+    message = f"cannot write {path}: the simulator was built without waveforms"
+    with refused(message, InputError):
         Simulator(library, CONFIG, 4096, trace=path)
-    assert not path.exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_library_that_is_none_wrong(tmp_path):
