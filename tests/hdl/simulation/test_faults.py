@@ -15,7 +15,7 @@ from edgeinfer.demo import CALIBRATION, MODEL
 from edgeinfer.errors import InputError
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.compiler import compile
-from edgeinfer.hdl.config import preset
+from edgeinfer.hdl.config import NpuConfig, configuration
 from edgeinfer.hdl.gateware.registers import COUNTERS, ID, REGISTERS
 from edgeinfer.hdl.gateware.sequencer import Fault
 from edgeinfer.hdl.simulation.simulation import npu_library
@@ -23,7 +23,8 @@ from edgeinfer.hdl.simulation.simulator import Simulator
 from edgeinfer.quant import quantize
 from edgeinfer.session import Session
 
-CONFIG = preset("8x8")
+CONFIGS = ["8x8", "2x8,bus_bytes=4,lanes=1,weight_port=1"]
+"""A word of the second takes several beats of the bus and several turns of its lane."""
 WATCHDOG = 2000
 LIMIT = 100_000
 """Cycles after which a run that still moves is left alone: a program may ask for more."""
@@ -36,6 +37,7 @@ _STOP = 8  # of CONTROL
 class Model:
     """The digits model compiled, an input, and the output that the CPU gives for it."""
 
+    config: NpuConfig
     program: object
     inputs: dict[str, np.ndarray]
     expected: dict[str, np.ndarray]
@@ -45,33 +47,36 @@ class Model:
 
 
 @functools.cache
-def model() -> Model:
+def compiled_for(config: NpuConfig) -> Model:
     floats = import_onnx(MODEL)
     samples = load_data(CALIBRATION, floats).samples
     graph = quantize(floats, samples)
-    compiled = compile(graph, CONFIG, host_ops=True)
+    compiled = compile(graph, config, host_ops=True)
     (program,) = [program for _, program in compiled.segments if program is not None]
     session = Session(graph, keep_values=True)
     session.run({name: values[:1].astype(np.float32) for name, values in samples.items()})
     return Model(
+        config,
         program,
         {binding.name: session.value(binding.name) for binding in program.inputs},
         {binding.name: session.value(binding.name) for binding in program.outputs},
     )
 
 
-@functools.cache
-def library():
-    return npu_library(CONFIG)
+@pytest.fixture(scope="module", params=CONFIGS)
+def model(request):
+    return compiled_for(configuration(request.param))
 
 
 class Host:
     """An NPU and its host, whose memory has a place for programs behind the model's."""
 
-    def __init__(self, **options: float) -> None:
-        self.program_at = -(-model().program.host_bytes // 64) * 64
-        size = self.program_at + max(len(model().section(name)) for name in ("setup", "run"))
-        self.simulator = Simulator(library(), CONFIG, (size // 4096 + 2) * 4096, **options)
+    def __init__(self, model: Model, **options: float) -> None:
+        self.model = model
+        self.program_at = -(-model.program.host_bytes // 64) * 64
+        size = self.program_at + max(len(model.section(name)) for name in ("setup", "run"))
+        library = npu_library(model.config)
+        self.simulator = Simulator(library, model.config, (size // 4096 + 2) * 4096, **options)
         self.memory = self.simulator.memory
 
     def __enter__(self) -> Host:
@@ -83,9 +88,11 @@ class Host:
     def put(self, program: bytes) -> None:
         """The model's constants and inputs, and ``program``, into memory."""
         self.memory[:] = 0
-        self._copy(0, model().program.image)
-        for binding in model().program.inputs:
-            self._copy(binding.host, binding.image(model().inputs[binding.name], CONFIG))
+        self._copy(0, self.model.program.image)
+        for binding in self.model.program.inputs:
+            self._copy(
+                binding.host, binding.image(self.model.inputs[binding.name], self.model.config)
+            )
         self._copy(self.program_at, program)
 
     def _copy(self, at: int, content: bytes) -> None:
@@ -131,20 +138,22 @@ class Host:
         """Bus mended and memories set up anew, the model gives what the CPU gives."""
         self.simulator.break_bus()
         for name in ("setup", "run"):
-            assert self.run(model().section(name)) is Fault.NONE
-        program = model().program
+            assert self.run(self.model.section(name)) is Fault.NONE
+        program = self.model.program
         for binding in program.outputs:
-            size = binding.view.tensor.words * CONFIG.word_bytes
+            size = binding.view.tensor.words * self.model.config.word_bytes
             raw = self.memory[binding.host : binding.host + size]
-            words = raw.view(f"<i{CONFIG.element_bytes}").reshape(-1, CONFIG.columns)
-            np.testing.assert_array_equal(binding.values(words), model().expected[binding.name])
+            words = raw.view(f"<i{self.model.config.element_bytes}").reshape(
+                -1, self.model.config.columns
+            )
+            np.testing.assert_array_equal(binding.values(words), self.model.expected[binding.name])
 
 
-def random_bytes(rng: random.Random) -> bytes:
+def random_bytes(model: Model, rng: random.Random) -> bytes:
     return rng.randbytes(isa.INSTRUCTION_BYTES * rng.randrange(1, 40))
 
 
-def legal_instructions(rng: random.Random) -> bytes:
+def legal_instructions(model: Model, rng: random.Random) -> bytes:
     """Legal instructions of random fields, most of them small."""
     program = []
     while len(program) < 12:
@@ -161,16 +170,16 @@ def legal_instructions(rng: random.Random) -> bytes:
     return isa.to_bytes([*program, isa.Halt()])
 
 
-def flipped_bits(rng: random.Random) -> bytes:
-    program = bytearray(model().section("run"))
+def flipped_bits(model: Model, rng: random.Random) -> bytes:
+    program = bytearray(model.section("run"))
     for _ in range(rng.choice([1, 1, 2, 8])):
         program[rng.randrange(len(program))] ^= 1 << rng.randrange(8)
     return bytes(program)
 
 
-def flipped_counts(rng: random.Random) -> bytes:
+def flipped_counts(model: Model, rng: random.Random) -> bytes:
     """One field of one instruction is another legal one."""
-    program = isa.from_bytes(model().section("run"))
+    program = isa.from_bytes(model.section("run"))
     index = rng.randrange(len(program) - 1)
     cls = type(program[index])
     word, at = isa.encode(program[index]), isa.OPCODE_BITS
@@ -185,17 +194,17 @@ def flipped_counts(rng: random.Random) -> bytes:
     return bytes(code)
 
 
-def lost_instructions(rng: random.Random) -> bytes:
+def lost_instructions(model: Model, rng: random.Random) -> bytes:
     """Some instructions are missing, such as a SYNC or the ACTIVATE of a CONVOLVE."""
-    code = model().section("run")
+    code = model.section("run")
     each = [code[at : at + 16] for at in range(0, len(code), 16)]
     for _ in range(rng.choice([1, 1, 3])):
         each.pop(rng.randrange(len(each) - 1))
     return b"".join(each)
 
 
-def moved_instructions(rng: random.Random) -> bytes:
-    code = model().section("run")
+def moved_instructions(model: Model, rng: random.Random) -> bytes:
+    code = model.section("run")
     each = [code[at : at + 16] for at in range(0, len(code), 16)]
     for _ in range(rng.choice([1, 3])):
         i, j = rng.randrange(len(each)), rng.randrange(len(each))
@@ -203,14 +212,14 @@ def moved_instructions(rng: random.Random) -> bytes:
     return b"".join(each)
 
 
-def truncated(rng: random.Random) -> bytes:
-    code = model().section("run")
+def truncated(model: Model, rng: random.Random) -> bytes:
+    code = model.section("run")
     return code[: 16 * rng.randrange(1, len(code) // 16)]
 
 
-def ended_early(rng: random.Random) -> bytes:
+def ended_early(model: Model, rng: random.Random) -> bytes:
     """HALT comes in the midst of it."""
-    return truncated(rng) + isa.to_bytes([isa.Halt()])
+    return truncated(model, rng) + isa.to_bytes([isa.Halt()])
 
 
 CORRUPTIONS = [
@@ -228,20 +237,20 @@ CORRUPTIONS = [
 @pytest.mark.slow
 @pytest.mark.parametrize("stalls", [0.0, 0.5])
 @pytest.mark.parametrize("corrupt", CORRUPTIONS, ids=lambda f: f.__name__)
-def test_a_corrupt_program_ends_and_leaves_nothing_behind(corrupt, stalls):
-    with Host(stalls=stalls) as host:
+def test_a_corrupt_program_ends_and_leaves_nothing_behind(model, corrupt, stalls):
+    with Host(model, stalls=stalls) as host:
         for seed in range(25):
-            fault = host.run(corrupt(random.Random(seed)))
+            fault = host.run(corrupt(model, random.Random(seed)))
             if corrupt is truncated:
                 assert fault is Fault.NO_HALT
             host.check_good_run()
 
 
-def test_a_run_is_stopped_at_any_time():
-    with Host() as host:
+def test_a_run_is_stopped_at_any_time(model):
+    with Host(model) as host:
         for cycles in range(1, 3000, 97):
             for name in ("setup", "run"):
-                host.start(model().section(name))
+                host.start(model.section(name))
                 host.simulator.run(cycles)
                 host.write(CONTROL=_STOP)
                 assert host.settle()
@@ -271,21 +280,21 @@ LEFT_OVERS = {
 
 
 @pytest.mark.parametrize("program", LEFT_OVERS.values(), ids=LEFT_OVERS)
-def test_what_a_run_without_a_fault_leaves_in_the_units_does_not_reach_the_next(program):
-    with Host() as host:
+def test_what_a_run_without_a_fault_leaves_in_the_units_does_not_reach_the_next(model, program):
+    with Host(model) as host:
         fault = host.run(isa.to_bytes([*program, isa.Halt()]))
         assert fault in (Fault.NONE, Fault.WATCHDOG)
         host.check_good_run()
 
 
 @pytest.mark.parametrize("stalls", [0.0, 0.5])
-def test_a_bus_that_stalls_for_ever_ends_with_the_watchdog(stalls):
-    with Host(stalls=stalls) as host:
+def test_a_bus_that_stalls_for_ever_ends_with_the_watchdog(model, stalls):
+    with Host(model, stalls=stalls) as host:
         for beats in [*range(0, 60, 7), *range(100, 1500, 200)]:
             for name in ("setup", "run"):
                 host.put(b"")
                 host.simulator.break_bus(beats=beats)
-                host.start(model().section(name))
+                host.start(model.section(name))
                 if not host.simulator.run(LIMIT):
                     raise AssertionError("the NPU hangs")
                 status = host.read("STATUS")
@@ -302,9 +311,9 @@ def test_a_bus_that_stalls_for_ever_ends_with_the_watchdog(stalls):
 
 
 @pytest.mark.parametrize("stalls", [0.0, 0.5])
-def test_a_bus_that_answers_with_errors_ends_with_bus(stalls):
-    with Host(stalls=stalls) as host:
-        program = model().program
+def test_a_bus_that_answers_with_errors_ends_with_bus(model, stalls):
+    with Host(model, stalls=stalls) as host:
+        program = model.program
         places = {
             "its instructions": host.program_at,
             "an instruction further on": host.program_at + 16 * 30,
@@ -313,31 +322,31 @@ def test_a_bus_that_answers_with_errors_ends_with_bus(stalls):
         }
         for place in places.values():
             host.simulator.break_bus(error_from=place)
-            assert host.run(model().section("run")) is Fault.BUS
+            assert host.run(model.section("run")) is Fault.BUS
             host.simulator.break_bus()
             host.check_good_run()
 
 
-def test_addresses_beyond_a_memory_end_with_out_of_range():
+def test_addresses_beyond_a_memory_end_with_out_of_range(model):
     end = {
-        isa.Memory.BUFFER: CONFIG.buffer_words,
-        isa.Memory.WEIGHTS: CONFIG.weight_tiles * CONFIG.weight_reads,
-        isa.Memory.PARAMETERS: CONFIG.parameter_rows,
-        isa.Memory.TABLE: 256 // CONFIG.bus_bytes,
+        isa.Memory.BUFFER: model.config.buffer_words,
+        isa.Memory.WEIGHTS: model.config.weight_tiles * model.config.weight_reads,
+        isa.Memory.PARAMETERS: model.config.parameter_rows,
+        isa.Memory.TABLE: 256 // model.config.bus_bytes,
     }
-    with Host() as host:
+    with Host(model) as host:
         for memory, address in end.items():
             last = isa.ReadHost(memory=memory, host=0, address=address - 1, words=1)
             assert host.run(isa.to_bytes([last, isa.Halt()])) is Fault.NONE
             beyond = isa.ReadHost(memory=memory, host=0, address=address - 1, words=2)
             assert host.run(isa.to_bytes([beyond, isa.Halt()])) is Fault.OUT_OF_RANGE
-        beyond = isa.WriteHost(host=0, address=CONFIG.buffer_words - 3, words=4096)
+        beyond = isa.WriteHost(host=0, address=model.config.buffer_words - 3, words=4096)
         assert host.run(isa.to_bytes([beyond, isa.Halt()])) is Fault.OUT_OF_RANGE
         host.check_good_run()
 
 
-def test_a_fault_in_a_long_transfer_is_over_soon():
-    with Host() as host:
+def test_a_fault_in_a_long_transfer_is_over_soon(model):
+    with Host(model) as host:
         for long in (
             isa.ReadHost(memory=isa.Memory.BUFFER, host=0, address=0, words=16384, lines=4096),
             isa.WriteHost(host=0, address=0, words=16384, lines=4096),
@@ -357,23 +366,23 @@ def test_a_fault_in_a_long_transfer_is_over_soon():
     ],
     ids=["load", "store"],
 )
-def test_a_transfer_that_comes_just_before_a_fault_ends_with_the_run(transfer, behind):
+def test_a_transfer_that_comes_just_before_a_fault_ends_with_the_run(model, transfer, behind):
     fillers = [isa.ReadWeights(address=0, count=1)] * behind
     illegal = b"\xff" * isa.INSTRUCTION_BYTES
-    with Host() as host:
+    with Host(model) as host:
         fault = host.run(isa.to_bytes([transfer, *fillers]) + illegal)
         assert fault is Fault.ILLEGAL_INSTRUCTION
         host.check_good_run()
 
 
-def test_the_host_may_write_registers_in_any_order_and_at_any_time():
+def test_the_host_may_write_registers_in_any_order_and_at_any_time(model):
     rng = random.Random(1)
-    with Host() as host:
+    with Host(model) as host:
         host.check_good_run()
         settings = {"BASE": 0, "BASE_HIGH": 0, "PROGRAM": host.program_at, "WATCHDOG": WATCHDOG}
         for _ in range(20):
-            host.put(model().section("run"))
-            length = len(model().section("run")) // 16
+            host.put(model.section("run"))
+            length = len(model.section("run")) // 16
             for name, value in rng.sample([*settings.items(), ("LENGTH", length)], 5):
                 host.write(**{name: rng.getrandbits(32)})
                 host.write(**{name: value})
