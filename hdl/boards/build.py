@@ -6,7 +6,7 @@ import errno
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,6 @@ from edgeinfer.hdl.boards.synthesis import FAMILIES, Resources, synthesize
 from edgeinfer.hdl.boards.tool import ToolError
 from edgeinfer.hdl.config import NpuConfig, configuration
 from edgeinfer.hdl.gateware.npu import to_verilog
-from edgeinfer.hdl.summary import multipliers_18x18
 
 __all__ = [
     "Build",
@@ -152,8 +151,9 @@ class Build:
 
     @property
     def multiplier_cells(self) -> int:
-        """Primitives that multiply."""
-        return FAMILIES[self.design.board.fpga.family].multiplier_cells(self.resources)
+        """Primitives that multiply, of whatever size."""
+        family = FAMILIES[self.design.board.fpga.family]
+        return sum(family.multiplier_cells(self.resources).values())
 
     def rate(self, megahertz: float) -> float:
         """Inferences a second."""
@@ -312,14 +312,17 @@ def check_multipliers(family: str, config: NpuConfig, resources: Resources) -> N
     ToolError
         Yosys has lost some, or made some of logic.
     """
-    chosen = FAMILIES[family]
-    expected = config.macs + chosen.lane_multipliers * config.lanes
-    found = chosen.multiplier_cells(resources)
-    if config.width == 8 and found != expected:
+    expected = FAMILIES[family].expected_multiplier_cells(config)
+    found = FAMILIES[family].multiplier_cells(resources)
+    if found != expected:
         raise ToolError(
-            f"the netlist has {found} multipliers where the configuration has {expected}; this is "
-            "Yosys's mistake or ours, and the netlist is not to be trusted"
+            f"the netlist has {_listed(found)} where the configuration has {_listed(expected)}; "
+            "this is Yosys's mistake or ours, and the netlist is not to be trusted"
         )
+
+
+def _listed(multipliers: Mapping[str, int]) -> str:
+    return " and ".join(f"{count} {name}" for name, count in sorted(multipliers.items())) or "none"
 
 
 def check_fit(fpga: Fpga, config: NpuConfig, resources: Resources) -> None:
@@ -347,10 +350,7 @@ def check_multipliers_fit(fpga: Fpga, config: NpuConfig) -> None:
     UnsupportedError
         As ``check_fit``.
     """
-    family = FAMILIES[fpga.family]
-    needed: float = multipliers_18x18(config)
-    if config.width == 8:
-        needed = config.macs * family.cell_multiplier + config.lanes * family.lane_multipliers
+    needed = FAMILIES[fpga.family].needed_multipliers(config)
     if needed > fpga.multipliers:
         raise _does_not_fit(fpga, config, f"multipliers ({needed:,.0f} of {fpga.multipliers})")
 

@@ -13,6 +13,7 @@ from typing import Any
 from edgeinfer.hdl.boards.board import Fpga
 from edgeinfer.hdl.boards.product_registers import absorb_product_registers
 from edgeinfer.hdl.boards.tool import ToolError, run_tool
+from edgeinfer.hdl.config import NpuConfig
 
 __all__ = ["FAMILIES", "Resources", "counted", "run_yosys", "synthesize"]
 
@@ -40,10 +41,10 @@ class Family:
         What each primitive takes of these, by a pattern that its name matches.
     finish : callable or None
         What is done to a module of the netlist after Yosys.
-    cell_multiplier : float
-        What a cell of an 8-bit array takes.
-    lane_multipliers : int
-        Primitives that a lane of an 8-bit NPU takes.
+    cell : dict of int to str
+        The primitive in a cell of the array, by the width of the NPU's elements.
+    lane : dict of int to dict of str to int
+        How many of which are in a lane, likewise.
     """
 
     commands: tuple[str, ...]
@@ -51,13 +52,25 @@ class Family:
     flip_flops: Mapping[str, float]
     multipliers: Mapping[str, float]
     memories: Mapping[str, float]
+    cell: Mapping[int, str]
+    lane: Mapping[int, Mapping[str, int]]
     finish: Callable[[dict[str, Any]], object] | None = None
-    cell_multiplier: float = 1
-    lane_multipliers: int = 3
 
-    def multiplier_cells(self, resources: Resources) -> int:
-        """Primitives that multiply, of whatever size."""
-        return sum(resources.cells.get(name, 0) for name in self.multipliers)
+    def multiplier_cells(self, resources: Resources) -> dict[str, int]:
+        """The primitives that multiply, and how many there are of each."""
+        return {name: resources.cells[name] for name in self.multipliers if name in resources.cells}
+
+    def expected_multiplier_cells(self, config: NpuConfig) -> dict[str, int]:
+        """Those that an NPU has."""
+        count = Counter({self.cell[config.width]: config.macs})
+        for name, each in self.lane[config.width].items():
+            count[name] += config.lanes * each
+        return dict(count)
+
+    def needed_multipliers(self, config: NpuConfig) -> float:
+        """What these take of multipliers of 18 x 18 bits."""
+        expected = self.expected_multiplier_cells(config)
+        return sum(self.multipliers[name] * count for name, count in expected.items())
 
 
 FAMILIES = {
@@ -67,6 +80,8 @@ FAMILIES = {
         {"TRELLIS_FF": 1},
         {"MULT18X18D": 1},
         {"DP16KD": 1},
+        cell={8: "MULT18X18D", 16: "MULT18X18D"},
+        lane={8: {"MULT18X18D": 3}, 16: {"MULT18X18D": 5}},
         finish=absorb_product_registers,
     ),
     "gowin": Family(
@@ -75,7 +90,8 @@ FAMILIES = {
         {"DFF.*": 1},
         {"MULT9X9": 0.5, "MULT18X18": 1, "MULT36X36": 4},
         {"(SDP|DP|SP|ROM|pROM)X?9?B?": 1},
-        cell_multiplier=0.5,
+        cell={8: "MULT9X9", 16: "MULT18X18"},
+        lane={8: {"MULT18X18": 3}, 16: {"MULT18X18": 3, "MULT9X9": 4}},
     ),
     # not -dsp: its pass ice40_dsp, which moves registers and sums into the multipliers, loses
     # products in Yosys 0.70
@@ -96,7 +112,9 @@ FAMILIES = {
         {"SB_DFF.*": 1},
         {"SB_MAC16": 1},
         {"SB_RAM40_4K.*": 1},
-        lane_multipliers=5,  # 16 x 16 bits are too few for the product of sums
+        cell={8: "SB_MAC16", 16: "SB_MAC16"},
+        # 16 x 16 bits are too few for the product of sums
+        lane={8: {"SB_MAC16": 5}, 16: {"SB_MAC16": 7}},
     ),
     "xc7": Family(
         ("synth_xilinx -family xc7 -flatten -top {top}",),
@@ -104,6 +122,8 @@ FAMILIES = {
         {"FD.*": 1},
         {"DSP48E1": 1},
         {"RAMB36E1": 1, "RAMB18E1": 0.5},
+        cell={8: "DSP48E1", 16: "DSP48E1"},
+        lane={8: {"DSP48E1": 3}, 16: {"DSP48E1": 3}},
     ),
     "xcup": Family(
         ("synth_xilinx -family xcup -flatten -top {top}",),
@@ -111,6 +131,8 @@ FAMILIES = {
         {"FD.*": 1},
         {"DSP48E2": 1},
         {"RAMB36E2": 1, "RAMB18E2": 0.5},
+        cell={8: "DSP48E2", 16: "DSP48E2"},
+        lane={8: {"DSP48E2": 3}, 16: {"DSP48E2": 3}},
     ),
 }
 """By name; of Xilinx's only resources are counted."""

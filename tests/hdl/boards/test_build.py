@@ -24,7 +24,7 @@ from edgeinfer.hdl.boards.design import Design
 from edgeinfer.hdl.boards.fitting import measured
 from edgeinfer.hdl.boards.place_and_route import Routed
 from edgeinfer.hdl.boards.product_registers import absorb_product_registers
-from edgeinfer.hdl.boards.synthesis import Resources, counted
+from edgeinfer.hdl.boards.synthesis import FAMILIES, Resources, counted
 from edgeinfer.hdl.boards.tool import ToolError, run_tool
 from edgeinfer.hdl.config import configuration, preset
 from edgeinfer.hdl.summary import multipliers_18x18
@@ -144,15 +144,19 @@ def test_more_multipliers_than_there_are_are_refused_at_once(name, config, count
     )
 
 
-@pytest.mark.parametrize("found", [21, 23])
-def test_a_netlist_with_other_multipliers_than_the_configuration_is_refused(found):
-    check_multipliers("ecp5", preset("4x4"), resources())
-    with pytest.raises(ToolError) as refusal:
-        check_multipliers("ecp5", preset("4x4"), resources(cells={"MULT18X18D": found}))
-    assert str(refusal.value) == (
-        f"the netlist has {found} multipliers where the configuration has 22; this is Yosys's "
-        "mistake or ours, and the netlist is not to be trusted"
-    )
+@pytest.mark.parametrize(("config", "expected"), [("4x4", 22), ("8x8-16", 84)])
+def test_a_netlist_with_other_multipliers_than_the_configuration_is_refused(config, expected):
+    def check(found):
+        check_multipliers("ecp5", configuration(config), resources(cells={"MULT18X18D": found}))
+
+    check(expected)
+    for found in (expected - 1, expected + 1):
+        with pytest.raises(ToolError) as refusal:
+            check(found)
+        assert str(refusal.value) == (
+            f"the netlist has {found} MULT18X18D where the configuration has {expected} "
+            "MULT18X18D; this is Yosys's mistake or ours, and the netlist is not to be trusted"
+        )
 
 
 def test_measured_configurations_have_the_multipliers_that_they_say():
@@ -161,8 +165,7 @@ def test_measured_configurations_have_the_multipliers_that_they_say():
         for each in rows:
             config = configuration(each.config)
             assert each.macs == config.macs
-            if family == "ecp5":
-                assert each.multipliers == multipliers_18x18(config)
+            assert each.multipliers == FAMILIES[family].needed_multipliers(config)
 
 
 def test_cells_are_counted_with_what_each_takes():

