@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from npu_resources import SMALLEST, quantized
+from npu_resources import KEYWORDS, quantized
 
 from edgeinfer.errors import UnsupportedError
 from edgeinfer.graph import Graph
@@ -53,8 +53,8 @@ CASES = (
     Case("ecpix5-85f", "8x8", 125),
     Case("ecpix5-85f", ROUTABLE, 100),
     Case("ecpix5-85f", "8x16", 100),
-    Case("orangecrab-25f", SMALLEST, 100),
-    Case("tangnano20k", SMALLEST, 27),
+    Case("orangecrab-25f", KEYWORDS, 80),
+    Case("tangnano20k", KEYWORDS, 27),
 )
 
 

@@ -58,13 +58,18 @@ def candidates(graph: Graph, roomy: NpuConfig) -> Iterator[NpuConfig]:
         raise UnsupportedError("operators of the CPU stand between those of the NPU")
     (program,) = programs
     words, tiles = program.buffer_words, program.weight_tiles
+    # a layer takes the less weights at once, the less room there is for them, and each part of it
+    # has parameters of its own: a weight memory that is just filled takes more of them
+    filled = _sized(roomy, words * roomy.word_bytes, tiles * roomy.tile_bytes, roomy.parameter_rows)
+    (program,) = compile(graph, filled).programs
+    rows = max(4 * roomy.steps, program.parameter_rows)
     seen = set()
     for part, other in product(_PARTS, _PARTS):
         config = _sized(
             roomy,
             -(-words // part) * roomy.word_bytes,
             -(-tiles // other) * roomy.tile_bytes,
-            max(4 * roomy.steps, program.parameter_rows),
+            rows,
         )
         if config not in seen:
             seen.add(config)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 import pytest
-from authored import Author
+from authored import REQUANTIZING, Author
 
 from edgeinfer.errors import InputError, UnsupportedError
+from edgeinfer.hdl import isa
 from edgeinfer.hdl.compiler import compile
 from edgeinfer.hdl.compiler.timing import predict
 from edgeinfer.hdl.config import preset
@@ -15,6 +16,7 @@ from edgeinfer.hdl.explore import Budget, explore
 from edgeinfer.hdl.explore.estimate import estimate
 from edgeinfer.hdl.explore.exploration import Exploration
 from edgeinfer.hdl.explore.pictures import front_svg, front_text, roofline_svg
+from edgeinfer.operators import QAveragePool
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +81,22 @@ def test_nothing_affordable_is_better_than_the_front(everything):
 
 def test_arrays_of_all_sizes_are_tried(everything):
     assert {each.config.rows for each in everything.estimates} == {4, 8, 16, 32, 64}
+
+
+def test_the_largest_memories_hold_all_of_the_model():
+    # pooling of so many taps fills a quarter of the weight memory with a part of its channels
+    author = Author(1, 10, 10, 32)
+    wide = author.conv("x", 64, 1)
+    pool = QAveragePool(kernel=(10, 10), **REQUANTIZING)
+    multiplier = author.constant(1 << 30, (1 << 31) - 1, (100,), "int32")
+    shift = author.constant(36, 37, (100,), "int8")
+    graph = author.graph(author.node(pool, wide, multiplier, shift))
+    found = explore(graph, largest=16).estimates
+    for rows in {each.config.rows for each in found}:
+        of_size = [each for each in found if each.config.rows == rows]
+        most = max(of_size, key=lambda each: each.memory_bytes)
+        (program,) = compile(graph, most.config).programs
+        assert most.traffic == len(program.infer) * isa.INSTRUCTION_BYTES
 
 
 def test_a_budget_that_holds_nothing_is_refused(everything):
