@@ -1,11 +1,11 @@
 """The NPU on FPGA boards: bitstreams, and models on what they make of a board.
 
-board            boards, and what their FPGAs hold        platforms    pins that nobody else has
-clocks           PLLs                                     design       clock, serial line and NPU
-synthesis        RTLIL into a netlist                     fitting      what would fit an FPGA
-place_and_route  a netlist into a bitstream               tool         outside tools as processes
-build            an exported folder into a bitstream
-link             the host's end of the serial line        board_npu    a model on a board
+board              boards, and what their FPGAs hold      platforms    pins that nobody else has
+clocks             PLLs                                   design       clock, serial line and NPU
+synthesis          RTLIL into a netlist                   fitting      what would fit an FPGA
+product_registers  registers into ECP5's multipliers      tool         outside tools as processes
+place_and_route    a netlist into a bitstream             build        an export into a bitstream
+link               the host's end of the serial line      board_npu    a model on a board
 """
 
 from edgeinfer.hdl.boards.board import BOARDS, Board, board

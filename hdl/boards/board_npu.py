@@ -92,9 +92,7 @@ class BoardNpu:
         self.description = Description.of(link.describe())
         config = self.description.config
         compiled = compile(graph, config)
-        if len(compiled.programs) != 1:
-            raise UnsupportedError("operators of the CPU stand between those of the NPU")
-        (self._program,) = compiled.programs
+        self._program = compiled.program
         self._graph, self._cpu = graph, Session(graph, keep_values=True)
         self._parts = [
             (part, None if program else Session(part, keep_values=True))
@@ -124,7 +122,10 @@ class BoardNpu:
         LinkError
             The line or the board fails.
         """
-        self._cpu.run(x)
+        expected = self._cpu.run(x)
+        outputs = expected if isinstance(expected, dict) else {self._graph.outputs[0]: expected}
+        if any(y.shape != self._graph.types[name].shape for name, y in outputs.items()):
+            raise InputError("the board takes one sample at a time")
         values = {name: self._cpu.value(name) for name in self._graph.inputs}
         for part, session in self._parts:
             if session is None:

@@ -6,7 +6,7 @@ import errno
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,7 @@ from edgeinfer.hdl.boards.place_and_route import (
     place_and_route,
     routing_progress,
 )
-from edgeinfer.hdl.boards.synthesis import FAMILIES, Resources, synthesize
-from edgeinfer.hdl.boards.tool import ToolError
+from edgeinfer.hdl.boards.synthesis import FAMILIES, Resources, check_multipliers, synthesize
 from edgeinfer.hdl.config import NpuConfig, configuration
 from edgeinfer.hdl.gateware.npu import to_verilog
 
@@ -31,7 +30,6 @@ __all__ = [
     "ExportedModel",
     "build",
     "check_fit",
-    "check_multipliers",
     "check_multipliers_fit",
     "realize",
     "report",
@@ -210,6 +208,8 @@ def build(
     model = ExportedModel.read(folder)
     check_multipliers_fit(board.fpga, model.config)
     model.check_verilog(folder)
+    if memory_bytes is not None and memory_bytes & (memory_bytes - 1):
+        raise InputError(f"the board's memory must be a power of two, not {memory_bytes:,} bytes")
     if memory_bytes is not None and memory_bytes < model.memory_bytes:
         raise InputError(
             f"an inference of {model.name} takes {model.memory_bytes:,} bytes of host memory, and "
@@ -302,27 +302,6 @@ def _synthesized(design: Design, work: Path, progress: Progress) -> Resources:
     check_multipliers(fpga.family, design.config, resources)
     check_fit(fpga, design.config, resources)
     return resources
-
-
-def check_multipliers(family: str, config: NpuConfig, resources: Resources) -> None:
-    """Refuse a netlist with more or fewer multipliers than the configuration has.
-
-    Raises
-    ------
-    ToolError
-        Yosys has lost some, or made some of logic.
-    """
-    expected = FAMILIES[family].expected_multiplier_cells(config)
-    found = FAMILIES[family].multiplier_cells(resources)
-    if found != expected:
-        raise ToolError(
-            f"the netlist has {_listed(found)} where the configuration has {_listed(expected)}; "
-            "this is Yosys's mistake or ours, and the netlist is not to be trusted"
-        )
-
-
-def _listed(multipliers: Mapping[str, int]) -> str:
-    return " and ".join(f"{count} {name}" for name, count in sorted(multipliers.items())) or "none"
 
 
 def check_fit(fpga: Fpga, config: NpuConfig, resources: Resources) -> None:

@@ -14,7 +14,7 @@ from amaranth.lib import io
 from edgeinfer.errors import InputError
 from edgeinfer.hdl.boards.board import Board
 from edgeinfer.hdl.boards.clocks import clock_domain, pll
-from edgeinfer.hdl.boards.synthesis import Resources, synthesize
+from edgeinfer.hdl.boards.synthesis import Resources, check_multipliers, synthesize
 from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.gateware.names import plain_rtlil
 from edgeinfer.hdl.gateware.serial_npu import SerialNpu
@@ -115,12 +115,14 @@ def synthesize_alone(
     MissingExtraError
         pyosys is not installed.
     ToolError
-        Yosys has failed.
+        Yosys has failed, or the netlist has other multipliers than ``config``.
     """
     alone = SerialNpu(config, LEAST_MEMORY, _FASTEST, b"")
     text = rtlil.convert(alone, name=TOP, emit_src=False)
     (folder / f"{TOP}.il").write_text(plain_rtlil(text))
-    return synthesize(family, TOP, f"{TOP}.il", folder, progress=progress)
+    found = synthesize(family, TOP, f"{TOP}.il", folder, progress=progress)
+    check_multipliers(family, config, found)
+    return found
 
 
 class _Top(Elaboratable):

@@ -63,7 +63,7 @@ def measured() -> Mapping[str, tuple[Measured, ...]]:
 
 
 def nearest(fpga: Fpga) -> str:
-    """A sentence on the largest configuration that fits ``fpga``, for a refusal."""
+    """What to do instead, for a refusal: the largest configuration that fits ``fpga``."""
     rows = measured()[fpga.family]
     fitting = [each for each in rows if each.fits(fpga)]
     if not fitting:
@@ -74,4 +74,4 @@ def nearest(fpga: Fpga) -> str:
         )
     best = max(fitting, key=lambda each: (each.macs, each.memories))
     holds = f", which holds {', '.join(best.models)}" if best.models else ""
-    return f"the nearest that fits is --config {best.config}{holds}"
+    return f"export the model with the nearest that fits, --config {best.config}{holds}"

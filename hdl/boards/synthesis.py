@@ -15,7 +15,7 @@ from edgeinfer.hdl.boards.product_registers import absorb_product_registers
 from edgeinfer.hdl.boards.tool import ToolError, run_tool
 from edgeinfer.hdl.config import NpuConfig
 
-__all__ = ["FAMILIES", "Resources", "counted", "run_yosys", "synthesize"]
+__all__ = ["FAMILIES", "Resources", "check_multipliers", "counted", "run_yosys", "synthesize"]
 
 _YOSYS = """
 import sys
@@ -264,3 +264,24 @@ def counted(family: str, module: Mapping[str, Any]) -> Resources:
         memories=total(chosen.memories),
         cells=dict(sorted(cells.items())),
     )
+
+
+def check_multipliers(family: str, config: NpuConfig, resources: Resources) -> None:
+    """Refuse a netlist with other multipliers than the configuration has.
+
+    Raises
+    ------
+    ToolError
+        Yosys has lost some, or made some of logic.
+    """
+    expected = FAMILIES[family].expected_multiplier_cells(config)
+    found = FAMILIES[family].multiplier_cells(resources)
+    if found != expected:
+        raise ToolError(
+            f"the netlist has {_listed(found)} where the configuration has {_listed(expected)}; "
+            "this is Yosys's mistake or ours, and the netlist is not to be trusted"
+        )
+
+
+def _listed(multipliers: Mapping[str, int]) -> str:
+    return " and ".join(f"{count} {name}" for name, count in sorted(multipliers.items())) or "none"

@@ -74,7 +74,7 @@ def run_tool(
         raise InputError(f"cannot run {command[0]}: {error.strerror}") from error
     assert process.stdout is not None
     try:
-        with (folder / log).open("w") as file, process.stdout:
+        with (folder / log).open("w", buffering=1) as file, process.stdout:
             for line in process.stdout:
                 file.write(line)
                 printed.append(line)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgeinfer.errors import UnsupportedError
 from edgeinfer.graph import Graph
 from edgeinfer.hdl.compiler.partition import partition
 from edgeinfer.hdl.compiler.program import Binding, LayerRecord, Program, Watch
@@ -40,6 +41,22 @@ class Compiled:
     def programs(self) -> tuple[Program, ...]:
         """The segments' programs."""
         return tuple(program for _, program in self.segments if program is not None)
+
+    @property
+    def program(self) -> Program:
+        """The only one, of a model that the NPU runs as a whole.
+
+        Raises
+        ------
+        UnsupportedError
+            The CPU runs operators between those of the NPU.
+        """
+        if len(self.programs) != 1:
+            raise UnsupportedError(
+                f"the model runs on the NPU in {len(self.programs)} segments, with operators of "
+                "the CPU between them"
+            )
+        return self.programs[0]
 
 
 def compile(

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 
-from edgeinfer.errors import UnsupportedError
 from edgeinfer.graph import Graph
 from edgeinfer.hdl.compiler import compile
 from edgeinfer.hdl.config import BANKS, NpuConfig
 
-__all__ = ["arrays", "candidates"]
+__all__ = ["SIDES", "arrays", "candidates"]
 
 SIDES = (4, 8, 16, 32, 64, 128, 256)
+"""Rows of the arrays that are tried."""
+
 _PARTS = (1, 2, 8)
 _LARGEST = 1 << 27
 """Bytes of a memory that holds all of any model."""
@@ -46,23 +47,19 @@ def arrays(width: int, largest: int) -> Iterator[NpuConfig]:
 
 
 def candidates(graph: Graph, roomy: NpuConfig) -> Iterator[NpuConfig]:
-    """``roomy`` with the memories that the model fills, and with a half, a quarter, an eighth.
+    """``roomy`` with memories that the model fills, and with a half and an eighth of them.
 
     Raises
     ------
     UnsupportedError
         The model does not compile for ``roomy``.
     """
-    programs = compile(graph, roomy).programs
-    if len(programs) != 1:
-        raise UnsupportedError("operators of the CPU stand between those of the NPU")
-    (program,) = programs
+    program = compile(graph, roomy).program
     words, tiles = program.buffer_words, program.weight_tiles
     # a layer takes the less weights at once, the less room there is for them, and each part of it
     # has parameters of its own: a weight memory that is just filled takes more of them
     filled = _sized(roomy, words * roomy.word_bytes, tiles * roomy.tile_bytes, roomy.parameter_rows)
-    (program,) = compile(graph, filled).programs
-    rows = max(4 * roomy.steps, program.parameter_rows)
+    rows = max(4 * roomy.steps, compile(graph, filled).program.parameter_rows)
     seen = set()
     for part, other in product(_PARTS, _PARTS):
         config = _sized(

@@ -83,7 +83,7 @@ def estimate(graph: Graph, config: NpuConfig) -> Estimate:
     UnsupportedError
         It does not compile for ``config``.
     """
-    (program,) = compile(graph, config).programs
+    program = compile(graph, config).program
     prediction = predict(program.infer, config)
     read = _weights_read(program)
     layers = []

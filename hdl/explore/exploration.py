@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from edgeinfer.errors import InputError, UnsupportedError
 from edgeinfer.graph import Graph
-from edgeinfer.hdl.explore.candidates import arrays, candidates
+from edgeinfer.hdl.explore.candidates import SIDES, arrays, candidates
 from edgeinfer.hdl.explore.estimate import Estimate, estimate
 
 __all__ = ["Budget", "Exploration", "explore"]
@@ -94,16 +94,16 @@ def explore(
     largest: int = 256,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Exploration:
-    """Try arrays from 4x4 to ``largest`` columns, with memories of four sizes each.
+    """Try arrays from 4x4 to ``largest`` columns, with memories of three sizes each.
 
     Parameters
     ----------
     graph : Graph
         An integer Graph with a batch of 1.
     budget : Budget
-        What is larger is left out as early as possible.
+        Which of them are affordable.
     largest : int
-        Columns at most.
+        Columns at most; 4 or more.
     progress : callable
         Told how many arrays are done, and of how many.
 
@@ -112,8 +112,10 @@ def explore(
     UnsupportedError
         The model compiles for none of them; the message is the last one's.
     InputError
-        The budget holds none.
+        ``largest`` leaves none to try.
     """
+    if largest < SIDES[0]:
+        raise InputError(f"largest must be at least {SIDES[0]} columns, not {largest}")
     width = 16 if any(kind.dtype == "int16" for kind in graph.types.values()) else 8
     found: list[Estimate] = []
     refusal: UnsupportedError | None = None

@@ -2,6 +2,7 @@
 
 model_map     where the model lies in host memory, for drivers
 vectors       one inference for the test bench
+ip_xact       the ports as IP-XACT describes them
 files         all files of the folder
 """
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgeinfer.errors import UnsupportedError
 from edgeinfer.graph import Graph
 from edgeinfer.hdl.compiler import Binding, Compiled, Program
 from edgeinfer.hdl.compiler.host_memory import HostMemory, Section
@@ -79,7 +78,6 @@ class ModelMap:
 
     Parameters
     ----------
-    compiled : Compiled
     program : Program
     memory : HostMemory
         With the sections ``setup`` and ``run``.
@@ -88,7 +86,6 @@ class ModelMap:
         Operators that are left to the host, on either side of the NPU.
     """
 
-    compiled: Compiled
     program: Program
     memory: HostMemory
     inputs: tuple[TensorMap, ...]
@@ -105,26 +102,20 @@ class ModelMap:
         UnsupportedError
             The CPU runs operators between those of the NPU.
         """
-        at = [i for i, (_, program) in enumerate(compiled.segments) if program is not None]
-        if len(at) != 1:
-            raise UnsupportedError(
-                f"the model runs on the NPU in {len(at)} segments, with operators of the CPU "
-                "between them; a folder is exported for one"
-            )
-        graph, program = compiled.segments[at[0]]
-        assert program is not None
+        program = compiled.program
+        (at,) = (i for i, (_, each) in enumerate(compiled.segments) if each is program)
+        graph, _ = compiled.segments[at]
 
         def operators(segments: tuple[tuple[Graph, Program | None], ...]) -> tuple[str, ...]:
             return tuple(type(n.op).__name__ for part, _ in segments for n in part.nodes)
 
         return cls(
-            compiled=compiled,
             program=program,
             memory=HostMemory.of(program, "setup", "run"),
             inputs=tuple(TensorMap.of(b, graph, program) for b in program.inputs),
             outputs=tuple(TensorMap.of(b, graph, program) for b in program.outputs),
-            before=operators(compiled.segments[: at[0]]),
-            after=operators(compiled.segments[at[0] + 1 :]),
+            before=operators(compiled.segments[:at]),
+            after=operators(compiled.segments[at + 1 :]),
         )
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -202,7 +203,7 @@ class Simulation:
         self.waveforms: tuple[Path, ...] = ()
         self._machines: list[_Machine | Session] = []
         self._values: dict[str, np.ndarray] = {}
-        try:
+        with ExitStack() as simulators:
             for part, program in self.compiled.segments:
                 if program is None:
                     self._machines.append(Session(part, keep_values=True))
@@ -222,10 +223,9 @@ class Simulation:
                     seed=seed,
                     trace=trace,
                 )
+                simulators.push(simulator)
                 self._machines.append(_Machine(program, memory, simulator))
-        except BaseException:
-            self.close()
-            raise
+            self._simulators = simulators.pop_all()
         self._reports: list[Report] = []
 
     def __enter__(self) -> Simulation:
@@ -237,13 +237,17 @@ class Simulation:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close()
+        self._simulators.__exit__(kind, value, traceback)
 
     def close(self) -> None:
-        """End the simulation; waveforms are complete then."""
-        for machine in self._machines:
-            if isinstance(machine, _Machine):
-                machine.simulator.close()
+        """End the simulation; waveforms are complete then.
+
+        Raises
+        ------
+        OutputError
+            They could not be written.
+        """
+        self._simulators.close()
 
     def run(self, x: Arrays) -> np.ndarray | dict[str, np.ndarray]:
         """The NPU's outputs for one input, as ``Session.run`` gives the CPU's.

@@ -74,6 +74,8 @@ _FUNCTIONS = {
 class Simulator:
     """One simulated NPU with its host's memory; a context manager.
 
+    Waveforms are kept as far as it came, but not where it was interrupted.
+
     Parameters
     ----------
     library : Path
@@ -128,7 +130,7 @@ class Simulator:
             if trace is not None:
                 self._waveforms = _Waveforms(self._library, self._npu, trace)
         except BaseException:
-            self.close()
+            self._close(keep=False)
             raise
 
     def __enter__(self) -> Simulator:
@@ -140,7 +142,8 @@ class Simulator:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close()
+        # an error's waveforms are those that one wants to see; the user's interrupt has none
+        self._close(keep=kind is None or issubclass(kind, Exception))
 
     def close(self) -> None:
         """Give back the memory; the simulator cannot be used any more.
@@ -150,13 +153,16 @@ class Simulator:
         OutputError
             The waveforms could not be written.
         """
+        self._close(keep=True)
+
+    def _close(self, *, keep: bool) -> None:
         if self._npu is None:
             return
         self.memory = np.zeros(0, np.uint8)
         npu, self._npu = self._npu, None
         try:
             if self._waveforms is not None:
-                self._waveforms.end()
+                self._waveforms.end(keep=keep)
         finally:
             self._library.npu_destroy(npu)
 
@@ -267,11 +273,12 @@ class _Waveforms:
         if error := self._library.npu_trace_error(self._npu):
             raise OutputError(f"cannot write {self._target}: {os.strerror(error)}")
 
-    def end(self) -> None:
+    def end(self, *, keep: bool) -> None:
         """Write what is left; the file has its name then, or there is none."""
         self._library.npu_end_trace(self._npu)
         try:
             self.check()
-            self._draft.keep()
+            if keep:
+                self._draft.keep()
         finally:
             self._draft.discard()

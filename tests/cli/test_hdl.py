@@ -98,7 +98,7 @@ def test_build_refuses_a_folder_that_is_not_there_and_a_memory_of_odd_size(cli):
         "error: there is no folder nowhere; make one with: edgeinfer hdl export"
     )
     assert cli.refusal("hdl build . --board ulx3s-85f --memory 24") == (
-        "error: --memory must be a power of two, not 24"
+        "error: the board's memory must be a power of two, not 24,576 bytes"
     )
 
 

@@ -75,8 +75,6 @@ def build(
     from edgeinfer.new_folder import check_new_folder, write_new_folder
 
     board = board_of(name)
-    if memory is not None and memory & (memory - 1):
-        raise InputError(f"--memory must be a power of two, not {memory}")
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}; make one with: edgeinfer hdl export")
     target = folder / board.name if output is None else output

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 from exported import digits
 from simulated_board import SimulatedBoard
@@ -65,6 +66,15 @@ def test_a_model_whose_inference_asks_for_more_memory_is_refused():
         str(refusal.value),
     )
     tiny.close()
+
+
+@pytest.mark.slow
+def test_two_samples_at_once_are_refused(board):
+    npu = BoardNpu(Link(board, "board"), digits())
+    two = {name: np.concatenate([x, x]) for name, x in samples(1)[0].items()}
+    with pytest.raises(InputError) as refusal:
+        npu.run(two)
+    assert str(refusal.value) == "the board takes one sample at a time"
 
 
 class Lossy:

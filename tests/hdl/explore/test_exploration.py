@@ -99,6 +99,12 @@ def test_the_largest_memories_hold_all_of_the_model():
         assert most.traffic == len(program.infer) * isa.INSTRUCTION_BYTES
 
 
+def test_no_array_to_try_is_refused(graph):
+    with pytest.raises(InputError) as refusal:
+        explore(graph, largest=2)
+    assert str(refusal.value) == "largest must be at least 4 columns, not 2"
+
+
 def test_a_budget_that_holds_nothing_is_refused(everything):
     found = Exploration(everything.estimates, Budget(8, None))
     least = min(everything.estimates, key=lambda e: (e.multipliers, e.memory_bytes))

@@ -253,6 +253,20 @@ def test_waveforms_on_a_full_disk_wrong(traced, cycles):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("ending", "kept"), [(SimulationError, True), (KeyboardInterrupt, False)])
+def test_waveforms_of_an_error_are_kept_and_those_of_an_interrupt_are_not(
+    traced, tmp_path, ending, kept
+):
+    path = tmp_path / "out.vcd"
+    path.write_text("old")
+    with pytest.raises(ending), Simulator(traced, CONFIG, 4096, trace=path) as simulator:
+        copied(simulator)
+        raise ending
+    assert (path.read_text() != "old") is kept
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.slow
 def test_waveforms_take_their_name_when_they_are_complete(traced, tmp_path):
     path = tmp_path / "out.vcd"
     path.write_text("old")
