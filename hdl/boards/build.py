@@ -74,7 +74,7 @@ class ExportedModel:
             inference = document["inference"]
             return cls(
                 name=_text(document["name"]),
-                config=configuration(_text(document["configuration"])),
+                config=configuration(_text(document["config"])),
                 cycles=_number(inference["cycles"]),
                 memory_bytes=_number(inference["memory_bytes"]),
             )

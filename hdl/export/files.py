@@ -114,8 +114,7 @@ def _described(model: ModelMap, facts: Mapping[str, object]) -> bytes:
     """``model.json``, which driver/npu.py reads."""
     described = {
         "name": facts["name"],
-        "config": model.program.config.name,
-        "configuration": model.program.config.text,
+        "config": model.program.config.text,
         "inference": {
             "cycles": predict(model.program.infer, model.program.config).cycles,
             "memory_bytes": len(inference_memory(model.program)[0]),

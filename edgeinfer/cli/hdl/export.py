@@ -30,6 +30,7 @@ def export(model: Path, config: str, output: Path, data: Path | None, **images: 
     says how to check and how to integrate it.
     """
     from edgeinfer.data import load_data
+    from edgeinfer.hdl.config import configuration
     from edgeinfer.hdl.export import export as files_of
     from edgeinfer.new_folder import check_new_folder, write_new_folder
     from edgeinfer.samples import runs
@@ -45,7 +46,7 @@ def export(model: Path, config: str, output: Path, data: Path | None, **images: 
     return Report(
         {
             "model": str(model),
-            "config": config,
+            "config": configuration(config).text,
             "output": str(output),
             "files": {name: len(content) for name, content in files.items()},
         },

@@ -24,7 +24,7 @@ def info(config: str) -> Report:
     products = multipliers(chosen)
     return Report(
         {
-            "config": chosen.name,
+            "config": chosen.text,
             **dataclasses.asdict(chosen),
             "macs_per_cycle": chosen.macs,
             "memories": [dataclasses.asdict(m) for m in held],

@@ -79,7 +79,7 @@ def simulate(
     layers = [_layer(layer, measured, simulation) for layer in measured.layers]
     found = {
         "model": str(model),
-        "config": simulation.config.name,
+        "config": simulation.config.text,
         "samples": done,
         "cycles": measured.cycles,
         "predicted": measured.predicted,

@@ -16,6 +16,7 @@ import pytest
 from edgeinfer.cli.models import import_onnx
 from edgeinfer.data import load_data
 from edgeinfer.demo import CALIBRATION, MODEL
+from edgeinfer.hdl.config import preset
 from edgeinfer.hdl.export import export
 from edgeinfer.new_folder import write_new_folder
 from edgeinfer.quant import quantize
@@ -202,7 +203,7 @@ def test_the_python_driver_refuses_another_npu(folder):
     with exported.simulator(size, "8x8") as npu:
         with pytest.raises(driver.NpuError) as refusal:
             driver.Npu(exported.Registers(npu), npu.memory, 0, model, image)
-        assert str(refusal.value) == "the NPU is not 4x4, which the model is for"
+        assert str(refusal.value) == f"the NPU is not {preset('4x4').text}, which the model is for"
         with pytest.raises(driver.NpuError) as refusal:
             driver.Npu(exported.Registers(npu), npu.memory[:100], 0, model, image)
         assert str(refusal.value) == f"host memory must have {size} bytes"
