@@ -22,7 +22,7 @@ from edgeinfer.converters import from_onnx
 from edgeinfer.errors import UnsupportedError
 from edgeinfer.graph import Graph
 from edgeinfer.hdl.boards import fitting
-from edgeinfer.hdl.boards.design import synthesize_alone
+from edgeinfer.hdl.boards.alone import synthesize_alone
 from edgeinfer.hdl.boards.synthesis import FAMILIES, Resources
 from edgeinfer.hdl.compiler import compile
 from edgeinfer.hdl.config import NpuConfig, configuration

@@ -4,7 +4,8 @@ board              boards, and what their FPGAs hold      platforms    pins that
 clocks             PLLs                                   design       clock, serial line and NPU
 synthesis          RTLIL into a netlist                   fitting      what would fit an FPGA
 product_registers  registers into ECP5's multipliers      tool         outside tools as processes
-place_and_route    a netlist into a bitstream             build        an export into a bitstream
+place_and_route    a netlist into a bitstream             alone        an NPU to be counted
+build              an export into a bitstream             exported_model   what an export says
 link               the host's end of the serial line      board_npu    a model on a board
 """
 

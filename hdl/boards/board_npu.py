@@ -19,7 +19,7 @@ from edgeinfer.hdl.compiler.host_memory import inference_memory
 from edgeinfer.hdl.config import NpuConfig, configuration
 from edgeinfer.hdl.gateware.registers import COUNTERS, REGISTERS
 from edgeinfer.hdl.gateware.sequencer import Fault
-from edgeinfer.hdl.simulation.simulation import Mismatch
+from edgeinfer.hdl.mismatch import Mismatch
 from edgeinfer.session import Arrays, Session
 
 __all__ = ["BoardNpu", "Description"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import shutil
 import tempfile
@@ -12,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from edgeinfer.errors import InputError, UnsupportedError
-from edgeinfer.hdl.boards.board import Board, Fpga
+from edgeinfer.hdl.boards.board import Board
 from edgeinfer.hdl.boards.design import LEAST_MEMORY, TOP, Design
-from edgeinfer.hdl.boards.fitting import nearest
+from edgeinfer.hdl.boards.exported_model import ExportedModel
+from edgeinfer.hdl.boards.fitting import check_fit, check_multipliers_fit
 from edgeinfer.hdl.boards.place_and_route import (
     Routed,
     pack,
@@ -22,15 +22,10 @@ from edgeinfer.hdl.boards.place_and_route import (
     routing_progress,
 )
 from edgeinfer.hdl.boards.synthesis import FAMILIES, Resources, check_multipliers, synthesize
-from edgeinfer.hdl.config import NpuConfig, configuration
-from edgeinfer.hdl.gateware.npu import to_verilog
 
 __all__ = [
     "Build",
-    "ExportedModel",
     "build",
-    "check_fit",
-    "check_multipliers_fit",
     "realize",
     "report",
 ]
@@ -38,89 +33,6 @@ __all__ = [
 _MOST_MEMORY = 4 << 20
 
 Progress = Callable[[str, int, int | None], None]
-
-
-@dataclass(frozen=True)
-class ExportedModel:
-    """What the folder of an export says of its model.
-
-    Parameters
-    ----------
-    name : str
-    config : NpuConfig
-    cycles : int
-        Of an inference, as the compiler predicts them.
-    memory_bytes : int
-        Of host memory that an inference asks for.
-    """
-
-    name: str
-    config: NpuConfig
-    cycles: int
-    memory_bytes: int
-
-    @classmethod
-    def read(cls, folder: Path) -> ExportedModel:
-        """What ``folder`` holds.
-
-        Raises
-        ------
-        InputError
-            It is no export of this version's.
-        """
-        content = _content(folder / "model.json")
-        try:
-            document = json.loads(content)
-            inference = document["inference"]
-            return cls(
-                name=_text(document["name"]),
-                config=configuration(_text(document["config"])),
-                cycles=_number(inference["cycles"]),
-                memory_bytes=_number(inference["memory_bytes"]),
-            )
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise InputError(
-                f"{folder}: model.json is damaged or of another version; export the model again"
-            ) from error
-
-    def check_verilog(self, folder: Path) -> None:
-        """Refuse an export whose Verilog is not what the generator makes of its configuration.
-
-        Raises
-        ------
-        InputError
-            It is another.
-        """
-        if _content(folder / "npu.v") != to_verilog(self.config).encode():
-            raise InputError(
-                f"{folder}: npu.v is not what this version makes of its configuration; a bitstream "
-                "is built from the generator, so export the model again"
-            )
-
-
-def _content(path: Path) -> bytes:
-    """Of a file of an export."""
-    try:
-        if not path.is_file() and path.exists():
-            raise OSError(errno.EINVAL, "it is not a file", str(path))
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(
-            f"{path.parent} is no exported NPU: cannot read {error.filename}: {error.strerror}; "
-            "make one with: edgeinfer hdl export"
-        ) from error
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value.isprintable():
-        raise TypeError("no text")
-    return value
-
-
-def _number(value: Any) -> int:
-    if type(value) is not int or not 0 < value < 1 << 40:
-        raise TypeError("no number of cycles or bytes")
-    return value
 
 
 @dataclass(frozen=True)
@@ -302,42 +214,6 @@ def _synthesized(design: Design, work: Path, progress: Progress) -> Resources:
     check_multipliers(fpga.family, design.config, resources)
     check_fit(fpga, design.config, resources)
     return resources
-
-
-def check_fit(fpga: Fpga, config: NpuConfig, resources: Resources) -> None:
-    """Refuse what does not fit.
-
-    Raises
-    ------
-    UnsupportedError
-        The message says what is too much, what would fit, and what that holds.
-    """
-    over = [
-        f"{name} ({used:,.0f} of {available:,})"
-        for name, used, available in resources.beside(fpga)
-        if used > available
-    ]
-    if over:
-        raise _does_not_fit(fpga, config, ", ".join(over))
-
-
-def check_multipliers_fit(fpga: Fpga, config: NpuConfig) -> None:
-    """Refuse, before anything is generated, an NPU that multiplies more than the FPGA can.
-
-    Raises
-    ------
-    UnsupportedError
-        As ``check_fit``.
-    """
-    needed = FAMILIES[fpga.family].needed_multipliers(config)
-    if needed > fpga.multipliers:
-        raise _does_not_fit(fpga, config, f"multipliers ({needed:,.0f} of {fpga.multipliers})")
-
-
-def _does_not_fit(fpga: Fpga, config: NpuConfig, what: str) -> UnsupportedError:
-    return UnsupportedError(
-        f"{config.name} does not fit {fpga.name}: too many {what}; {nearest(fpga)}"
-    )
 
 
 def _routed(

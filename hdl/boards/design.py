@@ -1,33 +1,29 @@
-"""What a board's FPGA holds: clock, serial line and NPU, with the pins' constraints; or without."""
+"""What a board's FPGA holds: clock, serial line and NPU, with the pins' constraints."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from amaranth.back import rtlil
 from amaranth.hdl import Elaboratable, Module
 from amaranth.lib import io
 
 from edgeinfer.errors import InputError
 from edgeinfer.hdl.boards.board import Board
 from edgeinfer.hdl.boards.clocks import clock_domain, pll
-from edgeinfer.hdl.boards.synthesis import Resources, check_multipliers, synthesize
 from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.gateware.names import plain_rtlil
 from edgeinfer.hdl.gateware.serial_npu import SerialNpu
 
-__all__ = ["LEAST_MEMORY", "TOP", "Design", "describe", "synthesize_alone"]
+__all__ = ["LEAST_CYCLES_PER_BIT", "LEAST_MEMORY", "TOP", "Design", "describe"]
 
 TOP = "npu_board"
 
 LEAST_MEMORY = 8192
 """Bytes in place of a host's, for models that need none: the line carries them in pieces."""
 
-_FASTEST = 16
-"""Cycles of a bit at least: the receiver may be a cycle off, and both clocks by some percent."""
+LEAST_CYCLES_PER_BIT = 16
+"""Of the serial line: the receiver may be a cycle off, and both clocks by some percent."""
 
 
 def describe(config: NpuConfig, memory_bytes: int, hertz: int) -> bytes:
@@ -73,10 +69,10 @@ class Design:
             The clock is too slow for the line.
         """
         cycles = round(1e6 * self.megahertz / self.baud)
-        if cycles < _FASTEST:
+        if cycles < LEAST_CYCLES_PER_BIT:
             raise InputError(
                 f"{self.baud} baud are too many for {self.megahertz:g} MHz; "
-                f"at most {1e6 * self.megahertz / _FASTEST:.0f}"
+                f"at most {1e6 * self.megahertz / LEAST_CYCLES_PER_BIT:.0f}"
             )
         return cycles
 
@@ -99,30 +95,6 @@ class Design:
         }
         source = f"{TOP}.il"
         return files | {source: plain_rtlil(files[source])}
-
-
-def synthesize_alone(
-    config: NpuConfig,
-    family: str,
-    folder: Path,
-    *,
-    progress: Callable[[int], None] = lambda passes: None,
-) -> Resources:
-    """Make a netlist of an NPU behind a serial line with the least memory, and without pins.
-
-    Raises
-    ------
-    MissingExtraError
-        pyosys is not installed.
-    ToolError
-        Yosys has failed, or the netlist has other multipliers than ``config``.
-    """
-    alone = SerialNpu(config, LEAST_MEMORY, _FASTEST, b"")
-    text = rtlil.convert(alone, name=TOP, emit_src=False)
-    (folder / f"{TOP}.il").write_text(plain_rtlil(text))
-    found = synthesize(family, TOP, f"{TOP}.il", folder, progress=progress)
-    check_multipliers(family, config, found)
-    return found
 
 
 class _Top(Elaboratable):

@@ -1,4 +1,4 @@
-"""What would fit an FPGA: configurations that were synthesized, and the models that each holds."""
+"""What fits an FPGA, and what would: configurations that were synthesized, with their models."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from edgeinfer.errors import UnsupportedError
 from edgeinfer.hdl.boards.board import Fpga
+from edgeinfer.hdl.boards.synthesis import FAMILIES, Resources
+from edgeinfer.hdl.config import NpuConfig
 
-__all__ = ["Measured", "measured", "nearest"]
+__all__ = ["Measured", "check_fit", "check_multipliers_fit", "measured"]
 
 _PLACEABLE = 0.85
 """The share of an FPGA's lookup tables beyond which nextpnr takes hours, or gives up."""
@@ -62,7 +65,43 @@ def measured() -> Mapping[str, tuple[Measured, ...]]:
     }
 
 
-def nearest(fpga: Fpga) -> str:
+def check_fit(fpga: Fpga, config: NpuConfig, resources: Resources) -> None:
+    """Refuse what does not fit.
+
+    Raises
+    ------
+    UnsupportedError
+        The message says what is too much, what would fit, and what that holds.
+    """
+    over = [
+        f"{name} ({used:,.0f} of {available:,})"
+        for name, used, available in resources.beside(fpga)
+        if used > available
+    ]
+    if over:
+        raise _does_not_fit(fpga, config, ", ".join(over))
+
+
+def check_multipliers_fit(fpga: Fpga, config: NpuConfig) -> None:
+    """Refuse, before anything is generated, an NPU that multiplies more than the FPGA can.
+
+    Raises
+    ------
+    UnsupportedError
+        As ``check_fit``.
+    """
+    needed = FAMILIES[fpga.family].needed_multipliers(config)
+    if needed > fpga.multipliers:
+        raise _does_not_fit(fpga, config, f"multipliers ({needed:,.0f} of {fpga.multipliers})")
+
+
+def _does_not_fit(fpga: Fpga, config: NpuConfig, what: str) -> UnsupportedError:
+    return UnsupportedError(
+        f"{config.name} does not fit {fpga.name}: too many {what}; {_nearest(fpga)}"
+    )
+
+
+def _nearest(fpga: Fpga) -> str:
     """What to do instead, for a refusal: the largest configuration that fits ``fpga``."""
     rows = measured()[fpga.family]
     fitting = [each for each in rows if each.fits(fpga)]

@@ -22,54 +22,17 @@ from edgeinfer.hdl.gateware.npu import to_rtlil, to_verilog
 from edgeinfer.hdl.gateware.registers import COUNTERS, REGISTERS
 from edgeinfer.hdl.gateware.sequencer import Fault
 from edgeinfer.hdl.isa import Unit
+from edgeinfer.hdl.mismatch import Mismatch
 from edgeinfer.hdl.simulation.build import build
 from edgeinfer.hdl.simulation.simulator import Interval, SimulationError, Simulator
 from edgeinfer.session import Arrays, Session
 
-__all__ = ["LayerReport", "Mismatch", "Report", "Simulation", "UnitReport"]
+__all__ = ["LayerReport", "Report", "Simulation", "UnitReport"]
 
 _SECTIONS = ("setup", "load", "infer", "store")
 _PAGE = 4096
 _PATIENCE = 100
 """Times the predicted cycles after which a run is given up."""
-
-
-@dataclass(frozen=True)
-class Mismatch:
-    """A value that the NPU computed otherwise than the CPU.
-
-    Parameters
-    ----------
-    value : str
-    index : tuple of int
-        The first element that differs.
-    expected, got : int
-        The CPU's and the NPU's.
-    count : int
-        How many elements differ.
-    """
-
-    value: str
-    index: tuple[int, ...]
-    expected: int
-    got: int
-    count: int
-
-    @classmethod
-    def of(cls, value: str, expected: np.ndarray, got: np.ndarray) -> Mismatch | None:
-        """Where two arrays differ; None where they are equal."""
-        differs = np.argwhere(got != expected)
-        if not len(differs):
-            return None
-        index = tuple(map(int, differs[0]))
-        return cls(value, index, int(expected[index]), int(got[index]), len(differs))
-
-    def __str__(self) -> str:
-        where = ", ".join(map(str, self.index))
-        return (
-            f"{self.value!r}[{where}] is {self.got} on the NPU and {self.expected} on the CPU; "
-            f"{self.count} elements differ"
-        )
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import pytest
 from simulated_board import SimulatedBoard, terminal
 
 from edgeinfer.hdl.config import preset
-from edgeinfer.hdl.simulation.simulation import Mismatch, Simulation
+from edgeinfer.hdl.mismatch import Mismatch
+from edgeinfer.hdl.simulation.simulation import Simulation
 
 SIMULATE = "hdl simulate digits.eqm --config 8x16 --input digits_test.npz"
 

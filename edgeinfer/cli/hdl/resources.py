@@ -31,8 +31,8 @@ def resources(config: str, family: str) -> Report:
     The NPU is behind a serial line with 8 KiB for host memory, as on a board. Takes a minute or
     two. For Xilinx's families it is an estimate: their own tools pack otherwise.
     """
+    from edgeinfer.hdl.boards.alone import synthesize_alone
     from edgeinfer.hdl.boards.board import FPGAS
-    from edgeinfer.hdl.boards.design import synthesize_alone
     from edgeinfer.hdl.config import configuration
 
     chosen = configuration(config)

@@ -15,7 +15,7 @@ from edgeinfer.cli.hdl.options import baud_option, open_integer_model, samples_o
 from edgeinfer.cli.options import FILE, preprocessing, preprocessing_options
 
 if TYPE_CHECKING:
-    from edgeinfer.hdl.simulation.simulation import Mismatch
+    from edgeinfer.hdl.mismatch import Mismatch
 
 __all__ = ["run"]
 

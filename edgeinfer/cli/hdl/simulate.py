@@ -15,7 +15,8 @@ from edgeinfer.cli.hdl.options import config_option, open_integer_model, samples
 from edgeinfer.cli.options import FILE, preprocessing, preprocessing_options
 
 if TYPE_CHECKING:
-    from edgeinfer.hdl.simulation.simulation import LayerReport, Mismatch, Simulation
+    from edgeinfer.hdl.mismatch import Mismatch
+    from edgeinfer.hdl.simulation.simulation import LayerReport, Simulation
     from edgeinfer.hdl.simulation.simulation import Report as Measured
 
 __all__ = ["simulate"]

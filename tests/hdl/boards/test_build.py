@@ -13,10 +13,10 @@ from exported import write
 
 from edgeinfer.errors import InputError, MissingExtraError, UnsupportedError
 from edgeinfer.hdl.boards.board import BOARDS, board
-from edgeinfer.hdl.boards.build import ExportedModel, check_fit, check_multipliers_fit
 from edgeinfer.hdl.boards.clocks import pll
 from edgeinfer.hdl.boards.design import Design
-from edgeinfer.hdl.boards.fitting import measured
+from edgeinfer.hdl.boards.exported_model import ExportedModel
+from edgeinfer.hdl.boards.fitting import check_fit, check_multipliers_fit, measured
 from edgeinfer.hdl.boards.place_and_route import Routed
 from edgeinfer.hdl.boards.product_registers import absorb_product_registers
 from edgeinfer.hdl.boards.synthesis import FAMILIES, Resources, check_multipliers, counted
