@@ -85,7 +85,9 @@ FAMILIES = {
         finish=absorb_product_registers,
     ),
     "gowin": Family(
-        ("synth_gowin -family gw2a -top {top}",),
+        # a multiplexer made of several lookup tables wants them side by side, up to two tiles of
+        # them, for which nextpnr's placer has to look long
+        ("synth_gowin -family gw2a -nowidelut -top {top}",),
         {"LUT[1-4]": 1, "ALU": 1, "RAM16SDP4": 4},
         {"DFF.*": 1},
         {"MULT9X9": 0.5, "MULT18X18": 1, "MULT36X36": 4},
