@@ -117,11 +117,11 @@ def build(
             raise InputError(f"cannot run {nextpnr}: there is no such program")
         # it runs in another folder
         nextpnr = str(Path(found).absolute())
+    if memory_bytes is not None and memory_bytes & (memory_bytes - 1):
+        raise InputError(f"the board's memory must be a power of two, not {memory_bytes:,} bytes")
     model = ExportedModel.read(folder)
     check_multipliers_fit(board.fpga, model.config)
     model.check_verilog(folder)
-    if memory_bytes is not None and memory_bytes & (memory_bytes - 1):
-        raise InputError(f"the board's memory must be a power of two, not {memory_bytes:,} bytes")
     if memory_bytes is not None and memory_bytes < model.memory_bytes:
         raise InputError(
             f"an inference of {model.name} takes {model.memory_bytes:,} bytes of host memory, and "
