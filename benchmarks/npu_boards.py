@@ -68,7 +68,7 @@ def cycles(config: str, model: str) -> int | None:
     """Of one inference on the simulated NPU; None where it needs more than the board's memory."""
     graph = models()[model]
     try:
-        (program,) = compile(graph, configuration(config)).programs
+        program = compile(graph, configuration(config)).program
     except UnsupportedError:
         return None
     if len(inference_memory(program)[0]) > LEAST_MEMORY:

@@ -64,7 +64,7 @@ def held(graphs: dict[str, Graph], config: NpuConfig) -> list[str]:
     found = []
     for name, graph in graphs.items():
         try:
-            (program,) = compile(graph, config).programs
+            program = compile(graph, config).program
         except UnsupportedError:
             continue
         if not program.streams:

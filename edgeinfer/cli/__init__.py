@@ -27,7 +27,7 @@ def main() -> None:
         if error.name not in ("click", "rich"):
             raise
         sys.exit(f"error: {error.name} is not installed; pip install 'edgeinfer[cli]'")
-    # who has closed them wants to read nothing
+    # who has closed them wants to read nothing; open until the process ends
     sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
     # a terminal that lacks a character gets a question mark, not a failure

@@ -23,12 +23,7 @@ from edgeinfer.hdl.boards.place_and_route import (
 )
 from edgeinfer.hdl.boards.synthesis import FAMILIES, Resources, check_multipliers, synthesize
 
-__all__ = [
-    "Build",
-    "build",
-    "realize",
-    "report",
-]
+__all__ = ["Build", "build", "realize", "report"]
 
 _MOST_MEMORY = 4 << 20
 

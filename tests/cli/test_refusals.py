@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from refusals import needs_full_device
 
 from edgeinfer import converters
 
@@ -166,7 +167,7 @@ def test_wrong_usage_has_exit_code_2(cli, line, complaint):
     assert done.stderr.splitlines()[-1].startswith(complaint)
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@needs_full_device
 @pytest.mark.parametrize(
     "line",
     [
@@ -249,7 +250,7 @@ def test_help_and_integer_models_need_no_heavy_package():
         assert done.stdout.endswith("[]\n")
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@needs_full_device
 def test_an_output_that_takes_no_more():
     with Path("/dev/full").open("w") as full:
         done = process("inspect", "digits.eqm", stdout=full)

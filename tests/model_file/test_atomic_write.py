@@ -5,6 +5,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from refusals import needs_full_device
 
 from edgeinfer.atomic_write import atomic_write, check_writable
 from edgeinfer.errors import OutputError
@@ -12,7 +13,6 @@ from edgeinfer.errors import OutputError
 unless_root = pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere"
 )
-needs_full_device = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 
 
 def refusal(path) -> str:

@@ -41,12 +41,13 @@ def export(model: Path, config: str, output: Path, data: Path | None, **images: 
     if data is not None:
         dataset = load_data(data, graph, preprocessing(**images))
         sample = next(runs(graph, dataset.samples, limit=1))
-    files = files_of(graph, config, name=one_line(model.stem), sample=sample)
+    chosen = configuration(config)
+    files = files_of(graph, chosen, name=one_line(model.stem), sample=sample)
     write_new_folder(output, files)
     return Report(
         {
             "model": str(model),
-            "config": configuration(config).text,
+            "config": chosen.text,
             "output": str(output),
             "files": {name: len(content) for name, content in files.items()},
         },

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from amaranth.back import rtlil, verilog
 from amaranth.hdl import Cat, Module, Mux, Signal
-from refusals import refused
+from refusals import needs_full_device, refused
 
 from edgeinfer.errors import InputError, OutputError
 from edgeinfer.hdl.config import preset
@@ -239,7 +239,7 @@ def test_waveforms_that_cannot_be_written_wrong(traced, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@needs_full_device
 @pytest.mark.parametrize("cycles", [0, 1_000_000])
 def test_waveforms_on_a_full_disk_wrong(traced, cycles):
     message = "cannot write /dev/full: No space left on device"
