@@ -24,8 +24,9 @@ _QUEUE = 4
 _DISPATCH = 2
 """From the sequencer to a unit."""
 
-_LANE_LATENCY = 11
-"""From a word's last step to its place in the buffer."""
+_LANE_LATENCY = 12
+_PAIR_LATENCY = 24
+"""From a word's last part to its place in the buffer, without and with a second operand."""
 
 _SUM_LATENCY = 11
 """From a fetch to its sum in the accumulators, beside one cycle a row."""
@@ -222,7 +223,7 @@ class _Timeline:
 
     def _activate(self, unit: Unit) -> Process:
         free = [0]
-        interval = self.config.steps
+        interval, latency = self.config.steps, _LANE_LATENCY
         for command in self._commands(unit, free):
             if command is None:
                 yield
@@ -230,6 +231,7 @@ class _Timeline:
             if isinstance(command, isa.SetOutput):
                 plain = command.operation is Operation.NONE
                 interval = self.config.steps * (1 if plain else 4)
+                latency = _LANE_LATENCY if plain else _PAIR_LATENCY
             if not isinstance(command, isa.Activate):
                 free[0] += 1
                 continue
@@ -240,6 +242,6 @@ class _Timeline:
                     yield
                 time = max(time, self.full[index]) + command.rows * command.columns * interval
                 self.released.append(time)
-                self.completed[unit].append(time + _LANE_LATENCY)
-                self._note(time + _LANE_LATENCY)
+                self.completed[unit].append(time + latency)
+                self._note(time + latency)
             free[0] = time

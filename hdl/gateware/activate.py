@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, ValueLike, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFO, SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
@@ -24,7 +24,7 @@ from edgeinfer.hdl.gateware.interface import (
 )
 from edgeinfer.hdl.gateware.parameters import ParameterPort
 from edgeinfer.hdl.gateware.pipeline import later, replica
-from edgeinfer.hdl.gateware.rescaler import RESCALER_LATENCY, Rescaler
+from edgeinfer.hdl.gateware.rescaler import RESCALER_LATENCY, VALUE_LATENCY, Rescaler
 from edgeinfer.hdl.gateware.table import Table, table_latency
 from edgeinfer.hdl.gateware.walks import GROUPS, GroupWalk
 from edgeinfer.hdl.isa import Operation
@@ -43,12 +43,18 @@ _ASKED = 2
 _WORDS = 4
 """Words whose addresses are known before their turn."""
 
+_ON_WAY = 16
+"""Words whose last part is on its way: a plain one a cycle for 10 + T cycles at most."""
+
 # Stages of a part, 0 the one in which it is issued; those of the steps differ modulo the interval.
+# Step 0 requantizes the accumulators, step 1 rescales the second operand, step 2 the first one,
+# which it has from step 0, or multiplies the two, and step 3 requantizes their sum.
 _SUMS = 2
 _STEP_0 = _SUMS + 1
-_STEP_1 = _STEP_0 + RESCALER_LATENCY
-_STEP_2 = _STEP_1 + 1
-_STEP_3 = _STEP_2 + RESCALER_LATENCY
+_FIRST = _STEP_0 + RESCALER_LATENCY
+_STEP_2 = _FIRST + 2
+_STEP_1 = _STEP_2 - 3
+_STEP_3 = _STEP_2 + VALUE_LATENCY + 1
 _END = _STEP_3 + RESCALER_LATENCY
 
 _CLAMP = data.StructLayout(
@@ -60,7 +66,6 @@ def _part_layout(config: NpuConfig) -> data.StructLayout:
     """A part on its way: the ``index``-th ``lanes`` elements of a word.
 
     ``pair``: with a second operand. ``last``: it completes the word. ``group_end``: and the group.
-    ``address``: where the word goes.
     """
     return data.StructLayout(
         {
@@ -70,7 +75,6 @@ def _part_layout(config: NpuConfig) -> data.StructLayout:
             "index": range(config.steps),
             "last": 1,
             "group_end": 1,
-            "address": ADDRESS_BITS,
         }
     )
 
@@ -93,6 +97,8 @@ class _Issue(wiring.Component):
         A word with a second operand may begin.
     part : Out
         Issued in this cycle, if it is valid.
+    address : Out
+        Where its word goes.
     pixel, row : Out
         What it reads of the accumulators and of the parameters.
     group_end : Out(1)
@@ -114,6 +120,7 @@ class _Issue(wiring.Component):
                 "full": In(1),
                 "has_second": In(1),
                 "part": Out(_part_layout(config)),
+                "address": Out(ADDRESS_BITS),
                 "pixel": Out(range(config.accumulator_depth)),
                 "row": Out(16),
                 "group_end": Out(1),
@@ -192,7 +199,7 @@ class _Issue(wiring.Component):
             part.index.eq(index),
             part.last.eq(index == steps - 1),
             part.group_end.eq(word.group_end),
-            part.address.eq(word.address),
+            self.address.eq(word.address),
             words.r_en.eq(part.valid & part.last),
             self.pixel.eq(word.pixel),
             self.row.eq(word.row + index),
@@ -297,6 +304,8 @@ class _Lane(wiring.Component):
         The element of the second operand, in the cycle before step 1.
     steps : In(3)
         The cycles before steps 1, 2 and 3; step 0 takes any other.
+    holds : In(1)
+        The cycle before step 1's value.
     element : Out
         The result of the step that was ``RESCALER_LATENCY`` cycles before.
     """
@@ -313,12 +322,13 @@ class _Lane(wiring.Component):
                 "total": In(fields_of(isa.SetSum)),
                 "second": In(signed(config.width)),
                 "steps": In(3),
+                "holds": In(1),
                 "element": Out(signed(config.width)),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
-        """Sums are made ready a cycle before their step wherever they can be."""
+        """Sums are made ready a cycle before their step."""
         m = Module()
         m.submodules.rescaler = rescaler = Rescaler(self.config)
         m.d.comb += self.element.eq(rescaler.o.element)
@@ -336,37 +346,40 @@ class _Lane(wiring.Component):
         multiplier = later(m, self.record.multiplier, "multiplier")
         shift = later(m, self.record.shift, "shift")
 
-        # elements and their zero points
+        # elements and their zero points; b stays until the next part takes its place
         width = self.config.width
-        a, b = Signal(signed(width + 1)), Signal(signed(width + 1), reset_less=True)
-        m.d.comb += a.eq(self.element - operands.a_zero_point[:width].as_signed())
+        centered = self.element - operands.a_zero_point[:width].as_signed()
+        a = later(m, centered[: width + 1].as_signed(), "a", cycles=_STEP_2 - _FIRST)
+        b = Signal(signed(width + 1), reset_less=True)
         with m.If(self.steps[0]):
             m.d.sync += b.eq(self.second - operands.b_zero_point[:width].as_signed())
-        centered = Mux(step_2, b, a)
-        fine = Mux(shifts_by_20, centered << 20, centered << 15)
+        operand = Mux(step_1, b, a)
+        fine = Mux(shifts_by_20, operand << 20, operand << 15)
 
-        # step 1's value comes a cycle before step 2's: a + b, or a + 1 + ~b, or ~a + 1 + b
+        # step 1's value waits for step 2's: b + a, or ~b + 1 + a, or b + 1 + ~a
         value = rescaler.o.value
-        first = Mux(subtracts_from, ~value, value) + (subtracts | subtracts_from)
-        held = later(m, first[:bits].as_signed(), "held")
-        both = held + Mux(subtracts, ~value, value)
+        held = Signal(signed(bits), reset_less=True)
+        with m.If(replica(m, self.holds, "holds")):
+            m.d.sync += held.eq(Mux(subtracts, ~value, value) + (subtracts | subtracts_from))
+        both = (held + Mux(subtracts_from, ~value, value))[:bits].as_signed()
+        both = later(m, both, "both")
 
         step = rescaler.i
         m.d.comb += step.double.eq(self.clamp.double)
-        with m.If(step_1 & multiplies):
+        with m.If(step_1):
+            m.d.comb += [
+                # the sum of step 3 is then the product of step 2
+                step.operand.eq(Mux(multiplies, 0, fine)),
+                step.multiplier.eq(operands.b_multiplier),
+                step.shift.eq(operands.b_shift),
+            ]
+        with m.Elif(step_2 & multiplies):
             m.d.comb += [step.operand.eq(a), step.multiplier.eq(b)]
-        with m.Elif(step_1):
+        with m.Elif(step_2):
             m.d.comb += [
                 step.operand.eq(fine),
                 step.multiplier.eq(operands.a_multiplier),
                 step.shift.eq(operands.a_shift),
-            ]
-        with m.Elif(step_2):
-            m.d.comb += [
-                # the sum of step 3 is then the product of step 1
-                step.operand.eq(Mux(multiplies, 0, fine)),
-                step.multiplier.eq(operands.b_multiplier),
-                step.shift.eq(operands.b_shift),
             ]
         with m.Elif(step_3):
             m.d.comb += [
@@ -397,8 +410,8 @@ class ActivateUnit(wiring.Component):
     between words, groups and ACTIVATEs. A word begins when its accumulators are full and, if it
     needs one, its second operand has been read; nothing stalls a part once it is issued.
 
-    The word is written ``9 + T + 1`` cycles after its last part was issued, with a second operand
-    ``22 + T + 1``, where T is the table's latency, 0 without tables. ``completed`` comes with the
+    The word is written ``10 + T + 1`` cycles after its last part was issued, with a second operand
+    ``25 + T + 1``, where T is the table's latency, 0 without tables. ``completed`` comes with the
     write.
 
     An ACTIVATE is taken when the addresses of the one before are made, which are some words ahead.
@@ -479,14 +492,16 @@ class ActivateUnit(wiring.Component):
         ]
 
         # the lanes; a plain part leaves them after step 0
-        paired = Signal(_part_layout(config))
+        plain, paired = Signal(_part_layout(config)), Signal(_part_layout(config))
         takes = parts[_STEP_1 - 1]
         m.d.comb += [
-            paired.eq(parts[_STEP_1]),
-            paired.valid.eq(parts[_STEP_1].valid & parts[_STEP_1].pair),
+            plain.eq(parts[_FIRST]),
+            plain.valid.eq(parts[_FIRST].valid & ~parts[_FIRST].pair),
+            paired.eq(parts[_FIRST]),
+            paired.valid.eq(parts[_FIRST].valid & parts[_FIRST].pair),
             second.pop.eq(takes.valid & takes.pair & takes.last),
         ]
-        m.d.sync += parts[_STEP_2].eq(paired)
+        m.d.sync += parts[_FIRST + 1].eq(paired)
         sums = self._by_part(self.accumulators.data, config.accumulator_bits)
         seconds = self._by_part(second.word, config.width)
         elements = Signal(data.ArrayLayout(signed(config.width), config.lanes))
@@ -501,22 +516,27 @@ class ActivateUnit(wiring.Component):
                 lane.total.eq(issue.total),
                 lane.second.eq(seconds[takes.index][index]),
                 lane.steps.eq(
-                    Cat(takes.valid & takes.pair, paired.valid, parts[_STEP_3 - 1].valid)
+                    Cat(
+                        takes.valid & takes.pair,
+                        parts[_STEP_2 - 1].valid,
+                        parts[_STEP_3 - 1].valid,
+                    )
                 ),
+                lane.holds.eq(parts[_STEP_1 + VALUE_LATENCY - 1].valid),
                 elements[index].eq(lane.element),
             ]
-        self._collect(m, self.intermediate, paired, elements)
+        self._collect(m, self.intermediate, issue, issue.part.pair, paired, elements)
 
         # the table, and the words
         ended = Signal(_part_layout(config))
-        with m.If(parts[_STEP_1].valid & ~parts[_STEP_1].pair):
-            m.d.comb += ended.eq(parts[_STEP_1])
+        with m.If(plain.valid):
+            m.d.comb += ended.eq(plain)
         with m.Else():
             m.d.comb += ended.eq(parts[_END])
         on_way = [*parts, ended]
         if config.tables:
             ended, elements = self._look_up(m, ended, elements, on_way)
-        self._collect(m, self.result, ended, elements)
+        self._collect(m, self.result, issue, 1, ended, elements)
         m.d.sync += self.control.completed.eq(ended.valid & ended.group_end & ended.last)
         m.d.comb += [
             self.control.busy.eq(
@@ -551,11 +571,28 @@ class ActivateUnit(wiring.Component):
         return part, values
 
     def _collect(
-        self, m: Module, word: wiring.PureInterface, part: data.View, elements: data.View
+        self,
+        m: Module,
+        word: wiring.PureInterface,
+        issue: _Issue,
+        counts: ValueLike,
+        part: data.View,
+        elements: data.View,
     ) -> None:
-        """Put ``part`` into ``word``'s register, and write that when it is complete."""
+        """Put ``part`` into ``word``'s register, and write that when it is complete.
+
+        The addresses of the words that ``counts`` as they are issued wait for them in a queue.
+        """
         collected = Signal(word.data.shape(), reset_less=True)
-        m.d.comb += word.data.eq(collected)
-        m.d.sync += [word.enable.eq(part.valid & part.last), word.address.eq(part.address)]
+        addresses = SyncFIFO(width=ADDRESS_BITS, depth=_ON_WAY)
+        m.submodules += addresses
+        ends = part.valid & part.last
+        m.d.comb += [
+            addresses.w_en.eq(issue.part.valid & issue.part.last & counts),
+            addresses.w_data.eq(issue.address),
+            addresses.r_en.eq(ends),
+            word.data.eq(collected),
+        ]
+        m.d.sync += [word.enable.eq(ends), word.address.eq(addresses.r_data)]
         with m.If(part.valid):
             m.d.sync += self._by_part(collected, self.config.width)[part.index].eq(elements)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.gateware.pipeline import later
 
-__all__ = ["RESCALER_LATENCY", "Rescaler", "result_layout", "step_layout"]
+__all__ = ["RESCALER_LATENCY", "VALUE_LATENCY", "Rescaler", "result_layout", "step_layout"]
 
-RESCALER_LATENCY = 6
-"""Cycles from a step to its result."""
+RESCALER_LATENCY = 7
+"""Cycles from a step to its element."""
+
+VALUE_LATENCY = 5
+"""Cycles from a step to its value, which is known before the element."""
 
 _HALF_BITS = 16
 """Of the lower half of an operand and of a multiplier."""
@@ -53,17 +56,18 @@ def result_layout(config: NpuConfig) -> data.StructLayout:
 class Rescaler(wiring.Component):
     """``fixedpoint.requantize``, bit for bit, for one number a cycle.
 
-    A step that is at ``i`` in cycle t has its result at ``o`` in ``t + RESCALER_LATENCY``. Nothing
-    stalls it, and every cycle is a step: who gives the steps knows which of them count.
+    A step that is at ``i`` in cycle t has its element at ``o`` in ``t + RESCALER_LATENCY`` and its
+    value in ``t + VALUE_LATENCY``. Nothing stalls it, and every cycle is a step: who gives the
+    steps knows which of them count.
 
     The product is Karatsuba's: with ``a = a1 2^16 + a0`` and ``b`` likewise, the products a1 b1,
     a0 b0 and (a1 + a0) (b1 + b0) suffice. For an operand of 32 bits each fits an FPGA's multiplier
     of 18 x 18 bits, so that a lane takes three of them instead of four.
 
-    The multiplications have a stage, and so have the 64-bit addition and the shift. The zero point
-    is not added to the wide number that is compared: the bounds less the zero point, known stages
-    before, are compared with its low bits, while the high bits say whether it has left their range
-    on either side.
+    The multiplications have a stage, and so have the 64-bit addition, the shift, the comparisons
+    and the clamp. The zero point is not added to the wide number that is compared: the bounds less
+    the zero point, known a stage before, are compared with its low bits, while the high bits say
+    whether it has left their range on either side.
 
     Parameters
     ----------
@@ -97,24 +101,6 @@ class Rescaler(wiring.Component):
         away = Mux(step.operand < 0, Const(-(1 << 30)), Const(1 << 30))
         rounds_away = step.double & (step.shift > 31)
         rounding = later(m, (half + Mux(rounds_away, away, 0))[:_PRODUCT_BITS], "rounding")
-        limits: data.View = Signal(
-            data.StructLayout(
-                {
-                    "zero_point": signed(16),
-                    "lo": signed(config.width),
-                    "hi": signed(config.width),
-                    "below": signed(_BOUND_BITS),
-                    "above": signed(_BOUND_BITS),
-                }
-            )
-        )
-        m.d.comb += [
-            limits.zero_point.eq(step.zero_point),
-            limits.lo.eq(step.lo),
-            limits.hi.eq(step.hi),
-            limits.below.eq(step.lo - step.zero_point),
-            limits.above.eq(step.hi - step.zero_point),
-        ]
 
         # 3: the third product, and the outer ones side by side
         cross = later(m, a_sum * b_sum, "cross")
@@ -125,21 +111,27 @@ class Rescaler(wiring.Component):
         total = outer + ((cross - sides) << _HALF_BITS)
         total = later(m, total[:_PRODUCT_BITS].as_signed(), "total")
 
-        # 5: shift; what is known since stage 1 has waited
-        shift = later(m, step.shift, "shift", cycles=3)
+        # 5: shift, and the bounds less the zero point; what stage 1 knew has waited
+        shift, zero_point, lo, hi = (
+            later(m, step[name], name, cycles=3) for name in ("shift", "zero_point", "lo", "hi")
+        )
         shifted = later(m, total >> shift, "shifted")
-        limits = later(m, limits, "limits", cycles=4)
+        below, above = later(m, lo - zero_point, "below"), later(m, hi - zero_point, "above")
+        zero_point, lo, hi = later(m, zero_point), later(m, lo), later(m, hi)
 
-        # 6: clamp
+        # 6: comparisons
         low_bits, high_bits = shifted[:_BOUND_BITS].as_signed(), shifted[_BOUND_BITS - 1 :]
         near = high_bits.all() | ~high_bits.any()
         negative = shifted < 0
-        is_below = Mux(near, low_bits < limits.below, negative)
-        is_above = Mux(near, low_bits > limits.above, ~negative)
-        inside = (low_bits + limits.zero_point)[: config.width]
-        element = Mux(is_below, limits.lo, Mux(is_above, limits.hi, inside))
+        is_below = later(m, Mux(near, low_bits < below, negative), "is_below")
+        is_above = later(m, Mux(near, low_bits > above, ~negative), "is_above")
+        inside = later(m, (low_bits + zero_point)[: config.width], "inside")
+        lo, hi = later(m, lo), later(m, hi)
+
+        # 7: clamp
+        element = Mux(is_below, lo, Mux(is_above, hi, inside))
         m.d.comb += [
             self.o.element.eq(later(m, element, "element")),
-            self.o.value.eq(later(m, shifted, "value")),
+            self.o.value.eq(shifted),
         ]
         return m

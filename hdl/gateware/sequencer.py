@@ -28,6 +28,11 @@ _BURST = 8
 
 UNITS = len(isa.Unit)
 
+_decoded_layout = data.StructLayout(
+    {"instruction": INSTRUCTION_BITS, "illegal": 1, "is_halt": 1, "unit": range(UNITS)}
+)
+"""An instruction and what it is."""
+
 
 class Fault(IntEnum):
     """Why a run has ended before its HALT."""
@@ -173,14 +178,13 @@ class Sequencer(wiring.Component):
         m = Module()
         begin, ends = Signal(), Signal()
         # what a run has fetched and not distributed is not the next one's
-        fetched = SyncFIFOBuffered(width=INSTRUCTION_BITS, depth=_FETCHED)
+        fetched = SyncFIFOBuffered(width=_decoded_layout.size, depth=_FETCHED)
         m.submodules.fetched = ResetInserter(begin)(fetched)
         m.d.comb += begin.eq(self.start & ~self.busy)
         # a register, as it goes everywhere; no instruction comes as early
         m.d.sync += self.reset.eq(begin | self.abort)
         self._fetch(m, fetched, begin, ends)
-        decoded = self._decode(m, fetched, begin)
-        instruction, illegal = decoded.instruction, decoded.illegal
+        decoded = data.View(_decoded_layout, fetched.r_data)
         unit, is_halt = decoded.unit, decoded.is_halt
 
         queues = []
@@ -191,7 +195,7 @@ class Sequencer(wiring.Component):
             wiring.connect(m, queue.o, wiring.flipped(command))
             m.d.comb += [
                 queue.counters.eq(self.counters),
-                queue.i.payload.eq(instruction),
+                queue.i.payload.eq(decoded.instruction),
             ]
             queues.append(queue)
 
@@ -200,19 +204,16 @@ class Sequencer(wiring.Component):
         present = Signal()
         taken = Signal()
         m.d.comb += [
-            present.eq(running & ~halting & decoded.valid),
+            present.eq(running & ~halting & fetched.r_rdy),
             taken.eq(
                 present
-                & ~illegal
+                & ~decoded.illegal
                 & (is_halt | Cat(queue.i.ready for queue in queues).bit_select(unit, 1))
             ),
         ]
         for number, queue in enumerate(queues):
-            m.d.comb += queue.i.valid.eq(present & ~illegal & ~is_halt & (unit == number))
-        m.d.comb += [
-            fetched.r_en.eq(~decoded.valid | taken),
-            ends.eq((taken & is_halt) | self.abort),
-        ]
+            m.d.comb += queue.i.valid.eq(present & ~decoded.illegal & ~is_halt & (unit == number))
+        m.d.comb += [fetched.r_en.eq(taken), ends.eq((taken & is_halt) | self.abort)]
         with m.If(taken):
             m.d.sync += index.eq(index + 1)
 
@@ -230,7 +231,7 @@ class Sequencer(wiring.Component):
         causes = (
             (self.bus_failed, Fault.BUS),
             (self.out_of_range, Fault.OUT_OF_RANGE),
-            (present & illegal, Fault.ILLEGAL_INSTRUCTION),
+            (present & decoded.illegal, Fault.ILLEGAL_INSTRUCTION),
             (over, Fault.NO_HALT),
             (quiet_for_long, Fault.WATCHDOG),
             (self.stop, Fault.STOPPED),
@@ -275,7 +276,10 @@ class Sequencer(wiring.Component):
         return m
 
     def _fetch(self, m: Module, fetched: SyncFIFOBuffered, begin: Value, ends: Value) -> None:
-        """Ask for instructions while there is room, until ``ends``; make them of their beats."""
+        """Ask for instructions while there is room, until ``ends``; make them of their beats.
+
+        They are decoded on their way into the queue, where nobody waits for it.
+        """
         bus = self.config.bus_bytes
         beats = max(1, isa.INSTRUCTION_BYTES // bus)
         address, left = Signal(HOST_ADDRESS_BITS), Signal(32)
@@ -307,42 +311,26 @@ class Sequencer(wiring.Component):
         held = Signal(INSTRUCTION_BITS)
         beat = Signal(range(beats))
         taken = self.beats.valid & self.beats.ready
-        whole = Cat(held, self.beats.payload)[-INSTRUCTION_BITS:]
+        whole = Signal()
+        decoded = Signal(_decoded_layout)
+        illegal, unit, is_halt = decode(m, held)
         m.d.comb += [
             self.beats.ready.eq(1),
-            fetched.w_en.eq(taken & (beat == beats - 1)),
-            fetched.w_data.eq(whole),
+            decoded.instruction.eq(held),
+            decoded.illegal.eq(illegal),
+            decoded.is_halt.eq(is_halt),
+            decoded.unit.eq(unit),
+            fetched.w_en.eq(whole),
+            fetched.w_data.eq(decoded),
         ]
+        m.d.sync += whole.eq(taken & (beat == beats - 1) & ~begin)
         with m.If(taken):
-            m.d.sync += [held.eq(whole), beat.eq(Mux(beat == beats - 1, 0, beat + 1))]
-        with m.If(begin):
-            m.d.sync += beat.eq(0)
-
-    def _decode(self, m: Module, fetched: SyncFIFOBuffered, begin: Value) -> data.View:
-        """The next instruction in a register, with what it is."""
-        decoded = Signal(
-            data.StructLayout(
-                {
-                    "valid": 1,
-                    "instruction": INSTRUCTION_BITS,
-                    "illegal": 1,
-                    "is_halt": 1,
-                    "unit": range(UNITS),
-                }
-            )
-        )
-        illegal, unit, is_halt = decode(m, fetched.r_data)
-        with m.If(fetched.r_en):
             m.d.sync += [
-                decoded.valid.eq(fetched.r_rdy),
-                decoded.instruction.eq(fetched.r_data),
-                decoded.illegal.eq(illegal),
-                decoded.is_halt.eq(is_halt),
-                decoded.unit.eq(unit),
+                held.eq(Cat(held, self.beats.payload)[-INSTRUCTION_BITS:]),
+                beat.eq(Mux(beat == beats - 1, 0, beat + 1)),
             ]
         with m.If(begin):
-            m.d.sync += decoded.valid.eq(0)
-        return decoded
+            m.d.sync += beat.eq(0)
 
 
 def decode(m: Module, word: Value) -> tuple[Signal, Signal, Signal]:

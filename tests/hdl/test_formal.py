@@ -21,7 +21,7 @@ from edgeinfer.hdl.gateware.bursts import BEATS_BITS, Bursts
 from edgeinfer.hdl.gateware.convolve import _Fetches
 from edgeinfer.hdl.gateware.interface import INSTRUCTION_BITS, fields_of
 from edgeinfer.hdl.gateware.pipeline import later
-from edgeinfer.hdl.gateware.rescaler import RESCALER_LATENCY, Rescaler
+from edgeinfer.hdl.gateware.rescaler import RESCALER_LATENCY, VALUE_LATENCY, Rescaler
 from edgeinfer.hdl.gateware.sequencer import UNITS, UnitQueue, decode
 
 pytestmark = pytest.mark.slow
@@ -241,7 +241,8 @@ def clamp(name: str):
     step = c.constant(dut.i.shape(), "step")
     m.d.comb += dut.i.eq(step)
     c.assume(step.lo <= step.hi)
-    element, exact = dut.o.element, dut.o.value + step.zero_point
+    value = later(m, dut.o.value, cycles=RESCALER_LATENCY - VALUE_LATENCY)
+    element, exact = dut.o.element, value + step.zero_point
     with m.If(c.age > RESCALER_LATENCY):
         c.claim((step.lo <= element) & (element <= step.hi))
         with m.If((step.lo < element) & (element < step.hi)):
@@ -283,8 +284,8 @@ DESIGNS = {
     "instructions wait in queues": (queue, 9),
     "every word is decoded": (decoder, 1),
     "readers share the buffer": (buffer, 7),
-    "elements of 8 bits are clamped": (lambda: clamp("4x4"), 8),
-    "elements of 16 bits are clamped": (lambda: clamp("8x8-16"), 8),
+    "elements of 8 bits are clamped": (lambda: clamp("4x4"), 9),
+    "elements of 16 bits are clamped": (lambda: clamp("8x8-16"), 9),
     "groups take halves in turn": (halves, 12),
 }
 

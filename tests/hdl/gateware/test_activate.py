@@ -29,7 +29,7 @@ CONFIGS = {
     "no tables": preset("4x4").replace(tables=False),
 }
 PAIRS = [Operation.ADD, Operation.SUBTRACT, Operation.SUBTRACT_FROM, Operation.MULTIPLY]
-PLAIN_LATENCY, PAIR_LATENCY = 10, 23
+PLAIN_LATENCY, PAIR_LATENCY = 11, 26
 
 Write = tuple[int, list[int]]
 

@@ -1,4 +1,4 @@
-"""The rescaler computes what edgeinfer.fixedpoint says, one step a cycle, five cycles later."""
+"""The rescaler computes what edgeinfer.fixedpoint says, one step a cycle."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from amaranth.sim import Simulator
 
 from edgeinfer import fixedpoint
 from edgeinfer.hdl.config import NpuConfig, preset
-from edgeinfer.hdl.gateware.rescaler import RESCALER_LATENCY, Rescaler
+from edgeinfer.hdl.gateware.rescaler import RESCALER_LATENCY, VALUE_LATENCY, Rescaler
 
 CONFIGS = ["8x16", "8x8-16"]
 
@@ -18,7 +18,7 @@ Steps = dict[str, np.ndarray]
 def rescaled(config: NpuConfig, steps: Steps) -> tuple[list[int], list[int]]:
     """The elements and the values that the gateware gives."""
     dut = Rescaler(config)
-    elements, values = [], []
+    found: dict[str, list[int]] = {"element": [], "value": []}
     names = list(steps)
 
     async def feed(ctx):
@@ -26,19 +26,22 @@ def rescaled(config: NpuConfig, steps: Steps) -> tuple[list[int], list[int]]:
             ctx.set(dut.i, dict(zip(names, row, strict=True)))
             await ctx.tick()
 
-    async def collect(ctx):
-        await ctx.tick().repeat(RESCALER_LATENCY)
-        for _ in range(len(steps["operand"])):
-            elements.append(ctx.get(dut.o.element))
-            values.append(ctx.get(dut.o.value))
-            await ctx.tick()
+    def collect(name, latency):
+        async def testbench(ctx):
+            await ctx.tick().repeat(latency)
+            for _ in range(len(steps["operand"])):
+                found[name].append(ctx.get(dut.o[name]))
+                await ctx.tick()
+
+        return testbench
 
     simulator = Simulator(dut)
     simulator.add_clock(1e-6)
     simulator.add_testbench(feed)
-    simulator.add_testbench(collect)
+    simulator.add_testbench(collect("element", RESCALER_LATENCY))
+    simulator.add_testbench(collect("value", VALUE_LATENCY))
     simulator.run()
-    return elements, values
+    return found["element"], found["value"]
 
 
 def check(config: NpuConfig, steps: Steps) -> None:
