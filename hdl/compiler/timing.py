@@ -172,7 +172,7 @@ class _Timeline:
                 yield
                 continue
             assert isinstance(read, isa.ReadWeights)
-            time = free[0] + 1
+            time = free[0]
             for _ in range(read.count):
                 index = len(self.loaded)
                 # the shadow registers are free from the first fetch of the pass before on

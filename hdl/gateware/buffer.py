@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -52,7 +52,8 @@ class Buffer(wiring.Component):
     result : In(WordWrite)
     load : In(BeatWrite)
     out_of_range : Out(1)
-        In the cycle before, an access that was taken had an address beyond the memory.
+        A write that was taken in the cycle before, or a read in the one before that, had an address
+        beyond the memory.
     """
 
     def __init__(self, config: NpuConfig) -> None:
@@ -82,14 +83,20 @@ class Buffer(wiring.Component):
         self._read(m, banks)
         self._write(m, banks)
 
-        words = self.config.buffer_words
-        taken = [(request.enable, request.address) for request in self.fetch]
-        taken += [(r.valid & r.ready, r.address) for r in (self.residual, self.store, self.load)]
-        taken += [(self.result.enable, self.result.address)]
-        m.d.sync += self.out_of_range.eq(
-            Cat(accepted & (address >= words) for accepted, address in taken).any()
-        )
+        reads = [(request.enable, request.address) for request in self.fetch]
+        reads += [(r.valid & r.ready, r.address) for r in (self.residual, self.store)]
+        writes = [(self.load.valid & self.load.ready, self.load.address)]
+        writes += [(self.result.enable, self.result.address)]
+        read_beyond = Signal(len(reads))
+        m.d.sync += [
+            read_beyond.eq(self._beyond(reads)),
+            self.out_of_range.eq(read_beyond.any() | self._beyond(writes).any()),
+        ]
         return m
+
+    def _beyond(self, accesses: list[tuple[Value, Value]]) -> Value:
+        words = self.config.buffer_words
+        return Cat(taken & (address >= words) for taken, address in accesses)
 
     def _read(self, m: Module, banks: list[DeepMemory]) -> None:
         residual, store = self.residual, self.store

@@ -20,6 +20,7 @@ from edgeinfer.hdl.gateware.interface import ADDRESS_BITS
 from edgeinfer.hdl.gateware.load import LoadUnit
 from edgeinfer.hdl.gateware.names import plain_rtlil, plain_verilog
 from edgeinfer.hdl.gateware.parameters import Parameters
+from edgeinfer.hdl.gateware.pipeline import later
 from edgeinfer.hdl.gateware.registers import Registers
 from edgeinfer.hdl.gateware.sequencer import COUNTER_BITS, Sequencer
 from edgeinfer.hdl.gateware.store import StoreUnit
@@ -172,7 +173,7 @@ class Npu(wiring.Component):
             registers.active.eq(busy),
             registers.waiting.eq(waiting),
             sequencer.progress.eq(
-                (busy & ~waiting).any() | (reader.bus.rvalid & reader.bus.rready)
+                later(m, busy & ~waiting, "working").any() | (reader.bus.rvalid & reader.bus.rready)
             ),
         ]
         if self.probes:

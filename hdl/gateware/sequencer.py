@@ -131,7 +131,7 @@ class Sequencer(wiring.Component):
     quiet : In(1)
         The bus has nothing on its way.
     progress : In(1)
-        Something has moved in this cycle.
+        Something has moved in this cycle or in the one before.
     bus_failed, out_of_range : In(1)
     busy, done : Out(1)
     fault : Out(4)

@@ -16,7 +16,6 @@ from edgeinfer.hdl.gateware.convolve import FETCH_STAGES
 from edgeinfer.hdl.gateware.deep_memory import DeepMemory
 from edgeinfer.hdl.gateware.interface import UnitControl, WordWrite, fields_of
 from edgeinfer.hdl.gateware.pipeline import later
-from edgeinfer.hdl.gateware.walks import Turns
 
 __all__ = ["WeightsUnit"]
 
@@ -35,7 +34,8 @@ class WeightsUnit(wiring.Component):
     Rows r and r + P share a bank: loads never issue P, 2P ... cycles after another that is still
     being read, so that the mean is ``rows / P`` cycles a tile.
 
-    An instruction is taken while there is none, or with the last load of the one before.
+    An instruction is taken while there is none, or in the cycle after the last load of the one
+    before; its own first load may issue in the same cycle.
 
     Parameters
     ----------
@@ -89,28 +89,43 @@ class WeightsUnit(wiring.Component):
             fields_of(isa.ReadWeights),
             control.command.payload[: fields_of(isa.ReadWeights).size],
         )
-        active = Signal()
-        tile, tiles = Signal.like(command.address), Turns(m, "tiles", len(command.count))
-        repeat = Signal()
-        issue = Signal()
-        end = chain[port - 1]
+        state = data.StructLayout(
+            {
+                "active": 1,
+                "tile": command.address.shape(),
+                "left": command.count.shape(),
+                "last": 1,
+                "repeat": 1,
+            }
+        )
+        # that a load issues follows from ``start``, late in a cycle: it tells on the next one
+        before, now = Signal(state), Signal(state)
+        issue, issued = Signal(), Signal()
+        m.d.sync += [before.eq(now), issued.eq(issue)]
         m.d.comb += [
-            issue.eq(active & ~end.more & (~self.loaded | self.start)),
-            control.command.ready.eq(~active | (issue & tiles.last)),
+            control.command.ready.eq(~before.active | (issued & before.last)),
+            now.eq(before),
         ]
+        with m.If(control.command.ready):
+            m.d.comb += [
+                now.active.eq(control.command.valid),
+                now.tile.eq(command.address),
+                now.left.eq(command.count),
+                now.last.eq(command.count == 0),
+                now.repeat.eq(command.repeat),
+            ]
+        with m.Elif(issued):
+            m.d.comb += [
+                now.tile.eq(Mux(before.repeat, before.tile, before.tile + 1)),
+                now.left.eq(before.left - 1),
+                now.last.eq(before.left == 1),
+            ]
+        end = chain[port - 1]
+        m.d.comb += issue.eq(now.active & ~end.more & (~self.loaded | self.start))
         with m.If(issue):
-            tiles.next()
-            m.d.sync += [self.loaded.eq(1), active.eq(~tiles.last)]
-            m.d.sync += tile.eq(Mux(repeat, tile, tile + 1))
+            m.d.sync += self.loaded.eq(1)
         with m.Elif(self.start):
             m.d.sync += self.loaded.eq(0)
-        with m.If(control.command.valid & control.command.ready):
-            tiles.begin(command.count)
-            m.d.sync += [
-                active.eq(1),
-                tile.eq(command.address),
-                repeat.eq(command.repeat),
-            ]
 
         m.d.sync += [following.eq(stage) for stage, following in itertools.pairwise(chain)]
         with m.If(end.more):
@@ -123,10 +138,10 @@ class WeightsUnit(wiring.Component):
         with m.Else():
             m.d.sync += [
                 chain[0].valid.eq(issue),
-                chain[0].last.eq(tiles.last),
+                chain[0].last.eq(now.last),
                 chain[0].turn.eq(0),
                 chain[0].more.eq(issue & (turns > 1)),
-                chain[0].address.eq(tile * turns),
+                chain[0].address.eq(now.tile * turns),
             ]
 
         in_memory = self.write.address < words
@@ -145,11 +160,11 @@ class WeightsUnit(wiring.Component):
                 m.d.comb += row.capture.eq(was_read.valid & (was_read.turn == turn))
 
         m.d.sync += self.out_of_range.eq(
-            (issue & (tile >= config.weight_tiles)) | (self.write.enable & ~in_memory)
+            (issue & (now.tile >= config.weight_tiles)) | (self.write.enable & ~in_memory)
         )
         m.d.comb += [
             control.completed.eq(self.rows[-1].capture & chain[-1].last),
-            control.busy.eq(active | Cat(stage.valid for stage in chain).any()),
-            control.waiting.eq(active & ~issue),
+            control.busy.eq(now.active | Cat(stage.valid for stage in chain).any()),
+            control.waiting.eq(now.active & ~issue),
         ]
         return m

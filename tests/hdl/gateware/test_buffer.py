@@ -52,6 +52,7 @@ def test_all_ports_at_random_see_one_memory(seed):
         offers: dict[str, int | None] = dict.fromkeys(waits)
         answers: dict[int, list[tuple[object, int]]] = defaultdict(list)
         before: list[int | None] = [None] * BANKS
+        read_before: list[int] = []
         for cycle in range(CYCLES):
             fetches = some_fetches(rng)
             for request, address in zip(dut.fetch, fetches, strict=True):
@@ -102,7 +103,8 @@ def test_all_ports_at_random_see_one_memory(seed):
                     offers["load"] = None
 
             memory.update((address, value) for address, value in writes if address < WORDS)
-            accesses = reads + [address for address, _ in writes]
+            accesses = read_before + [address for address, _ in writes]
+            read_before = reads
             await ctx.tick()
             for data, value in answers.pop(cycle + 1, []):
                 assert ctx.get(data) == value
