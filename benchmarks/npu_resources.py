@@ -35,14 +35,14 @@ SMALLEST = (
 )
 KEYWORDS = "4x4,lanes=2,buffer_bytes=16384,weight_bytes=36864,parameter_rows=320,bus_bytes=4"
 """All of KWS in as little memory as it takes; explore --dsp 22 --bram 60 finds its sizes."""
+KEYWORDS_ONE_LANE = (
+    "4x4,lanes=1,accumulator_depth=8,buffer_bytes=16384,weight_bytes=36864,parameter_rows=640,"
+    "weight_port=1,bus_bytes=4,tables=0"
+)
+"""The same in as little logic as it takes."""
 CONFIGS = {
     "ecp5": (SMALLEST, "4x4", KEYWORDS, "4x8,lanes=2", "8x8", "8x16"),
-    "gowin": (
-        SMALLEST,
-        "4x4",
-        KEYWORDS,
-        "4x8,lanes=1,buffer_bytes=16384,weight_bytes=36864,parameter_rows=1024,bus_bytes=4",
-    ),
+    "gowin": (SMALLEST, KEYWORDS_ONE_LANE),
     "ice40": (SMALLEST,),
     "xc7": ("4x4", "8x8", "8x16", "16x16"),
     "xcup": ("8x16", "16x16"),

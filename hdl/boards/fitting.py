@@ -16,8 +16,8 @@ from edgeinfer.hdl.config import NpuConfig
 
 __all__ = ["Measured", "check_fit", "check_multipliers_fit", "measured"]
 
-_PLACEABLE = 0.85
-"""The share of an FPGA's lookup tables beyond which nextpnr takes hours, or gives up."""
+_PLACEABLE = {"ecp5": 0.85, "gowin": 0.95, "ice40": 0.85}
+"""The share of a family's lookup tables beyond which nextpnr takes hours, or gives up."""
 
 _FILE = Path(__file__).with_name("measured.json")
 
@@ -48,7 +48,7 @@ class Measured:
     def fits(self, fpga: Fpga) -> bool:
         """Whether ``fpga`` has all that it takes, and room to place it."""
         return (
-            self.lookup_tables <= _PLACEABLE * fpga.lookup_tables
+            self.lookup_tables <= _PLACEABLE[fpga.family] * fpga.lookup_tables
             and self.flip_flops <= fpga.flip_flops
             and self.multipliers <= fpga.multipliers
             and self.memories <= fpga.memories

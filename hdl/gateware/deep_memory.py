@@ -1,8 +1,9 @@
-"""A memory in two pieces, the first as deep as a power of two can be.
+"""A memory in two pieces, the first as deep as a power of two can be, where that saves blocks.
 
 FPGAs' memory blocks are as deep as powers of two. A depth of 4,352 words in one piece becomes rows
 of shallow, wide blocks with a multiplexer of nine inputs behind every bit; in pieces of 4,096 and
-256 words it takes as many blocks, a multiplexer of two, and far fewer wires.
+256 words it takes as many blocks, a multiplexer of two, and far fewer wires. 768 words are one
+piece: they take as many blocks as 1,024 do, in two pieces as well.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 __all__ = ["DeepMemory"]
+
+_SHALLOWEST = 512
+"""Words of the blocks as wide as they can be, of most FPGAs."""
 
 
 class DeepMemory(wiring.Component):
@@ -48,11 +52,11 @@ class DeepMemory(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """The highest bit of an address chooses the piece."""
         m = Module()
-        low = self.depth.bit_length() - 1
+        deepest = _first_piece(self.depth)
+        low = (deepest - 1).bit_length()
         found = []
-        for index, depth in enumerate((1 << low, self.depth - (1 << low))):
-            if not depth:
-                break
+        for index, start in enumerate(range(0, self.depth, deepest)):
+            depth = min(deepest, self.depth - start)
             m.submodules[f"piece_{index}"] = piece = Memory(shape=self.bits, depth=depth, init=[])
             read, write = piece.read_port(), piece.write_port()
             m.d.comb += [
@@ -68,3 +72,11 @@ class DeepMemory(wiring.Component):
             m.d.sync += in_rest.eq(self.read_address[low:] != 0)
         m.d.comb += self.read_data.eq(Mux(in_rest, found[-1], found[0]))
         return m
+
+
+def _first_piece(depth: int) -> int:
+    """As deep as the whole memory can need, or half of that where the rest then takes less."""
+    whole = 1 << (depth - 1).bit_length()
+    half = whole // 2
+    rest = max(_SHALLOWEST, 1 << (depth - half - 1).bit_length())
+    return half if half + rest < whole else whole

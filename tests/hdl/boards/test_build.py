@@ -17,6 +17,7 @@ from edgeinfer.hdl.boards.clocks import pll
 from edgeinfer.hdl.boards.design import Design
 from edgeinfer.hdl.boards.exported_model import ExportedModel
 from edgeinfer.hdl.boards.fitting import check_fit, check_multipliers_fit, measured
+from edgeinfer.hdl.boards.gowin_places import places_beside_lookup_tables
 from edgeinfer.hdl.boards.place_and_route import Routed
 from edgeinfer.hdl.boards.product_registers import absorb_product_registers
 from edgeinfer.hdl.boards.synthesis import FAMILIES, Resources, check_multipliers, counted
@@ -228,6 +229,31 @@ def test_a_product_that_others_read_keeps_its_registers():
     module = multiplier_and_registers(2)
     module["cells"]["register_11"]["connections"]["DI"] = [10]
     assert absorb_product_registers(module) == 0
+
+
+def test_flip_flops_behind_no_table_and_ends_of_carry_chains_take_places():
+    def cell(kind: str, output: str, **connections: int) -> dict[str, object]:
+        ports = {port: "output" if port == output else "input" for port in connections}
+        return {
+            "type": kind,
+            "port_directions": ports,
+            "connections": {port: [bit] for port, bit in connections.items()},
+        }
+
+    cells = {
+        # a table and the flip-flop behind it; one whose result another reads too; one behind it
+        "a": cell("LUT2", "F", I0=2, F=10),
+        "a_q": cell("DFF", "Q", D=10, Q=11),
+        "b": cell("LUT2", "F", I0=11, F=12),
+        "b_q": cell("DFFE", "Q", D=12, Q=13),
+        "b_qq": cell("DFFR", "Q", D=13, Q=14),
+        # a chain of two bits, and the flip-flop of its sum
+        "sum_0": cell("ALU", "COUT", I0=12, CIN=3, COUT=20),
+        "sum_1": cell("ALU", "COUT", I0=13, CIN=20, COUT=21),
+        "carry_q": cell("DFF", "Q", D=21, Q=22),
+    }
+    module = {"ports": {"q": {"bits": [14, 22]}}, "cells": cells}
+    assert places_beside_lookup_tables(module) == 3 + 2
 
 
 def test_an_export_tells_what_a_build_needs(folder):

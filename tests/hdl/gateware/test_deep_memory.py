@@ -12,7 +12,7 @@ from amaranth.sim import Simulator
 from edgeinfer.hdl.gateware.deep_memory import DeepMemory
 
 
-@pytest.mark.parametrize("depth", [1, 2, 5, 8, 12, 4352])
+@pytest.mark.parametrize("depth", [1, 2, 5, 8, 12, 768, 1536, 4352])
 def test_words_are_read_as_they_were_before_the_cycle(depth):
     dut = DeepMemory(16, depth)
     rng = random.Random(depth)
@@ -46,7 +46,17 @@ def test_words_are_read_as_they_were_before_the_cycle(depth):
     simulator.run()
 
 
-@pytest.mark.parametrize(("depth", "pieces"), [(4096, [4096]), (4352, [4096, 256]), (3, [2, 1])])
-def test_the_first_piece_is_as_deep_as_a_power_of_two_can_be(depth, pieces):
+@pytest.mark.parametrize(
+    ("depth", "pieces"),
+    [
+        (3, [3]),
+        (768, [768]),
+        (1024, [1024]),
+        (1536, [1024, 512]),
+        (1537, [1537]),
+        (4352, [4096, 256]),
+    ],
+)
+def test_there_are_two_pieces_where_these_take_fewer_blocks(depth, pieces):
     text = rtlil.convert(DeepMemory(16, depth))
     assert [int(each) for each in re.findall(r"memory width 16 size (\d+)", text)] == pieces
