@@ -159,7 +159,8 @@ def place_and_route(
             used={
                 name: (int(each["used"]), int(each["available"]))
                 for name, each in found["utilization"].items()
-                if each["used"]
+                # nextpnr also counts cells of its own, of which the FPGA has none
+                if each["used"] and each["available"]
             },
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

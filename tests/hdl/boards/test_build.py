@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 from exported import write
@@ -18,7 +19,7 @@ from edgeinfer.hdl.boards.design import Design
 from edgeinfer.hdl.boards.exported_model import ExportedModel
 from edgeinfer.hdl.boards.fitting import check_fit, check_multipliers_fit, measured
 from edgeinfer.hdl.boards.gowin_places import places_beside_lookup_tables
-from edgeinfer.hdl.boards.place_and_route import Routed
+from edgeinfer.hdl.boards.place_and_route import Routed, place_and_route
 from edgeinfer.hdl.boards.product_registers import absorb_product_registers
 from edgeinfer.hdl.boards.synthesis import FAMILIES, Resources, check_multipliers, counted
 from edgeinfer.hdl.boards.tool import ToolError, run_tool
@@ -447,6 +448,36 @@ def test_a_clock_that_the_routed_npu_does_not_reach_is_refused(folder, quick):
         "routed, the NPU runs at 48.6 MHz and not at 50; build it with --clock 48 or less, or try "
         "another --seed"
     )
+
+
+def program(folder: Path, text: str) -> str:
+    """A program that stands for nextpnr."""
+    path = folder / "nextpnr"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_cells_of_nextpnr_that_the_fpga_has_not_are_not_reported(tmp_path):
+    report = {
+        "fmax": {"clk": {"achieved": 42.5}, "oscillator": {"achieved": 200.0}},
+        "utilization": {
+            "BSRAM": {"used": 38, "available": 46},
+            "ALU54D": {"used": 0, "available": 24},
+            "DUMMY_CELL": {"used": 28, "available": 0},
+        },
+    }
+    nextpnr = program(tmp_path, f"echo '{json.dumps(report)}' > timing.json")
+    routed = place_and_route(board("tangnano20k"), 27.0, tmp_path, nextpnr=nextpnr)
+    assert routed == Routed(42.5, {"BSRAM": (38, 46)})
+
+
+@pytest.mark.parametrize("leaves", ["true", "echo > timing.json", "echo '{}' > timing.json"])
+def test_a_program_that_is_not_nextpnr_is_named(tmp_path, leaves):
+    nextpnr = program(tmp_path, leaves)
+    with pytest.raises(ToolError) as refusal:
+        place_and_route(board("ulx3s-85f"), 25.0, tmp_path, nextpnr=nextpnr)
+    assert str(refusal.value) == f"{nextpnr} has left no timing report; is it nextpnr?"
 
 
 @pytest.mark.slow
