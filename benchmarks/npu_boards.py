@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from npu_resources import KEYWORDS, quantized
+from npu_resources import KEYWORDS, KEYWORDS_ONE_LANE, quantized
 
 from edgeinfer.errors import UnsupportedError
 from edgeinfer.graph import Graph
@@ -54,7 +54,7 @@ CASES = (
     Case("ecpix5-85f", ROUTABLE, 100),
     Case("ecpix5-85f", "8x16", 100),
     Case("orangecrab-25f", KEYWORDS, 80),
-    Case("tangnano20k", KEYWORDS, 27),
+    Case("tangnano20k", KEYWORDS_ONE_LANE, 27),
 )
 
 
