@@ -94,8 +94,8 @@ MUTANTS = (
     Mutant(
         "the clamp forgets negative numbers that are far below",
         "rescaler",
-        "is_below = Mux(near, low_bits < limits.below, negative)",
-        "is_below = near & (low_bits < limits.below)",
+        "Mux(near, low_bits < below, negative)",
+        "near & (low_bits < below)",
     ),
     Mutant(
         "halves do not alternate",
@@ -149,8 +149,8 @@ MUTANTS = (
     Mutant(
         "a difference is short of one",
         "activate",
-        "Mux(subtracts_from, ~value, value) + (subtracts | subtracts_from)",
-        "Mux(subtracts_from, ~value, value)",
+        "Mux(subtracts, ~value, value) + (subtracts | subtracts_from)",
+        "Mux(subtracts, ~value, value)",
     ),
     Mutant(
         "the table's halves are exchanged",
