@@ -87,7 +87,7 @@ WORKLOADS = {
 
 def cycles(layer: Layer, *, stream: bool) -> int:
     """Of one layer, as the compiler predicts them."""
-    (program,) = compile(layer.graph(), ARRAY, stream_weights=stream).programs
+    program = compile(layer.graph(), ARRAY, stream_weights=stream).program
     return predict(program.infer, ARRAY).cycles
 
 

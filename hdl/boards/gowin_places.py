@@ -7,9 +7,10 @@ through its lookup table. Places decide what fits, long before lookup tables or 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
+
+from edgeinfer.hdl.boards.netlist import exported, readers
 
 __all__ = ["places_beside_lookup_tables"]
 
@@ -26,23 +27,14 @@ def places_beside_lookup_tables(module: Mapping[str, Any]) -> int:
         Flat, of Yosys's JSON.
     """
     cells = module["cells"].values()
-    readers: Counter[int | str] = Counter(
-        bit for port in module["ports"].values() for bit in port["bits"]
-    )
-    tables, carries = set(), set()
-    for cell in cells:
-        for port, bits in cell["connections"].items():
-            if cell["port_directions"][port] != "output":
-                readers.update(bits)
-            elif cell["type"].startswith("LUT"):
-                tables.update(bits)
-            elif cell["type"] == "ALU" and port == "COUT":
-                carries.update(bits)
+    read, outside = readers(module), exported(module)
+    tables = {bit for c in cells if c["type"].startswith("LUT") for bit in c["connections"]["F"]}
+    carries = {bit for c in cells if c["type"] == "ALU" for bit in c["connections"]["COUT"]}
     taken = 0
     for cell in cells:
         if cell["type"].startswith("DFF"):
             (d,) = cell["connections"]["D"]
-            taken += d not in tables or readers[d] > 1
+            taken += d not in tables or d in outside or len(read[d]) > 1
         elif cell["type"] == "ALU":
             (carry,) = cell["connections"]["CIN"]
             taken += 0 if carry in carries else _CHAIN_ENDS

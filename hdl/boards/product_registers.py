@@ -6,8 +6,9 @@ A product then takes no wire to a register elsewhere, which may be as long as th
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from typing import Any
+
+from edgeinfer.hdl.boards.netlist import exported, readers
 
 __all__ = ["absorb_product_registers"]
 
@@ -29,13 +30,7 @@ def absorb_product_registers(module: dict[str, Any]) -> int:
         How many multipliers have taken their registers.
     """
     cells = module["cells"]
-    readers: dict[int, list[tuple[str, str]]] = defaultdict(list)
-    for name, cell in cells.items():
-        for port, bits in cell["connections"].items():
-            if cell["port_directions"][port] != "output":
-                for bit in filter(_is_net, bits):
-                    readers[bit].append((name, port))
-    exported = {bit for port in module["ports"].values() for bit in port["bits"]}
+    read, outside = readers(module), exported(module)
     absorbed = 0
     for multiplier in [cell for cell in cells.values() if cell["type"] == "MULT18X18D"]:
         connections = multiplier["connections"]
@@ -45,12 +40,12 @@ def absorb_product_registers(module: dict[str, Any]) -> int:
             if re.fullmatch(r"P\d+", port)
             for bit in bits
         }
-        behind = {port: readers[bit] for port, bit in products.items() if readers[bit]}
+        behind = {port: read[bit] for port, bit in products.items() if read[bit]}
         registers = {port: found[0][0] for port, found in behind.items()}
         clocks = {_clock(cells[name]) for name in registers.values()}
         if (
             "CLK0" in connections  # it has registers already
-            or exported & set(products.values())
+            or outside & set(products.values())
             or any(len(found) != 1 or found[0][1] != "DI" for found in behind.values())
             or len(clocks) != 1
             or None in clocks
@@ -66,11 +61,6 @@ def absorb_product_registers(module: dict[str, Any]) -> int:
     return absorbed
 
 
-def _is_net(bit: int | str) -> bool:
-    """Constants are strings."""
-    return isinstance(bit, int)
-
-
 def _clock(cell: dict[str, Any]) -> int | None:
     """The clock of a plain register; None of anything else."""
     parameters = {key: value.strip() for key, value in cell["parameters"].items()}
@@ -80,4 +70,4 @@ def _clock(cell: dict[str, Any]) -> int | None:
     if connections["LSR"] != ["0"]:
         return None
     (clock,) = connections["CLK"]
-    return clock if _is_net(clock) else None
+    return clock if isinstance(clock, int) else None

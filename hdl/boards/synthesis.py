@@ -167,6 +167,7 @@ class Resources:
     Parameters
     ----------
     lookup_tables, flip_flops : int
+        On a GW2A the first are the places for lookup tables, whatever takes them.
     multipliers : float
         Of 18 x 18 bits; halves where a family has smaller ones.
     memories : float

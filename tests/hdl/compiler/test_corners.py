@@ -20,7 +20,7 @@ def check(graph: Graph, config: NpuConfig) -> None:
     inputs = {"x": rng.integers(-128, 128, graph.types["x"].shape).astype(np.int8)}
     values = dict(inputs)
     reference.execute(graph, inputs, observe=values.__setitem__)
-    (program,) = compile(graph, config).programs
+    program = compile(graph, config).program
     got = golden_values(program, inputs)
     assert set(got) >= set(graph.outputs)
     for name in got:

@@ -95,7 +95,7 @@ def test_the_largest_memories_hold_all_of_the_model():
     for rows in {each.config.rows for each in found}:
         of_size = [each for each in found if each.config.rows == rows]
         most = max(of_size, key=lambda each: each.memory_bytes)
-        (program,) = compile(graph, most.config).programs
+        program = compile(graph, most.config).program
         assert most.traffic == len(program.infer) * isa.INSTRUCTION_BYTES
 
 
