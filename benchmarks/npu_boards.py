@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import argparse
 import functools
-import os
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from npu_inference import inference
 from npu_resources import KEYWORDS, KEYWORDS_ONE_LANE, quantized
+from zoo_folder import folder
 
 from edgeinfer.errors import UnsupportedError
 from edgeinfer.graph import Graph
@@ -29,7 +30,6 @@ from edgeinfer.hdl.boards.design import LEAST_MEMORY, Design
 from edgeinfer.hdl.compiler import compile
 from edgeinfer.hdl.compiler.host_memory import inference_memory
 from edgeinfer.hdl.config import configuration
-from edgeinfer.hdl.simulation.simulation import Simulation
 
 MODELS = {"KWS": "kws_dscnn", "VWW": "vww_mobilenet"}
 ROUTABLE = "8x16,weight_bytes=262144"
@@ -75,11 +75,8 @@ def cycles(config: str, model: str) -> int | None:
         return None
     rng = np.random.default_rng(0)
     inputs = {n: rng.integers(-128, 128, graph.types[n].shape, np.int8) for n in graph.inputs}
-    with Simulation(graph, config) as simulation:
-        simulation.run(inputs)
-        if wrong := simulation.mismatches():
-            raise SystemExit(str(wrong[0]))
-        return simulation.report().cycles
+    report, _ = inference(graph, config, inputs)
+    return report.cycles
 
 
 def main() -> None:
@@ -89,8 +86,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--nextpnr", help="A native one in place of PyPI's.")
     arguments = parser.parse_args()
-    if "EDGEINFER_ZOO" not in os.environ:
-        parser.error("EDGEINFER_ZOO must name the zoo's folder")
+    folder()
     headings = ["board", "config", "LUTs", "flip-flops", "multipliers", "memories"]
     headings += ["asked", "reached", *(f"{model} a second" for model in MODELS), "built in"]
     print("|", " | ".join(headings), "|")
@@ -104,8 +100,8 @@ def row(case: Case, seed: int, nextpnr: str | None) -> list[str]:
     board, config = BOARDS[case.board], configuration(case.config)
     design = Design(board, config, LEAST_MEMORY, case.clock, 1_000_000)
     start = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
-        resources, routed = realize(design, Path(folder), seed=seed, nextpnr=nextpnr)
+    with tempfile.TemporaryDirectory() as work:
+        resources, routed = realize(design, Path(work), seed=seed, nextpnr=nextpnr)
     minutes = (time.perf_counter() - start) / 60
     fpga = board.fpga
     taken = [cycles(case.config, model) for model in MODELS]

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import sys
 import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+
+from zoo_folder import load
 
 from edgeinfer.converters import from_onnx
 from edgeinfer.errors import UnsupportedError
@@ -51,11 +51,8 @@ CONFIGS = {
 
 def quantized(models: dict[str, str]) -> dict[str, Graph]:
     """Entries of the zoo by other names, quantized."""
-    sys.path.insert(0, os.environ["EDGEINFER_ZOO"])
-    import zoo
-
     warnings.simplefilter("ignore")
-    entries = {short: zoo.load(name) for short, name in models.items()}
+    entries = {short: load(name) for short, name in models.items()}
     return {s: quantize(from_onnx(entry.model), entry.calib) for s, entry in entries.items()}
 
 
@@ -82,8 +79,6 @@ def main() -> None:
     parser.add_argument("--families", nargs="*", default=list(FAMILIES), choices=list(FAMILIES))
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
-    if "EDGEINFER_ZOO" not in os.environ:
-        parser.error("EDGEINFER_ZOO must name the zoo's folder")
     graphs = quantized(MODELS)
     headings = ["family", "config", "LUTs", "flip-flops", "multipliers", "memories", "holds"]
     print("|", " | ".join(headings), "|")

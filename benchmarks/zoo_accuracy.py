@@ -10,9 +10,7 @@ three calibrators by SQNR.
 from __future__ import annotations
 
 import argparse
-import os
 import resource
-import sys
 import tempfile
 import time
 import warnings
@@ -20,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+from zoo_folder import load
 
 from edgeinfer.converters import from_onnx
 from edgeinfer.quant import DEFAULT_OBSERVER, OBSERVERS, SCHEMES, quantize
@@ -101,16 +100,11 @@ def main() -> None:
     )
     parser.add_argument("--schemes", nargs="*", choices=SCHEMES, default=list(SCHEMES))
     arguments = parser.parse_args()
-    if "EDGEINFER_ZOO" not in os.environ:
-        parser.error("EDGEINFER_ZOO must name the zoo's folder")
-    sys.path.insert(0, os.environ["EDGEINFER_ZOO"])
-    import zoo
-
     warnings.simplefilter("ignore")
     print("| entry | who | score | agreement | SQNR dB | quantized in |")
     print("|---|---|---|---|---|---|")
     for name in arguments.entries:
-        entry = zoo.load(name)
+        entry = load(name)
         reference = float_outputs(entry.model, entry.input, entry.x)
         row(entry, "float32", reference, reference)
         if arguments.peer:

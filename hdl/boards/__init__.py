@@ -3,14 +3,15 @@
 board              boards, and what their FPGAs hold      platforms    pins that nobody else has
 clocks             PLLs                                   design       clock, serial line and NPU
 synthesis          RTLIL into a netlist                   fitting      what would fit an FPGA
+gowin_places       what a GW2A runs out of first          netlist      who reads which net
 product_registers  registers into ECP5's multipliers      tool         outside tools as processes
 place_and_route    a netlist into a bitstream             alone        an NPU to be counted
 build              an export into a bitstream             exported_model   what an export says
 link               the host's end of the serial line      board_npu    a model on a board
 """
 
-from edgeinfer.hdl.boards.board import BOARDS, Board, board
+from edgeinfer.hdl.boards.board import BOARDS, Board, board_named
 from edgeinfer.hdl.boards.board_npu import BoardNpu
 from edgeinfer.hdl.boards.link import Link, open_line
 
-__all__ = ["BOARDS", "Board", "BoardNpu", "Link", "board", "open_line"]
+__all__ = ["BOARDS", "Board", "BoardNpu", "Link", "board_named", "open_line"]

@@ -9,7 +9,7 @@ from typing import Any
 
 from edgeinfer.errors import InputError
 
-__all__ = ["BOARDS", "FPGAS", "Board", "Fpga", "board"]
+__all__ = ["BOARDS", "FPGAS", "Board", "Fpga", "board_named"]
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ BOARDS = {
 """By name."""
 
 
-def board(name: str) -> Board:
+def board_named(name: str) -> Board:
     """The board ``name``.
 
     Raises

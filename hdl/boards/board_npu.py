@@ -17,14 +17,13 @@ from edgeinfer.hdl.boards.link import Link, LinkError
 from edgeinfer.hdl.compiler import compile
 from edgeinfer.hdl.compiler.host_memory import inference_memory
 from edgeinfer.hdl.config import NpuConfig, configuration
-from edgeinfer.hdl.gateware.registers import COUNTERS, REGISTERS
+from edgeinfer.hdl.gateware.registers import COUNTERS, REGISTERS, Status
 from edgeinfer.hdl.gateware.sequencer import Fault
 from edgeinfer.hdl.mismatch import Mismatch
 from edgeinfer.session import Arrays, Session
 
 __all__ = ["BoardNpu", "Description"]
 
-_DONE = 2
 _PROGRAM_BYTES = 64
 """For a transfer and its HALT, at the end of the memory."""
 
@@ -185,13 +184,14 @@ class BoardNpu:
         ):
             link.write_register(REGISTERS[name], value)
         end = time.monotonic() + _SECONDS
-        while not (status := link.read_register(REGISTERS["STATUS"])) & _DONE:
+        while not (status := Status.of(link.read_register(REGISTERS["STATUS"]))).done:
             if time.monotonic() > end:
                 raise LinkError(f"the NPU is still busy after {_SECONDS} s")
-        if fault := status >> 8 & 15:
-            at = link.read_register(REGISTERS["FAULT_AT"])
-            name = Fault(fault).name if fault in list(Fault) else str(fault)
-            raise LinkError(f"the NPU stopped at instruction {at}: {name}")
+        if status.fault:
+            where = link.read_register(REGISTERS["FAULT_AT"])
+            raise LinkError(
+                f"the NPU stopped at instruction {where}: {Fault.described(status.fault)}"
+            )
         cycles = link.read_register(COUNTERS)
         if not cycles:
             raise LinkError("the board says that a program took no cycles: it is not what it says")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from amaranth.hdl import Cat, Const, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -10,7 +12,7 @@ from edgeinfer.hdl import isa
 from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.gateware.axi import HOST_ADDRESS_BITS, AxiLite
 
-__all__ = ["COUNTERS", "ID", "REGISTERS", "Registers", "config_word"]
+__all__ = ["COUNTERS", "ID", "REGISTERS", "Registers", "Status", "config_word"]
 
 _VERSION = 1
 ID = int.from_bytes(b"EI", "big") << 16 | _VERSION
@@ -31,6 +33,27 @@ REGISTERS = {
 
 COUNTERS = 0x40
 """Cycles of the last run; then for each unit the cycles in which it was busy, and waiting."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """What STATUS says.
+
+    Parameters
+    ----------
+    busy, done : bool
+    fault : int
+        A ``sequencer.Fault``; other hardware than this version's may say other numbers.
+    """
+
+    busy: bool
+    done: bool
+    fault: int
+
+    @classmethod
+    def of(cls, word: int) -> Status:
+        """What the register reads as ``word`` for."""
+        return cls(bool(word & 1), bool(word & 2), word >> 8 & 15)
 
 
 def config_word(config: NpuConfig) -> int:

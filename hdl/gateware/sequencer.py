@@ -45,6 +45,11 @@ class Fault(IntEnum):
     OUT_OF_RANGE = 5
     STOPPED = 6
 
+    @classmethod
+    def described(cls, code: int) -> str:
+        """``code`` for people; one that is none of these by its number."""
+        return cls(code).name.lower().replace("_", " ") if code in list(cls) else f"fault {code}"
+
 
 class UnitQueue(wiring.Component):
     """A unit's instructions; SYNCs are waited for here and never reach the unit.

@@ -19,7 +19,7 @@ from edgeinfer.hdl.compiler.host_memory import HostMemory
 from edgeinfer.hdl.compiler.timing import predict
 from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.gateware.npu import to_rtlil, to_verilog
-from edgeinfer.hdl.gateware.registers import COUNTERS, REGISTERS
+from edgeinfer.hdl.gateware.registers import COUNTERS, REGISTERS, Status
 from edgeinfer.hdl.gateware.sequencer import Fault
 from edgeinfer.hdl.isa import Unit
 from edgeinfer.hdl.mismatch import Mismatch
@@ -312,13 +312,12 @@ class _Machine:
         limit = _PATIENCE * (self._prediction.cycles + self.program.host_bytes + _PAGE)
         finished = simulator.run(limit)
         self._finished = simulator.cycle
-        status = simulator.read(REGISTERS["STATUS"])
-        fault = Fault(status >> 8 & 15)
-        if fault is not Fault.NONE:
+        status = Status.of(simulator.read(REGISTERS["STATUS"]))
+        if status.fault:
             where = simulator.read(REGISTERS["FAULT_AT"])
             raise SimulationError(
                 f"the NPU stopped in its {section} program at instruction {where}: "
-                f"{fault.name.lower().replace('_', ' ')}"
+                f"{Fault.described(status.fault)}"
             )
         if not finished:
             raise SimulationError(f"the NPU has not finished its {section} after {limit} cycles")

@@ -69,12 +69,12 @@ def build(
     On the board the NPU is behind a serial line; edgeinfer hdl run runs models on it. Place and
     route takes minutes, for a large NPU half an hour. Nothing is written unless it all succeeds.
     """
-    from edgeinfer.hdl.boards import board as board_of
+    from edgeinfer.hdl.boards import board_named
     from edgeinfer.hdl.boards.build import build as built
     from edgeinfer.hdl.boards.build import report
     from edgeinfer.new_folder import check_new_folder, write_new_folder
 
-    board = board_of(name)
+    board = board_named(name)
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}; make one with: edgeinfer hdl export")
     target = folder / board.name if output is None else output
@@ -115,7 +115,7 @@ def build(
 
 def _summary(made: Build) -> list[tuple[str, str]]:
     design = made.design
-    clock = design.megahertz
+    clock, fmax = design.megahertz, made.routed.fmax
     return [
         ("board", design.board.title),
         ("NPU", f"{design.config.name}, {design.memory_bytes // 1024} KiB for host memory"),
@@ -123,10 +123,11 @@ def _summary(made: Build) -> list[tuple[str, str]]:
             "multipliers",
             f"{made.multiplier_cells}: {design.config.macs} in the array, the others in the lanes",
         ),
-        ("clock", f"{clock:g} MHz; it would run at {made.routed.fmax:.1f}"),
+        ("clock", f"{clock:g} MHz; it would run at {fmax:.1f}"),
         (
             made.model.name,
-            f"{made.model.cycles:,} cycles, {made.rate(clock):,.0f} inferences a second",
+            f"{made.model.cycles:,} cycles, {made.rate(clock):,.0f} inferences a second "
+            f"({made.rate(fmax):,.0f} at {fmax:.1f} MHz)",
         ),
         ("serial line", f"{design.baud} baud"),
     ]

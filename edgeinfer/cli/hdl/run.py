@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command
+from edgeinfer.cli.hdl.comparison import Comparison
 from edgeinfer.cli.hdl.options import baud_option, open_integer_model, samples_option
 from edgeinfer.cli.options import FILE, preprocessing, preprocessing_options
-
-if TYPE_CHECKING:
-    from edgeinfer.hdl.mismatch import Mismatch
 
 __all__ = ["run"]
 
@@ -39,42 +36,28 @@ def run(model: Path, port: str, baud: int, data: Path, samples: int, **images: A
     dataset = load_data(data, graph, preprocessing(**images))
     with closing(open_line(port, baud)) as line:
         npu = BoardNpu(Link(line, port), graph)
-        mismatches: list[Mismatch] = []
-        done = 0
         with screen.tracked("running", graph, dataset, samples) as feeds:
-            for feed in feeds:
-                npu.run(feed)
-                mismatches = npu.mismatches()
-                done += 1
-                if mismatches:
-                    break
+            comparison = Comparison.of(npu, feeds)
     described = npu.description
     rate = described.hertz / npu.cycles
-    plural = "sample" if done == 1 else f"{done} samples"
     return Report(
         {
             "model": str(model),
             "port": port,
             "config": described.config.text,
             "clock_mhz": described.hertz / 1e6,
-            "samples": done,
             "cycles": npu.cycles,
             "inferences_per_second": rate,
-            "mismatches": [dataclasses.asdict(each) for each in mismatches],
-        },
+        }
+        | comparison.data,
         [
             screen.pairs(
                 [
                     ("board", f"{described.config.name} at {described.hertz / 1e6:g} MHz"),
                     ("cycles", f"{npu.cycles:,}, which is {rate:,.0f} inferences a second"),
-                    (
-                        "compared",
-                        "DIFFERENT"
-                        if mismatches
-                        else f"every output of the {plural} equals the CPU's",
-                    ),
+                    comparison.line("output"),
                 ]
             )
         ],
-        failure=str(mismatches[0]) if mismatches else None,
+        failure=comparison.failure,
     )

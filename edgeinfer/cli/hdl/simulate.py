@@ -11,11 +11,11 @@ import click
 
 from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command
+from edgeinfer.cli.hdl.comparison import Comparison
 from edgeinfer.cli.hdl.options import config_option, open_integer_model, samples_option
 from edgeinfer.cli.options import FILE, preprocessing, preprocessing_options
 
 if TYPE_CHECKING:
-    from edgeinfer.hdl.mismatch import Mismatch
     from edgeinfer.hdl.simulation.simulation import LayerReport, Simulation
     from edgeinfer.hdl.simulation.simulation import Report as Measured
 
@@ -68,28 +68,19 @@ def simulate(
         ) as simulation,
         screen.tracked("simulating", graph, dataset, samples) as feeds,
     ):
-        mismatches: list[Mismatch] = []
-        done = 0
-        for feed in feeds:
-            simulation.run(feed)
-            mismatches = simulation.mismatches()
-            done += 1
-            if mismatches:
-                break
+        comparison = Comparison.of(simulation, feeds)
         measured = simulation.report()
     layers = [_layer(layer, measured, simulation) for layer in measured.layers]
     found = {
         "model": str(model),
         "config": simulation.config.text,
-        "samples": done,
         "cycles": measured.cycles,
         "predicted": measured.predicted,
         "macs": measured.macs,
         "utilization": measured.utilization,
-        "mismatches": [dataclasses.asdict(each) for each in mismatches],
         "units": {name: dataclasses.asdict(unit) for name, unit in measured.units.items()},
         "layers": layers,
-    }
+    } | comparison.data
     written = []
     if trace is not None:
         atomic_write(trace, (json.dumps(found, indent=2) + "\n").encode())
@@ -106,11 +97,11 @@ def simulate(
         [
             _table(measured, simulation),
             "",
-            screen.pairs(_summary(measured, mismatches, done)),
+            screen.pairs([*_summary(measured), comparison.line("value")]),
             *([""] if written else []),
             *(f"wrote {path}" for path in written),
         ],
-        failure=str(mismatches[0]) if mismatches else None,
+        failure=comparison.failure,
     )
 
 
@@ -144,7 +135,7 @@ def _table(measured: Measured, simulation: Simulation) -> Any:
     return screen.table(headings, rows, left=2)
 
 
-def _summary(measured: Measured, mismatches: list[Mismatch], samples: int) -> list[tuple[str, str]]:
+def _summary(measured: Measured) -> list[tuple[str, str]]:
     shown = [
         ("cycles", f"{measured.cycles:,} (predicted {measured.predicted:,})"),
         ("MACs", f"{measured.macs:,}, {measured.utilization:.1%} of the multipliers busy"),
@@ -154,7 +145,4 @@ def _summary(measured: Measured, mismatches: list[Mismatch], samples: int) -> li
             shown.append(
                 (f"unit {name}", f"{unit.busy:,} cycles busy, {unit.waiting:,} of them waiting")
             )
-    plural = "sample" if samples == 1 else f"{samples} samples"
-    equal = f"every value of the {plural} equals the CPU's"
-    shown.append(("compared", "DIFFERENT" if mismatches else equal))
     return shown

