@@ -26,8 +26,10 @@ def main(model: Path, data: Path) -> None:
     for sample, label in zip(raw, labels, strict=True):
         session.run(sample[None], out=out)  # one call into C; nothing is allocated
         right += int(out.argmax() == label)
-    print(f"{right} of {len(labels)} right, in an arena of {session.arena_bytes} bytes")
+    print(f"{right} of {len(labels)} right, in {session.arena_bytes} bytes of working memory")
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
     main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -236,26 +236,39 @@ def preset(name: str) -> NpuConfig:
     return PRESETS[name]
 
 
+def _begun(rows: int, columns: int, width: int) -> dict[str, Any]:
+    """The sizes of an array without a preset, before any is given."""
+    usual = NpuConfig(8, 8)
+    word = columns * width // 8
+    return {
+        "rows": rows,
+        "columns": columns,
+        "width": width,
+        "weight_bytes": max(usual.weight_bytes, 2 * rows * word),
+        "lanes": min(usual.lanes, columns),
+        "weight_port": min(usual.weight_port, rows),
+        "bus_bytes": min(usual.bus_bytes, max(4, word)),
+    }
+
+
 def configuration(text: str) -> NpuConfig:
     """The configuration that ``text`` describes, as on the command line.
 
     A preset, ``8x16``, or with other sizes than the preset's: ``8x16,lanes=16,buffer_bytes=65536``.
-    Arrays without a preset begin with the defaults of ``NpuConfig``.
+    Arrays without a preset begin with the defaults of ``NpuConfig``, as far as these fit them.
 
     Raises
     ------
     InputError
-        There is no such preset or size, or the sizes contradict each other.
+        There is no such array or size, or the sizes contradict each other.
     """
     name, *changes = text.split(",")
-    if not changes:
-        return preset(name)
     shape = re.fullmatch(r"(\d{1,4})x(\d{1,4})(-16)?", name)
     if name in PRESETS:
         sizes = dataclasses.asdict(PRESETS[name])
     elif shape:
         rows, columns, wide = shape.groups()
-        sizes = {"rows": int(rows), "columns": int(columns), "width": 16 if wide else 8}
+        sizes = _begun(int(rows), int(columns), 16 if wide else 8)
     else:
         raise InputError(f"an array is called as 8x16 or 8x8-16, not {name!r}")
     known = [f.name for f in dataclasses.fields(NpuConfig)][3:]

@@ -77,10 +77,11 @@ def quantize(
     labels: Path | None,
     **images: Any,
 ) -> Report:
-    """Quantize MODEL.onnx, or what convert made of it, to int8 or int16.
+    """Quantize MODEL.onnx to int8 or int16.
 
-    DATA is an .npz with an array for each input by its name, an .npy, or a folder of images.
-    A hundred samples of what the model will really see are enough.
+    MODEL may also be what edgeinfer convert made. DATA is an .npz with an array for each input by
+    its name, an .npy, or a folder of images. A hundred samples of what the model will really see
+    are enough.
     """
     from edgeinfer.atomic_write import atomic_write, check_writable
     from edgeinfer.data import load_data

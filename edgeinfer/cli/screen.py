@@ -13,7 +13,6 @@ from rich import box
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     TaskID,
     TextColumn,
@@ -99,7 +98,7 @@ def milliseconds(seconds: float) -> str:
 def progress() -> Iterator[Callable[[str, int, int | None], None]]:
     """Bars on stderr while it is a terminal; the callable takes a stage, its count, its total."""
     console = Console(stderr=True, markup=False, emoji=False, highlight=False)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[count]}"))
     with Progress(
         *columns,
         TimeRemainingColumn(),
@@ -110,9 +109,10 @@ def progress() -> Iterator[Callable[[str, int, int | None], None]]:
         tasks: dict[str, TaskID] = {}
 
         def done(stage: str, count: int, total: int | None) -> None:
+            shown = f"{count}/{total}" if total else f"{count}" if count else ""
             if stage not in tasks:
-                tasks[stage] = bar.add_task(stage, total=total)
-            bar.update(tasks[stage], completed=count, total=total)
+                tasks[stage] = bar.add_task(stage, total=total, count=shown)
+            bar.update(tasks[stage], completed=count, total=total, count=shown)
 
         yield done
 

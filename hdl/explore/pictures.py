@@ -17,8 +17,6 @@ _STYLE: Any = {
     "svg.hashsalt": "edgeinfer",
     "svg.fonttype": "none",
     "font.size": 9,
-    # a dollar sign in a model's name begins no formula
-    "text.parse_math": False,
 }
 _GREY, _BLUE, _RED = "#a8adb4", "#2763a5", "#b3261e"
 
@@ -54,7 +52,7 @@ def front_svg(found: Exploration, title: str) -> str:
             color=_RED,
         )
         axes.set(
-            title=title,
+            title=_plain(title),
             xlabel="multipliers of 18 x 18 bits",
             ylabel="cycles of an inference",
             xscale="log",
@@ -73,16 +71,24 @@ def roofline_svg(best: Estimate, title: str) -> str:
         knee = config.macs / port
         low = min([knee, *(each.intensity for each in layers)]) / 2
         high = max([knee, *(each.intensity for each in layers)]) * 2
-        axes.plot([low, knee, high], [low * port, config.macs, config.macs], color=_GREY)
+        axes.plot(
+            [low, knee, high],
+            [low * port, config.macs, config.macs],
+            color=_GREY,
+            label=f"{config.macs} multipliers, {port} bytes of weights a cycle",
+        )
         axes.scatter(
             [each.intensity for each in layers],
             [each.macs / max(1, each.cycles) for each in layers],
             s=[8 + 200 * each.cycles / best.cycles for each in layers],
             color=_BLUE,
             alpha=0.6,
+            label="a layer; the larger, the more of the cycles",
         )
+        legend = axes.legend(frameon=False, loc="lower right")
+        legend.legend_handles[1].set_sizes([40])
         axes.set(
-            title=title,
+            title=_plain(title),
             xlabel="multiply-accumulates a byte of weights",
             ylabel="multiply-accumulates a cycle",
             xscale="log",
@@ -92,10 +98,7 @@ def roofline_svg(best: Estimate, title: str) -> str:
 
 
 def front_text(found: Exploration, width: int, height: int = 14) -> str:
-    """Cycles over multipliers for the terminal, both logarithmic, ``width`` columns of it.
-
-    ``.`` is beyond the budget, ``o`` affordable, ``*`` the best.
-    """
+    """Cycles over multipliers for the terminal, both logarithmic, ``width`` columns of it."""
     affordable = set(map(id, found.affordable))
     marks = [(".", e) for e in found.estimates if id(e) not in affordable]
     marks += [("o", e) for e in found.affordable]
@@ -111,13 +114,15 @@ def front_text(found: Exploration, width: int, height: int = 14) -> str:
         x = _place(each.multipliers, fewest, largest, columns)
         grid[height - 1 - _place(each.cycles, least, most, height)][x] = mark
     labels = [labels[0], *[""] * (height - 2), labels[1]]
-    lines = ["cycles of an inference"]
+    lines = ["cycles (log): . beyond the budget, o affordable, * best"]
     lines += [
         f"{label:>{left}}|{''.join(row)}".rstrip() for label, row in zip(labels, grid, strict=True)
     ]
     lines.append(" " * left + "+" + "-" * columns)
     under = f"{fewest:,}"
-    lines.append(" " * (left + 1) + under + f"{largest:,} multipliers".rjust(columns - len(under)))
+    lines.append(
+        " " * (left + 1) + under + f"{largest:,} multipliers (log)".rjust(columns - len(under))
+    )
     return "\n".join(lines)
 
 
@@ -144,6 +149,11 @@ def _drawing() -> Iterator[tuple[Any, Any]]:
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(7, 4.5), layout="constrained")
         yield figure, figure.add_subplot()
+
+
+def _plain(text: str) -> str:
+    """``text`` in which a dollar sign begins no formula."""
+    return text.replace("$", r"\$")
 
 
 def _svg(figure: Any) -> str:

@@ -144,6 +144,7 @@ def _rendered(name: str, facts: Mapping[str, object]) -> bytes:
         comment=_comment,
         c_string=_c_string,
         c_float=_c_float,
+        signed=_signed,
         bytes_of=_bytes_of,
     )
     return environment.get_template(f"{name}.j2").render(facts).encode()
@@ -161,6 +162,11 @@ def _comment(text: str) -> str:
     return line.replace("*/", "* /").replace("/*", "/ *")
 
 
+def _signed(value: int) -> str:
+    """What an addition of ``value`` reads as."""
+    return f"- {-value}" if value < 0 else f"+ {value}"
+
+
 def _c_string(text: str) -> str:
     """A string literal of ``text`` in UTF-8."""
     return '"' + "".join(_c_character(byte) for byte in text.encode(errors="replace")) + '"'
@@ -174,8 +180,9 @@ def _c_character(byte: int) -> str:
 
 
 def _c_float(value: float) -> str:
-    """A float literal that reads back as ``value``."""
-    return f"{value.hex()}f"
+    """A float literal that reads back as ``value``, a float32."""
+    text = f"{value:.9g}"
+    return f"{text}f" if set(text) & set(".e") else f"{text}.0f"
 
 
 def _bytes_of(dtype: str) -> int:

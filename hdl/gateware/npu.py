@@ -10,6 +10,7 @@ from amaranth.hdl import Cat, Module, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from edgeinfer import __version__
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.gateware.activate import ActivateUnit
@@ -29,6 +30,13 @@ from edgeinfer.hdl.isa import Unit
 __all__ = ["Npu", "npu_members", "to_rtlil", "to_verilog"]
 
 UNITS = len(isa.Unit)
+
+_HEADER = """\
+// An NPU of edgeinfer {version}, in Verilog 2001 without any vendor's primitives; top module npu,
+// AXI4-Lite and AXI4. What edgeinfer generates is its user's.
+// {config}
+
+"""
 
 
 def _prefixed(
@@ -215,7 +223,7 @@ def to_verilog(config: NpuConfig, *, probes: bool = False) -> str:
     """The NPU's Verilog (2001, no vendor's primitives), its top module named ``npu``."""
     npu = Npu(config, probes=probes)
     text = verilog.convert(npu, name="npu", emit_src=False, strip_internal_attrs=True)
-    return _looped(plain_verilog(text))
+    return _HEADER.format(version=__version__, config=config.text) + _looped(plain_verilog(text))
 
 
 def _looped(text: str) -> str:

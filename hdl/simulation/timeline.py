@@ -15,7 +15,7 @@ __all__ = ["timeline_svg"]
 
 _BINS = 1000
 _LEFT, _TOP, _BAND, _GAP = 80, 40, 34, 10
-_WORKING, _WAITING = "#2f6f9f", "#e0a458"
+_WORKING, _WAITING, _IDLE = "#2f6f9f", "#e0a458", "#f2f2f2"
 _STYLE = "font-family:sans-serif;font-size:11px"
 
 
@@ -23,7 +23,8 @@ def timeline_svg(report: Report, title: str) -> str:
     """An SVG of ``report``.
 
     Each unit's band is divided into a thousand bins; a bin is filled as far as the unit was working
-    in it (dark), and above that as far as it was waiting (light). Lines are the layers' ends.
+    in it (dark), and above that as far as it was waiting (light). Lines are the layers' ends; where
+    there is room, a layer has its number in the report.
     """
     width, height = _LEFT + _BINS + 20, _TOP + len(Unit) * (_BAND + _GAP) + 60
     scale = _BINS / max(1, report.cycles)
@@ -37,7 +38,7 @@ def timeline_svg(report: Report, title: str) -> str:
     for row, unit in enumerate(Unit):
         y = _TOP + row * (_BAND + _GAP)
         parts.append(f'<text x="8" y="{y + _BAND / 2 + 4}">{unit.name.lower()}</text>')
-        parts.append(f'<rect x="{_LEFT}" y="{y}" width="{_BINS}" height="{_BAND}" fill="#f2f2f2"/>')
+        parts.append(f'<rect x="{_LEFT}" y="{y}" width="{_BINS}" height="{_BAND}" fill="{_IDLE}"/>')
         own = [i for i in report.intervals if i.unit == unit]
         working = _share([i for i in own if not i.waiting], report.cycles)
         waiting = _share([i for i in own if i.waiting], report.cycles)
@@ -58,7 +59,12 @@ def timeline_svg(report: Report, title: str) -> str:
                 f"{number}</text>"
             )
     parts += _axis(report.cycles, scale, bottom)
-    for i, (color, text) in enumerate(((_WORKING, "working"), (_WAITING, "waiting"))):
+    parts.append(
+        f'<text x="{_LEFT + _BINS}" y="{bottom + 42}" text-anchor="end" fill="#333">'
+        "cycles; above, the numbers of the layers from 0</text>"
+    )
+    legend = ((_WORKING, "working"), (_WAITING, "waiting"), (_IDLE, "nothing to do"))
+    for i, (color, text) in enumerate(legend):
         x = _LEFT + i * 90
         parts.append(f'<rect x="{x}" y="{bottom + 32}" width="12" height="12" fill="{color}"/>')
         parts.append(f'<text x="{x + 18}" y="{bottom + 42}">{text}</text>')

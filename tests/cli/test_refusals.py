@@ -99,9 +99,8 @@ REFUSALS = {
     "run digits.eqm --input broken --std 1,2": "std has 2 numbers for 1 channels",
     "run digits.eqm --input broken --std 0": "a standard deviation must be positive, not [0.0]",
     "run digits.eqm --input broken --mean nan": "a mean must be finite, not [nan]",
-    "hdl info --config 9x9": (
-        "there is no configuration '9x9'; choose from 4x4, 8x8, 8x16, 16x16, 8x8-16"
-    ),
+    "hdl info --config 9x9": "rows must be a power of two between 2 and 256, not 9",
+    "hdl info --config big": "an array is called as 8x16 or 8x8-16, not 'big'",
     "hdl disasm digits.onnx": "the NPU runs integer models; quantize digits.onnx first",
     "hdl disasm two.txt": "a program is a multiple of 16 bytes long, not 4",
     "hdl disasm none.bin": "cannot read none.bin: No such file or directory",
@@ -115,7 +114,7 @@ REFUSALS = {
     "hdl export digits.eqm -o digits.onnx": "cannot write digits.onnx: it is a file",
     "hdl export digits.eqm -o .": "cannot write .: the folder is not empty",
     "hdl export digits.eqm --config 9x9 -o new": (
-        "there is no configuration '9x9'; choose from 4x4, 8x8, 8x16, 16x16, 8x8-16"
+        "rows must be a power of two between 2 and 256, not 9"
     ),
     "hdl simulate digits.eqm --input digits_test.npz --vcd no/a.vcd": (
         "cannot write no/a.vcd: there is no folder no"

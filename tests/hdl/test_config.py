@@ -86,6 +86,12 @@ def test_sizes_follow_a_preset_or_an_array():
     assert configuration("4x8-16,buffer_bytes=1024") == NpuConfig(4, 8, 16, buffer_bytes=1024)
 
 
+@pytest.mark.parametrize("text", ["2x4", "4x4-16", "4x8", "32x32", "256x256", "256x256-16"])
+def test_an_array_without_a_preset_needs_no_sizes(text):
+    assert configuration(text).name == text
+    assert configuration(f"{text},lanes=1,parameter_rows=4096").lanes == 1
+
+
 @pytest.mark.parametrize(
     "text, message",
     [

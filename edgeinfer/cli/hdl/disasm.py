@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.text import Text
 
 from edgeinfer.cli.command import Report, command
 from edgeinfer.cli.hdl.options import config_option, open_integer_model
@@ -30,7 +29,11 @@ SECTIONS = ("setup", "load", "infer", "store", "run")
 )
 @click.option("--host-ops", is_flag=True, help="Leave to the CPU what the NPU cannot run.")
 def disasm(file: Path, config: str, section: str, host_ops: bool) -> Report:
-    """Print the program of a model, or of FILE as the NPU would fetch it."""
+    """Print a program's instructions.
+
+    FILE is a model, or instructions as the NPU would fetch them. What an instruction does not name
+    is 0, or 1 where it is a count. The numbers are those that errors and FAULT_AT give.
+    """
     from edgeinfer.hdl import isa
 
     if file.suffix.lower() in (".eqm", ".onnx"):
@@ -46,8 +49,13 @@ def disasm(file: Path, config: str, section: str, host_ops: bool) -> Report:
             raise InputError(f"cannot read {file}: {error.strerror}") from error
         if not programs[0]:
             raise InputError(f"{file} holds no instructions")
-    texts = [isa.disassemble(program).rstrip("\n") for program in programs]
+    texts = [isa.disassemble(program).splitlines() for program in programs]
     return Report(
-        {"file": str(file), "programs": [text.split("\n") for text in texts]},
-        [Text("\n\n".join(texts), no_wrap=True, overflow="ignore")],
+        {"file": str(file), "programs": texts},
+        ["\n\n".join("\n".join(_numbered(lines)) for lines in texts)],
     )
+
+
+def _numbered(lines: list[str]) -> list[str]:
+    width = len(str(len(lines) - 1))
+    return [f"{number:>{width}}  {line}" for number, line in enumerate(lines)]

@@ -51,10 +51,10 @@ def explore(
     pareto: Path | None,
     roofline: Path | None,
 ) -> Report:
-    """Predict what MODEL.eqm takes on NPUs of all sizes, and name the best that fits.
+    """Find the NPU for MODEL.eqm and a budget.
 
-    The compiler's model of cycles stands for the hardware; edgeinfer hdl simulate measures one of
-    them.
+    What the model takes is predicted for NPUs of all sizes, by the compiler's model of cycles, and
+    the best that fits is named. edgeinfer hdl simulate measures one of them.
     """
     from edgeinfer.atomic_write import atomic_write, check_distinct, check_writable
     from edgeinfer.hdl.explore import Budget
@@ -97,7 +97,7 @@ def explore(
             front_text(found, 78),
             "",
             screen.table(
-                ("array", "lanes", "cycles", "MACs", "DSPs", "memory", "traffic", "a second"),
+                ("array", "lanes", "cycles", "busy", "DSPs", "memory", "traffic", "a second"),
                 [_row(each, clock, best) for each in shown],
                 left=1,
             ),
@@ -108,7 +108,11 @@ def explore(
                         "tried",
                         f"{len(found.estimates)}, {len(found.affordable)} of them affordable",
                     ),
-                    *([("not shown", f"{hidden} slower and smaller")] if hidden else []),
+                    *(
+                        [("not shown", f"{hidden} more that none beats, slower and smaller")]
+                        if hidden
+                        else []
+                    ),
                 ]
             ),
             "",

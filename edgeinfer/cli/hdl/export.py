@@ -24,7 +24,7 @@ __all__ = ["export"]
 )
 @preprocessing_options
 def export(model: Path, config: str, output: Path, data: Path | None, **images: Any) -> Report:
-    """Write Verilog, memory images, drivers and a test bench for MODEL.eqm.
+    """Write Verilog, drivers and a test bench for MODEL.eqm.
 
     Without --input the test bench runs an inference on random integers. The README in the folder
     says how to check and how to integrate it.
@@ -42,7 +42,9 @@ def export(model: Path, config: str, output: Path, data: Path | None, **images: 
         dataset = load_data(data, graph, preprocessing(**images))
         sample = next(runs(graph, dataset.samples, limit=1))
     chosen = configuration(config)
-    files = files_of(graph, chosen, name=one_line(model.stem), sample=sample)
+    with screen.progress() as done:
+        done("generating", 0, None)
+        files = files_of(graph, chosen, name=one_line(model.stem), sample=sample)
     write_new_folder(output, files)
     return Report(
         {

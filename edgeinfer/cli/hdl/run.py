@@ -25,9 +25,10 @@ __all__ = ["run"]
 @samples_option
 @preprocessing_options
 def run(model: Path, port: str, baud: int, data: Path, samples: int, **images: Any) -> Report:
-    """Run MODEL.eqm on a board that edgeinfer hdl build has made a bitstream for.
+    """Run MODEL.eqm on a board over its serial line.
 
-    Its outputs are compared with the CPU's; a difference ends with exit code 1.
+    The board has a bitstream of edgeinfer hdl build. The model's outputs are compared with the
+    CPU's; a difference ends with exit code 1.
     """
     from edgeinfer.data import load_data
     from edgeinfer.hdl.boards import BoardNpu, Link, open_line

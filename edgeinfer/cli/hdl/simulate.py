@@ -62,12 +62,12 @@ def simulate(
             check_writable(path, model, data)
     graph = open_integer_model(model)
     dataset = load_data(data, graph, preprocessing(**images))
-    with (
-        Simulation(
+    with screen.progress() as progress:
+        progress("preparing the simulator", 0, None)
+        simulation = Simulation(
             graph, config, host_ops=host_ops, stream_weights=stream_weights, vcd=vcd
-        ) as simulation,
-        screen.tracked("simulating", graph, dataset, samples) as feeds,
-    ):
+        )
+    with simulation, screen.tracked("simulating", graph, dataset, samples) as feeds:
         comparison = Comparison.of(simulation, feeds)
         measured = simulation.report()
     layers = [_layer(layer, measured, simulation) for layer in measured.layers]
@@ -131,7 +131,7 @@ def _table(measured: Measured, simulation: Simulation) -> Any:
         )
         for layer in measured.layers
     ]
-    headings = ("value", "operator", "cycles", "predicted", "MACs", "stalled")
+    headings = ("value", "operator", "cycles", "predicted", "busy", "stalled")
     return screen.table(headings, rows, left=2)
 
 
@@ -143,6 +143,9 @@ def _summary(measured: Measured) -> list[tuple[str, str]]:
     for name, unit in measured.units.items():
         if unit.busy:
             shown.append(
-                (f"unit {name}", f"{unit.busy:,} cycles busy, {unit.waiting:,} of them waiting")
+                (
+                    f"unit {name}",
+                    f"{unit.busy:,} cycles with something to do, {unit.waiting:,} of them waiting",
+                )
             )
     return shown

@@ -2,9 +2,9 @@
 
     from npu import Npu
 
-    with open("model.json") as map, open("model.bin", "rb") as image:
+    with open("../model.json") as map, open("../model.bin", "rb") as image:
         npu = Npu.from_uio("/dev/uio0", memory, address, map.read(), image.read())
-    outputs = npu({"image": pixels})  # integers in the model's scale
+    outputs = npu({npu.model["inputs"][0]["name"]: pixels})  # integers in the model's scale
 
 ``memory`` is a writable buffer of ``memory_bytes`` that the NPU's AXI4 port reaches at ``address``:
 a udmabuf, a reserved region behind /dev/mem, or PYNQ's ``allocate``. Needs NumPy, nothing else.
@@ -99,7 +99,8 @@ class Npu:
     def wait(self):
         """Until the run has ended."""
         while not (status := self.read("STATUS")) & DONE:
-            pass
+            if not status & BUSY:
+                raise NpuError("there is no run to wait for")
         if fault := status >> 8 & 15:
             names = {code: name for name, code in self.model["faults"].items()}
             at = self.read("FAULT_AT")

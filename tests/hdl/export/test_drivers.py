@@ -42,13 +42,13 @@ void (*glue_write)(uint32_t, uint32_t);
 
 int load(uint8_t *memory, const uint8_t *image)
 {
-    const npu_device device = { 0, memory, 0 };
+    const npu_device device = { 0, memory, 0, 0 };
     return npu_load(&device, &npu_the_model, image);
 }
 
 int run(uint8_t *memory, const void *input, void *output)
 {
-    const npu_device device = { 0, memory, 0 };
+    const npu_device device = { 0, memory, 0, 0 };
     npu_status status;
     npu_put(&device, &npu_inputs[0], input);
     status = npu_run(&device, &npu_the_model);
@@ -58,16 +58,28 @@ int run(uint8_t *memory, const void *input, void *output)
 
 uint32_t cycles(void)
 {
-    const npu_device device = { 0, 0, 0 };
+    const npu_device device = { 0, 0, 0, 0 };
     return npu_cycles(&device);
 }
 
 int begin(uint32_t offset, uint32_t length)
 {
-    const npu_device device = { 0, 0, 0 };
+    const npu_device device = { 0, 0, 0, 0 };
     const npu_program program = { offset, length };
     const npu_status status = npu_begin(&device, program);
     return status == NPU_OK ? (int)npu_finish(&device) : (int)status;
+}
+
+int begin_with_interrupt(void)
+{
+    const npu_device device = { 0, 0, 0, 1 };
+    return (int)npu_begin(&device, npu_the_model.run);
+}
+
+int finish_with_interrupt(void)
+{
+    const npu_device device = { 0, 0, 0, 1 };
+    return (int)npu_finish(&device);
 }
 """
 
@@ -138,6 +150,35 @@ def test_the_c_driver_gives_the_npus_faults_and_its_own(folder):
         assert driver.load(npu.memory.ctypes.data_as(pointer), image) == -2
 
 
+def test_the_c_drivers_interrupt_is_high_from_a_runs_end_until_it_is_finished(folder):
+    described = json.loads((folder / "model.json").read_text())
+    status, control = (described["registers"][name] for name in ("STATUS", "CONTROL"))
+    with exported.simulator(described["memory_bytes"]) as npu:
+        driver = c_driver(folder, npu)
+        assert (
+            driver.load(npu.memory.ctypes.data_as(pointer), (folder / "model.bin").read_bytes())
+            == 0
+        )
+        assert driver.begin_with_interrupt() == 0
+        assert npu.read(control) == 2  # the enable, for as long as the run lasts
+        assert driver.finish_with_interrupt() == 0
+        assert npu.read(status) == 0  # done no longer, so the line is low
+        assert driver.finish_with_interrupt() == -4
+
+
+def test_the_drivers_header_is_cpp_too(folder):
+    (folder / "main.cpp").write_text(
+        """
+#include "npu.h"
+#include "model.h"
+int main() { return npu_the_model.input_count == 1 && npu_inputs[0].scale > 0 ? 0 : 1; }
+"""
+    )
+    strict = "-std=c++11 -Wall -Wextra -Werror -pedantic -Idriver"
+    subprocess.run(f"c++ {strict} main.cpp -o main".split(), cwd=folder, check=True)
+    subprocess.run(["./main"], cwd=folder, check=True)
+
+
 def test_names_stay_in_their_comments_and_strings(tmp_path):
     name = 'a*/ #error "1\\\n??/ /* \0é😀'
     proto = onnx.load(MODEL)
@@ -190,6 +231,10 @@ def test_the_python_driver_runs_the_model(folder):
         with pytest.raises(driver.NpuError) as refusal:
             device({"image@nhwc": np.zeros((1, 8, 8, 2), np.int8)})
         assert str(refusal.value) == "image@nhwc must be int8 [1, 8, 8, 1]"
+        device.write("CONTROL", 4)
+        with pytest.raises(driver.NpuError) as refusal:
+            device.wait()
+        assert str(refusal.value) == "there is no run to wait for"
         npu.memory[described["sections"]["run"]["offset"]] = 0xFF
         with pytest.raises(driver.NpuError) as refusal:
             device(exported.samples(1)[0])
