@@ -1,4 +1,11 @@
-"""The zoo of trained models, in the folder that the environment's EDGEINFER_ZOO names."""
+"""The zoo of trained models, in the folder that the environment's EDGEINFER_ZOO names.
+
+The folder holds a module ``zoo`` whose ``load(name)`` gives an entry: ``model``, the path of an
+.onnx; ``input``, the name of its input; ``calib`` and ``x``, float32 samples to calibrate with and
+to evaluate on, batch first; ``y``, labels; ``score(outputs)``. Beside it lie ``NAME.int8.tflite``,
+for Vela. Entries that the benchmarks ask for: ic_resnet8, kws_dscnn, vww_mobilenet, ad_autoencoder
+of MLPerf Tiny, armkws_ds_cnn_s of Arm's model zoo, cifar10_resnet20.
+"""
 
 from __future__ import annotations
 

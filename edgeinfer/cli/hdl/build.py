@@ -67,8 +67,8 @@ def build(
     """Make a board's bitstream from an exported folder.
 
     On the board the NPU is behind a serial line; edgeinfer hdl run runs models on it. Place and
-    route takes minutes, for 8x8 an hour, for 8x16 hours; a native --nextpnr a half or a third of
-    that. Nothing is written unless it all succeeds.
+    route takes minutes for a small NPU and hours for 8x16, less with a native --nextpnr. Nothing is
+    written unless it all succeeds.
     """
     from edgeinfer.hdl.boards import board_named
     from edgeinfer.hdl.boards.build import build as built
