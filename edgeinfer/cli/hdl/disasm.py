@@ -31,8 +31,9 @@ SECTIONS = ("setup", "load", "infer", "store", "run")
 def disasm(file: Path, config: str, section: str, host_ops: bool) -> Report:
     """Print a program's instructions.
 
-    FILE is a model, or instructions as the NPU would fetch them. What an instruction does not name
-    is 0, or 1 where it is a count. The numbers are those that errors and FAULT_AT give.
+    FILE is a model, or instructions as the NPU would fetch them. The numbers in front are those
+    that errors and FAULT_AT give. A field that is not named is 1 if it is a count, first or last,
+    20 if left_shift, else 0 or none.
     """
     from edgeinfer.hdl import isa
 

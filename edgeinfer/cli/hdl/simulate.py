@@ -29,7 +29,7 @@ __all__ = ["simulate"]
 @samples_option
 @click.option("--trace", metavar="FILE.json", type=FILE, help="Write what every layer took.")
 @click.option("--timeline", metavar="FILE.svg", type=FILE, help="Draw what the units did.")
-@click.option("--vcd", metavar="FILE.vcd", type=FILE, help="Write waveforms; takes longer.")
+@click.option("--vcd", metavar="FILE.vcd", type=FILE, help="Write waveforms: tens of MB a sample.")
 @click.option("--host-ops", is_flag=True, help="Leave to the CPU what the NPU cannot run.")
 @click.option(
     "--stream-weights", is_flag=True, help="Bring all weights from host memory in every run."
