@@ -19,15 +19,9 @@ from edgeinfer.errors import EdgeInferError, MissingExtraError
 
 __all__ = ["Report", "command", "one_line"]
 
-_EXTRAS = {
-    "amaranth": "hdl",
-    "jinja2": "hdl",
-    "matplotlib": "hdl",
-    "amaranth_boards": "fpga",
-    "pyosys": "fpga",
-    "serial": "fpga",
-}
-"""Which extra of edgeinfer brings a package that a command imports when it is called."""
+_OF_HDL = {"amaranth", "jinja2", "matplotlib"}
+"""Packages of the extra ``hdl`` that commands import when they are called; what ``fpga`` adds is
+looked for before it is imported."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +91,8 @@ def one_line(text: str) -> str:
 
 def _missing(error: ModuleNotFoundError) -> str:
     package = (error.name or "").split(".")[0]
-    if package in _EXTRAS:
-        return str(MissingExtraError(package, _EXTRAS[package]))
+    if package in _OF_HDL:
+        return str(MissingExtraError(package, "hdl"))
     return _unexpected(error)
 
 

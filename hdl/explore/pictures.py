@@ -86,6 +86,7 @@ def roofline_svg(best: Estimate, title: str) -> str:
             label="a layer; the larger, the more of the cycles",
         )
         legend = axes.legend(frameon=False, loc="lower right")
+        # the first layer's dot may be too small to see
         legend.legend_handles[1].set_sizes([40])
         axes.set(
             title=_plain(title),

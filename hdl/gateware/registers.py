@@ -37,23 +37,22 @@ COUNTERS = 0x40
 
 @dataclass(frozen=True)
 class Status:
-    """What STATUS says.
+    """How a run has ended, as STATUS says.
 
     Parameters
     ----------
-    busy, done : bool
+    done : bool
     fault : int
         A ``sequencer.Fault``; other hardware than this version's may say other numbers.
     """
 
-    busy: bool
     done: bool
     fault: int
 
     @classmethod
     def of(cls, word: int) -> Status:
         """What the register reads as ``word`` for."""
-        return cls(bool(word & 1), bool(word & 2), word >> 8 & 15)
+        return cls(bool(word & 2), word >> 8 & 15)
 
 
 def config_word(config: NpuConfig) -> int:

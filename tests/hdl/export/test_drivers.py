@@ -153,12 +153,10 @@ def test_the_c_driver_gives_the_npus_faults_and_its_own(folder):
 def test_the_c_drivers_interrupt_is_high_from_a_runs_end_until_it_is_finished(folder):
     described = json.loads((folder / "model.json").read_text())
     status, control = (described["registers"][name] for name in ("STATUS", "CONTROL"))
+    image = (folder / "model.bin").read_bytes()
     with exported.simulator(described["memory_bytes"]) as npu:
         driver = c_driver(folder, npu)
-        assert (
-            driver.load(npu.memory.ctypes.data_as(pointer), (folder / "model.bin").read_bytes())
-            == 0
-        )
+        assert driver.load(npu.memory.ctypes.data_as(pointer), image) == 0
         assert driver.begin_with_interrupt() == 0
         assert npu.read(control) == 2  # the enable, for as long as the run lasts
         assert driver.finish_with_interrupt() == 0
