@@ -19,7 +19,8 @@ import onnx_ir as ir
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx_ir.passes import common
 
-from edgeinfer.errors import InputError, ModelFileError
+from edgeinfer.errors import ModelFileError
+from edgeinfer.input_file import read_file
 
 __all__ = ["read_model", "read_tensor"]
 
@@ -46,7 +47,7 @@ def read_model(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> ir.M
     else:
         if not isinstance(source, bytes):
             path = Path(source)
-            folder, source = path.parent, _read(path)
+            folder, source = path.parent, read_file(path)
         proto = _parse(source)
     if not proto.HasField("graph") or not proto.graph.node:
         raise ModelFileError("the file holds no ONNX graph")
@@ -77,14 +78,6 @@ def read_tensor(tensor: object, name: str) -> np.ndarray:
     if array.dtype.kind == "c":
         raise ModelFileError(f"initializer {name!r} holds complex numbers")
     return array
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f"cannot read {os.fspath(path)!r}: {reason}") from error
 
 
 def _parse(data: bytes) -> onnx.ModelProto:

@@ -22,10 +22,15 @@ def check_distinct(*paths: Path | None) -> None:
     """
     seen: set[str] = set()
     for path in paths:
-        if path is not None and os.path.realpath(path) in seen:
+        if path is None:
+            continue
+        try:
+            real = os.path.realpath(path)
+        except OSError as error:  # the current folder is gone
+            raise _refusal(path, error) from error
+        if real in seen:
             raise OutputError(f"cannot write {path}: it is asked to hold two results")
-        if path is not None:
-            seen.add(os.path.realpath(path))
+        seen.add(real)
 
 
 def check_writable(path: str | os.PathLike[str], *sources: Path) -> None:
@@ -34,13 +39,13 @@ def check_writable(path: str | os.PathLike[str], *sources: Path) -> None:
     Raises
     ------
     OutputError
-        ``path`` is a folder, its folder is missing or cannot be written to, or ``path`` is one of
-        ``sources``, the files that the result is made from.
+        ``path`` is a folder, it or its folder cannot be written to, its folder is missing, or
+        ``path`` is one of ``sources``, the files that the result is made from.
     """
     path = Path(path)
     try:
         is_folder, has_folder = path.is_dir(), path.parent.is_dir()
-        target = path if _is_special(path) else path.parent
+        is_special, is_there = _is_special(path), path.exists()
     except OSError as error:  # a name that is too long, a folder that cannot be searched
         raise _refusal(path, error) from error
     if any(path.exists() and source.exists() and path.samefile(source) for source in sources):
@@ -49,7 +54,9 @@ def check_writable(path: str | os.PathLike[str], *sources: Path) -> None:
         raise OutputError(f"cannot write {path}: it is a folder")
     if not has_folder:
         raise OutputError(f"cannot write {path}: there is no folder {path.parent}")
-    if not os.access(target, os.W_OK):
+    # a new file could take the place of one that must not be written to, but should not
+    needed = ([] if is_special else [path.parent]) + ([path] if is_there else [])
+    if not all(os.access(each, os.W_OK) for each in needed):
         raise OutputError(f"cannot write {path}: permission denied")
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from edgeinfer.errors import InputError, MissingExtraError
 from edgeinfer.graph import Graph
+from edgeinfer.input_file import check_file, is_folder
 from edgeinfer.samples import Data, runs
 
 __all__ = ["DataSet", "ImageFolder", "Preprocessing", "load_data"]
@@ -24,6 +25,7 @@ __all__ = ["DataSet", "ImageFolder", "Preprocessing", "load_data"]
 Layout = Literal["nchw", "nhwc"]
 
 _LABELS = "y"
+_MOST_SIZE = 1 << 16
 _SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tiff", ".webp"})
 
 
@@ -49,12 +51,15 @@ class Preprocessing:
     layout: Layout | None = None
 
     def __post_init__(self) -> None:
-        if self.size is not None and self.size < 1:
-            raise InputError(f"an image's size must be at least 1, not {self.size}")
-        if not all(map(math.isfinite, self.mean)):
-            raise InputError(f"a mean must be finite, not {list(self.mean)}")
-        if not all(math.isfinite(s) and s > 0 for s in self.std):
-            raise InputError(f"a standard deviation must be positive, not {list(self.std)}")
+        if self.size is not None and not 1 <= self.size <= _MOST_SIZE:
+            raise InputError(f"an image's size must be between 1 and {_MOST_SIZE}, not {self.size}")
+        if not all(map(math.isfinite, _float32(self.mean))):
+            raise InputError(f"a mean must be finite as a float32, not {list(self.mean)}")
+        if not all(math.isfinite(s) and s > 0 for s in _float32(self.std)):
+            raise InputError(
+                f"a standard deviation must be positive and finite as a float32, not "
+                f"{list(self.std)}"
+            )
 
 
 class ImageFolder:
@@ -99,15 +104,20 @@ class ImageFolder:
                 image = file.convert(self._mode)
         except Exception as error:  # Pillow's decoders raise a dozen types on damaged bytes
             raise InputError(f"{path} is not an image that can be read: {error}") from error
-        pixels = np.asarray(self._fitted(image), np.float32)
-        return (pixels.reshape(self._height, self._width, -1) - self._mean) / self._std
+        pixels = np.asarray(self._fitted(image, path), np.float32)
+        # what is too large becomes infinite, which ``runs`` refuses
+        with np.errstate(over="ignore"):
+            return (pixels.reshape(self._height, self._width, -1) - self._mean) / self._std
 
-    def _fitted(self, image: Any) -> Any:
-        bilinear = _pillow().Resampling.BILINEAR
+    def _fitted(self, image: Any, path: Path) -> Any:
+        bilinear, limit = _pillow().Resampling.BILINEAR, _pillow().MAX_IMAGE_PIXELS
         if self._size is None:
             return image.resize((self._width, self._height), bilinear)
         factor = self._size / min(image.size)
-        scaled = image.resize([max(1, round(extent * factor)) for extent in image.size], bilinear)
+        size = [max(1, round(extent * factor)) for extent in image.size]
+        if limit is not None and math.prod(size) > limit:
+            raise InputError(f"size {self._size} makes {path} larger than {limit:,} pixels")
+        scaled = image.resize(size, bilinear)
         left, top = (scaled.width - self._width) // 2, (scaled.height - self._height) // 2
         if left < 0 or top < 0:
             raise InputError(f"size {self._size} leaves less than {self._width}x{self._height}")
@@ -162,9 +172,10 @@ def load_data(
     InputError
         The data is missing, damaged or empty, or does not fit the Graph's inputs.
     """
-    if not path.exists():
-        raise InputError(f"there is no file or folder {path}")
-    if path.is_dir() or path.suffix.lower() in _SUFFIXES:
+    folder = is_folder(path)
+    if not folder:
+        check_file(path)
+    if folder or path.suffix.lower() in _SUFFIXES:
         return _images(path, graph, how or Preprocessing(), seed)
     if path.suffix.lower() not in (".npz", ".npy"):
         raise InputError(f"{path} is neither an .npz, an .npy, an image nor a folder of images")
@@ -207,7 +218,10 @@ def _labels(path: Path, labels: np.ndarray) -> np.ndarray:
 
 def _images(path: Path, graph: Graph, how: Preprocessing, seed: int | None) -> DataSet:
     _pillow()
-    paths, labels = ([path], None) if path.is_file() else _listing(path, graph.labels)
+    try:
+        paths, labels = _listing(path, graph.labels) if path.is_dir() else ([path], None)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
     if not paths:
         raise InputError(f"{path} holds no images")
     if seed is not None:
@@ -254,7 +268,12 @@ def _layout(shape: tuple[int, ...]) -> Layout:
 def _per_channel(what: str, numbers: tuple[float, ...], channels: int) -> np.ndarray:
     if len(numbers) not in (1, channels):
         raise InputError(f"{what} has {len(numbers)} numbers for {channels} channels")
-    return np.array(numbers, np.float32)
+    return _float32(numbers)
+
+
+def _float32(numbers: tuple[float, ...]) -> np.ndarray:
+    with np.errstate(over="ignore", under="ignore"):
+        return np.array(numbers, np.float32)
 
 
 def _pillow() -> Any:

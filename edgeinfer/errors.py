@@ -71,6 +71,7 @@ class ModelError(EdgeInferError):
     ) -> None:
         where = f"{operator or 'node'} {node!r}: " if node is not None else ""
         super().__init__(where + message)
+        self.message = message
         self.node = node
         self.operator = operator
 

@@ -30,9 +30,10 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 from edgeinfer.atomic_write import atomic_write
-from edgeinfer.errors import InputError, ModelError, ModelFileError
+from edgeinfer.errors import ModelError, ModelFileError
 from edgeinfer.fixedpoint import CONTRACT
 from edgeinfer.graph import Graph, Node, Quantization, TensorType, nearest_float32
+from edgeinfer.input_file import read_file
 from edgeinfer.operators import OPERATORS, Operator
 from edgeinfer.verification import verify
 
@@ -67,19 +68,12 @@ def read(path: str | os.PathLike[str]) -> Graph:
     Raises
     ------
     InputError
-        There is no such file.
+        It cannot be read.
     ModelError
         The file is damaged, or holds no legal Graph.
     """
     path = Path(path)
-    try:
-        if not path.exists():
-            raise InputError(f"there is no file {path}")
-        if not path.is_file():
-            raise InputError(f"{path} is not a file")
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    data = read_file(path)
     try:
         return from_bytes(data)
     except ModelFileError as error:

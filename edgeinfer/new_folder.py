@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,8 +20,8 @@ def check_new_folder(path: Path) -> None:
     Raises
     ------
     OutputError
-        ``path`` is a file, a link, the current folder or one with something in it, or its own
-        folder is missing or cannot be written to.
+        ``path`` is a file, a link, the current folder, a mount point or a folder with something
+        in it, or its own folder is missing or cannot be written to.
     """
     try:
         why = _why_not(path)
@@ -36,9 +37,12 @@ def _why_not(path: Path) -> str | None:
     if path.is_dir():
         if any(path.iterdir()):
             return "the folder is not empty"
-        # to replace it would leave the user in a folder that is gone
-        return "it is the current folder" if path.samefile(Path.cwd()) else None
-    if path.exists():
+        # it is to be replaced, which would leave the user in a folder that is gone
+        if path.samefile(Path.cwd()):
+            return "it is the current folder"
+        if path.is_mount():
+            return "it is a mount point"
+    elif path.exists():
         return "it is a file"
     parent = path.absolute().parent
     if not parent.is_dir():
@@ -63,9 +67,7 @@ def write_new_folder(path: Path, files: Mapping[str, bytes]) -> None:
             file = work / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
-        mask = os.umask(0)
-        os.umask(mask)
-        work.chmod(0o777 & ~mask)
+        work.chmod(_mode(path))
         # an empty folder of that name is replaced
         work.replace(path)
     except BaseException as error:  # an interrupt leaves nothing behind either
@@ -74,3 +76,12 @@ def write_new_folder(path: Path, files: Mapping[str, bytes]) -> None:
         if not isinstance(error, OSError):
             raise
         raise OutputError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _mode(path: Path) -> int:
+    """The permissions of an empty folder that is replaced, or of any new one."""
+    if path.is_dir():
+        return stat.S_IMODE(path.stat().st_mode)
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o777 & ~mask

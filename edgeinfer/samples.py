@@ -68,7 +68,9 @@ def _checked(graph: Graph, name: str, array: np.ndarray) -> np.ndarray:
     if expected.dtype == "float32" or expected.quantization is not None:
         if array.dtype.kind not in "fiu":
             raise InputError(f"input {name!r} takes numbers, not {array.dtype}")
-        array = array.astype(np.float32, copy=False)
+        # what is too large becomes infinite
+        with np.errstate(over="ignore"):
+            array = array.astype(np.float32, copy=False)
         if not np.isfinite(array).all():
             raise InputError(f"the data for input {name!r} holds a value that is not finite")
     elif array.dtype != expected.dtype:

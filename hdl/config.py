@@ -272,10 +272,14 @@ def configuration(text: str) -> NpuConfig:
     else:
         raise InputError(f"an array is called as 8x16 or 8x8-16, not {name!r}")
     known = [f.name for f in dataclasses.fields(NpuConfig)][3:]
+    given = set()
     for change in changes:
         key, _, value = change.partition("=")
         if key not in known:
             raise InputError(f"an NPU has no size {key!r}; it has {', '.join(known)}")
+        if key in given:
+            raise InputError(f"{key} is given twice")
+        given.add(key)
         if not re.fullmatch(r"[01]" if key == "tables" else r"\d{1,12}", value):
             allowed = "0 or 1" if key == "tables" else "a number"
             raise InputError(f"{key} must be {allowed}, not {value!r}")

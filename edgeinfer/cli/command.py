@@ -86,7 +86,12 @@ def command(*, example: str) -> Callable[[Callable[..., Report]], click.Command]
 
 def one_line(text: str) -> str:
     """``text`` without line breaks and control characters, which a model's names may hold."""
-    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
+    return _shown(" ".join(text.split()))
+
+
+def _shown(text: str) -> str:
+    """Lines without the control characters that names of files and models may hold."""
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
 
 
 def _missing(error: ModuleNotFoundError) -> str:
@@ -118,8 +123,11 @@ def _print(report: Report, as_json: bool) -> None:
         return
     console = Console(markup=False, emoji=False, highlight=False)
     for renderable in report.shown:
-        # a line that readers copy, a path or an option, is not to be broken
-        console.print(renderable, soft_wrap=isinstance(renderable, str))
+        if isinstance(renderable, str):
+            # a line that readers copy, a path or an option, is not to be broken
+            console.print(_shown(renderable), soft_wrap=True)
+        else:
+            console.print(renderable)
 
 
 def _finite(value: Any) -> Any:

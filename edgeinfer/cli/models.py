@@ -10,6 +10,7 @@ import numpy as np
 
 from edgeinfer.errors import InputError
 from edgeinfer.graph import Graph
+from edgeinfer.input_file import read_file
 
 __all__ = [
     "Run",
@@ -103,10 +104,9 @@ def scores_in(graph: Graph) -> int:
 def read_labels(path: Path, graph: Graph) -> tuple[str, ...]:
     """The names of the classes of ``graph``'s first output in a text file, one a line."""
     try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise InputError(f"cannot read the labels in {path}: {reason}") from error
+        lines = read_file(path).decode().splitlines()
+    except UnicodeError as error:
+        raise InputError(f"cannot read the labels in {path}: it is not UTF-8 text") from error
     while lines and not lines[-1].strip():
         lines.pop()
     classes = scores_in(graph)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from edgeinfer.errors import InputError
 from edgeinfer.hdl.config import NpuConfig, configuration
 from edgeinfer.hdl.gateware.npu import to_verilog
+from edgeinfer.input_file import read_file
 
 __all__ = ["ExportedModel"]
 
@@ -76,13 +76,10 @@ class ExportedModel:
 def _content(path: Path) -> bytes:
     """Of a file of an export."""
     try:
-        if not path.is_file() and path.exists():
-            raise OSError(errno.EINVAL, "it is not a file", str(path))
-        return path.read_bytes()
-    except OSError as error:
+        return read_file(path)
+    except InputError as error:
         raise InputError(
-            f"{path.parent} is no exported NPU: cannot read {error.filename}: {error.strerror}; "
-            "make one with: edgeinfer hdl export"
+            f"{path.parent} is no exported NPU: {error}; make one with: edgeinfer hdl export"
         ) from error
 
 

@@ -238,16 +238,16 @@ def _lower_node(site: _Site) -> None:
             continue
         kind = site.graph.types[name]
         if kind.dtype not in ("int8", "int16"):
-            raise site.refuse(f"{name!r} is {kind.dtype}; the array takes int8 and int16")
+            raise site.refuse(f"has a tensor of {kind.dtype}; the array takes int8 and int16")
         if np.dtype(kind.dtype).itemsize * 8 > bits:
             raise site.refuse(
-                f"{name!r} is {kind.dtype}, but the elements of {site.config.name} have {bits} "
-                "bits; take a 16-bit configuration such as 8x8-16, or quantize to int8"
+                f"has a tensor of {kind.dtype}, but the elements of {site.config.name} have "
+                f"{bits} bits; take a 16-bit configuration such as 8x8-16, or quantize to int8"
             )
         if kind.shape and kind.shape[0] != 1:
-            raise site.refuse(f"{name!r} has a batch of {kind.shape[0]}; compile for 1")
+            raise site.refuse(f"has a batch of {kind.shape[0]}; the NPU takes 1")
         if len(kind.shape) not in (2, 3, 4):
-            raise site.refuse(f"{name!r} has {len(kind.shape)} axes; the NPU takes 2 to 4")
+            raise site.refuse(f"has a tensor of {len(kind.shape)} axes; the NPU takes 2 to 4")
     done = len(site.lowered.layers)
     _lower(site.node.op, site)
     for layer in site.lowered.layers[done:]:

@@ -44,10 +44,7 @@ def partition(graph: Graph, config: NpuConfig, *, host_ops: bool) -> list[Segmen
     edge = _edges(graph, set(refused))
     inner = [error for output, error in refused.items() if output not in edge]
     if inner and not host_ops:
-        reasons = "; ".join(str(error) for error in inner)
-        raise UnsupportedError(
-            f"{reasons}. With --host-ops these run on the CPU, between segments on the NPU"
-        )
+        raise _refusal(inner)
     host = set(refused) | edge
     if len(host) == len(graph.nodes):
         raise UnsupportedError("no operator of the model runs on the NPU")
@@ -58,6 +55,16 @@ def partition(graph: Graph, config: NpuConfig, *, host_ops: bool) -> list[Segmen
         if nodes:
             segments.append(Segment(_cut(graph, nodes), nodes[0].outputs[0] not in host))
     return segments
+
+
+def _refusal(errors: list[UnsupportedError]) -> UnsupportedError:
+    nodes: dict[str, list[str]] = {}
+    for error in errors:
+        nodes.setdefault(error.message, []).append(f"{error.operator} {error.node!r}")
+    reasons = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in nodes.items())
+    return UnsupportedError(
+        f"the NPU cannot run {reasons}. edgeinfer hdl simulate --host-ops leaves these to the CPU"
+    )
 
 
 def _edges(graph: Graph, refused: set[str]) -> set[str]:

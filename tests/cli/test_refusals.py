@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from refusals import needs_full_device
 
 from edgeinfer import converters
@@ -25,6 +26,7 @@ def wrong_files(workspace):
     np.savez("names.npz", a=image, b=image)
     np.savez("nan.npz", image=np.full((2, 1, 8, 8), np.nan, "f4"))
     np.savez("shape.npz", image=np.zeros((2, 1, 9, 9), "f4"))
+    np.savez("huge.npz", image=np.full((2, 1, 8, 8), 1e300))
     np.savez("none.npz", image=np.zeros((0, 1, 8, 8), "f4"))
     np.savez("text.npz", image=np.full((1, 1, 8, 8), "a"))
     np.savez("labels.npz", image=image, y=np.zeros(5, int))
@@ -34,13 +36,16 @@ def wrong_files(workspace):
     Path("cut.npz").write_bytes(Path("digits_test.npz").read_bytes()[:900])
     Path("cut.eqm").write_bytes(Path("digits.eqm").read_bytes()[:900])
     Path("two.txt").write_text("a\nb\n")
+    for suffix in ("npz", "png", "onnx", "eqm"):
+        Path(f"zeros.{suffix}").symlink_to("/dev/zero")
+    Image.new("L", (8, 8), 255).save("image.png")
     Path("folder").mkdir()
     Path("broken").mkdir()
     Path("broken/a.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
 
 
 REFUSALS = {
-    "inspect model.onnx": "cannot read 'model.onnx': No such file or directory",
+    "inspect model.onnx": "there is no file model.onnx",
     "inspect model.eqm": "there is no file model.eqm",
     "inspect folder": "folder is neither an .onnx nor an .eqm file",
     "inspect two.txt": "two.txt is neither an .onnx nor an .eqm file",
@@ -49,7 +54,7 @@ REFUSALS = {
         "digits.eqm is quantized already; give the .onnx that it was made from"
     ),
     "quantize digits.onnx --calib folder -o a.eqm": "folder holds no images",
-    "quantize digits.onnx --calib data.npz -o a.eqm": "there is no file or folder data.npz",
+    "quantize digits.onnx --calib data.npz -o a.eqm": "there is no file data.npz",
     "quantize digits.onnx --calib two.txt -o a.eqm": (
         "two.txt is neither an .npz, an .npy, an image nor a folder of images"
     ),
@@ -70,7 +75,7 @@ REFUSALS = {
         "cannot write no/a.npz: there is no folder no"
     ),
     f"{QUANTIZE} --labels two.txt": "two.txt holds 2 labels for 10 classes",
-    f"{QUANTIZE} --labels no.txt": "cannot read the labels in no.txt: No such file or directory",
+    f"{QUANTIZE} --labels no.txt": "there is no file no.txt",
     f"{QUANTIZE} --labels digits.eqm": (
         "cannot read the labels in digits.eqm: it is not UTF-8 text"
     ),
@@ -82,6 +87,7 @@ REFUSALS = {
         "names.npz: the data is for 'a', 'b', but the model's inputs are 'image'"
     ),
     f"{EVALUATE} nan.npz": "nan.npz: the data for input 'image' holds a value that is not finite",
+    f"{EVALUATE} huge.npz": "huge.npz: the data for input 'image' holds a value that is not finite",
     f"{EVALUATE} none.npz": "none.npz: the data holds no samples",
     f"{EVALUATE} text.npz": "text.npz: input 'image' takes numbers, not <U1",
     f"{EVALUATE} shape.npz": (
@@ -97,19 +103,42 @@ REFUSALS = {
         "object.npy cannot be read: Object arrays cannot be loaded when allow_pickle=False"
     ),
     "run digits.eqm --input broken --std 1,2": "std has 2 numbers for 1 channels",
-    "run digits.eqm --input broken --std 0": "a standard deviation must be positive, not [0.0]",
-    "run digits.eqm --input broken --mean nan": "a mean must be finite, not [nan]",
+    "run digits.eqm --input broken --std 0": (
+        "a standard deviation must be positive and finite as a float32, not [0.0]"
+    ),
+    "run digits.eqm --input broken --std 1e-320": (
+        "a standard deviation must be positive and finite as a float32, not [1e-320]"
+    ),
+    "run digits.eqm --input broken --mean 1e300": (
+        "a mean must be finite as a float32, not [1e+300]"
+    ),
+    "run digits.eqm --input image.png --std 1e-39": (
+        "the data for input 'image' holds a value that is not finite"
+    ),
+    f"run digits.eqm --input image.png --size {10**21}": (
+        f"an image's size must be between 1 and 65536, not {10**21}"
+    ),
+    "run digits.eqm --input image.png --size 65536": (
+        "size 65536 makes image.png larger than 89,478,485 pixels"
+    ),
+    "run digits.eqm --input zeros.npz": "cannot read zeros.npz: it is not a file",
+    "run digits.eqm --input zeros.png": "cannot read zeros.png: it is not a file",
+    "inspect zeros.onnx": "cannot read zeros.onnx: it is not a file",
+    "inspect zeros.eqm": "cannot read zeros.eqm: it is not a file",
+    f"{QUANTIZE} --labels /dev/zero": "cannot read /dev/zero: it is not a file",
+    "run digits.eqm --input broken --mean nan": "a mean must be finite as a float32, not [nan]",
     "hdl info --config 9x9": "rows must be a power of two between 2 and 256, not 9",
     "hdl info --config big": "an array is called as 8x16 or 8x8-16, not 'big'",
     "hdl disasm digits.onnx": "the NPU runs integer models; quantize digits.onnx first",
+    "hdl disasm two.txt --config big": "an array is called as 8x16 or 8x8-16, not 'big'",
     "hdl disasm two.txt": "a program is a multiple of 16 bytes long, not 4",
-    "hdl disasm none.bin": "cannot read none.bin: No such file or directory",
+    "hdl disasm none.bin": "there is no file none.bin",
     "hdl disasm /dev/zero": "cannot read /dev/zero: it is not a file",
     "hdl simulate digits.onnx --input digits_test.npz": (
         "the NPU runs integer models; quantize digits.onnx first"
     ),
-    "hdl simulate digits.eqm --input digits_test.npz --trace a --timeline ./a": (
-        "cannot write a: it is asked to hold two results"
+    "hdl simulate digits.eqm --input digits_test.npz --trace a.svg --timeline ./a.svg": (
+        "cannot write a.svg: it is asked to hold two results"
     ),
     "hdl export digits.onnx -o new": "the NPU runs integer models; quantize digits.onnx first",
     "hdl export digits.eqm -o digits.onnx": "cannot write digits.onnx: it is a file",
@@ -157,6 +186,10 @@ def test_a_damaged_file_is_named(cli, line, start):
         (
             f"{QUANTIZE} --std a",
             "Error: Invalid value for '--std': 'a' is not numbers with commas between them",
+        ),
+        (
+            "hdl explore digits.eqm --pareto a.png",
+            "Error: Invalid value for '--pareto': 'a.png' does not end in .svg",
         ),
         ("deploy", "Error: No such command 'deploy'."),
     ],

@@ -102,6 +102,7 @@ def test_an_array_without_a_preset_needs_no_sizes(text):
             "accumulator_depth, lanes, weight_port, bus_bytes, tables",
         ),
         ("8x16,lanes=many", "lanes must be a number, not 'many'"),
+        ("8x16,lanes=4,lanes=8", "lanes is given twice"),
         ("8x16,tables=2", "tables must be 0 or 1, not '2'"),
         (
             "8x16,",

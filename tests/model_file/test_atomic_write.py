@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from refusals import needs_full_device
 
-from edgeinfer.atomic_write import atomic_write, check_writable
+from edgeinfer.atomic_write import atomic_write, check_distinct, check_writable
 from edgeinfer.errors import OutputError
 
 unless_root = pytest.mark.skipif(
@@ -57,6 +57,23 @@ def test_a_missing_folder_is_named(tmp_path):
 
 def test_a_folder_is_not_replaced(tmp_path):
     assert refusal(tmp_path) == f"cannot write {tmp_path}: it is a folder"
+
+
+def test_a_file_that_may_not_be_written_to_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "a"
+    path.write_bytes(b"kept")
+    monkeypatch.setattr(os, "access", lambda asked, mode: asked != path)
+    assert refusal(path) == f"cannot write {path}: permission denied"
+    assert path.read_bytes() == b"kept"
+
+
+def test_results_in_a_folder_that_is_gone_are_refused(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(OutputError) as caught:
+        check_distinct(Path("a"), Path("b"))
+    assert str(caught.value) == "cannot write a: No such file or directory"
 
 
 @unless_root

@@ -290,7 +290,7 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
     assert str(refusal.value) == f"there is no file {tmp_path / 'none.eqm'}"
     with pytest.raises(InputError) as refusal:
         read(tmp_path)
-    assert str(refusal.value) == f"{tmp_path} is not a file"
+    assert str(refusal.value) == f"cannot read {tmp_path}: it is not a file"
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from edgeinfer.cli.command import Report, command
 from edgeinfer.cli.hdl.options import Megahertz, baud_option
 from edgeinfer.cli.options import FILE
 from edgeinfer.errors import InputError
+from edgeinfer.input_file import is_folder
 
 if TYPE_CHECKING:
     from edgeinfer.hdl.boards.build import Build
@@ -76,7 +77,7 @@ def build(
     from edgeinfer.new_folder import check_new_folder, write_new_folder
 
     board = board_named(name)
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise InputError(f"there is no folder {folder}; make one with: edgeinfer hdl export")
     target = folder / board.name if output is None else output
     check_new_folder(target)

@@ -10,6 +10,7 @@ from edgeinfer.cli.command import Report, command
 from edgeinfer.cli.hdl.options import config_option, open_integer_model
 from edgeinfer.cli.options import FILE
 from edgeinfer.errors import InputError
+from edgeinfer.input_file import read_file
 
 __all__ = ["disasm"]
 
@@ -36,20 +37,16 @@ def disasm(file: Path, config: str, section: str, host_ops: bool) -> Report:
     20 if left_shift, else 0 or none.
     """
     from edgeinfer.hdl import isa
+    from edgeinfer.hdl.config import configuration
 
+    chosen = configuration(config)
     if file.suffix.lower() in (".eqm", ".onnx"):
         from edgeinfer.hdl.compiler import compile
-        from edgeinfer.hdl.config import configuration
 
-        compiled = compile(open_integer_model(file), configuration(config), host_ops=host_ops)
+        compiled = compile(open_integer_model(file), chosen, host_ops=host_ops)
         programs = [getattr(program, section) for program in compiled.programs]
     else:
-        if file.exists() and not file.is_file():
-            raise InputError(f"cannot read {file}: it is not a file")
-        try:
-            programs = [isa.from_bytes(file.read_bytes())]
-        except OSError as error:
-            raise InputError(f"cannot read {file}: {error.strerror}") from error
+        programs = [isa.from_bytes(read_file(file))]
         if not programs[0]:
             raise InputError(f"{file} holds no instructions")
     texts = [isa.disassemble(program).splitlines() for program in programs]

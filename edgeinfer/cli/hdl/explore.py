@@ -9,7 +9,7 @@ import click
 
 from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command, one_line
-from edgeinfer.cli.hdl.options import Megahertz, open_integer_model
+from edgeinfer.cli.hdl.options import SVG, Megahertz, open_integer_model
 from edgeinfer.cli.options import FILE
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ _SHOWN = 12
     show_default=True,
     help="Of the arrays that are tried.",
 )
-@click.option("--pareto", metavar="FILE.svg", type=FILE, help="Draw cycles over multipliers.")
-@click.option("--roofline", metavar="FILE.svg", type=FILE, help="Draw the best NPU's layers.")
+@click.option("--pareto", metavar="FILE.svg", type=SVG, help="Draw cycles over multipliers.")
+@click.option("--roofline", metavar="FILE.svg", type=SVG, help="Draw the best NPU's layers.")
 def explore(
     model: Path,
     dsp: int | None,

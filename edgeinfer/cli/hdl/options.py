@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,7 +16,14 @@ from edgeinfer.errors import InputError
 if TYPE_CHECKING:
     from edgeinfer.graph import Graph
 
-__all__ = ["Megahertz", "baud_option", "config_option", "open_integer_model", "samples_option"]
+__all__ = [
+    "SVG",
+    "Megahertz",
+    "baud_option",
+    "config_option",
+    "open_integer_model",
+    "samples_option",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -31,6 +39,25 @@ class Megahertz(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value} is not a clock", param, ctx)
         return number
+
+
+class _Svg(click.Path):
+    """The name of a picture: in a file called .png an SVG would not be found."""
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Any:
+        """The path that ``value`` is."""
+        path = Path(value)
+        if path.suffix.lower() != ".svg" and not path.is_char_device():
+            self.fail(f"{str(path)!r} does not end in .svg", param, ctx)
+        return path
+
+
+SVG = _Svg()
 
 
 def config_option(function: F) -> F:

@@ -12,7 +12,7 @@ import click
 from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command
 from edgeinfer.cli.hdl.comparison import Comparison
-from edgeinfer.cli.hdl.options import config_option, open_integer_model, samples_option
+from edgeinfer.cli.hdl.options import SVG, config_option, open_integer_model, samples_option
 from edgeinfer.cli.options import FILE, preprocessing, preprocessing_options
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ __all__ = ["simulate"]
 @click.option("--input", "data", metavar="DATA", type=FILE, required=True, help="What to run.")
 @samples_option
 @click.option("--trace", metavar="FILE.json", type=FILE, help="Write what every layer took.")
-@click.option("--timeline", metavar="FILE.svg", type=FILE, help="Draw what the units did.")
+@click.option("--timeline", metavar="FILE.svg", type=SVG, help="Draw what the units did.")
 @click.option("--vcd", metavar="FILE.vcd", type=FILE, help="Write waveforms: tens of MB a sample.")
 @click.option("--host-ops", is_flag=True, help="Leave to the CPU what the NPU cannot run.")
 @click.option(

@@ -318,8 +318,8 @@ def test_a_folder_that_is_no_export_is_refused(tmp_path):
     with pytest.raises(InputError) as refusal:
         ExportedModel.read(tmp_path)
     assert str(refusal.value) == (
-        f"{tmp_path} is no exported NPU: cannot read {tmp_path}/model.json: No such file or "
-        "directory; make one with: edgeinfer hdl export"
+        f"{tmp_path} is no exported NPU: there is no file {tmp_path}/model.json; make one with: "
+        "edgeinfer hdl export"
     )
     # which would be waited for, for ever
     os.mkfifo(tmp_path / "model.json")

@@ -41,19 +41,19 @@ POOL = ops.MaxPool(kernel=(1, 1))
                 x=(1, 4, 4, 8),
                 y=(1, 4, 4, 1),
             ),
-            "ReduceMax 'gone': has no NPU lowering. With --host-ops these run on the CPU, between "
-            "segments on the NPU",
+            "the NPU cannot run ReduceMax 'gone': has no NPU lowering. edgeinfer hdl simulate "
+            "--host-ops leaves these to the CPU",
         ),
         (
             graph_of(Node("p", POOL, ("x",), ("y",)), x=(2, 4, 4, 8), y=(2, 4, 4, 8)),
-            "MaxPool 'p': 'x' has a batch of 2; compile for 1. With --host-ops these run on the "
-            "CPU, between segments on the NPU",
+            "the NPU cannot run MaxPool 'p': has a batch of 2; the NPU takes 1. edgeinfer hdl "
+            "simulate --host-ops leaves these to the CPU",
         ),
         (
             graph_of(Node("p", POOL, ("x16",), ("y16",)), x16=(1, 4, 4, 8), y16=(1, 4, 4, 8)),
-            "MaxPool 'p': 'x16' is int16, but the elements of 8x16 have 8 bits; take a 16-bit "
-            "configuration such as 8x8-16, or quantize to int8. With --host-ops these run on the "
-            "CPU, between segments on the NPU",
+            "the NPU cannot run MaxPool 'p': has a tensor of int16, but the elements of 8x16 have "
+            "8 bits; take a 16-bit configuration such as 8x8-16, or quantize to int8. edgeinfer "
+            "hdl simulate --host-ops leaves these to the CPU",
         ),
         (
             graph_of(
@@ -62,8 +62,8 @@ POOL = ops.MaxPool(kernel=(1, 1))
                 z=(1, 4, 4, 8),
                 y=(1, 8, 4, 8),
             ),
-            "Concat 'c': joins along another axis than the channels. With --host-ops these run on "
-            "the CPU, between segments on the NPU",
+            "the NPU cannot run Concat 'c': joins along another axis than the channels. edgeinfer "
+            "hdl simulate --host-ops leaves these to the CPU",
         ),
         (
             graph_of(
@@ -73,11 +73,24 @@ POOL = ops.MaxPool(kernel=(1, 1))
                 z=(1, 4, 4, 1),
                 y=(1, 1, 4, 1),
             ),
-            "ReduceMax 'a': has no NPU lowering; ReduceMin 'b': has no NPU lowering. With "
-            "--host-ops these run on the CPU, between segments on the NPU",
+            "the NPU cannot run ReduceMax 'a', ReduceMin 'b': has no NPU lowering. edgeinfer hdl "
+            "simulate --host-ops leaves these to the CPU",
+        ),
+        (
+            graph_of(
+                Node("a", ops.ReduceMax(axes=(3,)), ("x",), ("z",)),
+                Node("b", ops.Concat(axis=1), ("z", "v"), ("y",)),
+                x=(1, 4, 4, 8),
+                z=(1, 4, 4, 1),
+                v=(1, 4, 4, 1),
+                y=(1, 8, 4, 1),
+            ),
+            "the NPU cannot run ReduceMax 'a': has no NPU lowering; Concat 'b': joins along "
+            "another axis than the channels. edgeinfer hdl simulate --host-ops leaves these to "
+            "the CPU",
         ),
     ],
-    ids=["operator", "batch", "width", "concat", "several"],
+    ids=["operator", "batch", "width", "concat", "one reason", "two reasons"],
 )
 def test_an_operator_is_named_with_its_reason(graph, message):
     with refused(message, UnsupportedError):
@@ -151,5 +164,6 @@ def test_what_no_instruction_can_say_is_refused(kernel, fields, why):
     with pytest.raises(UnsupportedError) as refusal:
         compile(graph, CONFIG)
     assert str(refusal.value) == (
-        f"QConv 'n0': {why}. With --host-ops these run on the CPU, between segments on the NPU"
+        f"the NPU cannot run QConv 'n0': {why}. edgeinfer hdl simulate --host-ops leaves these to "
+        "the CPU"
     )

@@ -121,8 +121,8 @@ def test_a_model_that_no_npu_runs_is_refused():
     with pytest.raises(UnsupportedError) as refusal:
         explore(author.graph(author.conv("x", 8, 1)), largest=8)
     assert str(refusal.value) == (
-        "QConv 'n0': 'x' has a batch of 2; compile for 1. "
-        "With --host-ops these run on the CPU, between segments on the NPU"
+        "the NPU cannot run QConv 'n0': has a batch of 2; the NPU takes 1. "
+        "edgeinfer hdl simulate --host-ops leaves these to the CPU"
     )
 
 

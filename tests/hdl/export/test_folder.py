@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from xml.etree import ElementTree
@@ -82,8 +83,8 @@ def test_a_model_in_several_segments_is_refused():
     with pytest.raises(UnsupportedError) as refusal:
         export(graph, "4x4")
     assert str(refusal.value) == (
-        "Slice 'n1': takes other slices than of height and width, forwards. "
-        "With --host-ops these run on the CPU, between segments on the NPU"
+        "the NPU cannot run Slice 'n1': takes other slices than of height and width, forwards. "
+        "edgeinfer hdl simulate --host-ops leaves these to the CPU"
     )
 
 
@@ -133,8 +134,29 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_empty_folder_is_filled(tmp_path):
-    (tmp_path / "new").mkdir()
-    check_new_folder(tmp_path / "new")
-    write_new_folder(tmp_path / "new", {"a/b": b"c"})
-    assert (tmp_path / "new" / "a" / "b").read_bytes() == b"c"
+def test_an_empty_folder_is_filled_and_keeps_its_permissions(tmp_path):
+    new = tmp_path / "new"
+    new.mkdir()
+    new.chmod(0o700)
+    check_new_folder(new)
+    write_new_folder(new, {"a/b": b"c"})
+    assert (new / "a" / "b").read_bytes() == b"c"
+    assert new.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_folder_in_one_that_takes_nothing_is_refused_beforehand(tmp_path, monkeypatch, there):
+    new = tmp_path / "new"
+    if there:
+        new.mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
+    with pytest.raises(OutputError) as refusal:
+        check_new_folder(new)
+    assert str(refusal.value) == f"cannot write {new}: permission denied"
+
+
+def test_a_mount_point_is_refused_beforehand(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "is_mount", lambda self: True)
+    with pytest.raises(OutputError) as refusal:
+        check_new_folder(tmp_path)
+    assert str(refusal.value) == f"cannot write {tmp_path}: it is a mount point"
