@@ -12,7 +12,7 @@ from types import FrameType
 
 __all__ = ["main"]
 
-_ENDING = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+_ENDING = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 def main() -> None:
@@ -21,12 +21,19 @@ def main() -> None:
     It ends with 0, 1 or 2; at a signal with 128 and its number, leaving no tool running and no
     draft behind.
     """
+    for name in _ENDING:
+        # one that whoever started us ignores stays ignored
+        if signal.getsignal(getattr(signal, name)) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(getattr(signal, name), _end)
     try:
         from edgeinfer.cli.commands import edgeinfer
     except ModuleNotFoundError as error:
         if error.name not in ("click", "rich"):
             raise
         sys.exit(f"error: {error.name} is not installed; pip install 'edgeinfer[cli]'")
+    except KeyboardInterrupt:
+        sys.stderr.write("error: interrupted\n")
+        sys.exit(128 + signal.SIGINT)
     # who has closed them wants to read nothing; open until the process ends
     sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
@@ -34,15 +41,16 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    for name in _ENDING:
-        # one that whoever started us ignores stays ignored
-        if signal.getsignal(getattr(signal, name)) is signal.SIG_DFL:
-            signal.signal(getattr(signal, name), _end)
-    edgeinfer.main(prog_name="edgeinfer")
+    try:
+        edgeinfer.main(prog_name="edgeinfer")
+    except OSError as error:  # of click's own output: the help
+        sys.exit(f"error: cannot write the output: {error.strerror}")
 
 
 def _end(number: int, frame: FrameType | None) -> None:
     # another one must not disturb what this one cleans up
     for name in _ENDING:
         signal.signal(getattr(signal, name), signal.SIG_IGN)
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
     sys.exit(128 + number)

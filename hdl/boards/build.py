@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from edgeinfer.errors import InputError, UnsupportedError
-from edgeinfer.hdl.boards.board import Board
+from edgeinfer.hdl.boards.board import Board, Fpga
 from edgeinfer.hdl.boards.design import LEAST_MEMORY, TOP, Design
 from edgeinfer.hdl.boards.exported_model import ExportedModel
-from edgeinfer.hdl.boards.fitting import check_fit, check_multipliers_fit
+from edgeinfer.hdl.boards.fitting import (
+    check_fit,
+    check_memories_fit,
+    check_multipliers_fit,
+    memory_beside,
+)
 from edgeinfer.hdl.boards.place_and_route import (
     Routed,
+    native_nextpnr,
     pack,
     place_and_route,
     routing_progress,
@@ -24,10 +28,9 @@ from edgeinfer.hdl.boards.place_and_route import (
 )
 from edgeinfer.hdl.boards.synthesis import FAMILIES, Resources, check_multipliers, synthesize
 from edgeinfer.hdl.boards.tool import check_installed
+from edgeinfer.hdl.boards.work_folder import work_folder
 
 __all__ = ["Build", "build", "realize", "report"]
-
-_MOST_MEMORY = 4 << 20
 
 Progress = Callable[[str, int, int | None], None]
 
@@ -107,40 +110,25 @@ def build(
         A tool is not installed.
     ToolError
         One fails.
+    OutputError
+        There is no room for temporary files.
     """
     if nextpnr is not None:
-        found = shutil.which(nextpnr)
-        if found is None:
-            raise InputError(f"cannot run {nextpnr}: there is no such program")
-        # it runs in another folder
-        nextpnr = str(Path(found).absolute())
+        nextpnr = native_nextpnr(board, nextpnr)
     if memory_bytes is not None and memory_bytes & (memory_bytes - 1):
         raise InputError(f"the board's memory must be a power of two, not {memory_bytes:,} bytes")
     model = ExportedModel.read(folder)
-    check_multipliers_fit(board.fpga, model.config)
+    memory = _memory(model, board.fpga, memory_bytes)
     check_installed("amaranth_boards", "pyosys", *tool_packages(board, nextpnr))
     model.check_verilog(folder)
-    if memory_bytes is not None and memory_bytes < model.memory_bytes:
-        raise InputError(
-            f"an inference of {model.name} takes {model.memory_bytes:,} bytes of host memory, and "
-            f"{memory_bytes:,} are asked for"
-        )
-    memory = memory_bytes or max(LEAST_MEMORY, 1 << (model.memory_bytes - 1).bit_length())
-    if memory > _MOST_MEMORY:
-        raise UnsupportedError(
-            f"an inference of {model.name} takes {model.memory_bytes:,} bytes of host memory, more "
-            "than any board has block memory; export a configuration with more weight_bytes and "
-            "buffer_bytes"
-        )
     design = Design(board, model.config, memory, clock or board.clock, baud)
-    with tempfile.TemporaryDirectory(prefix="edgeinfer-") as name:
-        work = Path(name)
+    with work_folder() as work:
         resources, routed = realize(design, work, seed=seed, nextpnr=nextpnr, progress=progress)
         if routed.fmax < design.megahertz:
+            slower = f"build it with --clock {int(routed.fmax)} or less, or " * (routed.fmax >= 1)
             raise UnsupportedError(
                 f"routed, the NPU runs at {routed.fmax:.1f} MHz and not at "
-                f"{design.megahertz:g}; build it with --clock {int(routed.fmax)} or less, or try "
-                f"another --seed"
+                f"{design.megahertz:g}; {slower}try another --seed"
             )
         bitstream = pack(board, work)
         files = {
@@ -150,6 +138,27 @@ def build(
     made = Build(design, model, resources, routed, bitstream, files)
     files["report.json"] = (json.dumps(report(made), indent=1) + "\n").encode()
     return made
+
+
+def _memory(model: ExportedModel, fpga: Fpga, asked: int | None) -> int:
+    """Bytes of block memory for the host's; a refusal where the NPU has no place beside them."""
+    check_multipliers_fit(fpga, model.config)
+    needed = max(LEAST_MEMORY, 1 << (model.memory_bytes - 1).bit_length())
+    check_memories_fit(fpga, model.config, needed)
+    if asked is None:
+        return needed
+    if asked < model.memory_bytes:
+        raise InputError(
+            f"an inference of {model.name} takes {model.memory_bytes:,} bytes of host memory, and "
+            f"{asked:,} are asked for"
+        )
+    left = memory_beside(fpga, model.config)
+    if asked > left:
+        raise InputError(
+            f"{asked:,} bytes of host memory are asked for, and {model.config.name} leaves "
+            f"{left:,} of the block memory of {fpga.name}"
+        )
+    return asked
 
 
 def realize(

@@ -74,14 +74,18 @@ def pll(family: str, oscillator: float, megahertz: float) -> Pll | None:
     """
     if megahertz == oscillator:
         return None
+    choices = list(_choices(family, oscillator))
     found = max(
-        (each for each in _choices(family, oscillator) if each.megahertz <= megahertz + 1e-9),
+        (each for each in choices if each.megahertz <= megahertz * (1 + 1e-6)),
         key=lambda each: (each.megahertz, -each.reference, -each.output),
         default=None,
     )
     if found is None or found.megahertz < (1 - _TOLERANCE) * megahertz:
+        there = {each.megahertz for each in choices} | {oscillator}
+        nearest = min(there, key=lambda each: abs(each - megahertz))
         raise InputError(
-            f"the PLL does not make {megahertz:g} MHz from the board's {oscillator:g} MHz"
+            f"the PLL does not make {megahertz:g} MHz from the board's {oscillator:g} MHz; the "
+            f"nearest is {nearest:.8g}"
         )
     return found
 

@@ -14,10 +14,20 @@ from edgeinfer.hdl.boards.board import Fpga
 from edgeinfer.hdl.boards.synthesis import FAMILIES, Resources
 from edgeinfer.hdl.config import NpuConfig
 
-__all__ = ["Measured", "check_fit", "check_multipliers_fit", "measured"]
+__all__ = [
+    "Measured",
+    "check_fit",
+    "check_memories_fit",
+    "check_multipliers_fit",
+    "measured",
+    "memory_beside",
+]
 
 _PLACEABLE = {"ecp5": 0.85, "gowin": 0.95, "ice40": 0.85}
 """The share of a family's lookup tables beyond which nextpnr takes hours, or gives up."""
+
+_BLOCK_BYTES = {"ecp5": 2048, "gowin": 2048, "ice40": 512}
+"""Of a block memory as wide as a power of two; parity's bits are of no use then."""
 
 _FILE = Path(__file__).with_name("measured.json")
 
@@ -93,6 +103,40 @@ def check_multipliers_fit(fpga: Fpga, config: NpuConfig) -> None:
     needed = FAMILIES[fpga.family].needed_multipliers(config)
     if needed > fpga.multipliers:
         raise _does_not_fit(fpga, config, f"multipliers ({needed:,.0f} of {fpga.multipliers})")
+
+
+def check_memories_fit(fpga: Fpga, config: NpuConfig, host_bytes: int) -> None:
+    """Refuse, before anything is generated, an NPU with more memory than the FPGA has in blocks.
+
+    Parameters
+    ----------
+    fpga : Fpga
+    config : NpuConfig
+    host_bytes : int
+        Of block memory for the host's.
+
+    Raises
+    ------
+    UnsupportedError
+        As ``check_fit``.
+    """
+    if host_bytes > memory_beside(fpga, config):
+        raise _does_not_fit(
+            fpga,
+            config,
+            f"block memories (buffer, weights and {host_bytes:,} bytes for the host's memory take "
+            f"{config.buffer_bytes + config.weight_bytes + host_bytes:,} of "
+            f"{_memory_bytes(fpga):,} bytes)",
+        )
+
+
+def memory_beside(fpga: Fpga, config: NpuConfig) -> int:
+    """Bytes that buffer and weights leave of the block memory of ``fpga``; negative if too few."""
+    return _memory_bytes(fpga) - config.buffer_bytes - config.weight_bytes
+
+
+def _memory_bytes(fpga: Fpga) -> int:
+    return fpga.memories * _BLOCK_BYTES[fpga.family]
 
 
 def _does_not_fit(fpga: Fpga, config: NpuConfig, what: str) -> UnsupportedError:

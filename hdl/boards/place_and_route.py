@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import re
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from edgeinfer.errors import InputError
 from edgeinfer.hdl.boards.board import Board
 from edgeinfer.hdl.boards.design import TOP
 from edgeinfer.hdl.boards.tool import ToolError, run_tool
+from edgeinfer.hdl.programs import Programs
 
-__all__ = ["Routed", "pack", "place_and_route", "routing_progress", "tool_packages"]
+__all__ = [
+    "Routed",
+    "native_nextpnr",
+    "pack",
+    "place_and_route",
+    "routing_progress",
+    "tool_packages",
+]
+
+_HELP_SECONDS = 60.0
+_HELP_LINES = 1000
 
 
 @dataclass(frozen=True)
@@ -97,6 +113,38 @@ def tool_packages(board: Board, nextpnr: str | None) -> tuple[str, ...]:
     return (tools.packer,) if nextpnr is not None else (tools.package, tools.packer)
 
 
+def native_nextpnr(board: Board, program: str) -> str:
+    """The whole path of ``program``, a nextpnr for the family of ``board``.
+
+    Raises
+    ------
+    InputError
+        There is no such program, or it is none: its help does not have the family's options.
+    """
+    found = shutil.which(program)
+    if found is None:
+        raise InputError(f"cannot run {program}: there is no such program")
+    # it runs in another folder
+    path = str(Path(found).absolute())
+    family, option = board.fpga.family, _TOOLS[board.fpga.family].constraints[0]
+    none = InputError(
+        f"{program} is no nextpnr for {board.name}: its --help names no {option}, with which "
+        f"{family}'s pins are given"
+    )
+
+    seen = itertools.count()
+
+    def listed(line: str) -> None:
+        if next(seen) == _HELP_LINES:
+            raise none
+
+    with Programs() as programs:
+        told = programs.run([path, "--help"], seconds=_HELP_SECONDS, watch=listed)
+    if not any(f"{option} " in line for line in told.lines):
+        raise none
+    return path
+
+
 @dataclass(frozen=True)
 class Routed:
     """What place and route came to.
@@ -158,20 +206,34 @@ def place_and_route(
         watch=watch,
     )
     try:
-        found = json.loads((folder / "timing.json").read_text())
-        return Routed(
-            # the oscillator's own domain holds nothing but the PLL
-            fmax=min(float(each["achieved"]) for each in found["fmax"].values()),
-            used={
-                name: (int(each["used"]), int(each["available"]))
-                for name, each in found["utilization"].items()
-                # nextpnr also counts cells of its own, of which the FPGA has none
-                if each["used"] and each["available"]
-            },
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return _reported(json.loads((folder / "timing.json").read_text()))
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         name = nextpnr or tools.package
         raise ToolError(f"{name} has left no timing report; is it nextpnr?") from error
+
+
+def _reported(report: Any) -> Routed:
+    # the oscillator's own domain holds nothing but the PLL
+    fmax = min(float(each["achieved"]) for each in report["fmax"].values())
+    if not 0 < fmax < math.inf:
+        raise ValueError("no clock")
+    return Routed(
+        fmax,
+        {
+            name: (int(each["used"]), int(each["available"]))
+            for name, each in report["utilization"].items()
+            # nextpnr also counts cells of its own, of which the FPGA has none
+            if each["used"] and each["available"]
+        },
+    )
 
 
 def pack(board: Board, folder: Path) -> str:

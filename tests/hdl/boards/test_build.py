@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import shutil
+import tempfile
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +15,7 @@ from pathlib import Path
 import pytest
 from exported import write
 
-from edgeinfer.errors import InputError, MissingExtraError, UnsupportedError
+from edgeinfer.errors import InputError, MissingExtraError, OutputError, UnsupportedError
 from edgeinfer.hdl.boards import tool
 from edgeinfer.hdl.boards.board import BOARDS, board_named
 from edgeinfer.hdl.boards.clocks import pll
@@ -21,7 +23,7 @@ from edgeinfer.hdl.boards.design import Design
 from edgeinfer.hdl.boards.exported_model import ExportedModel
 from edgeinfer.hdl.boards.fitting import check_fit, check_multipliers_fit, measured
 from edgeinfer.hdl.boards.gowin_places import places_beside_lookup_tables
-from edgeinfer.hdl.boards.place_and_route import Routed, place_and_route
+from edgeinfer.hdl.boards.place_and_route import Routed, native_nextpnr, place_and_route
 from edgeinfer.hdl.boards.product_registers import absorb_product_registers
 from edgeinfer.hdl.boards.synthesis import FAMILIES, Resources, check_multipliers, counted
 from edgeinfer.hdl.boards.tool import ToolError, run_tool
@@ -77,7 +79,14 @@ def test_plls_stay_within_their_limits_and_never_above_the_clock(family, oscilla
 def test_a_clock_that_no_pll_makes_is_refused():
     with pytest.raises(InputError) as refusal:
         pll("ecp5", 25.0, 1.0)
-    assert str(refusal.value) == "the PLL does not make 1 MHz from the board's 25 MHz"
+    assert str(refusal.value) == (
+        "the PLL does not make 1 MHz from the board's 25 MHz; the nearest is 3.125"
+    )
+    with pytest.raises(InputError) as refusal:
+        pll("ecp5", 30.0, 3.0)
+    nearest = str(refusal.value).rpartition(" ")[2]
+    made = pll("ecp5", 30.0, float(nearest))
+    assert made is not None and made.megahertz == pytest.approx(float(nearest))
 
 
 def test_a_baud_rate_that_is_too_high_for_the_clock_is_refused():
@@ -426,6 +435,27 @@ def test_less_memory_than_an_inference_takes_is_refused(folder):
     )
 
 
+def test_memory_that_cannot_fit_is_refused_before_any_work(tmp_path, folder, monkeypatch):
+    monkeypatch.setattr(ExportedModel, "check_verilog", None)
+    with pytest.raises(InputError) as refusal:
+        building.build(folder, board_named("tangnano20k"), memory_bytes=4 << 20)
+    assert str(refusal.value) == (
+        "4,194,304 bytes of host memory are asked for, and 4x4 leaves 45,056 of the block memory "
+        "of GW2AR-18C"
+    )
+    large = tmp_path / "large"
+    shutil.copytree(folder, large)
+    text = (large / "model.json").read_text()
+    (large / "model.json").write_text(text.replace("buffer_bytes=32768", f"buffer_bytes={4 << 20}"))
+    with pytest.raises(UnsupportedError) as refusal:
+        building.build(large, board_named("orangecrab-25f"))
+    assert str(refusal.value) == (
+        "4x4 does not fit LFE5U-25F: too many block memories (buffer, weights and 8,192 bytes for "
+        "the host's memory take 4,218,880 of 114,688 bytes); export the model with the nearest "
+        f"that fits, --config {KEYWORDS}, which holds KWS"
+    )
+
+
 @pytest.fixture
 def quick(monkeypatch):
     """Tools that take no time: what they would make is there."""
@@ -476,6 +506,15 @@ def test_a_clock_that_the_routed_npu_does_not_reach_is_refused(folder, quick):
     )
 
 
+def test_an_npu_that_is_slower_than_any_clock_is_refused_without_advice_of_one(folder, quick):
+    quick(0.5)
+    with pytest.raises(UnsupportedError) as refusal:
+        building.build(folder, board_named("ulx3s-85f"), clock=50.0)
+    assert str(refusal.value) == (
+        "routed, the NPU runs at 0.5 MHz and not at 50; try another --seed"
+    )
+
+
 def program(folder: Path, text: str) -> str:
     """A program that stands for nextpnr."""
     path = folder / "nextpnr"
@@ -498,12 +537,79 @@ def test_cells_of_nextpnr_that_the_fpga_has_not_are_not_reported(tmp_path):
     assert routed == Routed(42.5, {"BSRAM": (38, 46)})
 
 
-@pytest.mark.parametrize("leaves", ["true", "echo > timing.json", "echo '{}' > timing.json"])
+def reporting(fmax: str, used: str, there: str = "available") -> str:
+    """A script that leaves a report of nextpnr's."""
+    clock = f'"fmax": {{"clk": {{"achieved": {fmax}}}}}'
+    document = f'{{{clock}, "utilization": {{"LUT": {{"used": {used}, "{there}": 1}}}}}}'
+    return f"echo '{document}' > timing.json"
+
+
+@pytest.mark.parametrize(
+    "leaves",
+    [
+        "true",
+        "echo > timing.json",
+        "echo '{}' > timing.json",
+        reporting("1e999", "1"),
+        reporting("0", "1"),
+        reporting("90", "1e999"),
+        reporting("90", "1", there="spare"),
+        "head -c 200000 /dev/zero | tr '\\0' '[' > timing.json",
+    ],
+    ids=["none", "empty", "else", "infinite", "stopped", "full", "unnamed", "deep"],
+)
 def test_a_program_that_is_not_nextpnr_is_named(tmp_path, leaves):
     nextpnr = program(tmp_path, leaves)
     with pytest.raises(ToolError) as refusal:
         place_and_route(board_named("ulx3s-85f"), 25.0, tmp_path, nextpnr=nextpnr)
     assert str(refusal.value) == f"{nextpnr} has left no timing report; is it nextpnr?"
+
+
+@pytest.mark.parametrize(
+    ("board", "option", "family"),
+    [("ulx3s-85f", "--lpf", "ecp5"), ("tangnano20k", "--vopt", "gowin")],
+)
+@pytest.mark.parametrize(
+    "text", ["echo usage", "yes", "echo '  --pcf arg'"], ids=["other", "endless", "of iCE40"]
+)
+def test_a_program_that_is_no_nextpnr_of_the_family_is_refused(
+    tmp_path, board, option, family, text
+):
+    other = program(tmp_path, text)
+    with pytest.raises(InputError) as refusal:
+        native_nextpnr(board_named(board), other)
+    assert str(refusal.value) == (
+        f"{other} is no nextpnr for {board}: its --help names no {option}, with which {family}'s "
+        "pins are given"
+    )
+
+
+def test_a_nextpnr_is_known_by_its_options(tmp_path, monkeypatch):
+    nextpnr = program(tmp_path, "echo '  --lpf arg   pin constraints'")
+    monkeypatch.chdir(tmp_path)
+    assert native_nextpnr(board_named("ulx3s-85f"), "./nextpnr") == nextpnr
+
+
+def test_only_a_piece_of_a_long_line_is_quoted(tmp_path):
+    with pytest.raises(ToolError) as refusal:
+        run_tool("json", "print('x' * 10000); raise SystemExit(1)", [], tmp_path, "log")
+    assert str(refusal.value) == f"json has failed: {'x' * 500}"
+
+
+def test_a_temporary_folder_without_room_is_named(folder, quick, monkeypatch, tmp_path):
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    quick(90.0)
+    monkeypatch.setattr(building, "synthesize", full)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(OutputError) as refusal:
+        building.build(folder, board_named("ulx3s-85f"))
+    assert str(refusal.value) == (
+        f"cannot work in {tmp_path}: No space left on device; the environment's TMPDIR may name "
+        "another folder"
+    )
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow

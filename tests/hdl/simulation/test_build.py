@@ -92,6 +92,15 @@ def test_it_is_built_once(quick):
     assert names(quick) == [library.name]
 
 
+def test_one_that_is_damaged_is_built_again(quick):
+    library = idle()
+    content = library.read_bytes()
+    library.write_bytes(b"torn")
+    assert idle() == library
+    assert library.read_bytes() == content
+    assert names(quick) == [library.name]
+
+
 def test_another_source_tool_or_trace_is_another_simulator(quick):
     libraries = {idle(), idle("other"), idle(trace=True), idle(tool="cxxrtl")}
     assert len(libraries) == 4
@@ -186,7 +195,7 @@ def test_a_cache_that_is_a_file_wrong(cache, tmp_path):
 def test_a_lock_that_cannot_be_written_wrong(quick):
     library = idle()
     library.unlink()
-    library.with_suffix(".lock").mkdir()
+    quick.joinpath(f"{library.stem.rpartition('-')[0]}.lock").mkdir()
     with refused(f"cannot keep simulators in {quick}: Is a directory", OutputError):
         idle()
 
@@ -217,7 +226,9 @@ def test_no_home_wrong(cache, monkeypatch):
 def process(tmp_path: Path) -> subprocess.Popen:
     """Another process that builds the same."""
     code = (
-        "import sys, time\n"
+        "import signal, sys\n"
+        # which whoever started the tests may ignore
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from pathlib import Path\n"
         "from edgeinfer.hdl.simulation.build import build\n"
         "def verilog():\n"
@@ -227,7 +238,11 @@ def process(tmp_path: Path) -> subprocess.Popen:
         "print(build(verilog, 'idle', 'npu', tool='verilator'))\n"
     )
     (tmp_path / "idle.v").write_text(as_verilog())
-    return subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE)
+    return subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
 
 
 def slowed(tmp_path: Path, seconds: float) -> None:
@@ -244,6 +259,17 @@ def test_of_two_processes_one_builds(quick, tmp_path):
     assert len(printed) == 1
     assert (tmp_path / "made").read_text() == "x"
     assert [f"{quick / name}\n".encode() for name in names(quick)] == list(printed)
+
+
+def test_an_interrupt_ends_the_compilers_and_leaves_nothing(quick, tmp_path):
+    slowed(tmp_path, 3600)
+    interrupted = process(tmp_path)
+    while not (tmp_path / "compiling").exists():
+        time.sleep(0.02)
+    interrupted.send_signal(signal.SIGINT)
+    interrupted.communicate(timeout=60)
+    assert interrupted.returncode == -signal.SIGINT
+    assert names(quick) == []
 
 
 def test_what_a_killed_build_leaves_is_swept(quick, tmp_path):

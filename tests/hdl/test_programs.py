@@ -1,0 +1,107 @@
+"""Programs end with the block that runs them, and so does whatever they have started."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from refusals import refused
+
+from edgeinfer.errors import InputError
+from edgeinfer.hdl.programs import Ended, Programs
+
+HOUR = "sleep 3600"
+
+
+def shell(script: str) -> list[str]:
+    return ["/bin/sh", "-c", script]
+
+
+def is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    # one that nobody has waited for yet runs no more
+    state = Path(f"/proc/{process}/stat")
+    return not state.exists() or state.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def ends(process: int) -> bool:
+    """Whether ``process``, which was killed, is gone soon."""
+    for _ in range(1000):
+        if not is_running(process):
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def test_a_program_tells_how_it_ended_and_what_it_said():
+    with Programs() as programs:
+        ended = programs.run(shell("echo one; echo two >&2; exit 3"))
+        assert ended == Ended(3, ("one\n", "two\n"))
+        assert programs.run(shell("kill -9 $$")) == Ended(-9, ())
+
+
+def test_a_program_runs_in_its_folder_and_environment_without_input(tmp_path):
+    with Programs() as programs:
+        ended = programs.run(
+            shell("pwd; echo $WORD; cat"), folder=tmp_path, environment={"WORD": "x"}
+        )
+    assert ended == Ended(0, (f"{tmp_path}\n", "x\n"))
+
+
+def test_a_program_that_is_not_there_wrong():
+    message = "cannot run /nowhere/yosys: No such file or directory"
+    with Programs() as programs, refused(message, InputError):
+        programs.run(["/nowhere/yosys"])
+
+
+def test_what_a_watch_raises_ends_a_script_and_what_it_has_started():
+    started = []
+
+    def interrupted(line: str) -> None:
+        started.append(int(line))
+        if len(started) == 2:
+            raise KeyboardInterrupt
+
+    with Programs() as programs, pytest.raises(KeyboardInterrupt):
+        # without exec, as wrappers are often written
+        programs.run(shell(f"echo $$; ({HOUR} & echo $!; wait)"), watch=interrupted)
+    assert all(map(ends, started))
+
+
+def test_what_a_script_leaves_running_ends_with_it():
+    with Programs() as programs:
+        code, (line,) = vars(programs.run(shell(f"{HOUR} & echo $!"))).values()
+    assert code == 0
+    assert ends(int(line))
+
+
+def test_a_program_is_killed_after_its_seconds():
+    with Programs() as programs:
+        ended = programs.run(shell(f"echo $$; {HOUR}"), seconds=0.2)
+    assert ended.code == -9
+    assert ends(int(ended.lines[0]))
+
+
+def test_a_line_without_end_is_told_in_pieces():
+    def first(line: str) -> None:
+        raise InputError(f"{len(line)} characters")
+
+    endless = [sys.executable, "-c", "while True: print('x' * 10000, end='')"]
+    with Programs() as programs, refused("65536 characters", InputError):
+        programs.run(endless, watch=first)
+
+
+def test_leaving_the_block_ends_the_programs_of_all_threads():
+    with ThreadPoolExecutor(2) as pool:
+        with Programs() as programs:
+            running = [pool.submit(programs.run, shell(f"exec {HOUR}")) for _ in range(2)]
+        # and those that a thread begins too late
+        running.append(pool.submit(programs.run, shell(f"exec {HOUR}")))
+        assert [each.result(30).code for each in running] == [-9, -9, -9]
