@@ -56,9 +56,26 @@ class Status:
 
 
 def config_word(config: NpuConfig) -> int:
-    """What CONFIG reads as: rows, columns and lanes log2, width / 8; four bits each."""
-    log2 = {name: getattr(config, name).bit_length() - 1 for name in ("rows", "columns", "lanes")}
-    return log2["rows"] | log2["columns"] << 4 | config.width // 8 << 8 | log2["lanes"] << 12
+    """What CONFIG reads as: all that a program depends on, four bits each, powers of two as log2.
+
+    Not the memories' sizes: a program may run on an NPU with larger ones, and faults on one whose
+    memory it would leave.
+    """
+    fields = (
+        _log2(config.rows),
+        _log2(config.columns),
+        config.width // 8,
+        _log2(config.lanes),
+        _log2(config.accumulator_depth),
+        _log2(config.weight_port),
+        _log2(config.bus_bytes),
+        int(config.tables),
+    )
+    return sum(field << 4 * index for index, field in enumerate(fields))
+
+
+def _log2(power: int) -> int:
+    return power.bit_length() - 1
 
 
 class Registers(wiring.Component):

@@ -112,7 +112,7 @@ def simulate(testbench, config: str = "4x4", patience: int = 0) -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "layout"), [("4x4", 0x1122), ("8x16", 0x3143), ("8x8-16", 0x2233)]
+    ("config", "layout"), [("4x4", 0x1225_1122), ("8x16", 0x1326_3143), ("8x8-16", 0x1326_2233)]
 )
 def test_the_host_can_tell_what_npu_it_has(config, layout):
     async def testbench(ctx, dut, host):
