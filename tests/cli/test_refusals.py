@@ -323,10 +323,10 @@ def test_an_interruption_while_the_commands_are_loaded():
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "error: interrupted\n")
 
 
-INTERRUPTED_GENERATION = f"""from amaranth.back import verilog
-def interrupted(*arguments, **options):
+INTERRUPTED_GENERATION = f"""from edgeinfer.hdl.gateware.array import Array
+def interrupted(self, platform):
     raise KeyboardInterrupt
-verilog.convert = interrupted
+Array.elaborate = interrupted
 {MAIN}"""
 
 
