@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 import re
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,30 +119,35 @@ def native_nextpnr(board: Board, program: str) -> str:
     Raises
     ------
     InputError
-        There is no such program, or it is none: its help does not have the family's options.
+        There is no such program, or it is none for the board: its help lacks an option.
     """
     found = shutil.which(program)
     if found is None:
         raise InputError(f"cannot run {program}: there is no such program")
     # it runs in another folder
     path = str(Path(found).absolute())
-    family, option = board.fpga.family, _TOOLS[board.fpga.family].constraints[0]
-    none = InputError(
-        f"{program} is no nextpnr for {board.name}: its --help names no {option}, with which "
-        f"{family}'s pins are given"
-    )
-
-    seen = itertools.count()
-
-    def listed(line: str) -> None:
-        if next(seen) == _HELP_LINES:
-            raise none
-
-    with Programs() as programs:
-        told = programs.run([path, "--help"], seconds=_HELP_SECONDS, watch=listed)
-    if not any(f"{option} " in line for line in told.lines):
-        raise none
+    lines = _help(path)
+    # of the family, and of the device, which a nextpnr without the device's data lacks
+    for option in (_TOOLS[board.fpga.family].constraints[0], board.place_and_route[0]):
+        if not any(option in line.split() for line in lines):
+            raise InputError(
+                f"{program} is no nextpnr for {board.name}: its --help has no {option}"
+            )
     return path
+
+
+def _help(program: str) -> list[str]:
+    """The first lines that ``program`` says of itself; it may be anything."""
+    lines: list[str] = []
+
+    def heard(line: str) -> None:
+        lines.append(line)
+        if len(lines) == _HELP_LINES:
+            raise EOFError
+
+    with suppress(EOFError), Programs() as programs:
+        programs.run([program, "--help"], seconds=_HELP_SECONDS, watch=heard)
+    return lines
 
 
 @dataclass(frozen=True)
