@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import click
 import numpy as np
 from rich import box
 from rich.console import Console
@@ -34,6 +35,7 @@ __all__ = [
     "milliseconds",
     "pairs",
     "progress",
+    "stages",
     "table",
     "tracked",
     "width",
@@ -115,6 +117,26 @@ def progress() -> Iterator[Callable[[str, int, int | None], None]]:
             bar.update(tasks[stage], completed=count, total=total, count=shown)
 
         yield done
+
+
+@contextmanager
+def stages() -> Iterator[Callable[[str, int, int | None], None]]:
+    """As ``progress``; and a line for each stage where stderr is no terminal but a log.
+
+    For work of hours, which is not to look dead.
+    """
+    if Console(stderr=True).is_terminal:
+        with progress() as done:
+            yield done
+        return
+    begun = set()
+
+    def begin(stage: str, count: int, total: int | None) -> None:
+        if stage not in begun:
+            begun.add(stage)
+            click.echo(stage, err=True)
+
+    yield begin
 
 
 @contextmanager

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgeinfer.errors import InputError
+from edgeinfer.hdl import isa
 from edgeinfer.hdl.config import NpuConfig, configuration
 from edgeinfer.hdl.gateware.npu import to_verilog
 from edgeinfer.input_file import read_file
@@ -27,12 +29,15 @@ class ExportedModel:
         Of an inference, as the compiler predicts them.
     memory_bytes : int
         Of host memory that an inference asks for.
+    sections : dict of str to slice
+        Programs in model.bin, in bytes.
     """
 
     name: str
     config: NpuConfig
     cycles: int
     memory_bytes: int
+    sections: Mapping[str, slice]
 
     @classmethod
     def read(cls, folder: Path) -> ExportedModel:
@@ -52,11 +57,29 @@ class ExportedModel:
                 config=configuration(_text(document["config"])),
                 cycles=_number(inference["cycles"]),
                 memory_bytes=_number(inference["memory_bytes"]),
+                sections={_text(n): _place(each) for n, each in document["sections"].items()},
             )
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise InputError(
                 f"{folder}: model.json is damaged or of another version; export the model again"
             ) from error
+
+    def program(self, folder: Path, section: str) -> bytes:
+        """The instructions of ``section`` as they lie in host memory.
+
+        Raises
+        ------
+        InputError
+            There is no such section, or model.bin is cut.
+        """
+        if section not in self.sections:
+            raise InputError(
+                f"{folder} holds no section {section!r}; choose from {', '.join(self.sections)}"
+            )
+        image, place = _content(folder / "model.bin"), self.sections[section]
+        if len(image) < place.stop:
+            raise InputError(f"{folder}: model.bin is damaged; export the model again")
+        return image[place]
 
     def check_verilog(self, folder: Path) -> None:
         """Refuse an export whose Verilog is not what the generator makes of its configuration.
@@ -87,6 +110,11 @@ def _text(value: Any) -> str:
     if not isinstance(value, str) or not value.isprintable():
         raise TypeError("no text")
     return value
+
+
+def _place(section: Any) -> slice:
+    start = _number(section["offset"])
+    return slice(start, start + isa.INSTRUCTION_BYTES * _number(section["length"]))
 
 
 def _number(value: Any) -> int:

@@ -72,6 +72,7 @@ def export(
         "model": model,
         "macs": sum(layer.macs for layer in model.program.layers),
         "prediction": predict(model.program.run, chosen),
+        "inference_cycles": predict(model.program.infer, chosen).cycles,
         "memory_bytes": sum(m.bits for m in memories(chosen)) // 8,
         "memory_words": len(vectors.memory) // size,
         "checks": len(vectors.checks),
@@ -116,7 +117,7 @@ def _described(model: ModelMap, facts: Mapping[str, object]) -> bytes:
         "name": facts["name"],
         "config": model.program.config.text,
         "inference": {
-            "cycles": predict(model.program.infer, model.program.config).cycles,
+            "cycles": facts["inference_cycles"],
             "memory_bytes": len(inference_memory(model.program)[0]),
         },
         "config_word": facts["config_word"],
@@ -125,8 +126,8 @@ def _described(model: ModelMap, facts: Mapping[str, object]) -> bytes:
         "sections": {n: dataclasses.asdict(s) for n, s in model.sections.items()},
         "inputs": [dataclasses.asdict(each) for each in model.inputs],
         "outputs": [dataclasses.asdict(each) for each in model.outputs],
-        "host_before": model.before,
-        "host_after": model.after,
+        "host_before": [dataclasses.asdict(each) for each in model.before],
+        "host_after": [dataclasses.asdict(each) for each in model.after],
         "registers": facts["all_registers"],
         "faults": {fault.name: fault.value for fault in Fault if fault},
     }

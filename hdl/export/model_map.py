@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from edgeinfer.graph import Graph
+from edgeinfer.graph import Graph, Node
 from edgeinfer.hdl.compiler import Binding, Compiled, Program
 from edgeinfer.hdl.compiler.host_memory import HostMemory, Section
 
-__all__ = ["ModelMap", "TensorMap"]
+__all__ = ["HostOperator", "ModelMap", "TensorMap"]
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,50 @@ class TensorMap:
 
 
 @dataclass(frozen=True)
+class HostOperator:
+    """What the host does before the NPU, or after it, to one tensor.
+
+    Parameters
+    ----------
+    operator : str
+    options : dict of str to int, bool or tuple of int
+        As an axis or a permutation: output axis i is input axis ``permutation[i]``.
+    input, output : str
+    input_shape, output_shape : tuple of int
+    """
+
+    operator: str
+    options: Mapping[str, Any]
+    input: str
+    input_shape: tuple[int, ...]
+    output: str
+    output_shape: tuple[int, ...]
+
+    @classmethod
+    def of(cls, node: Node, graph: Graph) -> HostOperator:
+        """What ``node`` of ``graph`` is."""
+        source, made = node.inputs[0], node.outputs[0]
+        return cls(
+            operator=type(node.op).__name__,
+            options=dataclasses.asdict(node.op),
+            input=source,
+            input_shape=graph.types[source].shape,
+            output=made,
+            output_shape=graph.types[made].shape,
+        )
+
+    @property
+    def text(self) -> str:
+        """For readers: ``Transpose (permutation 0, 2, 3, 1) of image, 1 x 3 x 8 x 8, ...``."""
+        options = "; ".join(
+            f"{name} {', '.join(map(str, value)) if isinstance(value, tuple) else value}"
+            for name, value in self.options.items()
+        )
+        before, after = (" x ".join(map(str, s)) for s in (self.input_shape, self.output_shape))
+        return f"{self.operator} ({options}) of {self.input}, {before}, to {self.output}, {after}"
+
+
+@dataclass(frozen=True)
 class ModelMap:
     """One model for one NPU.
 
@@ -82,16 +129,16 @@ class ModelMap:
     memory : HostMemory
         With the sections ``setup`` and ``run``.
     inputs, outputs : tuple of TensorMap
-    before, after : tuple of str
-        Operators that are left to the host, on either side of the NPU.
+    before, after : tuple of HostOperator
+        What is left to the host, on either side of the NPU.
     """
 
     program: Program
     memory: HostMemory
     inputs: tuple[TensorMap, ...]
     outputs: tuple[TensorMap, ...]
-    before: tuple[str, ...]
-    after: tuple[str, ...]
+    before: tuple[HostOperator, ...]
+    after: tuple[HostOperator, ...]
 
     @classmethod
     def of(cls, compiled: Compiled) -> ModelMap:
@@ -106,8 +153,10 @@ class ModelMap:
         (at,) = (i for i, (_, each) in enumerate(compiled.segments) if each is program)
         graph, _ = compiled.segments[at]
 
-        def operators(segments: tuple[tuple[Graph, Program | None], ...]) -> tuple[str, ...]:
-            return tuple(type(n.op).__name__ for part, _ in segments for n in part.nodes)
+        def operators(
+            segments: tuple[tuple[Graph, Program | None], ...],
+        ) -> tuple[HostOperator, ...]:
+            return tuple(HostOperator.of(n, part) for part, _ in segments for n in part.nodes)
 
         return cls(
             program=program,

@@ -81,7 +81,7 @@ def build(
         raise InputError(f"there is no folder {folder}; make one with: edgeinfer hdl export")
     target = folder / board.name if output is None else output
     check_new_folder(target)
-    with screen.progress() as done:
+    with screen.stages() as done:
         made = built(
             folder,
             board,

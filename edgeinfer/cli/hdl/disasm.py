@@ -10,7 +10,7 @@ from edgeinfer.cli.command import Report, command
 from edgeinfer.cli.hdl.options import config_option, open_integer_model
 from edgeinfer.cli.options import FILE
 from edgeinfer.errors import InputError
-from edgeinfer.input_file import read_file
+from edgeinfer.input_file import is_folder, read_file
 
 __all__ = ["disasm"]
 
@@ -23,16 +23,15 @@ SECTIONS = ("setup", "load", "infer", "store", "run")
 @click.option(
     "--section",
     type=click.Choice(SECTIONS),
-    default="infer",
-    show_default=True,
-    help="Which of a model's programs: once before all, the inputs, one inference, the outputs, "
-    "or all of these but the first in one.",
+    help="Which program: once before all, the inputs, one inference, the outputs, or all of these "
+    "but the first in one. Otherwise a model's infer, an export's run; it has these and setup.",
 )
 @click.option("--host-ops", is_flag=True, help="Leave to the CPU what the NPU cannot run.")
-def disasm(file: Path, config: str, section: str, host_ops: bool) -> Report:
+def disasm(file: Path, config: str, section: str | None, host_ops: bool) -> Report:
     """Print a program's instructions.
 
-    FILE is a model, or instructions as the NPU would fetch them. The numbers in front are those
+    FILE is a model, a folder of edgeinfer hdl export, or instructions as the NPU would fetch them.
+    The numbers in front are those
     that errors and FAULT_AT give. A field that is not named is 1 if it is a count, first or last,
     20 if left_shift, else 0 or none.
     """
@@ -40,11 +39,16 @@ def disasm(file: Path, config: str, section: str, host_ops: bool) -> Report:
     from edgeinfer.hdl.config import configuration
 
     chosen = configuration(config)
-    if file.suffix.lower() in (".eqm", ".onnx"):
+    if is_folder(file):
+        from edgeinfer.hdl.boards.exported_model import ExportedModel
+
+        exported = ExportedModel.read(file)
+        programs = [isa.from_bytes(exported.program(file, section or "run"))]
+    elif file.suffix.lower() in (".eqm", ".onnx"):
         from edgeinfer.hdl.compiler import compile
 
         compiled = compile(open_integer_model(file), chosen, host_ops=host_ops)
-        programs = [getattr(program, section) for program in compiled.programs]
+        programs = [getattr(program, section or "infer") for program in compiled.programs]
     else:
         programs = [isa.from_bytes(read_file(file))]
         if not programs[0]:

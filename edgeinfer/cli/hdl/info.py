@@ -16,7 +16,12 @@ __all__ = ["info"]
 def info(config: str) -> Report:
     """Show the memories, multipliers and blocks of an NPU."""
     from edgeinfer.hdl.config import configuration
-    from edgeinfer.hdl.summary import block_diagram, memories, multipliers
+    from edgeinfer.hdl.summary import (
+        block_diagram,
+        memories,
+        multipliers,
+        multipliers_18x18,
+    )
 
     chosen = configuration(config)
     held = memories(chosen)
@@ -30,6 +35,7 @@ def info(config: str) -> Report:
             "memories": [dataclasses.asdict(m) for m in held],
             "memory_bytes": total,
             "multipliers": products,
+            "multipliers_18x18": multipliers_18x18(chosen),
         },
         [
             screen.table(
@@ -42,6 +48,7 @@ def info(config: str) -> Report:
                 [
                     ("MACs a cycle", f"{chosen.macs}"),
                     *((f"multipliers, {name}", text) for name, text in products.items()),
+                    ("on an FPGA", f"{multipliers_18x18(chosen)} of 18 x 18 bits"),
                     ("element", f"{chosen.width} bits"),
                     ("word", f"{chosen.columns} elements"),
                     ("lanes", f"{chosen.lanes}, a word in {chosen.steps} cycles"),

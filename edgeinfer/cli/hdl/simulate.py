@@ -29,7 +29,12 @@ __all__ = ["simulate"]
 @samples_option
 @click.option("--trace", metavar="FILE.json", type=FILE, help="Write what every layer took.")
 @click.option("--timeline", metavar="FILE.svg", type=SVG, help="Draw what the units did.")
-@click.option("--vcd", metavar="FILE.vcd", type=FILE, help="Write waveforms: tens of MB a sample.")
+@click.option(
+    "--vcd",
+    metavar="FILE.vcd",
+    type=FILE,
+    help="Write waveforms: 10 to 40 MB for every 1,000 cycles.",
+)
 @click.option("--host-ops", is_flag=True, help="Leave to the CPU what the NPU cannot run.")
 @click.option(
     "--stream-weights", is_flag=True, help="Bring all weights from host memory in every run."
@@ -49,8 +54,10 @@ def simulate(
 ) -> Report:
     """Run MODEL.eqm on the simulated hardware of an NPU.
 
-    Every layer's tensor is compared with the CPU's; a difference ends with exit code 1. The first
-    simulation of a configuration builds its simulator, which takes half a minute.
+    Every layer's tensor is compared with the CPU's; a difference ends with exit code 1. Cycles are
+    of the last sample: busy is the share of the multipliers that do useful work, stalled the cycles
+    in which the array waits. The first simulation of a configuration builds its simulator, which
+    takes half a minute.
     """
     from edgeinfer.atomic_write import atomic_write, check_distinct, check_writable
     from edgeinfer.data import load_data
@@ -123,16 +130,17 @@ def _table(measured: Measured, simulation: Simulation) -> Any:
     rows = [
         (
             layer.output,
+            f"{number}",
             layer.operator,
             f"{layer.cycles:,}",
             f"{layer.predicted:,}",
             f"{layer.macs / (simulation.config.macs * max(1, layer.cycles)):.0%}",
             f"{layer.waiting['convolve']:,}",
         )
-        for layer in measured.layers
+        for number, layer in enumerate(measured.layers)
     ]
-    headings = ("value", "operator", "cycles", "predicted", "busy", "stalled")
-    return screen.table(headings, rows, left=2)
+    headings = ("value", "layer", "operator", "cycles", "predicted", "busy", "stalled")
+    return screen.table(headings, rows, left=3)
 
 
 def _summary(measured: Measured) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from edgeinfer.cli.models import import_onnx
 from edgeinfer.data import load_data
 from edgeinfer.demo import CALIBRATION, MODEL
 from edgeinfer.graph import Graph
-from edgeinfer.hdl.config import preset
+from edgeinfer.hdl.config import configuration
 from edgeinfer.hdl.export import export
 from edgeinfer.hdl.simulation.simulation import npu_library
 from edgeinfer.hdl.simulation.simulator import Simulator
@@ -37,7 +37,7 @@ def write(folder: Path, config: str = "4x4") -> Path:
 
 def simulator(memory_bytes: int, config: str = "4x4") -> Simulator:
     """An NPU whose host memory begins at address 0."""
-    chosen = preset(config)
+    chosen = configuration(config)
     return Simulator(npu_library(chosen), chosen, memory_bytes)
 
 

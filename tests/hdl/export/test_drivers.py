@@ -221,7 +221,9 @@ def test_the_python_driver_runs_the_model(folder):
     driver = python_driver(folder)
     model, image = (folder / "model.json").read_text(), (folder / "model.bin").read_bytes()
     described = json.loads(model)
-    with exported.simulator(described["memory_bytes"]) as npu:
+    # larger memories than the model's do no harm
+    config = "4x4,buffer_bytes=65536,weight_bytes=32768,parameter_rows=512"
+    with exported.simulator(described["memory_bytes"], config) as npu:
         device = driver.Npu(exported.Registers(npu), npu.memory, 0, model, image)
         for sample in exported.samples(3):
             np.testing.assert_array_equal(device(sample)["scores"], expected(sample))
@@ -243,7 +245,8 @@ def test_the_python_driver_refuses_another_npu(folder):
     driver = python_driver(folder)
     model, image = (folder / "model.json").read_text(), (folder / "model.bin").read_bytes()
     size = json.loads(model)["memory_bytes"]
-    with exported.simulator(size, "8x8") as npu:
+    # the same array, with accumulators that are too small for the program's tiles
+    with exported.simulator(size, "4x4,accumulator_depth=8") as npu:
         with pytest.raises(driver.NpuError) as refusal:
             driver.Npu(exported.Registers(npu), npu.memory, 0, model, image)
         assert str(refusal.value) == f"the NPU is not {preset('4x4').text}, which the model is for"

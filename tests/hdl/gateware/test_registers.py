@@ -8,8 +8,8 @@ import pytest
 from amaranth.sim import Simulator
 from axi_memory import Held
 
-from edgeinfer.hdl.config import preset
-from edgeinfer.hdl.gateware.registers import COUNTERS, ID, REGISTERS, Registers
+from edgeinfer.hdl.config import configuration, preset
+from edgeinfer.hdl.gateware.registers import COUNTERS, ID, REGISTERS, Registers, config_word
 from edgeinfer.hdl.isa import Unit
 
 WRITABLE = ["BASE", "BASE_HIGH", "PROGRAM", "LENGTH", "WATCHDOG"]
@@ -120,6 +120,28 @@ def test_the_host_can_tell_what_npu_it_has(config, layout):
         assert await host.read(ctx, REGISTERS["CONFIG"]) == layout
 
     simulate(testbench, config)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "2x8",
+        "4x4",
+        "4x8-16",
+        "4x8,accumulator_depth=32",
+        "4x8,lanes=2",
+        "4x8,weight_port=1",
+        "4x8,bus_bytes=4",
+        "4x8,tables=0",
+    ],
+)
+def test_config_tells_apart_what_a_program_depends_on(other):
+    assert config_word(configuration(other)) != config_word(configuration("4x8"))
+
+
+@pytest.mark.parametrize("size", ["buffer_bytes=32768", "weight_bytes=4096", "parameter_rows=99"])
+def test_config_does_not_tell_a_memorys_size(size):
+    assert config_word(configuration(f"4x8,{size}")) == config_word(configuration("4x8"))
 
 
 @pytest.mark.parametrize("patience", [0, 1, 7])
