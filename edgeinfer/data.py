@@ -26,6 +26,7 @@ Layout = Literal["nchw", "nhwc"]
 
 _LABELS = "y"
 _MOST_SIZE = 1 << 16
+_NUMPY = (b"\x93NUMPY", b"PK")
 _SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tiff", ".webp"})
 
 
@@ -194,9 +195,16 @@ def _arrays(path: Path, graph: Graph) -> dict[str, np.ndarray]:
     try:
         # np.load leaves a file open that it opened itself and could not read
         with path.open("rb") as file:
+            start = file.read(6)
+            # NumPy takes all other files for pickles, which it advises to trust
+            if start and not start.startswith(_NUMPY):
+                raise InputError(f"{path} is no NumPy file, or a damaged one")
+            file.seek(0)
             loaded = np.load(file, allow_pickle=False)
             if not isinstance(loaded, np.ndarray):
                 return dict(loaded)
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     except Exception as error:  # zipfile, zlib and NumPy raise a dozen types on damaged bytes

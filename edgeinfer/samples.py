@@ -60,7 +60,7 @@ def _named(graph: Graph, batch: Batch) -> dict[str, np.ndarray]:
 
 
 def _list(names: Iterable[str]) -> str:
-    return ", ".join(repr(name) for name in names)
+    return ", ".join(repr(name) for name in names) or "nothing"
 
 
 def _checked(graph: Graph, name: str, array: np.ndarray) -> np.ndarray:

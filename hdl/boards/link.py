@@ -6,7 +6,7 @@ import binascii
 import os
 import struct
 import sys
-from errno import ENOTTY
+from errno import ENOTTY, EWOULDBLOCK
 from typing import Protocol
 
 from edgeinfer.errors import EdgeInferError, InputError, MissingExtraError
@@ -20,6 +20,8 @@ if sys.platform != "win32":
     import termios
 
     _FAILURES += (termios.error,)  # of a line whose other end is gone
+
+_MEANINGS = {ENOTTY: "it is none", EWOULDBLOCK: "another program uses it"}
 
 _WORDS = 256
 """Of a request at most: 10 ms at 1 Mbaud."""
@@ -66,11 +68,18 @@ def open_line(port: str, baud: int) -> Line:
     try:
         return serial.Serial(port, baud, timeout=_TIMEOUT, write_timeout=_TIMEOUT, exclusive=True)
     except (OSError, ValueError) as error:
-        number = getattr(error, "errno", None)
-        why = os.strerror(number) if number else str(error)
-        if isinstance(error.__context__, _FAILURES) and error.__context__.args[:1] == (ENOTTY,):
-            why = "it is none"
-        raise InputError(f"cannot open the serial line {port}: {why}") from error
+        raise InputError(f"cannot open the serial line {port}: {_why(error)}") from error
+
+
+def _why(error: Exception) -> str:
+    """What pyserial's error comes from, whose number only its cause may have."""
+    cause = error.__context__
+    number = getattr(error, "errno", None)
+    if number is None and isinstance(cause, _FAILURES) and cause.args:
+        number = cause.args[0]
+    if not isinstance(number, int):
+        return str(error)
+    return _MEANINGS.get(number) or os.strerror(number)
 
 
 class Link:

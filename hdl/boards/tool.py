@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
@@ -19,6 +20,13 @@ _QUOTED = 500
 
 class ToolError(EdgeInferError):
     """A tool has ended with an error."""
+
+
+def _signal(number: int) -> str:
+    name = signal.strsignal(number) or "an unknown signal"
+    # the system kills what takes too much
+    memory = "; is there enough memory?" if number == signal.SIGKILL else ""
+    return f"signal {number} ({name}){memory}"
 
 
 def check_installed(*packages: str) -> None:
@@ -84,7 +92,7 @@ def run_tool(
         ended = programs.run([*command, *arguments], folder=folder, watch=heard)
     name = program or package
     if ended.code < 0:
-        raise ToolError(f"{name} was killed by signal {-ended.code}; is there enough memory?")
+        raise ToolError(f"{name} was ended by {_signal(-ended.code)}")
     if ended.code:
         told = [line for line in ended.lines if re.match(r"(ERROR|fatal|\w+Error)\b", line)]
         said = told[:1] or [line for line in ended.lines if line.strip()][-1:] or ["no message"]

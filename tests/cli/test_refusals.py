@@ -32,6 +32,8 @@ def wrong_files(workspace):
     np.savez("labels.npz", image=image, y=np.zeros(5, int))
     np.savez("real.npz", image=image, y=np.zeros(400))
     np.save("object.npy", np.array([{}], object), allow_pickle=True)
+    np.savez("unnamed.npz", y=np.zeros(5, int))
+    Path("garbage.npz").write_bytes(b"garbage")
     Path("empty.npz").touch()
     Path("cut.npz").write_bytes(Path("digits_test.npz").read_bytes()[:900])
     Path("cut.eqm").write_bytes(Path("digits.eqm").read_bytes()[:900])
@@ -99,6 +101,10 @@ REFUSALS = {
     ),
     f"{EVALUATE} empty.npz": "empty.npz cannot be read: No data left in file",
     f"{EVALUATE} cut.npz": "cut.npz cannot be read: File is not a zip file",
+    f"{EVALUATE} garbage.npz": "garbage.npz is no NumPy file, or a damaged one",
+    f"{EVALUATE} unnamed.npz": (
+        "unnamed.npz: the data is for nothing, but the model's inputs are 'image'"
+    ),
     f"{EVALUATE} object.npy": (
         "object.npy cannot be read: Object arrays cannot be loaded when allow_pickle=False"
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,10 @@ def run(model: Path, port: str, baud: int, data: Path, samples: int, **images: A
     dataset = load_data(data, graph, preprocessing(**images))
     with closing(open_line(port, baud)) as line:
         npu = BoardNpu(Link(line, port), graph)
+        begun = time.perf_counter()
         with screen.tracked("running", graph, dataset, samples) as feeds:
             comparison = Comparison.of(npu, feeds)
+        carried = comparison.samples / (time.perf_counter() - begun)
     described = npu.description
     rate = described.hertz / npu.cycles
     return Report(
@@ -49,6 +52,7 @@ def run(model: Path, port: str, baud: int, data: Path, samples: int, **images: A
             "clock_mhz": described.hertz / 1e6,
             "cycles": npu.cycles,
             "inferences_per_second": rate,
+            "samples_per_second": carried,
         }
         | comparison.data,
         [
@@ -56,6 +60,7 @@ def run(model: Path, port: str, baud: int, data: Path, samples: int, **images: A
                 [
                     ("board", f"{described.config.name} at {described.hertz / 1e6:g} MHz"),
                     ("cycles", f"{npu.cycles:,}, which is {rate:,.0f} inferences a second"),
+                    ("line", f"{carried:,.1f} samples a second with their inputs and outputs"),
                     comparison.line("output"),
                 ]
             )

@@ -359,7 +359,11 @@ FAILURES = {
     ),
     "the signal that killed it": (
         "import os; print('on the way', flush=True); os.kill(os.getpid(), 9)",
-        "json was killed by signal 9; is there enough memory?",
+        "json was ended by signal 9 (Killed); is there enough memory?",
+    ),
+    "the signal of its own mistake": (
+        "import os; os.kill(os.getpid(), 11)",
+        "json was ended by signal 11 (Segmentation fault)",
     ),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 import numpy as np
@@ -190,3 +191,16 @@ def test_a_port_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(InputError) as refusal:
         open_line(str(tmp_path / "file"), 1_000_000)
     assert str(refusal.value) == f"cannot open the serial line {tmp_path}/file: it is none"
+
+
+def test_a_port_that_another_program_uses_is_refused():
+    pytest.importorskip("serial")
+    leader, follower = os.openpty()
+    port = os.ttyname(follower)
+    line = open_line(port, 1_000_000)
+    with pytest.raises(InputError) as refusal:
+        open_line(port, 1_000_000)
+    assert str(refusal.value) == f"cannot open the serial line {port}: another program uses it"
+    line.close()
+    os.close(follower)
+    os.close(leader)
