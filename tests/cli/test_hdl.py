@@ -56,6 +56,18 @@ def test_info_counts_what_a_configuration_has(cli):
     assert sum(memory["bits"] for memory in found["memories"]) <= 400 * 1024 * 8
 
 
+def test_disasm_shows_the_programs_of_a_model_and_of_its_export(cli):
+    assert cli("hdl export digits.eqm --config 4x4 -o folder").exit_code == 0
+    for options in ("", " --section setup"):
+        of_export = cli.json(f"hdl disasm folder{options}")["programs"]
+        of_model = cli.json(f"hdl disasm digits.eqm --config 4x4{options or ' --section run'}")
+        assert of_export == of_model["programs"]
+        assert of_export[0][-1] == "HALT"
+    assert cli.refusal("hdl disasm folder --section load") == (
+        "error: folder holds no section 'load'; choose from setup, run"
+    )
+
+
 def test_explore_names_the_best_that_fits(cli, workspace):
     line = "hdl explore digits.eqm --dsp 64 --bram 64 --largest 16 --clock 50"
     found = cli.json(f"{line} --pareto front.svg --roofline roof.svg")

@@ -308,8 +308,10 @@ def test_a_damaged_export_is_refused(folder, tmp_path, file):
         lambda text: re.sub(r'"memory_bytes": \d+', '"memory_bytes": -5', text),
         lambda text: re.sub(r'"memory_bytes": \d+', f'"memory_bytes": {10**300}', text),
         lambda text: text.replace('"digits"', '"a\\nb"', 1),
+        lambda text: re.sub(r'"offset": \d+', '"offset": -16', text),
+        lambda text: text.replace('"sections": {', '"sections": 1, "others": {'),
     ],
-    ids=["deep", "infinite", "no number", "negative", "huge", "two lines"],
+    ids=["deep", "infinite", "no number", "negative", "huge", "two lines", "before", "none"],
 )
 def test_a_damaged_description_is_refused(folder, tmp_path, change):
     copy = tmp_path / "copy"
@@ -321,6 +323,18 @@ def test_a_damaged_description_is_refused(folder, tmp_path, change):
     with pytest.raises(InputError) as refusal:
         ExportedModel.read(copy)
     assert str(refusal.value) == DAMAGE["model.json"][1].format(copy)
+
+
+def test_a_cut_image_has_no_program(folder, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    image = (copy / "model.bin").read_bytes()
+    found = ExportedModel.read(copy)
+    assert len(found.program(copy, "run")) % 16 == 0
+    (copy / "model.bin").write_bytes(image[:-1])
+    with pytest.raises(InputError) as refusal:
+        found.program(copy, "run")
+    assert str(refusal.value) == f"{copy}: model.bin is damaged; export the model again"
 
 
 def test_a_folder_that_is_no_export_is_refused(tmp_path):
