@@ -12,7 +12,7 @@ from types import FrameType
 
 __all__ = ["main"]
 
-_ENDING = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+_ENDING = [n for n in ("SIGINT", "SIGQUIT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
 
 
 def main() -> None:

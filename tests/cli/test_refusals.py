@@ -349,13 +349,16 @@ def test_an_output_that_is_closed_is_read_by_nobody():
     assert missing.returncode == 1
 
 
-@pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+@pytest.mark.parametrize(
+    ("number", "code"), [("SIGINT", 130), ("SIGQUIT", 131), ("SIGTERM", 143), ("SIGHUP", 129)]
+)
 def test_a_signal_ends_a_long_run(number, code):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     # whoever started the tests may ignore the signal, as nohup does
     heard = f"""import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
-signal.signal(signal.SIGHUP, signal.SIG_DFL)
+for other in (signal.SIGHUP, signal.SIGQUIT):
+    signal.signal(other, signal.SIG_DFL)
 {MAIN}"""
     command = [sys.executable, "-c", heard, "bench", "digits.eqm", "--runs", "1000000000"]
     leader, follower = pty.openpty()
