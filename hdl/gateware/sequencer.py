@@ -231,8 +231,12 @@ class Sequencer(wiring.Component):
         # the end
         still, length, moved = Signal(32), Signal(32), Signal()
         fault = Signal(4)
-        over = (index == length) & ~halting
-        quiet_for_long = (self.watchdog != 0) & (still >= self.watchdog)
+        over, quiet_for_long = Signal(), Signal()
+        m.d.sync += [
+            # a cycle late: comparisons of 32 bits would be in the way of every fault
+            over.eq(running & ~halting & (index == length)),
+            quiet_for_long.eq(running & (self.watchdog != 0) & (still >= self.watchdog)),
+        ]
         causes = (
             (self.bus_failed, Fault.BUS),
             (self.out_of_range, Fault.OUT_OF_RANGE),
