@@ -192,9 +192,12 @@ def _read_external(tensor: onnx.TensorProto, folder: Path | None) -> None:
         raise ModelFileError(f"{what} cannot be read: {error}") from None
     if offset < 0 or length < 0 or offset + length > size:
         raise ModelFileError(f"{what}: bytes {offset} to {offset + length} of a file of {size}")
-    with path.open("rb") as file:
-        file.seek(offset)
-        tensor.raw_data = file.read(length)
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            tensor.raw_data = file.read(length)
+    except OSError as error:
+        raise ModelFileError(f"{what} cannot be read: {error.strerror}") from None
     tensor.data_location = onnx.TensorProto.DEFAULT
     del tensor.external_data[:]
 
@@ -205,12 +208,15 @@ def _inside(folder: Path, location: str, what: str) -> Path:
         if not location or "\0" in location or pure.anchor or ".." in pure.parts:
             raise ModelFileError(f"{what} lies outside of the model's folder: {location!r}")
     path = folder
-    for part in PurePosixPath(location).parts:
-        path = path / part
-        if path.is_symlink():
-            raise ModelFileError(f"{what} lies behind a link: {location!r}")
-    if not path.is_file():
-        raise ModelFileError(f"{what} is missing: {location!r}")
+    try:
+        for part in PurePosixPath(location).parts:
+            path = path / part
+            if path.is_symlink():
+                raise ModelFileError(f"{what} lies behind a link: {location!r}")
+        if not path.is_file():
+            raise ModelFileError(f"{what} is missing: {location!r}")
+    except OSError as error:
+        raise ModelFileError(f"{what} cannot be read: {error.strerror}") from None
     return path
 
 

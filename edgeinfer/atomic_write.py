@@ -46,6 +46,7 @@ def check_writable(path: str | os.PathLike[str], *sources: Path) -> None:
     try:
         is_folder, has_folder = path.is_dir(), path.parent.is_dir()
         is_special, is_there = _is_special(path), path.exists()
+        os.path.realpath(path)  # which the current folder must be there for
     except OSError as error:  # a name that is too long, a folder that cannot be searched
         raise _refusal(path, error) from error
     if any(path.exists() and source.exists() and path.samefile(source) for source in sources):

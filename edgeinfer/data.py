@@ -26,7 +26,8 @@ Layout = Literal["nchw", "nhwc"]
 
 _LABELS = "y"
 _MOST_SIZE = 1 << 16
-_NUMPY = (b"\x93NUMPY", b"PK")
+_QUOTED = 300
+_NUMPY = (b"\x93NUMPY", b"PK\x03\x04", b"PK\x05\x06")
 _SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tiff", ".webp"})
 
 
@@ -86,8 +87,8 @@ class ImageFolder:
             )
         self._mode = "L" if channels == 1 else "RGB"
         unit = 255.0 if max(how.std) < 1 else 1.0
-        self._mean = _per_channel("mean", how.mean, channels) * unit
-        self._std = _per_channel("std", how.std, channels) * unit
+        self._mean = _per_channel("mean", how.mean, channels, unit)
+        self._std = _per_channel("std", how.std, channels, unit)
         self._size = how.size
         self._paths = tuple(paths)
 
@@ -107,7 +108,7 @@ class ImageFolder:
             raise InputError(f"{path} is not an image that can be read: {error}") from error
         pixels = np.asarray(self._fitted(image, path), np.float32)
         # what is too large becomes infinite, which ``runs`` refuses
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             return (pixels.reshape(self._height, self._width, -1) - self._mean) / self._std
 
     def _fitted(self, image: Any, path: Path) -> Any:
@@ -208,7 +209,8 @@ def _arrays(path: Path, graph: Graph) -> dict[str, np.ndarray]:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     except Exception as error:  # zipfile, zlib and NumPy raise a dozen types on damaged bytes
-        raise InputError(f"{path} cannot be read: {error}") from error
+        # NumPy's may hold a whole header
+        raise InputError(f"{path} cannot be read: {str(error)[:_QUOTED]}") from error
     return {graph.inputs[0] if len(graph.inputs) == 1 else path.name: loaded}
 
 
@@ -229,7 +231,7 @@ def _images(path: Path, graph: Graph, how: Preprocessing, seed: int | None) -> D
     try:
         paths, labels = _listing(path, graph.labels) if path.is_dir() else ([path], None)
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
+        raise InputError(f"cannot read {error.filename or path}: {error.strerror}") from error
     if not paths:
         raise InputError(f"{path} holds no images")
     if seed is not None:
@@ -257,7 +259,7 @@ def _listing(folder: Path, classes: Sequence[str]) -> tuple[list[Path], np.ndarr
 
 
 def _image_files(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.glob("*") if p.suffix.lower() in _SUFFIXES and p.is_file())
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES and p.is_file())
 
 
 def _layout(shape: tuple[int, ...]) -> Layout:
@@ -273,10 +275,12 @@ def _layout(shape: tuple[int, ...]) -> Layout:
     return fits[0]
 
 
-def _per_channel(what: str, numbers: tuple[float, ...], channels: int) -> np.ndarray:
+def _per_channel(what: str, numbers: tuple[float, ...], channels: int, unit: float) -> np.ndarray:
     if len(numbers) not in (1, channels):
         raise InputError(f"{what} has {len(numbers)} numbers for {channels} channels")
-    return _float32(numbers)
+    # what is too large becomes infinite, which ``runs`` refuses
+    with np.errstate(over="ignore"):
+        return _float32(numbers) * np.float32(unit)
 
 
 def _float32(numbers: tuple[float, ...]) -> np.ndarray:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import codecs
 import os
+import selectors
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 from edgeinfer.errors import InputError
 
 __all__ = ["Ended", "Programs"]
 
 _LONGEST_LINE = 1 << 16
+_POLL_SECONDS = 0.1
+"""In which an end or a signal is noticed that does not make itself felt."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +43,14 @@ class Ended:
 class Programs:
     """A context whose programs have all ended when it is left; threads may share it.
 
-    Each has a process group of its own, which is killed as a whole. What a shell script has
-    started would outlive the script, and hold the pipe open that its output comes through.
+    Each has a process group of its own, which is killed as a whole when the program ends or the
+    block is left: what a shell script has started would outlive the script. What leaves its group
+    is not ended.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._running: set[subprocess.Popen[str]] = set()
+        self._runs: set[_Run] = set()
         self._over = False
 
     def __enter__(self) -> Programs:
@@ -52,8 +59,8 @@ class Programs:
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._over = True
-            for process in self._running:
-                _kill(process)
+            for run in self._runs:
+                run.end()
 
     def run(
         self,
@@ -83,65 +90,129 @@ class Programs:
         InputError
             It cannot be run.
         """
+        run = _Run(command, folder, environment, seconds)
         with self._lock:
-            process = _started(command, folder, environment)
-            self._running.add(process)
+            self._runs.add(run)
             if self._over:
-                _kill(process)
-        reaper = threading.Thread(target=_reap, args=(process, seconds))
-        reaper.start()
-        lines = []
-        assert process.stdout is not None
+                run.end()
+        # one that an interrupt leaves half started must not be waited for at the end
+        thread = threading.Thread(target=run.work, daemon=True)
+        lines: list[str] = []
         try:
-            while line := process.stdout.readline(_LONGEST_LINE):
-                lines.append(line)
-                watch(line)
+            thread.start()
+            while isinstance(told := run.next(), str):
+                lines.append(told)
+                watch(told)
         except BaseException:
-            _kill(process)
+            run.end()
             raise
         finally:
-            reaper.join()
-            process.stdout.close()
+            if thread.is_alive():
+                thread.join()
             with self._lock:
-                self._running.discard(process)
-        return Ended(process.returncode, tuple(lines))
+                self._runs.discard(run)
+        if isinstance(told, OSError):
+            raise InputError(f"cannot run {command[0]}: {told.strerror}") from told
+        return Ended(told, tuple(lines))
 
 
-def _started(
-    command: Sequence[str], folder: Path | None, environment: Mapping[str, str] | None
-) -> subprocess.Popen[str]:
-    try:
-        return subprocess.Popen(
-            command,
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            process_group=0,
-        )
-    except OSError as error:
-        raise InputError(f"cannot run {command[0]}: {error.strerror}") from error
+class _Run:
+    """One program, which a thread of its own starts, reads and waits for.
+
+    Signals are heard by the main thread alone: none comes between the start of a program and the
+    note that it runs.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        folder: Path | None,
+        environment: Mapping[str, str] | None,
+        seconds: float | None,
+    ) -> None:
+        self._command, self._folder, self._environment = command, folder, environment
+        self._until = None if seconds is None else time.monotonic() + seconds
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._over = False
+        self._told: SimpleQueue[str | int | OSError] = SimpleQueue()
+
+    def next(self) -> str | int | OSError:
+        """A line of its output, or in the end its code, or why it could not be run."""
+        while True:
+            # a signal that comes just before it waits is heard a little later
+            with suppress(Empty):
+                return self._told.get(timeout=_POLL_SECONDS)
+
+    def end(self) -> None:
+        """Kill it, or do not let it begin."""
+        with self._lock:
+            self._over = True
+            if self._process is not None and self._process.returncode is None:
+                _kill_group(self._process)
+
+    def work(self) -> None:
+        """Run it."""
+        try:
+            with self._lock:
+                if self._over:
+                    self._told.put(-signal.SIGKILL)
+                    return
+                process = self._process = subprocess.Popen(
+                    self._command,
+                    cwd=self._folder,
+                    env=self._environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    bufsize=0,
+                    process_group=0,
+                )
+        except OSError as error:
+            self._told.put(error)
+            return
+        assert process.stdout is not None
+        with process.stdout as output:
+            for line in _lines(self._pieces(process, output.fileno())):
+                self._told.put(line)
+        while process.poll() is None and not self._is_late():
+            time.sleep(_POLL_SECONDS)
+        # with what it has left running; the group's number is nobody else's while one is in it
+        _kill_group(process)
+        self._told.put(process.wait())
+
+    def _pieces(self, process: subprocess.Popen[bytes], output: int) -> Iterator[bytes]:
+        """What it prints, until nobody does, or it has ended and others keep still."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(output, selectors.EVENT_READ)
+            while not self._is_late():
+                if selector.select(_POLL_SECONDS):
+                    piece = os.read(output, _LONGEST_LINE)
+                    if not piece:
+                        return
+                    yield piece
+                elif process.poll() is not None:
+                    return
+
+    def _is_late(self) -> bool:
+        return self._until is not None and time.monotonic() > self._until
 
 
-def _reap(process: subprocess.Popen[str], seconds: float | None) -> None:
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        _kill(process)
-        process.wait()
-    _kill_group(process.pid)
+def _lines(pieces: Iterator[bytes]) -> Iterator[str]:
+    """Whole lines; one that is too long comes in parts."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    rest = ""
+    for piece in pieces:
+        *lines, rest = (rest + decoder.decode(piece)).split("\n")
+        yield from (f"{line}\n" for line in lines)
+        if len(rest) > _LONGEST_LINE:
+            yield rest
+            rest = ""
+    if rest := rest + decoder.decode(b"", final=True):
+        yield rest
 
 
-def _kill(process: subprocess.Popen[str]) -> None:
-    # once it has been waited for, its number may be another's
-    if process.returncode is None:
-        _kill_group(process.pid)
-
-
-def _kill_group(number: int) -> None:
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
     # nothing of it is left; on macOS that is a question of permission
     with suppress(ProcessLookupError, PermissionError):
-        os.killpg(number, signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGKILL)

@@ -3,16 +3,26 @@
 One module a command; each imports what is heavy only when it runs.
 """
 
+import contextlib
 import io
 import os
 import signal
 import sys
+import warnings
 from pathlib import Path
 from types import FrameType
 
 __all__ = ["main"]
 
 _ENDING = [n for n in ("SIGINT", "SIGQUIT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
+
+
+class _Signalled(BaseException):
+    """A signal ends the process; not a KeyboardInterrupt, for which click has an exit code."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
 
 
 def main() -> None:
@@ -25,15 +35,26 @@ def main() -> None:
         # one that whoever started us ignores stays ignored
         if signal.getsignal(getattr(signal, name)) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(getattr(signal, name), _end)
+    if not sys.warnoptions:
+        # of libraries, for programmers: of odd image files, of hardware that an interrupt left
+        warnings.simplefilter("ignore")
+    try:
+        _run()
+    except _Signalled as ended:
+        name = signal.Signals(ended.number).name
+        said = "interrupted" if name == "SIGINT" else f"ended by {name}"
+        with contextlib.suppress(OSError):
+            print(f"error: {said}", file=sys.stderr, flush=True)
+        sys.exit(128 + ended.number)
+
+
+def _run() -> None:
     try:
         from edgeinfer.cli.commands import edgeinfer
     except ModuleNotFoundError as error:
         if error.name not in ("click", "rich"):
             raise
         sys.exit(f"error: {error.name} is not installed; pip install 'edgeinfer[cli]'")
-    except KeyboardInterrupt:
-        sys.stderr.write("error: interrupted\n")
-        sys.exit(128 + signal.SIGINT)
     # who has closed them wants to read nothing; open until the process ends
     sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
@@ -51,6 +72,4 @@ def _end(number: int, frame: FrameType | None) -> None:
     # another one must not disturb what this one cleans up
     for name in _ENDING:
         signal.signal(getattr(signal, name), signal.SIG_IGN)
-    if number == signal.SIGINT:
-        raise KeyboardInterrupt
-    sys.exit(128 + number)
+    raise _Signalled(number)

@@ -143,15 +143,16 @@ def build(
 def _memory(model: ExportedModel, fpga: Fpga, asked: int | None) -> int:
     """Bytes of block memory for the host's; a refusal where the NPU has no place beside them."""
     check_multipliers_fit(fpga, model.config)
-    needed = max(LEAST_MEMORY, 1 << (model.memory_bytes - 1).bit_length())
-    check_memories_fit(fpga, model.config, needed)
     if asked is None:
+        needed = max(LEAST_MEMORY, 1 << (model.memory_bytes - 1).bit_length())
+        check_memories_fit(fpga, model.config, needed)
         return needed
     if asked < model.memory_bytes:
         raise InputError(
             f"an inference of {model.name} takes {model.memory_bytes:,} bytes of host memory, and "
             f"{asked:,} are asked for"
         )
+    check_memories_fit(fpga, model.config, model.memory_bytes)
     left = memory_beside(fpga, model.config)
     if asked > left:
         raise InputError(

@@ -15,7 +15,7 @@ from typing import Any
 from edgeinfer.errors import InputError
 from edgeinfer.hdl.boards.board import Board
 from edgeinfer.hdl.boards.design import TOP
-from edgeinfer.hdl.boards.tool import ToolError, run_tool
+from edgeinfer.hdl.boards.tool import QUOTED, ToolError, run_tool
 from edgeinfer.hdl.programs import Programs
 
 __all__ = [
@@ -127,11 +127,13 @@ def native_nextpnr(board: Board, program: str) -> str:
     # it runs in another folder
     path = str(Path(found).absolute())
     lines = _help(path)
-    # of the family, and of the device, which a nextpnr without the device's data lacks
+    # of the family, and of the device, which an ECP5's nextpnr without the device's data lacks
     for option in (_TOOLS[board.fpga.family].constraints[0], board.place_and_route[0]):
         if not any(option in line.split() for line in lines):
+            said = lines[-1].strip()[:QUOTED] if lines else "nothing"
             raise InputError(
-                f"{program} is no nextpnr for {board.name}: its --help has no {option}"
+                f"{program} is no nextpnr for {board.name}: its --help has no {option}; it ends "
+                f"with: {said}"
             )
     return path
 

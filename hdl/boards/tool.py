@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import sys
@@ -12,9 +13,9 @@ from pathlib import Path
 from edgeinfer.errors import EdgeInferError, MissingExtraError
 from edgeinfer.hdl.programs import Programs
 
-__all__ = ["ToolError", "check_installed", "run_tool"]
+__all__ = ["QUOTED", "ToolError", "check_installed", "run_tool"]
 
-_QUOTED = 500
+QUOTED = 500
 """Characters of a line that an error repeats."""
 
 
@@ -89,12 +90,16 @@ def run_tool(
             file.write(line)
             watch(line)
 
-        ended = programs.run([*command, *arguments], folder=folder, watch=heard)
+        # what a tool that is killed leaves of its own temporary files goes with the folder
+        environment = {**os.environ, "TMPDIR": str(folder)}
+        ended = programs.run(
+            [*command, *arguments], folder=folder, environment=environment, watch=heard
+        )
     name = program or package
     if ended.code < 0:
         raise ToolError(f"{name} was ended by {_signal(-ended.code)}")
     if ended.code:
         told = [line for line in ended.lines if re.match(r"(ERROR|fatal|\w+Error)\b", line)]
         said = told[:1] or [line for line in ended.lines if line.strip()][-1:] or ["no message"]
-        raise ToolError(f"{name} has failed: {said[0].strip()[:_QUOTED]}")
+        raise ToolError(f"{name} has failed: {said[0].strip()[:QUOTED]}")
     return "".join(ended.lines)

@@ -23,12 +23,21 @@ def work_folder() -> Iterator[Path]:
         There is no room for it, or for what the block writes.
     """
     try:
-        with tempfile.TemporaryDirectory(prefix="edgeinfer-") as name:
+        base = tempfile.gettempdir()
+    except FileNotFoundError as error:
+        raise OutputError(
+            "no folder for temporary files takes any; the environment's TMPDIR may name another"
+        ) from error
+    try:
+        # a program that was killed may still write
+        with tempfile.TemporaryDirectory(
+            dir=base, prefix="edgeinfer-", ignore_cleanup_errors=True
+        ) as name:
             yield Path(name)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise OutputError(
-            f"cannot work in {tempfile.gettempdir()}: {error.strerror}; the environment's TMPDIR "
-            "may name another folder"
+            f"cannot work in {base}: {error.strerror}; the environment's TMPDIR may name another "
+            "folder"
         ) from error

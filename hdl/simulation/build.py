@@ -43,6 +43,7 @@ _VERILATOR = [
     "Vtop",
 ]
 _UNFINISHED = ".unfinished"
+_QUOTED = 500
 _CXXRTL = "read_rtlil top.il; hierarchy -top {top}; write_cxxrtl -header -O6 -g0 model.cc"
 
 
@@ -96,7 +97,7 @@ def build(
     key = hashlib.sha256()
     own = (harness.read_text(), Path(__file__).read_text())
     with Programs() as programs:
-        made_by = _output(programs, [*compiler, "--version"])
+        made_by = _output(programs, [*compiler, "--version"]).partition("\n")[0]
     for part in (source, *own, tool, edition, *compiler, made_by, *flags):
         key.update(part.encode() + b"\0")
     folder = _cache()
@@ -110,7 +111,10 @@ def build(
             if (library := _whole(folder, stem)) is not None:
                 return library
             for damaged in folder.glob(f"{stem}-*.so"):
-                damaged.unlink()
+                if damaged.is_dir():
+                    shutil.rmtree(damaged)
+                else:
+                    damaged.unlink()
             with tempfile.TemporaryDirectory(
                 dir=folder,
                 prefix=f"{stem}.",
@@ -134,8 +138,11 @@ def build(
 def _whole(folder: Path, stem: str) -> Path | None:
     """The library that was built, unless it is damaged: its name ends with its content's digest."""
     for library in folder.glob(f"{stem}-*.so"):
-        if library.stem.removeprefix(f"{stem}-") == _digest(library):
-            return library
+        # another process may have found it damaged, and removed it
+        with suppress(FileNotFoundError):
+            whole = library.is_file() and not library.is_symlink()
+            if whole and library.stem.removeprefix(f"{stem}-") == _digest(library):
+                return library
     return None
 
 
@@ -308,6 +315,8 @@ def _linked(folder: Path, sources: Sequence[Path], compiler: Sequence[str]) -> P
     """Compile ``sources`` on all cores and link them."""
 
     library = folder / "simulator.so"
+    # where what a compiler that is killed leaves is removed
+    environment = {**os.environ, "TMPDIR": str(folder)}
     # an error or an interrupt ends the programs first, so that their threads do not wait for them
     with ThreadPoolExecutor(os.cpu_count()) as pool, Programs() as programs:
 
@@ -315,11 +324,13 @@ def _linked(folder: Path, sources: Sequence[Path], compiler: Sequence[str]) -> P
             made = folder / f"{source.name}.o"
             # what runs once is not worth optimizing
             once = ["-O0"] if "Slow" in source.name else []
-            _output(programs, [*compiler, *once, "-c", str(source), "-o", str(made)])
+            command = [*compiler, *once, "-c", str(source), "-o", str(made)]
+            _output(programs, command, environment=environment)
             return str(made)
 
         objects = list(pool.map(compiled, sorted(sources, key=lambda s: -s.stat().st_size)))
-        _output(programs, [*compiler, "-shared", *objects, "-o", str(library), "-lpthread"])
+        command = [*compiler, "-shared", *objects, "-o", str(library), "-lpthread"]
+        _output(programs, command, environment=environment)
     return library
 
 
@@ -336,5 +347,5 @@ def _output(
         name = Path(command[2] if command[0] == sys.executable else command[0]).name
         lines = [line.strip() for line in ended.lines if line.strip()] or ["no message"]
         told = next((line for line in lines if "error" in line.lower()), lines[-1])
-        raise InputError(f"{name} failed to build the simulator: {told}")
+        raise InputError(f"{name} failed to build the simulator: {told[:_QUOTED]}")
     return "".join(ended.lines)

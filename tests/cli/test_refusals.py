@@ -33,7 +33,8 @@ def wrong_files(workspace):
     np.savez("real.npz", image=image, y=np.zeros(400))
     np.save("object.npy", np.array([{}], object), allow_pickle=True)
     np.savez("unnamed.npz", y=np.zeros(5, int))
-    Path("garbage.npz").write_bytes(b"garbage")
+    Path("garbage.npz").write_bytes(b"PKgarbage")
+    Path("zipped.npz").write_bytes(b"PK\x03\x04garbage")
     Path("empty.npz").touch()
     Path("cut.npz").write_bytes(Path("digits_test.npz").read_bytes()[:900])
     Path("cut.eqm").write_bytes(Path("digits.eqm").read_bytes()[:900])
@@ -108,6 +109,10 @@ REFUSALS = {
     f"{EVALUATE} object.npy": (
         "object.npy cannot be read: Object arrays cannot be loaded when allow_pickle=False"
     ),
+    "run digits.eqm --input image.png --mean 1e37 --std 0.5": (
+        "the data for input 'image' holds a value that is not finite"
+    ),
+    f"{EVALUATE} zipped.npz": "zipped.npz cannot be read: File is not a zip file",
     "run digits.eqm --input broken --std 1,2": "std has 2 numbers for 1 channels",
     "run digits.eqm --input broken --std 0": (
         "a standard deviation must be positive and finite as a float32, not [0.0]"
@@ -137,7 +142,7 @@ REFUSALS = {
     "hdl info --config big": "an array is called as 8x16 or 8x8-16, not 'big'",
     "hdl disasm digits.onnx": "the NPU runs integer models; quantize digits.onnx first",
     "hdl disasm two.txt --config big": "an array is called as 8x16 or 8x8-16, not 'big'",
-    "hdl disasm two.txt": "a program is a multiple of 16 bytes long, not 4",
+    "hdl disasm two.txt": "two.txt: a program is a multiple of 16 bytes long, not 4",
     "hdl disasm none.bin": "there is no file none.bin",
     "hdl disasm /dev/zero": "cannot read /dev/zero: it is not a file",
     "hdl simulate digits.onnx --input digits_test.npz": (

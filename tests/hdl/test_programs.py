@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -77,9 +79,9 @@ def test_what_a_watch_raises_ends_a_script_and_what_it_has_started():
 
 def test_what_a_script_leaves_running_ends_with_it():
     with Programs() as programs:
-        code, (line,) = vars(programs.run(shell(f"{HOUR} & echo $!"))).values()
-    assert code == 0
-    assert ends(int(line))
+        ended = programs.run(shell(f"{HOUR} & echo $!"))
+    assert ended.code == 0
+    assert ends(int(ended.lines[0]))
 
 
 def test_a_program_is_killed_after_its_seconds():
@@ -91,11 +93,53 @@ def test_a_program_is_killed_after_its_seconds():
 
 def test_a_line_without_end_is_told_in_pieces():
     def first(line: str) -> None:
-        raise InputError(f"{len(line)} characters")
+        assert set(line) == {"x"}
+        raise InputError("it is long")
 
     endless = [sys.executable, "-c", "while True: print('x' * 10000, end='')"]
-    with Programs() as programs, refused("65536 characters", InputError):
+    with Programs() as programs, refused("it is long", InputError):
         programs.run(endless, watch=first)
+
+
+def test_lines_and_characters_that_come_in_parts_are_whole():
+    parts = ["one\n\xc3", "\xa4\n", "\xff", "last"]
+    script = "; sleep 0.05; ".join(
+        "printf '" + "".join(f"\\{byte:03o}" for byte in part.encode("latin1")) + "'"
+        for part in parts
+    )
+    with Programs() as programs:
+        assert programs.run(shell(script)).lines == ("one\n", "\xe4\n", "\ufffdlast")
+
+
+def test_what_leaves_the_group_and_keeps_the_output_is_not_waited_for():
+    # as daemons do
+    script = f"setsid {HOUR} & echo $!; sleep 0.2"
+    with Programs() as programs:
+        ended = programs.run(shell(script))
+    os.kill(int(ended.lines[0]), signal.SIGKILL)
+    assert ended.code == 0
+
+
+def test_an_interrupt_while_a_program_starts_leaves_it_not_running(monkeypatch):
+    """The signal comes while the child has been forked and nobody knows its number yet."""
+    begun: list[int] = []
+    start = subprocess.Popen._execute_child
+
+    def interrupted(self, *arguments):
+        start(self, *arguments)
+        begun.append(self.pid)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.05)
+
+    monkeypatch.setattr(subprocess.Popen, "_execute_child", interrupted)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), Programs() as programs:
+            programs.run(shell(f"exec {HOUR}"))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert all(map(ends, begun))
+    assert len(begun) == 1
 
 
 def test_leaving_the_block_ends_the_programs_of_all_threads():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import click
 
 from edgeinfer.cli.groups import InWorkingOrder
@@ -26,8 +24,6 @@ __all__ = ["hdl"]
 )
 def hdl() -> None:
     """Run models on the NPU: simulated, exported, on boards."""
-    # Amaranth complains of what an error or an interrupt left unfinished
-    warnings.filterwarnings("ignore", message=".* created but never used")
 
 
 for _command in (info, disasm, simulate, explore, export, resources, build, run):

@@ -40,7 +40,7 @@ __all__ = ["build"]
 @click.option(
     "--memory",
     metavar="KIB",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 1 << 20),
     help="Block memory in place of a host's, a power of two; otherwise what the model needs.",
 )
 @click.option(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +12,9 @@ from edgeinfer.cli.hdl.options import config_option, open_integer_model
 from edgeinfer.cli.options import FILE
 from edgeinfer.errors import InputError
 from edgeinfer.input_file import is_folder, read_file
+
+if TYPE_CHECKING:
+    from edgeinfer.hdl.isa import Instruction
 
 __all__ = ["disasm"]
 
@@ -33,7 +37,8 @@ def disasm(file: Path, config: str, section: str | None, host_ops: bool) -> Repo
     FILE is a model, a folder of edgeinfer hdl export, or instructions as the NPU would fetch them.
     The numbers in front are those
     that errors and FAULT_AT give. A field that is not named is 1 if it is a count, first or last,
-    20 if left_shift, else 0 or none.
+    20 if left_shift, else 0 or none. --config and --host-ops are for models: what is compiled
+    already has its configuration.
     """
     from edgeinfer.hdl import isa
     from edgeinfer.hdl.config import configuration
@@ -43,14 +48,14 @@ def disasm(file: Path, config: str, section: str | None, host_ops: bool) -> Repo
         from edgeinfer.hdl.boards.exported_model import ExportedModel
 
         exported = ExportedModel.read(file)
-        programs = [isa.from_bytes(exported.program(file, section or "run"))]
+        programs = [_program(exported.program(file, section or "run"), file)]
     elif file.suffix.lower() in (".eqm", ".onnx"):
         from edgeinfer.hdl.compiler import compile
 
         compiled = compile(open_integer_model(file), chosen, host_ops=host_ops)
         programs = [getattr(program, section or "infer") for program in compiled.programs]
     else:
-        programs = [isa.from_bytes(read_file(file))]
+        programs = [_program(read_file(file), file)]
         if not programs[0]:
             raise InputError(f"{file} holds no instructions")
     texts = [isa.disassemble(program).splitlines() for program in programs]
@@ -58,6 +63,15 @@ def disasm(file: Path, config: str, section: str | None, host_ops: bool) -> Repo
         {"file": str(file), "programs": texts},
         ["\n\n".join("\n".join(_numbered(lines)) for lines in texts)],
     )
+
+
+def _program(content: bytes, file: Path) -> list[Instruction]:
+    from edgeinfer.hdl import isa
+
+    try:
+        return isa.from_bytes(content)
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from error
 
 
 def _numbered(lines: list[str]) -> list[str]:

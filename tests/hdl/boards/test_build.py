@@ -584,20 +584,23 @@ def test_a_program_that_is_not_nextpnr_is_named(tmp_path, leaves):
 
 
 @pytest.mark.parametrize(
-    ("board", "text", "option"),
+    ("board", "text", "option", "said"),
     [
-        ("ulx3s-85f", "echo usage", "--lpf"),
-        ("tangnano20k", "yes", "--vopt"),
-        ("ulx3s-85f", "echo '  --pcf arg'; echo '  --up5k'", "--lpf"),
-        ("ecpix5-85f", "echo '  --lpf arg'; echo '  --85k'", "--um5g-85k"),
+        ("ulx3s-85f", "true", "--lpf", "nothing"),
+        ("ulx3s-85f", "echo cannot open libboost.so; exit 127", "--lpf", "cannot open libboost.so"),
+        ("tangnano20k", "yes", "--vopt", "y"),
+        ("ulx3s-85f", "echo '  --pcf arg'; echo '  --up5k'", "--lpf", "--up5k"),
+        ("ecpix5-85f", "echo '  --lpf arg'; echo '  --85k'", "--um5g-85k", "--85k"),
     ],
-    ids=["other", "endless", "of iCE40", "without the device"],
+    ids=["silent", "broken", "endless", "of iCE40", "without the device"],
 )
-def test_a_program_that_is_no_nextpnr_of_the_board_is_refused(tmp_path, board, text, option):
+def test_a_program_that_is_no_nextpnr_of_the_board_is_refused(tmp_path, board, text, option, said):
     other = program(tmp_path, text)
     with pytest.raises(InputError) as refusal:
         native_nextpnr(board_named(board), other)
-    assert str(refusal.value) == (f"{other} is no nextpnr for {board}: its --help has no {option}")
+    assert str(refusal.value) == (
+        f"{other} is no nextpnr for {board}: its --help has no {option}; it ends with: {said}"
+    )
 
 
 def test_a_nextpnr_is_known_by_its_options(tmp_path, monkeypatch):
