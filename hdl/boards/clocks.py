@@ -67,6 +67,8 @@ _LIMITS = {
 def pll(family: str, oscillator: float, megahertz: float) -> Pll | None:
     """The PLL whose clock comes closest to ``megahertz`` from below; None for the oscillator's own.
 
+    A millionth above is below: what a refusal names, in eight digits, is taken.
+
     Raises
     ------
     InputError

@@ -56,7 +56,7 @@ class Status:
 
 
 def config_word(config: NpuConfig) -> int:
-    """What CONFIG reads as: all that a program depends on, four bits each, powers of two as log2.
+    """What CONFIG reads as: all that a program depends on, four bits each; log2 of most.
 
     Not the memories' sizes: a program may run on an NPU with larger ones, and faults on one whose
     memory it would leave.

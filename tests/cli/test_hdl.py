@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 import pytest
 from simulated_board import SimulatedBoard, terminal
 
+from edgeinfer.cli import screen
 from edgeinfer.hdl.config import preset
 from edgeinfer.hdl.mismatch import Mismatch
 from edgeinfer.hdl.simulation.simulation import Simulation
@@ -54,6 +55,7 @@ def test_info_counts_what_a_configuration_has(cli):
     found = cli.json("hdl info --config 8x16")
     assert found["macs_per_cycle"] == 128
     assert sum(memory["bits"] for memory in found["memories"]) <= 400 * 1024 * 8
+    assert found["multipliers_18x18"] == 128 + 8 * 3
 
 
 def test_disasm_shows_the_programs_of_a_model_and_of_its_export(cli):
@@ -97,6 +99,14 @@ def test_run_runs_samples_on_a_board_behind_a_serial_port(cli):
     assert found["samples"] == 3
     assert found["config"] == preset("4x4").text
     assert found["inferences_per_second"] == pytest.approx(50e6 / found["cycles"])
+    assert 0 < found["samples_per_second"] < found["inferences_per_second"]
+
+
+def test_a_log_has_a_line_for_each_stage_of_a_build(capsys):
+    with screen.stages() as done:
+        for stage, count in (("generating", 0), ("generating", 1), ("routing", 5), ("routing", 9)):
+            done(stage, count, 10)
+    assert capsys.readouterr().err == "generating\nrouting\n"
 
 
 def test_build_refuses_an_unknown_board(cli):

@@ -309,6 +309,18 @@ def test_an_output_that_takes_no_more():
     assert done.stderr == "error: cannot write the output: No space left on device\n"
 
 
+def test_outputs_in_a_folder_that_is_gone_are_refused(cli, workspace, monkeypatch):
+    (workspace / "gone").mkdir()
+    monkeypatch.chdir(workspace / "gone")
+    (workspace / "gone").rmdir()
+    for line, output in (
+        (f"convert {workspace}/digits.onnx -o a.eqm", "a.eqm"),
+        (f"run {workspace}/digits.eqm --input {workspace}/digits_test.npz -o a.npz", "a.npz"),
+        (f"hdl explore {workspace}/digits.eqm --pareto a.svg", "a.svg"),
+    ):
+        assert cli.refusal(line) == f"error: cannot write {output}: No such file or directory"
+
+
 @needs_full_device
 @pytest.mark.parametrize("arguments", [["--help"], ["hdl", "--help"], ["--version"]])
 def test_help_that_nothing_takes(arguments):

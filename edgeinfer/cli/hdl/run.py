@@ -60,7 +60,7 @@ def run(model: Path, port: str, baud: int, data: Path, samples: int, **images: A
                 [
                     ("board", f"{described.config.name} at {described.hertz / 1e6:g} MHz"),
                     ("cycles", f"{npu.cycles:,}, which is {rate:,.0f} inferences a second"),
-                    ("line", f"{carried:,.1f} samples a second with their inputs and outputs"),
+                    ("line", f"{carried:,.1f} samples a second, carried and compared"),
                     comparison.line("output"),
                 ]
             )

@@ -92,10 +92,20 @@ def test_it_is_built_once(quick):
     assert names(quick) == [library.name]
 
 
-def test_one_that_is_damaged_is_built_again(quick):
+DAMAGE = {
+    "torn": lambda library: library.write_bytes(b"torn"),
+    "pipe": os.mkfifo,
+    "device": lambda library: library.symlink_to("/dev/zero"),
+    "folder": Path.mkdir,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_one_that_is_damaged_is_built_again(quick, damage):
     library = idle()
     content = library.read_bytes()
-    library.write_bytes(b"torn")
+    library.unlink()
+    damage(library)
     assert idle() == library
     assert library.read_bytes() == content
     assert names(quick) == [library.name]
