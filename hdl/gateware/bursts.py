@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -59,13 +59,16 @@ class Bursts(wiring.Component):
         bits = BURST.bit_length() - 1
         address, left = Signal(HOST_ADDRESS_BITS), Signal(BEATS_BITS)
         room, beats = Signal(bits + 1), Signal(bits + 1)
-        last, taken = Signal(), Signal()
-        # that more than a burst is left is a register: the wide comparison comes before it
-        many, rest = Signal(), Signal(BEATS_BITS)
+        taken, rest = Signal(), Signal(BEATS_BITS)
+        # a register: who waits for the stretch's end is not to wait for a comparison too
+        last = Signal()
+
+        def is_last(beats: Value, room: Value | int) -> Value:
+            return ~beats[bits + 1 :].any() & (beats[: bits + 1] <= room)
+
         m.d.comb += [
             room.eq(BURST - address[low : low + bits]),
             rest.eq(left - room),
-            last.eq(~many & (left[: bits + 1] <= room)),
             beats.eq(Mux(last, left, room)),
             self.o.payload.address.eq(Cat(Const(0, low), address[low:])),
             self.o.payload.length.eq(beats - 1),
@@ -74,18 +77,19 @@ class Bursts(wiring.Component):
             self.i.ready.eq((~self.o.valid | (taken & last)) & ~self.stop),
         ]
         with m.If(taken):
-            # behind the last burst nobody asks for them
+            # behind the last burst nobody asks for them; behind another the address is aligned
             m.d.sync += [
                 address.eq(address + (room << low)),
                 left.eq(rest),
-                many.eq(rest[bits + 1 :].any()),
+                last.eq(is_last(rest, BURST)),
                 self.o.valid.eq(~last),
             ]
         with m.If(self.i.valid & self.i.ready):
+            first = BURST - self.i.payload.address[low : low + bits]
             m.d.sync += [
                 address.eq(self.i.payload.address),
                 left.eq(self.i.payload.beats),
-                many.eq(self.i.payload.beats[bits + 1 :].any()),
+                last.eq(is_last(self.i.payload.beats, first)),
                 self.o.valid.eq(1),
             ]
         with m.If(self.stop):
