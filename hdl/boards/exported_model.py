@@ -74,7 +74,8 @@ class ExportedModel:
         """
         if section not in self.sections:
             raise InputError(
-                f"{folder} holds no section {section!r}; choose from {', '.join(self.sections)}"
+                f"{folder} holds no section {section!r}; choose from "
+                f"{', '.join(self.sections) or 'none'}"
             )
         image, place = _content(folder / "model.bin"), self.sections[section]
         if len(image) < place.stop:
