@@ -175,8 +175,8 @@ class _Run:
         with process.stdout as output:
             for line in _lines(self._pieces(process, output.fileno())):
                 self._told.put(line)
-        while process.poll() is None and not self._is_late():
-            time.sleep(_POLL_SECONDS)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(None if self._until is None else max(0, self._until - time.monotonic()))
         # with what it has left running; the group's number is nobody else's while one is in it
         _kill_group(process)
         self._told.put(process.wait())
