@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgeinfer.errors import OutputError
 
-__all__ = ["Draft", "atomic_write", "check_distinct", "check_writable"]
+__all__ = ["Draft", "atomic_write", "check_distinct", "check_writable", "is_special"]
 
 
 def check_distinct(*paths: Path | None) -> None:
@@ -45,7 +45,7 @@ def check_writable(path: str | os.PathLike[str], *sources: Path) -> None:
     path = Path(path)
     try:
         is_folder, has_folder = path.is_dir(), path.parent.is_dir()
-        is_special, is_there = _is_special(path), path.exists()
+        special, is_there = is_special(path), path.exists()
         os.path.realpath(path)  # which the current folder must be there for
     except OSError as error:  # a name that is too long, a folder that cannot be searched
         raise _refusal(path, error) from error
@@ -56,7 +56,7 @@ def check_writable(path: str | os.PathLike[str], *sources: Path) -> None:
     if not has_folder:
         raise OutputError(f"cannot write {path}: there is no folder {path.parent}")
     # a new file could take the place of one that must not be written to, but should not
-    needed = ([] if is_special else [path.parent]) + ([path] if is_there else [])
+    needed = ([] if special else [path.parent]) + ([path] if is_there else [])
     if not all(os.access(each, os.W_OK) for each in needed):
         raise OutputError(f"cannot write {path}: permission denied")
 
@@ -98,7 +98,7 @@ class Draft:
     def __init__(self, target: str | os.PathLike[str]) -> None:
         check_writable(target)
         self._name = target
-        if _is_special(Path(target)):
+        if is_special(Path(target)):
             self.path = self._target = Path(target)
             return
         self._target = Path(os.path.realpath(target))
@@ -133,7 +133,8 @@ def _refusal(path: str | os.PathLike[str], error: OSError) -> OutputError:
     return OutputError(f"cannot write {os.fspath(path)}: {error.strerror or error}")
 
 
-def _is_special(path: Path) -> bool:
+def is_special(path: Path) -> bool:
+    """Whether ``path`` is a device, a pipe or a folder; an OSError where that cannot be seen."""
     return path.exists() and not path.is_file()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import re
 import selectors
 import signal
 import subprocess
@@ -17,7 +18,10 @@ from queue import Empty, SimpleQueue
 
 from edgeinfer.errors import InputError
 
-__all__ = ["Ended", "Programs"]
+__all__ = ["QUOTED", "Ended", "Programs"]
+
+QUOTED = 500
+"""Characters of a line that an error repeats."""
 
 _LONGEST_LINE = 1 << 16
 _POLL_SECONDS = 0.1
@@ -38,6 +42,12 @@ class Ended:
 
     code: int
     lines: tuple[str, ...]
+
+    def complaint(self, pattern: str) -> str:
+        """The first line in which ``pattern`` is found, or what it said last; as much as fits."""
+        told = [line for line in self.lines if re.search(pattern, line)]
+        said = told[:1] or [line for line in self.lines if line.strip()][-1:] or ["no message"]
+        return said[0].strip()[:QUOTED]
 
 
 class Programs:

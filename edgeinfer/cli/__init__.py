@@ -14,7 +14,11 @@ from types import FrameType
 
 __all__ = ["main"]
 
-_ENDING = [n for n in ("SIGINT", "SIGQUIT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
+_ENDING = [
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGQUIT", "SIGTERM", "SIGHUP")
+    if hasattr(signal, name)
+]
 
 
 class _Signalled(BaseException):
@@ -31,10 +35,10 @@ def main() -> None:
     It ends with 0, 1 or 2; at a signal with 128 and its number, leaving no tool running and no
     draft behind.
     """
-    for name in _ENDING:
+    for number in _ENDING:
         # one that whoever started us ignores stays ignored
-        if signal.getsignal(getattr(signal, name)) in (signal.SIG_DFL, signal.default_int_handler):
-            signal.signal(getattr(signal, name), _end)
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, _end)
     if not sys.warnoptions:
         # of libraries, for programmers: of odd image files, of hardware that an interrupt left
         warnings.simplefilter("ignore")
@@ -70,6 +74,6 @@ def _run() -> None:
 
 def _end(number: int, frame: FrameType | None) -> None:
     # another one must not disturb what this one cleans up
-    for name in _ENDING:
-        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    for ending in _ENDING:
+        signal.signal(ending, signal.SIG_IGN)
     raise _Signalled(number)

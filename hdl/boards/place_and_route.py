@@ -15,8 +15,8 @@ from typing import Any
 from edgeinfer.errors import InputError
 from edgeinfer.hdl.boards.board import Board
 from edgeinfer.hdl.boards.design import TOP
-from edgeinfer.hdl.boards.tool import QUOTED, ToolError, run_tool
-from edgeinfer.hdl.programs import Programs
+from edgeinfer.hdl.boards.tool import ToolError, run_tool
+from edgeinfer.hdl.programs import QUOTED, Programs
 
 __all__ = [
     "Routed",

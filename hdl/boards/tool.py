@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -13,10 +12,7 @@ from pathlib import Path
 from edgeinfer.errors import EdgeInferError, MissingExtraError
 from edgeinfer.hdl.programs import Programs
 
-__all__ = ["QUOTED", "ToolError", "check_installed", "run_tool"]
-
-QUOTED = 500
-"""Characters of a line that an error repeats."""
+__all__ = ["ToolError", "check_installed", "run_tool"]
 
 
 class ToolError(EdgeInferError):
@@ -99,7 +95,6 @@ def run_tool(
     if ended.code < 0:
         raise ToolError(f"{name} was ended by {_signal(-ended.code)}")
     if ended.code:
-        told = [line for line in ended.lines if re.match(r"(ERROR|fatal|\w+Error)\b", line)]
-        said = told[:1] or [line for line in ended.lines if line.strip()][-1:] or ["no message"]
-        raise ToolError(f"{name} has failed: {said[0].strip()[:QUOTED]}")
+        said = ended.complaint(r"^(ERROR|fatal|\w+Error)\b")
+        raise ToolError(f"{name} has failed: {said}")
     return "".join(ended.lines)

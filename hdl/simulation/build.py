@@ -43,7 +43,6 @@ _VERILATOR = [
     "Vtop",
 ]
 _UNFINISHED = ".unfinished"
-_QUOTED = 500
 _CXXRTL = "read_rtlil top.il; hierarchy -top {top}; write_cxxrtl -header -O6 -g0 model.cc"
 
 
@@ -345,7 +344,6 @@ def _output(
     ended = programs.run(command, folder=folder, environment=environment)
     if ended.code:
         name = Path(command[2] if command[0] == sys.executable else command[0]).name
-        lines = [line.strip() for line in ended.lines if line.strip()] or ["no message"]
-        told = next((line for line in lines if "error" in line.lower()), lines[-1])
-        raise InputError(f"{name} failed to build the simulator: {told[:_QUOTED]}")
+        told = ended.complaint("(?i)error")
+        raise InputError(f"{name} failed to build the simulator: {told}")
     return "".join(ended.lines)

@@ -35,10 +35,9 @@ def disasm(file: Path, config: str, section: str | None, host_ops: bool) -> Repo
     """Print a program's instructions.
 
     FILE is a model, a folder of edgeinfer hdl export, or instructions as the NPU would fetch them.
-    The numbers in front are those
-    that errors and FAULT_AT give. A field that is not named is 1 if it is a count, first or last,
-    20 if left_shift, else 0 or none. --config and --host-ops are for models: what is compiled
-    already has its configuration.
+    The numbers in front are those that errors and FAULT_AT give. A field that is not named is 1 if
+    it is a count, first or last, 20 if left_shift, else 0 or none. --config and --host-ops are for
+    models: what is compiled already has its configuration.
     """
     from edgeinfer.hdl import isa
     from edgeinfer.hdl.config import configuration

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from edgeinfer.atomic_write import is_special
 from edgeinfer.cli.models import open_model
 from edgeinfer.errors import InputError
 
@@ -52,8 +53,10 @@ class _Svg(click.Path):
     ) -> Any:
         """The path that ``value`` is."""
         path = Path(value)
-        # not Path's: they raise errors for odd names, which a write names better
-        special = os.path.exists(path) and not os.path.isfile(path)  # noqa: PTH110, PTH113
+        try:
+            special = is_special(path)
+        except OSError:  # which the write that is to come names better
+            special = False
         if path.suffix.lower() != ".svg" and not special:
             self.fail(f"{str(path)!r} does not end in .svg", param, ctx)
         return path

@@ -261,6 +261,15 @@ def slowed(tmp_path: Path, seconds: float) -> None:
     executable(tmp_path / "quick", f"{wait}\n{QUICK}")
 
 
+def compiling(tmp_path: Path, seconds: float) -> subprocess.Popen:
+    """A process whose compiler has begun, and takes so long."""
+    slowed(tmp_path, seconds)
+    started = process(tmp_path)
+    while not (tmp_path / "compiling").exists():
+        time.sleep(0.02)
+    return started
+
+
 def test_of_two_processes_one_builds(quick, tmp_path):
     slowed(tmp_path, 0.5)
     both = [process(tmp_path), process(tmp_path)]
@@ -272,10 +281,7 @@ def test_of_two_processes_one_builds(quick, tmp_path):
 
 
 def test_an_interrupt_ends_the_compilers_and_leaves_nothing(quick, tmp_path):
-    slowed(tmp_path, 3600)
-    interrupted = process(tmp_path)
-    while not (tmp_path / "compiling").exists():
-        time.sleep(0.02)
+    interrupted = compiling(tmp_path, 3600)
     interrupted.send_signal(signal.SIGINT)
     interrupted.communicate(timeout=60)
     assert interrupted.returncode == -signal.SIGINT
@@ -283,10 +289,7 @@ def test_an_interrupt_ends_the_compilers_and_leaves_nothing(quick, tmp_path):
 
 
 def test_what_a_killed_build_leaves_is_swept(quick, tmp_path):
-    slowed(tmp_path, 2)
-    killed = process(tmp_path)
-    while not (tmp_path / "compiling").exists():
-        time.sleep(0.02)
+    killed = compiling(tmp_path, 2)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     assert any(name.endswith(".unfinished") for name in names(quick))
@@ -300,10 +303,7 @@ def test_what_a_killed_build_leaves_is_swept(quick, tmp_path):
 
 
 def test_a_build_in_progress_is_not_swept(quick, tmp_path):
-    slowed(tmp_path, 2)
-    other = process(tmp_path)
-    while not (tmp_path / "compiling").exists():
-        time.sleep(0.02)
+    other = compiling(tmp_path, 2)
     slowed(tmp_path, 0)
     library = idle("other")
     assert other.communicate()[0].strip().decode() in map(str, quick.iterdir())
