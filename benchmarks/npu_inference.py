@@ -6,7 +6,7 @@ import time
 
 from edgeinfer.graph import Graph
 from edgeinfer.hdl.simulation.simulation import Report, Simulation
-from edgeinfer.session import Arrays
+from edgeinfer.runtime.session import Arrays
 
 
 def inference(graph: Graph, config: str, x: Arrays, **options: bool) -> tuple[Report, float]:

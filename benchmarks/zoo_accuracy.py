@@ -22,7 +22,7 @@ from zoo_folder import load
 
 from edgeinfer.converters import from_onnx
 from edgeinfer.quant import DEFAULT_OBSERVER, OBSERVERS, SCHEMES, quantize
-from edgeinfer.session import Session
+from edgeinfer.runtime.session import Session
 
 ENTRIES = (
     "ic_resnet8",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from edgeinfer.errors import MissingExtraError
 from edgeinfer.graph import Graph
-from edgeinfer.verification import verify
+from edgeinfer.graph.verification import verify
 
 if TYPE_CHECKING:
     import onnx

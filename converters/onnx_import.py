@@ -19,7 +19,7 @@ from edgeinfer.converters.onnx_model import read_tensor
 from edgeinfer.converters.onnx_operators import IMPORTERS, Call, Dynamic, Operand, Refusal, Static
 from edgeinfer.errors import ModelError, ModelFileError, UnsupportedError
 from edgeinfer.graph import DType, Graph, Node, TensorType
-from edgeinfer.operators import Operator, Pointwise, Reshape
+from edgeinfer.graph.operators import Operator, Pointwise, Reshape
 
 __all__ = ["Walk", "import_model"]
 

@@ -20,7 +20,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx_ir.passes import common
 
 from edgeinfer.errors import ModelFileError
-from edgeinfer.input_file import read_file
+from edgeinfer.files.input_file import read_file
 
 __all__ = ["read_model", "read_tensor"]
 

@@ -1,4 +1,4 @@
-/* R1 and R2, the two roundings of EI-1: what edgeinfer/fixedpoint.py calls single_round and
+/* R1 and R2, the two roundings of EI-1: what edgeinfer/arithmetic/fixedpoint.py calls single_round and
  * double_round, and the clamp that ends every requantizing operator. */
 
 #ifndef EDGEINFER_REQUANTIZE_H

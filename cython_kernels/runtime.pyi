@@ -2,7 +2,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgeinfer.planner import Plan
+from edgeinfer.runtime.planner import Plan
 
 KERNELS: dict[str, tuple[str, ...]]
 SUPPORTED: tuple[str, ...]

@@ -179,7 +179,7 @@ cdef class Program:
 
     Parameters
     ----------
-    plan : edgeinfer.planner.Plan
+    plan : edgeinfer.runtime.planner.Plan
         What to run; its constants are kept, not copied.
     threads : int
         How many threads may share a step, the caller's among them.

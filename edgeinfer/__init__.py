@@ -15,7 +15,7 @@ those three is imported from here.
 """
 
 from edgeinfer.errors import EdgeInferError
-from edgeinfer.session import Session, load
+from edgeinfer.runtime.session import Session, load
 
 __all__ = ["EdgeInferError", "Session", "__version__", "load"]
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgeinfer import operators as ops
 from edgeinfer.graph import Graph, Node, Quantization, TensorType
+from edgeinfer.graph import operators as ops
 from edgeinfer.hdl import NpuConfig
 from edgeinfer.hdl.compiler import compile
 from edgeinfer.hdl.compiler.timing import predict

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from edgeinfer import fixedpoint
+from edgeinfer.arithmetic import fixedpoint
 from edgeinfer.errors import EdgeInferError
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.config import BANKS, NpuConfig

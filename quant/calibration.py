@@ -8,11 +8,11 @@ from typing import TypeAlias
 
 import numpy as np
 
+from edgeinfer.data.samples import Data, runs
 from edgeinfer.errors import QuantizationError
-from edgeinfer.float_executor import execute
 from edgeinfer.graph import Graph
+from edgeinfer.meaning.float_executor import execute
 from edgeinfer.quant.observers import Histogram
-from edgeinfer.samples import Data, runs
 
 __all__ = ["Calibration", "Progress", "calibrate", "draw"]
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgeinfer import operators as ops
+from edgeinfer.data.samples import Data, runs
 from edgeinfer.errors import InputError
-from edgeinfer.float_executor import execute
 from edgeinfer.graph import Graph
-from edgeinfer.samples import Data, runs
-from edgeinfer.session import Session
+from edgeinfer.graph import operators as ops
+from edgeinfer.meaning.float_executor import execute
+from edgeinfer.runtime.session import Session
 
 __all__ = ["Difference", "LayerError", "compare", "raised_channels"]
 

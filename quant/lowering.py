@@ -14,10 +14,8 @@ from typing import TypedDict
 
 import numpy as np
 
-from edgeinfer import operators as ops
-from edgeinfer import pointwise
-from edgeinfer.errors import QuantizationError
-from edgeinfer.fixedpoint import (
+from edgeinfer.arithmetic import pointwise
+from edgeinfer.arithmetic.fixedpoint import (
     add_parameters,
     average_multiplier,
     exponential_table_8,
@@ -28,7 +26,9 @@ from edgeinfer.fixedpoint import (
     round_half_away,
     table,
 )
+from edgeinfer.errors import QuantizationError
 from edgeinfer.graph import Graph, Node, Quantization, TensorType
+from edgeinfer.graph import operators as ops
 from edgeinfer.quant.schemes import Scheme, Width, activation_type
 from edgeinfer.quant.weights import quantize_weights
 

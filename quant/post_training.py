@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TypeVar
 
-from edgeinfer import operators as ops
+from edgeinfer.data.samples import Data
 from edgeinfer.errors import InputError, QuantizationError, UnsupportedError
 from edgeinfer.graph import Graph, TensorType
+from edgeinfer.graph import operators as ops
+from edgeinfer.graph.verification import verify
 from edgeinfer.quant.calibration import Progress, calibrate
 from edgeinfer.quant.lowering import Lowering, fixed_output, is_supported, lower
 from edgeinfer.quant.observers import OBSERVERS, Histogram, Levels, Observer, minmax
 from edgeinfer.quant.schemes import SCHEMES, Scheme, activation_type, levels
 from edgeinfer.quant.search import MAX_RUNS, Ranges, search
 from edgeinfer.quant.sharing import shared_quantization
-from edgeinfer.samples import Data
-from edgeinfer.verification import verify
 
 __all__ = ["DEFAULT_OBSERVER", "quantize"]
 

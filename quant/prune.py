@@ -13,10 +13,10 @@ from typing import TypeGuard
 
 import numpy as np
 
-from edgeinfer import operators as ops
-from edgeinfer.fixedpoint import requantize
+from edgeinfer.arithmetic.fixedpoint import requantize
 from edgeinfer.graph import Graph, Node
-from edgeinfer.reference import evaluate
+from edgeinfer.graph import operators as ops
+from edgeinfer.meaning.reference import evaluate
 
 __all__ = ["prune_constant_channels"]
 

@@ -14,10 +14,10 @@ from typing import TypeAlias
 
 import numpy as np
 
-from edgeinfer.cost import cost
 from edgeinfer.graph import Graph
+from edgeinfer.graph.cost import cost
 from edgeinfer.quant.calibration import Calibration, Progress
-from edgeinfer.session import Session
+from edgeinfer.runtime.session import Session
 
 __all__ = ["MAX_RUNS", "Ranges", "search"]
 

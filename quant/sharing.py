@@ -7,8 +7,8 @@ once: one rounding instead of two, and no step to run.
 
 from __future__ import annotations
 
-from edgeinfer import operators as ops
 from edgeinfer.graph import Graph
+from edgeinfer.graph import operators as ops
 
 __all__ = ["shared_quantization"]
 

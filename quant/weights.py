@@ -6,8 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgeinfer.arithmetic.fixedpoint import (
+    MAX_ACCUMULATOR_16,
+    multiplier_and_shift,
+    round_half_away,
+)
 from edgeinfer.errors import QuantizationError
-from edgeinfer.fixedpoint import MAX_ACCUMULATOR_16, multiplier_and_shift, round_half_away
 from edgeinfer.graph import TensorType
 from edgeinfer.quant.schemes import Width
 

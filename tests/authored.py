@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgeinfer import operators as ops
 from edgeinfer.graph import Graph, Node, Quantization, TensorType
-from edgeinfer.shapes import output_shapes
+from edgeinfer.graph import operators as ops
+from edgeinfer.graph.shapes import output_shapes
 
 __all__ = ["REQUANTIZING", "Author"]
 

@@ -1,4 +1,4 @@
-"""What all tests share: modules beside this file, such as ``strategies``, import by their names."""
+"""What all tests share; modules beside this file, such as ``tests.strategies``, are imported."""
 
 from __future__ import annotations
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 
-import strategies
-
 from edgeinfer.hdl.config import NpuConfig, preset
+from tests import strategies
 
 EXAMPLES = int(os.environ.get("EDGEINFER_NPU_EXAMPLES", "40"))
 """Random graphs for each configuration."""

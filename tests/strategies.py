@@ -12,10 +12,10 @@ from collections.abc import Callable
 import numpy as np
 from hypothesis import strategies as st
 
-from edgeinfer import fixedpoint
-from edgeinfer import operators as ops
+from edgeinfer.arithmetic import fixedpoint
 from edgeinfer.graph import Graph, Node, Quantization, TensorType
-from edgeinfer.shapes import output_shapes, window_extent
+from edgeinfer.graph import operators as ops
+from edgeinfer.graph.shapes import output_shapes, window_extent
 
 SCHEMES = ("int8", "int16x8", "int16")
 EXTENTS = (1, 2, 3, 4, 5, 7, 8, 11, 13, 16, 17)

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import onnx_ir as ir
 
-from edgeinfer import operators as ops
 from edgeinfer.errors import ModelError
 from edgeinfer.graph import TensorType
-from edgeinfer.shapes import output_shapes
+from edgeinfer.graph import operators as ops
+from edgeinfer.graph.shapes import output_shapes
 
 if TYPE_CHECKING:
     from edgeinfer.converters.onnx_import import Walk

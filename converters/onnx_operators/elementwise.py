@@ -8,7 +8,6 @@ from functools import reduce
 import numpy as np
 import onnx_ir as ir
 
-from edgeinfer import operators as ops
 from edgeinfer.converters.onnx_operators.call import (
     Call,
     Dynamic,
@@ -18,7 +17,8 @@ from edgeinfer.converters.onnx_operators.call import (
     importer,
 )
 from edgeinfer.errors import ModelError
-from edgeinfer.shapes import broadcast
+from edgeinfer.graph import operators as ops
+from edgeinfer.graph.shapes import broadcast
 
 __all__: list[str] = []
 

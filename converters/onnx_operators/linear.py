@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgeinfer import operators as ops
 from edgeinfer.converters.onnx_operators.call import (
     Call,
     Operand,
@@ -20,6 +19,7 @@ from edgeinfer.converters.onnx_operators.spatial import (
     weights_hwc,
 )
 from edgeinfer.errors import ModelError
+from edgeinfer.graph import operators as ops
 
 __all__: list[str] = []
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgeinfer import operators as ops
 from edgeinfer.converters.onnx_operators.call import Call, Operand, Refusal, Static, importer
 from edgeinfer.converters.onnx_operators.spatial import apply_nhwc
 from edgeinfer.errors import ModelError
+from edgeinfer.graph import operators as ops
 
 __all__: list[str] = []
 

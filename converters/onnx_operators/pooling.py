@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from edgeinfer import operators as ops
 from edgeinfer.converters.onnx_operators.call import Call, Operand, Refusal, importer
 from edgeinfer.converters.onnx_operators.spatial import (
     apply_nhwc,
@@ -11,6 +10,7 @@ from edgeinfer.converters.onnx_operators.spatial import (
     spatial_rank,
 )
 from edgeinfer.errors import ModelError
+from edgeinfer.graph import operators as ops
 
 __all__: list[str] = []
 

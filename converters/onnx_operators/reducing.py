@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from edgeinfer import operators as ops
 from edgeinfer.converters.onnx_operators.call import Call, Operand, importer
+from edgeinfer.graph import operators as ops
 
 __all__: list[str] = []
 

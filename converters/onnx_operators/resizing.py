@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgeinfer import operators as ops
 from edgeinfer.converters.onnx_operators.call import Call, Operand, Refusal, importer
 from edgeinfer.converters.onnx_operators.spatial import apply_nhwc
 from edgeinfer.errors import ModelError
+from edgeinfer.graph import operators as ops
 
 __all__: list[str] = []
 

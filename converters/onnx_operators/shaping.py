@@ -8,11 +8,11 @@ from typing import Literal
 
 import numpy as np
 
-from edgeinfer import operators as ops
 from edgeinfer.converters.onnx_operators.call import Call, Dynamic, Operand, Refusal, importer
 from edgeinfer.converters.onnx_operators.spatial import apply_nhwc
 from edgeinfer.errors import ModelError
-from edgeinfer.shapes import broadcast
+from edgeinfer.graph import operators as ops
+from edgeinfer.graph.shapes import broadcast
 
 __all__: list[str] = []
 

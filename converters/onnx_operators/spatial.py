@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgeinfer import operators as ops
 from edgeinfer.converters.onnx_operators.call import Call, Operand, Refusal
 from edgeinfer.errors import ModelError
+from edgeinfer.graph import operators as ops
 
 __all__ = ["apply_nhwc", "explicit_pads", "per_axis", "weights_hwc"]
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import singledispatch
 
-from edgeinfer import operators as ops
+from edgeinfer.graph import operators as ops
 
 __all__ = ["compose", "invert", "is_free", "reindexed"]
 

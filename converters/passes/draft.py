@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 
 from edgeinfer.graph import DType, Graph, Node, TensorType
-from edgeinfer.operators import ArgMax, Operator
-from edgeinfer.shapes import output_shapes
+from edgeinfer.graph.operators import ArgMax, Operator
+from edgeinfer.graph.shapes import output_shapes
 
 __all__ = ["Draft"]
 

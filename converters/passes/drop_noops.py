@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import singledispatch
 
-from edgeinfer import operators as ops
 from edgeinfer.converters.passes.draft import Draft
 from edgeinfer.graph import Graph, Node
-from edgeinfer.shapes import output_shapes
+from edgeinfer.graph import operators as ops
+from edgeinfer.graph.shapes import output_shapes
 
 __all__ = ["drop_noops"]
 

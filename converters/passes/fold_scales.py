@@ -7,11 +7,11 @@ from functools import singledispatch
 
 import numpy as np
 
-from edgeinfer import operators as ops
+from edgeinfer.arithmetic.pointwise import Expression
 from edgeinfer.converters.passes.draft import Draft
 from edgeinfer.errors import ModelError
 from edgeinfer.graph import Graph, Node
-from edgeinfer.pointwise import Expression
+from edgeinfer.graph import operators as ops
 
 __all__ = ["along_last_axis", "fold_scales"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from edgeinfer import operators as ops
+from edgeinfer.arithmetic.pointwise import Expression
 from edgeinfer.converters.passes.draft import Draft
 from edgeinfer.graph import Graph
-from edgeinfer.pointwise import Expression
+from edgeinfer.graph import operators as ops
 
 __all__ = ["fuse_clamps"]
 

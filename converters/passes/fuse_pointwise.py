@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from edgeinfer import operators as ops
-from edgeinfer import pointwise
+from edgeinfer.arithmetic import pointwise
+from edgeinfer.arithmetic.pointwise import Expression
 from edgeinfer.converters.passes.draft import Draft
 from edgeinfer.graph import Graph, Node
-from edgeinfer.pointwise import Expression
+from edgeinfer.graph import operators as ops
 
 __all__ = ["fuse_pointwise"]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from edgeinfer import operators as ops
 from edgeinfer.converters.passes.axes import invert, reindexed
 from edgeinfer.converters.passes.draft import Draft
 from edgeinfer.graph import Graph, Node
+from edgeinfer.graph import operators as ops
 
 __all__ = ["hoist_transposes"]
 

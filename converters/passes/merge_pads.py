@@ -8,9 +8,9 @@ from functools import singledispatch
 
 import numpy as np
 
-from edgeinfer import operators as ops
 from edgeinfer.converters.passes.draft import Draft
 from edgeinfer.graph import Graph
+from edgeinfer.graph import operators as ops
 
 __all__ = ["merge_pads"]
 

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from edgeinfer import operators as ops
 from edgeinfer.converters.passes.draft import Draft
 from edgeinfer.graph import Graph, Node
+from edgeinfer.graph import operators as ops
 
 __all__ = ["permute_dense"]
 

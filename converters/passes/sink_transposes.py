@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgeinfer import operators as ops
 from edgeinfer.converters.passes.axes import compose, invert, is_free, reindexed
 from edgeinfer.converters.passes.draft import Draft
 from edgeinfer.graph import Graph, Node
+from edgeinfer.graph import operators as ops
 
 __all__ = ["sink_transposes"]
 

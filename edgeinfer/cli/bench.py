@@ -17,7 +17,7 @@ from edgeinfer.errors import InputError
 
 if TYPE_CHECKING:
     from edgeinfer.graph import Graph
-    from edgeinfer.session import Session
+    from edgeinfer.runtime.session import Session
 
 __all__ = ["bench"]
 
@@ -35,8 +35,8 @@ _AT_MOST = 1000
 @threads_option
 def bench(model: Path, runs: int | None, threads: int) -> Report:
     """Measure how fast MODEL.eqm runs on random input."""
-    from edgeinfer.cost import cost
-    from edgeinfer.session import Session
+    from edgeinfer.graph.cost import cost
+    from edgeinfer.runtime.session import Session
 
     graph = open_model(model)
     if not graph.is_integer:

@@ -19,8 +19,8 @@ __all__ = ["convert"]
 @import_options
 def convert(model: Path, output: Path, batch: int, shapes: Shapes) -> Report:
     """Import and simplify MODEL.onnx, still in floats."""
-    from edgeinfer.atomic_write import atomic_write, check_writable
-    from edgeinfer.model_file import to_bytes
+    from edgeinfer.files.atomic_write import atomic_write, check_writable
+    from edgeinfer.files.model_file import to_bytes
 
     check_writable(output, model)
     graph = import_onnx(model, batch=batch, shapes=dict(shapes))

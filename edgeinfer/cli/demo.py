@@ -30,14 +30,14 @@ _WHITE = 16  # the largest pixel
 )
 def demo(output: Path | None) -> Report:
     """Quantize and run a small digits model that comes with edgeinfer."""
-    from edgeinfer.atomic_write import atomic_write, check_writable
     from edgeinfer.cli.models import import_onnx
     from edgeinfer.data import load_data
+    from edgeinfer.data.samples import runs
     from edgeinfer.demo import CALIBRATION, MODEL, TEST
-    from edgeinfer.model_file import from_bytes, to_bytes
-    from edgeinfer.planner import plan
+    from edgeinfer.files.atomic_write import atomic_write, check_writable
+    from edgeinfer.files.model_file import from_bytes, to_bytes
     from edgeinfer.quant import quantize
-    from edgeinfer.samples import runs
+    from edgeinfer.runtime.planner import plan
 
     if output is not None:
         check_writable(output / "digits.eqm")

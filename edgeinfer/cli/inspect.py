@@ -27,7 +27,7 @@ def inspect(file: Path, batch: int, shapes: Shapes) -> Report:
     Bytes of flash and arena are those of the integer model; for a float model they are an
     estimate of what int8 would take.
     """
-    from edgeinfer.cost import cost
+    from edgeinfer.graph.cost import cost
 
     graph = open_model(file, batch=batch, shapes=dict(shapes))
     total = cost(graph)
@@ -92,7 +92,7 @@ def inspect(file: Path, batch: int, shapes: Shapes) -> Report:
 
 
 def _memory(graph: Graph) -> tuple[int, int]:
-    from edgeinfer.planner import plan
+    from edgeinfer.runtime.planner import plan
 
     made = plan(graph)
     return made.arena_bytes, made.scratch_bytes

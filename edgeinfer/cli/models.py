@@ -9,8 +9,8 @@ from typing import TypeAlias
 import numpy as np
 
 from edgeinfer.errors import InputError
+from edgeinfer.files.input_file import read_file
 from edgeinfer.graph import Graph
-from edgeinfer.input_file import read_file
 
 __all__ = [
     "Run",
@@ -39,7 +39,7 @@ def open_model(
         It is damaged, or holds what edgeinfer cannot take.
     """
     if path.suffix.lower() == ".eqm":
-        from edgeinfer.model_file import read
+        from edgeinfer.files.model_file import read
 
         return read(path)
     return import_onnx(path, batch=batch, shapes=shapes)
@@ -74,10 +74,10 @@ def import_onnx(
 def runner(graph: Graph, *, threads: int = 1) -> Run:
     """Floats in, floats out by name: the Session of an integer Graph, or the float executor."""
     if not graph.is_integer:
-        from edgeinfer.float_executor import execute
+        from edgeinfer.meaning.float_executor import execute
 
         return lambda feed: execute(graph, feed)
-    from edgeinfer.session import Session
+    from edgeinfer.runtime.session import Session
 
     session = Session(graph, num_threads=threads)
 

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, TypeVar
 import click
 
 from edgeinfer.data import Layout, Preprocessing
-from edgeinfer.session import MAX_THREADS
+from edgeinfer.runtime.session import MAX_THREADS
 
 __all__ = [
     "FILE",

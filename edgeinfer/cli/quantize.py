@@ -83,9 +83,9 @@ def quantize(
     its name, an .npy, or a folder of images. A hundred samples of what the model will really see
     are enough.
     """
-    from edgeinfer.atomic_write import atomic_write, check_writable
     from edgeinfer.data import load_data
-    from edgeinfer.model_file import to_bytes
+    from edgeinfer.files.atomic_write import atomic_write, check_writable
+    from edgeinfer.files.model_file import to_bytes
     from edgeinfer.quant import prune_constant_channels, raised_channels
     from edgeinfer.quant import quantize as make_integer
 

@@ -62,8 +62,8 @@ def run(
     DATA is an .npz with an array for each input by its name, an .npy, an image or a folder of
     images. The best classes of the first output are printed.
     """
-    from edgeinfer.atomic_write import atomic_write, check_writable
     from edgeinfer.data import load_data
+    from edgeinfer.files.atomic_write import atomic_write, check_writable
 
     if output is not None:
         check_writable(output, model, data)

@@ -21,7 +21,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from edgeinfer.samples import runs
+from edgeinfer.data.samples import runs
 
 if TYPE_CHECKING:
     from edgeinfer.data import DataSet

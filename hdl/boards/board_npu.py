@@ -20,7 +20,7 @@ from edgeinfer.hdl.config import NpuConfig, configuration
 from edgeinfer.hdl.gateware.registers import COUNTERS, REGISTERS, Status
 from edgeinfer.hdl.gateware.sequencer import Fault
 from edgeinfer.hdl.mismatch import Mismatch
-from edgeinfer.session import Arrays, Session
+from edgeinfer.runtime.session import Arrays, Session
 
 __all__ = ["BoardNpu", "Description"]
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from edgeinfer.errors import InputError
+from edgeinfer.files.input_file import read_file
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.config import NpuConfig, configuration
 from edgeinfer.hdl.gateware.npu import to_verilog
-from edgeinfer.input_file import read_file
 
 __all__ = ["ExportedModel"]
 

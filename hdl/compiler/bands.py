@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from edgeinfer.arena import Buffer, allocate
 from edgeinfer.errors import UnsupportedError
 from edgeinfer.graph import Graph
 from edgeinfer.hdl.compiler.kernel import Shape, bank_conflict, kernel_of
@@ -19,6 +18,7 @@ from edgeinfer.hdl.compiler.layers import Layer
 from edgeinfer.hdl.compiler.layout import Layout, Tensor, View
 from edgeinfer.hdl.config import BANKS, NpuConfig
 from edgeinfer.hdl.isa import Mode
+from edgeinfer.runtime.arena import Buffer, allocate
 
 __all__ = ["Bands", "Surface", "place"]
 

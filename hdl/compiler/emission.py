@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from edgeinfer import operators as ops
+from edgeinfer.graph import operators as ops
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.compiler.bands import Bands, Surface
 from edgeinfer.hdl.compiler.constants import Constants

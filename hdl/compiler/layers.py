@@ -15,9 +15,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from edgeinfer import operators as ops
 from edgeinfer.errors import UnsupportedError
 from edgeinfer.graph import Graph, Node
+from edgeinfer.graph import operators as ops
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.isa import Mode, Operation

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from edgeinfer import operators as ops
 from edgeinfer.errors import UnsupportedError
 from edgeinfer.graph import Graph, Node
+from edgeinfer.graph import operators as ops
 from edgeinfer.hdl.compiler.layers import refusals
 from edgeinfer.hdl.config import NpuConfig
 

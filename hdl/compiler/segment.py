@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from edgeinfer.cost import macs
 from edgeinfer.errors import InputError, UnsupportedError
 from edgeinfer.graph import Graph
+from edgeinfer.graph.cost import macs
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.compiler.bands import Bands, place
 from edgeinfer.hdl.compiler.constants import Block, Constants, parameter_rows

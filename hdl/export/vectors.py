@@ -9,7 +9,7 @@ import numpy as np
 
 from edgeinfer.graph import Graph
 from edgeinfer.hdl.export.model_map import ModelMap
-from edgeinfer.session import Session
+from edgeinfer.runtime.session import Session
 
 __all__ = ["Vectors", "inference", "random_sample"]
 

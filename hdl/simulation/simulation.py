@@ -25,7 +25,7 @@ from edgeinfer.hdl.isa import Unit
 from edgeinfer.hdl.mismatch import Mismatch
 from edgeinfer.hdl.simulation.build import build
 from edgeinfer.hdl.simulation.simulator import Interval, SimulationError, Simulator
-from edgeinfer.session import Arrays, Session
+from edgeinfer.runtime.session import Arrays, Session
 
 __all__ = ["LayerReport", "Report", "Simulation", "UnitReport"]
 

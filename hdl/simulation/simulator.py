@@ -10,8 +10,8 @@ from types import TracebackType
 
 import numpy as np
 
-from edgeinfer.atomic_write import Draft
 from edgeinfer.errors import EdgeInferError, InputError, OutputError
+from edgeinfer.files.atomic_write import Draft
 from edgeinfer.hdl.config import NpuConfig
 
 __all__ = ["Interval", "SimulationError", "Simulator"]

@@ -3,12 +3,12 @@
 import numpy as np
 import onnxruntime
 import pytest
-from exported_models import MODELS, samples
-from sqnr import sqnr_db
 
 from edgeinfer.converters import from_onnx
 from edgeinfer.quant import quantize
-from edgeinfer.session import Session
+from edgeinfer.runtime.session import Session
+from tests.accuracy.exported_models import MODELS, samples
+from tests.accuracy.sqnr import sqnr_db
 
 # what 8-bit activations, and 16-bit activations with 8- or 16-bit weights, must keep of any model
 LEAST_SQNR_DB = {"int8": 15.0, "int16x8": 25.0, "int16": 50.0}

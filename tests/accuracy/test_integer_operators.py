@@ -5,13 +5,13 @@ One small model an operator: what 8 bits can resolve, and what 16 bits must.
 
 import numpy as np
 import pytest
-from exported_models import Builder
-from sqnr import sqnr_db
 
 from edgeinfer.converters import from_onnx
-from edgeinfer.float_executor import execute
+from edgeinfer.meaning.float_executor import execute
 from edgeinfer.quant import quantize
-from edgeinfer.session import Session
+from edgeinfer.runtime.session import Session
+from tests.accuracy.exported_models import Builder
+from tests.accuracy.sqnr import sqnr_db
 
 LEAST_SQNR_DB = {"int8": 27.0, "int16x8": 27.0, "int16": 60.0}
 

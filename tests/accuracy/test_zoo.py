@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 import onnxruntime
 import pytest
-from sqnr import sqnr_db
 
 from edgeinfer.converters import from_onnx
 from edgeinfer.quant import quantize
-from edgeinfer.session import Session
+from edgeinfer.runtime.session import Session
+from tests.accuracy.sqnr import sqnr_db
 
 
 @dataclass(frozen=True)

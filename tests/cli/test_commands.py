@@ -10,8 +10,8 @@ from PIL import Image
 from edgeinfer import __version__, quant
 from edgeinfer.cli import quantize as quantize_command
 from edgeinfer.cli.commands import edgeinfer
+from edgeinfer.files.model_file import read, save
 from edgeinfer.graph import Graph, Node
-from edgeinfer.model_file import read, save
 
 HDL = edgeinfer.commands["hdl"].commands
 COMMANDS = [*sorted(set(edgeinfer.commands) - {"hdl"}), *(f"hdl {name}" for name in sorted(HDL))]

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from edgeinfer import operators as ops
-from edgeinfer.cost import cost, macs
 from edgeinfer.graph import Graph, Node, TensorType
+from edgeinfer.graph import operators as ops
+from edgeinfer.graph.cost import cost, macs
 
 
 @pytest.mark.parametrize(

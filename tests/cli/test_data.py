@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgeinfer import operators as ops
 from edgeinfer.data import Preprocessing, load_data
 from edgeinfer.errors import InputError
 from edgeinfer.graph import Graph, Node, TensorType
+from edgeinfer.graph import operators as ops
 
 
 def taking(**shapes: tuple[int, ...]) -> Graph:

@@ -4,12 +4,12 @@ import json
 from xml.etree import ElementTree
 
 import pytest
-from simulated_board import SimulatedBoard, terminal
 
 from edgeinfer.cli import screen
 from edgeinfer.hdl.config import preset
 from edgeinfer.hdl.mismatch import Mismatch
 from edgeinfer.hdl.simulation.simulation import Simulation
+from tests.hdl.boards.simulated_board import SimulatedBoard, terminal
 
 SIMULATE = "hdl simulate digits.eqm --config 8x16 --input digits_test.npz"
 

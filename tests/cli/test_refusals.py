@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from refusals import needs_full_device
 
 from edgeinfer import converters
+from tests.refusals import needs_full_device
 
 QUANTIZE = "quantize digits.onnx --calib digits_calib.npz -o a.eqm"
 EVALUATE = "evaluate digits.eqm --data"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import npu_graphs
 import pytest
-import strategies
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeinfer.errors import UnsupportedError
 from edgeinfer.hdl.simulation.simulation import Simulation
+from tests import npu_graphs, strategies
 
 
 @pytest.mark.slow

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from exported_models import MODELS, samples
 
 from edgeinfer.converters import from_onnx
 from edgeinfer.hdl.simulation.simulation import Simulation
 from edgeinfer.quant import quantize
+from tests.accuracy.exported_models import MODELS, samples
 
 # what runs without help: the families that the NPU was made for
 WHOLE = {

@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-import strategies
 from hypothesis import HealthCheck, given, settings
 
-from edgeinfer import planner, reference
 from edgeinfer.cython_kernels.runtime import SUPPORTED
-from edgeinfer.session import Session
+from edgeinfer.meaning import reference
+from edgeinfer.runtime import planner
+from edgeinfer.runtime.session import Session
+from tests import strategies
 
 COMMON = settings(
     deadline=None,

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from zoo_entries import FEED_FORWARD
 
-from edgeinfer import reference
 from edgeinfer.converters import from_onnx
+from edgeinfer.meaning import reference
 from edgeinfer.quant import quantize
-from edgeinfer.session import Session
+from edgeinfer.runtime.session import Session
+from tests.zoo_entries import FEED_FORWARD
 
 
 @pytest.mark.slow

@@ -12,8 +12,8 @@ import onnxruntime
 from onnx import helper, numpy_helper
 
 from edgeinfer.converters import from_onnx
-from edgeinfer.float_executor import execute
 from edgeinfer.graph import Graph
+from edgeinfer.meaning.float_executor import execute
 
 __all__ = ["NEWEST", "agreement", "model", "node", "operators"]
 

@@ -11,10 +11,10 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from onnx_agreement import agreement, model, node, operators
 
-from edgeinfer import operators as ops
 from edgeinfer.converters import from_onnx
+from edgeinfer.graph import operators as ops
+from tests.converters.onnx_agreement import agreement, model, node, operators
 
 RNG = np.random.default_rng(5)
 

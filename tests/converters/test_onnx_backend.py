@@ -12,7 +12,7 @@ from onnx import numpy_helper
 from edgeinfer.converters import from_onnx
 from edgeinfer.converters.onnx_operators import IMPORTERS
 from edgeinfer.errors import EdgeInferError
-from edgeinfer.float_executor import execute
+from edgeinfer.meaning.float_executor import execute
 
 # the importer folds these, or takes them apart
 FOLDED = {"Constant", "ConstantOfShape", "Shape", "Size", "If"}

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx_agreement import NEWEST, agreement, model, node, operators
+
+from tests.converters.onnx_agreement import NEWEST, agreement, model, node, operators
 
 RNG = np.random.default_rng(3)
 

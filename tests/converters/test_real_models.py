@@ -12,8 +12,9 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from onnx_agreement import agreement, operators
-from zoo_entries import FEED_FORWARD
+
+from tests.converters.onnx_agreement import agreement, operators
+from tests.zoo_entries import FEED_FORWARD
 
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 # over 200 MB of weights each

@@ -10,7 +10,6 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from onnx_agreement import model, node
 
 from edgeinfer.converters import from_onnx
 from edgeinfer.errors import (
@@ -20,6 +19,7 @@ from edgeinfer.errors import (
     ModelFileError,
     UnsupportedError,
 )
+from tests.converters.onnx_agreement import model, node
 
 OTHERWISE = (
     "not supported: export it as supported operators, or cut it off with onnx.utils.extract_model"

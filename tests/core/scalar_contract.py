@@ -1,6 +1,6 @@
 """The integer operators once more, in loops over Python's own integers, as the contract words them.
 
-Nothing here is shared with ``edgeinfer.reference`` but the operators' attributes.
+Nothing here is shared with ``edgeinfer.meaning.reference`` but the operators' attributes.
 """
 
 from fractions import Fraction

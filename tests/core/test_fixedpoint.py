@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from refusals import refused
 
-from edgeinfer import fixedpoint
+from edgeinfer.arithmetic import fixedpoint
 from edgeinfer.errors import QuantizationError
+from tests.refusals import refused
 
 accumulators = st.integers(-(2**31) + 1, 2**31 - 1)
 shifts = st.integers(2, 62)

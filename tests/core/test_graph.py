@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from refusals import refused
 
-from edgeinfer import operators as ops
 from edgeinfer.errors import InputError
 from edgeinfer.graph import Graph, Node, Quantization, TensorType
+from edgeinfer.graph import operators as ops
+from tests.refusals import refused
 
 floats32 = st.floats(width=32, allow_nan=False)
 scales = st.floats(2.0**-100, 2.0**100, width=32)

@@ -6,13 +6,13 @@ import onnxruntime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from refusals import refused
 
-from edgeinfer import operators as ops
 from edgeinfer.errors import InputError, ModelError
-from edgeinfer.float_executor import evaluate, execute
 from edgeinfer.graph import Graph, Node, TensorType
-from edgeinfer.shapes import output_shapes
+from edgeinfer.graph import operators as ops
+from edgeinfer.graph.shapes import output_shapes
+from edgeinfer.meaning.float_executor import evaluate, execute
+from tests.refusals import refused
 
 RNG = np.random.default_rng(0)
 
@@ -321,9 +321,9 @@ def test_resize_nearest():
 
 @pytest.mark.parametrize("name", sorted(ops.OPERATORS))
 def test_every_operator_has_a_meaning_and_a_shape_rule(name):
-    import edgeinfer.reference
+    import edgeinfer.meaning.reference
 
-    for function in (edgeinfer.reference.evaluate, output_shapes):
+    for function in (edgeinfer.meaning.reference.evaluate, output_shapes):
         assert function.dispatch(ops.OPERATORS[name]) is not function.dispatch(object)
 
 

@@ -5,10 +5,10 @@ import math
 
 import numpy as np
 import pytest
-from refusals import refused
 
-from edgeinfer import operators as ops
-from edgeinfer import pointwise
+from edgeinfer.arithmetic import pointwise
+from edgeinfer.graph import operators as ops
+from tests.refusals import refused
 
 # (class, attributes, refusal)
 REFUSED = [

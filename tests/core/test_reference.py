@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-import scalar_contract
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeinfer import fixedpoint
-from edgeinfer import operators as ops
-from edgeinfer.reference import evaluate
-from edgeinfer.shapes import output_shapes
+from edgeinfer.arithmetic import fixedpoint
+from edgeinfer.graph import operators as ops
+from edgeinfer.graph.shapes import output_shapes
+from edgeinfer.meaning.reference import evaluate
+from tests.core import scalar_contract
 
 DTYPES = ("int8", "int16")
 seeds = st.integers(0, 2**32 - 1)

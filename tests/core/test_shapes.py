@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from refusals import refused
 
-from edgeinfer import operators as ops
-from edgeinfer.shapes import broadcast, output_shapes, window_extent
+from edgeinfer.graph import operators as ops
+from edgeinfer.graph.shapes import broadcast, output_shapes, window_extent
+from tests.refusals import refused
 
 X = (2, 7, 5, 6)
 

@@ -4,12 +4,12 @@ import dataclasses
 
 import numpy as np
 import pytest
-from refusals import refused
 
-from edgeinfer import fixedpoint
-from edgeinfer import operators as ops
+from edgeinfer.arithmetic import fixedpoint
 from edgeinfer.graph import Graph, Node, Quantization, TensorType
-from edgeinfer.verification import check, verify
+from edgeinfer.graph import operators as ops
+from edgeinfer.graph.verification import check, verify
+from tests.refusals import refused
 
 Q = Quantization.per_tensor(0.5, -3)
 Q16 = Quantization.per_tensor(0.5)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from refusals import refused
 
 from edgeinfer.errors import InputError
 from edgeinfer.hdl.config import PRESETS, NpuConfig, configuration, preset
 from edgeinfer.hdl.summary import block_diagram, memories
+from tests.refusals import refused
 
 
 @pytest.mark.parametrize("name", PRESETS)

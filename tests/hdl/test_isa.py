@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from refusals import refused
 
 from edgeinfer.errors import InputError
 from edgeinfer.hdl import isa
+from tests.refusals import refused
 
 DOCS = Path(__file__).parents[2] / "docs" / "npu.md"
 

@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from refusals import refused
 
 from edgeinfer.errors import InputError
 from edgeinfer.hdl.programs import Ended, Programs
+from tests.refusals import refused
 
 HOUR = "sleep 3600"
 

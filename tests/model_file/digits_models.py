@@ -9,8 +9,8 @@ import safetensors.numpy
 
 from edgeinfer.converters import from_onnx
 from edgeinfer.demo import CALIBRATION, MODEL
+from edgeinfer.files.model_file import to_bytes
 from edgeinfer.graph import Graph
-from edgeinfer.model_file import to_bytes
 from edgeinfer.quant import quantize
 
 

@@ -5,10 +5,10 @@ import stat
 from pathlib import Path
 
 import pytest
-from refusals import needs_full_device
 
-from edgeinfer.atomic_write import atomic_write, check_distinct, check_writable
 from edgeinfer.errors import OutputError
+from edgeinfer.files.atomic_write import atomic_write, check_distinct, check_writable
+from tests.refusals import needs_full_device
 
 unless_root = pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere"

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
-from digits_models import digits, digits_file, parts, sealed
 
-from edgeinfer import float_executor, reference
-from edgeinfer import operators as ops
 from edgeinfer.errors import InputError, ModelError, ModelFileError, OutputError
+from edgeinfer.files.model_file import from_bytes, read, save, to_bytes
 from edgeinfer.graph import Graph, Node, TensorType
-from edgeinfer.model_file import from_bytes, read, save, to_bytes
+from edgeinfer.graph import operators as ops
+from edgeinfer.meaning import float_executor, reference
+from tests.model_file.digits_models import digits, digits_file, parts, sealed
 
 SCHEMES = ["float32", "int8", "int16x8", "int16"]
 

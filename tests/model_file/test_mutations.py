@@ -5,14 +5,14 @@ import random
 
 import numpy as np
 import pytest
-from digits_models import digits_file, parts, sealed
 
-from edgeinfer import float_executor, reference
-from edgeinfer.cost import cost
 from edgeinfer.errors import EdgeInferError, ModelError
+from edgeinfer.files.model_file import from_bytes
 from edgeinfer.graph import Graph
-from edgeinfer.model_file import from_bytes
-from edgeinfer.session import Session
+from edgeinfer.graph.cost import cost
+from edgeinfer.meaning import float_executor, reference
+from edgeinfer.runtime.session import Session
+from tests.model_file.digits_models import digits_file, parts, sealed
 
 SCHEMES = ["float32", "int8", "int16"]
 VALUES = [

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 
 import pytest
-from oracle_environment import VARIABLE
-from tflm_models import Batch
-from tosa_graph import Graph
+
+from tests.oracles.oracle_environment import VARIABLE
+from tests.oracles.tflm_models import Batch
+from tests.oracles.tosa_graph import Graph
 
 
 @pytest.fixture(scope="session")

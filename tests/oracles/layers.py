@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgeinfer import operators as ops
-from edgeinfer.fixedpoint import round_half_away
+from edgeinfer.arithmetic.fixedpoint import round_half_away
 from edgeinfer.graph import Quantization, TensorType
+from edgeinfer.graph import operators as ops
 from edgeinfer.quant.weights import QuantizedWeights, quantize_weights
 
 __all__ = [

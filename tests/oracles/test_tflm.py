@@ -6,7 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from layers import (
+
+from edgeinfer.arithmetic import fixedpoint, pointwise
+from edgeinfer.graph import Quantization, TensorType
+from edgeinfer.graph import operators as ops
+from edgeinfer.meaning.reference import evaluate
+from edgeinfer.quant.weights import quantize_weights
+from tests.oracles.layers import (
     ACTIVATIONS,
     Layer,
     activation_type,
@@ -15,13 +21,7 @@ from layers import (
     random_layer,
     same_pads,
 )
-from tflm_models import Batch, Model, Tensor
-
-from edgeinfer import fixedpoint, pointwise
-from edgeinfer import operators as ops
-from edgeinfer.graph import Quantization, TensorType
-from edgeinfer.quant.weights import quantize_weights
-from edgeinfer.reference import evaluate
+from tests.oracles.tflm_models import Batch, Model, Tensor
 
 SAME, VALID = 0, 1
 

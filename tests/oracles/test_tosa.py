@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from layers import Layer, activation_type, random_integers, random_layer
-from tosa_graph import Graph
 
-from edgeinfer import fixedpoint, pointwise
-from edgeinfer import operators as ops
-from edgeinfer.reference import evaluate
+from edgeinfer.arithmetic import fixedpoint, pointwise
+from edgeinfer.graph import operators as ops
+from edgeinfer.meaning.reference import evaluate
+from tests.oracles.layers import Layer, activation_type, random_integers, random_layer
+from tests.oracles.tosa_graph import Graph
 
 ROUNDINGS = ["single", "double"]
 

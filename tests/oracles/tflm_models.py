@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from oracle_environment import run_program
+
+from tests.oracles.oracle_environment import run_program
 
 __all__ = ["Batch", "Model", "Tensor"]
 

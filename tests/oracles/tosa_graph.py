@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from oracle_environment import run_program
+
+from tests.oracles.oracle_environment import run_program
 
 _NAMES = {"int8": "INT8", "int16": "INT16", "int32": "INT32", "int64": "INT48"}
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from edgeinfer import operators as ops
 from edgeinfer.graph import Graph, Node, TensorType
+from edgeinfer.graph import operators as ops
+from edgeinfer.meaning.reference import execute
 from edgeinfer.quant import quantize
-from edgeinfer.reference import execute
 
 
 @pytest.mark.parametrize("rounding", ["single", "double"])

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from refusals import refused
 
-from edgeinfer import operators as ops
 from edgeinfer.errors import InputError, QuantizationError, UnsupportedError
+from edgeinfer.files.model_file import to_bytes
 from edgeinfer.graph import Graph, Node, TensorType
-from edgeinfer.model_file import to_bytes
+from edgeinfer.graph import operators as ops
 from edgeinfer.quant import OBSERVERS, SCHEMES, compare, quantize
+from tests.refusals import refused
 
 RNG = np.random.default_rng(1)
 SAMPLES = RNG.normal(size=(24, 1, 5)).astype(np.float32)

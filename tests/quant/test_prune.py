@@ -4,14 +4,14 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeinfer import operators as ops
 from edgeinfer.converters import from_onnx
 from edgeinfer.graph import Graph, Node, TensorType
+from edgeinfer.graph import operators as ops
+from edgeinfer.graph.verification import verify
+from edgeinfer.meaning.reference import execute
 from edgeinfer.quant import quantize
 from edgeinfer.quant.prune import prune_constant_channels
-from edgeinfer.reference import execute
-from edgeinfer.session import Session
-from edgeinfer.verification import verify
+from edgeinfer.runtime.session import Session
 
 
 def chain(seed: int, padded: bool) -> Graph:

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from edgeinfer import fixedpoint
-from edgeinfer import operators as ops
+from edgeinfer.arithmetic import fixedpoint
 from edgeinfer.graph import Graph, Node, Quantization, TensorType
-from edgeinfer.shapes import output_shapes
+from edgeinfer.graph import operators as ops
+from edgeinfer.graph.shapes import output_shapes
 
 UNIT = Quantization.per_tensor(0.05, -3)
 

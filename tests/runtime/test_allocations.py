@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from runtime_graphs import small_cnn
-from strategies import random_inputs
 
-from edgeinfer.session import Session
+from edgeinfer.runtime.session import Session
+from tests.runtime.runtime_graphs import small_cnn
+from tests.strategies import random_inputs
 
 # Counts every way into glibc's heap, for a program that asks `allocations()`.
 COUNTER = """
@@ -44,10 +44,10 @@ COUNTER = """
 PROGRAM = """
     import ctypes, gc
     import numpy as np
-    from edgeinfer import planner
-    from edgeinfer.session import Session
-    from runtime_graphs import small_cnn
-    from strategies import random_inputs
+    from edgeinfer.runtime import planner
+    from edgeinfer.runtime.session import Session
+    from tests.runtime.runtime_graphs import small_cnn
+    from tests.strategies import random_inputs
 
     allocations = ctypes.CDLL(None).allocations
     allocations.restype = ctypes.c_long

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-import strategies
 from hypothesis import HealthCheck, given, settings
-from runtime_graphs import chain, layer, small_cnn
 
-from edgeinfer import operators as ops
 from edgeinfer.errors import UnsupportedError
-from edgeinfer.planner import ALIGNMENT, plan
+from edgeinfer.graph import operators as ops
+from edgeinfer.runtime.planner import ALIGNMENT, plan
+from tests import strategies
+from tests.runtime.runtime_graphs import chain, layer, small_cnn
 
 COMMON = settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 

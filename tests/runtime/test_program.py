@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from runtime_graphs import small_cnn
 
 from edgeinfer.cython_kernels.runtime import KERNELS, SUPPORTED, Program, RunError
-from edgeinfer.planner import Place, plan
+from edgeinfer.runtime.planner import Place, plan
+from tests.runtime.runtime_graphs import small_cnn
 
 
 @pytest.fixture

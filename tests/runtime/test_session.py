@@ -4,14 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from runtime_graphs import UNIT, rows_by_index, small_cnn, two_inputs
-from strategies import random_inputs
 
 import edgeinfer
-from edgeinfer import model_file, reference
 from edgeinfer.errors import InputError, UnsupportedError
+from edgeinfer.files import model_file
 from edgeinfer.graph import Graph, TensorType
-from edgeinfer.session import Session, TensorInfo
+from edgeinfer.meaning import reference
+from edgeinfer.runtime.session import Session, TensorInfo
+from tests.runtime.runtime_graphs import UNIT, rows_by_index, small_cnn, two_inputs
+from tests.strategies import random_inputs
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from runtime_graphs import chain, layer, small_cnn
-from strategies import random_inputs
 
-from edgeinfer import planner
-from edgeinfer.session import Session
+from edgeinfer.runtime import planner
+from edgeinfer.runtime.session import Session
+from tests.runtime.runtime_graphs import chain, layer, small_cnn
+from tests.strategies import random_inputs
 
 TASKS = Path("/proc/self/task")
 
@@ -61,10 +61,10 @@ def test_a_forked_child_runs_with_threads_of_its_own():
     program = """
         import os, sys, warnings
         warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads
-        from edgeinfer import planner
-        from edgeinfer.session import Session
-        from runtime_graphs import small_cnn
-        from strategies import random_inputs
+        from edgeinfer.runtime import planner
+        from edgeinfer.runtime.session import Session
+        from tests.runtime.runtime_graphs import small_cnn
+        from tests.strategies import random_inputs
 
         planner.GRAIN = 1
         session = Session(small_cnn(), num_threads=3)

@@ -12,7 +12,7 @@ from edgeinfer.cli.command import Report, command
 from edgeinfer.cli.hdl.options import Megahertz, baud_option
 from edgeinfer.cli.options import FILE
 from edgeinfer.errors import InputError
-from edgeinfer.input_file import is_folder
+from edgeinfer.files.input_file import is_folder
 
 if TYPE_CHECKING:
     from edgeinfer.hdl.boards.build import Build
@@ -71,10 +71,10 @@ def build(
     route takes minutes for a small NPU and hours for 8x16, less with a native --nextpnr. Nothing is
     written unless it all succeeds.
     """
+    from edgeinfer.files.new_folder import check_new_folder, write_new_folder
     from edgeinfer.hdl.boards import board_named
     from edgeinfer.hdl.boards.build import build as built
     from edgeinfer.hdl.boards.build import report
-    from edgeinfer.new_folder import check_new_folder, write_new_folder
 
     board = board_named(name)
     if not is_folder(folder):

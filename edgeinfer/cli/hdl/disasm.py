@@ -11,7 +11,7 @@ from edgeinfer.cli.command import Report, command
 from edgeinfer.cli.hdl.options import config_option, open_integer_model
 from edgeinfer.cli.options import FILE
 from edgeinfer.errors import InputError
-from edgeinfer.input_file import is_folder, read_file
+from edgeinfer.files.input_file import is_folder, read_file
 
 if TYPE_CHECKING:
     from edgeinfer.hdl.isa import Instruction

@@ -56,7 +56,7 @@ def explore(
     What the model takes is predicted for NPUs of all sizes, by the compiler's model of cycles, and
     the best that fits is named. edgeinfer hdl simulate measures one of them.
     """
-    from edgeinfer.atomic_write import atomic_write, check_distinct, check_writable
+    from edgeinfer.files.atomic_write import atomic_write, check_distinct, check_writable
     from edgeinfer.hdl.explore import Budget
     from edgeinfer.hdl.explore import explore as explored
     from edgeinfer.hdl.explore.pictures import front_svg, front_text, roofline_svg

@@ -30,10 +30,10 @@ def export(model: Path, config: str, output: Path, data: Path | None, **images: 
     says how to check and how to integrate it.
     """
     from edgeinfer.data import load_data
+    from edgeinfer.data.samples import runs
+    from edgeinfer.files.new_folder import check_new_folder, write_new_folder
     from edgeinfer.hdl.config import configuration
     from edgeinfer.hdl.export import export as files_of
-    from edgeinfer.new_folder import check_new_folder, write_new_folder
-    from edgeinfer.samples import runs
 
     check_new_folder(output)
     graph = open_integer_model(model)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from edgeinfer.atomic_write import is_special
 from edgeinfer.cli.models import open_model
 from edgeinfer.errors import InputError
+from edgeinfer.files.atomic_write import is_special
 
 if TYPE_CHECKING:
     from edgeinfer.graph import Graph

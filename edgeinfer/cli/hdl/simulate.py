@@ -59,8 +59,8 @@ def simulate(
     in which the array waits. The first simulation of a configuration builds its simulator, which
     takes half a minute.
     """
-    from edgeinfer.atomic_write import atomic_write, check_distinct, check_writable
     from edgeinfer.data import load_data
+    from edgeinfer.files.atomic_write import atomic_write, check_distinct, check_writable
     from edgeinfer.hdl import Simulation
 
     check_distinct(trace, timeline, vcd)

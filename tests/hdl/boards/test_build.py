@@ -13,7 +13,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from exported import write
 
 from edgeinfer.errors import InputError, MissingExtraError, OutputError, UnsupportedError
 from edgeinfer.hdl.boards import tool
@@ -29,6 +28,7 @@ from edgeinfer.hdl.boards.synthesis import FAMILIES, Resources, check_multiplier
 from edgeinfer.hdl.boards.tool import ToolError, run_tool
 from edgeinfer.hdl.config import configuration, preset
 from edgeinfer.hdl.summary import multipliers_18x18
+from tests.hdl.export.exported import write
 
 building = import_module("edgeinfer.hdl.boards.build")
 

@@ -7,17 +7,17 @@ import re
 
 import numpy as np
 import pytest
-from exported import digits
-from simulated_board import SimulatedBoard
 
 from edgeinfer.data import load_data
+from edgeinfer.data.samples import runs
 from edgeinfer.demo import TEST
 from edgeinfer.errors import InputError, UnsupportedError
 from edgeinfer.hdl.boards.board_npu import BoardNpu, Description
 from edgeinfer.hdl.boards.link import Link, LinkError, open_line
 from edgeinfer.hdl.config import preset
 from edgeinfer.hdl.simulation.simulation import Simulation
-from edgeinfer.samples import runs
+from tests.hdl.boards.simulated_board import SimulatedBoard
+from tests.hdl.export.exported import digits
 
 CONFIG = preset("4x4")
 MEMORY = 8192

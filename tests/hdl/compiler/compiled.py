@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from races import RaceChecker
 
 from edgeinfer.hdl.compiler import Program
 from edgeinfer.hdl.isa import Unit
+from tests.hdl.compiler.races import RaceChecker
 
 
 def golden_values(program: Program, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

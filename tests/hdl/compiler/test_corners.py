@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from authored import REQUANTIZING, Author
-from compiled import golden_values
 
-from edgeinfer import operators as ops
-from edgeinfer import reference
 from edgeinfer.graph import Graph, TensorType
+from edgeinfer.graph import operators as ops
 from edgeinfer.hdl.compiler import compile
 from edgeinfer.hdl.config import NpuConfig, preset
+from edgeinfer.meaning import reference
+from tests.authored import REQUANTIZING, Author
+from tests.hdl.compiler.compiled import golden_values
 
 
 def check(graph: Graph, config: NpuConfig) -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import npu_graphs
 import numpy as np
 import pytest
-import strategies
-from compiled import golden_values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeinfer import reference
 from edgeinfer.errors import UnsupportedError
 from edgeinfer.hdl.compiler import compile
+from edgeinfer.meaning import reference
+from tests import npu_graphs, strategies
+from tests.hdl.compiler.compiled import golden_values
 
 
 @pytest.mark.parametrize("small", [False, True], ids=["preset", "small"])

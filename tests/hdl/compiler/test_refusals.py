@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from authored import Author
-from refusals import refused
 
-from edgeinfer import operators as ops
 from edgeinfer.errors import UnsupportedError
 from edgeinfer.graph import Graph, Node, Quantization, TensorType
+from edgeinfer.graph import operators as ops
 from edgeinfer.hdl import compile, preset
+from tests.authored import Author
+from tests.refusals import refused
 
 CONFIG = preset("8x16")
 Q8, Q16 = Quantization.per_tensor(0.5, -3), Quantization.per_tensor(0.5)

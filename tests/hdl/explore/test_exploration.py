@@ -5,9 +5,9 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 import pytest
-from authored import REQUANTIZING, Author
 
 from edgeinfer.errors import InputError, UnsupportedError
+from edgeinfer.graph.operators import QAveragePool
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.compiler import compile
 from edgeinfer.hdl.compiler.timing import predict
@@ -16,7 +16,7 @@ from edgeinfer.hdl.explore import Budget, explore
 from edgeinfer.hdl.explore.estimate import estimate
 from edgeinfer.hdl.explore.exploration import Exploration
 from edgeinfer.hdl.explore.pictures import front_svg, front_text, roofline_svg
-from edgeinfer.operators import QAveragePool
+from tests.authored import REQUANTIZING, Author
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,12 @@ import numpy as np
 from edgeinfer.cli.models import import_onnx
 from edgeinfer.data import load_data
 from edgeinfer.demo import CALIBRATION, MODEL
+from edgeinfer.files.new_folder import write_new_folder
 from edgeinfer.graph import Graph
 from edgeinfer.hdl.config import configuration
 from edgeinfer.hdl.export import export
 from edgeinfer.hdl.simulation.simulation import npu_library
 from edgeinfer.hdl.simulation.simulator import Simulator
-from edgeinfer.new_folder import write_new_folder
 from edgeinfer.quant import quantize
 
 

@@ -8,7 +8,6 @@ import json
 import subprocess
 from pathlib import Path
 
-import exported
 import numpy as np
 import onnx
 import pytest
@@ -16,11 +15,12 @@ import pytest
 from edgeinfer.cli.models import import_onnx
 from edgeinfer.data import load_data
 from edgeinfer.demo import CALIBRATION, MODEL
+from edgeinfer.files.new_folder import write_new_folder
 from edgeinfer.hdl.config import preset
 from edgeinfer.hdl.export import export
-from edgeinfer.new_folder import write_new_folder
 from edgeinfer.quant import quantize
-from edgeinfer.session import Session
+from edgeinfer.runtime.session import Session
+from tests.hdl.export import exported
 
 pytestmark = pytest.mark.slow
 

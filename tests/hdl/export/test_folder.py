@@ -8,15 +8,15 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
-import exported
 import numpy as np
 import pytest
-from authored import Author
 
-from edgeinfer import operators as ops
 from edgeinfer.errors import OutputError, UnsupportedError
+from edgeinfer.files.new_folder import check_new_folder, write_new_folder
+from edgeinfer.graph import operators as ops
 from edgeinfer.hdl.export import export
-from edgeinfer.new_folder import check_new_folder, write_new_folder
+from tests.authored import Author
+from tests.hdl.export import exported
 
 IPXACT = {"ipxact": "http://www.accellera.org/XMLSchema/IPXACT/1685-2014"}
 

@@ -9,8 +9,9 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-import exported
 import pytest
+
+from tests.hdl.export import exported
 
 pytestmark = pytest.mark.slow
 

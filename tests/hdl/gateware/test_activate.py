@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
-from edgeinfer import fixedpoint
-from edgeinfer import operators as ops
+from edgeinfer.arithmetic import fixedpoint
+from edgeinfer.graph import operators as ops
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.config import NpuConfig, preset
 from edgeinfer.hdl.gateware.activate import ActivateUnit
 from edgeinfer.hdl.gateware.buffer import READ_LATENCY
 from edgeinfer.hdl.gateware.table import table_latency
 from edgeinfer.hdl.isa import Operation
-from edgeinfer.reference import evaluate
+from edgeinfer.meaning.reference import evaluate
 
 CONFIGS = {
     "8x16": preset("8x16"),

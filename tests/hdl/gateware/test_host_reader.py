@@ -6,9 +6,9 @@ import random
 
 import pytest
 from amaranth.sim import Simulator
-from axi_memory import AxiMemory
 
 from edgeinfer.hdl.gateware.host_reader import HostReader
+from tests.hdl.gateware.axi_memory import AxiMemory
 
 Stretch = tuple[int, int]
 

@@ -8,13 +8,13 @@ import pytest
 from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.sim import Simulator
-from axi_memory import AxiMemory
 
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.config import NpuConfig, preset
 from edgeinfer.hdl.gateware.host_reader import HostReader
 from edgeinfer.hdl.gateware.load import LoadUnit
 from edgeinfer.hdl.isa import Memory
+from tests.hdl.gateware.axi_memory import AxiMemory
 
 CONFIGS = {
     "8x16": preset("8x16"),

@@ -6,11 +6,11 @@ import random
 
 import pytest
 from amaranth.sim import Simulator
-from axi_memory import Held
 
 from edgeinfer.hdl.config import configuration, preset
 from edgeinfer.hdl.gateware.registers import COUNTERS, ID, REGISTERS, Registers, config_word
 from edgeinfer.hdl.isa import Unit
+from tests.hdl.gateware.axi_memory import Held
 
 WRITABLE = ["BASE", "BASE_HIGH", "PROGRAM", "LENGTH", "WATCHDOG"]
 ORDERS = {

@@ -1,4 +1,4 @@
-"""The rescaler computes what edgeinfer.fixedpoint says, one step a cycle."""
+"""The rescaler computes what edgeinfer.arithmetic.fixedpoint says, one step a cycle."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
-from edgeinfer import fixedpoint
+from edgeinfer.arithmetic import fixedpoint
 from edgeinfer.hdl.config import NpuConfig, preset
 from edgeinfer.hdl.gateware.rescaler import RESCALER_LATENCY, VALUE_LATENCY, Rescaler
 

@@ -9,7 +9,6 @@ import pytest
 from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.sim import Simulator
-from axi_memory import AxiMemory
 
 from edgeinfer.errors import InputError
 from edgeinfer.hdl import isa
@@ -17,6 +16,7 @@ from edgeinfer.hdl.config import preset
 from edgeinfer.hdl.gateware.host_reader import HostReader
 from edgeinfer.hdl.gateware.sequencer import Fault, Sequencer, UnitQueue
 from edgeinfer.hdl.isa import Unit
+from tests.hdl.gateware.axi_memory import AxiMemory
 
 CONFIGS = {
     "8x16": preset("8x16"),

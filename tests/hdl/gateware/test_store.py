@@ -6,12 +6,12 @@ import random
 
 import pytest
 from amaranth.sim import Simulator
-from axi_memory import AxiMemory
 
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.config import NpuConfig, preset
 from edgeinfer.hdl.gateware.buffer import READ_LATENCY
 from edgeinfer.hdl.gateware.store import StoreUnit
+from tests.hdl.gateware.axi_memory import AxiMemory
 
 CONFIGS = {
     "8x16": preset("8x16"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
-from edgeinfer import fixedpoint
+from edgeinfer.arithmetic import fixedpoint
 from edgeinfer.hdl.config import NpuConfig, preset
 from edgeinfer.hdl.gateware.table import Table, table_latency
 

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 from amaranth.back import rtlil, verilog
 from amaranth.hdl import Module
-from refusals import refused
 
 from edgeinfer.errors import InputError, MissingExtraError, OutputError
 from edgeinfer.hdl.config import preset
 from edgeinfer.hdl.gateware.npu import Npu
 from edgeinfer.hdl.simulation import build as module
 from edgeinfer.hdl.simulation.build import build
+from tests.refusals import refused
 
 
 class Idle(Npu):

@@ -21,7 +21,7 @@ from edgeinfer.hdl.gateware.sequencer import Fault
 from edgeinfer.hdl.simulation.simulation import npu_library
 from edgeinfer.hdl.simulation.simulator import Simulator
 from edgeinfer.quant import quantize
-from edgeinfer.session import Session
+from edgeinfer.runtime.session import Session
 
 CONFIGS = ["8x8", "2x8,bus_bytes=4,lanes=1,weight_port=1"]
 """A word of the second takes several beats of the bus and several turns of its lane."""

@@ -10,20 +10,17 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import npu_graphs
 import numpy as np
 import pytest
-import strategies
-from authored import REQUANTIZING, Author
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from edgeinfer import operators as ops
 from edgeinfer.cli.models import import_onnx
 from edgeinfer.data import load_data
 from edgeinfer.demo import CALIBRATION, MODEL
 from edgeinfer.errors import UnsupportedError
 from edgeinfer.graph import Graph
+from edgeinfer.graph import operators as ops
 from edgeinfer.hdl import gateware
 from edgeinfer.hdl.compiler import compile
 from edgeinfer.hdl.config import preset
@@ -31,6 +28,8 @@ from edgeinfer.hdl.simulation import simulation
 from edgeinfer.hdl.simulation.simulation import Simulation
 from edgeinfer.hdl.simulation.simulator import SimulationError
 from edgeinfer.quant import quantize
+from tests import npu_graphs, strategies
+from tests.authored import REQUANTIZING, Author
 
 ALL = "EDGEINFER_ALL_MUTANTS"
 GRAPHS = 25

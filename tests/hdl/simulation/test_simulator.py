@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from amaranth.back import rtlil, verilog
 from amaranth.hdl import Cat, Module, Mux, Signal
-from refusals import needs_full_device, refused
 
 from edgeinfer.errors import InputError, OutputError
 from edgeinfer.hdl.config import preset
 from edgeinfer.hdl.gateware.npu import Npu
 from edgeinfer.hdl.simulation.build import TOOLS, build
 from edgeinfer.hdl.simulation.simulator import Interval, SimulationError, Simulator
+from tests.refusals import needs_full_device, refused
 
 CONFIG = preset("4x4")
 WORD = CONFIG.word_bytes

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
 
-from edgeinfer import operators as ops
 from edgeinfer.graph import Graph, Node, TensorType
+from edgeinfer.graph import operators as ops
 
 __all__ = ["Cost", "LayerCost", "cost", "macs", "peak_bytes"]
 

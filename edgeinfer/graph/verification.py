@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from edgeinfer import operators as ops
-from edgeinfer.cost import macs, peak_bytes
+from edgeinfer.arithmetic.fixedpoint import MAX_ACCUMULATOR_16
 from edgeinfer.errors import ModelError
-from edgeinfer.fixedpoint import MAX_ACCUMULATOR_16
 from edgeinfer.graph import Graph, Node, TensorType
-from edgeinfer.shapes import output_shapes
+from edgeinfer.graph import operators as ops
+from edgeinfer.graph.cost import macs, peak_bytes
+from edgeinfer.graph.shapes import output_shapes
 
 __all__ = ["MAX_BYTES", "MAX_LINKS", "MAX_NODES", "MAX_WORK", "verify"]
 

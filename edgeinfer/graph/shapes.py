@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from functools import singledispatch
 
-from edgeinfer import operators as ops
 from edgeinfer.errors import ModelError
+from edgeinfer.graph import operators as ops
 
 __all__ = ["broadcast", "output_shapes", "window_extent"]
 

@@ -13,9 +13,9 @@ from functools import singledispatch
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from edgeinfer import operators as ops
 from edgeinfer.errors import InputError, ModelError
 from edgeinfer.graph import Graph, Node, TensorType
+from edgeinfer.graph import operators as ops
 
 __all__ = ["evaluate", "execute", "window_sums", "windows"]
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from edgeinfer import pointwise
+from edgeinfer.arithmetic import pointwise
 
 __all__ = [
     "LRN",

@@ -8,11 +8,11 @@ from typing import Literal
 
 import numpy as np
 
-from edgeinfer.arena import Buffer, allocate
 from edgeinfer.cython_kernels.runtime import KERNELS, SUPPORTED
 from edgeinfer.errors import InputError, UnsupportedError
 from edgeinfer.graph import Graph
-from edgeinfer.kernel_calls import Call, Site, lower
+from edgeinfer.runtime.arena import Buffer, allocate
+from edgeinfer.runtime.kernel_calls import Call, Site, lower
 
 __all__ = ["ALIGNMENT", "Edge", "Place", "Plan", "Step", "plan"]
 
@@ -96,7 +96,7 @@ def plan(graph: Graph, *, isa: str = "scalar", keep_values: bool = False) -> Pla
     Parameters
     ----------
     graph : Graph
-        An integer Graph that ``edgeinfer.verification`` accepts.
+        An integer Graph that ``edgeinfer.graph.verification`` accepts.
     isa : str
         The instruction set to use where a kernel has it; one of ``SUPPORTED``.
     keep_values : bool

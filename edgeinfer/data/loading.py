@@ -15,10 +15,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from edgeinfer.data.samples import Data, runs
 from edgeinfer.errors import InputError, MissingExtraError
+from edgeinfer.files.input_file import check_file, is_folder
 from edgeinfer.graph import Graph
-from edgeinfer.input_file import check_file, is_folder
-from edgeinfer.samples import Data, runs
 
 __all__ = ["DataSet", "ImageFolder", "Preprocessing", "load_data"]
 
@@ -133,7 +133,7 @@ class DataSet:
     Parameters
     ----------
     samples : dict of numpy.ndarray, or ImageFolder
-        What ``edgeinfer.quant.quantize`` and ``edgeinfer.samples.runs`` take.
+        What ``edgeinfer.quant.quantize`` and ``edgeinfer.data.samples.runs`` take.
     count : int
         How many runs of the Graph they feed.
     labels : numpy.ndarray or None

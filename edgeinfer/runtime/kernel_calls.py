@@ -9,10 +9,10 @@ from functools import singledispatch
 
 import numpy as np
 
-from edgeinfer import fixedpoint
-from edgeinfer import operators as ops
+from edgeinfer.arithmetic import fixedpoint
 from edgeinfer.errors import UnsupportedError
 from edgeinfer.graph import Graph, Node
+from edgeinfer.graph import operators as ops
 
 __all__ = ["Call", "Site", "lower"]
 

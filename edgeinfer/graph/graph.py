@@ -14,7 +14,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from edgeinfer.errors import InputError, ModelError
-from edgeinfer.operators import Operator
+from edgeinfer.graph.operators import Operator
 
 __all__ = ["DType", "Graph", "Node", "Quantization", "TensorType", "nearest_float32"]
 

@@ -1,0 +1,339 @@
+"""A Graph, float or integer, into the bytes of an ``.eqm`` file, and such bytes into a Graph.
+
+An ``.eqm`` is a safetensors file. Its tensors are the constants; its one metadata key,
+``edgeinfer``, holds all the rest as canonical JSON:
+
+    contract    the arithmetic that the integers mean, ``fixedpoint.CONTRACT``
+    format      1
+    graph       name, inputs, outputs, free_batch, types by value name, nodes
+    labels      names of the classes, or empty
+    provenance  where the model came from
+    sha256      over this JSON with ``sha256`` empty, then every constant's bytes, by sorted name
+
+Canonical means sorted keys, no spaces, ASCII, floats in their shortest form and an infinity as the
+string ``"inf"`` or ``"-inf"``: one Graph has one text, and another text for it is refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import safetensors.numpy
+from safetensors import SafetensorError
+
+from edgeinfer.arithmetic.fixedpoint import CONTRACT
+from edgeinfer.errors import ModelError, ModelFileError
+from edgeinfer.files.atomic_write import atomic_write
+from edgeinfer.files.input_file import read_file
+from edgeinfer.graph import Graph, Node, Quantization, TensorType, nearest_float32
+from edgeinfer.graph.operators import OPERATORS, Operator
+from edgeinfer.graph.verification import verify
+
+__all__ = ["FORMAT", "from_bytes", "read", "save", "to_bytes"]
+
+FORMAT = 1
+
+_KEY = "edgeinfer"
+_RESERVED = "__metadata__"  # what safetensors itself calls the metadata among the tensors
+_MAX_JSON = 64 << 20
+
+T = TypeVar("T")
+Json = dict[str, Any]
+
+
+def save(graph: Graph, path: str | os.PathLike[str]) -> None:
+    """Write ``graph`` to ``path``; the same Graph gives the same bytes.
+
+    Raises
+    ------
+    ModelError
+        The Graph is not a legal one.
+    OutputError
+        The file cannot be written; what was there before is untouched.
+    """
+    atomic_write(path, to_bytes(graph))
+
+
+def read(path: str | os.PathLike[str]) -> Graph:
+    """The verified Graph in the file ``path``.
+
+    Raises
+    ------
+    InputError
+        It cannot be read.
+    ModelError
+        The file is damaged, or holds no legal Graph.
+    """
+    path = Path(path)
+    data = read_file(path)
+    try:
+        return from_bytes(data)
+    except ModelFileError as error:
+        raise ModelFileError(f"{path}: {error}") from error
+
+
+def to_bytes(graph: Graph) -> bytes:
+    """The ``.eqm`` bytes of ``graph``, or ``ModelError`` where it is not a legal Graph."""
+    verify(graph)
+    if _RESERVED in graph.constants:
+        raise ModelError(f"a constant cannot be called {_RESERVED!r} in a model file")
+    constants = {
+        name: np.asarray(array, np.dtype(graph.types[name].dtype).newbyteorder("<"), order="C")
+        for name, array in graph.constants.items()
+    }
+    document = _document(graph)
+    document["sha256"] = _digest(document, constants)
+    text = _canonical(document)
+    if len(text) > _MAX_JSON:
+        raise ModelError(f"the graph takes {len(text)} bytes of JSON, more than {_MAX_JSON}")
+    return bytes(safetensors.numpy.save(constants, metadata={_KEY: text}))
+
+
+def from_bytes(data: bytes) -> Graph:
+    """The verified Graph in the ``.eqm`` bytes ``data``; whatever they are, no code in them runs.
+
+    Raises
+    ------
+    ModelFileError
+        The bytes are no ``.eqm`` file, are damaged, or say something that cannot be.
+    ModelError
+        They hold a Graph that is not a legal one.
+    """
+    try:
+        constants = safetensors.numpy.load(data)  # checks all offsets before it copies
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise ModelFileError(f"not an .eqm file, or a damaged one: {_short(error)}") from error
+    document = _parse(_metadata(data))
+    _check_version(document)
+    stated = _take(document, "sha256", str)
+    if _digest(document, constants) != stated:
+        raise ModelFileError("the file is damaged: its checksum does not match")
+    graph = _graph(document, constants)
+    verify(graph)
+    return graph
+
+
+# ---- the Graph as JSON -----------------------------------------------------------------------
+
+
+def _canonical(document: Json) -> str:
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _digest(document: Json, constants: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256(_canonical({**document, "sha256": ""}).encode())
+    for name in sorted(constants):
+        digest.update(constants[name].tobytes())
+    return digest.hexdigest()
+
+
+def _document(graph: Graph) -> Json:
+    return {
+        "contract": CONTRACT,
+        "format": FORMAT,
+        "graph": {
+            "free_batch": graph.free_batch,
+            "inputs": list(graph.inputs),
+            "name": graph.name,
+            "nodes": [_node_json(node) for node in graph.nodes],
+            "outputs": list(graph.outputs),
+            "types": {name: _type_json(kind) for name, kind in graph.types.items()},
+        },
+        "labels": list(graph.labels),
+        "provenance": dict(graph.provenance),
+        "sha256": "",
+    }
+
+
+def _node_json(node: Node) -> Json:
+    attributes = {f.name: _plain(getattr(node.op, f.name)) for f in dataclasses.fields(node.op)}
+    return {
+        "attributes": attributes,
+        "inputs": list(node.inputs),
+        "name": node.name,
+        "operator": type(node.op).__name__,
+        "outputs": list(node.outputs),
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    return value
+
+
+def _shortest(scale: float) -> float:
+    """The float with the fewest digits that rounds to the float32 ``scale``."""
+    return float(str(np.float32(scale)))
+
+
+def _type_json(kind: TensorType) -> Json:
+    q = kind.quantization
+    return {
+        "dtype": kind.dtype,
+        "quantization": None
+        if q is None
+        else {
+            "axis": q.axis,
+            "scale": [_shortest(scale) for scale in q.scale],
+            "zero_point": q.zero_point,
+        },
+        "shape": list(kind.shape),
+    }
+
+
+# ---- JSON as the Graph: every field is checked for its type before it is used ------------------
+
+
+def _metadata(data: bytes) -> str:
+    # safetensors has checked the header, but does not hand its metadata out
+    length = int.from_bytes(data[:8], "little")
+    try:
+        metadata = json.loads(data[8 : 8 + length]).get(_RESERVED)
+    except ValueError as error:
+        raise ModelFileError(f"not an .eqm file, or a damaged one: {_short(error)}") from error
+    if metadata is None or set(metadata) != {_KEY}:
+        raise ModelFileError(f"not an .eqm file: its metadata is not the one key {_KEY!r}")
+    return str(metadata[_KEY])
+
+
+def _parse(text: str) -> Json:
+    if len(text) > _MAX_JSON:
+        raise ModelFileError(f"the graph takes {len(text)} bytes of JSON, more than {_MAX_JSON}")
+    try:
+        document = json.loads(text)
+        canonical = _canonical(document) == text
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(f"the graph is not valid JSON: {_short(error)}") from error
+    if not canonical:
+        raise ModelFileError("the graph's JSON is not in its canonical form")
+    if not isinstance(document, dict):
+        raise ModelFileError("the graph's JSON is not an object")
+    return document
+
+
+def _check_version(document: Json) -> None:
+    version = _take(document, "format", int)
+    if version != FORMAT:
+        raise ModelFileError(
+            f"the file has format {version}, but this edgeinfer reads format {FORMAT}; "
+            "make it again, or install another version"
+        )
+    contract = _take(document, "contract", str)
+    if contract != CONTRACT:
+        raise ModelFileError(
+            f"the file is for arithmetic {_short(contract)}, but this edgeinfer computes "
+            f"{CONTRACT}; quantize the model again"
+        )
+    _keys(document, "the file", "contract", "format", "graph", "labels", "provenance", "sha256")
+
+
+def _graph(document: Json, constants: Mapping[str, np.ndarray]) -> Graph:
+    body = _take(document, "graph", dict)
+    _keys(body, "the graph", "free_batch", "inputs", "name", "nodes", "outputs", "types")
+    provenance = _take(document, "provenance", dict)
+    types = {name: _type(name, kind) for name, kind in _take(body, "types", dict).items()}
+    for name, array in constants.items():
+        _check_constant(name, array, types)
+    return Graph(
+        name=_take(body, "name", str),
+        nodes=tuple(map(_node, _take(body, "nodes", list))),
+        types=types,
+        inputs=_many(body, "inputs", str),
+        outputs=_many(body, "outputs", str),
+        constants=constants,
+        free_batch=_take(body, "free_batch", bool),
+        provenance={key: _take(provenance, key, str) for key in provenance},
+        labels=_many(document, "labels", str),
+    )
+
+
+def _check_constant(name: str, array: np.ndarray, types: Mapping[str, TensorType]) -> None:
+    kind = types.get(name)
+    if kind is None:
+        raise ModelFileError(f"the constant {_short(name)} has no type")
+    if array.dtype != kind.dtype or array.shape != kind.shape:
+        raise ModelFileError(
+            f"the constant {_short(name)} is {array.dtype}{list(array.shape)}, not {kind}"
+        )
+    if kind.dtype == "bool" and array.view(np.uint8).max() > 1:
+        raise ModelFileError(f"the constant {_short(name)} holds bytes that are not bool")
+
+
+def _type(name: str, record: Any) -> TensorType:
+    if not isinstance(record, dict):
+        raise ModelFileError(f"the type of {_short(name)} is not an object")
+    _keys(record, f"the type of {_short(name)}", "dtype", "quantization", "shape")
+    quantization = None
+    if record["quantization"] is not None:
+        fields = _take(record, "quantization", dict)
+        _keys(fields, f"the quantization of {_short(name)}", "axis", "scale", "zero_point")
+        axis = None if fields["axis"] is None else _take(fields, "axis", int)
+        scale = tuple(map(nearest_float32, _many(fields, "scale", float)))
+        quantization = Quantization(scale, _take(fields, "zero_point", int), axis)
+    shape = _many(record, "shape", int)
+    return TensorType(shape, _take(record, "dtype", str), quantization)  # type: ignore[arg-type]
+
+
+def _node(record: Any) -> Node:
+    if not isinstance(record, dict):
+        raise ModelFileError("a node is not an object")
+    _keys(record, "a node", "attributes", "inputs", "name", "operator", "outputs")
+    name = _take(record, "name", str)
+    op = _operator(name, _take(record, "operator", str), _take(record, "attributes", dict))
+    return Node(name, op, _many(record, "inputs", str), _many(record, "outputs", str))
+
+
+def _operator(node: str, operator: str, attributes: Json) -> Operator:
+    cls = OPERATORS.get(operator)
+    if cls is None:
+        raise ModelFileError(f"node {_short(node)} has an unknown operator {_short(operator)}")
+    _keys(attributes, f"node {_short(node)}", *(f.name for f in dataclasses.fields(cls)))
+    try:
+        return cls(**{key: _attribute(value) for key, value in attributes.items()})
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(_short(error), node=node, operator=operator) from error
+
+
+def _attribute(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_attribute(item) for item in value)
+    return float(value) if value in ("inf", "-inf") else value
+
+
+def _keys(record: Json, what: str, *expected: str) -> None:
+    odd = sorted(set(record) ^ set(expected))
+    if odd:
+        problem = "lacks" if odd[0] in expected else "has an unknown field"
+        raise ModelFileError(f"{what} {problem} {_short(odd[0])}")
+
+
+def _take(record: Json, key: str, kind: type[T]) -> T:
+    value = record.get(key)
+    if type(value) is not kind:
+        raise ModelFileError(f"the field {key!r} cannot be {_short(value)}")
+    return value
+
+
+def _many(record: Json, key: str, kind: type[T]) -> tuple[T, ...]:
+    for item in _take(record, key, list):
+        if type(item) is not kind:
+            raise ModelFileError(f"the field {key!r} cannot hold {_short(item)}")
+    return tuple(record[key])
+
+
+def _short(value: object) -> str:
+    """One line of at most 120 characters for an error's text."""
+    line = str(value) if isinstance(value, Exception) else repr(value)
+    line = " ".join(line.split())
+    return line if len(line) <= 120 else f"{line[:117]}..."

@@ -1,0 +1,203 @@
+"""A float Graph and its inputs into every value: the float meaning of the operators, in NumPy.
+
+Calibration and ``compare`` run whole data sets through it, so the layers use matrix products;
+everything stays float32, as onnxruntime computes it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from edgeinfer.arithmetic import pointwise
+from edgeinfer.graph import operators as ops
+from edgeinfer.meaning.interpreter import evaluate, execute, window_sums, windows
+
+__all__ = ["evaluate", "execute"]
+
+
+def _finish(op: ops.Clamped, y: np.ndarray, bias: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
+    """Bias and fused clamp, in place."""
+    y = np.asarray(y)
+    if bias:
+        y += bias[0]
+    if op.lo > -np.inf:
+        np.maximum(y, np.float32(op.lo), out=y)
+    if op.hi < np.inf:
+        np.minimum(y, np.float32(op.hi), out=y)
+    return (y,)
+
+
+@evaluate.register
+def _(
+    op: ops.Conv, x: np.ndarray, weights: np.ndarray, *bias: np.ndarray
+) -> tuple[np.ndarray, ...]:
+    out, kh, kw, depth = weights.shape
+    view = windows(x, (kh, kw), op.strides, op.pads, op.dilations, 0.0)
+    n, h, w = view.shape[:3]
+    if depth == 1 and op.group > 1:
+        return _finish(op, _depthwise(view, weights, op.group), bias)
+    per_group = out // op.group
+    y = np.empty((n * h * w, out), np.float32)
+    for g in range(op.group):
+        patch = view[:, :, :, g * depth : (g + 1) * depth]
+        rows = patch.transpose(0, 1, 2, 4, 5, 3).reshape(n * h * w, kh * kw * depth)
+        channels = slice(g * per_group, (g + 1) * per_group)
+        np.matmul(rows, weights[channels].reshape(per_group, -1).T, out=y[:, channels])
+    return _finish(op, y.reshape(n, h, w, out), bias)
+
+
+def _depthwise(view: np.ndarray, weights: np.ndarray, group: int) -> np.ndarray:
+    """One tap at a time over all channels; output channel c reads input channel c // multiplier."""
+    multiplier = len(weights) // group
+    taps = weights[..., 0].transpose(1, 2, 0)
+    y = np.zeros((*view.shape[:3], len(weights)), np.float32)
+    for i, j in np.ndindex(taps.shape[:2]):
+        plane = view[..., i, j]
+        y += (plane.repeat(multiplier, 3) if multiplier > 1 else plane) * taps[i, j]
+    return y
+
+
+@evaluate.register
+def _(
+    op: ops.ConvTranspose, x: np.ndarray, weights: np.ndarray, *bias: np.ndarray
+) -> tuple[np.ndarray, ...]:
+    n, h, w, cin = x.shape
+    _, kh, kw, per_group = weights.shape
+    (sh, sw), (dh, dw), depth = op.strides, op.dilations, cin // op.group
+    full = np.zeros(
+        (
+            n,
+            (h - 1) * sh + (kh - 1) * dh + 1 + op.output_padding[0],
+            (w - 1) * sw + (kw - 1) * dw + 1 + op.output_padding[1],
+            per_group * op.group,
+        ),
+        np.float32,
+    )
+    for g in range(op.group):
+        inputs = slice(g * depth, (g + 1) * depth)
+        outputs = slice(g * per_group, (g + 1) * per_group)
+        for i, j in np.ndindex(kh, kw):
+            spread = x[..., inputs] @ weights[inputs, i, j]
+            rows = slice(i * dh, i * dh + (h - 1) * sh + 1, sh)
+            columns = slice(j * dw, j * dw + (w - 1) * sw + 1, sw)
+            full[:, rows, columns, outputs] += spread
+    top, left, bottom, right = op.pads
+    y = full[:, top : full.shape[1] - bottom, left : full.shape[2] - right]
+    return _finish(op, y.copy(), bias)
+
+
+@evaluate.register
+def _(
+    op: ops.Dense, x: np.ndarray, weights: np.ndarray, *bias: np.ndarray
+) -> tuple[np.ndarray, ...]:
+    return _finish(op, x @ weights.T, bias)
+
+
+@evaluate.register
+def _(op: ops.MatMul, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
+    return (a @ b,)
+
+
+@evaluate.register
+def _(op: ops.Pointwise, x: np.ndarray) -> tuple[np.ndarray, ...]:
+    return (pointwise.evaluate(op.expression, x).copy(),)
+
+
+@evaluate.register
+def _(op: ops.Add, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
+    return _finish(op, a + b, ())
+
+
+@evaluate.register
+def _(op: ops.Sub, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
+    return _finish(op, a - b, ())
+
+
+@evaluate.register
+def _(op: ops.Mul, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
+    return _finish(op, a * b, ())
+
+
+@evaluate.register
+def _(op: ops.Div, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
+    return (a / b,)
+
+
+@evaluate.register
+def _(op: ops.Pow, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
+    return (np.power(a, b),)
+
+
+@evaluate.register
+def _(op: ops.PRelu, x: np.ndarray, slope: np.ndarray) -> tuple[np.ndarray, ...]:
+    return (np.where(x >= 0, x, x * slope),)
+
+
+@evaluate.register
+def _(op: ops.AveragePool, x: np.ndarray) -> tuple[np.ndarray, ...]:
+    sums, counts = window_sums(op, x, 0.0)
+    return (sums / counts.astype(np.float32),)
+
+
+@evaluate.register
+def _(op: ops.ReduceMean, x: np.ndarray) -> tuple[np.ndarray, ...]:
+    return (x.mean(op.axes, keepdims=op.keepdims),)
+
+
+@evaluate.register
+def _(op: ops.ReduceSum, x: np.ndarray) -> tuple[np.ndarray, ...]:
+    return (x.sum(op.axes, keepdims=op.keepdims),)
+
+
+@evaluate.register
+def _(op: ops.Softmax, x: np.ndarray) -> tuple[np.ndarray, ...]:
+    e = np.exp(x - x.max(op.axis, keepdims=True))
+    return (e / e.sum(op.axis, keepdims=True),)
+
+
+@evaluate.register
+def _(op: ops.LogSoftmax, x: np.ndarray) -> tuple[np.ndarray, ...]:
+    shifted = x - x.max(op.axis, keepdims=True)
+    return (shifted - np.log(np.exp(shifted).sum(op.axis, keepdims=True)),)
+
+
+@evaluate.register
+def _(op: ops.LRN, x: np.ndarray) -> tuple[np.ndarray, ...]:
+    channels = x.shape[-1]
+    # beyond the last channel there are only zeros
+    before, after = min((op.size - 1) // 2, channels), min(op.size // 2, channels)
+    squares = np.pad(x * x, [(0, 0)] * (x.ndim - 1) + [(before, after)])
+    sums = sliding_window_view(squares, before + 1 + after, -1).sum(-1)
+    scale = np.float32(op.bias) + np.float32(op.alpha / op.size) * sums
+    return (x / scale ** np.float32(op.beta),)
+
+
+@evaluate.register
+def _(
+    op: ops.InstanceNormalization, x: np.ndarray, scale: np.ndarray, bias: np.ndarray
+) -> tuple[np.ndarray, ...]:
+    return (_normalized(x, (1, 2), op.epsilon) * scale + bias,)
+
+
+@evaluate.register
+def _(
+    op: ops.LayerNormalization, x: np.ndarray, scale: np.ndarray, *bias: np.ndarray
+) -> tuple[np.ndarray, ...]:
+    y = _normalized(x, tuple(range(op.axis, x.ndim)), op.epsilon) * scale
+    return (y + bias[0] if bias else y,)
+
+
+def _normalized(x: np.ndarray, axes: tuple[int, ...], epsilon: float) -> np.ndarray:
+    centered = x - x.mean(axes, keepdims=True)
+    variance = (centered * centered).mean(axes, keepdims=True)
+    return np.asarray(centered / np.sqrt(variance + np.float32(epsilon)))
+
+
+@evaluate.register
+def _(op: ops.ResizeLinear, x: np.ndarray) -> tuple[np.ndarray, ...]:
+    for axis, sources in ((1, op.rows), (2, op.columns)):
+        lower, upper, share = (list(column) for column in zip(*sources, strict=True))
+        weight = np.array(share, np.float32).reshape((-1, 1, 1) if axis == 1 else (-1, 1))
+        x = x.take(lower, axis) * (1 - weight) + x.take(upper, axis) * weight
+    return (x,)

@@ -1,0 +1,138 @@
+"""An integer Graph and its inputs into every value: the contract EI-1, said plainly.
+
+Every operator is a few lines of int64 NumPy over ``fixedpoint.py``; the kernels, and every other
+target, must give the same bits.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgeinfer.arithmetic import fixedpoint
+from edgeinfer.graph import operators as ops
+from edgeinfer.meaning.interpreter import evaluate, execute, window_sums, windows
+
+__all__ = ["evaluate", "execute"]
+
+
+def _requantized(
+    op: ops.Requantizing,
+    acc: np.ndarray,
+    multiplier: np.ndarray | int,
+    shift: np.ndarray | int,
+) -> tuple[np.ndarray, ...]:
+    y = fixedpoint.requantize(
+        acc, multiplier, shift, op.output_zero_point, op.lo, op.hi, op.rounding
+    )
+    return (y,)
+
+
+def _wide(x: np.ndarray, zero_point: int = 0) -> np.ndarray:
+    return x.astype(np.int64) - zero_point
+
+
+@evaluate.register
+def _(
+    op: ops.QConv,
+    x: np.ndarray,
+    weights: np.ndarray,
+    bias: np.ndarray,
+    multiplier: np.ndarray,
+    shift: np.ndarray,
+) -> tuple[np.ndarray, ...]:
+    out, kh, kw, depth = weights.shape
+    # padding stands for the real number 0, which is the integer 0 once the zero point is gone
+    view = windows(_wide(x, op.input_zero_point), (kh, kw), op.strides, op.pads, op.dilations, 0)
+    n, h, w = view.shape[:3]
+    per_group = out // op.group
+    acc = np.empty((n, h, w, out), np.int64)
+    for g in range(op.group):
+        rows = view[:, :, :, g * depth : (g + 1) * depth].transpose(0, 1, 2, 4, 5, 3)
+        channels = slice(g * per_group, (g + 1) * per_group)
+        columns = _wide(weights[channels]).reshape(per_group, -1).T
+        acc[..., channels] = rows.reshape(n, h, w, -1) @ columns
+    return _requantized(op, acc + bias, multiplier, shift)
+
+
+@evaluate.register
+def _(
+    op: ops.QDense,
+    x: np.ndarray,
+    weights: np.ndarray,
+    bias: np.ndarray,
+    multiplier: np.ndarray,
+    shift: np.ndarray,
+) -> tuple[np.ndarray, ...]:
+    acc = _wide(x, op.input_zero_point) @ _wide(weights).T + bias
+    return _requantized(op, acc, multiplier, shift)
+
+
+@evaluate.register
+def _(op: ops.QAdd, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
+    left, right = _common_scale(op, a, b)
+    return _requantized(op, left + right, op.multiplier, op.shift)
+
+
+@evaluate.register
+def _(op: ops.QSub, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
+    left, right = _common_scale(op, a, b)
+    return _requantized(op, left - right, op.multiplier, op.shift)
+
+
+def _common_scale(op: ops.QAdd, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both operands at twice the larger scale."""
+    left = _wide(a, op.a_zero_point) << op.left_shift
+    right = _wide(b, op.b_zero_point) << op.left_shift
+    return (
+        fixedpoint.round_shift(left, op.a_multiplier, op.a_shift, op.rounding),
+        fixedpoint.round_shift(right, op.b_multiplier, op.b_shift, op.rounding),
+    )
+
+
+@evaluate.register
+def _(op: ops.QMul, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
+    acc = _wide(a, op.a_zero_point) * _wide(b, op.b_zero_point)
+    return _requantized(op, acc, op.multiplier, op.shift)
+
+
+@evaluate.register
+def _(op: ops.Rescale, x: np.ndarray) -> tuple[np.ndarray, ...]:
+    return _requantized(op, _wide(x, op.input_zero_point), op.multiplier, op.shift)
+
+
+@evaluate.register
+def _(
+    op: ops.QPRelu, x: np.ndarray, multiplier: np.ndarray, shift: np.ndarray
+) -> tuple[np.ndarray, ...]:
+    acc = _wide(x, op.input_zero_point).reshape(-1, len(multiplier))
+    (positive,) = _requantized(op, acc, op.multiplier, op.shift)
+    (negative,) = _requantized(op, acc, multiplier, shift)
+    return (np.where(acc >= 0, positive, negative).reshape(x.shape),)
+
+
+@evaluate.register
+def _(op: ops.Lookup, x: np.ndarray, table: np.ndarray) -> tuple[np.ndarray, ...]:
+    if len(table) == 513:
+        return (fixedpoint.interpolate_16(table, x),)
+    return (table[_wide(x) + len(table) // 2],)
+
+
+@evaluate.register
+def _(
+    op: ops.QAveragePool, x: np.ndarray, multiplier: np.ndarray, shift: np.ndarray
+) -> tuple[np.ndarray, ...]:
+    z = op.input_zero_point
+    acc, count = window_sums(op, _wide(x, z), op.pad_value - z)
+    return _requantized(op, acc, multiplier[count - 1], shift[count - 1])
+
+
+@evaluate.register
+def _(op: ops.QReduceSum, x: np.ndarray) -> tuple[np.ndarray, ...]:
+    acc = _wide(x, op.input_zero_point).sum(op.axes, keepdims=op.keepdims)
+    return _requantized(op, acc, op.multiplier, op.shift)
+
+
+@evaluate.register
+def _(op: ops.QSoftmax, x: np.ndarray, exponentials: np.ndarray) -> tuple[np.ndarray, ...]:
+    softmax = fixedpoint.softmax_8 if x.dtype == np.int8 else fixedpoint.softmax_16
+    return (softmax(x, exponentials, op.axis),)

@@ -1,0 +1,344 @@
+"""Turns an integer Graph into something to call: arrays in, arrays out, on this CPU.
+
+session = edgeinfer.load("model.eqm", num_threads=2)
+scores = session.run(image)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgeinfer.cython_kernels.runtime import SUPPORTED, Program, RunError
+from edgeinfer.errors import EdgeInferError, InputError
+from edgeinfer.files import model_file
+from edgeinfer.graph import DType, Graph, TensorType
+from edgeinfer.graph.verification import verify
+from edgeinfer.runtime.planner import plan
+
+__all__ = ["MAX_THREADS", "Session", "TensorInfo", "load"]
+
+MAX_THREADS = 256
+
+Arrays = np.ndarray | Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """An input or an output of a Session.
+
+    Parameters
+    ----------
+    name : str
+        Its name in the model.
+    shape : tuple of int
+        Its shape; where the Session's batch is free, the first extent is the batch of one slice.
+    dtype : str
+        The type of its raw integers.
+    scale : float or None
+        The real number of one step; None where the integers are not quantized, but an index, say.
+    zero_point : int
+        The integer that stands for 0.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: DType
+    scale: float | None
+    zero_point: int
+
+    @classmethod
+    def of(cls, name: str, kind: TensorType) -> TensorInfo:
+        """The value ``name`` of type ``kind``."""
+        q = kind.quantization
+        if q is None:
+            return cls(name, kind.shape, kind.dtype, None, 0)
+        return cls(name, kind.shape, kind.dtype, q.step, q.zero_point)
+
+
+def load(path: str | os.PathLike[str], num_threads: int = 1, isa: str | None = None) -> Session:
+    """The Session of the model file at ``path``.
+
+    Parameters
+    ----------
+    path : str or path
+        An ``.eqm`` file with an integer Graph.
+    num_threads : int
+        How many threads may share a step of a run.
+    isa : str or None
+        The instruction set to use, of ``SUPPORTED``; None takes ``EDGEINFER_ISA`` from the
+        environment, or the best.
+
+    Raises
+    ------
+    InputError
+        There is no such file, or an option does not fit.
+    ModelError
+        The file is damaged, or its Graph is not an integer one.
+    """
+    return Session(model_file.read(path), num_threads=num_threads, isa=isa)
+
+
+class Session:
+    """An integer Graph that is planned and ready to run.
+
+    Several threads may call ``run`` at once: each concurrent caller has a memory of its own.
+    After a caller's first run with ``out=`` nothing is allocated.
+
+    Parameters
+    ----------
+    graph : Graph
+        An integer Graph.
+    num_threads : int
+        How many threads may share a step of a run; they sleep between runs and end with the
+        Session. A process made by fork gets its own.
+    isa : str or None
+        The instruction set to use, of ``SUPPORTED``; None takes ``EDGEINFER_ISA`` from the
+        environment, or the best.
+    keep_values : bool
+        Let ``value`` give back every intermediate tensor of the last run; costs memory, and only
+        one thread may run the Session.
+
+    Attributes
+    ----------
+    inputs, outputs : tuple of TensorInfo
+        What a run takes and gives.
+
+    Raises
+    ------
+    InputError
+        An option does not fit.
+    ModelError
+        The Graph is not a legal integer one.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        *,
+        num_threads: int = 1,
+        isa: str | None = None,
+        keep_values: bool = False,
+    ) -> None:
+        if type(num_threads) is not int or not 1 <= num_threads <= MAX_THREADS:
+            raise InputError(
+                f"num_threads must be between 1 and {MAX_THREADS}, not {num_threads!r}"
+            )
+        if isa is None:
+            isa = os.environ.get("EDGEINFER_ISA") or SUPPORTED[0]
+        verify(graph)
+        self._graph = graph
+        self._plan = plan(graph, isa=isa, keep_values=keep_values)
+        try:
+            self._program = Program(self._plan, num_threads)
+        except MemoryError as error:
+            raise InputError(str(error)) from None
+        self._memory: np.ndarray | None = None
+        if keep_values:
+            self._memory = np.zeros(self._program.memory_bytes, np.uint8)
+        self.inputs = tuple(TensorInfo.of(name, graph.types[name]) for name in graph.inputs)
+        self.outputs = tuple(TensorInfo.of(name, graph.types[name]) for name in graph.outputs)
+
+    @property
+    def arena_bytes(self) -> int:
+        """Bytes that each concurrent caller needs: all activations and the kernels' scratch."""
+        return self._program.memory_bytes
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the constants, as the kernels read them."""
+        return int(self._plan.constants.nbytes)
+
+    def run(self, x: Arrays, out: Arrays | None = None) -> np.ndarray | dict[str, np.ndarray]:
+        """The outputs for ``x``: floats for floats, raw integers for raw integers.
+
+        Parameters
+        ----------
+        x : numpy.ndarray, or mapping of str to numpy.ndarray
+            The input, or each by its name. Floats are quantized; integers must be of exactly the
+            input's dtype. Where the batch is free, the first axis may hold any number of slices,
+            which go through one after another.
+        out : numpy.ndarray, or mapping of str to numpy.ndarray, optional
+            Where to write the output, or each by its name: C-contiguous arrays of the outputs'
+            shapes, float32 or the outputs' dtypes.
+
+        Returns
+        -------
+        numpy.ndarray, or dict of str to numpy.ndarray
+            The only output, or each by its name; ``out`` where it is given.
+
+        Raises
+        ------
+        InputError
+            A name, shape or dtype does not fit, a float is NaN, or an index is outside its axis.
+        """
+        return self._run(x, out, None)
+
+    def profile(self, x: Arrays) -> dict[str, int]:
+        """Nanoseconds that each node takes in one run, by the node's name, in order.
+
+        Nodes that cost nothing, such as a Reshape, are left out.
+        """
+        times = np.zeros(len(self._plan.steps), np.int64)
+        self._run(x, None, times)
+        total: dict[str, int] = {}
+        for step, time in zip(self._plan.steps, times, strict=True):
+            total[step.node] = total.get(step.node, 0) + int(time)
+        return total
+
+    def value(self, name: str) -> np.ndarray:
+        """The raw integers of the value ``name`` after the last run; its last slice's.
+
+        Raises
+        ------
+        InputError
+            There is no such value, or the Session was made without ``keep_values``.
+        """
+        if self._memory is None:
+            raise InputError("values are kept only by a Session made with keep_values=True")
+        if name in self._graph.constants:
+            return self._graph.constants[name]
+        if name not in self._plan.places:
+            raise InputError(f"the model has no value {name!r}")
+        place, kind = self._plan.places[name], self._graph.types[name]
+        source = self._memory if place.space == "arena" else self._plan.constants
+        data = source[place.offset : place.offset + place.nbytes]
+        return data.view(kind.dtype).reshape(kind.shape).copy()
+
+    def _run(
+        self, x: Arrays, out: Arrays | None, times: np.ndarray | None
+    ) -> np.ndarray | dict[str, np.ndarray]:
+        arrays = [
+            _as_input(array, info)
+            for array, info in zip(_by_name(x, self.inputs, "input"), self.inputs, strict=True)
+        ]
+        slices = self._slices(arrays)
+        if out is None:
+            raw = any(
+                array.dtype != np.float32
+                for array, info in zip(arrays, self.inputs, strict=True)
+                if info.scale is not None
+            )
+            results = [_new_output(info, slices, raw) for info in self.outputs]
+        else:
+            results = _by_name(out, self.outputs, "output")
+            for array, info in zip(results, self.outputs, strict=True):
+                _check_output(array, info, slices)
+        try:
+            self._program.run(arrays, results, slices, self._memory, times)
+        except RunError as error:
+            raise self._explained(error) from None
+        except MemoryError as error:
+            raise InputError(str(error)) from None
+        if len(results) == 1 and not isinstance(out, Mapping):
+            return results[0]
+        return {info.name: array for info, array in zip(self.outputs, results, strict=True)}
+
+    def _slices(self, arrays: Sequence[np.ndarray]) -> int:
+        """How many batches ``arrays`` hold, which must be the same of each input."""
+        free = self._graph.free_batch
+        slices = 0
+        for array, info in zip(arrays, self.inputs, strict=True):
+            shape = array.shape
+            if not free or not info.shape or len(shape) != len(info.shape):
+                fits = shape == info.shape
+                count = 1
+            else:
+                batch = info.shape[0]
+                fits = shape[1:] == info.shape[1:] and shape[0] > 0 and shape[0] % batch == 0
+                count = shape[0] // batch
+            if not fits:
+                expected = _expected(info, free)
+                raise InputError(
+                    f"input {info.name!r} must have shape {expected}, not {list(shape)}"
+                )
+            if slices not in (0, count):
+                raise InputError(
+                    f"input {info.name!r} has a batch of {shape[0]}, "
+                    f"but {self.inputs[0].name!r} has one of {arrays[0].shape[0]}"
+                )
+            slices = count
+        slices = max(slices, 1)
+        for info in self.outputs:
+            if slices > 1 and not info.shape:
+                raise InputError(
+                    f"output {info.name!r} is one number, so this model takes one batch at a time"
+                )
+        return slices
+
+    def _explained(self, error: RunError) -> EdgeInferError:
+        if error.reason == "nan":
+            return InputError(f"input {self.inputs[error.where].name!r} holds a NaN")
+        node = self._plan.steps[error.where].node
+        return InputError(f"node {node!r} got an index that is outside the axis it gathers from")
+
+
+def _expected(info: TensorInfo, free: bool) -> str:
+    if not free or not info.shape:
+        return str(list(info.shape))
+    batch = "N" if info.shape[0] == 1 else f"a multiple of {info.shape[0]}"
+    return f"[{', '.join([batch, *map(str, info.shape[1:])])}]"
+
+
+def _by_name(given: Arrays, infos: Sequence[TensorInfo], what: str) -> list[np.ndarray]:
+    """The arrays in the order of ``infos``, whether given alone or by name."""
+    names = [info.name for info in infos]
+    if not isinstance(given, Mapping):
+        if len(names) != 1:
+            raise InputError(
+                f"the model has {len(names)} {what}s, so they are given as a dict by name: "
+                f"{', '.join(names)}"
+            )
+        return [given]
+    unknown = sorted(set(map(str, given)) - set(names))
+    if unknown:
+        raise InputError(
+            f"the model has no {what} {unknown[0]!r}; its {what}s are: {', '.join(names)}"
+        )
+    missing = [name for name in names if name not in given]
+    if missing:
+        raise InputError(f"{what} {missing[0]!r} is missing")
+    return [given[name] for name in names]
+
+
+def _as_input(array: np.ndarray, info: TensorInfo) -> np.ndarray:
+    """``array`` packed: float32, or the input's own integers."""
+    array = np.asarray(array)
+    if array.dtype == info.dtype:
+        return np.ascontiguousarray(array, info.dtype).reshape(array.shape)
+    if info.scale is None:
+        raise InputError(f"input {info.name!r} takes {info.dtype}, not {array.dtype}")
+    if array.dtype.kind != "f":
+        raise InputError(
+            f"input {info.name!r} takes floats, or {info.dtype} as raw integers, not {array.dtype}"
+        )
+    # a float64 beyond float32's range becomes infinite, which clamps
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(array, np.float32).reshape(array.shape)
+
+
+def _out_shape(info: TensorInfo, slices: int) -> tuple[int, ...]:
+    return (slices * info.shape[0], *info.shape[1:]) if info.shape else ()
+
+
+def _new_output(info: TensorInfo, slices: int, raw: bool) -> np.ndarray:
+    dtype = info.dtype if raw or info.scale is None else "float32"
+    return np.empty(_out_shape(info, slices), dtype)
+
+
+def _check_output(array: np.ndarray, info: TensorInfo, slices: int) -> None:
+    """Refuse an ``out`` that is not exactly what the output is written to."""
+    dtypes = [info.dtype] if info.scale is None else ["float32", info.dtype]
+    if not isinstance(array, np.ndarray) or array.dtype not in dtypes:
+        got = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+        raise InputError(f"out for {info.name!r} must be {' or '.join(dtypes)}, not {got}")
+    shape = _out_shape(info, slices)
+    if array.shape != shape:
+        raise InputError(
+            f"out for {info.name!r} must have shape {list(shape)}, not {list(array.shape)}"
+        )
+    if not (array.flags.c_contiguous and array.flags.writeable):
+        raise InputError(f"out for {info.name!r} must be C-contiguous and writable")
