@@ -41,11 +41,11 @@ def _pool(call: Call) -> Operand:
             raise Refusal("its second output, Indices, is not supported")
         top, left, bottom, right = pads
         pads = (top, left, bottom + extra[0], right + extra[1])
-        return apply_nhwc(call, ops.MaxPool(kernel, strides, pads, dilations), x)
+        return apply_nhwc(call, ops.MaxPool(strides, pads, kernel, dilations), x)
     if dilations != (1, 1):
         raise Refusal(f"dilations {list(dilations)} of an average are not supported")
     count_include_pad = bool(call.integer("count_include_pad", 0))
-    op = ops.AveragePool(kernel, strides, pads, extra, count_include_pad)
+    op = ops.AveragePool(strides, pads, kernel, extra, count_include_pad)
     return apply_nhwc(call, op, x)
 
 

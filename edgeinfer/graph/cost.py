@@ -6,12 +6,14 @@ A float Graph is costed as the int8 Graph that quantization would make of it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import singledispatch
 
-from edgeinfer.graph import Graph, Node, TensorType
 from edgeinfer.graph import operators as ops
+from edgeinfer.graph.graph import Graph, Node, TensorType
+from edgeinfer.graph.lifetimes import last_uses
+from edgeinfer.graph.site import Site
 
 __all__ = ["Cost", "LayerCost", "cost", "macs", "peak_bytes"]
 
@@ -23,76 +25,60 @@ _EXPONENTIALS_BYTES = 4 * 256
 
 
 @singledispatch
-def macs(op: ops.Operator, inputs: Sequence[Shape], output: Shape) -> int:
-    """How many multiply-accumulates ``op`` takes; 0 for what multiplies no two tensors."""
+def macs(op: ops.Operator, site: Site) -> int:
+    """How many multiply-accumulates ``op`` takes at ``site``; 0 where it multiplies no tensors."""
+    raise NotImplementedError(type(op).__name__)
+
+
+@macs.register(ops.AlongAxis)
+@macs.register(ops.Broadcasting)
+@macs.register(ops.Elementwise)
+@macs.register(ops.Normalizing)
+@macs.register(ops.Reducing)
+@macs.register(ops.ResizeLinear)
+@macs.register(ops.Selecting)
+@macs.register(ops.Windowed)
+def _none(op: ops.Operator, site: Site) -> int:
     return 0
 
 
-@macs.register(ops.Conv)
-@macs.register(ops.QConv)
-@macs.register(ops.Dense)
-@macs.register(ops.QDense)
-def _(op: ops.Operator, inputs: Sequence[Shape], output: Shape) -> int:
-    return math.prod(output) * math.prod(inputs[1][1:])
+@macs.register
+def _weighted(op: ops.Weighted, site: Site) -> int:
+    return site.output.elements * math.prod(site.shape("weights")[1:])
 
 
 @macs.register
-def _(op: ops.ConvTranspose, inputs: Sequence[Shape], output: Shape) -> int:
-    return math.prod(inputs[0]) * math.prod(inputs[1][1:])
+def _conv_transpose(op: ops.ConvTranspose, site: Site) -> int:
+    return site.type("x").elements * math.prod(site.shape("weights")[1:])
 
 
 @macs.register
-def _(op: ops.MatMul, inputs: Sequence[Shape], output: Shape) -> int:
-    return math.prod(output) * inputs[0][-1]
+def _mat_mul(op: ops.MatMul, site: Site) -> int:
+    return site.output.elements * site.shape("a")[-1]
 
 
 @singledispatch
-def _int8_bytes(op: ops.Operator, constants: Sequence[Shape], output: Shape) -> int:
-    """Bytes of the constants that ``op`` would have after quantization to int8."""
-    return sum(map(math.prod, constants))
-
-
-@_int8_bytes.register(ops.Conv)
-@_int8_bytes.register(ops.Dense)
-@_int8_bytes.register(ops.ConvTranspose)
-def _(op: ops.Operator, constants: Sequence[Shape], output: Shape) -> int:
-    weights = math.prod(constants[0]) if constants else 0
-    return weights + _CHANNEL_BYTES * output[-1]
+def _int8_bytes(op: ops.Operator, site: Site, constants: Collection[str]) -> int:
+    """Bytes of ``constants``, those that no node before has, after quantization to int8."""
+    return sum(site.graph.types[name].elements for name in constants)
 
 
 @_int8_bytes.register
-def _(op: ops.Pointwise, constants: Sequence[Shape], output: Shape) -> int:
+def _weighted_bytes(op: ops.Weighted, site: Site, constants: Collection[str]) -> int:
+    weights = site.node.input("weights")
+    elements = site.type("weights").elements if weights in constants else 0
+    return elements + _CHANNEL_BYTES * site.output.shape[-1]
+
+
+@_int8_bytes.register
+def _pointwise_bytes(op: ops.Pointwise, site: Site, constants: Collection[str]) -> int:
     return _TABLE_BYTES
 
 
 @_int8_bytes.register(ops.Softmax)
 @_int8_bytes.register(ops.LogSoftmax)
-def _(op: ops.Operator, constants: Sequence[Shape], output: Shape) -> int:
+def _softmax_bytes(op: ops.Operator, site: Site, constants: Collection[str]) -> int:
     return _EXPONENTIALS_BYTES
-
-
-@singledispatch
-def _trained(op: ops.Operator, node: Node) -> tuple[str, ...]:
-    """The inputs that, where they are constant, are parameters of the network."""
-    return node.inputs
-
-
-@_trained.register(ops.QConv)
-@_trained.register(ops.QDense)
-def _(op: ops.Operator, node: Node) -> tuple[str, ...]:
-    return node.inputs[:3]
-
-
-@_trained.register(ops.Lookup)
-@_trained.register(ops.QSoftmax)
-@_trained.register(ops.QAveragePool)
-def _(op: ops.Operator, node: Node) -> tuple[str, ...]:
-    return ()
-
-
-@_trained.register
-def _(op: ops.QPRelu, node: Node) -> tuple[str, ...]:
-    return node.inputs[:2]
 
 
 @dataclass(frozen=True)
@@ -139,37 +125,36 @@ def cost(graph: Graph) -> Cost:
     seen: set[str] = set()
     layers = []
     for node in graph.nodes:
-        fresh = [name for name in node.inputs if name in graph.constants and name not in seen]
+        fresh = [name for name in node.operands if name in graph.constants and name not in seen]
         seen.update(fresh)
-        layers.append(_layer(graph, node, fresh))
+        layers.append(_layer(Site(node, graph), fresh))
     return Cost(tuple(layers), peak_bytes(graph, _int8_size), not graph.is_integer)
 
 
-def _layer(graph: Graph, node: Node, constants: list[str]) -> LayerCost:
-    output = graph.types[node.outputs[0]].shape
-    inputs = [graph.types[name].shape for name in node.inputs]
-    shapes = [graph.types[name].shape for name in constants]
-    trained = set(_trained(node.op, node)).intersection(constants)
-    parameters = sum(graph.types[name].elements for name in trained)
-    if graph.is_integer:
-        flash = sum(graph.types[name].nbytes for name in constants)
+def _layer(site: Site, constants: Collection[str]) -> LayerCost:
+    node, types = site.node, site.graph.types
+    trained = {node.input(role.name) for role in node.op.takes if role.trained}
+    if any(role.count == "many" for role in node.op.takes):
+        trained.update(node.operands)
+    parameters = sum(types[name].elements for name in trained.intersection(constants))
+    if site.graph.is_integer:
+        flash = sum(types[name].nbytes for name in constants)
     else:
-        flash = _int8_bytes(node.op, shapes, output)
-    return LayerCost(node, output, macs(node.op, inputs, output), parameters, flash)
+        flash = _int8_bytes(node.op, site, constants)
+    return LayerCost(node, site.outputs[0].shape, macs(node.op, site), parameters, flash)
 
 
 def peak_bytes(graph: Graph, size: Callable[[TensorType], int]) -> int:
     """The most bytes of values alive at once, each of ``size``; constants are not among them."""
-    last = {name: i for i, node in enumerate(graph.nodes) for name in node.inputs}
-    last.update(dict.fromkeys(graph.outputs, len(graph.nodes)))
-    alive = {name: size(graph.types[name]) for name in graph.inputs}
+    last = last_uses(graph)
+    alive = {name: size(graph.types[name]) for name in graph.sources}
     total = peak = sum(alive.values())
     for i, node in enumerate(graph.nodes):
         for name in node.outputs:
             alive[name] = size(graph.types[name])
             total += alive[name]
         peak = max(peak, total)
-        for name in {*node.inputs, *node.outputs}:
+        for name in {*node.operands, *node.outputs}:
             if name in alive and last.get(name, -1) <= i:
                 total -= alive.pop(name)
     return peak

@@ -16,7 +16,19 @@ import numpy as np
 from edgeinfer.errors import InputError, ModelError
 from edgeinfer.graph.operators import Operator
 
-__all__ = ["DType", "Graph", "Node", "Quantization", "TensorType", "nearest_float32"]
+__all__ = [
+    "ABSENT",
+    "DType",
+    "Graph",
+    "Node",
+    "Quantization",
+    "State",
+    "TensorType",
+    "nearest_float32",
+]
+
+ABSENT = ""
+"""What stands in a node's inputs for an optional one that is left out."""
 
 DType = Literal["bool", "int8", "int16", "int32", "int64", "float32"]
 
@@ -132,7 +144,12 @@ class TensorType:
     @property
     def nbytes(self) -> int:
         """How many bytes, unpadded."""
-        return self.elements * np.dtype(self.dtype).itemsize
+        return self.elements * self.itemsize
+
+    @property
+    def itemsize(self) -> int:
+        """How many bytes an element has."""
+        return np.dtype(self.dtype).itemsize
 
     def __str__(self) -> str:
         text = f"{self.dtype}[{'x'.join(map(str, self.shape))}]"
@@ -145,15 +162,73 @@ class TensorType:
 
 @dataclass(frozen=True)
 class Node:
-    """One operator between named values; an absent optional input is left out at the end."""
+    """One operator between named values.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+    op : Operator
+        What it does; ``op.takes`` and ``op.gives`` say what stands where.
+    inputs : tuple of str
+        The values that it takes; ``ABSENT`` for an optional one that is left out, or nothing at the
+        end.
+    outputs : tuple of str
+        The values that it gives.
+    """
 
     name: str
     op: Operator
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
 
+    @property
+    def operands(self) -> tuple[str, ...]:
+        """The values that it takes, in order, without the absent ones."""
+        return tuple(name for name in self.inputs if name != ABSENT)
+
+    def input(self, role: str) -> str:
+        """The value that it takes in ``role``; ``ABSENT`` where there is none."""
+        for place, candidate in enumerate(self.op.takes):
+            if candidate.name == role:
+                return self.inputs[place] if place < len(self.inputs) else ABSENT
+        raise KeyError(f"{type(self.op).__name__} takes no {role!r}")
+
+    @property
+    def output(self) -> str:
+        """The only value that it gives.
+
+        Raises
+        ------
+        ValueError
+            It gives several.
+        """
+        (name,) = self.outputs
+        return name
+
     def __str__(self) -> str:
-        return f"{', '.join(self.outputs)} = {self.op}({', '.join(self.inputs)})"
+        taken = ", ".join(name or "-" for name in self.inputs)
+        return f"{', '.join(self.outputs)} = {self.op}({taken})"
+
+
+@dataclass(frozen=True)
+class State:
+    """A value that one run leaves for the next.
+
+    Parameters
+    ----------
+    input : str
+        The value that nodes take: in the first run the constant ``first``, and in every other what
+        ``output`` was in the run before.
+    output : str
+        The value that is kept.
+    first : str
+        A constant of the same type.
+    """
+
+    input: str
+    output: str
+    first: str
 
 
 @dataclass(frozen=True)
@@ -179,6 +254,8 @@ class Graph:
         Where the model came from and how it was made; carried into the model file.
     labels : tuple of str
         The names of the classes that the output scores, in order; empty where there are none.
+    states : tuple of State
+        The values that a run leaves for the next one, which no caller gives or gets.
     """
 
     name: str
@@ -190,11 +267,22 @@ class Graph:
     free_batch: bool = False
     provenance: Mapping[str, str] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
+    states: tuple[State, ...] = ()
 
     @property
     def is_integer(self) -> bool:
         """No value holds floats."""
         return all(t.dtype != "float32" for t in self.types.values())
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The values that are there before any node runs: inputs, and what the last run left."""
+        return (*self.inputs, *(state.input for state in self.states))
+
+    @property
+    def results(self) -> tuple[str, ...]:
+        """The values that a run is for: outputs, and what the next run takes."""
+        return (*self.outputs, *(state.output for state in self.states))
 
     def producers(self) -> dict[str, Node]:
         """The node that gives each value that a node gives."""
@@ -204,7 +292,7 @@ class Graph:
         """The nodes that take each value, once for each time it is taken."""
         found: dict[str, list[Node]] = {name: [] for name in self.types}
         for node in self.nodes:
-            for name in node.inputs:
+            for name in node.operands:
                 found[name].append(node)
         return found
 
@@ -221,14 +309,14 @@ class Graph:
         outputs = self.outputs if outputs is None else outputs
         types = self.types if types is None else types
         constants = self.constants if constants is None else constants
-        needed = set(outputs)
+        needed = {*outputs, *(name for s in self.states for name in (s.output, s.first))}
         kept = []
         for node in reversed(nodes):
             if needed.intersection(node.outputs):
                 kept.append(node)
-                needed.update(node.inputs)
+                needed.update(node.operands)
                 needed.update(node.outputs)
-        needed.update(self.inputs)
+        needed.update(self.sources)
         return replace(
             self,
             nodes=tuple(reversed(kept)),
@@ -244,4 +332,5 @@ class Graph:
             kinds = ", ".join(str(self.types[name]) for name in node.outputs)
             lines.append(f"  {node}  -> {kinds}")
         lines += [f"  output {name}: {self.types[name]}" for name in self.outputs]
+        lines += [f"  state  {s.input} <- {s.output}: {self.types[s.input]}" for s in self.states]
         return "\n".join(lines)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from functools import singledispatch
+from typing import Any
 
 from edgeinfer.errors import ModelError
 from edgeinfer.graph import operators as ops
 
-__all__ = ["broadcast", "output_shapes", "window_extent"]
+__all__ = ["broadcast", "output_shapes", "shape_rule", "window_extent"]
 
 Shape = tuple[int, ...]
 
@@ -30,26 +31,40 @@ def broadcast(a: Shape, b: Shape) -> Shape:
     return tuple(n if m == 1 else m for m, n in zip(a, b, strict=True))
 
 
-@singledispatch
-def output_shapes(op: ops.Operator, *shapes: Shape) -> tuple[Shape, ...]:
-    """The shapes of the outputs of ``op`` on inputs of ``shapes``.
+def output_shapes(op: ops.Operator, *shapes: Shape | None) -> tuple[Shape, ...]:
+    """The shapes of the outputs of ``op`` on inputs of ``shapes``, None for an absent one.
 
     Raises
     ------
     ModelError
         The shapes do not fit the operator.
     """
+    _check_count(op, shapes)
+    return shape_rule(op, *shapes)
+
+
+@singledispatch
+def shape_rule(op: ops.Operator, *shapes: Any) -> tuple[Shape, ...]:
+    """As ``output_shapes``, for as many inputs as the operator takes."""
     raise NotImplementedError(type(op).__name__)
+
+
+def _check_count(op: ops.Operator, shapes: tuple[Shape | None, ...]) -> None:
+    """Refuse inputs that are missing, or more than the operator has roles for."""
+    least = sum(role.count == "one" for role in op.takes)
+    if any(role.count == "many" for role in op.takes):
+        _require(len(shapes) > least, f"takes at least {least + 1}, not {len(shapes)} inputs")
+    else:
+        allowed = range(least, len(op.takes) + 1)
+        counts = " or ".join(map(str, allowed))
+        _require(len(shapes) in allowed, f"takes {counts} inputs, not {len(shapes)}")
+    for role, shape in zip(op.takes, shapes, strict=False):
+        _require(shape is not None or role.count == "optional", f"{role.name} must not be absent")
 
 
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise ModelError(message)
-
-
-def _arity(shapes: tuple[Shape, ...], *allowed: int) -> None:
-    counts = " or ".join(map(str, allowed))
-    _require(len(shapes) in allowed, f"takes {counts} inputs, not {len(shapes)}")
 
 
 def _rank(shape: Shape, rank: int, what: str) -> None:
@@ -77,11 +92,11 @@ def _window(
     return h, w
 
 
-@output_shapes.register(ops.Conv)
-@output_shapes.register(ops.QConv)
-def _(op: ops.Conv | ops.QConv, *shapes: Shape) -> tuple[Shape, ...]:
-    _arity(shapes, *((5,) if isinstance(op, ops.QConv) else (2, 3)))
-    x, weights, *per_channel = shapes
+@shape_rule.register(ops.Conv)
+@shape_rule.register(ops.QConv)
+def _conv(
+    op: ops.Conv | ops.QConv, x: Shape, weights: Shape, *per_channel: Shape
+) -> tuple[Shape, ...]:
     _rank(x, 4, "x")
     _rank(weights, 4, "weights")
     out, kh, kw, depth = weights
@@ -94,10 +109,10 @@ def _(op: ops.Conv | ops.QConv, *shapes: Shape) -> tuple[Shape, ...]:
     return ((x[0], *_window(x, (kh, kw), op.strides, op.pads, op.dilations), out),)
 
 
-@output_shapes.register
-def _(op: ops.ConvTranspose, *shapes: Shape) -> tuple[Shape, ...]:
-    _arity(shapes, 2, 3)
-    x, weights, *bias = shapes
+@shape_rule.register
+def _conv_transpose(
+    op: ops.ConvTranspose, x: Shape, weights: Shape, *bias: Shape
+) -> tuple[Shape, ...]:
     _rank(x, 4, "x")
     _rank(weights, 4, "weights")
     _require(
@@ -121,11 +136,11 @@ def _(op: ops.ConvTranspose, *shapes: Shape) -> tuple[Shape, ...]:
     return ((x[0], h, w, channels),)
 
 
-@output_shapes.register(ops.Dense)
-@output_shapes.register(ops.QDense)
-def _(op: ops.Dense | ops.QDense, *shapes: Shape) -> tuple[Shape, ...]:
-    _arity(shapes, *((5,) if isinstance(op, ops.QDense) else (2, 3)))
-    x, weights, *per_channel = shapes
+@shape_rule.register(ops.Dense)
+@shape_rule.register(ops.QDense)
+def _dense(
+    op: ops.Dense | ops.QDense, x: Shape, weights: Shape, *per_channel: Shape
+) -> tuple[Shape, ...]:
     _rank(weights, 2, "weights")
     _require(
         len(x) >= 1 and x[-1] == weights[1],
@@ -136,10 +151,8 @@ def _(op: ops.Dense | ops.QDense, *shapes: Shape) -> tuple[Shape, ...]:
     return ((*x[:-1], weights[0]),)
 
 
-@output_shapes.register
-def _(op: ops.MatMul, *shapes: Shape) -> tuple[Shape, ...]:
-    _arity(shapes, 2)
-    a, b = shapes
+@shape_rule.register
+def _mat_mul(op: ops.MatMul, a: Shape, b: Shape) -> tuple[Shape, ...]:
     _require(
         len(a) >= 2 and len(b) >= 2 and a[-1] == b[-2],
         f"shapes {list(a)} and {list(b)} do not multiply",
@@ -147,18 +160,14 @@ def _(op: ops.MatMul, *shapes: Shape) -> tuple[Shape, ...]:
     return ((*broadcast(a[:-2], b[:-2]), a[-2], b[-1]),)
 
 
-@output_shapes.register(ops.Pointwise)
-@output_shapes.register(ops.Rescale)
-@output_shapes.register(ops.LRN)
-def _(op: ops.Operator, *shapes: Shape) -> tuple[Shape, ...]:
-    _arity(shapes, 1)
-    return (shapes[0],)
+@shape_rule.register(ops.Elementwise)
+@shape_rule.register(ops.LRN)
+def _unchanged(op: ops.Operator, x: Shape) -> tuple[Shape, ...]:
+    return (x,)
 
 
-@output_shapes.register
-def _(op: ops.Lookup, *shapes: Shape) -> tuple[Shape, ...]:
-    _arity(shapes, 2)
-    x, entries = shapes
+@shape_rule.register
+def _lookup(op: ops.Lookup, x: Shape, entries: Shape) -> tuple[Shape, ...]:
     _require(
         entries in ((256,), (513,), (65536,)),
         f"a table has 256, 513 or 65536 entries, not shape {list(entries)}",
@@ -166,32 +175,19 @@ def _(op: ops.Lookup, *shapes: Shape) -> tuple[Shape, ...]:
     return (x,)
 
 
-@output_shapes.register(ops.Add)
-@output_shapes.register(ops.Sub)
-@output_shapes.register(ops.Mul)
-@output_shapes.register(ops.Div)
-@output_shapes.register(ops.Pow)
-@output_shapes.register(ops.Maximum)
-@output_shapes.register(ops.Minimum)
-@output_shapes.register(ops.QAdd)
-@output_shapes.register(ops.QMul)
-def _(op: ops.Operator, *shapes: Shape) -> tuple[Shape, ...]:
-    _arity(shapes, 2)
-    return (broadcast(*shapes),)
+@shape_rule.register
+def _broadcasting(op: ops.Broadcasting, a: Shape, b: Shape) -> tuple[Shape, ...]:
+    return (broadcast(a, b),)
 
 
-@output_shapes.register
-def _(op: ops.PRelu, *shapes: Shape) -> tuple[Shape, ...]:
-    _arity(shapes, 2)
-    x, slope = shapes
+@shape_rule.register
+def _prelu(op: ops.PRelu, x: Shape, slope: Shape) -> tuple[Shape, ...]:
     _same(broadcast(x, slope), x, "slope broadcast to x")
     return (x,)
 
 
-@output_shapes.register
-def _(op: ops.QPRelu, *shapes: Shape) -> tuple[Shape, ...]:
-    _arity(shapes, 3)
-    x, multiplier, shift = shapes
+@shape_rule.register
+def _q_prelu(op: ops.QPRelu, x: Shape, multiplier: Shape, shift: Shape) -> tuple[Shape, ...]:
     _rank(multiplier, 1, "multiplier")
     _same(shift, multiplier, "shift")
     products = {math.prod(x[axis:]) for axis in range(len(x) + 1)}
@@ -202,10 +198,8 @@ def _(op: ops.QPRelu, *shapes: Shape) -> tuple[Shape, ...]:
     return (x,)
 
 
-@output_shapes.register
-def _(op: ops.MaxPool, *shapes: Shape) -> tuple[Shape, ...]:
-    _arity(shapes, 1)
-    (x,) = shapes
+@shape_rule.register
+def _max_pool(op: ops.MaxPool, x: Shape) -> tuple[Shape, ...]:
     _rank(x, 4, "x")
     top, left, bottom, right = op.pads
     for a, before, after in ((0, top, bottom), (1, left, right)):
@@ -214,14 +208,13 @@ def _(op: ops.MaxPool, *shapes: Shape) -> tuple[Shape, ...]:
     return ((x[0], *_window(x, op.kernel, op.strides, op.pads, op.dilations), x[3]),)
 
 
-@output_shapes.register(ops.AveragePool)
-@output_shapes.register(ops.QAveragePool)
-def _(op: ops.AveragePool | ops.QAveragePool, *shapes: Shape) -> tuple[Shape, ...]:
-    quantized = isinstance(op, ops.QAveragePool)
-    _arity(shapes, 3 if quantized else 1)
-    x = shapes[0]
+@shape_rule.register(ops.AveragePool)
+@shape_rule.register(ops.QAveragePool)
+def _average_pool(
+    op: ops.AveragePool | ops.QAveragePool, x: Shape, *ratios: Shape
+) -> tuple[Shape, ...]:
     _rank(x, 4, "x")
-    for shape in shapes[1:]:
+    for shape in ratios:
         _same(shape, (op.kernel[0] * op.kernel[1],), "multiplier and shift")
     top, left, bottom, right = op.pads
     pads = (top, left, bottom + op.ceil_pads[0], right + op.ceil_pads[1])
@@ -237,14 +230,8 @@ def _(op: ops.AveragePool | ops.QAveragePool, *shapes: Shape) -> tuple[Shape, ..
     return ((x[0], h, w, x[3]),)
 
 
-@output_shapes.register(ops.ReduceMean)
-@output_shapes.register(ops.ReduceSum)
-@output_shapes.register(ops.ReduceMax)
-@output_shapes.register(ops.ReduceMin)
-@output_shapes.register(ops.QReduceSum)
-def _(op: ops.ReduceMean, *shapes: Shape) -> tuple[Shape, ...]:
-    _arity(shapes, 1)
-    (x,) = shapes
+@shape_rule.register
+def _reducing(op: ops.Reducing, x: Shape) -> tuple[Shape, ...]:
     _require(
         len(set(op.axes)) == len(op.axes) and all(a < len(x) for a in op.axes),
         f"axes {list(op.axes)} do not fit shape {list(x)}",
@@ -254,26 +241,21 @@ def _(op: ops.ReduceMean, *shapes: Shape) -> tuple[Shape, ...]:
     return (tuple(n for a, n in enumerate(x) if a not in op.axes),)
 
 
-@output_shapes.register
-def _(op: ops.ArgMax, *shapes: Shape) -> tuple[Shape, ...]:
-    _arity(shapes, 1)
-    (x,) = shapes
+@shape_rule.register
+def _arg_max(op: ops.ArgMax, x: Shape) -> tuple[Shape, ...]:
     _require(op.axis < len(x), f"axis {op.axis} does not fit shape {list(x)}")
     return ((*x[: op.axis], *((1,) if op.keepdims else ()), *x[op.axis + 1 :]),)
 
 
-@output_shapes.register(ops.Softmax)
-@output_shapes.register(ops.LogSoftmax)
-def _(op: ops.Softmax | ops.LogSoftmax, *shapes: Shape) -> tuple[Shape, ...]:
-    _arity(shapes, 1)
-    _require(op.axis < len(shapes[0]), f"axis {op.axis} does not fit shape {list(shapes[0])}")
-    return (shapes[0],)
+@shape_rule.register(ops.Softmax)
+@shape_rule.register(ops.LogSoftmax)
+def _softmax(op: ops.Softmax | ops.LogSoftmax, x: Shape) -> tuple[Shape, ...]:
+    _require(op.axis < len(x), f"axis {op.axis} does not fit shape {list(x)}")
+    return (x,)
 
 
-@output_shapes.register
-def _(op: ops.QSoftmax, *shapes: Shape) -> tuple[Shape, ...]:
-    _arity(shapes, 2)
-    x, exponentials = shapes
+@shape_rule.register
+def _q_softmax(op: ops.QSoftmax, x: Shape, exponentials: Shape) -> tuple[Shape, ...]:
     _require(op.axis < len(x), f"axis {op.axis} does not fit shape {list(x)}")
     _require(
         exponentials in ((256,), (2, 256)),
@@ -282,29 +264,26 @@ def _(op: ops.QSoftmax, *shapes: Shape) -> tuple[Shape, ...]:
     return (x,)
 
 
-@output_shapes.register
-def _(op: ops.InstanceNormalization, *shapes: Shape) -> tuple[Shape, ...]:
-    _arity(shapes, 3)
-    x, scale, bias = shapes
+@shape_rule.register
+def _instance_normalization(
+    op: ops.InstanceNormalization, x: Shape, scale: Shape, bias: Shape
+) -> tuple[Shape, ...]:
     _rank(x, 4, "x")
     _same(scale, (x[3],), "scale")
     _same(bias, (x[3],), "bias")
     return (x,)
 
 
-@output_shapes.register
-def _(op: ops.LayerNormalization, *shapes: Shape) -> tuple[Shape, ...]:
-    _arity(shapes, 2, 3)
-    x, *affine = shapes
+@shape_rule.register
+def _layer_normalization(op: ops.LayerNormalization, x: Shape, *affine: Shape) -> tuple[Shape, ...]:
     _require(op.axis < len(x), f"axis {op.axis} does not fit shape {list(x)}")
     for shape in affine:
         _same(broadcast(x, shape), x, "scale and bias broadcast to x")
     return (x,)
 
 
-@output_shapes.register
-def _(op: ops.Concat, *shapes: Shape) -> tuple[Shape, ...]:
-    _require(len(shapes) >= 1, "takes at least one input")
+@shape_rule.register
+def _concat(op: ops.Concat, *shapes: Shape) -> tuple[Shape, ...]:
     first = shapes[0]
     _require(op.axis < len(first), f"axis {op.axis} does not fit shape {list(first)}")
     for shape in shapes:
@@ -316,10 +295,18 @@ def _(op: ops.Concat, *shapes: Shape) -> tuple[Shape, ...]:
     return ((*first[: op.axis], joined, *first[op.axis + 1 :]),)
 
 
-@output_shapes.register
-def _(op: ops.Slice, *shapes: Shape) -> tuple[Shape, ...]:
-    _arity(shapes, 1)
-    (x,) = shapes
+@shape_rule.register
+def _split(op: ops.Split, x: Shape) -> tuple[Shape, ...]:
+    _require(op.axis < len(x), f"axis {op.axis} does not fit shape {list(x)}")
+    _require(
+        len(op.sizes) > 0 and sum(op.sizes) == x[op.axis],
+        f"parts of {list(op.sizes)} do not make an axis of {x[op.axis]}",
+    )
+    return tuple((*x[: op.axis], size, *x[op.axis + 1 :]) for size in op.sizes)
+
+
+@shape_rule.register
+def _slice(op: ops.Slice, x: Shape) -> tuple[Shape, ...]:
     _require(
         len(x) == len(op.starts) == len(op.sizes) == len(op.steps),
         f"one start, size and step an axis of shape {list(x)}",
@@ -333,10 +320,8 @@ def _(op: ops.Slice, *shapes: Shape) -> tuple[Shape, ...]:
     return (op.sizes,)
 
 
-@output_shapes.register
-def _(op: ops.Pad, *shapes: Shape) -> tuple[Shape, ...]:
-    _arity(shapes, 1)
-    (x,) = shapes
+@shape_rule.register
+def _pad(op: ops.Pad, x: Shape) -> tuple[Shape, ...]:
     _require(len(x) == len(op.before) == len(op.after), f"two pads an axis of shape {list(x)}")
     if op.mode == "reflect":
         for extent, before, after in zip(x, op.before, op.after, strict=True):
@@ -347,10 +332,8 @@ def _(op: ops.Pad, *shapes: Shape) -> tuple[Shape, ...]:
     return (tuple(b + n + a for b, n, a in zip(op.before, x, op.after, strict=True)),)
 
 
-@output_shapes.register
-def _(op: ops.Reshape, *shapes: Shape) -> tuple[Shape, ...]:
-    _arity(shapes, 1)
-    (x,) = shapes
+@shape_rule.register
+def _reshape(op: ops.Reshape, x: Shape) -> tuple[Shape, ...]:
     _require(
         math.prod(x) == math.prod(op.shape),
         f"{math.prod(x)} elements do not fill shape {list(op.shape)}",
@@ -358,10 +341,8 @@ def _(op: ops.Reshape, *shapes: Shape) -> tuple[Shape, ...]:
     return (op.shape,)
 
 
-@output_shapes.register
-def _(op: ops.Transpose, *shapes: Shape) -> tuple[Shape, ...]:
-    _arity(shapes, 1)
-    (x,) = shapes
+@shape_rule.register
+def _transpose(op: ops.Transpose, x: Shape) -> tuple[Shape, ...]:
     _require(
         sorted(op.permutation) == list(range(len(x))),
         f"{list(op.permutation)} is no permutation of the axes of shape {list(x)}",
@@ -369,44 +350,34 @@ def _(op: ops.Transpose, *shapes: Shape) -> tuple[Shape, ...]:
     return (tuple(x[a] for a in op.permutation),)
 
 
-@output_shapes.register
-def _(op: ops.Gather, *shapes: Shape) -> tuple[Shape, ...]:
-    _arity(shapes, 2)
-    x, indices = shapes
+@shape_rule.register
+def _gather(op: ops.Gather, x: Shape, indices: Shape) -> tuple[Shape, ...]:
     _require(op.axis < len(x), f"axis {op.axis} does not fit shape {list(x)}")
     return ((*x[: op.axis], *indices, *x[op.axis + 1 :]),)
 
 
-@output_shapes.register
-def _(op: ops.Tile, *shapes: Shape) -> tuple[Shape, ...]:
-    _arity(shapes, 1)
-    (x,) = shapes
+@shape_rule.register
+def _tile(op: ops.Tile, x: Shape) -> tuple[Shape, ...]:
     _require(len(x) == len(op.repeats), f"one repeat an axis of shape {list(x)}")
     return (tuple(n * r for n, r in zip(x, op.repeats, strict=True)),)
 
 
-@output_shapes.register
-def _(op: ops.Expand, *shapes: Shape) -> tuple[Shape, ...]:
-    _arity(shapes, 1)
-    (x,) = shapes
+@shape_rule.register
+def _expand(op: ops.Expand, x: Shape) -> tuple[Shape, ...]:
     _same(broadcast(x, op.shape), op.shape, "x broadcast")
     return (op.shape,)
 
 
-@output_shapes.register
-def _(op: ops.DepthToSpace, *shapes: Shape) -> tuple[Shape, ...]:
-    _arity(shapes, 1)
-    (x,) = shapes
+@shape_rule.register
+def _depth_to_space(op: ops.DepthToSpace, x: Shape) -> tuple[Shape, ...]:
     _rank(x, 4, "x")
     b = op.block
     _require(x[3] % (b * b) == 0, f"{x[3]} channels do not divide into blocks of {b}x{b}")
     return ((x[0], x[1] * b, x[2] * b, x[3] // (b * b)),)
 
 
-@output_shapes.register
-def _(op: ops.SpaceToDepth, *shapes: Shape) -> tuple[Shape, ...]:
-    _arity(shapes, 1)
-    (x,) = shapes
+@shape_rule.register
+def _space_to_depth(op: ops.SpaceToDepth, x: Shape) -> tuple[Shape, ...]:
     _rank(x, 4, "x")
     b = op.block
     _require(
@@ -415,11 +386,9 @@ def _(op: ops.SpaceToDepth, *shapes: Shape) -> tuple[Shape, ...]:
     return ((x[0], x[1] // b, x[2] // b, x[3] * b * b),)
 
 
-@output_shapes.register(ops.ResizeNearest)
-@output_shapes.register(ops.ResizeLinear)
-def _(op: ops.ResizeNearest | ops.ResizeLinear, *shapes: Shape) -> tuple[Shape, ...]:
-    _arity(shapes, 1)
-    (x,) = shapes
+@shape_rule.register(ops.ResizeNearest)
+@shape_rule.register(ops.ResizeLinear)
+def _resize_nearest(op: ops.ResizeNearest | ops.ResizeLinear, x: Shape) -> tuple[Shape, ...]:
     _rank(x, 4, "x")
     for extent, sources in ((x[1], op.rows), (x[2], op.columns)):
         _require(len(sources) > 0, "a resize has at least one row and column")

@@ -9,18 +9,17 @@ accumulators that cannot overflow in any kernel, and a bounded amount of work.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import singledispatch
-from typing import Any
 
 import numpy as np
 
 from edgeinfer.arithmetic.fixedpoint import MAX_ACCUMULATOR_16
 from edgeinfer.errors import ModelError
-from edgeinfer.graph import Graph, Node, TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.graph.cost import macs, peak_bytes
+from edgeinfer.graph.graph import ABSENT, Graph, TensorType
 from edgeinfer.graph.shapes import output_shapes
+from edgeinfer.graph.site import Site
 
 __all__ = ["MAX_BYTES", "MAX_LINKS", "MAX_NODES", "MAX_WORK", "verify"]
 
@@ -40,41 +39,6 @@ _MAX_EXTENT = 2**24
 _ACTIVATIONS = ("int8", "int16")
 
 
-@dataclass(frozen=True)
-class Site:
-    """A node with what is known of its values.
-
-    Parameters
-    ----------
-    node : Node
-        The node.
-    inputs, outputs : tuple of TensorType
-        The types of its values.
-    arrays : tuple
-        For each input its array where it is a constant, else None.
-    """
-
-    node: Node
-    inputs: tuple[TensorType, ...]
-    outputs: tuple[TensorType, ...]
-    arrays: tuple[np.ndarray | None, ...]
-
-    def require(self, condition: Any, message: str) -> None:
-        """``ModelError`` that names the node where ``condition`` does not hold."""
-        if not condition:
-            raise ModelError(message, node=self.node.name, operator=type(self.node.op).__name__)
-
-    def constant(self, index: int, what: str, *dtypes: str) -> np.ndarray:
-        """Input ``index``, which must be a constant of one of ``dtypes``."""
-        array = self.arrays[index]
-        self.require(array is not None, f"{what} must be a constant")
-        assert array is not None
-        self.require(
-            str(array.dtype) in dtypes, f"{what} must be {' or '.join(dtypes)}, not {array.dtype}"
-        )
-        return array
-
-
 def verify(graph: Graph) -> None:
     """Check everything that a run relies on.
 
@@ -85,18 +49,21 @@ def verify(graph: Graph) -> None:
     """
     _verify_size(graph)
     _verify_values(graph)
-    known = {*graph.inputs, *graph.constants}
+    _verify_states(graph)
+    known = {*graph.sources, *graph.constants}
     work = 0
     for node in graph.nodes:
-        site = _site(graph, node, known)
+        site = Site(node, graph)
+        _verify_names(site, known)
         _verify_shapes(site)
         _verify_window(site)
         check(node.op, site)
         known.update(node.outputs)
         work += _work(site)
-    for name in graph.outputs:
+    for name in graph.results:
         if name not in known:
-            raise ModelError(f"output {name!r} is never computed")
+            kind = "output" if name in graph.outputs else "state"
+            raise ModelError(f"{kind} {name!r} is never computed")
     for name in graph.types:
         if name not in known:
             raise ModelError(f"value {name!r} has a type, but is never computed")
@@ -112,7 +79,7 @@ def verify(graph: Graph) -> None:
 
 
 def _verify_size(graph: Graph) -> None:
-    links = sum(len(node.inputs) for node in graph.nodes)
+    links = sum(len(node.inputs) + len(node.outputs) - 1 for node in graph.nodes)
     for what, count, limit in (("nodes", len(graph.nodes), MAX_NODES), ("links", links, MAX_LINKS)):
         if count > limit:
             raise ModelError(f"the graph has {count} {what}; the limit is {limit}")
@@ -124,9 +91,11 @@ def _verify_values(graph: Graph) -> None:
             raise ModelError(f"a graph has at least one {kind}")
         if len(set(names)) != len(names):
             raise ModelError(f"the {kind}s are not distinct: {list(names)}")
-    for name in (*graph.inputs, *graph.constants, *graph.outputs):
+    for name in (*graph.sources, *graph.constants, *graph.results):
         if name not in graph.types:
             raise ModelError(f"value {name!r} has no type")
+    if ABSENT in graph.types:
+        raise ModelError("a value must have a name")
     for name in graph.inputs:
         if name in graph.constants:
             raise ModelError(f"value {name!r} is both an input and a constant")
@@ -142,47 +111,52 @@ def _verify_values(graph: Graph) -> None:
         if t.dtype == "float32" and not np.isfinite(array).all():
             raise ModelError(f"constant {name!r} holds a value that is not finite")
     if graph.is_integer:
-        for name in (*graph.inputs, *graph.outputs):
+        for name in (*graph.sources, *graph.results):
             t = graph.types[name]
             q = t.quantization
             if (q is None and t.dtype in _ACTIVATIONS) or (q is not None and q.axis is not None):
                 raise ModelError(f"value {name!r} is {t.dtype} and needs one scale")
 
 
-def _site(graph: Graph, node: Node, known: set[str]) -> Site:
-    operator = type(node.op).__name__
-    for name in node.inputs:
-        if name not in known:
-            raise ModelError(
-                f"takes {name!r}, which nothing before it gives", node=node.name, operator=operator
-            )
-    if len(node.outputs) != 1:
-        raise ModelError(
-            f"gives one value, not {len(node.outputs)}", node=node.name, operator=operator
-        )
+def _verify_states(graph: Graph) -> None:
+    taken = {*graph.inputs, *graph.constants}
+    for state in graph.states:
+        if state.input in taken:
+            raise ModelError(f"state {state.input!r} is given already")
+        taken.add(state.input)
+        if state.first not in graph.constants:
+            raise ModelError(f"state {state.input!r} begins with {state.first!r}, no constant")
+        for name in (state.output, state.first):
+            if graph.types[name] != graph.types[state.input]:
+                raise ModelError(
+                    f"state {state.input!r} is {graph.types[state.input]}, "
+                    f"but {name!r} is {graph.types[name]}"
+                )
+    if graph.states and graph.free_batch:
+        raise ModelError("a graph with states has no free batch")
+
+
+def _verify_names(site: Site, known: set[str]) -> None:
+    """Every value is given once, before it is taken."""
+    node, given = site.node, set(known)
+    for name in node.operands:
+        site.require(name in known, f"takes {name!r}, which nothing before it gives")
+    site.require(node.inputs[-1:] != (ABSENT,), "ends its inputs with an absent one")
     for name in node.outputs:
-        if name in known:
-            raise ModelError(
-                f"gives {name!r}, which is given already", node=node.name, operator=operator
-            )
-        if name not in graph.types:
-            raise ModelError(
-                f"gives {name!r}, which has no type", node=node.name, operator=operator
-            )
-    return Site(
-        node,
-        tuple(graph.types[name] for name in node.inputs),
-        tuple(graph.types[name] for name in node.outputs),
-        tuple(graph.constants.get(name) for name in node.inputs),
-    )
+        site.require(name not in given, f"gives {name!r}, which is given already")
+        site.require(name in site.graph.types, f"gives {name!r}, which has no type")
+        given.add(name)
 
 
 def _verify_shapes(site: Site) -> None:
-    op = site.node.op
+    node, types = site.node, site.graph.types
+    shapes = (None if name == ABSENT else types[name].shape for name in node.inputs)
     try:
-        derived = output_shapes(op, *(t.shape for t in site.inputs))
+        derived = output_shapes(node.op, *shapes)
     except ModelError as error:
-        raise ModelError(str(error), node=site.node.name, operator=type(op).__name__) from error
+        raise ModelError(str(error), node=node.name, operator=site.operator) from error
+    count = f"{len(derived)} value{'s' if len(derived) > 1 else ''}"
+    site.require(len(derived) == len(node.outputs), f"gives {count}, not {len(node.outputs)}")
     for shape, t in zip(derived, site.outputs, strict=True):
         site.require(
             shape == t.shape, f"gives shape {list(shape)}, but its type says {list(t.shape)}"
@@ -196,14 +170,14 @@ def _verify_window(site: Site) -> None:
     for a in ("strides", "pads", "dilations", "kernel", "ceil_pads", "output_padding"):
         for value in getattr(op, a, ()):
             site.require(value < _MAX_EXTENT, f"{a} must be below {_MAX_EXTENT}, not {value}")
-    if hasattr(op, "pads"):
-        extent = max(site.inputs[0].shape[1:3])
+    if isinstance(op, ops.Windowed):
+        extent = max(site.shape("x")[1:3])
         site.require(extent < 2**30, f"an axis that a window moves along cannot have {extent}")
-        padded = site.outputs[0] if isinstance(op, ops.ConvTranspose) else site.inputs[0]
+        padded = site.output if isinstance(op, ops.ConvTranspose) else site.type("x")
         top, left, bottom, right = op.pads
         n, h, w, c = padded.shape
         held = n * (h + top + bottom) * (w + left + right) * c
-        held *= padded.nbytes // padded.elements
+        held *= padded.itemsize
         site.require(
             held <= MAX_BYTES, f"takes {held} bytes with its pads; the limit is {MAX_BYTES}"
         )
@@ -211,17 +185,19 @@ def _verify_window(site: Site) -> None:
 
 def _work(site: Site) -> int:
     op = site.node.op
-    output = site.outputs[0].elements
-    moved = max(output, *(t.elements for t in site.inputs))
     window = op.size if isinstance(op, ops.LRN) else math.prod(getattr(op, "kernel", (1,)))
-    return max(
-        macs(op, [t.shape for t in site.inputs], site.outputs[0].shape), moved, output * window
-    )
+    moved = max(site.elements, *(t.elements for t in site.inputs))
+    return max(macs(op, site), moved, site.elements * window)
 
 
 @singledispatch
 def check(op: ops.Operator, site: Site) -> None:
-    """Element types, attributes and accumulators of one node; a float operator takes floats."""
+    """Element types, attributes and accumulators of one node."""
+    raise NotImplementedError(type(op).__name__)
+
+
+@check.register
+def _float_operator(op: ops.FloatOperator, site: Site) -> None:
     for t in (*site.inputs, *site.outputs):
         site.require(t.dtype == "float32", f"takes and gives float32, not {t.dtype}")
 
@@ -229,29 +205,18 @@ def check(op: ops.Operator, site: Site) -> None:
 # ---- operators of either kind ----------------------------------------------------------------
 
 
-@check.register(ops.Concat)
-@check.register(ops.DepthToSpace)
-@check.register(ops.Expand)
-@check.register(ops.Maximum)
-@check.register(ops.Minimum)
-@check.register(ops.ReduceMax)
-@check.register(ops.ReduceMin)
-@check.register(ops.Reshape)
-@check.register(ops.ResizeNearest)
-@check.register(ops.Slice)
-@check.register(ops.SpaceToDepth)
-@check.register(ops.Tile)
-@check.register(ops.Transpose)
-def _unchanged(op: ops.Operator, site: Site) -> None:
+@check.register
+def _selecting(op: ops.Selecting, site: Site) -> None:
     for t in site.inputs:
         _same_kind(site, t)
 
 
 def _same_kind(site: Site, t: TensorType) -> None:
-    """The output's elements mean what those of type ``t`` do."""
-    output = site.outputs[0]
-    site.require(t.dtype == output.dtype, f"turns {t.dtype} into {output.dtype}")
-    site.require(t.quantization == output.quantization, "gives another quantization than it takes")
+    """The outputs' elements mean what those of type ``t`` do."""
+    for output in site.outputs:
+        site.require(t.dtype == output.dtype, f"turns {t.dtype} into {output.dtype}")
+        same = t.quantization == output.quantization
+        site.require(same, "gives another quantization than it takes")
     site.require(
         t.quantization is None or t.quantization.axis is None,
         "takes values with one scale, not one a channel",
@@ -259,16 +224,16 @@ def _same_kind(site: Site, t: TensorType) -> None:
 
 
 @check.register
-def _(op: ops.MaxPool, site: Site) -> None:
-    _unchanged(op, site)
-    dtype = site.inputs[0].dtype
+def _max_pool(op: ops.MaxPool, site: Site) -> None:
+    _selecting(op, site)
+    dtype = site.type("x").dtype
     site.require(dtype in ("float32", *_ACTIVATIONS), f"takes no {dtype}")
 
 
 @check.register
-def _(op: ops.Pad, site: Site) -> None:
-    _unchanged(op, site)
-    dtype, value = site.outputs[0].dtype, op.value
+def _pad(op: ops.Pad, site: Site) -> None:
+    _selecting(op, site)
+    dtype, value = site.output.dtype, op.value
     if dtype == "float32":
         fits = type(value) is float
     else:
@@ -278,12 +243,12 @@ def _(op: ops.Pad, site: Site) -> None:
 
 
 @check.register
-def _(op: ops.Gather, site: Site) -> None:
-    data, indices = site.inputs
+def _gather(op: ops.Gather, site: Site) -> None:
+    data, indices = site.type("data"), site.type("indices")
     site.require(indices.dtype == "int64", f"takes int64 indices, not {indices.dtype}")
     _same_kind(site, data)
-    known = site.arrays[1]
-    if known is not None and known.size:
+    if site.is_constant("indices"):
+        known = site.constant("indices")
         extent = data.shape[op.axis]
         low, high = int(known.min()), int(known.max())
         site.require(
@@ -292,8 +257,8 @@ def _(op: ops.Gather, site: Site) -> None:
 
 
 @check.register
-def _(op: ops.ArgMax, site: Site) -> None:
-    (output,) = site.outputs
+def _arg_max(op: ops.ArgMax, site: Site) -> None:
+    output = site.output
     site.require(
         output.dtype == "int64" and output.quantization is None,
         f"gives int64 that nothing scales, not {output}",
@@ -315,7 +280,7 @@ def _activation(site: Site, t: TensorType, what: str, zero_point: int) -> int:
 
 
 def _requantizes(op: ops.Requantizing, site: Site) -> None:
-    output = site.outputs[0]
+    output = site.output
     _activation(site, output, "the output", op.output_zero_point)
     info = np.iinfo(output.dtype)
     site.require(
@@ -323,7 +288,7 @@ def _requantizes(op: ops.Requantizing, site: Site) -> None:
         f"the clamp {op.lo} to {op.hi} does not fit {output.dtype}",
     )
     site.require(
-        op.rounding == "single" or site.inputs[0].dtype == "int8",
+        op.rounding == "single" or all(t.dtype != "int16" for t in site.inputs),
         "rounding 'double' is for int8 inputs",
     )
 
@@ -331,7 +296,7 @@ def _requantizes(op: ops.Requantizing, site: Site) -> None:
 def _bounded(site: Site, accumulator: np.ndarray | int, multiplier: np.ndarray | int) -> None:
     """Each accumulator below 2^31; of int16 and with a 24-bit multiplier, below 2^38."""
     accumulator, multiplier = np.atleast_1d(accumulator), np.atleast_1d(multiplier)
-    wide = (multiplier < 2**24) & (site.inputs[0].dtype == "int16")
+    wide = (multiplier < 2**24) & any(t.dtype == "int16" for t in _activations(site))
     limit = np.where(wide, MAX_ACCUMULATOR_16, 2**31)
     over = np.flatnonzero(accumulator >= limit)
     if over.size:
@@ -339,9 +304,15 @@ def _bounded(site: Site, accumulator: np.ndarray | int, multiplier: np.ndarray |
         site.require(False, f"an accumulator of up to {worst} is not below 2^{bits}")
 
 
-def _multipliers(site: Site, first: int, *, signed: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    multiplier = site.constant(first, "multiplier", "int32")
-    shift = site.constant(first + 1, "shift", "int8")
+def _activations(site: Site) -> list[TensorType]:
+    """What it takes that is no constant of a layer."""
+    roles = [role.name for role in site.node.op.takes if role.name in ("x", "a", "b")]
+    return [site.type(role) for role in roles]
+
+
+def _multipliers(site: Site, *, signed: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    multiplier = site.constant("multiplier", "int32")
+    shift = site.constant("shift", "int8")
     least = -(2**31) + 1 if signed else 0
     site.require(multiplier.min() >= least, f"a multiplier must not be {multiplier.min()}")
     site.require(
@@ -353,14 +324,14 @@ def _multipliers(site: Site, first: int, *, signed: bool = False) -> tuple[np.nd
 
 @check.register(ops.QConv)
 @check.register(ops.QDense)
-def _(op: ops.QConv | ops.QDense, site: Site) -> None:
+def _q_conv(op: ops.QConv | ops.QDense, site: Site) -> None:
     _requantizes(op, site)
-    x = site.inputs[0]
+    x = site.type("x")
     reach = _activation(site, x, "x", op.input_zero_point)
     narrow = x.dtype == "int8"
-    weights = site.constant(1, "weights", *(["int8"] if narrow else ["int8", "int16"]))
-    bias = site.constant(2, "bias", "int32" if narrow else "int64")
-    multiplier, _ = _multipliers(site, 3)
+    weights = site.constant("weights", *(["int8"] if narrow else ["int8", "int16"]))
+    bias = site.constant("bias", "int32" if narrow else "int64")
+    multiplier, _ = _multipliers(site)
     limit = MAX_ACCUMULATOR_16
     site.require(
         int(bias.min()) > -limit and int(bias.max()) < limit,
@@ -372,9 +343,9 @@ def _(op: ops.QConv | ops.QDense, site: Site) -> None:
 
 
 @check.register
-def _(op: ops.QAdd, site: Site) -> None:
+def _q_add(op: ops.QAdd, site: Site) -> None:
     _requantizes(op, site)
-    a, b = site.inputs
+    a, b = site.type("a"), site.type("b")
     site.require(a.dtype == b.dtype, f"adds {a.dtype} and {b.dtype}")
     _activation(site, a, "a", op.a_zero_point)
     _activation(site, b, "b", op.b_zero_point)
@@ -385,9 +356,9 @@ def _(op: ops.QAdd, site: Site) -> None:
 
 
 @check.register
-def _(op: ops.QMul, site: Site) -> None:
+def _q_mul(op: ops.QMul, site: Site) -> None:
     _requantizes(op, site)
-    a, b = site.inputs
+    a, b = site.type("a"), site.type("b")
     site.require(a.dtype == b.dtype, f"multiplies {a.dtype} and {b.dtype}")
     product = _activation(site, a, "a", op.a_zero_point) * _activation(
         site, b, "b", op.b_zero_point
@@ -396,42 +367,41 @@ def _(op: ops.QMul, site: Site) -> None:
 
 
 @check.register
-def _(op: ops.Rescale, site: Site) -> None:
+def _rescale(op: ops.Rescale, site: Site) -> None:
     _requantizes(op, site)
-    _activation(site, site.inputs[0], "x", op.input_zero_point)
+    _activation(site, site.type("x"), "x", op.input_zero_point)
 
 
 @check.register
-def _(op: ops.QPRelu, site: Site) -> None:
+def _q_prelu(op: ops.QPRelu, site: Site) -> None:
     _requantizes(op, site)
-    _activation(site, site.inputs[0], "x", op.input_zero_point)
-    _multipliers(site, 1, signed=True)
+    _activation(site, site.type("x"), "x", op.input_zero_point)
+    _multipliers(site, signed=True)
 
 
 @check.register
-def _(op: ops.QAveragePool, site: Site) -> None:
+def _q_average_pool(op: ops.QAveragePool, site: Site) -> None:
     _requantizes(op, site)
-    x = site.inputs[0]
+    x = site.type("x")
     reach = _activation(site, x, "x", op.input_zero_point)
     _activation(site, x, "a pad", op.pad_value)
-    multiplier, _ = _multipliers(site, 1)
+    multiplier, _ = _multipliers(site)
     _bounded(site, reach * np.arange(1, len(multiplier) + 1), multiplier)
 
 
 @check.register
-def _(op: ops.QReduceSum, site: Site) -> None:
+def _q_reduce_sum(op: ops.QReduceSum, site: Site) -> None:
     _requantizes(op, site)
-    x = site.inputs[0]
+    x = site.type("x")
     reach = _activation(site, x, "x", op.input_zero_point)
     _bounded(site, math.prod(x.shape[a] for a in op.axes) * reach, op.multiplier)
 
 
 @check.register
-def _(op: ops.Lookup, site: Site) -> None:
-    x, _ = site.inputs
-    (output,) = site.outputs
+def _lookup(op: ops.Lookup, site: Site) -> None:
+    x, output = site.type("x"), site.output
     site.require(output.dtype in _ACTIVATIONS, f"gives int8 or int16, not {output.dtype}")
-    entries = site.constant(1, "the table", output.dtype)
+    entries = site.constant("table", output.dtype)
     lengths = {"int8": (256,), "int16": (513, 65536)}
     site.require(
         len(entries) in lengths.get(x.dtype, ()),
@@ -446,14 +416,13 @@ def _(op: ops.Lookup, site: Site) -> None:
 
 
 @check.register
-def _(op: ops.QSoftmax, site: Site) -> None:
-    x, _ = site.inputs
-    (output,) = site.outputs
+def _q_softmax(op: ops.QSoftmax, site: Site) -> None:
+    x, output = site.type("x"), site.output
     site.require(
         x.dtype == output.dtype and x.dtype in _ACTIVATIONS,
         f"turns int8 into int8 or int16 into int16, not {x.dtype} into {output.dtype}",
     )
-    exponentials = site.constant(1, "the table", "int32")
+    exponentials = site.constant("table", "int32")
     expected, one = ((256,), 2**23) if x.dtype == "int8" else ((2, 256), 2**30)
     site.require(
         exponentials.shape == expected,

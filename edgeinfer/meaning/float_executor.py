@@ -6,14 +6,55 @@ everything stays float32, as onnxruntime computes it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, MutableMapping
+from functools import singledispatch
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from edgeinfer.arithmetic import pointwise
+from edgeinfer.errors import UnsupportedError
+from edgeinfer.graph import Graph
 from edgeinfer.graph import operators as ops
-from edgeinfer.meaning.interpreter import evaluate, execute, window_sums, windows
+from edgeinfer.meaning import interpreter
+from edgeinfer.meaning.either import move
+from edgeinfer.meaning.windows import window_sums, windows
 
 __all__ = ["evaluate", "execute"]
+
+
+def execute(
+    graph: Graph,
+    inputs: Mapping[str, np.ndarray],
+    *,
+    state: MutableMapping[str, np.ndarray] | None = None,
+    observe: interpreter.Observer | None = None,
+) -> dict[str, np.ndarray]:
+    """The outputs of a float Graph by name; see ``interpreter.execute``."""
+    return interpreter.execute(graph, inputs, evaluate, state=state, observe=observe)
+
+
+@singledispatch
+def evaluate(op: ops.Operator, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The outputs of a float operator, or one of either kind, on float32 ``arrays``.
+
+    Raises
+    ------
+    UnsupportedError
+        The operator is an integer one.
+    """
+    raise NotImplementedError(type(op).__name__)
+
+
+evaluate.register(ops.Selecting, move)
+evaluate.register(ops.ArgMax, move)
+
+
+@evaluate.register
+def _integer_operator(op: ops.IntegerOperator, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+    raise UnsupportedError(
+        f"{type(op).__name__} is an integer operator: edgeinfer.reference computes it, or a Session"
+    )
 
 
 def _finish(op: ops.Clamped, y: np.ndarray, bias: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
@@ -29,7 +70,7 @@ def _finish(op: ops.Clamped, y: np.ndarray, bias: tuple[np.ndarray, ...]) -> tup
 
 
 @evaluate.register
-def _(
+def _conv(
     op: ops.Conv, x: np.ndarray, weights: np.ndarray, *bias: np.ndarray
 ) -> tuple[np.ndarray, ...]:
     out, kh, kw, depth = weights.shape
@@ -59,7 +100,7 @@ def _depthwise(view: np.ndarray, weights: np.ndarray, group: int) -> np.ndarray:
 
 
 @evaluate.register
-def _(
+def _conv_transpose(
     op: ops.ConvTranspose, x: np.ndarray, weights: np.ndarray, *bias: np.ndarray
 ) -> tuple[np.ndarray, ...]:
     n, h, w, cin = x.shape
@@ -88,82 +129,82 @@ def _(
 
 
 @evaluate.register
-def _(
+def _dense(
     op: ops.Dense, x: np.ndarray, weights: np.ndarray, *bias: np.ndarray
 ) -> tuple[np.ndarray, ...]:
     return _finish(op, x @ weights.T, bias)
 
 
 @evaluate.register
-def _(op: ops.MatMul, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
+def _mat_mul(op: ops.MatMul, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
     return (a @ b,)
 
 
 @evaluate.register
-def _(op: ops.Pointwise, x: np.ndarray) -> tuple[np.ndarray, ...]:
+def _pointwise(op: ops.Pointwise, x: np.ndarray) -> tuple[np.ndarray, ...]:
     return (pointwise.evaluate(op.expression, x).copy(),)
 
 
 @evaluate.register
-def _(op: ops.Add, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
+def _add(op: ops.Add, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
     return _finish(op, a + b, ())
 
 
 @evaluate.register
-def _(op: ops.Sub, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
+def _sub(op: ops.Sub, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
     return _finish(op, a - b, ())
 
 
 @evaluate.register
-def _(op: ops.Mul, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
+def _mul(op: ops.Mul, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
     return _finish(op, a * b, ())
 
 
 @evaluate.register
-def _(op: ops.Div, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
+def _div(op: ops.Div, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
     return (a / b,)
 
 
 @evaluate.register
-def _(op: ops.Pow, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
+def _pow(op: ops.Pow, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
     return (np.power(a, b),)
 
 
 @evaluate.register
-def _(op: ops.PRelu, x: np.ndarray, slope: np.ndarray) -> tuple[np.ndarray, ...]:
+def _prelu(op: ops.PRelu, x: np.ndarray, slope: np.ndarray) -> tuple[np.ndarray, ...]:
     return (np.where(x >= 0, x, x * slope),)
 
 
 @evaluate.register
-def _(op: ops.AveragePool, x: np.ndarray) -> tuple[np.ndarray, ...]:
+def _average_pool(op: ops.AveragePool, x: np.ndarray) -> tuple[np.ndarray, ...]:
     sums, counts = window_sums(op, x, 0.0)
     return (sums / counts.astype(np.float32),)
 
 
 @evaluate.register
-def _(op: ops.ReduceMean, x: np.ndarray) -> tuple[np.ndarray, ...]:
+def _reduce_mean(op: ops.ReduceMean, x: np.ndarray) -> tuple[np.ndarray, ...]:
     return (x.mean(op.axes, keepdims=op.keepdims),)
 
 
 @evaluate.register
-def _(op: ops.ReduceSum, x: np.ndarray) -> tuple[np.ndarray, ...]:
+def _reduce_sum(op: ops.ReduceSum, x: np.ndarray) -> tuple[np.ndarray, ...]:
     return (x.sum(op.axes, keepdims=op.keepdims),)
 
 
 @evaluate.register
-def _(op: ops.Softmax, x: np.ndarray) -> tuple[np.ndarray, ...]:
+def _softmax(op: ops.Softmax, x: np.ndarray) -> tuple[np.ndarray, ...]:
     e = np.exp(x - x.max(op.axis, keepdims=True))
     return (e / e.sum(op.axis, keepdims=True),)
 
 
 @evaluate.register
-def _(op: ops.LogSoftmax, x: np.ndarray) -> tuple[np.ndarray, ...]:
+def _log_softmax(op: ops.LogSoftmax, x: np.ndarray) -> tuple[np.ndarray, ...]:
     shifted = x - x.max(op.axis, keepdims=True)
     return (shifted - np.log(np.exp(shifted).sum(op.axis, keepdims=True)),)
 
 
 @evaluate.register
-def _(op: ops.LRN, x: np.ndarray) -> tuple[np.ndarray, ...]:
+def _lrn(op: ops.LRN, x: np.ndarray) -> tuple[np.ndarray, ...]:
     channels = x.shape[-1]
     # beyond the last channel there are only zeros
     before, after = min((op.size - 1) // 2, channels), min(op.size // 2, channels)
@@ -174,14 +215,14 @@ def _(op: ops.LRN, x: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 @evaluate.register
-def _(
+def _instance_normalization(
     op: ops.InstanceNormalization, x: np.ndarray, scale: np.ndarray, bias: np.ndarray
 ) -> tuple[np.ndarray, ...]:
     return (_normalized(x, (1, 2), op.epsilon) * scale + bias,)
 
 
 @evaluate.register
-def _(
+def _layer_normalization(
     op: ops.LayerNormalization, x: np.ndarray, scale: np.ndarray, *bias: np.ndarray
 ) -> tuple[np.ndarray, ...]:
     y = _normalized(x, tuple(range(op.axis, x.ndim)), op.epsilon) * scale
@@ -195,7 +236,7 @@ def _normalized(x: np.ndarray, axes: tuple[int, ...], epsilon: float) -> np.ndar
 
 
 @evaluate.register
-def _(op: ops.ResizeLinear, x: np.ndarray) -> tuple[np.ndarray, ...]:
+def _resize_linear(op: ops.ResizeLinear, x: np.ndarray) -> tuple[np.ndarray, ...]:
     for axis, sources in ((1, op.rows), (2, op.columns)):
         lower, upper, share = (list(column) for column in zip(*sources, strict=True))
         weight = np.array(share, np.float32).reshape((-1, 1, 1) if axis == 1 else (-1, 1))

@@ -6,13 +6,52 @@ target, must give the same bits.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, MutableMapping
+from functools import singledispatch
+
 import numpy as np
 
 from edgeinfer.arithmetic import fixedpoint
+from edgeinfer.errors import UnsupportedError
+from edgeinfer.graph import Graph
 from edgeinfer.graph import operators as ops
-from edgeinfer.meaning.interpreter import evaluate, execute, window_sums, windows
+from edgeinfer.meaning import interpreter
+from edgeinfer.meaning.either import move
+from edgeinfer.meaning.windows import window_sums, windows
 
 __all__ = ["evaluate", "execute"]
+
+
+def execute(
+    graph: Graph,
+    inputs: Mapping[str, np.ndarray],
+    *,
+    state: MutableMapping[str, np.ndarray] | None = None,
+    observe: interpreter.Observer | None = None,
+) -> dict[str, np.ndarray]:
+    """The outputs of an integer Graph by name; see ``interpreter.execute``."""
+    return interpreter.execute(graph, inputs, evaluate, state=state, observe=observe)
+
+
+@singledispatch
+def evaluate(op: ops.Operator, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The outputs of an integer operator, or one of either kind, on integer ``arrays``.
+
+    Raises
+    ------
+    UnsupportedError
+        The operator is a float one.
+    """
+    raise NotImplementedError(type(op).__name__)
+
+
+evaluate.register(ops.Selecting, move)
+evaluate.register(ops.ArgMax, move)
+
+
+@evaluate.register
+def _float_operator(op: ops.FloatOperator, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+    raise UnsupportedError(f"{type(op).__name__} is a float operator; quantize the graph first")
 
 
 def _requantized(
@@ -32,7 +71,7 @@ def _wide(x: np.ndarray, zero_point: int = 0) -> np.ndarray:
 
 
 @evaluate.register
-def _(
+def _q_conv(
     op: ops.QConv,
     x: np.ndarray,
     weights: np.ndarray,
@@ -55,7 +94,7 @@ def _(
 
 
 @evaluate.register
-def _(
+def _q_dense(
     op: ops.QDense,
     x: np.ndarray,
     weights: np.ndarray,
@@ -68,13 +107,13 @@ def _(
 
 
 @evaluate.register
-def _(op: ops.QAdd, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
+def _q_add(op: ops.QAdd, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
     left, right = _common_scale(op, a, b)
     return _requantized(op, left + right, op.multiplier, op.shift)
 
 
 @evaluate.register
-def _(op: ops.QSub, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
+def _q_sub(op: ops.QSub, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
     left, right = _common_scale(op, a, b)
     return _requantized(op, left - right, op.multiplier, op.shift)
 
@@ -90,18 +129,18 @@ def _common_scale(op: ops.QAdd, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarra
 
 
 @evaluate.register
-def _(op: ops.QMul, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
+def _q_mul(op: ops.QMul, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
     acc = _wide(a, op.a_zero_point) * _wide(b, op.b_zero_point)
     return _requantized(op, acc, op.multiplier, op.shift)
 
 
 @evaluate.register
-def _(op: ops.Rescale, x: np.ndarray) -> tuple[np.ndarray, ...]:
+def _rescale(op: ops.Rescale, x: np.ndarray) -> tuple[np.ndarray, ...]:
     return _requantized(op, _wide(x, op.input_zero_point), op.multiplier, op.shift)
 
 
 @evaluate.register
-def _(
+def _q_prelu(
     op: ops.QPRelu, x: np.ndarray, multiplier: np.ndarray, shift: np.ndarray
 ) -> tuple[np.ndarray, ...]:
     acc = _wide(x, op.input_zero_point).reshape(-1, len(multiplier))
@@ -111,14 +150,14 @@ def _(
 
 
 @evaluate.register
-def _(op: ops.Lookup, x: np.ndarray, table: np.ndarray) -> tuple[np.ndarray, ...]:
+def _lookup(op: ops.Lookup, x: np.ndarray, table: np.ndarray) -> tuple[np.ndarray, ...]:
     if len(table) == 513:
         return (fixedpoint.interpolate_16(table, x),)
     return (table[_wide(x) + len(table) // 2],)
 
 
 @evaluate.register
-def _(
+def _q_average_pool(
     op: ops.QAveragePool, x: np.ndarray, multiplier: np.ndarray, shift: np.ndarray
 ) -> tuple[np.ndarray, ...]:
     z = op.input_zero_point
@@ -127,12 +166,12 @@ def _(
 
 
 @evaluate.register
-def _(op: ops.QReduceSum, x: np.ndarray) -> tuple[np.ndarray, ...]:
+def _q_reduce_sum(op: ops.QReduceSum, x: np.ndarray) -> tuple[np.ndarray, ...]:
     acc = _wide(x, op.input_zero_point).sum(op.axes, keepdims=op.keepdims)
     return _requantized(op, acc, op.multiplier, op.shift)
 
 
 @evaluate.register
-def _(op: ops.QSoftmax, x: np.ndarray, exponentials: np.ndarray) -> tuple[np.ndarray, ...]:
+def _q_softmax(op: ops.QSoftmax, x: np.ndarray, exponentials: np.ndarray) -> tuple[np.ndarray, ...]:
     softmax = fixedpoint.softmax_8 if x.dtype == np.int8 else fixedpoint.softmax_16
     return (softmax(x, exponentials, op.axis),)

@@ -11,10 +11,10 @@ import numpy as np
 
 from edgeinfer.arithmetic import fixedpoint
 from edgeinfer.errors import UnsupportedError
-from edgeinfer.graph import Graph, Node
 from edgeinfer.graph import operators as ops
+from edgeinfer.graph.site import Site
 
-__all__ = ["Call", "Site", "lower"]
+__all__ = ["KernelCall", "lower"]
 
 Parameters = Mapping[str, int | tuple[int, ...]]
 Ints = Sequence[int]
@@ -31,7 +31,7 @@ _MIN_BLOCK = 64
 
 
 @dataclass(frozen=True)
-class Call:
+class KernelCall:
     """One kernel at work.
 
     Parameters
@@ -61,69 +61,18 @@ class Call:
     in_place: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Site:
-    """A node in its graph: what choosing its kernels looks at."""
-
-    node: Node
-    graph: Graph
-
-    def shape(self, index: int) -> tuple[int, ...]:
-        """The shape of input ``index``."""
-        return self.graph.types[self.node.inputs[index]].shape
-
-    def bytes(self, index: int) -> int:
-        """The bytes of an element of input ``index``."""
-        return np.dtype(self.graph.types[self.node.inputs[index]].dtype).itemsize
-
-    def constant(self, index: int) -> np.ndarray:
-        """Input ``index``, which must be known.
-
-        Raises
-        ------
-        UnsupportedError
-            A run would compute it.
-        """
-        name = self.node.inputs[index]
-        if name not in self.graph.constants:
-            raise UnsupportedError(
-                f"input {name!r} must be a constant",
-                node=self.node.name,
-                operator=type(self.node.op).__name__,
-            )
-        return self.graph.constants[name]
-
-    @property
-    def out(self) -> str:
-        """The output's name."""
-        return self.node.outputs[0]
-
-    @property
-    def out_shape(self) -> tuple[int, ...]:
-        """The output's shape."""
-        return self.graph.types[self.out].shape
-
-    @property
-    def out_bytes(self) -> int:
-        """The bytes of an element of the output."""
-        return np.dtype(self.graph.types[self.out].dtype).itemsize
-
-    @property
-    def elements(self) -> int:
-        """How many elements the output has."""
-        return math.prod(self.out_shape)
-
-    def overwritable(self, *indices: int) -> tuple[str, ...]:
-        """Those of the inputs whose elements stand where the output's will."""
-        return tuple(
-            self.node.inputs[i]
-            for i in indices
-            if self.shape(i) == self.out_shape and self.bytes(i) == self.out_bytes
-        )
+def _overwritable(site: Site, *roles: str) -> tuple[str, ...]:
+    """Those of the inputs whose elements stand where the output's will."""
+    output = site.output
+    return tuple(
+        site.node.input(role)
+        for role in roles
+        if site.shape(role) == output.shape and site.itemsize(role) == output.itemsize
+    )
 
 
 @singledispatch
-def lower(op: ops.Operator, site: Site) -> list[Call]:
+def lower(op: ops.Operator, site: Site) -> list[KernelCall]:
     """The kernel calls that compute ``op`` at ``site``, in order.
 
     None where the output is the first input under another shape: the same bytes in the same
@@ -134,10 +83,15 @@ def lower(op: ops.Operator, site: Site) -> list[Call]:
     UnsupportedError
         No kernel computes the operator.
     """
+    raise NotImplementedError(type(op).__name__)
+
+
+@lower.register
+def _float_operator(op: ops.FloatOperator, site: Site) -> list[KernelCall]:
     raise UnsupportedError(
         "the integer runtime has no such operator; quantize the graph first",
         node=site.node.name,
-        operator=type(op).__name__,
+        operator=site.operator,
     )
 
 
@@ -202,7 +156,7 @@ def _window(
 
 def _fits_32(site: Site, zero_point: int, weights: np.ndarray, bias: np.ndarray) -> bool:
     """Whether every accumulator is proven below 2^31; partial sums may wrap."""
-    if site.bytes(0) == 1:
+    if site.itemsize("x") == 1:
         return True
     farthest = max(32767 - zero_point, zero_point + 32768)
     magnitude = np.abs(weights.reshape(len(bias), -1).astype(np.int64)).sum(1)
@@ -243,8 +197,10 @@ def _planes(packed: np.ndarray, narrow: bool) -> np.ndarray:
 
 def _convolution(
     site: Site, op: ops.QConv | ops.QDense, geometry: Mapping[str, int], pixels: int, group: int
-) -> Call:
-    weights, bias, multiplier, shift = (site.constant(i) for i in (1, 2, 3, 4))
+) -> KernelCall:
+    weights, bias, multiplier, shift = (
+        site.constant(role) for role in ("weights", "bias", "multiplier", "shift")
+    )
     narrow = _fits_32(site, op.input_zero_point, weights, bias)
     packed = _planes(_packed(weights, group), narrow)
     outputs, (planes, rows, taps) = len(weights) // group, packed.shape[1:]
@@ -252,16 +208,16 @@ def _convolution(
     tiles = -(-pixels // tile)
     # few pixels leave only the channels to share, in parts that outweigh the patch's repetition
     splits = max(1, min(8, rows // 32)) if tiles == 1 else 1
-    x = "s8" if site.bytes(0) == 1 else "s16_acc32" if narrow else "s16_acc64"
-    return Call(
+    x = "s8" if site.itemsize("x") == 1 else "s16_acc32" if narrow else "s16_acc64"
+    return KernelCall(
         f"conv_{x}",
         (
-            site.node.inputs[0],
+            site.node.input("x"),
             packed,
             _folded(weights, bias, op.input_zero_point, narrow),
             multiplier.astype(np.int32),
             shift.astype(np.int8),
-            site.out,
+            site.node.output,
         ),
         {
             **geometry,
@@ -276,7 +232,7 @@ def _convolution(
             "planes": planes,
             "block": min(_block(packed), taps),
             "input_zero_point": op.input_zero_point,
-            "out_bytes": site.out_bytes,
+            "out_bytes": site.output.itemsize,
         },
         units=tiles * splits,
         work=pixels * weights.size,
@@ -284,36 +240,38 @@ def _convolution(
     )
 
 
-def _depthwise(site: Site, op: ops.QConv, geometry: Mapping[str, int]) -> Call:
-    weights, bias, multiplier, shift = (site.constant(i) for i in (1, 2, 3, 4))
+def _depthwise(site: Site, op: ops.QConv, geometry: Mapping[str, int]) -> KernelCall:
+    weights, bias, multiplier, shift = (
+        site.constant(role) for role in ("weights", "bias", "multiplier", "shift")
+    )
     narrow = _fits_32(site, op.input_zero_point, weights, bias)
-    x = "s8" if site.bytes(0) == 1 else "s16_acc32" if narrow else "s16_acc64"
-    return Call(
+    x = "s8" if site.itemsize("x") == 1 else "s16_acc32" if narrow else "s16_acc64"
+    return KernelCall(
         f"depthwise_{x}",
         (
-            site.node.inputs[0],
+            site.node.input("x"),
             weights[..., 0].transpose(1, 2, 0).astype(np.int16),
             _folded(weights, bias, op.input_zero_point, narrow),
             multiplier.astype(np.int32),
             shift.astype(np.int8),
-            site.out,
+            site.node.output,
         ),
         {
             **geometry,
             **_stage(op),
             "channels": len(weights),
             "input_zero_point": op.input_zero_point,
-            "out_bytes": site.out_bytes,
+            "out_bytes": site.output.itemsize,
         },
-        units=site.out_shape[0] * site.out_shape[1],
+        units=site.output.shape[0] * site.output.shape[1],
         work=site.elements * math.prod(weights.shape[1:]),
-        scratch=_DEPTHWISE_BLOCK * site.bytes(0),
+        scratch=_DEPTHWISE_BLOCK * site.itemsize("x"),
     )
 
 
 @lower.register
-def _(op: ops.QConv, site: Site) -> list[Call]:
-    x, weights, out = site.shape(0), site.shape(1), site.out_shape
+def _q_conv(op: ops.QConv, site: Site) -> list[KernelCall]:
+    x, weights, out = site.shape("x"), site.shape("weights"), site.output.shape
     geometry = _window(x, out, weights[1:3], op.strides, op.pads, op.dilations)
     if op.group == x[3] == out[3]:
         return [_depthwise(site, op, geometry)]
@@ -321,8 +279,8 @@ def _(op: ops.QConv, site: Site) -> list[Call]:
 
 
 @lower.register
-def _(op: ops.QDense, site: Site) -> list[Call]:
-    rows = math.prod(site.shape(0)[:-1])
+def _q_dense(op: ops.QDense, site: Site) -> list[KernelCall]:
+    rows = math.prod(site.shape("x")[:-1])
     row = (1, 1, rows, 1)
     geometry = _window(row, row, (1, 1), (1, 1), (0, 0), (1, 1))
     return [_convolution(site, op, geometry, rows, 1)]
@@ -332,16 +290,16 @@ def _(op: ops.QDense, site: Site) -> list[Call]:
 
 
 @lower.register
-def _(op: ops.MaxPool, site: Site) -> list[Call]:
-    x, out = site.shape(0), site.out_shape
+def _max_pool(op: ops.MaxPool, site: Site) -> list[KernelCall]:
+    x, out = site.shape("x"), site.output.shape
     return [
-        Call(
+        KernelCall(
             "max_pool",
-            (site.node.inputs[0], site.out),
+            (site.node.input("x"), site.node.output),
             {
                 **_window(x, out, op.kernel, op.strides, op.pads, op.dilations),
                 "channels": x[3],
-                "bytes": site.bytes(0),
+                "bytes": site.itemsize("x"),
             },
             units=out[0] * out[1],
             work=site.elements * math.prod(op.kernel),
@@ -350,24 +308,24 @@ def _(op: ops.MaxPool, site: Site) -> list[Call]:
 
 
 @lower.register
-def _(op: ops.QAveragePool, site: Site) -> list[Call]:
-    x, out = site.shape(0), site.out_shape
-    multiplier, shift = site.constant(1), site.constant(2)
+def _q_average_pool(op: ops.QAveragePool, site: Site) -> list[KernelCall]:
+    x, out = site.shape("x"), site.output.shape
+    multiplier, shift = site.constant("multiplier"), site.constant("shift")
     return [
-        Call(
+        KernelCall(
             "average_pool",
             (
-                site.node.inputs[0],
+                site.node.input("x"),
                 multiplier.astype(np.int32),
                 shift.astype(np.int8),
-                site.out,
+                site.node.output,
             ),
             {
                 **_window(x, out, op.kernel, op.strides, op.pads, (1, 1)),
                 **_stage(op),
                 "channels": x[3],
-                "bytes": site.bytes(0),
-                "out_bytes": site.out_bytes,
+                "bytes": site.itemsize("x"),
+                "out_bytes": site.output.itemsize,
                 "pad_bottom": op.pads[2],
                 "pad_right": op.pads[3],
                 "count_include_pad": int(op.count_include_pad),
@@ -383,45 +341,47 @@ def _(op: ops.QAveragePool, site: Site) -> list[Call]:
 # ---- two operands, broadcast ------------------------------------------------------------------
 
 
-def _broadcast(site: Site, kernel: str, parameters: Parameters, *tables: np.ndarray) -> list[Call]:
-    out = site.out_shape
+def _broadcast(
+    site: Site, kernel: str, parameters: Parameters, *tables: np.ndarray
+) -> list[KernelCall]:
+    out = site.output.shape
     strides = []
-    for i in (0, 1):
-        shape = (1,) * (len(out) - len(site.shape(i))) + site.shape(i)
+    for role in ("a", "b"):
+        shape = (1,) * (len(out) - len(site.shape(role))) + site.shape(role)
         strides.append(
             [0 if n == 1 else step for n, step in zip(shape, _strides(shape), strict=True)]
         )
     extents, (a_strides, b_strides, _) = _collapse(out, *strides, _strides(out))
     return [
-        Call(
+        KernelCall(
             kernel,
-            (*site.node.inputs, *tables, site.out),
+            (*site.node.inputs, *tables, site.node.output),
             {
                 **parameters,
                 "rank": len(extents),
                 "extents": tuple(extents),
                 "a_strides": tuple(a_strides),
                 "b_strides": tuple(b_strides),
-                "a_bytes": site.bytes(0),
-                "b_bytes": site.bytes(1),
-                "out_bytes": site.out_bytes,
+                "a_bytes": site.itemsize("a"),
+                "b_bytes": site.itemsize("b"),
+                "out_bytes": site.output.itemsize,
             },
             units=math.prod(extents[:-1]),
             work=site.elements,
-            in_place=site.overwritable(0, 1),
+            in_place=_overwritable(site, "a", "b"),
         )
     ]
 
 
 @lower.register
-def _(op: ops.QAdd, site: Site) -> list[Call]:
+def _q_add(op: ops.QAdd, site: Site) -> list[KernelCall]:
     result = {
         **_stage(op),
         "multiplier": op.multiplier,
         "shift": op.shift,
         "subtract": int(isinstance(op, ops.QSub)),
     }
-    if site.bytes(0) == site.bytes(1) == site.out_bytes == 1:
+    if site.itemsize("a") == site.itemsize("b") == site.output.itemsize == 1:
         a = _common_scale(op, op.a_zero_point, op.a_multiplier, op.a_shift)
         b = _common_scale(op, op.b_zero_point, op.b_multiplier, op.b_shift)
         return _broadcast(site, "add_s8", result, a, b)
@@ -445,7 +405,7 @@ def _common_scale(op: ops.QAdd, zero_point: int, multiplier: int, shift: int) ->
 
 
 @lower.register
-def _(op: ops.QMul, site: Site) -> list[Call]:
+def _q_mul(op: ops.QMul, site: Site) -> list[KernelCall]:
     return _broadcast(
         site,
         "mul",
@@ -461,7 +421,7 @@ def _(op: ops.QMul, site: Site) -> list[Call]:
 
 @lower.register(ops.Maximum)
 @lower.register(ops.Minimum)
-def _(op: ops.Maximum | ops.Minimum, site: Site) -> list[Call]:
+def _maximum(op: ops.Maximum | ops.Minimum, site: Site) -> list[KernelCall]:
     return _broadcast(site, "extreme", {"largest": int(isinstance(op, ops.Maximum))})
 
 
@@ -469,42 +429,42 @@ def _(op: ops.Maximum | ops.Minimum, site: Site) -> list[Call]:
 
 
 @lower.register
-def _(op: ops.Rescale, site: Site) -> list[Call]:
+def _rescale(op: ops.Rescale, site: Site) -> list[KernelCall]:
     return [
-        Call(
+        KernelCall(
             "rescale",
-            (site.node.inputs[0], site.out),
+            (site.node.input("x"), site.node.output),
             {
                 **_stage(op),
-                "in_bytes": site.bytes(0),
-                "out_bytes": site.out_bytes,
+                "in_bytes": site.itemsize("x"),
+                "out_bytes": site.output.itemsize,
                 "input_zero_point": op.input_zero_point,
                 "multiplier": op.multiplier,
                 "shift": op.shift,
             },
             units=site.elements,
             work=site.elements,
-            in_place=site.overwritable(0),
+            in_place=_overwritable(site, "x"),
         )
     ]
 
 
 @lower.register
-def _(op: ops.QPRelu, site: Site) -> list[Call]:
-    multiplier, shift = site.constant(1), site.constant(2)
+def _q_prelu(op: ops.QPRelu, site: Site) -> list[KernelCall]:
+    multiplier, shift = site.constant("multiplier"), site.constant("shift")
     return [
-        Call(
+        KernelCall(
             "prelu",
             (
-                site.node.inputs[0],
+                site.node.input("x"),
                 multiplier.astype(np.int32),
                 shift.astype(np.int8),
-                site.out,
+                site.node.output,
             ),
             {
                 **_stage(op),
-                "in_bytes": site.bytes(0),
-                "out_bytes": site.out_bytes,
+                "in_bytes": site.itemsize("x"),
+                "out_bytes": site.output.itemsize,
                 "input_zero_point": op.input_zero_point,
                 "multiplier": op.multiplier,
                 "shift": op.shift,
@@ -512,22 +472,22 @@ def _(op: ops.QPRelu, site: Site) -> list[Call]:
             },
             units=site.elements // len(multiplier),
             work=site.elements,
-            in_place=site.overwritable(0),
+            in_place=_overwritable(site, "x"),
         )
     ]
 
 
 @lower.register
-def _(op: ops.Lookup, site: Site) -> list[Call]:
-    table = site.constant(1)
+def _lookup(op: ops.Lookup, site: Site) -> list[KernelCall]:
+    table = site.constant("table")
     return [
-        Call(
+        KernelCall(
             "lookup_interpolated" if len(table) == 513 else "lookup",
-            (site.node.inputs[0], table, site.out),
-            {"in_bytes": site.bytes(0), "out_bytes": site.out_bytes},
+            (site.node.input("x"), table, site.node.output),
+            {"in_bytes": site.itemsize("x"), "out_bytes": site.output.itemsize},
             units=site.elements,
             work=site.elements,
-            in_place=site.overwritable(0),
+            in_place=_overwritable(site, "x"),
         )
     ]
 
@@ -535,8 +495,10 @@ def _(op: ops.Lookup, site: Site) -> list[Call]:
 # ---- reductions, and what looks along an axis -------------------------------------------------
 
 
-def _reduction(site: Site, kernel: str, axes: Ints, parameters: Mapping[str, int]) -> list[Call]:
-    x = site.shape(0)
+def _reduction(
+    site: Site, kernel: str, axes: Ints, parameters: Mapping[str, int]
+) -> list[KernelCall]:
+    x = site.shape("x")
     steps = _strides(x)
     kept = [axis for axis in range(len(x)) if axis not in axes]
     outer, (outer_steps,) = _collapse([x[a] for a in kept], [steps[a] for a in kept])
@@ -544,16 +506,16 @@ def _reduction(site: Site, kernel: str, axes: Ints, parameters: Mapping[str, int
         [x[a] for a in sorted(axes)], [steps[a] for a in sorted(axes)]
     )
     return [
-        Call(
+        KernelCall(
             kernel,
-            (site.node.inputs[0], site.out),
+            (site.node.input("x"), site.node.output),
             {
                 **parameters,
                 "kept": len(outer),
                 "rank": len(outer) + len(inner),
                 "extents": (*outer, *inner),
                 "strides": (*outer_steps, *inner_steps),
-                "in_bytes": site.bytes(0),
+                "in_bytes": site.itemsize("x"),
             },
             units=site.elements,
             work=math.prod(x),
@@ -562,10 +524,10 @@ def _reduction(site: Site, kernel: str, axes: Ints, parameters: Mapping[str, int
 
 
 @lower.register
-def _(op: ops.QReduceSum, site: Site) -> list[Call]:
+def _q_reduce_sum(op: ops.QReduceSum, site: Site) -> list[KernelCall]:
     parameters = {
         **_stage(op),
-        "out_bytes": site.out_bytes,
+        "out_bytes": site.output.itemsize,
         "input_zero_point": op.input_zero_point,
         "multiplier": op.multiplier,
         "shift": op.shift,
@@ -575,39 +537,39 @@ def _(op: ops.QReduceSum, site: Site) -> list[Call]:
 
 @lower.register(ops.ReduceMax)
 @lower.register(ops.ReduceMin)
-def _(op: ops.ReduceMax | ops.ReduceMin, site: Site) -> list[Call]:
+def _reduce_max(op: ops.ReduceMax | ops.ReduceMin, site: Site) -> list[KernelCall]:
     largest = int(isinstance(op, ops.ReduceMax))
     return _reduction(site, "reduce_extreme", op.axes, {"largest": largest})
 
 
-def _along(site: Site, axis: int) -> dict[str, int]:
-    x = site.shape(0)
-    return {"bytes": site.bytes(0), "extent": x[axis], "inner": math.prod(x[axis + 1 :])}
+def _along(site: Site, role: str, axis: int) -> dict[str, int]:
+    x = site.shape(role)
+    return {"bytes": site.itemsize(role), "extent": x[axis], "inner": math.prod(x[axis + 1 :])}
 
 
 @lower.register
-def _(op: ops.ArgMax, site: Site) -> list[Call]:
+def _arg_max(op: ops.ArgMax, site: Site) -> list[KernelCall]:
     return [
-        Call(
+        KernelCall(
             "argmax",
-            (site.node.inputs[0], site.out),
-            {**_along(site, op.axis), "last": int(op.select_last_index)},
+            (site.node.input("x"), site.node.output),
+            {**_along(site, "x", op.axis), "last": int(op.select_last_index)},
             units=site.elements,
-            work=math.prod(site.shape(0)),
+            work=math.prod(site.shape("x")),
         )
     ]
 
 
 @lower.register
-def _(op: ops.QSoftmax, site: Site) -> list[Call]:
+def _q_softmax(op: ops.QSoftmax, site: Site) -> list[KernelCall]:
     return [
-        Call(
-            "softmax_s8" if site.bytes(0) == 1 else "softmax_s16",
-            (site.node.inputs[0], site.constant(1).astype(np.int32), site.out),
-            _along(site, op.axis),
-            units=site.elements // site.shape(0)[op.axis],
+        KernelCall(
+            "softmax_s8" if site.itemsize("x") == 1 else "softmax_s16",
+            (site.node.input("x"), site.constant("table").astype(np.int32), site.node.output),
+            _along(site, "x", op.axis),
+            units=site.elements // site.shape("x")[op.axis],
             work=8 * site.elements,
-            in_place=site.overwritable(0),
+            in_place=_overwritable(site, "x"),
         )
     ]
 
@@ -621,17 +583,20 @@ def _copy(
     in_strides: Ints,
     out_strides: Ints | None = None,
     *,
-    source: int = 0,
+    source: str | None = None,
+    target: str | None = None,
     in_start: int = 0,
     out_start: int = 0,
-) -> Call:
-    """A strided copy of input ``source``; without ``out_strides`` it fills the output."""
+) -> KernelCall:
+    """A strided copy from ``source``, or the first input; without ``out_strides`` it fills
+    ``target``, or the first output."""
     joined, (in_walk, out_walk) = _collapse(extents, in_strides, out_strides or _strides(extents))
-    return Call(
+    source = source or site.node.operands[0]
+    return KernelCall(
         "copy",
-        (site.node.inputs[source], site.out),
+        (source, target or site.node.outputs[0]),
         {
-            "bytes": site.bytes(source),
+            "bytes": site.graph.types[source].itemsize,
             "rank": len(joined),
             "extents": tuple(joined),
             "in_strides": tuple(in_walk),
@@ -644,63 +609,73 @@ def _copy(
     )
 
 
-def _unless_same(site: Site, call: Call) -> list[Call]:
+def _unless_same(site: Site, call: KernelCall) -> list[KernelCall]:
     """The copy, or nothing where it would copy the whole input as it stands."""
     packed = (call.parameters["in_strides"], call.parameters["in_start"]) == (
         call.parameters["out_strides"],
         0,
     )
-    return [] if packed and site.elements == math.prod(site.shape(0)) else [call]
+    whole = site.elements == site.inputs[0].elements
+    return [] if packed and whole else [call]
 
 
 @lower.register
-def _(op: ops.Reshape, site: Site) -> list[Call]:
+def _reshape(op: ops.Reshape, site: Site) -> list[KernelCall]:
     return []
 
 
 @lower.register
-def _(op: ops.Concat, site: Site) -> list[Call]:
-    joined, calls, start = _strides(site.out_shape), [], 0
-    for i in range(len(site.node.inputs)):
-        shape = site.shape(i)
-        calls.append(_copy(site, shape, _strides(shape), joined, source=i, out_start=start))
+def _concat(op: ops.Concat, site: Site) -> list[KernelCall]:
+    joined, calls, start = _strides(site.output.shape), [], 0
+    for name in site.node.operands:
+        shape = site.graph.types[name].shape
+        calls.append(_copy(site, shape, _strides(shape), joined, source=name, out_start=start))
         start += shape[op.axis] * joined[op.axis]
     return _unless_same(site, calls[0]) if len(calls) == 1 else calls
 
 
 @lower.register
-def _(op: ops.Slice, site: Site) -> list[Call]:
-    steps = _strides(site.shape(0))
+def _split(op: ops.Split, site: Site) -> list[KernelCall]:
+    steps, calls, start = _strides(site.shape("x")), [], 0
+    for name, t in zip(site.node.outputs, site.outputs, strict=True):
+        calls.append(_copy(site, t.shape, steps, target=name, in_start=start))
+        start += t.shape[op.axis] * steps[op.axis]
+    return _unless_same(site, calls[0]) if len(calls) == 1 else calls
+
+
+@lower.register
+def _slice(op: ops.Slice, site: Site) -> list[KernelCall]:
+    steps = _strides(site.shape("x"))
     strides = [step * stride for step, stride in zip(op.steps, steps, strict=True)]
     start = sum(s * stride for s, stride in zip(op.starts, steps, strict=True))
     return _unless_same(site, _copy(site, op.sizes, strides, in_start=start))
 
 
 @lower.register
-def _(op: ops.Transpose, site: Site) -> list[Call]:
-    steps = _strides(site.shape(0))
+def _transpose(op: ops.Transpose, site: Site) -> list[KernelCall]:
+    steps = _strides(site.shape("x"))
     walk = [steps[axis] for axis in op.permutation]
-    return _unless_same(site, _copy(site, site.out_shape, walk))
+    return _unless_same(site, _copy(site, site.output.shape, walk))
 
 
 @lower.register
-def _(op: ops.Expand, site: Site) -> list[Call]:
-    x = (1,) * (len(op.shape) - len(site.shape(0))) + site.shape(0)
+def _expand(op: ops.Expand, site: Site) -> list[KernelCall]:
+    x = (1,) * (len(op.shape) - len(site.shape("x"))) + site.shape("x")
     walk = [0 if n == 1 else step for n, step in zip(x, _strides(x), strict=True)]
-    return _unless_same(site, _copy(site, site.out_shape, walk))
+    return _unless_same(site, _copy(site, site.output.shape, walk))
 
 
 @lower.register
-def _(op: ops.Tile, site: Site) -> list[Call]:
-    x = site.shape(0)
+def _tile(op: ops.Tile, site: Site) -> list[KernelCall]:
+    x = site.shape("x")
     extents = [n for pair in zip(op.repeats, x, strict=True) for n in pair]
     walk = [step for stride in _strides(x) for step in (0, stride)]
     return _unless_same(site, _copy(site, extents, walk))
 
 
 @lower.register
-def _(op: ops.DepthToSpace, site: Site) -> list[Call]:
-    n, height, width, channels = site.shape(0)
+def _depth_to_space(op: ops.DepthToSpace, site: Site) -> list[KernelCall]:
+    n, height, width, channels = site.shape("x")
     b, depth = op.block, channels // op.block**2
     row, column, c = (b * depth, depth, 1) if op.mode == "DCR" else (b, 1, b * b)
     extents = (n, height, b, width, b, depth)
@@ -709,8 +684,8 @@ def _(op: ops.DepthToSpace, site: Site) -> list[Call]:
 
 
 @lower.register
-def _(op: ops.SpaceToDepth, site: Site) -> list[Call]:
-    n, height, width, channels = site.shape(0)
+def _space_to_depth(op: ops.SpaceToDepth, site: Site) -> list[KernelCall]:
+    n, height, width, channels = site.shape("x")
     b, row = op.block, width * channels
     extents = (n, height // b, width // b, b, b, channels)
     walk = (height * row, b * row, b * channels, row, channels, 1)
@@ -718,8 +693,8 @@ def _(op: ops.SpaceToDepth, site: Site) -> list[Call]:
 
 
 @lower.register
-def _(op: ops.Pad, site: Site) -> list[Call]:
-    x, out = site.shape(0), site.out_shape
+def _pad(op: ops.Pad, site: Site) -> list[KernelCall]:
+    x, out = site.shape("x"), site.output.shape
     if x == out:
         return []
     if op.mode != "constant":
@@ -729,10 +704,10 @@ def _(op: ops.Pad, site: Site) -> list[Call]:
         return _take(site, x, lists)
     steps = _strides(out)
     start = sum(b * step for b, step in zip(op.before, steps, strict=True))
-    fill = Call(
+    fill = KernelCall(
         "fill",
-        (site.out,),
-        {"bytes": site.out_bytes, "value": int(op.value)},
+        (site.node.output,),
+        {"bytes": site.output.itemsize, "value": int(op.value)},
         units=site.elements,
         work=site.elements,
     )
@@ -749,7 +724,7 @@ def _require_listable(site: Site, extents: Ints) -> None:
         )
 
 
-def _take(site: Site, x: Ints, lists: Sequence[np.ndarray]) -> list[Call]:
+def _take(site: Site, x: Ints, lists: Sequence[np.ndarray]) -> list[KernelCall]:
     """Element [i, j, ...] of the output is [lists[0][i], lists[1][j], ...] of ``x``."""
     whole = [np.array_equal(chosen, np.arange(n)) for chosen, n in zip(lists, x, strict=True)]
     rank = len(x)
@@ -761,10 +736,10 @@ def _take(site: Site, x: Ints, lists: Sequence[np.ndarray]) -> list[Call]:
     offsets = [chosen * step for chosen, step in zip(lists, steps, strict=True)][:rank]
     extents = tuple(map(len, offsets))
     return [
-        Call(
+        KernelCall(
             "take",
-            (site.node.inputs[0], np.concatenate(offsets).astype(np.int64), site.out),
-            {"bytes": site.bytes(0), "rank": rank, "extents": extents, "run": run},
+            (site.node.operands[0], np.concatenate(offsets).astype(np.int64), site.node.output),
+            {"bytes": site.output.itemsize, "rank": rank, "extents": extents, "run": run},
             units=math.prod(extents[:-1]),
             work=site.elements,
         )
@@ -772,28 +747,28 @@ def _take(site: Site, x: Ints, lists: Sequence[np.ndarray]) -> list[Call]:
 
 
 @lower.register
-def _(op: ops.ResizeNearest, site: Site) -> list[Call]:
-    x = site.shape(0)
+def _resize_nearest(op: ops.ResizeNearest, site: Site) -> list[KernelCall]:
+    x = site.shape("x")
     _require_listable(site, (x[0], x[3]))
     lists = [np.arange(x[0]), np.array(op.rows), np.array(op.columns), np.arange(x[3])]
     return _take(site, x, lists)
 
 
 @lower.register
-def _(op: ops.Gather, site: Site) -> list[Call]:
-    x = site.shape(0)
+def _gather(op: ops.Gather, site: Site) -> list[KernelCall]:
+    x = site.shape("data")
     outer, extent, inner = math.prod(x[: op.axis]), x[op.axis], math.prod(x[op.axis + 1 :])
-    if site.node.inputs[1] in site.graph.constants:
+    if site.is_constant("indices"):
         _require_listable(site, (outer, inner))
-        indices = site.constant(1).ravel()
+        indices = site.constant("indices").ravel()
         chosen = np.where(indices < 0, indices + extent, indices)
         return _take(site, (outer, extent, inner), [np.arange(outer), chosen, np.arange(inner)])
-    indices_count = math.prod(site.shape(1))
+    indices_count = site.type("indices").elements
     return [
-        Call(
+        KernelCall(
             "gather",
-            (*site.node.inputs, site.out),
-            {**_along(site, op.axis), "indices": indices_count},
+            (*site.node.inputs, site.node.output),
+            {**_along(site, "data", op.axis), "indices": indices_count},
             units=outer * indices_count,
             work=site.elements,
         )

@@ -11,8 +11,10 @@ import numpy as np
 from edgeinfer.cython_kernels.runtime import KERNELS, SUPPORTED
 from edgeinfer.errors import InputError, UnsupportedError
 from edgeinfer.graph import Graph
+from edgeinfer.graph.lifetimes import last_uses
+from edgeinfer.graph.site import Site
 from edgeinfer.runtime.arena import Buffer, allocate
-from edgeinfer.runtime.kernel_calls import Call, Site, lower
+from edgeinfer.runtime.kernel_calls import KernelCall, lower
 
 __all__ = ["ALIGNMENT", "Edge", "Place", "Plan", "Step", "plan"]
 
@@ -70,7 +72,7 @@ class Plan:
     steps : tuple of Step
         In order.
     inputs, outputs : tuple of Edge
-        In the Graph's order.
+        The Graph's ``sources`` and ``results``: its inputs and outputs, then its states'.
     places : mapping of str to Place
         Where each value that a run computes is while it is alive; for ever, with ``keep_values``.
     constants : numpy.ndarray
@@ -131,8 +133,7 @@ def plan(graph: Graph, *, isa: str = "scalar", keep_values: bool = False) -> Pla
         kind = graph.types[name]
         q = kind.quantization
         scale, zero_point = (q.step, q.zero_point) if q is not None else (0.0, 0)
-        itemsize = np.dtype(kind.dtype).itemsize
-        return Edge(name, place(name), kind.elements, itemsize, scale, zero_point)
+        return Edge(name, place(name), kind.elements, kind.itemsize, scale, zero_point)
 
     steps = tuple(
         Step(
@@ -147,12 +148,12 @@ def plan(graph: Graph, *, isa: str = "scalar", keep_values: bool = False) -> Pla
         for node, node_calls in zip(graph.nodes, calls, strict=True)
         for call in node_calls
     )
-    computed = [*graph.inputs, *(name for node in graph.nodes for name in node.outputs)]
+    computed = [*graph.sources, *(name for node in graph.nodes for name in node.outputs)]
     scratch = max((c.scratch for node_calls in calls for c in node_calls), default=0)
     return Plan(
         steps,
-        tuple(map(edge, graph.inputs)),
-        tuple(map(edge, graph.outputs)),
+        tuple(map(edge, graph.sources)),
+        tuple(map(edge, graph.results)),
         {name: place(name) for name in computed},
         blob.bytes(),
         arena_bytes,
@@ -164,50 +165,43 @@ def _aligned(size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 
-def _roots(graph: Graph, calls: list[list[Call]]) -> dict[str, str]:
+def _roots(graph: Graph, calls: list[list[KernelCall]]) -> dict[str, str]:
     """For each value that is another under a new shape: the value whose bytes it is."""
     roots: dict[str, str] = {}
     for node, node_calls in zip(graph.nodes, calls, strict=True):
         if not node_calls:
-            source = node.inputs[0]
-            roots[node.outputs[0]] = roots.get(source, source)
+            source = node.operands[0]
+            roots[node.output] = roots.get(source, source)
     return roots
 
 
-def _last_uses(graph: Graph, roots: Mapping[str, str]) -> dict[str, int]:
-    """The last node that reads each value's bytes; one past the end for the outputs'."""
-    last: dict[str, int] = {}
-    for index, node in enumerate(graph.nodes):
-        last.update((roots.get(name, name), index) for name in node.inputs)
-    last.update((roots.get(name, name), len(graph.nodes)) for name in graph.outputs)
-    return last
-
-
 def _buffers(
-    graph: Graph, calls: list[list[Call]], roots: Mapping[str, str], keep_values: bool
+    graph: Graph, calls: list[list[KernelCall]], roots: Mapping[str, str], keep_values: bool
 ) -> dict[str, Buffer]:
     """The buffer of every value that a run computes, shared where one is written over another."""
-    last = _last_uses(graph, roots)
+    last: dict[str, int] = {}
+    for name, index in last_uses(graph).items():
+        root = roots.get(name, name)
+        last[root] = max(last.get(root, -1), index)
     end = len(graph.nodes)
     buffers: dict[str, Buffer] = {}
-    for name in graph.inputs:
+    for name in graph.sources:
         until = end if keep_values else last.get(name, -1)
         buffers[name] = Buffer(graph.types[name].nbytes, -1, until)
     for index, (node, node_calls) in enumerate(zip(graph.nodes, calls, strict=True)):
         if not node_calls:
             continue
-        name = node.outputs[0]
-        until = end if keep_values else last.get(name, index)
         dying = (
             buffers[root]
             for root in (roots.get(n, n) for n in node_calls[0].in_place)
             if root in buffers and last[root] == index and not keep_values
         )
-        buffer = next(dying, None)
-        if buffer is None:
-            buffer = Buffer(graph.types[name].nbytes, index, until)
-        buffer.last = until
-        buffers[name] = buffer
+        overwritten = next(dying, None)
+        for name in node.outputs:
+            until = end if keep_values else last.get(name, index)
+            buffer = overwritten or Buffer(graph.types[name].nbytes, index, until)
+            buffer.last = until
+            buffers[name] = buffer
     return buffers
 
 

@@ -19,7 +19,7 @@ from edgeinfer.graph import DType, Graph, TensorType
 from edgeinfer.graph.verification import verify
 from edgeinfer.runtime.planner import plan
 
-__all__ = ["MAX_THREADS", "Session", "TensorInfo", "load"]
+__all__ = ["MAX_THREADS", "Session", "Stream", "TensorInfo", "load"]
 
 MAX_THREADS = 256
 
@@ -142,6 +142,10 @@ class Session:
         self.inputs = tuple(TensorInfo.of(name, graph.types[name]) for name in graph.inputs)
         self.outputs = tuple(TensorInfo.of(name, graph.types[name]) for name in graph.outputs)
 
+    def stream(self) -> Stream:
+        """A sequence of runs of its own, each of which takes up what the one before left."""
+        return Stream(self)
+
     @property
     def arena_bytes(self) -> int:
         """Bytes that each concurrent caller needs: all activations and the kernels' scratch."""
@@ -173,9 +177,15 @@ class Session:
         Raises
         ------
         InputError
-            A name, shape or dtype does not fit, a float is NaN, or an index is outside its axis.
+            A name, shape or dtype does not fit, a float is NaN, an index is outside its axis, or
+            the model keeps states from one run to the next, which belong to a ``stream``.
         """
-        return self._run(x, out, None)
+        if self._graph.states:
+            raise InputError(
+                "the model keeps states from one run to the next: use stream = session.stream() "
+                "and stream.run(x)"
+            )
+        return self._run(x, out, ())
 
     def profile(self, x: Arrays) -> dict[str, int]:
         """Nanoseconds that each node takes in one run, by the node's name, in order.
@@ -183,7 +193,7 @@ class Session:
         Nodes that cost nothing, such as a Reshape, are left out.
         """
         times = np.zeros(len(self._plan.steps), np.int64)
-        self._run(x, None, times)
+        self._run(x, None, self.stream().state, times)
         total: dict[str, int] = {}
         for step, time in zip(self._plan.steps, times, strict=True):
             total[step.node] = total.get(step.node, 0) + int(time)
@@ -209,7 +219,11 @@ class Session:
         return data.view(kind.dtype).reshape(kind.shape).copy()
 
     def _run(
-        self, x: Arrays, out: Arrays | None, times: np.ndarray | None
+        self,
+        x: Arrays,
+        out: Arrays | None,
+        state: Sequence[np.ndarray],
+        times: np.ndarray | None = None,
     ) -> np.ndarray | dict[str, np.ndarray]:
         arrays = [
             _as_input(array, info)
@@ -228,7 +242,8 @@ class Session:
             for array, info in zip(results, self.outputs, strict=True):
                 _check_output(array, info, slices)
         try:
-            self._program.run(arrays, results, slices, self._memory, times)
+            # read before the first step and written after the last, so a run that fails leaves it
+            self._program.run([*arrays, *state], [*results, *state], slices, self._memory, times)
         except RunError as error:
             raise self._explained(error) from None
         except MemoryError as error:
@@ -274,6 +289,41 @@ class Session:
             return InputError(f"input {self.inputs[error.where].name!r} holds a NaN")
         node = self._plan.steps[error.where].node
         return InputError(f"node {node!r} got an index that is outside the axis it gathers from")
+
+
+class Stream:
+    """A sequence of runs through one Session, with what each leaves for the next.
+
+    It belongs to one thread at a time; the Session may serve any number of streams.
+
+    Parameters
+    ----------
+    session : Session
+        What runs.
+
+    Attributes
+    ----------
+    state : tuple of numpy.ndarray
+        The raw integers of each of the model's states, in its order: what the next run takes.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        graph = session._graph
+        self._first = [graph.constants[state.first] for state in graph.states]
+        self.state = tuple(np.array(array, order="C") for array in self._first)
+
+    def run(self, x: Arrays, out: Arrays | None = None) -> np.ndarray | dict[str, np.ndarray]:
+        """As ``Session.run``, beginning with what the run before left.
+
+        A run that raises leaves the state as it was.
+        """
+        return self._session._run(x, out, self.state)
+
+    def reset(self) -> None:
+        """Begin again."""
+        for array, first in zip(self.state, self._first, strict=True):
+            array[...] = first
 
 
 def _expected(info: TensorInfo, free: bool) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from edgeinfer.errors import InputError, UnsupportedError
 from edgeinfer.graph import Graph
 from edgeinfer.graph.cost import macs
+from edgeinfer.graph.site import Site
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.compiler.bands import Bands, place
 from edgeinfer.hdl.compiler.constants import Block, Constants, parameter_rows
@@ -282,13 +283,12 @@ def _records(graph: Graph, layout: Layout, counts: Sequence[int]) -> tuple[Layer
     records, first = [], 0
     for layer, count in zip(layout.layers, counts, strict=True):
         node = layer.node
-        shapes = [graph.types[name].shape for name in node.inputs]
         records.append(
             LayerRecord(
                 name=node.name,
                 operator=type(node.op).__name__,
                 output=layer.output,
-                macs=macs(node.op, shapes, graph.types[node.outputs[0]].shape),
+                macs=macs(node.op, Site(node, graph)),
                 first=first,
                 last=count,
             )

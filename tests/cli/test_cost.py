@@ -6,6 +6,7 @@ import pytest
 from edgeinfer.graph import Graph, Node, TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.graph.cost import cost, macs
+from edgeinfer.graph.site import Site
 
 
 @pytest.mark.parametrize(
@@ -21,7 +22,12 @@ from edgeinfer.graph.cost import cost, macs
     ids=lambda v: type(v).__name__ if isinstance(v, ops.Operator) else "",
 )
 def test_multiply_accumulates(op, inputs, output, expected):
-    assert macs(op, inputs, output) == expected
+    names = tuple(role.name for role in op.takes)[: len(inputs)]
+    shapes = dict(zip((*names, "y"), (*inputs, output), strict=True))
+    types = {name: TensorType(shape) for name, shape in shapes.items()}
+    node = Node("n", op, names, ("y",))
+    graph = Graph("g", (node,), types, names, ("y",), {})
+    assert macs(op, Site(node, graph)) == expected
 
 
 def test_a_shared_constant_is_counted_once_and_the_peak_is_what_is_alive_at_once():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgeinfer.arithmetic import fixedpoint
-from edgeinfer.graph import Graph, Node, Quantization, TensorType
+from edgeinfer.graph import ABSENT, Graph, Node, Quantization, TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.graph.verification import check, verify
 from tests.refusals import refused
@@ -102,7 +102,25 @@ def test_values_are_given_once_and_before_they_are_taken():
     later = dataclasses.replace(node, inputs=("y",))
     refuse("Pointwise 'n': takes 'y', which nothing before it gives", relu(nodes=(later,)))
     two = dataclasses.replace(node, outputs=("y", "z"))
-    refuse("Pointwise 'n': gives one value, not 2", relu(nodes=(two,)))
+    types = {**relu().types, "z": TensorType((2,))}
+    refuse("Pointwise 'n': gives 1 value, not 2", relu(nodes=(two,), types=types))
+    twice = dataclasses.replace(node, outputs=("y", "y"))
+    refuse("Pointwise 'n': gives 'y', which is given already", relu(nodes=(twice,)))
+
+
+def test_an_absent_input_stands_before_one_that_is_there_and_where_it_may():
+    x = TensorType((1, 2))
+    layer = one(ops.Dense(), x, full(1.0, 3, 2, dtype="float32"), out=TensorType((1, 3)))
+    verify(layer)
+    (node,) = layer.nodes
+
+    def with_inputs(*inputs):
+        return dataclasses.replace(layer, nodes=(dataclasses.replace(node, inputs=inputs),))
+
+    refuse("Dense 'n': weights must not be absent", with_inputs("x0", ABSENT, "c1"))
+    refuse("Dense 'n': ends its inputs with an absent one", with_inputs("x0", "c1", ABSENT))
+    named = dataclasses.replace(layer, types={**layer.types, ABSENT: x})
+    refuse("a value must have a name", named)
 
 
 def test_constants_are_what_their_types_say():
@@ -147,7 +165,7 @@ def test_shapes_are_those_that_the_operator_gives():
 
 @pytest.mark.parametrize("field", ["strides", "dilations"])
 def test_strides_and_dilations_are_bounded(field):
-    op = ops.MaxPool((1, 1), **{field: (1, 2**24)})
+    op = ops.MaxPool(**{field: (1, 2**24)})
     g = one(op, int8(1, 1, 1, 1), out=int8(1, 1, 1, 1))
     refuse(f"MaxPool 'n': {field} must be below 16777216, not 16777216", g)
 
@@ -160,7 +178,7 @@ def test_pads_are_bounded():
 
 
 def test_axes_that_windows_move_along_are_bounded():
-    g = one(ops.MaxPool((1, 1)), int8(1, 1, 2**30, 1), out=int8(1, 1, 2**30, 1))
+    g = one(ops.MaxPool(), int8(1, 1, 2**30, 1), out=int8(1, 1, 2**30, 1))
     refuse("MaxPool 'n': an axis that a window moves along cannot have 1073741824", g)
 
 
@@ -286,7 +304,7 @@ def test_one_scale_a_channel_does_not_move():
 @pytest.mark.parametrize("dtype", ["bool", "int32", "int64"])
 def test_max_pool_takes_activations(dtype):
     t = TensorType((1, 1, 1, 1), dtype)
-    refuse(f"MaxPool 'n': takes no {dtype}", one(ops.MaxPool((1, 1)), t, out=t))
+    refuse(f"MaxPool 'n': takes no {dtype}", one(ops.MaxPool(), t, out=t))
 
 
 @pytest.mark.parametrize(("value", "shown"), [(128, "128"), (0.0, "0.0"), (-129, "-129")])
@@ -333,7 +351,7 @@ def test_float_operators_take_floats():
 
 def test_pads_are_bounded_with_what_they_surround():
     t = int8(1, 1, 1, 1)
-    pool = ops.MaxPool((2**23, 2**23), (2**23, 2**23), (2**22,) * 4)
+    pool = ops.MaxPool((2**23, 2**23), (2**22,) * 4, (2**23, 2**23))
     refuse(
         "MaxPool 'n': takes 70368760954881 bytes with its pads; the limit is 4294967296",
         one(pool, t, out=t),
@@ -482,7 +500,7 @@ def test_a_table_serves_its_input():
         "Lookup 'n': a table of 256 entries does not serve int16",
         lookup(int16(3), small, int8(3)),
     )
-    refuse("Lookup 'n': the table must be int16, not int8", lookup(int8(3), small, int16(3)))
+    refuse("Lookup 'n': table must be int16, not int8", lookup(int8(3), small, int16(3)))
     refuse(
         "Lookup 'n': gives int8 or int16, not int64",
         lookup(int8(3), np.zeros(256, np.int64), TensorType((3,), "int64")),

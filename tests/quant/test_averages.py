@@ -10,7 +10,7 @@ from edgeinfer.quant import quantize
 
 
 @pytest.mark.parametrize("rounding", ["single", "double"])
-@pytest.mark.parametrize("op", [ops.AveragePool((2, 2)), ops.ReduceMean((1, 2))])
+@pytest.mark.parametrize("op", [ops.AveragePool(kernel=(2, 2)), ops.ReduceMean((1, 2))])
 def test_an_average_of_four_is_their_rounded_mean(op, rounding):
     types = {"x": TensorType((1, 2, 2, 50)), "y": TensorType((1, 1, 1, 50))}
     graph = Graph("g", (Node("n", op, ("x",), ("y",)),), types, ("x",), ("y",), {})

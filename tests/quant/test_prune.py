@@ -32,7 +32,7 @@ def chain(seed: int, padded: bool) -> Graph:
     b = 7 if padded else 3
     layer(ops.Conv(lo=0.0, pads=pads), "x", (8, 3, 3, 3), (1, a, a, 8), "stem")
     layer(ops.Conv(lo=0.0, pads=pads, group=8), "stem", (8, 3, 3, 1), (1, b, b, 8), "depthwise")
-    nodes.append(Node("pool", ops.MaxPool((2, 2)), ("depthwise",), ("pool",)))
+    nodes.append(Node("pool", ops.MaxPool(kernel=(2, 2)), ("depthwise",), ("pool",)))
     types["pool"] = TensorType((1, b - 1, b - 1, 8))
     nodes.append(Node("tanh", ops.Pointwise(("tanh", "x")), ("pool",), ("tanh",)))
     types["tanh"] = types["pool"]

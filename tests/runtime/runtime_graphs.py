@@ -48,7 +48,7 @@ def small_cnn(batch=1, free_batch=True):
         (batch, 8, 8, 3),
         layer(8, 3, 3, 3, pads=(1, 1, 1, 1)),
         layer(8, 3, 3, 1, seed=1, pads=(1, 1, 1, 1), group=8),
-        (ops.MaxPool((2, 2), (2, 2)),),
+        (ops.MaxPool(kernel=(2, 2), strides=(2, 2)),),
         (ops.Reshape((batch, 128)),),
         layer(10, 128, seed=2),
         free_batch=free_batch,

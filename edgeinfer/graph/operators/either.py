@@ -1,0 +1,193 @@
+"""Operators of either kind: they order or move elements, so one meaning serves both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from edgeinfer.graph.operators.attributes import (
+    Axes,
+    Axis,
+    Count,
+    Counts,
+    Index,
+    Indices,
+    Real,
+    Steps,
+)
+from edgeinfer.graph.operators.families import (
+    AlongAxis,
+    Broadcasting,
+    Joining,
+    Moving,
+    Reducing,
+    Role,
+    Selecting,
+    Windowed,
+)
+
+__all__ = [
+    "ArgMax",
+    "Concat",
+    "DepthToSpace",
+    "Expand",
+    "Gather",
+    "MaxPool",
+    "Maximum",
+    "Minimum",
+    "Pad",
+    "ReduceMax",
+    "ReduceMin",
+    "Reshape",
+    "ResizeNearest",
+    "Slice",
+    "SpaceToDepth",
+    "Split",
+    "Tile",
+    "Transpose",
+]
+
+# ---- they choose by value ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class MaxPool(Windowed, Selecting):
+    """Largest element of each window of x [N,H,W,C]; pads never win."""
+
+    kernel: tuple[Count, Count] = (1, 1)
+    dilations: tuple[Count, Count] = (1, 1)
+
+
+@dataclass(frozen=True)
+class ReduceMax(Reducing, Selecting):
+    """Largest element over ``axes``."""
+
+
+@dataclass(frozen=True)
+class ReduceMin(Reducing, Selecting):
+    """Smallest element over ``axes``."""
+
+
+@dataclass(frozen=True)
+class Maximum(Broadcasting, Joining):
+    """The larger of a and b, broadcast."""
+
+
+@dataclass(frozen=True)
+class Minimum(Broadcasting, Joining):
+    """The smaller of a and b, broadcast."""
+
+
+@dataclass(frozen=True)
+class ArgMax(AlongAxis):
+    """Index (int64) of the largest element along ``axis``: the first, or the last, of equals."""
+
+    gives = (Role("index"),)
+
+    keepdims: bool = True
+    select_last_index: bool = False
+
+
+# ---- they choose by place ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Concat(Moving, Joining):
+    """The inputs side by side along ``axis``."""
+
+    takes = (Role("parts", "many"),)
+
+    axis: Axis
+
+
+@dataclass(frozen=True)
+class Split(Moving):
+    """x in parts of ``sizes`` elements along ``axis``, one after another."""
+
+    gives = (Role("parts", "many"),)
+
+    axis: Axis
+    sizes: tuple[Count, ...]
+
+
+@dataclass(frozen=True)
+class Slice(Moving):
+    """``sizes`` elements an axis from ``starts`` on, ``steps`` (not 0) apart; one entry an axis."""
+
+    starts: Indices
+    sizes: Counts
+    steps: Steps
+
+
+@dataclass(frozen=True)
+class Pad(Moving):
+    """x with elements added before and after each axis.
+
+    ``value`` fills where ``mode`` is constant: a real number on a float Graph; on an integer one,
+    the integer that stands for it.
+    """
+
+    before: Indices
+    after: Indices
+    mode: Literal["constant", "reflect", "edge"] = "constant"
+    value: Real | int = 0.0
+
+
+@dataclass(frozen=True)
+class Reshape(Moving):
+    """The same elements in the same order under another shape."""
+
+    shape: Counts
+
+
+@dataclass(frozen=True)
+class Transpose(Moving):
+    """Output axis ``i`` is input axis ``permutation[i]``."""
+
+    permutation: Axes
+
+
+@dataclass(frozen=True)
+class Gather(Moving):
+    """data, indices (int64): the ``indices`` along ``axis``; negative ones count from the end."""
+
+    takes = (Role("data"), Role("indices"))
+
+    axis: Axis
+
+
+@dataclass(frozen=True)
+class Tile(Moving):
+    """x repeated ``repeats`` times along each axis."""
+
+    repeats: Counts
+
+
+@dataclass(frozen=True)
+class Expand(Moving):
+    """x broadcast to ``shape``."""
+
+    shape: Counts
+
+
+@dataclass(frozen=True)
+class DepthToSpace(Moving):
+    """x [N,H,W,C] -> [N,H b,W b,C/(b b)], in ONNX's order ``mode``."""
+
+    block: Count
+    mode: Literal["DCR", "CRD"] = "DCR"
+
+
+@dataclass(frozen=True)
+class SpaceToDepth(Moving):
+    """x [N,H,W,C] -> [N,H/b,W/b,C b b], in ONNX's order."""
+
+    block: Count
+
+
+@dataclass(frozen=True)
+class ResizeNearest(Moving):
+    """x [N,H,W,C]: output row i is input row ``rows[i]``; columns likewise."""
+
+    rows: tuple[Index, ...]
+    columns: tuple[Index, ...]

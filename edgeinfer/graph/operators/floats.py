@@ -1,0 +1,196 @@
+"""Float operators: what importers make."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from edgeinfer.arithmetic import pointwise
+from edgeinfer.graph.operators.attributes import Axis, Count, Index, Real
+from edgeinfer.graph.operators.families import (
+    BIAS,
+    OPTIONAL_BIAS,
+    SCALE,
+    AlongAxis,
+    Broadcasting,
+    Clamped,
+    Elementwise,
+    FloatOperator,
+    Normalizing,
+    Reducing,
+    Role,
+    Weighted,
+    Windowed,
+    X,
+)
+
+__all__ = [
+    "LRN",
+    "Add",
+    "AveragePool",
+    "Conv",
+    "ConvTranspose",
+    "Dense",
+    "Div",
+    "InstanceNormalization",
+    "LayerNormalization",
+    "LogSoftmax",
+    "MatMul",
+    "Mul",
+    "PRelu",
+    "Pointwise",
+    "Pow",
+    "ReduceMean",
+    "ReduceSum",
+    "ResizeLinear",
+    "Softmax",
+    "Sub",
+]
+
+
+@dataclass(frozen=True)
+class Conv(Weighted, Windowed, Clamped):
+    """x [N,H,W,I], weights [O,kh,kw,I/group], optional bias [O] -> [N,H',W',O]."""
+
+    dilations: tuple[Count, Count] = (1, 1)
+    group: Count = 1
+
+
+@dataclass(frozen=True)
+class ConvTranspose(Weighted, Windowed, Clamped):
+    """x [N,H,W,I], weights [I,kh,kw,O/group], optional bias [O] -> [N,H',W',O]."""
+
+    dilations: tuple[Count, Count] = (1, 1)
+    group: Count = 1
+    output_padding: tuple[Index, Index] = (0, 0)
+
+
+@dataclass(frozen=True)
+class Dense(Weighted, Clamped):
+    """x [..., I], weights [O,I] constant, optional bias [O] -> [..., O]."""
+
+
+@dataclass(frozen=True)
+class MatMul(FloatOperator):
+    """a @ b with NumPy's rules for leading axes; both are values that a run computes."""
+
+    takes = (Role("a"), Role("b"))
+
+
+@dataclass(frozen=True)
+class Pointwise(Elementwise, FloatOperator):
+    """A function of one variable on every element; see ``pointwise.py``."""
+
+    expression: Any = "x"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        pointwise.check(self.expression)
+
+    def __str__(self) -> str:
+        return f"Pointwise<{pointwise.text(self.expression)}>"
+
+
+@dataclass(frozen=True)
+class Add(Broadcasting, Clamped):
+    """a + b, broadcast."""
+
+
+@dataclass(frozen=True)
+class Sub(Broadcasting, Clamped):
+    """a - b, broadcast."""
+
+
+@dataclass(frozen=True)
+class Mul(Broadcasting, Clamped):
+    """a * b, broadcast."""
+
+
+@dataclass(frozen=True)
+class Div(Broadcasting, FloatOperator):
+    """a / b, broadcast."""
+
+
+@dataclass(frozen=True)
+class Pow(Broadcasting, FloatOperator):
+    """a ** b, broadcast; a constant scalar exponent is a Pointwise instead."""
+
+
+@dataclass(frozen=True)
+class PRelu(Elementwise, FloatOperator):
+    """x where x >= 0, else slope * x; x, constant slope broadcast to x."""
+
+    takes = (X, Role("slope"))
+
+
+@dataclass(frozen=True)
+class AveragePool(Windowed, FloatOperator):
+    """Mean of each window of x [N,H,W,C].
+
+    ``ceil_pads`` (bottom, right) are the rows and columns that ONNX's ceil_mode adds; they count
+    in no divisor, ``pads`` do where ``count_include_pad``.
+    """
+
+    kernel: tuple[Count, Count] = (1, 1)
+    ceil_pads: tuple[Index, Index] = (0, 0)
+    count_include_pad: bool = False
+
+
+@dataclass(frozen=True)
+class ReduceMean(Reducing, FloatOperator):
+    """Mean over ``axes``."""
+
+
+@dataclass(frozen=True)
+class ReduceSum(Reducing, FloatOperator):
+    """Sum over ``axes``."""
+
+
+@dataclass(frozen=True)
+class Softmax(AlongAxis, FloatOperator):
+    """exp(x - max) / sum of them, along ``axis``."""
+
+
+@dataclass(frozen=True)
+class LogSoftmax(AlongAxis, FloatOperator):
+    """The logarithm of Softmax along ``axis``."""
+
+
+@dataclass(frozen=True)
+class LRN(Normalizing):
+    """Local response normalization across the last axis (channels, NHWC)."""
+
+    size: Count
+    alpha: Real
+    beta: Real
+    bias: Real
+
+
+@dataclass(frozen=True)
+class InstanceNormalization(Normalizing):
+    """x [N,H,W,C], scale [C], bias [C]: each sample's channel to mean 0 and variance 1."""
+
+    takes = (X, SCALE, BIAS)
+
+    epsilon: Real
+
+
+@dataclass(frozen=True)
+class LayerNormalization(Normalizing):
+    """x, scale, optional bias: normalized over all axes from ``axis`` on."""
+
+    takes = (X, SCALE, OPTIONAL_BIAS)
+
+    axis: Axis
+    epsilon: Real
+
+
+@dataclass(frozen=True)
+class ResizeLinear(FloatOperator):
+    """x [N,H,W,C] to [N,H',W',C]; for each output row and column its two sources, a fraction.
+
+    ``rows`` and ``columns`` hold (lower index, upper index, weight of the upper one).
+    """
+
+    rows: tuple[tuple[Index, Index, Real], ...]
+    columns: tuple[tuple[Index, Index, Real], ...]

@@ -1,0 +1,136 @@
+"""The meaning of what only orders or moves elements: it serves floats and integers alike."""
+
+from __future__ import annotations
+
+from functools import singledispatch
+
+import numpy as np
+
+from edgeinfer.errors import InputError
+from edgeinfer.graph import operators as ops
+from edgeinfer.meaning.windows import windows
+
+__all__ = ["move"]
+
+
+@singledispatch
+def move(op: ops.Operator, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The outputs of ``op`` on ``arrays``, whose shapes ``shapes.output_shapes`` accepts."""
+    raise NotImplementedError(type(op).__name__)
+
+
+@move.register
+def _max_pool(op: ops.MaxPool, x: np.ndarray) -> tuple[np.ndarray, ...]:
+    lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
+    seen = windows(x, op.kernel, op.strides, op.pads, op.dilations, lowest)
+    result = seen[..., 0, 0].copy()
+    for i in range(op.kernel[0]):
+        for j in range(op.kernel[1]):
+            np.maximum(result, seen[..., i, j], out=result)
+    return (result,)
+
+
+@move.register
+def _reduce_max(op: ops.ReduceMax, x: np.ndarray) -> tuple[np.ndarray, ...]:
+    return (x.max(op.axes, keepdims=op.keepdims),)
+
+
+@move.register
+def _reduce_min(op: ops.ReduceMin, x: np.ndarray) -> tuple[np.ndarray, ...]:
+    return (x.min(op.axes, keepdims=op.keepdims),)
+
+
+@move.register
+def _maximum(op: ops.Maximum, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
+    return (np.maximum(a, b),)
+
+
+@move.register
+def _minimum(op: ops.Minimum, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
+    return (np.minimum(a, b),)
+
+
+@move.register
+def _arg_max(op: ops.ArgMax, x: np.ndarray) -> tuple[np.ndarray, ...]:
+    if op.select_last_index:
+        last = x.shape[op.axis] - 1
+        return (last - np.flip(x, op.axis).argmax(op.axis, keepdims=op.keepdims),)
+    return (x.argmax(op.axis, keepdims=op.keepdims),)
+
+
+@move.register
+def _concat(op: ops.Concat, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+    return (np.concatenate(arrays, op.axis),)
+
+
+@move.register
+def _split(op: ops.Split, x: np.ndarray) -> tuple[np.ndarray, ...]:
+    return tuple(np.split(x, np.cumsum(op.sizes)[:-1], op.axis))
+
+
+@move.register
+def _slice(op: ops.Slice, x: np.ndarray) -> tuple[np.ndarray, ...]:
+    for axis, (start, size, step) in enumerate(zip(op.starts, op.sizes, op.steps, strict=True)):
+        x = x.take(start + step * np.arange(size), axis)
+    return (x,)
+
+
+@move.register
+def _pad(op: ops.Pad, x: np.ndarray) -> tuple[np.ndarray, ...]:
+    widths = tuple(zip(op.before, op.after, strict=True))
+    if op.mode == "constant":
+        return (np.pad(x, widths, constant_values=op.value),)
+    return (np.pad(x, widths, op.mode),)
+
+
+@move.register
+def _reshape(op: ops.Reshape, x: np.ndarray) -> tuple[np.ndarray, ...]:
+    return (x.reshape(op.shape),)
+
+
+@move.register
+def _transpose(op: ops.Transpose, x: np.ndarray) -> tuple[np.ndarray, ...]:
+    return (x.transpose(op.permutation).copy(),)
+
+
+@move.register
+def _gather(op: ops.Gather, x: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, ...]:
+    extent = x.shape[op.axis]
+    outside = indices[(indices < -extent) | (indices >= extent)]
+    if outside.size:
+        raise InputError(f"index {outside.flat[0]} is outside an axis of {extent}")
+    return (x.take(indices, op.axis),)
+
+
+@move.register
+def _tile(op: ops.Tile, x: np.ndarray) -> tuple[np.ndarray, ...]:
+    return (np.tile(x, op.repeats),)
+
+
+@move.register
+def _expand(op: ops.Expand, x: np.ndarray) -> tuple[np.ndarray, ...]:
+    return (np.broadcast_to(x, op.shape).copy(),)
+
+
+@move.register
+def _depth_to_space(op: ops.DepthToSpace, x: np.ndarray) -> tuple[np.ndarray, ...]:
+    n, h, w, c = x.shape
+    b = op.block
+    if op.mode == "DCR":
+        blocks = x.reshape(n, h, w, b, b, c // (b * b)).transpose(0, 1, 3, 2, 4, 5)
+    else:
+        blocks = x.reshape(n, h, w, c // (b * b), b, b).transpose(0, 1, 4, 2, 5, 3)
+    return (blocks.reshape(n, h * b, w * b, c // (b * b)),)
+
+
+@move.register
+def _space_to_depth(op: ops.SpaceToDepth, x: np.ndarray) -> tuple[np.ndarray, ...]:
+    n, h, w, c = x.shape
+    b = op.block
+    blocks = x.reshape(n, h // b, b, w // b, b, c).transpose(0, 1, 3, 2, 4, 5)
+    return (blocks.reshape(n, h // b, w // b, b * b * c),)
+
+
+@move.register
+def _resize_nearest(op: ops.ResizeNearest, x: np.ndarray) -> tuple[np.ndarray, ...]:
+    return (x[:, op.rows][:, :, op.columns],)

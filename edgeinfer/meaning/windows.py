@@ -1,0 +1,50 @@
+"""Windows over height and width of an NHWC array: views of them, and the sums of pools."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from edgeinfer.graph import operators as ops
+
+__all__ = ["window_sums", "windows"]
+
+
+def windows(
+    x: np.ndarray,
+    kernel: tuple[int, int],
+    strides: tuple[int, int],
+    pads: tuple[int, int, int, int],
+    dilations: tuple[int, int],
+    fill: float,
+) -> np.ndarray:
+    """A view [N,H',W',C,kh,kw] of x [N,H,W,C] padded with ``fill``."""
+    if any(pads):
+        top, left, bottom, right = pads
+        x = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=fill)
+    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+    view = sliding_window_view(x, reach, (1, 2))
+    return view[:, :: strides[0], :: strides[1], :, :: dilations[0], :: dilations[1]]
+
+
+def window_sums(
+    op: ops.AveragePool | ops.QAveragePool, x: np.ndarray, pad_value: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The sum [N,H',W',C] of each window of x [N,H,W,C], and the count [1,H',W',1] of its elements.
+
+    Where ``op`` counts its pads, each is an element ``pad_value``; what ceil_mode adds never is.
+    """
+    top, left, bottom, right = op.pads
+    present = np.ones((1, *x.shape[1:3], 1), np.int64)
+    if op.count_include_pad:
+        frame = ((0, 0), (top, bottom), (left, right), (0, 0))
+        x = np.pad(x, frame, constant_values=pad_value)
+        present = np.pad(present, frame, constant_values=1)
+        pads = (0, 0, *op.ceil_pads)
+    else:
+        pads = (top, left, bottom + op.ceil_pads[0], right + op.ceil_pads[1])
+    sums, counts = (
+        windows(values, op.kernel, op.strides, pads, (1, 1), 0).sum((-2, -1))
+        for values in (x, present)
+    )
+    return sums, counts

@@ -1,0 +1,32 @@
+"""Each stage says for every operator class what it does with it, or that it does nothing."""
+
+import pytest
+
+from edgeinfer.graph import cost, shapes, verification
+from edgeinfer.graph import operators as ops
+from edgeinfer.meaning import float_executor, reference
+from edgeinfer.runtime import kernel_calls
+
+STAGES = {
+    "shapes": shapes.shape_rule,
+    "verification": verification.check,
+    "cost": cost.macs,
+    "float meaning": float_executor.evaluate,
+    "integer meaning": reference.evaluate,
+    "kernels": kernel_calls.lower,
+}
+
+
+@pytest.mark.parametrize("operator", ops.OPERATORS)
+@pytest.mark.parametrize("stage", STAGES)
+def test_no_stage_has_forgotten_an_operator(stage, operator):
+    table = STAGES[stage]
+    assert table.dispatch(ops.OPERATORS[operator]) is not table.dispatch(object)
+
+
+def test_a_stage_that_has_forgotten_an_operator_is_noticed():
+    class Forgotten(ops.Operator, family=True):
+        """In no family, and registered nowhere."""
+
+    for table in STAGES.values():
+        assert table.dispatch(Forgotten) is table.dispatch(object)
