@@ -4,8 +4,8 @@
                                  +--> Simulation                 the hardware, cycle by cycle
     NpuConfig --gateware--> Verilog --+
 
-``docs/npu.md`` says what the NPU is and why. Simulation needs ``pip install 'edgeinfer[hdl]'`` and
-a C++ compiler.
+``docs/npu.md`` is the user's guide, ``docs/npu-design.md`` says how it works and why. Simulation
+needs ``pip install 'edgeinfer[hdl]'`` and a C++ compiler.
 """
 
 from __future__ import annotations

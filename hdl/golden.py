@@ -55,7 +55,7 @@ class Pass:
 
 
 def passes(kernel: isa.SetKernel, rows: int) -> Iterator[Pass]:
-    """The passes of a group in order, for an array of ``rows``: "Feed" in docs/npu.md."""
+    """The passes of a group in order, for an array of ``rows``: "Feed" in docs/npu-design.md."""
     if kernel.mode is not Mode.DENSE:
         for line in range(0, kernel.lines, kernel.streams):
             for run in range(kernel.runs):

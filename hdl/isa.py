@@ -1,7 +1,7 @@
 """The instructions of the NPU: 128 bits each, as dataclasses, as integers and as text.
 
 A field is declared once, with its width; the encoding, the assembler, the disassembler, the table
-in ``docs/npu.md`` and the decoder in the gateware all follow from that declaration.
+in ``docs/npu-instructions.md`` and the decoder in the gateware all follow from that declaration.
 
 READ_HOST       host memory -> buffer, weights, parameters or table         load unit
 WRITE_HOST      buffer -> host memory                                       store unit
@@ -539,7 +539,7 @@ def _assemble(words: list[str]) -> Instruction:
 
 
 def encoding_table() -> str:
-    """Every instruction and field as Markdown, for docs/npu.md."""
+    """Every instruction and field as Markdown, for docs/npu-instructions.md."""
     lines = []
     for cls in INSTRUCTIONS:
         summary = (cls.__doc__ or "").split("\n")[0]

@@ -50,7 +50,7 @@ def test_the_tpus_workloads_are_predicted(tmp_path):
     for row in rows:
         chip, host = (float(cell.strip(" %")) for cell in row[4:6])
         assert 0 < host < chip <= 100
-    # the table in docs/npu.md is what it prints
-    docs = (EXAMPLES.parent / "docs" / "npu.md").read_text()
+    # the table in docs/npu-results.md is what it prints
+    docs = (EXAMPLES.parent / "docs" / "npu-results.md").read_text()
     for row in rows:
         assert f"| {' | '.join(cell.strip() for cell in (row[1], *row[4:7]))} |" in docs

@@ -592,7 +592,7 @@ class Emitter:
 
 
 def _fetches(layer: Layer, kernel: Kernel, tile: Tile, tensor: Tensor) -> tuple[int, int]:
-    """Fetches in a row, and those after the last row: "Feed" in docs/npu.md."""
+    """Fetches in a row, and those after the last row: "Feed" in docs/npu-design.md."""
     taps = kernel.setting.taps
     if taps == 1:
         return tile.columns, 0

@@ -1,7 +1,7 @@
 """Where the elements of every value lie: channels in words, pixels in lines, lines in the buffer.
 
-"Tensor layout" in docs/npu.md. A value is a *view* of a tensor: a Reshape shares its operand's, the
-operands of a Concat are parts of the result's.
+"Tensor layout" in docs/npu-design.md. A value is a *view* of a tensor: a Reshape shares its
+operand's, the operands of a Concat are parts of the result's.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Instructions into cycles: what the compiler predicts that a program takes.
 
 Each unit works through its instructions in order; what they wait for, and for how long they keep
-their unit, follows from docs/npu.md. The host's bus is taken to be free whenever it is needed.
+their unit, follows from docs/npu-design.md. The host's bus is taken to be free whenever it is
+needed.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The NPU in Amaranth, one block a file; ``docs/npu.md`` says what each computes and when."""
+"""The NPU in Amaranth, one block a file; docs/npu-design.md says what they compute and when."""

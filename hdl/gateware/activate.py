@@ -403,7 +403,7 @@ class _Lane(wiring.Component):
 
 
 class ActivateUnit(wiring.Component):
-    """Executes SET_OUTPUT, SET_OPERANDS, SET_SUM and ACTIVATE: "Activate" in ``docs/npu.md``.
+    """Executes SET_OUTPUT, SET_OPERANDS, SET_SUM and ACTIVATE: "Activate" in docs/npu-design.md.
 
     A *part* is what the lanes take of a word at once; a word has ``columns / lanes`` parts. Plain
     parts are issued one a cycle, those with a second operand one in four cycles, without gaps

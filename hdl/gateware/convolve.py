@@ -503,7 +503,7 @@ class _Addresses(wiring.Component):
 
 
 class ConvolveUnit(wiring.Component):
-    """Executes SET_SOURCE, SET_KERNEL and CONVOLVE: "Feed" in ``docs/npu.md``.
+    """Executes SET_SOURCE, SET_KERNEL and CONVOLVE: "Feed" in docs/npu-design.md.
 
     An instruction takes a cycle; a CONVOLVE's first fetch is decided four cycles after it was
     taken and reaches the buffer ``FETCH_STAGES`` later. Instructions are taken ahead, while the

@@ -1,4 +1,7 @@
-"""Serial packets into reads and writes of words: "Behind a serial line" in docs/npu.md."""
+"""Serial packets into reads and writes of words.
+
+"Behind a serial line" in docs/npu-instructions.md defines them.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from edgeinfer.errors import InputError
 from edgeinfer.hdl import isa
 from tests.refusals import refused
 
-DOCS = Path(__file__).parents[2] / "docs" / "npu.md"
+DOCS = Path(__file__).parents[2] / "docs" / "npu-instructions.md"
 
 
 @st.composite

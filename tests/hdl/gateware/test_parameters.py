@@ -28,7 +28,7 @@ def random_row(rng: random.Random, config: NpuConfig) -> Row:
 
 
 def packed(config: NpuConfig, row: Row) -> int:
-    """The row as ``docs/npu.md`` puts it into host memory."""
+    """The row as ``docs/npu-design.md`` puts it into host memory."""
     bits, word = config.accumulator_bits, 0
     for lane, record in enumerate(row):
         value = record["bias"] & ((1 << bits) - 1)

@@ -1,0 +1,36 @@
+"""The documents' links lead to what is there: files, folders and headings."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob(".github/**/*.md")]
+LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]+))?\)")
+
+
+def anchors(document: Path) -> set[str]:
+    """Headings as GitHub makes anchors of them."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_leads_somewhere(document):
+    dead = []
+    for name, anchor in LINK.findall(document.read_text(encoding="utf-8")):
+        if name.startswith(("http:", "https:", "mailto:")):
+            continue
+        target = (document.parent / name).resolve() if name else document
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            dead.append(f"{name}#{anchor}" if anchor else name)
+    assert dead == []
+
+
+def test_code_names_documents_that_exist():
+    folders = ("edgeinfer", "converters", "quant", "cython_kernels", "hdl", "tests", "benchmarks")
+    files = [f for name in folders for f in (ROOT / name).rglob("*.py") if not f.is_symlink()]
+    named = {m for f in files for m in re.findall(r"docs/[\w-]+\.md", f.read_text("utf-8"))}
+    assert len(named) > 5
+    assert [name for name in sorted(named) if not (ROOT / name).is_file()] == []
