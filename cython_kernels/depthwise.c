@@ -20,8 +20,7 @@
             const int64_t iy = top + ky * p->dilation_height;                                     \
             for (int64_t kx = 0; kx < p->kernel_width; ++kx, w += p->channels) {                  \
                 const int64_t ix = left + kx * p->dilation_width;                                 \
-                const int inside =                                                                \
-                    iy >= 0 && iy < p->in_height && ix >= 0 && ix < p->in_width;                  \
+                const int inside = iy >= 0 && iy < p->in_height && ix >= 0 && ix < p->in_width;   \
                 const x_type *restrict x =                                                        \
                     inside ? sample + (iy * p->in_width + ix) * p->channels : padding;            \
                 for (int64_t c = 0; c < count; ++c)                                               \
@@ -53,9 +52,9 @@
                     acc_type acc[BLOCK];                                                          \
                     for (int64_t c = 0; c < count; ++c)                                           \
                         acc[c] = (acc_type)bias[first + c];                                       \
-                    name##_taps(                                                                  \
-                        p, x + sample * p->in_height * p->in_width * p->channels + first,         \
-                        padding, (const int16_t *)operands[1] + first, top, left, count, acc);    \
+                    name##_taps(p, x + sample * p->in_height * p->in_width * p->channels + first, \
+                                padding, (const int16_t *)operands[1] + first, top, left, count,  \
+                                acc);                                                             \
                     for (int64_t c = 0; c < count; ++c)                                           \
                         store(operands[5], y + first + c, p->out_bytes,                           \
                               requantize((bias_type)acc[c], multiplier[first + c],                \

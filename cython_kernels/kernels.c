@@ -4,7 +4,7 @@
 
 #define NAME_ONE(name) {#name, 1},
 #define NAME_RANKED(name) {#name, MAX_RANK},
-#define NAMES(family, LIST) \
+#define NAMES(family, LIST)                                                                       \
     static const parameter family##_names[] = {LIST(NAME_ONE, NAME_RANKED){NULL, 0}}
 
 NAMES(add, ADD_PARAMETERS);

@@ -24,7 +24,10 @@ typedef int (*kernel_function)(const void *parameters, void *const *operands, in
  * planner gives them come from it. ONE is a number, RANKED a number for each axis. */
 #define MEMBER_ONE(name) int64_t name;
 #define MEMBER_RANKED(name) int64_t name[MAX_RANK];
-#define PARAMETERS(type, LIST) typedef struct { LIST(MEMBER_ONE, MEMBER_RANKED) } type
+#define PARAMETERS(type, LIST)                                                                    \
+    typedef struct {                                                                              \
+        LIST(MEMBER_ONE, MEMBER_RANKED)                                                           \
+    } type
 
 /* The fields of an output_stage, in its order. */
 #define OUTPUT_STAGE(ONE) ONE(output_zero_point) ONE(lo) ONE(hi) ONE(twice)
@@ -44,6 +47,9 @@ typedef struct {
 
 /* The kernels that this build has; ends with a NULL name. */
 extern const kernel kernels[];
+
+/* The lists stand as they are written; taken for calls, they would be broken as such. */
+/* clang-format off */
 
 #define CONV_PARAMETERS(ONE, RANKED)                                                              \
     ONE(pixels) ONE(in_height) ONE(in_width) ONE(out_height) ONE(out_width)                       \
@@ -142,6 +148,8 @@ PARAMETERS(fill_parameters, FILL_PARAMETERS);
 
 #define TAKE_PARAMETERS(ONE, RANKED) ONE(bytes) ONE(rank) RANKED(extents) ONE(run)
 PARAMETERS(take_parameters, TAKE_PARAMETERS);
+
+/* clang-format on */
 
 #define KERNEL(name)                                                                              \
     int name(const void *parameters, void *const *operands, int64_t begin, int64_t end,           \

@@ -4,8 +4,8 @@
 
 #include "kernels.h"
 
-EACH_WIDTH void copy_row(const void *x, void *y, int64_t length, int64_t in_step,
-                         int64_t out_step, int64_t bytes)
+EACH_WIDTH void copy_row(const void *x, void *y, int64_t length, int64_t in_step, int64_t out_step,
+                         int64_t bytes)
 {
     for (int64_t i = 0; i < length; ++i)
         store(y, i * out_step, bytes, load(x, i * in_step, bytes));

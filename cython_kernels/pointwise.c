@@ -6,8 +6,8 @@
 #include "kernels.h"
 #include "requantize.h"
 
-EACH_WIDTH void rescale_elements(const rescale_parameters *p, void *const *operands,
-                                 int64_t begin, int64_t end, int64_t in_bytes, int64_t out_bytes)
+EACH_WIDTH void rescale_elements(const rescale_parameters *p, void *const *operands, int64_t begin,
+                                 int64_t end, int64_t in_bytes, int64_t out_bytes)
 {
     const output_stage out = STAGE(p);
     for (int64_t i = begin; i < end; ++i) {

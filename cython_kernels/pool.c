@@ -53,8 +53,7 @@ KERNEL(max_pool)
         for (int64_t column = 0; column < p->out_width; ++column) {
             const int64_t left = column * p->stride_width - p->pad_left;
             const void *x = element(operands[0], unit / p->out_height * plane, p->bytes);
-            void *y =
-                element(operands[1], (unit * p->out_width + column) * p->channels, p->bytes);
+            void *y = element(operands[1], (unit * p->out_width + column) * p->channels, p->bytes);
             switch (p->bytes) {
             case 1:
                 max_s8(p, x, top, left, y);
@@ -74,9 +73,8 @@ KERNEL(max_pool)
 }
 
 /* Adds `count` channels of the window's rows [y0, y1) and columns [x0, x1). */
-EACH_WIDTH void add_window(const average_pool_parameters *p, const void *x, int64_t y0,
-                           int64_t y1, int64_t x0, int64_t x1, int64_t count, int64_t *sums,
-                           int bytes)
+EACH_WIDTH void add_window(const average_pool_parameters *p, const void *x, int64_t y0, int64_t y1,
+                           int64_t x0, int64_t x1, int64_t count, int64_t *sums, int bytes)
 {
     for (int64_t iy = y0; iy < y1; ++iy)
         for (int64_t ix = x0; ix < x1; ++ix)

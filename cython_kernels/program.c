@@ -36,8 +36,7 @@ EACH_WIDTH int quantize(const edge *e, const float *restrict x, void *restrict q
     return nan ? NOT_A_NUMBER : DONE;
 }
 
-EACH_WIDTH void dequantize(const edge *e, const void *restrict q, float *restrict x,
-                           int64_t bytes)
+EACH_WIDTH void dequantize(const edge *e, const void *restrict q, float *restrict x, int64_t bytes)
 {
     for (int64_t i = 0; i < e->elements; ++i)
         x[i] = (float)((int32_t)load(q, i, bytes) - e->zero_point) * e->scale;
@@ -121,8 +120,7 @@ int program_run(const program *p, uint8_t *memory, thread_pool *threads,
     for (int64_t slice = 0; slice < slices; ++slice) {
         for (*where = 0; *where < p->input_count; ++*where) {
             const edge *e = &p->inputs[*where];
-            const int status =
-                read_input(e, inputs[*where], slice, resolve(p, memory, e->at));
+            const int status = read_input(e, inputs[*where], slice, resolve(p, memory, e->at));
             if (status != DONE)
                 return status;
         }

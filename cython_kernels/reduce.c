@@ -25,8 +25,7 @@ KERNEL(reduce_sum)
                 acc += load(operands[0], at + i * p->strides[last], p->in_bytes) -
                        p->input_zero_point;
         }
-        store(operands[1], unit, p->out_bytes,
-              requantize(acc, p->multiplier, (int)p->shift, out));
+        store(operands[1], unit, p->out_bytes, requantize(acc, p->multiplier, (int)p->shift, out));
     }
     return DONE;
 }

@@ -1,5 +1,5 @@
-/* R1 and R2, the two roundings of EI-1: what edgeinfer/arithmetic/fixedpoint.py calls single_round and
- * double_round, and the clamp that ends every requantizing operator. */
+/* R1 and R2, the two roundings of EI-1: what edgeinfer/arithmetic/fixedpoint.py calls single_round
+ * and double_round, and the clamp that ends every requantizing operator. */
 
 #ifndef EDGEINFER_REQUANTIZE_H
 #define EDGEINFER_REQUANTIZE_H

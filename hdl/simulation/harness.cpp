@@ -1,8 +1,9 @@
 // Drives a simulated NPU: its clock, host memory on AXI4, registers on AXI4-Lite, and what is seen.
 //
-// Plain C outside, for ctypes. MODEL is the simulator's class for the top module; memory, stalls and
-// observations are ours. A simulator's class differs in what a port is and in how the clock moves:
-// `bits`, `settle` and `rise` know. Where CXXRTL mangles the names of ports, macros bring ours back.
+// Plain C outside, for ctypes. MODEL is the simulator's class for the top module; memory, stalls
+// and observations are ours. A simulator's class differs in what a port is and in how the clock
+// moves: `bits`, `settle` and `rise` know. Where CXXRTL mangles the names of ports, macros bring
+// ours back.
 
 #include <cstdint>
 #include <cstring>
@@ -242,7 +243,8 @@ void Npu::bus_after() {
         if (--burst.beats == 0) reads.pop_front();
     }
     if (low(top->m_axi_arvalid) && low(top->m_axi_arready))
-        reads.push_back({low(top->m_axi_araddr), uint32_t(low(top->m_axi_arlen)) + 1, cycle + latency});
+        reads.push_back(
+            {low(top->m_axi_araddr), uint32_t(low(top->m_axi_arlen)) + 1, cycle + latency});
     if (low(top->m_axi_bvalid) && low(top->m_axi_bready)) {
         answer_offered = false;
         --responses;
@@ -276,12 +278,14 @@ void Npu::observe() {
     };
     if (low(top->probe_result_enable))
         keep(buffer, low(top->probe_result_address), top->probe_result_data);
-    if (low(top->probe_load_enable)) keep(buffer, low(top->probe_load_address), top->probe_load_data);
+    if (low(top->probe_load_enable))
+        keep(buffer, low(top->probe_load_address), top->probe_load_data);
     if (low(top->probe_intermediate_enable))
         keep(intermediate, low(top->probe_intermediate_address), top->probe_intermediate_data);
     while (reached.size() < watches.size()) {
         const Watch &watch = watches[reached.size()];
-        const uint16_t behind = uint16_t(low(top->probe_completed_activate)) - uint16_t(watch.count);
+        const uint16_t behind =
+            uint16_t(low(top->probe_completed_activate)) - uint16_t(watch.count);
         if (behind & 0x8000) break;
         const std::vector<uint8_t> &mirror = watch.intermediate ? intermediate : buffer;
         const uint64_t first = uint64_t(watch.first) * word_bytes;

@@ -12,8 +12,9 @@ struct Board {
     MODEL top;
     uint32_t divisor;
     std::deque<uint8_t> to_board, from_board;
-    uint32_t sending = 0, send_left = 0;      // bits yet to leave, and cycles of the present one
-    uint32_t received = 0, receive_wait = 0;  // bits so far, the first above, and cycles to the next
+    uint32_t sending = 0, send_left = 0;  // bits yet to leave, and cycles of the present one
+    uint32_t received = 0,
+             receive_wait = 0;  // bits so far, the first above, and cycles to the next
     int receive_left = 0;
 
     explicit Board(uint32_t divisor) : divisor(divisor) {
@@ -37,7 +38,8 @@ struct Board {
         if (send_left == 0) {
             if (sending <= 1) {
                 if (to_board.empty()) return;
-                sending = 0x600u | static_cast<uint32_t>(to_board.front()) << 1;  // with an end mark
+                sending = 0x600u | static_cast<uint32_t>(to_board.front())
+                                       << 1;  // with an end mark
                 to_board.pop_front();
             } else {
                 sending >>= 1;
