@@ -10,12 +10,14 @@ from edgeinfer.graph.graph import (
     TensorType,
     nearest_float32,
 )
+from edgeinfer.graph.preparation import Preparation
 
 __all__ = [
     "ABSENT",
     "DType",
     "Graph",
     "Node",
+    "Preparation",
     "Quantization",
     "State",
     "TensorType",
