@@ -1,22 +1,33 @@
 """A float Graph and calibration data into an integer Graph, and what that cost.
 
-data ──► calibration ──► observers ──► ranges ─┐
-Graph (float) ─────────────────────────────────┴─► lowering ──► Graph (integer) ──► compare
+data ──► calibration ──► observers ──► ranges ──► IntegerTypes ─┐
+Graph (float) ──────────────────────────────────────────────────┴─► lowering ──► Graph (integer)
+
+``choose_types`` is the first half, ``lower_to_integers`` the second, ``quantize`` both.
 """
 
+from edgeinfer.quant.choose_types import DEFAULT_OBSERVER, choose_types
 from edgeinfer.quant.compare import Difference, LayerError, compare, raised_channels
+from edgeinfer.quant.integer_types import IntegerTypes, given_type
+from edgeinfer.quant.lowering import lower_to_integers
 from edgeinfer.quant.observers import OBSERVERS
-from edgeinfer.quant.post_training import DEFAULT_OBSERVER, quantize
+from edgeinfer.quant.post_training import quantize
 from edgeinfer.quant.prune import prune_constant_channels
 from edgeinfer.quant.schemes import SCHEMES
+from edgeinfer.quant.weights import GivenWeights
 
 __all__ = [
     "DEFAULT_OBSERVER",
     "OBSERVERS",
     "SCHEMES",
     "Difference",
+    "GivenWeights",
+    "IntegerTypes",
     "LayerError",
+    "choose_types",
     "compare",
+    "given_type",
+    "lower_to_integers",
     "prune_constant_channels",
     "quantize",
     "raised_channels",

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TypeVar
 
 from edgeinfer.data.samples import Data
-from edgeinfer.errors import InputError, QuantizationError, UnsupportedError
-from edgeinfer.graph import Graph, TensorType
+from edgeinfer.graph import Graph
 from edgeinfer.graph import operators as ops
-from edgeinfer.graph.verification import verify
-from edgeinfer.quant.calibration import Progress, calibrate
-from edgeinfer.quant.lowering import Lowering, fixed_output, is_supported, lower
-from edgeinfer.quant.observers import OBSERVERS, Histogram, Levels, Observer, minmax
-from edgeinfer.quant.schemes import SCHEMES, Scheme, activation_type, levels
-from edgeinfer.quant.search import MAX_RUNS, Ranges, search
-from edgeinfer.quant.sharing import shared_quantization
+from edgeinfer.quant.calibration import Progress
+from edgeinfer.quant.choose_types import DEFAULT_OBSERVER, choose_types
+from edgeinfer.quant.lowering import lower_to_integers
 
-__all__ = ["DEFAULT_OBSERVER", "quantize"]
-
-DEFAULT_OBSERVER = "auto"
+__all__ = ["quantize"]
 
 
 def quantize(
@@ -28,12 +21,13 @@ def quantize(
     *,
     scheme: str = "int8",
     observer: str = DEFAULT_OBSERVER,
+    overrides: Mapping[str, str] | None = None,
     samples: int | None = None,
     seed: int = 0,
     rounding: ops.Rounding = "single",
     progress: Progress | None = None,
 ) -> Graph:
-    """Make every value of ``graph`` an integer.
+    """Make every value of ``graph`` an integer: ``choose_types``, then ``lower_to_integers``.
 
     Parameters
     ----------
@@ -47,6 +41,10 @@ def quantize(
         How ranges are chosen from what was seen. ``minmax``, ``percentile``, ``entropy`` and
         ``mse`` look at each value alone; ``auto`` lets the outputs decide between them
         (``search.py``), and is ``minmax`` for 16-bit activations, which need no cutting.
+    overrides : mapping of str to str
+        Another width, ``int8`` or ``int16``, for the activations that a shell pattern names, by
+        their own names or by their nodes'; the last pattern that names a value counts. Values
+        that share their scale, such as a Reshape's, change together.
     samples, seed : int
         Of an array, how many samples to draw, and by which seed; of a stream, how many to take.
     rounding : str
@@ -64,108 +62,27 @@ def quantize(
     InputError
         An option is unknown, or the data does not fit.
     """
-    widths = _option("scheme", scheme, SCHEMES)
-    rule = _option("observer", observer, {DEFAULT_OBSERVER: None, **OBSERVERS})
-    if rounding not in ("single", "double"):
-        raise InputError(f"rounding must be single or double, not {rounding!r}")
-    if rounding == "double" and widths.activations != "int8":
-        raise InputError("rounding 'double' is for scheme 'int8' only")
-    _refuse_unsupported(graph)
-    groups = shared_quantization(graph, average_pool=rounding == "double")
-    searching = rule is None and widths.activations == "int8"
-    seen = calibrate(
+    types = choose_types(
         graph,
         data,
-        set(groups),
+        scheme=scheme,
+        observer=observer,
+        overrides=overrides,
         samples=samples,
         seed=seed,
-        keep=MAX_RUNS if searching else 0,
+        rounding=rounding,
         progress=progress,
     )
-    observed = {name: (h.low, h.high) for name, h in seen.histograms.items()}
+    integer = lower_to_integers(graph, types, rounding=rounding)
     provenance = {
         **graph.provenance,
         "scheme": scheme,
         "observer": observer,
         "rounding": rounding,
+        **({"overrides": _text(overrides)} if overrides else {}),
     }
-
-    def build(ranges: Ranges) -> Graph:
-        to = Lowering(graph, widths, rounding, _types(graph, groups, ranges, widths), observed)
-        for node in graph.nodes:
-            lower(node.op, node, to)
-        integer = replace(graph, constants=to.constants, types=to.types, provenance=provenance)
-        return integer.with_nodes(to.nodes)
-
-    divided = levels(widths.activations)
-    if searching:
-        proposals = {
-            name: _hulls(groups, seen.histograms, propose, divided)
-            for name, propose in OBSERVERS.items()
-        }
-        ranges = search(seen, proposals, build, progress)
-    else:
-        ranges = _hulls(groups, seen.histograms, rule or minmax, divided)
-    integer = build(ranges)
-    verify(integer)
-    return integer
+    return replace(integer, provenance=provenance)
 
 
-_T = TypeVar("_T")
-
-
-def _option(what: str, name: str, known: dict[str, _T]) -> _T:
-    if name not in known:
-        raise InputError(f"{what} must be one of {', '.join(known)}, not {name!r}")
-    return known[name]
-
-
-def _refuse_unsupported(graph: Graph) -> None:
-    """Name every node, or else the first input, that has no integer meaning."""
-    refused = [node for node in graph.nodes if not is_supported(node.op)]
-    if refused:
-        names = ", ".join(f"{type(node.op).__name__} {node.name!r}" for node in refused)
-        raise UnsupportedError(
-            f"{len(refused)} of {len(graph.nodes)} operators cannot be made integer yet: {names}; "
-            "replace them in the model, or cut it before them"
-        )
-    for name in graph.inputs:
-        if graph.types[name].dtype == "bool":
-            raise QuantizationError(f"input {name!r} is bool, which has no integer form")
-
-
-def _hulls(
-    groups: dict[str, str], histograms: dict[str, Histogram], rule: Observer, divided: Levels
-) -> Ranges:
-    """The range of each group by its representative: what ``rule`` gives its members, joined."""
-    hulls: Ranges = {}
-    for name, root in groups.items():
-        low, high = rule(histograms[name], divided)
-        known = hulls.get(root, (0.0, 0.0))
-        hulls[root] = min(known[0], low), max(known[1], high)
-    return hulls
-
-
-def _types(
-    graph: Graph,
-    groups: dict[str, str],
-    ranges: Ranges,
-    scheme: Scheme,
-) -> dict[str, TensorType]:
-    """The integer type of every value that is not constant."""
-    fixed = {}
-    for node in graph.nodes:
-        prescribed = fixed_output(node.op, scheme.activations)
-        if prescribed is not None:
-            fixed[groups[node.outputs[0]]] = prescribed
-    types = {}
-    for name, kind in graph.types.items():
-        if name in graph.constants:
-            continue
-        if name not in groups:
-            types[name] = kind
-            continue
-        root = groups[name]
-        t = activation_type(kind.shape, *ranges[root], scheme.activations)
-        types[name] = replace(t, quantization=fixed.get(root, t.quantization))
-    return types
+def _text(overrides: Mapping[str, str]) -> str:
+    return ", ".join(f"{pattern}={width}" for pattern, width in overrides.items())

@@ -1,4 +1,4 @@
-"""A layer's float weights and bias into integers with one scale a channel, and its multipliers."""
+"""A layer's weights and bias, float or given, into integers with one scale a channel."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edgeinfer.errors import QuantizationError
 from edgeinfer.graph import TensorType
 from edgeinfer.quant.schemes import Width
 
-__all__ = ["QuantizedWeights", "quantize_weights"]
+__all__ = ["GivenWeights", "QuantizedWeights", "quantize_weights", "take_weights"]
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,11 @@ def quantize_weights(
         So many products make a sum that rounding alone could leave the accumulator.
     """
     assert x.quantization is not None and y.quantization is not None
-    s_in, z_in, s_out = x.quantization.step, x.quantization.zero_point, y.quantization.step
-    narrow = x.dtype == "int8"
+    s_in, s_out = x.quantization.step, y.quantization.step
     flat = weights.reshape(len(weights), -1).astype(np.float64)
     b = np.zeros(len(weights)) if bias is None else bias.astype(np.float64)
     top = np.iinfo(dtype).max
-    limit = 2.0**31 if narrow else float(MAX_ACCUMULATOR_16)
-    info = np.iinfo(x.dtype)
-    reach = max(info.max - z_in, z_in - info.min)
+    limit, reach = _accumulator_limit(x), _reach(x)
     # each weight and the bias may round up by a half, and the scale to float32 by 2^-24 of itself
     room = (limit - 1) * (1 - 2.0**-20) - reach * flat.shape[1] / 2
     if room <= limit / 2:
@@ -85,15 +82,96 @@ def quantize_weights(
     scale = np.maximum(scale, np.finfo(np.float32).tiny)
     q = np.clip(round_half_away(flat / scale[:, None].astype(np.float64)), -top, top)
     q_bias = round_half_away(b / (s_in * scale.astype(np.float64)))
-    proven = np.abs(q).sum(1) * reach + np.abs(q_bias)
-    assert (proven < limit).all(), "the scale rule keeps the accumulator in its bounds"
-    bits = 31 if (proven < 2.0**31).all() else 24
-    ratios = s_in * scale.astype(np.float64) / s_out
+    return _with_multipliers(q.astype(dtype).reshape(weights.shape), q_bias, scale, x, y)
+
+
+def _with_multipliers(
+    weights: np.ndarray, bias: np.ndarray, scale: np.ndarray, x: TensorType, y: TensorType
+) -> QuantizedWeights:
+    """Integers with the multipliers that their accumulator, once proven, allows."""
+    assert x.quantization is not None and y.quantization is not None
+    narrow = x.dtype == "int8"
+    flat = np.abs(weights.reshape(len(weights), -1).astype(np.int64)).sum(1)
+    worst = flat * _reach(x) + np.abs(bias)
+    limit = _accumulator_limit(x)
+    if not (worst < limit).all():
+        raise QuantizationError(
+            f"an accumulator of up to {worst.max():.6g} is not below 2^{limit.bit_length() - 1}"
+        )
+    bits = 31 if (worst < 2.0**31).all() else 24
+    ratios = x.quantization.step * scale.astype(np.float64) / y.quantization.step
     pairs = [multiplier_and_shift(ratio, bits) for ratio in ratios.tolist()]
     return QuantizedWeights(
-        q.astype(dtype).reshape(weights.shape),
-        q_bias.astype(np.int32 if narrow else np.int64),
+        weights,
+        bias.astype(np.int32 if narrow else np.int64),
         scale,
         np.array([m for m, _ in pairs], np.int32),
         np.array([s for _, s in pairs], np.int8),
     )
+
+
+def _reach(x: TensorType) -> int:
+    """The largest ``|q - zero_point|`` of an activation."""
+    assert x.quantization is not None
+    info, z = np.iinfo(x.dtype), x.quantization.zero_point
+    return max(info.max - z, z - info.min)
+
+
+def _accumulator_limit(x: TensorType) -> int:
+    return 2**31 if x.dtype == "int8" else MAX_ACCUMULATOR_16
+
+
+@dataclass(frozen=True)
+class GivenWeights:
+    """A layer's integers from a model that is quantized already.
+
+    Parameters
+    ----------
+    weights : numpy.ndarray
+        int8, uint8, int16 or uint16, channel first.
+    scale : float or numpy.ndarray
+        One, or one a channel.
+    zero_point : int or numpy.ndarray
+        One, or one a channel; taken away from ``weights``.
+    bias : numpy.ndarray or None
+        Integers at scale ``s_in * scale[c]``; None rounds the float Graph's bias to them.
+    """
+
+    weights: np.ndarray
+    scale: np.ndarray | float
+    zero_point: np.ndarray | int = 0
+    bias: np.ndarray | None = None
+
+
+def take_weights(
+    given: GivenWeights, bias: np.ndarray | None, x: TensorType, y: TensorType
+) -> QuantizedWeights:
+    """The same numbers in the form of QConv and QDense, whose weights have no zero point.
+
+    ``bias`` [channels] is the float one, for a ``given`` without.
+
+    Raises
+    ------
+    QuantizationError
+        Without their zero point the weights do not fit, or the accumulator is not proven.
+    """
+    assert x.quantization is not None and y.quantization is not None
+    channels = len(given.weights)
+    column = (channels,) + (1,) * (given.weights.ndim - 1)
+    zero_point = np.broadcast_to(given.zero_point, channels).reshape(column)
+    q = given.weights.astype(np.int64) - zero_point.astype(np.int64)
+    # 16-bit weights go with 16-bit activations only
+    dtype = "int16" if given.weights.dtype.itemsize == 2 and x.dtype == "int16" else "int8"
+    info = np.iinfo(dtype)
+    if q.min() < info.min or q.max() > info.max:
+        raise QuantizationError(
+            f"the given weights are {q.min()} to {q.max()} from their zero point, which {dtype} "
+            "cannot hold; give weights with zero point 0, or 128 of uint8, or the float model"
+        )
+    scale = np.broadcast_to(np.asarray(given.scale, np.float32), channels)
+    s_in = x.quantization.step
+    integers = given.bias
+    if integers is None:
+        b = np.zeros(channels) if bias is None else bias.astype(np.float64)
+        integers = round_half_away(b / (s_in * scale.astype(np.float64)))
+    return _with_multipliers(q.astype(dtype), integers, scale, x, y)

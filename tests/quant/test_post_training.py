@@ -88,7 +88,7 @@ def test_an_unknown_observer_is_refused():
 
 
 def test_double_rounding_of_sixteen_bits_is_refused():
-    with refused("rounding 'double' is for scheme 'int8' only", InputError):
+    with refused("rounding 'double' is for int8 only, in every layer", InputError):
         quantize(TANH, SAMPLES, scheme="int16", rounding="double")
 
 

@@ -1,0 +1,248 @@
+"""The integer nodes for one float node, in the making: what its rule reads and writes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import TypedDict
+
+import numpy as np
+
+from edgeinfer.arithmetic.fixedpoint import multiplier_and_shift, round_half_away
+from edgeinfer.errors import QuantizationError
+from edgeinfer.graph import Graph, Node, Quantization, TensorType
+from edgeinfer.graph import operators as ops
+from edgeinfer.quant.integer_types import IntegerTypes
+from edgeinfer.quant.schemes import Width, activation_type
+from edgeinfer.quant.weights import (
+    GivenWeights,
+    QuantizedWeights,
+    quantize_weights,
+    take_weights,
+)
+from edgeinfer.quant.widths import wider
+
+__all__ = ["Fragment", "OutputStage"]
+
+
+class OutputStage(TypedDict):
+    """What ends every requantizing operator: ``ops.Requantizing``'s attributes."""
+
+    output_zero_point: int
+    lo: int
+    hi: int
+    rounding: ops.Rounding
+
+
+@dataclass
+class Fragment:
+    """One float node's share of the integer Graph.
+
+    Parameters
+    ----------
+    graph : Graph
+        The float Graph.
+    node : Node
+        The node to stand for.
+    known : IntegerTypes
+        The types of the float Graph's values.
+    given : GivenWeights or None
+        The layer's integers, where they come from outside.
+    rounding : str
+        ``single`` or ``double``, for every requantize.
+
+    Attributes
+    ----------
+    nodes : list of Node
+        In order; the last one gives what the float node gives.
+    types : dict of str to TensorType
+        Of the constants and of the values between ``nodes``.
+    constants : dict of str to numpy.ndarray
+        What ``nodes`` take beside values.
+    """
+
+    graph: Graph
+    node: Node
+    known: IntegerTypes
+    given: GivenWeights | None
+    rounding: ops.Rounding
+    nodes: list[Node] = field(default_factory=list)
+    types: dict[str, TensorType] = field(default_factory=dict)
+    constants: dict[str, np.ndarray] = field(default_factory=dict)
+
+    # ---- what a rule reads ----
+
+    def type(self, name: str) -> TensorType:
+        """The type of an activation, the float Graph's or one made here."""
+        return self.types[name] if name in self.types else self.known.values[name]
+
+    def kind(self, name: str) -> tuple[float, int, Width]:
+        """Scale, zero point and element type of an activation."""
+        t = self.type(name)
+        assert t.quantization is not None
+        return t.quantization.step, t.quantization.zero_point, t.dtype  # type: ignore[return-value]
+
+    def domain(self, name: str) -> tuple[float, float]:
+        """The numbers that an activation is known to hold, or else all that its type does."""
+        if name in self.known.domains:
+            return self.known.domains[name]
+        scale, zero_point, dtype = self.kind(name)
+        info = np.iinfo(dtype)
+        return scale * (info.min - zero_point), scale * (info.max - zero_point)
+
+    def is_computed(self, name: str) -> bool:
+        """A run computes the value, or is given it."""
+        return name in self.known.values
+
+    def clamp(self, output: str, lo: float = -math.inf, hi: float = math.inf) -> OutputStage:
+        """The stage that gives ``output``, with a fused clamp to real ``lo`` ... ``hi``."""
+        scale, zero_point, dtype = self.kind(output)
+        info = np.iinfo(dtype)
+
+        def integer(bound: float) -> int:
+            if math.isinf(bound):
+                return info.min if bound < 0 else info.max
+            q = float(round_half_away(bound / scale)) + zero_point
+            return int(min(max(q, info.min), info.max))
+
+        return {
+            "output_zero_point": zero_point,
+            "lo": integer(lo),
+            "hi": integer(hi),
+            "rounding": self.rounding,
+        }
+
+    def rescale(
+        self, x: str, output: str, lo: float = -math.inf, hi: float = math.inf
+    ) -> ops.Rescale:
+        """The operator that brings ``x`` to the type of ``output``, clamped."""
+        in_scale, in_zero_point, _ = self.kind(x)
+        multiplier, shift = multiplier_and_shift(in_scale / self.kind(output)[0])
+        return ops.Rescale(
+            **self.clamp(output, lo, hi),
+            input_zero_point=in_zero_point,
+            multiplier=multiplier,
+            shift=shift,
+        )
+
+    # ---- what a rule writes ----
+
+    def emit(self, op: ops.Operator, *inputs: str) -> None:
+        """``op`` in the place of the float node."""
+        self.nodes.append(Node(self.node.name, op, inputs, self.node.outputs))
+
+    def emit_by_way_of(self, value: str, op: ops.Operator, *inputs: str) -> None:
+        """``op``, which gives ``value``: the node's output, or what a Rescale makes into it."""
+        if value in self.node.outputs:
+            self.emit(op, *inputs)
+            return
+        self.nodes.append(Node(value, op, inputs, (value,)))
+        self.emit(self.rescale(value, self.node.outputs[0]), value)
+
+    def between(self, part: str, t: TensorType) -> str:
+        """A value of type ``t`` on the way, named for its ``part``."""
+        name = f"{self.node.name}/{part}"
+        self.types[name] = t
+        return name
+
+    def constant(self, part: str, array: np.ndarray, quantization: Quantization | None) -> str:
+        """A constant that this node alone takes, named for its ``part``."""
+        name = self.between(part, TensorType(array.shape, str(array.dtype), quantization))  # type: ignore[arg-type]
+        self.constants[name] = np.ascontiguousarray(array)
+        return name
+
+    def in_16_bits(self, part: str, name: str) -> str:
+        """A value between that covers the range of the 8-bit ``name`` in 16 bits."""
+        scale, zero_point, _ = self.kind(name)
+        reach = scale * max(127 - zero_point, zero_point + 128)
+        quantization = Quantization.per_tensor(reach / 32767)
+        t = replace(self.type(name), dtype="int16", quantization=quantization)
+        return self.between(part, t)
+
+    def unscaled(self, name: str) -> str:
+        """``name``, whose elements are integers from the start, such as indices."""
+        if self.is_computed(name):
+            return name
+        return self._of_graph(name, self.graph.constants[name], None)
+
+    def operand(self, name: str, width: Width) -> str:
+        """``name`` itself, or where it is a float constant, its integers over its own range."""
+        if self.is_computed(name):
+            return name
+        array = self.graph.constants[name]
+        low, high = min(0.0, float(array.min())), max(0.0, float(array.max()))
+        return self._integers(name, activation_type(array.shape, low, high, width))
+
+    def operands(self) -> list[str]:
+        """All inputs of the node at one width: the widest of those that a run computes."""
+        computed = [self.kind(name)[2] for name in self.node.inputs if self.is_computed(name)]
+        width = wider(*computed)
+        return [
+            self.widened(i, width) if self.is_computed(name) else self.operand(name, width)
+            for i, name in enumerate(self.node.inputs)
+        ]
+
+    def widened(self, index: int, width: Width) -> str:
+        """Input ``index`` of the node in ``width``; all its numbers are kept."""
+        name = self.node.inputs[index]
+        scale, _, dtype = self.kind(name)
+        if wider(dtype, width) == dtype:
+            return name
+        # 255 steps times 128 are fewer than 32,767
+        exact = Quantization.per_tensor(scale / 128)
+        return self._rescaled(index, replace(self.type(name), dtype=width, quantization=exact))
+
+    def at_type_of(self, index: int, output: str) -> str:
+        """Input ``index`` of the node at the width and quantization of ``output``."""
+        name = self.node.inputs[index]
+        target = self.type(output)
+        if not self.is_computed(name):
+            return self._integers(name, replace(target, shape=self.graph.constants[name].shape))
+        wanted = replace(target, shape=self.type(name).shape)
+        return name if self.type(name) == wanted else self._rescaled(index, wanted)
+
+    def emit_layer(self, op: ops.Operator) -> None:
+        """A layer with per-channel weights, channel first."""
+        x, weights, *bias = self.node.inputs
+        constants = self.graph.constants
+        if weights not in constants or (bias and bias[0] not in constants):
+            raise QuantizationError("weights that a run computes cannot be quantized yet")
+        x = self.operand(x, self.kind(self.node.outputs[0])[2])
+        q = self._layer(x, constants[weights], constants[bias[0]] if bias else None)
+        per_channel = Quantization(tuple(q.scale.tolist()), 0, 0)
+        self.emit(
+            op,
+            x,
+            self.constant("weights", q.weights, per_channel),
+            # its scale is the product of x's and the weights'
+            self.constant("bias", q.bias, None),
+            self.constant("multiplier", q.multiplier, None),
+            self.constant("shift", q.shift, None),
+        )
+
+    def _layer(self, x: str, weights: np.ndarray, bias: np.ndarray | None) -> QuantizedWeights:
+        x_type, y_type = self.type(x), self.type(self.node.outputs[0])
+        if self.given is not None:
+            return take_weights(self.given, bias, x_type, y_type)
+        width = self.known.weights if x_type.dtype == "int16" else "int8"
+        return quantize_weights(weights, bias, x_type, y_type, width)
+
+    def _rescaled(self, index: int, t: TensorType) -> str:
+        x = self.node.inputs[index]
+        rescaled = self.between(f"input{index}", t)
+        self.nodes.append(Node(rescaled, self.rescale(x, rescaled), (x,), (rescaled,)))
+        return rescaled
+
+    def _integers(self, name: str, t: TensorType) -> str:
+        assert t.quantization is not None
+        array = t.quantization.quantize(self.graph.constants[name], t.dtype)
+        return self._of_graph(name, array, t.quantization)
+
+    def _of_graph(self, name: str, array: np.ndarray, quantization: Quantization | None) -> str:
+        """A constant of the float Graph, which other nodes may take at another type."""
+        t = TensorType(array.shape, str(array.dtype), quantization)  # type: ignore[arg-type]
+        while self.types.get(name, t) != t:
+            name += "/rescaled"
+        self.types[name] = t
+        self.constants[name] = np.ascontiguousarray(array)
+        return name

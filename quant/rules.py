@@ -1,0 +1,347 @@
+"""The quantization rule of every operator: a float node into the integer nodes that stand for it.
+
+``lower`` is registered by operator class; a class without a rule is refused by name before any
+calibration. Every value already has its integer type when the rules run, and a rule sees only its
+node's (``fragment.py``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import singledispatch
+
+import numpy as np
+
+from edgeinfer.arithmetic import pointwise
+from edgeinfer.arithmetic.fixedpoint import (
+    add_parameters,
+    average_multiplier,
+    exponential_table_8,
+    exponential_table_16,
+    interpolate_16,
+    interpolation_table_16,
+    multiplier_and_shift,
+    table,
+)
+from edgeinfer.errors import QuantizationError
+from edgeinfer.graph import Node, Quantization
+from edgeinfer.graph import operators as ops
+from edgeinfer.quant.fragment import Fragment
+from edgeinfer.quant.schemes import Width
+from edgeinfer.quant.widths import wider
+
+__all__ = ["fixed_output", "is_supported", "lower"]
+
+# an interpolated 16-bit table may err by this many output steps before a full one takes its place
+_INTERPOLATION_STEPS = 4.0
+
+# the counts of which fixedpoint.average_multiplier is proven exact
+_EXACT_COUNT = {"int8": 4096, "int16": 16384}
+
+
+def fixed_output(op: ops.Operator, dtype: Width) -> Quantization | None:
+    """The output quantization that the contract prescribes for ``op``, where it does."""
+    if not isinstance(op, ops.Softmax):
+        return None
+    if dtype == "int8":
+        return Quantization.per_tensor(1 / 256, -128)
+    return Quantization.per_tensor(1 / 32768)
+
+
+@singledispatch
+def lower(op: ops.Operator, node: Node, to: Fragment) -> None:
+    """Emit the integer nodes for ``node`` into ``to``."""
+    raise QuantizationError(
+        "has no integer meaning yet", node=node.name, operator=type(op).__name__
+    )
+
+
+def is_supported(op: ops.Operator) -> bool:
+    """Whether ``op`` has a rule."""
+    return lower.dispatch(type(op)) is not lower.dispatch(object)
+
+
+@lower.register
+def _conv(op: ops.Conv, node: Node, to: Fragment) -> None:
+    quantized = ops.QConv(
+        **to.clamp(node.outputs[0], op.lo, op.hi),
+        input_zero_point=to.kind(node.inputs[0])[1],
+        strides=op.strides,
+        pads=op.pads,
+        dilations=op.dilations,
+        group=op.group,
+    )
+    to.emit_layer(quantized)
+
+
+@lower.register
+def _dense(op: ops.Dense, node: Node, to: Fragment) -> None:
+    quantized = ops.QDense(
+        **to.clamp(node.outputs[0], op.lo, op.hi),
+        input_zero_point=to.kind(node.inputs[0])[1],
+    )
+    to.emit_layer(quantized)
+
+
+@lower.register
+def _pointwise(op: ops.Pointwise, node: Node, to: Fragment) -> None:
+    (x,), (y,) = node.inputs, node.outputs
+    in_dtype, out_dtype = to.kind(x)[2], to.kind(y)[2]
+    if in_dtype == "int8":
+        to.emit(ops.Lookup(), x, to.constant("table", _table(op, node, to, x, y), None))
+        return
+    bounds = _clip_bounds(op.expression)
+    if bounds is not None:
+        to.emit(to.rescale(x, y, *bounds), x)
+        return
+    # a table of 65,536 bytes would serve an 8-bit result; one of 513 steps and a Rescale do too
+    fine = to.in_16_bits("wide", y) if out_dtype == "int8" else y
+    entries = _table(op, node, to, x, fine)
+    knots = interpolation_table_16(_function(op, to, x), to.kind(x)[0], to.kind(fine)[0])
+    if knots is not None and _interpolation_error(knots, entries) <= _INTERPOLATION_STEPS:
+        entries = knots
+    to.emit_by_way_of(fine, ops.Lookup(), x, to.constant("table", entries, None))
+
+
+def _table(op: ops.Pointwise, node: Node, to: Fragment, x: str, y: str) -> np.ndarray:
+    try:
+        return table(_function(op, to, x), *to.kind(x)[:2], *to.kind(y)[:2], *_dtypes(to, x, y))
+    except QuantizationError as error:
+        raise QuantizationError(str(error), node=node.name, operator=str(op)) from error
+
+
+def _dtypes(to: Fragment, *names: str) -> tuple[Width, ...]:
+    return tuple(to.kind(name)[2] for name in names)
+
+
+def _clip_bounds(expression: pointwise.Expression) -> tuple[float, float] | None:
+    match expression:
+        case ("relu", "x"):
+            return 0.0, math.inf
+        case ("clip", "x", float(lo), float(hi)):
+            return lo, hi
+    return None
+
+
+def _function(op: ops.Pointwise, to: Fragment, x: str) -> Callable[[np.ndarray], np.ndarray]:
+    """The function, and outside its domain its value at the nearest number that ``x`` holds."""
+    low, high = to.domain(x)
+
+    def function(x: np.ndarray) -> np.ndarray:
+        y = pointwise.evaluate(op.expression, x)
+        if not np.isnan(y).any():
+            return y
+        return np.where(np.isnan(y), pointwise.evaluate(op.expression, np.clip(x, low, high)), y)
+
+    return function
+
+
+def _interpolation_error(knots: np.ndarray, entries: np.ndarray) -> float:
+    q = np.arange(-32768, 32768)
+    return float(np.abs(interpolate_16(knots, q) - entries).max())
+
+
+def _add(op: ops.Add | ops.Sub, node: Node, to: Fragment, kind: type[ops.QAdd]) -> None:
+    a, b = to.operands()
+    (a_scale, a_zero, dtype), (b_scale, b_zero, _) = to.kind(a), to.kind(b)
+    out_scale, _, _ = to.kind(node.outputs[0])
+    quantized = kind(
+        **to.clamp(node.outputs[0], op.lo, op.hi),
+        a_zero_point=a_zero,
+        b_zero_point=b_zero,
+        **add_parameters(a_scale, b_scale, out_scale, bits=8 if dtype == "int8" else 16),
+    )
+    to.emit(quantized, a, b)
+
+
+@lower.register
+def _(op: ops.Add, node: Node, to: Fragment) -> None:
+    _add(op, node, to, ops.QAdd)
+
+
+@lower.register
+def _(op: ops.Sub, node: Node, to: Fragment) -> None:
+    _add(op, node, to, ops.QSub)
+
+
+@lower.register
+def _mul(op: ops.Mul, node: Node, to: Fragment) -> None:
+    a, b = to.operands()
+    (a_scale, a_zero, _), (b_scale, b_zero, _) = to.kind(a), to.kind(b)
+    multiplier, shift = multiplier_and_shift(a_scale * b_scale / to.kind(node.outputs[0])[0])
+    quantized = ops.QMul(
+        **to.clamp(node.outputs[0], op.lo, op.hi),
+        a_zero_point=a_zero,
+        b_zero_point=b_zero,
+        multiplier=multiplier,
+        shift=shift,
+    )
+    to.emit(quantized, a, b)
+
+
+@lower.register
+def _prelu(op: ops.PRelu, node: Node, to: Fragment) -> None:
+    x, slope = node.inputs
+    if slope not in to.graph.constants:
+        raise QuantizationError(
+            "slopes that a run computes cannot be quantized",
+            node=node.name,
+            operator="PRelu",
+        )
+    in_scale, in_zero_point, _ = to.kind(x)
+    ratio = in_scale / to.kind(node.outputs[0])[0]
+    slopes = _cyclic(to.graph.constants[slope], to.type(x).shape).astype(np.float64)
+    pairs = [multiplier_and_shift(abs(s) * ratio) if s else (0, 62) for s in slopes.tolist()]
+    signed = [int(math.copysign(1, s)) * m for s, (m, _) in zip(slopes, pairs, strict=True)]
+    multiplier, shift = multiplier_and_shift(ratio)
+    quantized = ops.QPRelu(
+        **to.clamp(node.outputs[0]),
+        input_zero_point=in_zero_point,
+        multiplier=multiplier,
+        shift=shift,
+    )
+    to.emit(
+        quantized,
+        x,
+        to.constant("multiplier", np.array(signed, np.int32), None),
+        to.constant("shift", np.array([s for _, s in pairs], np.int8), None),
+    )
+
+
+def _cyclic(slope: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """``slope`` broadcast to the fewest last axes of ``shape`` along which it varies."""
+    full = slope.reshape((1,) * (len(shape) - slope.ndim) + slope.shape)
+    varies = [axis for axis, n in enumerate(full.shape) if n > 1]
+    first = varies[0] if varies else len(shape)
+    return np.broadcast_to(full.reshape(full.shape[first:]), shape[first:]).reshape(-1)
+
+
+@lower.register
+def _average_pool(op: ops.AveragePool, node: Node, to: Fragment) -> None:
+    (x,), (y,) = node.inputs, node.outputs
+    (in_scale, zero_point, dtype), (out_scale, _, _) = to.kind(x), to.kind(y)
+    counts = range(1, op.kernel[0] * op.kernel[1] + 1)
+    clamp = to.clamp(y)
+    exact = to.type(x).quantization == to.type(y).quantization
+    if exact and counts[-1] <= _EXACT_COUNT[dtype]:
+        # the sum of the integers as they stand: their average needs no zero point, and a second
+        # rounding would spoil the division, which TFLM too computes exactly
+        pairs = [average_multiplier(n) for n in counts]
+        clamp |= {"output_zero_point": 0, "rounding": "single"}
+        subtracted = 0
+    else:
+        pairs = [multiplier_and_shift(in_scale / (out_scale * n)) for n in counts]
+        subtracted = zero_point
+    quantized = ops.QAveragePool(
+        **clamp,
+        kernel=op.kernel,
+        strides=op.strides,
+        pads=op.pads,
+        ceil_pads=op.ceil_pads,
+        count_include_pad=op.count_include_pad,
+        input_zero_point=subtracted,
+        pad_value=zero_point,
+    )
+    to.emit(
+        quantized,
+        x,
+        to.constant("multiplier", np.array([m for m, _ in pairs], np.int32), None),
+        to.constant("shift", np.array([s for _, s in pairs], np.int8), None),
+    )
+
+
+def _reduce_sum(op: ops.ReduceMean | ops.ReduceSum, node: Node, to: Fragment, divisor: int) -> None:
+    (x,), (y,) = node.inputs, node.outputs
+    (in_scale, zero_point, dtype), (out_scale, _, _) = to.kind(x), to.kind(y)
+    count = math.prod(to.type(x).shape[a] for a in op.axes)
+    clamp = to.clamp(y)
+    exact = to.type(x).quantization == to.type(y).quantization and divisor == count
+    if exact and count <= _EXACT_COUNT[dtype]:
+        multiplier, shift = average_multiplier(count)
+        clamp |= {"output_zero_point": 0, "rounding": "single"}
+        zero_point = 0
+    else:
+        ratio = in_scale / (out_scale * divisor)
+        wide = dtype == "int16" and count * 32768 >= 2**31
+        multiplier, shift = multiplier_and_shift(ratio, 24 if wide else 31)
+    quantized = ops.QReduceSum(
+        **clamp,
+        axes=op.axes,
+        keepdims=op.keepdims,
+        input_zero_point=zero_point,
+        multiplier=multiplier,
+        shift=shift,
+    )
+    to.emit(quantized, x)
+
+
+@lower.register
+def _(op: ops.ReduceMean, node: Node, to: Fragment) -> None:
+    shape = to.type(node.inputs[0]).shape
+    _reduce_sum(op, node, to, math.prod(shape[a] for a in op.axes))
+
+
+@lower.register
+def _(op: ops.ReduceSum, node: Node, to: Fragment) -> None:
+    _reduce_sum(op, node, to, 1)
+
+
+@lower.register
+def _softmax(op: ops.Softmax, node: Node, to: Fragment) -> None:
+    (y,) = node.outputs
+    width = wider(*_dtypes(to, node.inputs[0], y))
+    x = to.widened(0, width)
+    wide = y
+    if to.kind(y)[2] != width:
+        prescribed = fixed_output(op, width)
+        wide = to.between("wide", replace(to.type(y), dtype=width, quantization=prescribed))
+    exponentials = exponential_table_8 if width == "int8" else exponential_table_16
+    name = to.constant("table", exponentials(to.kind(x)[0]), None)
+    to.emit_by_way_of(wide, ops.QSoftmax(op.axis), x, name)
+
+
+@lower.register(ops.Concat)
+@lower.register(ops.Maximum)
+@lower.register(ops.Minimum)
+def _join(op: ops.Operator, node: Node, to: Fragment) -> None:
+    y = node.outputs[0]
+    if to.type(y).quantization is None:
+        to.emit(op, *(to.unscaled(name) for name in node.inputs))
+        return
+    to.emit(op, *(to.at_type_of(i, y) for i in range(len(node.inputs))))
+
+
+@lower.register
+def _pad(op: ops.Pad, node: Node, to: Fragment) -> None:
+    quantization = to.type(node.outputs[0]).quantization
+    if quantization is not None:
+        dtype = to.type(node.outputs[0]).dtype
+        value = quantization.quantize(np.array([op.value], np.float32), dtype)
+        op = replace(op, value=int(value[0]))
+    to.emit(op, node.inputs[0])
+
+
+@lower.register
+def _gather(op: ops.Gather, node: Node, to: Fragment) -> None:
+    y = node.outputs[0]
+    scaled = to.type(y).quantization is not None
+    data = to.at_type_of(0, y) if scaled else to.unscaled(node.inputs[0])
+    to.emit(op, data, to.unscaled(node.inputs[1]))
+
+
+@lower.register(ops.ArgMax)
+@lower.register(ops.DepthToSpace)
+@lower.register(ops.Expand)
+@lower.register(ops.MaxPool)
+@lower.register(ops.ReduceMax)
+@lower.register(ops.ReduceMin)
+@lower.register(ops.Reshape)
+@lower.register(ops.ResizeNearest)
+@lower.register(ops.Slice)
+@lower.register(ops.SpaceToDepth)
+@lower.register(ops.Tile)
+@lower.register(ops.Transpose)
+def _move(op: ops.Operator, node: Node, to: Fragment) -> None:
+    to.emit(op, *node.inputs)

@@ -1,0 +1,73 @@
+"""The width of every sharing group: the scheme's, or what the last pattern that names it says."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import get_args
+
+from edgeinfer.errors import InputError
+from edgeinfer.graph import Graph
+from edgeinfer.quant.schemes import Width
+
+__all__ = ["group_widths", "wider"]
+
+_NEAR = 3
+
+
+def wider(*widths: Width) -> Width:
+    """The width that holds all of ``widths``."""
+    return "int16" if "int16" in widths else "int8"
+
+
+def group_widths(
+    graph: Graph, groups: Mapping[str, str], default: Width, overrides: Mapping[str, str]
+) -> dict[str, Width]:
+    """The width of each group, by its representative.
+
+    Parameters
+    ----------
+    graph : Graph
+        The float Graph.
+    groups : mapping of str to str
+        For each float value that is not constant, the representative of its group.
+    default : str
+        The width of a group that no pattern names.
+    overrides : mapping of str to str
+        ``int8`` or ``int16`` by shell pattern. A pattern names values, and a node's name all that
+        the node gives; where several name a group, the last one counts.
+
+    Raises
+    ------
+    InputError
+        A width is unknown, or a pattern names no float value that a run computes.
+    """
+    widths = dict.fromkeys(groups.values(), default)
+    named: dict[str, set[str]] = {name: {root} for name, root in groups.items()}
+    for node in graph.nodes:
+        given = {groups[name] for name in node.outputs if name in groups}
+        if given:
+            named.setdefault(node.name, set()).update(given)
+    for pattern, width in overrides.items():
+        if width not in get_args(Width):
+            raise InputError(
+                f"the width for {pattern!r} must be one of {', '.join(get_args(Width))}, "
+                f"not {width!r}"
+            )
+        # a name may hold brackets, which a pattern reads as a choice
+        matched = [name for name in named if name == pattern or fnmatchcase(name, pattern)]
+        if not matched:
+            raise InputError(
+                f"no node and no value that is computed is named {pattern!r}{_near(pattern, named)}"
+            )
+        for name in matched:
+            widths.update(dict.fromkeys(named[name], width))  # type: ignore[arg-type]
+    return widths
+
+
+def _near(pattern: str, names: Mapping[str, object]) -> str:
+    plain = pattern.strip("*?")
+    holding = [name for name in names if plain and plain.lower() in name.lower()]
+    near = holding[:_NEAR] or difflib.get_close_matches(plain, names, _NEAR, 0.4)
+    return f"; near it are {', '.join(map(repr, near))}" if near else ""
