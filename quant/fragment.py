@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Container
 from dataclasses import dataclass, field, replace
 from typing import TypedDict
 
@@ -22,7 +23,16 @@ from edgeinfer.quant.weights import (
 )
 from edgeinfer.quant.widths import wider
 
-__all__ = ["Fragment", "OutputStage"]
+__all__ = ["Fragment", "OutputStage", "distinct"]
+
+
+def distinct(name: str, taken: Container[str]) -> str:
+    """``name``, or where that is taken, the first of ``name@2``, ``name@3`` ... that is not."""
+    found, count = name, 1
+    while found in taken:
+        count += 1
+        found = f"{name}@{count}"
+    return found
 
 
 class OutputStage(TypedDict):
@@ -141,7 +151,7 @@ class Fragment:
 
     def between(self, part: str, t: TensorType) -> str:
         """A value of type ``t`` on the way, named for its ``part``."""
-        name = f"{self.node.name}/{part}"
+        name = distinct(f"{self.node.name}/{part}", self.graph.types)
         self.types[name] = t
         return name
 

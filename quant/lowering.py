@@ -12,7 +12,7 @@ from edgeinfer.errors import InputError, QuantizationError
 from edgeinfer.graph import Graph, Node, TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.graph.verification import verify
-from edgeinfer.quant.fragment import Fragment
+from edgeinfer.quant.fragment import Fragment, distinct
 from edgeinfer.quant.integer_types import IntegerTypes
 from edgeinfer.quant.rules import lower
 from edgeinfer.quant.weights import GivenWeights
@@ -143,10 +143,7 @@ class _Assembly:
             while self.types.get(name, t) != t or (name != made and name in self._taken):
                 name += "/rescaled"
         else:
-            count = 1
-            while name in self._taken:
-                count += 1
-                name = f"{made}@{count}"
+            name = distinct(name, self._taken)
             self._taken.add(name)
         self.types[name] = t
         return name

@@ -20,14 +20,31 @@ if TYPE_CHECKING:
     from edgeinfer.graph import Graph
     from edgeinfer.quant import LayerError
 
-__all__ = ["OBSERVERS", "SCHEMES", "quantize"]
+__all__ = ["OBSERVERS", "SCHEMES", "WIDTHS", "quantize"]
 
 SCHEMES = ("int8", "int16x8", "int16")
+WIDTHS = ("int8", "int16")
 OBSERVERS = ("auto", "mse", "minmax", "percentile", "entropy")
 
 _POOR_DB = 15.0
 _MEASURED = 16  # runs that the quality is measured on; enough to tell a poor one
 _WORST = 3
+
+
+def _overrides(
+    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> dict[str, str]:
+    """Widths by pattern, in the order given."""
+    overrides: dict[str, str] = {}
+    for value in values:
+        pattern, _, width = value.rpartition("=")
+        if not pattern or width not in WIDTHS:
+            raise click.BadParameter(
+                f"{value!r} is not of the form PATTERN={' or PATTERN='.join(WIDTHS)}"
+            )
+        overrides.pop(pattern, None)
+        overrides[pattern] = width
+    return overrides
 
 
 @command(example="edgeinfer quantize digits.onnx --calib digits_calib.npz -o digits.eqm")
@@ -41,6 +58,15 @@ _WORST = 3
     default=OBSERVERS[0],
     show_default=True,
     help="How ranges are chosen from what calibration saw.",
+)
+@click.option(
+    "--override",
+    "overrides",
+    metavar="PATTERN=int16",
+    multiple=True,
+    callback=_overrides,
+    help="Another width for the activations that a shell pattern names, by their own names or "
+    "their nodes'; may be repeated, and the last one that fits counts.",
 )
 @click.option(
     "--rounding",
@@ -68,6 +94,7 @@ def quantize(
     output: Path,
     scheme: str,
     observer: str,
+    overrides: dict[str, str],
     rounding: Any,
     samples: int | None,
     seed: int,
@@ -101,6 +128,7 @@ def quantize(
             data.samples,
             scheme=scheme,
             observer=observer,
+            overrides=overrides,
             samples=samples,
             seed=seed,
             rounding=rounding,
@@ -121,6 +149,7 @@ def quantize(
             "output": str(output),
             "scheme": scheme,
             "observer": observer,
+            "overrides": overrides,
             "rounding": rounding,
             "samples": runs,
             "seconds": seconds,

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from edgeinfer.cli import quantize as quantize_command
 from edgeinfer.cli.commands import edgeinfer
 from edgeinfer.files.model_file import read, save
 from edgeinfer.graph import Graph, Node
+from edgeinfer.quant.schemes import Width
 
 HDL = edgeinfer.commands["hdl"].commands
 COMMANDS = [*sorted(set(edgeinfer.commands) - {"hdl"}), *(f"hdl {name}" for name in sorted(HDL))]
@@ -94,6 +96,15 @@ def test_the_choices_are_those_of_the_quantizer():
     assert sorted(quantize_command.SCHEMES) == sorted(quant.SCHEMES)
     assert set(quantize_command.OBSERVERS) == {quant.DEFAULT_OBSERVER, *quant.OBSERVERS}
     assert quantize_command.OBSERVERS[0] == quant.DEFAULT_OBSERVER
+    assert get_args(Width) == quantize_command.WIDTHS
+
+
+def test_quantize_gives_overridden_values_their_width_and_the_layer_more_accuracy(cli):
+    line = "quantize digits.onnx --calib digits_calib.npz --samples 50 --observer minmax --json"
+    plain = cli.json(f"{line} -o a.eqm")
+    mixed = cli.json(f"{line} -o a.eqm --override *=int16 --override image=int8")
+    assert mixed["overrides"] == {"*": "int16", "image": "int8"}
+    assert mixed["outputs"][0]["sqnr_db"] > plain["outputs"][0]["sqnr_db"] + 2
 
 
 @pytest.mark.parametrize("scheme, least", [("int8", 30), ("int16x8", 35), ("int16", 70)])

@@ -57,6 +57,9 @@ REFUSALS = {
         "digits.eqm is quantized already; give the .onnx that it was made from"
     ),
     "quantize digits.onnx --calib folder -o a.eqm": "folder holds no images",
+    f"{QUANTIZE} --override imag=int16": (
+        "no node and no value that is computed is named 'imag'; near it are 'image', 'image@nhwc'"
+    ),
     "quantize digits.onnx --calib data.npz -o a.eqm": "there is no file data.npz",
     "quantize digits.onnx --calib two.txt -o a.eqm": (
         "two.txt is neither an .npz, an .npy, an image nor a folder of images"
@@ -82,7 +85,7 @@ REFUSALS = {
     f"{QUANTIZE} --labels digits.eqm": (
         "cannot read the labels in digits.eqm: it is not UTF-8 text"
     ),
-    f"{QUANTIZE} --rounding double --scheme int16": "rounding 'double' is for scheme 'int8' only",
+    f"{QUANTIZE} --rounding double --scheme int16": "rounding 'double' is for int8 only, in every layer",
     f"{EVALUATE} digits_calib.npz": (
         "digits_calib.npz has no labels, so there is nothing to evaluate without --against"
     ),
@@ -189,6 +192,10 @@ def test_a_damaged_file_is_named(cli, line, start):
     [
         ("quantize digits.onnx -o a.eqm", "Error: Missing option '--calib'."),
         (f"{QUANTIZE} --scheme int4", "Error: Invalid value for '--scheme': 'int4' is not one of"),
+        (
+            f"{QUANTIZE} --override image",
+            "Error: Invalid value for '--override': 'image' is not of the form PATTERN=int8 or",
+        ),
         (f"{QUANTIZE} --samples 0", "Error: Invalid value for '--samples': 0 is not in the range"),
         (
             f"{QUANTIZE} --shape image=1x0",
