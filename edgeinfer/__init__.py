@@ -16,7 +16,6 @@ those three is imported from here.
 
 from edgeinfer.errors import EdgeInferError
 from edgeinfer.runtime.session import Session, load
+from edgeinfer.version import __version__
 
 __all__ = ["EdgeInferError", "Session", "__version__", "load"]
-
-__version__ = "0.1.0"

@@ -70,7 +70,7 @@ class Builder:
     # -- growing --------------------------------------------------------------------------------
 
     def values(self, suits: Callable[[TensorType], bool] = lambda t: True) -> list[str]:
-        computed = [*self.inputs, *(n.outputs[0] for n in self.nodes)]
+        computed = [*self.inputs, *(name for n in self.nodes for name in n.outputs)]
         return [v for v in computed if self.types[v].dtype == self.dtype and suits(self.types[v])]
 
     def pick(self, suits: Callable[[TensorType], bool] = lambda t: True) -> str | None:
@@ -94,20 +94,21 @@ class Builder:
         return name
 
     def add(self, op, *inputs, q=None, dtype=None) -> None:
-        (shape,) = output_shapes(op, *(self.types[name].shape for name in inputs))
-        if math.prod(shape) > MAX_ELEMENTS:
+        shapes = output_shapes(op, *(self.types[name].shape for name in inputs))
+        if sum(map(math.prod, shapes)) > MAX_ELEMENTS:
             return
-        name = f"v{len(self.nodes)}"
         kept = q if q is not None else self.types[inputs[0]].quantization
-        self.types[name] = TensorType(
-            shape, dtype or self.dtype, None if dtype == "int64" else kept
+        kept = None if dtype == "int64" else kept
+        made = {f"v{len(self.nodes)}.{i}": shape for i, shape in enumerate(shapes)}
+        self.types.update(
+            (name, TensorType(shape, dtype or self.dtype, kept)) for name, shape in made.items()
         )
-        self.nodes.append(Node(f"n{len(self.nodes)}", op, tuple(inputs), (name,)))
+        self.nodes.append(Node(f"n{len(self.nodes)}", op, tuple(inputs), tuple(made)))
 
     def graph(self, free_batch: bool) -> Graph:
         """All that grew; what nothing takes is an output, and now and then something else too."""
         taken = {name for node in self.nodes for name in node.inputs}
-        computed = [node.outputs[0] for node in self.nodes]
+        computed = [name for node in self.nodes for name in node.outputs]
         also = self.one_of(None, *computed)
         outputs = [v for v in computed if v not in taken or v == also]
         graph = Graph(
@@ -426,6 +427,17 @@ def slice_(b: Builder) -> None:
     b.add(ops.Slice(tuple(starts), tuple(sizes), tuple(steps)), x)
 
 
+def split(b: Builder) -> None:
+    if (x := b.pick(lambda t: len(t.shape) >= 1)) is None:
+        return
+    axis = b.draw(st.integers(0, len(b.types[x].shape) - 1))
+    sizes, left = [], b.types[x].shape[axis]
+    while left:
+        sizes.append(b.draw(st.integers(1, left)))
+        left -= sizes[-1]
+    b.add(ops.Split(axis, tuple(sizes)), x)
+
+
 def pad(b: Builder) -> None:
     if (x := b.pick(lambda t: len(t.shape) >= 1)) is None:
         return
@@ -521,6 +533,7 @@ GROWTHS = (
     softmax,
     concat,
     slice_,
+    split,
     pad,
     reshape,
     to_spatial,

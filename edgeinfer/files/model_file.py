@@ -3,15 +3,19 @@
 An ``.eqm`` is a safetensors file. Its tensors are the constants; its one metadata key,
 ``edgeinfer``, holds all the rest as canonical JSON:
 
-    contract    the arithmetic that the integers mean, ``fixedpoint.CONTRACT``
-    format      1
-    graph       name, inputs, outputs, free_batch, types by value name, nodes
-    labels      names of the classes, or empty
-    provenance  where the model came from
-    sha256      over this JSON with ``sha256`` empty, then every constant's bytes, by sorted name
+    contract     the arithmetic that the integers mean, ``fixedpoint.CONTRACT``
+    format       2; 1, which edgeinfer 0.1.0 wrote with all defaults spelled out, is read as well
+    needs        the oldest version of edgeinfer that knows all that the file uses
+    graph        name, inputs, outputs, types by value name, nodes, states
+    labels       names of the classes
+    preparation  how what a device has becomes an input, by the input's name
+    provenance   where the model came from
+    sha256       over this JSON with ``sha256`` empty, then every constant's bytes, by sorted name
 
-Canonical means sorted keys, no spaces, ASCII, floats in their shortest form and an infinity as the
-string ``"inf"`` or ``"-inf"``: one Graph has one text, and another text for it is refused.
+Canonical means that what is as it would be by default is left out, sorted keys, no spaces, ASCII,
+floats in their shortest form and an infinity as the string ``"inf"`` or ``"-inf"``: one Graph has
+one text, and another text for it is refused. So an operator may get another attribute with a
+default, and files that do not know of it stay as they are.
 """
 
 from __future__ import annotations
@@ -21,25 +25,38 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
 from edgeinfer.arithmetic.fixedpoint import CONTRACT
-from edgeinfer.errors import ModelError, ModelFileError
+from edgeinfer.errors import InputError, ModelError, ModelFileError
 from edgeinfer.files.atomic_write import atomic_write
 from edgeinfer.files.input_file import read_file
-from edgeinfer.graph import Graph, Node, Quantization, TensorType, nearest_float32
+from edgeinfer.graph import (
+    Graph,
+    Node,
+    Preparation,
+    Quantization,
+    State,
+    TensorType,
+    nearest_float32,
+)
 from edgeinfer.graph.operators import OPERATORS, Operator
+from edgeinfer.graph.operators.attributes import fits
 from edgeinfer.graph.verification import verify
+from edgeinfer.version import __version__, release
 
 __all__ = ["FORMAT", "from_bytes", "read", "save", "to_bytes"]
 
-FORMAT = 1
+FORMAT = 2
+
+_READ = (1, 2)
+_SINCE = "0.2.0"  # the version that brought the format
 
 _KEY = "edgeinfer"
 _RESERVED = "__metadata__"  # what safetensors itself calls the metadata among the tensors
@@ -117,6 +134,8 @@ def from_bytes(data: bytes) -> Graph:
     if _digest(document, constants) != stated:
         raise ModelFileError("the file is damaged: its checksum does not match")
     graph = _graph(document, constants)
+    if document["format"] == FORMAT and _document(graph) != {**document, "sha256": ""}:
+        raise ModelFileError("the graph's JSON is not in its canonical form")
     verify(graph)
     return graph
 
@@ -140,27 +159,56 @@ def _document(graph: Graph) -> Json:
         "contract": CONTRACT,
         "format": FORMAT,
         "graph": {
-            "free_batch": graph.free_batch,
             "inputs": list(graph.inputs),
             "name": graph.name,
             "nodes": [_node_json(node) for node in graph.nodes],
             "outputs": list(graph.outputs),
             "types": {name: _type_json(kind) for name, kind in graph.types.items()},
+            **_unless_empty("states", [_changed(state) for state in graph.states]),
+            **_unless_empty("free_batch", graph.free_batch),
         },
-        "labels": list(graph.labels),
-        "provenance": dict(graph.provenance),
+        "needs": _needed(graph),
         "sha256": "",
+        **_unless_empty("labels", list(graph.labels)),
+        **_unless_empty("preparation", {n: _changed(p) for n, p in graph.preparation.items()}),
+        **_unless_empty("provenance", dict(graph.provenance)),
+    }
+
+
+def _unless_empty(key: str, value: Any) -> Json:
+    return {key: value} if value else {}
+
+
+def _needed(graph: Graph) -> str:
+    """The oldest version that knows all operators and attributes of ``graph``."""
+    needed = {_SINCE}
+    for op in {node.op for node in graph.nodes}:
+        needed.add(op.since)
+        changed = _changed(op)
+        for field in dataclasses.fields(op):
+            if field.name in changed:
+                needed.add(field.metadata.get("since", op.since))
+    return max(needed, key=release)
+
+
+def _changed(record: Any) -> Json:
+    """The fields of a dataclass that are not as they would be by default."""
+    values = {f.name: (getattr(record, f.name), f.default) for f in dataclasses.fields(record)}
+    # their text tells 0 from 0.0, and that from -0.0, where a comparison does not
+    return {
+        name: _plain(value)
+        for name, (value, default) in values.items()
+        if repr(value) != repr(default)
     }
 
 
 def _node_json(node: Node) -> Json:
-    attributes = {f.name: _plain(getattr(node.op, f.name)) for f in dataclasses.fields(node.op)}
     return {
-        "attributes": attributes,
         "inputs": list(node.inputs),
         "name": node.name,
         "operator": type(node.op).__name__,
         "outputs": list(node.outputs),
+        **_unless_empty("attributes", _changed(node.op)),
     }
 
 
@@ -179,17 +227,10 @@ def _shortest(scale: float) -> float:
 
 def _type_json(kind: TensorType) -> Json:
     q = kind.quantization
-    return {
-        "dtype": kind.dtype,
-        "quantization": None
-        if q is None
-        else {
-            "axis": q.axis,
-            "scale": [_shortest(scale) for scale in q.scale],
-            "zero_point": q.zero_point,
-        },
-        "shape": list(kind.shape),
-    }
+    if q is None:
+        return {"dtype": kind.dtype, "shape": list(kind.shape)}
+    quantization = {**_changed(q), "scale": [_shortest(scale) for scale in q.scale]}
+    return {"dtype": kind.dtype, "quantization": quantization, "shape": list(kind.shape)}
 
 
 # ---- JSON as the Graph: every field is checked for its type before it is used ------------------
@@ -224,10 +265,14 @@ def _parse(text: str) -> Json:
 
 def _check_version(document: Json) -> None:
     version = _take(document, "format", int)
-    if version != FORMAT:
+    needs = _take(document, "needs", str) if version != 1 else "0.1.0"
+    try:
+        known = version in _READ and release(needs) <= release(__version__)
+    except ValueError as error:
+        raise ModelFileError(f"the field 'needs' cannot be {_short(needs)}") from error
+    if not known:
         raise ModelFileError(
-            f"the file has format {version}, but this edgeinfer reads format {FORMAT}; "
-            "make it again, or install another version"
+            f"the file needs edgeinfer {needs} or newer, and this is {__version__}"
         )
     contract = _take(document, "contract", str)
     if contract != CONTRACT:
@@ -235,16 +280,24 @@ def _check_version(document: Json) -> None:
             f"the file is for arithmetic {_short(contract)}, but this edgeinfer computes "
             f"{CONTRACT}; quantize the model again"
         )
-    _keys(document, "the file", "contract", "format", "graph", "labels", "provenance", "sha256")
+    _keys(
+        document,
+        "the file",
+        ("contract", "format", "graph", "sha256"),
+        ("labels", "needs", "preparation", "provenance"),
+    )
 
 
 def _graph(document: Json, constants: Mapping[str, np.ndarray]) -> Graph:
     body = _take(document, "graph", dict)
-    _keys(body, "the graph", "free_batch", "inputs", "name", "nodes", "outputs", "types")
-    provenance = _take(document, "provenance", dict)
+    _keys(
+        body, "the graph", ("inputs", "name", "nodes", "outputs", "types"), ("free_batch", "states")
+    )
+    provenance = _take(document, "provenance", dict, {})
     types = {name: _type(name, kind) for name, kind in _take(body, "types", dict).items()}
     for name, array in constants.items():
         _check_constant(name, array, types)
+    preparation = _take(document, "preparation", dict, {})
     return Graph(
         name=_take(body, "name", str),
         nodes=tuple(map(_node, _take(body, "nodes", list))),
@@ -252,9 +305,14 @@ def _graph(document: Json, constants: Mapping[str, np.ndarray]) -> Graph:
         inputs=_many(body, "inputs", str),
         outputs=_many(body, "outputs", str),
         constants=constants,
-        free_batch=_take(body, "free_batch", bool),
+        free_batch=_take(body, "free_batch", bool, False),
         provenance={key: _take(provenance, key, str) for key in provenance},
-        labels=_many(document, "labels", str),
+        labels=_many(document, "labels", str, []),
+        states=tuple(_record(State, "a state", state) for state in _take(body, "states", list, [])),
+        preparation={
+            name: _record(Preparation, f"the preparation of {_short(name)}", fields)
+            for name, fields in preparation.items()
+        },
     )
 
 
@@ -271,38 +329,47 @@ def _check_constant(name: str, array: np.ndarray, types: Mapping[str, TensorType
 
 
 def _type(name: str, record: Any) -> TensorType:
-    if not isinstance(record, dict):
-        raise ModelFileError(f"the type of {_short(name)} is not an object")
-    _keys(record, f"the type of {_short(name)}", "dtype", "quantization", "shape")
+    what = f"the type of {_short(name)}"
+    _keys(record, what, ("dtype", "shape"), ("quantization",))
     quantization = None
-    if record["quantization"] is not None:
+    if record.get("quantization") is not None:
         fields = _take(record, "quantization", dict)
-        _keys(fields, f"the quantization of {_short(name)}", "axis", "scale", "zero_point")
-        axis = None if fields["axis"] is None else _take(fields, "axis", int)
+        _keys(fields, f"the quantization of {_short(name)}", ("scale",), ("axis", "zero_point"))
+        axis = None if fields.get("axis") is None else _take(fields, "axis", int)
         scale = tuple(map(nearest_float32, _many(fields, "scale", float)))
-        quantization = Quantization(scale, _take(fields, "zero_point", int), axis)
+        quantization = Quantization(scale, _take(fields, "zero_point", int, 0), axis)
     shape = _many(record, "shape", int)
     return TensorType(shape, _take(record, "dtype", str), quantization)  # type: ignore[arg-type]
 
 
 def _node(record: Any) -> Node:
-    if not isinstance(record, dict):
-        raise ModelFileError("a node is not an object")
-    _keys(record, "a node", "attributes", "inputs", "name", "operator", "outputs")
-    name = _take(record, "name", str)
-    op = _operator(name, _take(record, "operator", str), _take(record, "attributes", dict))
+    _keys(record, "a node", ("inputs", "name", "operator", "outputs"), ("attributes",))
+    name, operator = _take(record, "name", str), _take(record, "operator", str)
+    cls = OPERATORS.get(operator)
+    if cls is None:
+        raise ModelFileError(f"node {_short(name)} has an unknown operator {_short(operator)}")
+    try:
+        op = _record(cls, f"node {_short(name)}", _take(record, "attributes", dict, {}))
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(_short(error), node=name, operator=operator) from error
     return Node(name, op, _many(record, "inputs", str), _many(record, "outputs", str))
 
 
-def _operator(node: str, operator: str, attributes: Json) -> Operator:
-    cls = OPERATORS.get(operator)
-    if cls is None:
-        raise ModelFileError(f"node {_short(node)} has an unknown operator {_short(operator)}")
-    _keys(attributes, f"node {_short(node)}", *(f.name for f in dataclasses.fields(cls)))
+def _record(cls: type[T], what: str, fields: Any) -> T:
+    """A dataclass of the fields that a file has for it; those that it lacks are by default."""
+    known = dataclasses.fields(cls)  # type: ignore[arg-type]
+    required = [f.name for f in known if f.default is dataclasses.MISSING]
+    _keys(fields, what, required, [f.name for f in known if f.name not in required])
+    values = {key: _attribute(value) for key, value in fields.items()}
+    if not issubclass(cls, Operator):  # which checks its attributes itself
+        hints = get_type_hints(cls)
+        for key, value in values.items():
+            if not fits(value, hints[key]):
+                raise ModelFileError(f"{what}: {key} cannot be {_short(value)}")
     try:
-        return cls(**{key: _attribute(value) for key, value in attributes.items()})
-    except (ValueError, RecursionError) as error:
-        raise ModelFileError(_short(error), node=node, operator=operator) from error
+        return cls(**values)
+    except InputError as error:
+        raise ModelFileError(f"{what}: {error}") from error
 
 
 def _attribute(value: Any) -> Any:
@@ -311,25 +378,29 @@ def _attribute(value: Any) -> Any:
     return float(value) if value in ("inf", "-inf") else value
 
 
-def _keys(record: Json, what: str, *expected: str) -> None:
-    odd = sorted(set(record) ^ set(expected))
-    if odd:
-        problem = "lacks" if odd[0] in expected else "has an unknown field"
-        raise ModelFileError(f"{what} {problem} {_short(odd[0])}")
+def _keys(record: Any, what: str, required: Sequence[str], optional: Sequence[str]) -> None:
+    if not isinstance(record, dict):
+        raise ModelFileError(f"{what} is not an object")
+    for key in sorted({*required, *record}):
+        if key not in record:
+            raise ModelFileError(f"{what} lacks {_short(key)}")
+        if key not in (*required, *optional):
+            raise ModelFileError(f"{what} has an unknown field {_short(key)}")
 
 
-def _take(record: Json, key: str, kind: type[T]) -> T:
-    value = record.get(key)
+def _take(record: Json, key: str, kind: type[T], default: T | None = None) -> T:
+    value = record.get(key, default)
     if type(value) is not kind:
         raise ModelFileError(f"the field {key!r} cannot be {_short(value)}")
     return value
 
 
-def _many(record: Json, key: str, kind: type[T]) -> tuple[T, ...]:
-    for item in _take(record, key, list):
+def _many(record: Json, key: str, kind: type[T], default: list[T] | None = None) -> tuple[T, ...]:
+    items = _take(record, key, list, default)
+    for item in items:
         if type(item) is not kind:
             raise ModelFileError(f"the field {key!r} cannot hold {_short(item)}")
-    return tuple(record[key])
+    return tuple(items)
 
 
 def _short(value: object) -> str:

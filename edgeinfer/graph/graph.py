@@ -15,6 +15,7 @@ import numpy as np
 
 from edgeinfer.errors import InputError, ModelError
 from edgeinfer.graph.operators import Operator
+from edgeinfer.graph.preparation import Preparation
 
 __all__ = [
     "ABSENT",
@@ -256,6 +257,8 @@ class Graph:
         The names of the classes that the output scores, in order; empty where there are none.
     states : tuple of State
         The values that a run leaves for the next one, which no caller gives or gets.
+    preparation : mapping of str to Preparation
+        By input, how what a device has becomes that input.
     """
 
     name: str
@@ -268,6 +271,7 @@ class Graph:
     provenance: Mapping[str, str] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
     states: tuple[State, ...] = ()
+    preparation: Mapping[str, Preparation] = field(default_factory=dict)
 
     @property
     def is_integer(self) -> bool:

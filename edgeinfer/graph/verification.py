@@ -14,7 +14,7 @@ from functools import singledispatch
 import numpy as np
 
 from edgeinfer.arithmetic.fixedpoint import MAX_ACCUMULATOR_16
-from edgeinfer.errors import ModelError
+from edgeinfer.errors import InputError, ModelError
 from edgeinfer.graph import operators as ops
 from edgeinfer.graph.cost import macs, peak_bytes
 from edgeinfer.graph.graph import ABSENT, Graph, TensorType
@@ -50,6 +50,7 @@ def verify(graph: Graph) -> None:
     _verify_size(graph)
     _verify_values(graph)
     _verify_states(graph)
+    _verify_preparation(graph)
     known = {*graph.sources, *graph.constants}
     work = 0
     for node in graph.nodes:
@@ -134,6 +135,16 @@ def _verify_states(graph: Graph) -> None:
                 )
     if graph.states and graph.free_batch:
         raise ModelError("a graph with states has no free batch")
+
+
+def _verify_preparation(graph: Graph) -> None:
+    for name, preparation in graph.preparation.items():
+        if name not in graph.inputs:
+            raise ModelError(f"{name!r} has a preparation, but is no input")
+        try:
+            preparation.extent(graph.types[name].shape)
+        except InputError as error:
+            raise ModelError(f"input {name!r}: {error}") from error
 
 
 def _verify_names(site: Site, known: set[str]) -> None:

@@ -85,6 +85,9 @@ def compile(
         change.
     """
     config = configuration(config) if isinstance(config, str) else config
+    if graph.states:
+        names = ", ".join(repr(state.input) for state in graph.states)
+        raise UnsupportedError(f"the NPU keeps no state from one run to the next: {names}")
     graph = graph.with_nodes(graph.nodes)  # without what no output needs
     segments = []
     for segment in partition(graph, config, host_ops=host_ops):

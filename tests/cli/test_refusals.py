@@ -85,7 +85,9 @@ REFUSALS = {
     f"{QUANTIZE} --labels digits.eqm": (
         "cannot read the labels in digits.eqm: it is not UTF-8 text"
     ),
-    f"{QUANTIZE} --rounding double --scheme int16": "rounding 'double' is for int8 only, in every layer",
+    f"{QUANTIZE} --rounding double --scheme int16": (
+        "rounding 'double' is for int8 only, in every layer"
+    ),
     f"{EVALUATE} digits_calib.npz": (
         "digits_calib.npz has no labels, so there is nothing to evaluate without --against"
     ),

@@ -1,5 +1,6 @@
 """A Graph survives its model file exactly, one Graph has one file, and a wrong file is refused."""
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -15,9 +16,11 @@ import safetensors.numpy
 
 from edgeinfer.errors import InputError, ModelError, ModelFileError, OutputError
 from edgeinfer.files.model_file import from_bytes, read, save, to_bytes
-from edgeinfer.graph import Graph, Node, TensorType
+from edgeinfer.graph import Graph, Node, Preparation, State, TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.meaning import float_executor, reference
+from edgeinfer.runtime.session import Session
+from edgeinfer.version import __version__
 from tests.model_file.digits_models import digits, digits_file, parts, sealed
 
 SCHEMES = ["float32", "int8", "int16x8", "int16"]
@@ -31,8 +34,9 @@ def small(op: ops.Operator, shape: tuple[int, ...] = (2, 3), **fields) -> Graph:
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_graph_comes_back_as_it_was(scheme):
     graph, back = digits(scheme), from_bytes(digits_file(scheme))
-    for field in ("name", "nodes", "types", "inputs", "outputs", "free_batch", "provenance"):
-        assert getattr(back, field) == getattr(graph, field)
+    for field in dataclasses.fields(Graph):
+        if field.name != "constants":
+            assert getattr(back, field.name) == getattr(graph, field.name)
     assert back.constants.keys() == graph.constants.keys()
     for name, array in graph.constants.items():
         np.testing.assert_array_equal(back.constants[name], array, strict=True)
@@ -50,14 +54,12 @@ def test_what_comes_back_computes_the_same(scheme):
 
 def test_three_fresh_processes_write_the_same_bytes():
     program = (
-        "import sys, hashlib; sys.path.insert(0, sys.argv[1]); from digits_models import "
-        "digits_file; print([hashlib.sha256(digits_file(s)).hexdigest() "
-        "for s in ('float32', 'int8')])"
+        "import hashlib; from tests.model_file.digits_models import digits_file; "
+        "print([hashlib.sha256(digits_file(s)).hexdigest() for s in ('float32', 'int8')])"
     )
-    folder = Path(__file__).parent
     printed = {
         subprocess.run(
-            [sys.executable, "-c", program, folder],
+            [sys.executable, "-c", program],
             env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)},
             capture_output=True,
             text=True,
@@ -113,6 +115,57 @@ def test_labels_and_provenance_come_back():
     assert (back.labels, back.provenance) == (graph.labels, graph.provenance)
 
 
+def test_states_and_preparation_come_back():
+    picture = TensorType((1, 4, 5, 3))
+    how = Preparation("nhwc", "bgr", size=6, mean=(0.5, 1.0, 2.0), std=(0.25,))
+    node = Node("n", ops.Add(), ("x", "before"), ("y",))
+    graph = Graph(
+        "g",
+        (node,),
+        dict.fromkeys(("x", "before", "y", "zero"), picture),
+        ("x",),
+        ("y",),
+        {"zero": np.zeros(picture.shape, "f4")},
+        states=(State("before", "y", "zero"),),
+        preparation={"x": how},
+    )
+    back = from_bytes(to_bytes(graph))
+    assert (back.states, back.preparation) == (graph.states, graph.preparation)
+
+
+# ---- files of other versions --------------------------------------------------------------------
+
+RELEASED = Path(__file__).parent / "released"
+
+
+@pytest.mark.parametrize("path", sorted(RELEASED.glob("*/*.eqm")), ids=lambda p: str(p.name))
+def test_a_file_of_every_released_version_gives_its_outputs(path):
+    session, known = Session(read(path)), np.load(path.with_suffix(".npz"))
+    (name,) = (info.name for info in session.outputs)
+    given = {info.name: known[info.name] for info in session.inputs}
+    np.testing.assert_array_equal(session.run(given), known[name], strict=True)
+
+
+def test_what_is_by_default_is_left_out_and_so_survives_attributes_to_come():
+    document, constants = parts(digits_file("int8"))
+    assert all("lo" not in node.get("attributes", {}) for node in document["graph"]["nodes"][1:])
+    document["graph"]["nodes"][1].setdefault("attributes", {})["dilations"] = [1, 1]
+    with pytest.raises(ModelFileError, match=r"^the graph's JSON is not in its canonical form$"):
+        from_bytes(sealed(document, constants))
+
+
+def test_a_file_needs_the_version_of_the_newest_that_it_uses(monkeypatch):
+    graph = small(ops.Reshape((2, 3)))
+    assert parts(to_bytes(graph))[0]["needs"] == "0.2.0"
+    monkeypatch.setattr(ops.Reshape, "since", "0.9.1")
+    newer = to_bytes(graph)
+    with pytest.raises(ModelFileError) as refusal:
+        from_bytes(newer)
+    assert str(refusal.value) == (
+        f"the file needs edgeinfer 0.9.1 or newer, and this is {__version__}"
+    )
+
+
 def test_a_constant_without_axes_and_one_that_is_not_contiguous_come_back():
     types = {"x": TensorType((2, 3)), "c": TensorType(()), "d": TensorType((2, 3))}
     types |= {"y": TensorType((2, 3)), "z": TensorType((2, 3))}
@@ -153,7 +206,7 @@ def edited(edit, scheme="int8") -> bytes:
 
 
 def rename_key(document, constants):
-    document["graph"]["nodes"][1]["attributes"]["lo2"] = 3
+    document["graph"]["nodes"][1].setdefault("attributes", {})["lo2"] = 3
 
 
 def drop_constant(document, constants):
@@ -162,9 +215,12 @@ def drop_constant(document, constants):
 
 WRONG = {
     "a newer format": (
-        lambda d, c: d.update(format=2),
-        "the file has format 2, but this edgeinfer reads format 1; make it again, or install "
-        "another version",
+        lambda d, c: d.update(format=3, needs="0.7.0", more=1),
+        f"the file needs edgeinfer 0.7.0 or newer, and this is {__version__}",
+    ),
+    "a version that is none": (
+        lambda d, c: d.update(needs="soon"),
+        "the field 'needs' cannot be 'soon'",
     ),
     "another contract": (
         lambda d, c: d.update(contract="EI-2"),
@@ -175,7 +231,7 @@ WRONG = {
         lambda d, c: d.update(format=True),
         "the field 'format' cannot be True",
     ),
-    "a missing field": (lambda d, c: d.pop("labels"), "the file lacks 'labels'"),
+    "a missing field": (lambda d, c: d.pop("graph"), "the file lacks 'graph'"),
     "an unknown field": (lambda d, c: d.update(code="x"), "the file has an unknown field 'code'"),
     "a graph that is a list": (lambda d, c: d.update(graph=[]), "the field 'graph' cannot be []"),
     "a label that is a number": (
@@ -206,6 +262,16 @@ WRONG = {
     "an extent of 0": (
         lambda d, c: d["graph"]["types"]["image"].update(shape=[1, 0]),
         "an extent must be between 1 and 2147483647, not 0",
+    ),
+    "a state that is no text": (
+        lambda d, c: d["graph"].update(states=[{"input": {}, "output": "a", "first": "b"}]),
+        "a state: input cannot be {{}}",
+    ),
+    "a preparation of a picture with no pixels": (
+        lambda d, c: d.update(
+            preparation={"image": {"layout": "nchw", "channels": "grey", "size": 0}}
+        ),
+        "the preparation of 'image': a picture's size must be from 1 to 65536, not 0",
     ),
     "a scale that overflows float32": (
         lambda d, c: d["graph"]["types"]["image"]["quantization"].update(scale=[1e300]),

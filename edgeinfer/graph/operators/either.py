@@ -105,6 +105,7 @@ class Split(Moving):
     """x in parts of ``sizes`` elements along ``axis``, one after another."""
 
     gives = (Role("parts", "many"),)
+    since = "0.2.0"
 
     axis: Axis
     sizes: tuple[Count, ...]

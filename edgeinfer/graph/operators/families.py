@@ -80,6 +80,8 @@ class Operator:
 
     takes: ClassVar[tuple[Role, ...]] = (X,)
     gives: ClassVar[tuple[Role, ...]] = (Y,)
+    # the version of edgeinfer that brought it; metadata of a field tell a later attribute's
+    since: ClassVar[str] = "0.1.0"
 
     def __init_subclass__(cls, *, family: bool = False) -> None:
         super().__init_subclass__()
