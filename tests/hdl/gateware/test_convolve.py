@@ -49,13 +49,17 @@ class Layer:
 
 @dataclass(frozen=True)
 class Job:
-    """What the core is to do, and the sums [pixels, columns] of each group that it must give."""
+    """What the core is to do, and the sums [pixels, columns] of each group that it must give.
+
+    ``words`` lie in the buffer from word ``origin`` on.
+    """
 
     words: np.ndarray
     tiles: np.ndarray
     program: list[isa.Instruction]
     expected: list[np.ndarray]
     fetches: int
+    origin: int = ORIGIN
 
 
 def expected_sums(layer: Layer, x: np.ndarray, pad: int, weights: np.ndarray) -> np.ndarray:
@@ -146,6 +150,7 @@ def job(layer: Layer, config: NpuConfig, seed: int = 0, origin: int = ORIGIN) ->
         program=[source, kernel, convolve],
         expected=np.split(sums, convolve.groups, 1),
         fetches=len(tiles) * (rows * period + convolve.tail),
+        origin=origin,
     )
 
 
@@ -246,9 +251,15 @@ class Bench:
         self.simulator.add_testbench(self._testbench)
         self.used = False
 
-    def run(self, job: Job, *, reader_from: int = 0) -> list[np.ndarray]:
-        """The sums of each half; nothing is read before cycle ``reader_from``."""
-        self.job, self.reader_from = job, reader_from
+    def run(
+        self, job: Job, *, reader_from: int = 0, wanted: int | None = None
+    ) -> list[np.ndarray]:
+        """The sums of each half; nothing is read before cycle ``reader_from``.
+
+        Word ``wanted`` of the buffer is asked for in every cycle; ``stored`` counts how often it
+        came while the core was busy.
+        """
+        self.job, self.reader_from, self.wanted, self.stored = job, reader_from, wanted, 0
         self.busy = self.waiting = self.completed = 0
         self.halves: list[np.ndarray] = []
         if self.used:
@@ -266,6 +277,8 @@ class Bench:
         pixels: list[int] = []
         position = half = 0
         answered = asked = False
+        ctx.set(dut.store.valid, self.wanted is not None)
+        ctx.set(dut.store.address, self.wanted or 0)
         for cycle in itertools.count():
             assert cycle < 20 * job.fetches + 1000, "the core hangs"
             for control, queue in ((dut.convolve, convolve), (dut.weights, weights)):
@@ -282,6 +295,7 @@ class Bench:
                     queue.pop(0)
             busy = ctx.get(dut.convolve.busy)
             self.busy += busy
+            self.stored += busy and self.wanted is not None and ctx.get(dut.store.ready)
             self.waiting += ctx.get(dut.convolve.waiting)
             self.completed += ctx.get(dut.convolve.completed)
             assert not ctx.get(dut.out_of_range)
@@ -311,7 +325,7 @@ class Bench:
         for address in range(max(len(reads), len(self.job.words))):
             ctx.set(dut.load.valid, address < len(self.job.words))
             if address < len(self.job.words):
-                ctx.set(dut.load.address, ORIGIN + address)
+                ctx.set(dut.load.address, self.job.origin + address)
                 ctx.set(dut.load.data, packed(self.job.words[address]))
             ctx.set(dut.weight_write.enable, address < len(reads))
             if address < len(reads):
@@ -364,7 +378,7 @@ LAYERS = {
 }
 
 
-def check(core: Bench, todo: Job, **options: int) -> None:
+def check(core: Bench, todo: Job, **options: int | None) -> None:
     for got, expected in zip(core.run(todo, **options), todo.expected, strict=True):
         np.testing.assert_array_equal(got, expected)
 
@@ -459,3 +473,28 @@ def test_a_late_reader_makes_the_core_wait_and_loses_nothing(config):
     check(core, todo, reader_from=late)
     assert core.waiting > late // 2
     assert core.busy - core.waiting == todo.fetches + idle_cycles(core)
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_a_pass_reads_no_line_behind_its_kernels_last_one(config):
+    core = bench(config)
+    layer = replace(LAYERS["depthwise 3x3, no pads"], source=(3, 7, 3))
+    words = len(job(layer, core.config).words)
+    todo = job(layer, core.config, origin=core.config.buffer_words - words)
+    source, *rest = todo.program
+    # of a tensor in bands the lines that follow are not in the buffer, which ends here
+    check(core, replace(todo, program=[replace(source, height=6), *rest]))
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_passes_over_one_bank_leave_it_to_another_reader_at_times(config):
+    core = bench(config)
+    # a pixel has four words: the fetches of the first passes all meet the same bank
+    layer = Layer(Mode.DENSE, (4, 8, 4 * core.config.columns), (1, 1), 1)
+    todo = job(layer, core.config)
+    check(core, todo, wanted=ORIGIN)
+    # the reader waits for eight cycles; four later the fetch that was not made is felt
+    own = 4 * 8 * core.config.columns // core.config.rows
+    held = 1 + (own - 8) // 12
+    assert (core.busy, core.waiting) == (todo.fetches + idle_cycles(core) + held, held)
+    assert core.stored == core.busy - own
