@@ -251,9 +251,7 @@ class Bench:
         self.simulator.add_testbench(self._testbench)
         self.used = False
 
-    def run(
-        self, job: Job, *, reader_from: int = 0, wanted: int | None = None
-    ) -> list[np.ndarray]:
+    def run(self, job: Job, *, reader_from: int = 0, wanted: int | None = None) -> list[np.ndarray]:
         """The sums of each half; nothing is read before cycle ``reader_from``.
 
         Word ``wanted`` of the buffer is asked for in every cycle; ``stored`` counts how often it
