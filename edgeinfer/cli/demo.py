@@ -11,7 +11,8 @@ from rich.console import RenderableType
 
 from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command
-from edgeinfer.cli.evaluation import Evaluation, measure, share
+from edgeinfer.cli.evaluation import Evaluation, first_output, measure
+from edgeinfer.cli.models import import_onnx, runner
 from edgeinfer.cli.options import FILE
 
 __all__ = ["demo"]
@@ -30,12 +31,12 @@ _WHITE = 16  # the largest pixel
 )
 def demo(output: Path | None) -> Report:
     """Quantize and run a small digits model that comes with edgeinfer."""
-    from edgeinfer.cli.models import import_onnx
     from edgeinfer.data import load_data
     from edgeinfer.data.samples import runs
     from edgeinfer.demo import CALIBRATION, MODEL, TEST
     from edgeinfer.files.atomic_write import atomic_write, check_writable
     from edgeinfer.files.model_file import from_bytes, to_bytes
+    from edgeinfer.metrics import task_of
     from edgeinfer.quant import quantize
     from edgeinfer.runtime.planner import plan
 
@@ -50,38 +51,45 @@ def demo(output: Path | None) -> Report:
         atomic_write(output / "digits.eqm", content)
 
     test = load_data(TEST, floats)
-    assert isinstance(test.samples, dict) and test.labels is not None
-    result = measure(integers, runs(integers, test.samples), reference=floats)
-    labels = [int(label) for label in test.labels]
-    numbers = _numbers(result, labels, integers.outputs[0])
+    assert isinstance(test.samples, dict)
+    task = task_of(floats, test.labels)
+    assert task.truth is not None and task.best is not None
+    feeds = runs(integers, test.samples)
+    numbers = _numbers(measure(integers, feeds, task=task, reference=floats), integers.outputs[0])
     numbers["float32"]["file_bytes"] = MODEL.stat().st_size
     numbers["int8"]["file_bytes"] = len(content)
     numbers["int8"]["arena_bytes"] = plan(integers).arena_bytes
+    first = next(runs(integers, test.samples))
+    float32, int8 = (
+        int(task.best(first_output(g, runner(g)(first)))[0]) for g in (floats, integers)
+    )
+    label = int(task.truth[0])
     image = test.samples[floats.inputs[0]][0].reshape(8, 8)
     return Report(
-        numbers | {"digit": {"label": labels[0], "prediction": result.classes[0]}},
+        numbers | {"digit": {"label": label, "prediction": int8}},
         [
-            f"{len(labels)} handwritten digits that neither training nor calibration saw\n",
+            f"{numbers['samples']} handwritten digits that neither training nor calibration saw\n",
             _table(numbers),
-            _drawing(image, labels[0], result.classes[0], result.reference_classes[0]),
+            _drawing(image, label, int8, float32),
             *([] if output is None else [_next_steps(output)]),
         ],
     )
 
 
-def _numbers(result: Evaluation, labels: list[int], output: str) -> dict[str, Any]:
+def _numbers(found: Evaluation, output: str) -> dict[str, Any]:
+    assert found.reference is not None
     return {
-        "samples": len(labels),
+        "samples": found.samples,
         "float32": {
-            "top1": share(result.reference_classes, labels),
-            "latency_us": result.reference_latency * 1e6,
+            **found.reference.results(),
+            "latency_us": found.reference.latency * 1e6,
         },
         "int8": {
-            "top1": share(result.classes, labels),
-            "latency_us": result.latency * 1e6,
+            **found.model.results(),
+            "latency_us": found.model.latency * 1e6,
         },
-        "agreement": result.agreement,
-        "sqnr_db": result.differences[output].sqnr_db,
+        "agreement": found.agreement,
+        "sqnr_db": found.differences[output].sqnr_db,
     }
 
 

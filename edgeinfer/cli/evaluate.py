@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
+from rich.console import RenderableType
 
 from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command
-from edgeinfer.cli.evaluation import Evaluation, measure, share
-from edgeinfer.cli.models import open_model, open_pair, scores_in
+from edgeinfer.cli.evaluation import Evaluation, measure
+from edgeinfer.cli.models import open_model, open_pair
 from edgeinfer.cli.options import (
     FILE,
     preprocessing,
@@ -19,7 +20,9 @@ from edgeinfer.cli.options import (
     samples_option,
     threads_option,
 )
+from edgeinfer.data.samples import samples_in
 from edgeinfer.errors import InputError
+from edgeinfer.metrics import METRICS, Task, task_of
 
 if TYPE_CHECKING:
     from edgeinfer.data import DataSet
@@ -28,10 +31,30 @@ if TYPE_CHECKING:
 __all__ = ["evaluate"]
 
 
+_NAMES = {
+    "roc_auc": "ROC AUC",
+    "average_precision": "average precision",
+    "mae": "mean absolute error",
+    "rmse": "root mean squared error",
+    "r2": "R²",
+    "mean_iou": "mean IoU",
+    "reconstruction": "reconstruction error, mean square",
+}
+_OF_ANY_SIZE = {"mae", "rmse", "r2", "reconstruction"}
+_MISTAKES = 10  # that the screen shows; JSON holds the whole matrix
+
+
 @command(example="edgeinfer evaluate digits.eqm --data digits_test.npz --against digits.onnx")
 @click.argument("model", metavar="MODEL.eqm", type=FILE)
 @click.option("--data", metavar="DATA", type=FILE, required=True, help="Samples, with labels.")
 @click.option("--against", metavar="MODEL.onnx", type=FILE, help="The float model to agree with.")
+@click.option(
+    "--metric",
+    "metrics",
+    metavar="NAME",
+    multiple=True,
+    help=f"What to measure, repeatable: {', '.join(METRICS)}. Default: what the labels suggest.",
+)
 @samples_option
 @threads_option
 @preprocessing_options
@@ -39,15 +62,17 @@ def evaluate(
     model: Path,
     data: Path,
     against: Path | None,
+    metrics: tuple[str, ...],
     samples: int | None,
     threads: int,
     **images: Any,
 ) -> Report:
-    """Measure the accuracy of MODEL.eqm.
+    """Measure how good MODEL.eqm is.
 
-    Top-1 accuracy where DATA has labels (under y, or subfolders of images); with --against,
-    agreement with the float model and the SQNR of each output in dB (null in JSON where there is
-    no difference).
+    The labels of DATA (under y, or subfolders of files) tell what the first output should be:
+    classes, maps of classes, 0 and 1, or numbers. A model that gives back its input needs none.
+    With --against, also the agreement with the float model and the SQNR of each output in dB
+    (null in JSON where there is no difference).
     """
     from edgeinfer.data import load_data
 
@@ -56,61 +81,98 @@ def evaluate(
     else:
         graph, reference = open_pair(model, against)
     dataset = load_data(data, graph, preprocessing(**images), seed=None if samples is None else 0)
-    if dataset.labels is None and reference is None:
+    task, warnings = _task(data, graph, dataset, needed=reference is None or bool(metrics))
+    if reference is None and not (metrics or task.defaults):
         raise InputError(f"{data} has no labels, so there is nothing to evaluate without --against")
-    labels, warnings = _labels(data, graph, dataset, needed=reference is None)
     with screen.tracked("evaluating", graph, dataset, samples) as feeds:
-        found = measure(graph, feeds, reference=reference, threads=threads)
-    return _report(model, against, found, labels, warnings, has_classes=_has_classes(graph))
+        found = measure(
+            graph, feeds, task=task, metrics=metrics, reference=reference, threads=threads
+        )
+    return _report(graph, model, against, found, warnings)
 
 
-def _has_classes(graph: Graph) -> bool:
-    """Whether the largest score means something; an autoencoder gives back what it takes."""
-    return graph.types[graph.outputs[0]].elements != graph.types[graph.inputs[0]].elements
-
-
-def _labels(
-    path: Path, graph: Graph, dataset: DataSet, *, needed: bool
-) -> tuple[np.ndarray | None, list[str]]:
-    """The labels, or why they cannot be used."""
-    scored = dataset.count * graph.types[graph.outputs[0]].elements // scores_in(graph)
-    if dataset.labels is None or len(dataset.labels) == scored:
-        return dataset.labels, []
-    message = f"{path} holds {len(dataset.labels)} labels for {scored} samples"
-    if needed:
-        raise InputError(message)
-    return None, [f"{message}, so they are not used"]
+def _task(path: Path, graph: Graph, dataset: DataSet, *, needed: bool) -> tuple[Task, list[str]]:
+    """What the labels are to the model, and why they cannot be used."""
+    labels, count = dataset.labels, dataset.count * samples_in(graph)
+    try:
+        if labels is not None and len(labels) != count:
+            raise InputError(f"{path} holds {len(labels)} labels for {count} samples")
+        try:
+            return task_of(graph, labels), []
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+    except InputError as error:
+        if needed:
+            raise
+        return task_of(graph, None), [f"{error}, so they are not used"]
 
 
 def _report(
-    model: Path,
-    against: Path | None,
-    found: Evaluation,
-    labels: np.ndarray | None,
-    warnings: list[str],
-    *,
-    has_classes: bool,
+    graph: Graph, model: Path, against: Path | None, found: Evaluation, warnings: list[str]
 ) -> Report:
-    data: dict[str, Any] = {"model": str(model), "samples": len(found.classes)}
-    shown: list[tuple[str, str]] = [("samples", str(len(found.classes)))]
-    if labels is not None:
-        expected = [int(label) for label in labels[: len(found.classes)]]
-        data["top1"] = share(found.classes, expected)
-        shown.append(("top-1 accuracy", f"{data['top1']:.4f}"))
-        if against is not None:
-            data["top1_against"] = share(found.reference_classes, expected)
-            shown.append((f"  of {against.name}", f"{data['top1_against']:.4f}"))
+    data: dict[str, Any] = {"model": str(model), "samples": found.samples}
+    shown: list[tuple[str, str]] = [("samples", str(found.samples))]
+    results = found.model.results()
+    beside = {} if found.reference is None else found.reference.results()
+    data |= results | {f"{name}_against": value for name, value in beside.items()}
+    for name, value in results.items():
+        if isinstance(value, float):
+            shown.append((_name(name), _number(name, value)))
+            if against is not None:
+                shown.append((f"  of {screen.fitted(against.name)}", _number(name, beside[name])))
     if against is not None:
         data["against"] = str(against)
-        if has_classes:
+        if found.agreement is not None:
             data["agreement"] = found.agreement
-            shown.append((f"agreement with {against.name}", f"{found.agreement:.4f}"))
+            name = screen.fitted(against.name)
+            shown.append((f"agreement with {name}", f"{found.agreement:.4f}"))
         ratios = {name: d.sqnr_db for name, d in found.differences.items()}
         data["outputs"] = [{"name": name, "sqnr_db": ratio} for name, ratio in ratios.items()]
         shown += [
             (f"SQNR of {screen.fitted(name)}", f"{screen.decibels(ratio)} dB")
             for name, ratio in ratios.items()
         ]
-    data["latency_us"] = found.latency * 1e6
-    shown.append(("latency, median", screen.milliseconds(found.latency)))
-    return Report(data, [screen.pairs(shown)], warnings)
+    data["latency_us"] = found.model.latency * 1e6
+    shown.append(("latency, median", screen.milliseconds(found.model.latency)))
+    tables = _tables(results, graph.labels)
+    return Report(data, [*tables, screen.pairs(shown)], warnings)
+
+
+def _name(metric: str) -> str:
+    if metric.startswith("top"):
+        return f"top-{metric[3:]} accuracy"
+    return _NAMES[metric]
+
+
+def _number(metric: str, value: float) -> str:
+    """Shares of 1 in full, errors in what unit ever to four digits."""
+    return f"{value:.4g}" if metric in _OF_ANY_SIZE else f"{value:.4f}"
+
+
+def _tables(results: dict[str, Any], labels: Sequence[str]) -> list[RenderableType]:
+    """What is a number for each class, or for each pair."""
+
+    def named(number: int) -> str:
+        return labels[number] if number < len(labels) else str(number)
+
+    tables: list[RenderableType] = []
+    if "iou" in results:
+        rows = [
+            (named(i), "never seen" if share is None else f"{share:.4f}")
+            for i, share in enumerate(results["iou"])
+        ]
+        tables += [screen.table(("class", "IoU"), rows), ""]
+    if "confusion" in results:
+        pairs = [
+            (count, right, taken)
+            for right, row in enumerate(results["confusion"])
+            for taken, count in enumerate(row)
+            if count and right != taken
+        ]
+        mistakes = [
+            (named(right), named(taken), f"{count}")
+            for count, right, taken in sorted(pairs, key=lambda p: (-p[0], *p[1:]))[:_MISTAKES]
+        ]
+        if mistakes:
+            tables += [screen.table(("class", "taken for", "times"), mistakes, left=2), ""]
+    return tables

@@ -1,22 +1,70 @@
-"""Runs of a model, timed and held against another model's: what evaluate and demo report."""
+"""Runs of a model, timed and held against labels and another model, for evaluate and demo."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgeinfer.cli.models import Run, runner, scores_in
+from edgeinfer.cli.models import runner
+from edgeinfer.data.samples import is_batched, samples_in
+from edgeinfer.errors import InputError
+from edgeinfer.metrics import Task, metrics_for
 
 if TYPE_CHECKING:
     from edgeinfer.graph import Graph
     from edgeinfer.quant import Difference
 
-__all__ = ["Evaluation", "measure", "share"]
+__all__ = ["Evaluation", "Measured", "first_output", "measure"]
+
+
+class Measured:
+    """One model at work: how long its runs took, and what its first output is worth.
+
+    Parameters
+    ----------
+    graph : Graph
+        The model.
+    task : Task
+        What the labels are to its first output.
+    metrics : sequence of str
+        Names of metrics; the task's own, if there are none.
+    threads : int
+        Threads that share one run of an integer model.
+    """
+
+    def __init__(self, graph: Graph, task: Task, metrics: Sequence[str], threads: int) -> None:
+        self._graph = graph
+        self._task = task
+        self._run = runner(graph, threads=threads)
+        self._metrics = metrics_for(task, metrics)
+        self._seconds: list[float] = []
+
+    @property
+    def latency(self) -> float:
+        """The median duration of a run, in seconds."""
+        return statistics.median(self._seconds)
+
+    def results(self) -> dict[str, Any]:
+        """What the metrics found, by name."""
+        return {name: value for m in self._metrics for name, value in m.result().items()}
+
+    def run(self, feed: Mapping[str, np.ndarray], samples: slice) -> dict[str, np.ndarray]:
+        """The outputs of one run, timed and held against the truth about ``samples``."""
+        start = time.perf_counter()
+        outputs = self._run(feed)
+        self._seconds.append(time.perf_counter() - start)
+        given = first_output(self._graph, outputs)
+        taken = feed[self._graph.inputs[0]].reshape(len(given), -1)
+        # without labels there are only readings that do not look at them
+        truth = given if self._task.truth is None else self._task.truth[samples]
+        for metric in self._metrics:
+            metric.add(*self._task.readings[metric.family](truth, given, taken))
+        return outputs
 
 
 @dataclass
@@ -25,84 +73,91 @@ class Evaluation:
 
     Parameters
     ----------
-    classes, reference_classes : list of int
-        The class of the largest score of the first output, sample by sample.
-    seconds, reference_seconds : list of float
-        The duration of each run.
+    model, reference : Measured
+        Each model's runs.
+    samples : int
+        How many samples ran.
     differences : dict of str to Difference
         Of each output from the reference's.
     """
 
-    classes: list[int] = field(default_factory=list)
-    reference_classes: list[int] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-    reference_seconds: list[float] = field(default_factory=list)
+    model: Measured
+    reference: Measured | None = None
+    samples: int = 0
     differences: dict[str, Difference] = field(default_factory=dict)
+    _equal: int = 0
+    _compared: int = 0
 
     @property
-    def latency(self) -> float:
-        """The median duration of a run, in seconds."""
-        return statistics.median(self.seconds)
+    def agreement(self) -> float | None:
+        """The share of samples that both models put into the same class; None without classes."""
+        return self._equal / self._compared if self._compared else None
 
-    @property
-    def reference_latency(self) -> float:
-        """The median duration of a run of the reference, in seconds."""
-        return statistics.median(self.reference_seconds)
+    def hold(self, expected: Mapping[str, np.ndarray], given: Mapping[str, np.ndarray]) -> None:
+        """Take in the outputs of one run of both models."""
+        from edgeinfer.quant import Difference
 
-    @property
-    def agreement(self) -> float:
-        """The share of samples that both models put into the same class."""
-        return share(self.classes, self.reference_classes)
+        for name in given:
+            if name in expected and given[name].size == expected[name].size:
+                self.differences.setdefault(name, Difference()).add(expected[name], given[name])
 
-
-def share(a: list[int], b: list[int]) -> float:
-    """The share of places in which two lists are equal."""
-    return sum(x == y for x, y in zip(a, b, strict=True)) / len(a)
+    def count(self, expected: np.ndarray, given: np.ndarray) -> None:
+        """Take in the classes that both models gave the same samples."""
+        self._equal += int((expected == given).sum())
+        self._compared += given.size
 
 
 def measure(
     graph: Graph,
     feeds: Iterable[Mapping[str, np.ndarray]],
     *,
+    task: Task,
+    metrics: Sequence[str] = (),
     reference: Graph | None = None,
     threads: int = 1,
 ) -> Evaluation:
-    """Run each of ``feeds`` through ``graph``, and through ``reference`` where there is one."""
-    run = runner(graph, threads=threads)
-    run_reference = None if reference is None else runner(reference, threads=threads)
-    found = Evaluation()
+    """Run each of ``feeds`` through ``graph``, and through ``reference`` where there is one.
+
+    Parameters
+    ----------
+    task : Task
+        What the labels of all feeds' samples are to the first output.
+    metrics : sequence of str
+        Names of metrics; the task's own, if there are none.
+
+    Raises
+    ------
+    InputError
+        A metric does not fit, or the first outputs of the two models have different shapes.
+    """
+    found = Evaluation(Measured(graph, task, metrics, threads))
+    if reference is not None:
+        _check_alike(graph, reference)
+        found.reference = Measured(reference, task, metrics, threads)
+    count = samples_in(graph)
     for feed in feeds:
-        start = time.perf_counter()
-        outputs = run(feed)
-        found.seconds.append(time.perf_counter() - start)
-        found.classes += _classes(graph, outputs)
-        if reference is not None and run_reference is not None:
-            _add(found, reference, run_reference, feed, outputs)
+        samples = slice(found.samples, found.samples + count)
+        found.samples += count
+        outputs = found.model.run(feed, samples)
+        if reference is not None and found.reference is not None:
+            expected = found.reference.run(feed, samples)
+            found.hold(expected, outputs)
+            if task.best is not None:
+                a, b = first_output(reference, expected), first_output(graph, outputs)
+                found.count(task.best(a), task.best(b))
     return found
 
 
-def _add(
-    found: Evaluation,
-    reference: Graph,
-    run: Run,
-    feed: Mapping[str, np.ndarray],
-    outputs: Mapping[str, np.ndarray],
-) -> None:
-    from edgeinfer.quant import Difference
-
-    start = time.perf_counter()
-    expected = run(feed)
-    found.reference_seconds.append(time.perf_counter() - start)
-    found.reference_classes += _classes(reference, expected)
-    for name, output in outputs.items():
-        if name in expected and expected[name].size == output.size:
-            found.differences.setdefault(name, Difference()).add(expected[name], output)
+def _check_alike(graph: Graph, reference: Graph) -> None:
+    a, b = (g.types[g.outputs[0]].shape for g in (reference, graph))
+    if a != b:
+        raise InputError(
+            f"the models' first outputs differ: {reference.outputs[0]!r} has shape {list(a)}, "
+            f"{graph.outputs[0]!r} has shape {list(b)}"
+        )
 
 
-def _classes(graph: Graph, outputs: Mapping[str, np.ndarray]) -> list[int]:
-    """For each sample of a run, the class with the largest score, or the class that it says."""
-    scores = outputs[graph.outputs[0]]
-    rows = scores.reshape(-1, scores_in(graph))
-    if rows.shape[1] == 1 and rows.dtype.kind == "i":
-        return [int(row[0]) for row in rows]
-    return [int(c) for c in rows.argmax(1)]
+def first_output(graph: Graph, outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The first output of a run, with the samples along the first axis."""
+    name = graph.outputs[0]
+    return outputs[name] if is_batched(graph, name) else outputs[name][None]

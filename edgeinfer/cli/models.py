@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from edgeinfer.data.samples import samples_in
 from edgeinfer.errors import InputError
 from edgeinfer.files.input_file import read_file
 from edgeinfer.graph import Graph
@@ -15,7 +16,6 @@ from edgeinfer.graph import Graph
 __all__ = [
     "Run",
     "import_onnx",
-    "is_batched",
     "open_model",
     "open_pair",
     "read_labels",
@@ -88,17 +88,9 @@ def runner(graph: Graph, *, threads: int = 1) -> Run:
     return run
 
 
-def is_batched(graph: Graph, name: str) -> bool:
-    """Whether an output's first axis is that of the samples in one run."""
-    shape, fed = graph.types[name].shape, graph.types[graph.inputs[0]].shape
-    return bool(shape) and shape[:1] == fed[:1]
-
-
 def scores_in(graph: Graph) -> int:
     """How many elements the first output has for each sample."""
-    name = graph.outputs[0]
-    kind = graph.types[name]
-    return kind.elements // (kind.shape[0] if is_batched(graph, name) else 1)
+    return graph.types[graph.outputs[0]].elements // samples_in(graph)
 
 
 def read_labels(path: Path, graph: Graph) -> tuple[str, ...]:

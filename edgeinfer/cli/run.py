@@ -13,7 +13,7 @@ from rich.console import RenderableType
 
 from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command
-from edgeinfer.cli.models import is_batched, open_model, read_labels, runner, scores_in
+from edgeinfer.cli.models import open_model, read_labels, runner, scores_in
 from edgeinfer.cli.options import (
     FILE,
     preprocessing,
@@ -21,6 +21,8 @@ from edgeinfer.cli.options import (
     samples_option,
     threads_option,
 )
+from edgeinfer.data.samples import is_batched
+from edgeinfer.metrics import has_classes
 
 if TYPE_CHECKING:
     from edgeinfer.graph import Graph
@@ -106,7 +108,7 @@ def _predictions(
 ) -> list[list[dict[str, Any]]]:
     """The best classes of each sample; none where the output is not one score a class."""
     classes = scores_in(graph)
-    if classes == 1 or max(scores.shape[1:]) != classes:
+    if classes == 1 or not (labels or has_classes(graph)):
         return []
     rows = scores.reshape(-1, classes)
     best = np.argsort(-rows, axis=1, kind="stable")[:, :top]

@@ -137,7 +137,8 @@ class DataSet:
     count : int
         How many runs of the Graph they feed.
     labels : numpy.ndarray or None
-        The class of each sample, int64 [n].
+        What is right for each sample: its class, or numbers; with the samples along the first
+        axis.
     """
 
     samples: Data
@@ -189,7 +190,7 @@ def load_data(
         count = sum(1 for _ in runs(graph, arrays))
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    return DataSet(arrays, count, None if labels is None else _labels(path, labels))
+    return DataSet(arrays, count, labels)
 
 
 def _arrays(path: Path, graph: Graph) -> dict[str, np.ndarray]:
@@ -212,15 +213,6 @@ def _arrays(path: Path, graph: Graph) -> dict[str, np.ndarray]:
         # NumPy's may hold a whole header
         raise InputError(f"{path} cannot be read: {str(error)[:_QUOTED]}") from error
     return {graph.inputs[0] if len(graph.inputs) == 1 else path.name: loaded}
-
-
-def _labels(path: Path, labels: np.ndarray) -> np.ndarray:
-    if labels.dtype.kind not in "iu" or labels.ndim != 1:
-        raise InputError(
-            f"{path}: labels under {_LABELS!r} are integers of shape [n], "
-            f"not {labels.dtype}{list(labels.shape)}"
-        )
-    return labels.astype(np.int64)
 
 
 # ---- images ----------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import numpy as np
 from edgeinfer.errors import InputError
 from edgeinfer.graph import Graph
 
-__all__ = ["Data", "runs"]
+__all__ = ["Data", "is_batched", "runs", "samples_in"]
 
 Batch: TypeAlias = np.ndarray | Mapping[str, np.ndarray]
 Data: TypeAlias = Batch | Iterable[Batch]
@@ -41,6 +41,18 @@ def runs(graph: Graph, data: Data, *, limit: int | None = None) -> Iterator[dict
             yield feed
     if count == 0:
         raise InputError("the data holds no samples")
+
+
+def is_batched(graph: Graph, name: str) -> bool:
+    """Whether the first axis of the output ``name`` is that of the samples in one run."""
+    shape, fed = graph.types[name].shape, graph.types[graph.inputs[0]].shape
+    return bool(shape) and shape[:1] == fed[:1]
+
+
+def samples_in(graph: Graph) -> int:
+    """How many samples one run of ``graph`` takes, as far as its first output tells."""
+    name = graph.outputs[0]
+    return graph.types[name].shape[0] if is_batched(graph, name) else 1
 
 
 def _named(graph: Graph, batch: Batch) -> dict[str, np.ndarray]:

@@ -12,7 +12,8 @@ from edgeinfer import __version__, quant
 from edgeinfer.cli import quantize as quantize_command
 from edgeinfer.cli.commands import edgeinfer
 from edgeinfer.files.model_file import read, save
-from edgeinfer.graph import Graph, Node
+from edgeinfer.graph import Graph, Node, TensorType
+from edgeinfer.graph import operators as ops
 from edgeinfer.quant.schemes import Width
 
 HDL = edgeinfer.commands["hdl"].commands
@@ -220,6 +221,58 @@ def test_evaluate_does_without_labels_that_do_not_fit(cli):
     done = cli("evaluate digits.eqm --data few.npz --against digits.onnx")
     assert (done.exit_code, "top-1" in done.stdout) == (0, False)
     assert done.stderr == "warning: few.npz holds 3 labels for 9 samples, so they are not used\n"
+
+
+def test_evaluate_measures_what_is_asked_for_beside_the_reference(cli):
+    line = "evaluate digits.eqm --data digits_test.npz --against digits.onnx --metric"
+    found = cli.json(f"{line} confusion --metric top3 --metric roc_auc")
+    assert np.trace(found["confusion"]) / 400 == cli.json(f"{line} top1")["top1"]
+    assert (np.sum(found["confusion"]), np.sum(found["confusion_against"])) == (400, 400)
+    assert 1 >= found["top3"] >= 0.99 < found["roc_auc"] < 1
+    printed = cli(f"{line} confusion --metric top3").stdout
+    assert "class   taken for   times\n" in printed
+    assert f"top-3 accuracy              {found['top3']:.4f}\n  of digits.onnx" in printed
+
+
+def test_evaluate_and_run_take_a_regression_as_numbers(cli, workspace):
+    save(multiplying(np.ones((1, 3))), "line.eqm")
+    x = np.random.default_rng(0).normal(size=(50, 3)).astype("f4")
+    np.savez("line.npz", x=x, y=x.sum(1))
+    found = cli.json("evaluate line.eqm --data line.npz")
+    assert found["mae"] < found["rmse"] < 0.05 < 0.99 < found["r2"] < 1
+    assert "agreement" not in found
+    shown = cli("evaluate line.eqm --data line.npz").stdout
+    assert [line.split("  ")[0] for line in shown.splitlines()] == [
+        "samples",
+        "mean absolute error",
+        "root mean squared error",
+        "R²",
+        "latency, median",
+    ]
+    assert cli.json("run line.eqm --input line.npz")["predictions"] == []
+
+
+def test_a_model_that_gives_back_its_input_is_measured_by_that_and_never_ranked(cli, workspace):
+    save(multiplying(np.eye(3)), "copy.eqm")
+    np.save("copy.npy", np.random.default_rng(0).normal(size=(50, 3)).astype("f4"))
+    found = cli.json("evaluate copy.eqm --data copy.npy")
+    assert 0 < found["reconstruction"] < 0.001
+    assert cli.json("run copy.eqm --input copy.npy")["predictions"] == []
+
+
+def multiplying(weights: np.ndarray) -> Graph:
+    """A quantized Graph that multiplies normal numbers by ``weights`` [outputs, inputs]."""
+    outputs, inputs = weights.shape
+    types = {
+        "x": TensorType((1, inputs)),
+        "w": TensorType((outputs, inputs)),
+        "out": TensorType((1, outputs)),
+    }
+    node = Node("dense", ops.Dense(), ("x", "w"), ("out",))
+    constants = {"w": weights.astype("f4")}
+    graph = Graph("g", (node,), types, ("x",), ("out",), constants, free_batch=True)
+    samples = np.random.default_rng(1).normal(size=(200, inputs)).astype("f4")
+    return quant.quantize(graph, samples, observer="minmax")
 
 
 @pytest.mark.parametrize("a, b", [("onnx", "eqm"), ("eqm", "eqm"), ("eqm", "onnx")])

@@ -30,6 +30,7 @@ def wrong_files(workspace):
     np.savez("none.npz", image=np.zeros((0, 1, 8, 8), "f4"))
     np.savez("text.npz", image=np.full((1, 1, 8, 8), "a"))
     np.savez("labels.npz", image=image, y=np.zeros(5, int))
+    np.savez("beyond.npz", image=image, y=np.full(400, 10))
     np.savez("real.npz", image=image, y=np.zeros(400))
     np.save("object.npy", np.array([{}], object), allow_pickle=True)
     np.savez("unnamed.npz", y=np.zeros(5, int))
@@ -103,8 +104,17 @@ REFUSALS = {
     ),
     f"{EVALUATE} labels.npz": "labels.npz holds 5 labels for 400 samples",
     f"{EVALUATE} real.npz": (
-        "real.npz: labels under 'y' are integers of shape [n], not float64[400]"
+        "real.npz: labels of type float64 and shape [400] do not fit output 'scores', which gives "
+        "10 numbers a sample"
     ),
+    f"{EVALUATE} digits_test.npz --metric mae": (
+        "metric 'mae' is for numbers; the labels are classes"
+    ),
+    f"{EVALUATE} digits_test.npz --metric accuracy": (
+        "there is no metric 'accuracy'; there are top1, top5, confusion, iou, roc_auc, "
+        "average_precision, mae, rmse, r2, reconstruction"
+    ),
+    f"{EVALUATE} beyond.npz": "beyond.npz: labels go from 10 to 10, but classes from 0 to 9",
     f"{EVALUATE} empty.npz": "empty.npz cannot be read: No data left in file",
     f"{EVALUATE} cut.npz": "cut.npz cannot be read: File is not a zip file",
     f"{EVALUATE} garbage.npz": "garbage.npz is no NumPy file, or a damaged one",
