@@ -17,7 +17,7 @@ from edgeinfer.graph import Graph, Node, Quantization, TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.graph.shapes import output_shapes, window_extent
 
-SCHEMES = ("int8", "int16x8", "int16")
+SCHEMES = ("int8", "int16x8", "int16", "mixed")
 EXTENTS = (1, 2, 3, 4, 5, 7, 8, 11, 13, 16, 17)
 SCALES = (0.0078125, 0.02, 0.05, 0.11)
 MAX_ELEMENTS = 6000
@@ -29,13 +29,18 @@ class Builder:
     def __init__(self, draw: st.DrawFn, scheme: str) -> None:
         self.draw = draw
         self.scheme = scheme
-        self.dtype = "int8" if scheme == "int8" else "int16"
-        self.info = np.iinfo(self.dtype)
+        self.choose_width()
         self.rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
         self.types: dict[str, TensorType] = {}
         self.constants: dict[str, np.ndarray] = {}
         self.nodes: list[Node] = []
         self.inputs: list[str] = []
+
+    def choose_width(self) -> None:
+        """What requantizing operators give from now on; in a mixture, drawn anew each time."""
+        widths = {"int8": ("int8",), "mixed": ("int8", "int16")}.get(self.scheme, ("int16",))
+        self.dtype = self.one_of(*widths)
+        self.info = np.iinfo(self.dtype)
 
     # -- numbers --------------------------------------------------------------------------------
 
@@ -49,11 +54,12 @@ class Builder:
     def zero_point(self, name: str) -> int:
         return self.types[name].quantization.zero_point
 
-    def stage(self, q: Quantization) -> dict:
+    def stage(self, q: Quantization, *inputs: str) -> dict:
         """What ends a requantizing operator: sometimes a fused clamp, either rounding."""
         whole = (self.info.min, self.info.max)
         lo, hi = self.one_of(whole, whole, (q.zero_point, self.info.max), (-100, 90))
-        rounding = self.one_of("single", "double") if self.dtype == "int8" else "single"
+        narrow = all(self.types[name].dtype == "int8" for name in inputs)
+        rounding = self.one_of("single", "double") if narrow else "single"
         return {
             "output_zero_point": q.zero_point, "lo": lo, "hi": hi, "rounding": rounding
         }  # fmt: skip
@@ -71,7 +77,8 @@ class Builder:
 
     def values(self, suits: Callable[[TensorType], bool] = lambda t: True) -> list[str]:
         computed = [*self.inputs, *(name for n in self.nodes for name in n.outputs)]
-        return [v for v in computed if self.types[v].dtype == self.dtype and suits(self.types[v])]
+        activations = [v for v in computed if self.types[v].dtype in ("int8", "int16")]
+        return [v for v in activations if suits(self.types[v])]
 
     def pick(self, suits: Callable[[TensorType], bool] = lambda t: True) -> str | None:
         found = self.values(suits)
@@ -84,8 +91,9 @@ class Builder:
         self.types[name] = TensorType(array.shape, str(array.dtype), q)
         return name
 
-    def integers(self, shape: tuple[int, ...]) -> np.ndarray:
-        return self.rng.integers(self.info.min, self.info.max + 1, shape).astype(self.dtype)
+    def integers(self, shape: tuple[int, ...], dtype: str | None = None) -> np.ndarray:
+        info = np.iinfo(dtype or self.dtype)
+        return self.rng.integers(info.min, info.max + 1, shape).astype(info.dtype)
 
     def input(self, shape: tuple[int, ...]) -> str:
         name = f"x{len(self.inputs)}"
@@ -97,12 +105,12 @@ class Builder:
         shapes = output_shapes(op, *(self.types[name].shape for name in inputs))
         if sum(map(math.prod, shapes)) > MAX_ELEMENTS:
             return
-        kept = q if q is not None else self.types[inputs[0]].quantization
-        kept = None if dtype == "int64" else kept
+        if q is not None:
+            dtype = dtype or self.dtype
+        elif dtype is None:
+            dtype, q = self.types[inputs[0]].dtype, self.types[inputs[0]].quantization
         made = {f"v{len(self.nodes)}.{i}": shape for i, shape in enumerate(shapes)}
-        self.types.update(
-            (name, TensorType(shape, dtype or self.dtype, kept)) for name, shape in made.items()
-        )
+        self.types.update((name, TensorType(shape, dtype, q)) for name, shape in made.items())
         self.nodes.append(Node(f"n{len(self.nodes)}", op, tuple(inputs), tuple(made)))
 
     def graph(self, free_batch: bool) -> Graph:
@@ -151,28 +159,30 @@ def _window(b: Builder, x: tuple[int, ...], dilated: bool = True) -> dict | None
     }
 
 
-def _layer_constants(b: Builder, weights_shape: tuple[int, ...], reach: int) -> list[str]:
+def _layer_constants(b: Builder, weights_shape: tuple[int, ...], x: str) -> list[str]:
     """Weights, bias, multiplier and shift whose accumulators are proven."""
-    outputs, taps = weights_shape[0], math.prod(weights_shape[1:])
-    if b.scheme == "int16":
+    outputs, taps, reach = weights_shape[0], math.prod(weights_shape[1:]), _reach(b, x)
+    narrow = b.types[x].dtype == "int8"
+    wide_weights = b.scheme == "int16" or (b.scheme == "mixed" and not narrow and b.one_of(0, 1))
+    if wide_weights:
         # accumulators in 64 bits, product by product or in blocks, or proven to fit 32
         limit = b.one_of(1 << 37, 1 << 37, 1 << 30) // (reach * taps)
         largest = max(1, min(limit, b.one_of(32767, 2000)))
     else:
         largest = 127
-    dtype = "int16" if b.scheme == "int16" else "int8"
+    dtype = "int16" if wide_weights else "int8"
     weights = b.rng.integers(-largest, largest + 1, weights_shape).astype(dtype)
     magnitude = np.abs(weights.reshape(outputs, -1).astype(np.int64)).sum(1) * reach
     weights[0] = 0 if b.one_of(False, False, True) else weights[0]
     bias = b.rng.integers(-(magnitude // 4) - 9, magnitude // 4 + 10)
     multiplier, shift = b.ratios(magnitude + np.abs(bias))
-    arrays = (weights, bias.astype("int32" if b.dtype == "int8" else "int64"), multiplier, shift)
+    arrays = (weights, bias.astype("int32" if narrow else "int64"), multiplier, shift)
     return [b.constant(array) for array in arrays]
 
 
 def _reach(b: Builder, name: str) -> int:
-    z = b.zero_point(name)
-    return max(b.info.max - z, z - b.info.min)
+    z, info = b.zero_point(name), np.iinfo(b.types[name].dtype)
+    return max(info.max - z, z - info.min)
 
 
 def conv(b: Builder) -> None:
@@ -185,9 +195,9 @@ def conv(b: Builder) -> None:
     outputs = group * (1 if group == channels and b.one_of(True, False) else b.one_of(1, 2, 3, 5))
     if group == 1:
         outputs = b.one_of(1, 3, 4, 5, 8, 17, 64)
-    constants = _layer_constants(b, (outputs, *kernel, channels // group), _reach(b, x))
+    constants = _layer_constants(b, (outputs, *kernel, channels // group), x)
     q = b.quantization()
-    op = ops.QConv(input_zero_point=b.zero_point(x), group=group, **window, **b.stage(q))
+    op = ops.QConv(input_zero_point=b.zero_point(x), group=group, **window, **b.stage(q, x))
     b.add(op, x, *constants, q=q)
 
 
@@ -195,9 +205,9 @@ def dense(b: Builder) -> None:
     if (x := b.pick(lambda t: len(t.shape) >= 1)) is None:
         return
     outputs, depth = b.one_of(1, 3, 4, 10, 33, 70), b.types[x].shape[-1]
-    constants = _layer_constants(b, (outputs, depth), _reach(b, x))
+    constants = _layer_constants(b, (outputs, depth), x)
     q = b.quantization()
-    b.add(ops.QDense(input_zero_point=b.zero_point(x), **b.stage(q)), x, *constants, q=q)
+    b.add(ops.QDense(input_zero_point=b.zero_point(x), **b.stage(q, x)), x, *constants, q=q)
 
 
 def _partner(b: Builder, a: str) -> str:
@@ -221,13 +231,13 @@ def add_or_sub(b: Builder) -> None:
     left, right = _ordered(b, a, _partner(b, a))
     q = b.quantization()
     scales = [b.types[name].quantization.step for name in (left, right)]
-    bits = 8 if b.dtype == "int8" else 16
+    bits = 8 if all(b.types[name].dtype == "int8" for name in (left, right)) else 16
     p = fixedpoint.add_parameters(*scales, q.step, bits=bits)
     op = b.one_of(ops.QAdd, ops.QSub)(
         a_zero_point=b.zero_point(left),
         b_zero_point=b.zero_point(right),
         **p,
-        **b.stage(q),
+        **b.stage(q, left, right),
     )
     b.add(op, left, right, q=q)
 
@@ -243,7 +253,7 @@ def mul(b: Builder) -> None:
         b_zero_point=b.zero_point(right),
         multiplier=multiplier,
         shift=shift,
-        **b.stage(q),
+        **b.stage(q, left, right),
     )
     b.add(op, left, right, q=q)
 
@@ -251,9 +261,9 @@ def mul(b: Builder) -> None:
 def extreme(b: Builder) -> None:
     if (a := b.pick()) is None:
         return
-    q = b.types[a].quantization
-    others = b.values(lambda t: t.shape == b.types[a].shape and t.quantization == q)
-    constant = b.constant(b.integers(b.types[a].shape[-1:]), q)
+    kind = b.types[a]
+    others = b.values(lambda t: t == kind)
+    constant = b.constant(b.integers(kind.shape[-1:], kind.dtype), kind.quantization)
     other = b.draw(st.sampled_from([constant, *others]))
     b.add(b.one_of(ops.Maximum, ops.Minimum)(), *_ordered(b, a, other))
 
@@ -264,7 +274,7 @@ def rescale(b: Builder) -> None:
     q = b.quantization()
     multiplier, shift = b.ratio(_reach(b, x))
     op = ops.Rescale(
-        input_zero_point=b.zero_point(x), multiplier=multiplier, shift=shift, **b.stage(q)
+        input_zero_point=b.zero_point(x), multiplier=multiplier, shift=shift, **b.stage(q, x)
     )
     b.add(op, x, q=q)
 
@@ -278,14 +288,15 @@ def prelu(b: Builder) -> None:
     signs = b.rng.choice([-1, 1], slopes).astype(np.int32)
     q = b.quantization()
     m, s = b.ratio(_reach(b, x))
-    op = ops.QPRelu(input_zero_point=b.zero_point(x), multiplier=m, shift=s, **b.stage(q))
+    op = ops.QPRelu(input_zero_point=b.zero_point(x), multiplier=m, shift=s, **b.stage(q, x))
     b.add(op, x, b.constant(multiplier * signs), b.constant(shift), q=q)
 
 
 def lookup(b: Builder) -> None:
     if (x := b.pick()) is None:
         return
-    entries = 256 if b.dtype == "int8" else b.one_of(513, 65536)
+    wide = (65536, 513) if b.dtype == "int16" else (65536,)
+    entries = 256 if b.types[x].dtype == "int8" else b.one_of(*wide)
     table = b.integers((entries,))
     if entries == 513:
         # slopes must fit int16
@@ -322,7 +333,7 @@ def average_pool(b: Builder) -> None:
         count_include_pad=b.one_of(True, False),
         input_zero_point=b.zero_point(x),
         pad_value=b.one_of(b.zero_point(x), 0),
-        **b.stage(q),
+        **b.stage(q, x),
     )
     b.add(op, x, b.constant(multiplier), b.constant(shift), q=q)
 
@@ -344,7 +355,7 @@ def reduce_sum(b: Builder) -> None:
         input_zero_point=b.zero_point(x),
         multiplier=multiplier,
         shift=shift,
-        **b.stage(q),
+        **b.stage(q, x),
     )
     b.add(op, x, q=q)
 
@@ -390,23 +401,25 @@ def softmax(b: Builder) -> None:
     if (x := b.pick(lambda t: len(t.shape) >= 1)) is None:
         return
     axis = b.draw(st.integers(0, len(b.types[x].shape) - 1))
-    step = b.types[x].quantization.step
-    if b.dtype == "int8":
+    step, dtype = b.types[x].quantization.step, b.types[x].dtype
+    if dtype == "int8":
         table, q = fixedpoint.exponential_table_8(step), Quantization.per_tensor(1 / 256, -128)
     else:
         step /= 100
         table, q = fixedpoint.exponential_table_16(step), Quantization.per_tensor(1 / 32768)
-    b.add(ops.QSoftmax(axis), x, b.constant(table), q=q)
+    b.add(ops.QSoftmax(axis), x, b.constant(table), q=q, dtype=dtype)
 
 
 def concat(b: Builder) -> None:
     if (x := b.pick(lambda t: len(t.shape) >= 1)) is None:
         return
-    shape, q = b.types[x].shape, b.types[x].quantization
+    kind = b.types[x]
+    shape = kind.shape
     axis = b.draw(st.integers(0, len(shape) - 1))
 
     def joins(t: TensorType) -> bool:
-        fits = len(t.shape) == len(shape) and t.quantization == q
+        same = (t.dtype, t.quantization) == (kind.dtype, kind.quantization)
+        fits = len(t.shape) == len(shape) and same
         return fits and all(a == axis or t.shape[a] == n for a, n in enumerate(shape))
 
     others = b.draw(st.lists(st.sampled_from(b.values(joins)), max_size=3))
@@ -567,6 +580,7 @@ def integer_graphs(
         whole = not vectors or draw(st.booleans())
         b.input(tuple(shape) if whole else (draw(st.sampled_from(EXTENTS)),))
     for growth in draw(st.lists(st.sampled_from(growths), min_size=1, max_size=max_nodes)):
+        b.choose_width()
         growth(b)
     if not b.nodes:
         rescale(b)

@@ -157,7 +157,7 @@ class AddParameters(TypedDict):
 
 
 def add_parameters(a_scale: float, b_scale: float, out_scale: float, *, bits: int) -> AddParameters:
-    """QAdd's and QSub's attributes for an addition of ``bits``-wide activations (8 or 16).
+    """QAdd's and QSub's attributes for an addition; ``bits`` (8 or 16) are the wider operand's.
 
     Both operands go to twice the larger scale with ``left_shift`` fractional bits, so that
     neither they nor their sum can overflow int32.

@@ -357,11 +357,13 @@ def _q_conv(op: ops.QConv | ops.QDense, site: Site) -> None:
 def _q_add(op: ops.QAdd, site: Site) -> None:
     _requantizes(op, site)
     a, b = site.type("a"), site.type("b")
-    site.require(a.dtype == b.dtype, f"adds {a.dtype} and {b.dtype}")
     _activation(site, a, "a", op.a_zero_point)
     _activation(site, b, "b", op.b_zero_point)
-    expected = 20 if a.dtype == "int8" else 15
-    site.require(op.left_shift == expected, f"shifts {a.dtype} by {expected}, not {op.left_shift}")
+    expected = 15 if "int16" in (a.dtype, b.dtype) else 20
+    site.require(
+        op.left_shift == expected,
+        f"shifts {a.dtype} and {b.dtype} by {expected}, not {op.left_shift}",
+    )
     for m, s in ((op.a_multiplier, op.a_shift), (op.b_multiplier, op.b_shift)):
         site.require(2 * m <= 2**s, f"an operand's ratio must be at most 1/2, not {m} * 2^-{s}")
 
@@ -370,7 +372,6 @@ def _q_add(op: ops.QAdd, site: Site) -> None:
 def _q_mul(op: ops.QMul, site: Site) -> None:
     _requantizes(op, site)
     a, b = site.type("a"), site.type("b")
-    site.require(a.dtype == b.dtype, f"multiplies {a.dtype} and {b.dtype}")
     product = _activation(site, a, "a", op.a_zero_point) * _activation(
         site, b, "b", op.b_zero_point
     )

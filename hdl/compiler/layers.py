@@ -342,6 +342,9 @@ def _(op: ops.QAdd | ops.QMul, site: _Site) -> None:
     for name in (a, b):
         if name in site.graph.constants:
             raise site.refuse("has a constant operand")
+    kinds = {site.graph.types[name].dtype for name in (a, b)}
+    if len(kinds) > 1:
+        raise site.refuse("takes int8 beside int16; the lanes take operands of one width")
     shapes = [site.geometry(name) for name in (a, b)]
     whole = site.geometry(site.output)
     swapped = shapes[0] != whole

@@ -119,6 +119,23 @@ def test_qdense(dtype, seed, depth, channels, rows):
 PAIRS = [((3, 5), (3, 5)), ((1, 5, 2), (1,)), ((), (2, 3)), ((2, 1, 3), (7, 1)), ((), ())]
 
 
+@pytest.mark.parametrize(("kind", "sign"), [(ops.QAdd, 1), (ops.QSub, -1)])
+@pytest.mark.parametrize("dtypes", [("int8", "int16"), ("int16", "int8")])
+@given(seed=seeds)
+@settings(deadline=None, max_examples=15)
+def test_sums_and_products_of_two_widths(dtypes, kind, sign, seed):
+    a, b = (Numbers(seed + i, dtype) for i, dtype in enumerate(dtypes))
+    scales = [float(s) for s in 2.0 ** a.rng.uniform(-8, 0, 3)]
+    zero_points = {"a_zero_point": a.zero_point(), "b_zero_point": b.zero_point()}
+    stage = {**a.stage(), "rounding": "single"}
+    x, y = a.activation(3, 5), b.activation(5)
+    op = kind(**stage, **zero_points, **fixedpoint.add_parameters(*scales, bits=16))
+    assert_equal(evaluate(op, x, y), scalar_contract.add(op, x, y, sign))
+    multiplier, shift = a.ratio(a.info.max)
+    op = ops.QMul(**stage, **zero_points, multiplier=multiplier, shift=shift)
+    assert_equal(evaluate(op, x, y), scalar_contract.mul(op, x, y))
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shapes", PAIRS)
 @pytest.mark.parametrize(("kind", "sign"), [(ops.QAdd, 1), (ops.QSub, -1)])

@@ -456,14 +456,21 @@ def test_only_slopes_may_be_negative():
     )
 
 
-def test_an_addition_has_one_width_and_its_shift():
-    refuse("QAdd 'n': adds int8 and int16", one(ops.QAdd(), int8(3), int16(3), out=int8(3)))
+def test_an_addition_has_the_shift_of_its_wider_operand():
+    verify(one(ops.QAdd(left_shift=15), int8(3), int16(3), out=int8(3)))
+    for a, b, shift, other in (
+        (int8(3), int8(3), 20, 15),
+        (int16(3), int16(3), 15, 20),
+        (int8(3), int16(3), 15, 20),
+        (int16(3), int8(3), 15, 20),
+    ):
+        refuse(
+            f"QSub 'n': shifts {a.dtype} and {b.dtype} by {shift}, not {other}",
+            one(ops.QSub(left_shift=other), a, b, out=int8(3)),
+        )
     refuse(
-        "QSub 'n': shifts int8 by 20, not 15",
-        one(ops.QSub(left_shift=15), int8(3), int8(3), out=int8(3)),
-    )
-    refuse(
-        "QAdd 'n': shifts int16 by 15, not 20", one(ops.QAdd(), int16(3), int16(3), out=int16(3))
+        "QAdd 'n': rounding 'double' is for int8 inputs",
+        one(ops.QAdd(left_shift=15, rounding="double"), int8(3), int16(3), out=int8(3)),
     )
     verify(one(ops.QAdd(b_multiplier=2**30, b_shift=31), int8(3), int8(3), out=int8(3)))
     refuse(
@@ -472,8 +479,9 @@ def test_an_addition_has_one_width_and_its_shift():
     )
 
 
-def test_a_product_has_one_width():
-    refuse("QMul 'n': multiplies int8 and int16", one(ops.QMul(), int8(3), int16(3), out=int8(3)))
+def test_a_product_takes_either_width_with_either():
+    for a, b in ((int8(3), int16(3)), (int16(3), int8(3))):
+        verify(one(ops.QMul(), a, b, out=int8(3)))
 
 
 def test_a_pad_of_an_average_fits_its_input():
