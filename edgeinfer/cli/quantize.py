@@ -47,9 +47,9 @@ def _overrides(
     return overrides
 
 
-@command(example="edgeinfer quantize digits.onnx --calib digits_calib.npz -o digits.eqm")
+@command(example="edgeinfer quantize digits.onnx --data digits_calib.npz -o digits.eqm")
 @click.argument("model", metavar="MODEL.onnx", type=FILE)
-@click.option("--calib", metavar="DATA", type=FILE, required=True, help="Calibration samples.")
+@click.option("--data", metavar="DATA", type=FILE, required=True, help="Calibration samples.")
 @click.option("-o", "--output", metavar="OUT.eqm", type=FILE, required=True)
 @click.option("--scheme", type=click.Choice(SCHEMES), default="int8", show_default=True)
 @click.option(
@@ -90,7 +90,7 @@ def _overrides(
 @preprocessing_options
 def quantize(
     model: Path,
-    calib: Path,
+    data: Path,
     output: Path,
     scheme: str,
     observer: str,
@@ -116,16 +116,16 @@ def quantize(
     from edgeinfer.quant import prune_constant_channels, raised_channels
     from edgeinfer.quant import quantize as make_integer
 
-    check_writable(output, model, calib)
+    check_writable(output, model, data)
     started = time.perf_counter()
     graph = _floats(model, batch, shapes)
     names = graph.labels if labels is None else read_labels(labels, graph)
-    data = load_data(calib, graph, preprocessing(**images), seed=seed)
-    runs = data.count_within(samples)
+    dataset = load_data(data, graph, preprocessing(**images), seed=seed)
+    runs = dataset.count_within(samples)
     with screen.progress() as done:
         integer = make_integer(
             graph,
-            data.samples,
+            dataset.samples,
             scheme=scheme,
             observer=observer,
             overrides=overrides,
@@ -139,7 +139,7 @@ def quantize(
     content = to_bytes(replace(integer, labels=names))
     atomic_write(output, content)
     seconds = time.perf_counter() - started
-    errors = _errors(graph, integer, data)
+    errors = _errors(graph, integer, dataset)
     outputs = [e for e in errors if e.is_output]
     raised = raised_channels(integer)
     sizes = {"model": model.stat().st_size, "output": len(content)}

@@ -33,9 +33,9 @@ _SHOWN = 10  # samples on the screen; JSON and -o hold all
 _LABEL_WIDTH = 24
 
 
-@command(example="edgeinfer run digits.eqm --input digits_test.npz --top 3 -o scores.npz")
+@command(example="edgeinfer run digits.eqm --data digits_test.npz --top 3 -o scores.npz")
 @click.argument("model", metavar="MODEL.eqm", type=FILE)
-@click.option("--input", "data", metavar="DATA", type=FILE, required=True, help="What to run.")
+@click.option("--data", metavar="DATA", type=FILE, required=True, help="What to run.")
 @click.option("-o", "--output", metavar="OUT.npz", type=FILE, help="Write all outputs, by name.")
 @click.option("--labels", metavar="FILE", type=FILE, help="Names of the classes, one a line.")
 @click.option(

@@ -101,7 +101,7 @@ def test_the_choices_are_those_of_the_quantizer():
 
 
 def test_quantize_gives_overridden_values_their_width_and_the_layer_more_accuracy(cli):
-    line = "quantize digits.onnx --calib digits_calib.npz --samples 50 --observer minmax --json"
+    line = "quantize digits.onnx --data digits_calib.npz --samples 50 --observer minmax --json"
     plain = cli.json(f"{line} -o a.eqm")
     mixed = cli.json(f"{line} -o a.eqm --override *=int16 --override image=int8")
     assert mixed["overrides"] == {"*": "int16", "image": "int8"}
@@ -111,7 +111,7 @@ def test_quantize_gives_overridden_values_their_width_and_the_layer_more_accurac
 @pytest.mark.parametrize("scheme, least", [("int8", 30), ("int16x8", 35), ("int16", 70)])
 def test_quantize_writes_a_model_of_the_scheme(cli, workspace, scheme, least):
     made = cli.json(
-        f"quantize digits.onnx --calib digits_calib.npz -o a.eqm --scheme {scheme} --samples 100"
+        f"quantize digits.onnx --data digits_calib.npz -o a.eqm --scheme {scheme} --samples 100"
     )
     assert (made["scheme"], made["samples"]) == (scheme, 100)
     assert made["bytes"]["output"] == (workspace / "a.eqm").stat().st_size
@@ -122,7 +122,7 @@ def test_quantize_writes_a_model_of_the_scheme(cli, workspace, scheme, least):
 
 
 def test_quantize_gives_the_same_file_again_and_another_for_another_seed(cli, workspace):
-    line = "quantize digits.onnx --calib digits_calib.npz --samples 20 -o"
+    line = "quantize digits.onnx --data digits_calib.npz --samples 20 -o"
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         assert cli(f"{line} {name}.eqm --seed {seed}").exit_code == 0
     a, b, c = ((workspace / f"{name}.eqm").read_bytes() for name in "abc")
@@ -133,14 +133,14 @@ def test_quantize_takes_what_convert_made(cli, workspace):
     assert cli.json("convert digits.onnx -o floats.eqm")["layers"] == len(
         read(workspace / "floats.eqm").nodes
     )
-    done = cli("quantize floats.eqm --calib digits_calib.npz -o again.eqm")
+    done = cli("quantize floats.eqm --data digits_calib.npz -o again.eqm")
     assert done.exit_code == 0
     assert (workspace / "again.eqm").read_bytes() == (workspace / "digits.eqm").read_bytes()
 
 
 def test_quantize_warns_of_a_poor_output_and_names_the_worst_layers(cli, monkeypatch):
     monkeypatch.setattr(quantize_command, "_POOR_DB", 100.0)
-    done = cli("quantize digits.onnx --calib digits_calib.npz -o a.eqm")
+    done = cli("quantize digits.onnx --data digits_calib.npz -o a.eqm")
     assert done.exit_code == 0
     (warning,) = done.stderr.splitlines()
     assert warning.startswith("warning: output 'scores' has an SQNR of 3")
@@ -151,22 +151,22 @@ def test_quantize_warns_of_a_poor_output_and_names_the_worst_layers(cli, monkeyp
 def test_quantize_keeps_labels_which_run_prints(cli, workspace):
     names = [f"digit-{i}" for i in range(10)]
     (workspace / "labels.txt").write_text("\n".join(names) + "\n")
-    cli("quantize digits.onnx --calib digits_calib.npz -o a.eqm --labels labels.txt")
+    cli("quantize digits.onnx --data digits_calib.npz -o a.eqm --labels labels.txt")
     assert read(workspace / "a.eqm").labels == tuple(names)
-    best = cli.json("run a.eqm --input digits_test.npz --top 1")["predictions"][0][0]
+    best = cli.json("run a.eqm --data digits_test.npz --top 1")["predictions"][0][0]
     assert best["label"] == f"digit-{best['class']}"
-    assert f"digit-{best['class']}" in cli("run a.eqm --input digits_test.npz").stdout
+    assert f"digit-{best['class']}" in cli("run a.eqm --data digits_test.npz").stdout
 
 
 def test_quantize_can_prune_and_round_twice(cli, workspace):
-    line = "quantize digits.onnx --calib digits_calib.npz -o a.eqm --prune-constant"
+    line = "quantize digits.onnx --data digits_calib.npz -o a.eqm --prune-constant"
     assert cli(f"{line} --rounding double").exit_code == 0
     graph = read(workspace / "a.eqm")
     assert graph.provenance["rounding"] == "double"
 
 
 def test_quantize_binds_a_batch(cli, workspace):
-    cli("quantize digits.onnx --calib digits_calib.npz -o a.eqm --batch 4")
+    cli("quantize digits.onnx --data digits_calib.npz -o a.eqm --batch 4")
     assert read(workspace / "a.eqm").types["image"].shape == (4, 1, 8, 8)
     one, four = (
         cli.json(f"evaluate {name}.eqm --data digits_test.npz --against digits.onnx")
@@ -177,7 +177,7 @@ def test_quantize_binds_a_batch(cli, workspace):
 
 
 def test_run_writes_what_the_session_gives(cli, workspace):
-    cli("run digits.eqm --input digits_test.npz -o scores.npz")
+    cli("run digits.eqm --data digits_test.npz -o scores.npz")
     import edgeinfer
 
     with np.load("digits_test.npz") as data, np.load("scores.npz") as scores:
@@ -187,7 +187,7 @@ def test_run_writes_what_the_session_gives(cli, workspace):
 
 
 def test_run_ranks_the_classes(cli):
-    ran = cli.json("run digits.eqm --input digits_test.npz --top 3 --samples 7 -o scores.npz")
+    ran = cli.json("run digits.eqm --data digits_test.npz --top 3 --samples 7 -o scores.npz")
     with np.load("scores.npz") as data:
         scores = data["scores"]
     assert len(ran["predictions"]) == len(scores) == 7
@@ -249,7 +249,7 @@ def test_evaluate_and_run_take_a_regression_as_numbers(cli, workspace):
         "R²",
         "latency, median",
     ]
-    assert cli.json("run line.eqm --input line.npz")["predictions"] == []
+    assert cli.json("run line.eqm --data line.npz")["predictions"] == []
 
 
 def test_a_model_that_gives_back_its_input_is_measured_by_that_and_never_ranked(cli, workspace):
@@ -257,7 +257,7 @@ def test_a_model_that_gives_back_its_input_is_measured_by_that_and_never_ranked(
     np.save("copy.npy", np.random.default_rng(0).normal(size=(50, 3)).astype("f4"))
     found = cli.json("evaluate copy.eqm --data copy.npy")
     assert 0 < found["reconstruction"] < 0.001
-    assert cli.json("run copy.eqm --input copy.npy")["predictions"] == []
+    assert cli.json("run copy.eqm --data copy.npy")["predictions"] == []
 
 
 def multiplying(weights: np.ndarray) -> Graph:
@@ -329,10 +329,10 @@ def test_a_folder_of_images_serves_every_command(cli, workspace):
             pixels = (image[0].astype(int) * 255 // 16).astype(np.uint8)
             Image.fromarray(pixels).save(folder / f"{i}.png")
     std = "--std 15.9375"
-    cli(f"quantize digits.onnx --calib images {std} --samples 30 -o a.eqm")
+    cli(f"quantize digits.onnx --data images {std} --samples 30 -o a.eqm")
     found = cli.json(f"evaluate a.eqm --data images {std} --against digits.onnx")
     assert (found["samples"], found["agreement"]) == (60, 1.0)
     assert found["top1"] > 0.9
     one = next((workspace / "images" / "3").iterdir())
-    ran = cli.json(f"run a.eqm --input {one.relative_to(workspace)} {std} --top 1")
+    ran = cli.json(f"run a.eqm --data {one.relative_to(workspace)} {std} --top 1")
     assert len(ran["predictions"]) == 1

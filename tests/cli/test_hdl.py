@@ -11,7 +11,7 @@ from edgeinfer.hdl.mismatch import Mismatch
 from edgeinfer.hdl.simulation.simulation import Simulation
 from tests.hdl.boards.simulated_board import SimulatedBoard, terminal
 
-SIMULATE = "hdl simulate digits.eqm --config 8x16 --input digits_test.npz"
+SIMULATE = "hdl simulate digits.eqm --config 8x16 --data digits_test.npz"
 
 
 @pytest.mark.slow
@@ -44,7 +44,7 @@ def test_simulate_ends_with_1_at_a_mismatch(cli, monkeypatch):
 
 @pytest.mark.slow
 def test_simulate_writes_waveforms(cli, workspace):
-    done = cli("hdl simulate digits.eqm --config 4x4 --input digits_test.npz --vcd waves.vcd")
+    done = cli("hdl simulate digits.eqm --config 4x4 --data digits_test.npz --vcd waves.vcd")
     assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout.endswith("\nwrote waves.vcd\n")
     with (workspace / "waves.vcd").open() as file:
@@ -94,7 +94,7 @@ def test_explore_names_the_best_that_fits(cli, workspace):
 @pytest.mark.slow
 def test_run_runs_samples_on_a_board_behind_a_serial_port(cli):
     with terminal(SimulatedBoard(preset("4x4"), 8192)) as port:
-        found = cli.json(f"hdl run digits.eqm --port {port} --input digits_test.npz --samples 3")
+        found = cli.json(f"hdl run digits.eqm --port {port} --data digits_test.npz --samples 3")
     assert found["mismatches"] == []
     assert found["samples"] == 3
     assert found["config"] == preset("4x4").text

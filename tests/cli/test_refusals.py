@@ -14,7 +14,7 @@ from PIL import Image
 from edgeinfer import converters
 from tests.refusals import needs_full_device
 
-QUANTIZE = "quantize digits.onnx --calib digits_calib.npz -o a.eqm"
+QUANTIZE = "quantize digits.onnx --data digits_calib.npz -o a.eqm"
 EVALUATE = "evaluate digits.eqm --data"
 MAIN = "from edgeinfer.cli import main; main()"
 
@@ -54,31 +54,31 @@ REFUSALS = {
     "inspect folder": "folder is neither an .onnx nor an .eqm file",
     "inspect two.txt": "two.txt is neither an .onnx nor an .eqm file",
     "bench floats.eqm": "there is no file floats.eqm",
-    "quantize digits.eqm --calib digits_calib.npz -o a.eqm": (
+    "quantize digits.eqm --data digits_calib.npz -o a.eqm": (
         "digits.eqm is quantized already; give the .onnx that it was made from"
     ),
-    "quantize digits.onnx --calib folder -o a.eqm": "folder holds no images",
+    "quantize digits.onnx --data folder -o a.eqm": "folder holds no images",
     f"{QUANTIZE} --override imag=int16": (
         "no node and no value that is computed is named 'imag'; near it are 'image', 'image@nhwc'"
     ),
-    "quantize digits.onnx --calib data.npz -o a.eqm": "there is no file data.npz",
-    "quantize digits.onnx --calib two.txt -o a.eqm": (
+    "quantize digits.onnx --data data.npz -o a.eqm": "there is no file data.npz",
+    "quantize digits.onnx --data two.txt -o a.eqm": (
         "two.txt is neither an .npz, an .npy, an image nor a folder of images"
     ),
     "convert digits.onnx -o folder": "cannot write folder: it is a folder",
-    "quantize digits.onnx --calib digits_calib.npz -o no/a.eqm": (
+    "quantize digits.onnx --data digits_calib.npz -o no/a.eqm": (
         "cannot write no/a.eqm: there is no folder no"
     ),
-    "quantize digits.onnx --calib digits_calib.npz -o digits.onnx": (
+    "quantize digits.onnx --data digits_calib.npz -o digits.onnx": (
         "cannot write digits.onnx: the result is made from it"
     ),
     "convert digits.onnx -o digits.onnx": "cannot write digits.onnx: the result is made from it",
-    "run digits.eqm --input digits_test.npz -o digits_test.npz": (
+    "run digits.eqm --data digits_test.npz -o digits_test.npz": (
         "cannot write digits_test.npz: the result is made from it"
     ),
     "convert digits.onnx -o no/a.eqm": "cannot write no/a.eqm: there is no folder no",
     "demo -o no": "cannot write no/digits.eqm: there is no folder no",
-    "run digits.eqm --input digits_test.npz -o no/a.npz": (
+    "run digits.eqm --data digits_test.npz -o no/a.npz": (
         "cannot write no/a.npz: there is no folder no"
     ),
     f"{QUANTIZE} --labels two.txt": "two.txt holds 2 labels for 10 classes",
@@ -124,35 +124,35 @@ REFUSALS = {
     f"{EVALUATE} object.npy": (
         "object.npy cannot be read: Object arrays cannot be loaded when allow_pickle=False"
     ),
-    "run digits.eqm --input image.png --mean 1e37 --std 0.5": (
+    "run digits.eqm --data image.png --mean 1e37 --std 0.5": (
         "the data for input 'image' holds a value that is not finite"
     ),
     f"{EVALUATE} zipped.npz": "zipped.npz cannot be read: File is not a zip file",
-    "run digits.eqm --input broken --std 1,2": "std has 2 numbers for 1 channels",
-    "run digits.eqm --input broken --std 0": (
+    "run digits.eqm --data broken --std 1,2": "std has 2 numbers for 1 channels",
+    "run digits.eqm --data broken --std 0": (
         "a standard deviation must be positive and finite as a float32, not [0.0]"
     ),
-    "run digits.eqm --input broken --std 1e-320": (
+    "run digits.eqm --data broken --std 1e-320": (
         "a standard deviation must be positive and finite as a float32, not [1e-320]"
     ),
-    "run digits.eqm --input broken --mean 1e300": (
+    "run digits.eqm --data broken --mean 1e300": (
         "a mean must be finite as a float32, not [1e+300]"
     ),
-    "run digits.eqm --input image.png --std 1e-39": (
+    "run digits.eqm --data image.png --std 1e-39": (
         "the data for input 'image' holds a value that is not finite"
     ),
-    f"run digits.eqm --input image.png --size {10**21}": (
+    f"run digits.eqm --data image.png --size {10**21}": (
         f"an image's size must be between 1 and 65536, not {10**21}"
     ),
-    "run digits.eqm --input image.png --size 65536": (
+    "run digits.eqm --data image.png --size 65536": (
         "size 65536 makes image.png larger than 89,478,485 pixels"
     ),
-    "run digits.eqm --input zeros.npz": "cannot read zeros.npz: it is not a file",
-    "run digits.eqm --input zeros.png": "cannot read zeros.png: it is not a file",
+    "run digits.eqm --data zeros.npz": "cannot read zeros.npz: it is not a file",
+    "run digits.eqm --data zeros.png": "cannot read zeros.png: it is not a file",
     "inspect zeros.onnx": "cannot read zeros.onnx: it is not a file",
     "inspect zeros.eqm": "cannot read zeros.eqm: it is not a file",
     f"{QUANTIZE} --labels /dev/zero": "cannot read /dev/zero: it is not a file",
-    "run digits.eqm --input broken --mean nan": "a mean must be finite as a float32, not [nan]",
+    "run digits.eqm --data broken --mean nan": "a mean must be finite as a float32, not [nan]",
     "hdl info --config 9x9": "rows must be a power of two between 2 and 256, not 9",
     "hdl info --config big": "an array is called as 8x16 or 8x8-16, not 'big'",
     "hdl disasm digits.onnx": "the NPU runs integer models; quantize digits.onnx first",
@@ -160,10 +160,10 @@ REFUSALS = {
     "hdl disasm two.txt": "two.txt: a program is a multiple of 16 bytes long, not 4",
     "hdl disasm none.bin": "there is no file none.bin",
     "hdl disasm /dev/zero": "cannot read /dev/zero: it is not a file",
-    "hdl simulate digits.onnx --input digits_test.npz": (
+    "hdl simulate digits.onnx --data digits_test.npz": (
         "the NPU runs integer models; quantize digits.onnx first"
     ),
-    "hdl simulate digits.eqm --input digits_test.npz --trace a.svg --timeline ./a.svg": (
+    "hdl simulate digits.eqm --data digits_test.npz --trace a.svg --timeline ./a.svg": (
         "cannot write a.svg: it is asked to hold two results"
     ),
     "hdl export digits.onnx -o new": "the NPU runs integer models; quantize digits.onnx first",
@@ -172,10 +172,10 @@ REFUSALS = {
     "hdl export digits.eqm --config 9x9 -o new": (
         "rows must be a power of two between 2 and 256, not 9"
     ),
-    "hdl simulate digits.eqm --input digits_test.npz --vcd no/a.vcd": (
+    "hdl simulate digits.eqm --data digits_test.npz --vcd no/a.vcd": (
         "cannot write no/a.vcd: there is no folder no"
     ),
-    "run digits.eqm --input broken --layout nhwc": (
+    "run digits.eqm --data broken --layout nhwc": (
         "images have 1 or 3 channels, but the model's input has 8"
     ),
 }
@@ -192,7 +192,7 @@ def test_a_refusal_is_one_line_and_writes_nothing(cli, workspace, line, message)
     "line, start",
     [
         ("inspect cut.eqm", "error: cut.eqm: not an .eqm file, or a damaged one: "),
-        ("run digits.eqm --input broken", "error: broken/a.png is not an image that can be read: "),
+        ("run digits.eqm --data broken", "error: broken/a.png is not an image that can be read: "),
     ],
 )
 def test_a_damaged_file_is_named(cli, line, start):
@@ -202,7 +202,7 @@ def test_a_damaged_file_is_named(cli, line, start):
 @pytest.mark.parametrize(
     "line, complaint",
     [
-        ("quantize digits.onnx -o a.eqm", "Error: Missing option '--calib'."),
+        ("quantize digits.onnx -o a.eqm", "Error: Missing option '--data'."),
         (f"{QUANTIZE} --scheme int4", "Error: Invalid value for '--scheme': 'int4' is not one of"),
         (
             f"{QUANTIZE} --override image",
@@ -241,8 +241,8 @@ def test_a_missing_package_names_its_extra(cli, monkeypatch):
 @pytest.mark.parametrize(
     "line",
     [
-        "quantize digits.onnx --calib digits_calib.npz -o /dev/full",
-        "run digits.eqm --input digits_test.npz -o /dev/full",
+        "quantize digits.onnx --data digits_calib.npz -o /dev/full",
+        "run digits.eqm --data digits_test.npz -o /dev/full",
         "convert digits.onnx -o /dev/full",
     ],
 )
@@ -334,7 +334,7 @@ def test_outputs_in_a_folder_that_is_gone_are_refused(cli, workspace, monkeypatc
     (workspace / "gone").rmdir()
     for line, output in (
         (f"convert {workspace}/digits.onnx -o a.eqm", "a.eqm"),
-        (f"run {workspace}/digits.eqm --input {workspace}/digits_test.npz -o a.npz", "a.npz"),
+        (f"run {workspace}/digits.eqm --data {workspace}/digits_test.npz -o a.npz", "a.npz"),
         (f"hdl explore {workspace}/digits.eqm --pareto a.svg", "a.svg"),
     ):
         assert cli.refusal(line) == f"error: cannot write {output}: No such file or directory"

@@ -110,7 +110,7 @@ def build(
             f"wrote {target}; load it with",
             f"  cd {target} && {board.program}",
             f"then, the serial line being {board.serial}:",
-            "  edgeinfer hdl run MODEL.eqm --port PORT --input DATA",
+            "  edgeinfer hdl run MODEL.eqm --port PORT --data DATA",
         ],
     )
 

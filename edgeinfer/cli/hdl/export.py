@@ -19,14 +19,12 @@ __all__ = ["export"]
 @click.argument("model", metavar="MODEL.eqm", type=FILE)
 @config_option
 @click.option("-o", "--output", metavar="DIR", type=FILE, required=True, help="A new folder.")
-@click.option(
-    "--input", "data", metavar="DATA", type=FILE, help="The test bench runs its first sample."
-)
+@click.option("--data", metavar="DATA", type=FILE, help="The test bench runs its first sample.")
 @preprocessing_options
 def export(model: Path, config: str, output: Path, data: Path | None, **images: Any) -> Report:
     """Write Verilog, drivers and a test bench for MODEL.eqm.
 
-    Without --input the test bench runs an inference on random integers. The README in the folder
+    Without --data the test bench runs an inference on random integers. The README in the folder
     says how to check and how to integrate it.
     """
     from edgeinfer.data import load_data

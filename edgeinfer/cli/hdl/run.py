@@ -18,11 +18,11 @@ from edgeinfer.cli.options import FILE, preprocessing, preprocessing_options
 __all__ = ["run"]
 
 
-@command(example="edgeinfer hdl run digits.eqm --port /dev/ttyUSB0 --input digits_test.npz")
+@command(example="edgeinfer hdl run digits.eqm --port /dev/ttyUSB0 --data digits_test.npz")
 @click.argument("model", metavar="MODEL.eqm", type=FILE)
 @click.option("--port", metavar="PORT", required=True, help="The board's serial line.")
 @baud_option
-@click.option("--input", "data", metavar="DATA", type=FILE, required=True, help="What to run.")
+@click.option("--data", metavar="DATA", type=FILE, required=True, help="What to run.")
 @samples_option
 @preprocessing_options
 def run(model: Path, port: str, baud: int, data: Path, samples: int, **images: Any) -> Report:

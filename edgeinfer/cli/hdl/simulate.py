@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["simulate"]
 
 
-@command(example="edgeinfer hdl simulate digits.eqm --config 8x16 --input digits_test.npz")
+@command(example="edgeinfer hdl simulate digits.eqm --config 8x16 --data digits_test.npz")
 @click.argument("model", metavar="MODEL.eqm", type=FILE)
 @config_option
-@click.option("--input", "data", metavar="DATA", type=FILE, required=True, help="What to run.")
+@click.option("--data", metavar="DATA", type=FILE, required=True, help="What to run.")
 @samples_option
 @click.option("--trace", metavar="FILE.json", type=FILE, help="Write what every layer took.")
 @click.option("--timeline", metavar="FILE.svg", type=SVG, help="Draw what the units did.")
