@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).parent
 LINKED = ("converters", "cython_kernels", "hdl", "quant")
@@ -26,23 +27,34 @@ def restore_links() -> None:
             shutil.copytree(target, link)
 
 
+class BuildKernels(build_ext):
+    """Builds with the options of the compiler that is found, and those of EDGEINFER_CFLAGS."""
+
+    def build_extensions(self) -> None:
+        """Tell every extension how it is compiled."""
+        if self.compiler.compiler_type == "msvc":
+            flags = ["/O2", "/std:c11"]
+        else:
+            # no debug information: it is four fifths of the module (-g brings it back)
+            flags = ["-O3", "-std=c11", "-fno-strict-aliasing", "-g0"]
+            flags += ["-Wall", "-Wextra", "-Wno-unused-parameter"]
+        for extension in self.extensions:
+            extension.extra_compile_args = [*flags, *os.environ.get("EDGEINFER_CFLAGS", "").split()]
+        super().build_extensions()
+
+
 def extensions() -> list[Extension]:
     """One module an interface file; the C files beside it belong to ``runtime``."""
     from Cython.Build import cythonize
 
     folder = "edgeinfer/cython_kernels"
     sources = sorted(p.name for p in (ROOT / folder).glob("*.c") if p.stem != "runtime")
-    # no debug information: it is four fifths of the module (EDGEINFER_CFLAGS=-g brings it back)
-    flags = ["-O3", "-std=c11", "-fno-strict-aliasing", "-g0"]
-    flags += ["-Wall", "-Wextra", "-Wno-unused-parameter"]
-    flags += os.environ.get("EDGEINFER_CFLAGS", "").split()
     runtime = Extension(
         "edgeinfer.cython_kernels.runtime",
         [f"{folder}/runtime.pyx", *(f"{folder}/{name}" for name in sources)],
         include_dirs=[folder],
         depends=[str(p.relative_to(ROOT)) for p in (ROOT / folder).glob("*.h")],
         define_macros=[("Py_LIMITED_API", "0x030B0000"), ("CYTHON_LIMITED_API", "1")],
-        extra_compile_args=flags,
         extra_link_args=os.environ.get("EDGEINFER_LDFLAGS", "").split(),
         py_limited_api=True,
     )
@@ -51,4 +63,8 @@ def extensions() -> list[Extension]:
 
 restore_links()
 os.chdir(ROOT)
-setup(ext_modules=extensions(), options={"bdist_wheel": {"py_limited_api": "cp311"}})
+setup(
+    ext_modules=extensions(),
+    cmdclass={"build_ext": BuildKernels},
+    options={"bdist_wheel": {"py_limited_api": "cp311"}},
+)

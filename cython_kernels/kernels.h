@@ -182,7 +182,11 @@ KERNEL(softmax_s8);
 KERNEL(take);
 
 /* For bodies that a kernel instantiates once a width: the width is then a constant in each. */
+#ifdef _MSC_VER
+#define EACH_WIDTH static __forceinline
+#else
 #define EACH_WIDTH static inline __attribute__((always_inline))
+#endif
 
 /* Element `index` of an array whose elements are `bytes` wide. */
 EACH_WIDTH int64_t load(const void *array, int64_t index, int64_t bytes)

@@ -1,14 +1,14 @@
 /* Runs a program: quantizes the inputs, calls each step's kernel, dequantizes the outputs. */
 
-/* for clock_gettime */
+/* for system.h */
 #define _POSIX_C_SOURCE 200809L
 
 #include "program.h"
 
 #include <string.h>
-#include <time.h>
 
 #include "requantize.h"
+#include "system.h"
 
 /* The nearest integer to a float below 2^22 in magnitude, halves to even: at 1.5 * 2^23 a float
  * has no fraction bits left, and every instruction set vectorizes an addition. */
@@ -79,18 +79,15 @@ typedef struct {
     int64_t scratch_bytes;
     void *operands[MAX_OPERANDS];
     int parts;
-    int status; /* every part that fails writes the same */
 } job;
 
-static void run_part(void *argument, int part, int thread)
+static int run_part(void *argument, int part, int thread)
 {
     job *j = argument;
     const int64_t units = j->step->units;
     const int64_t begin = units * part / j->parts, end = units * (part + 1) / j->parts;
-    const int status = j->step->run(j->step->parameters, j->operands, begin, end,
-                                    j->scratch + thread * j->scratch_bytes);
-    if (status != DONE)
-        __atomic_store_n(&j->status, status, __ATOMIC_RELAXED);
+    return j->step->run(j->step->parameters, j->operands, begin, end,
+                        j->scratch + thread * j->scratch_bytes);
 }
 
 static int run_step(const program *p, const step *s, uint8_t *memory, thread_pool *threads)
@@ -98,19 +95,10 @@ static int run_step(const program *p, const step *s, uint8_t *memory, thread_poo
     job j = {.step = s,
              .scratch = memory + p->arena_bytes,
              .scratch_bytes = p->scratch_bytes,
-             .parts = threads == NULL ? 1 : (int)s->parts,
-             .status = DONE};
+             .parts = threads == NULL ? 1 : (int)s->parts};
     for (int64_t i = 0; i < s->operand_count; ++i)
         j.operands[i] = resolve(p, memory, s->operands[i]);
-    thread_pool_run(threads, run_part, &j, j.parts);
-    return j.status;
-}
-
-static int64_t now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+    return thread_pool_run(threads, run_part, &j, j.parts);
 }
 
 int program_run(const program *p, uint8_t *memory, thread_pool *threads,
@@ -125,12 +113,12 @@ int program_run(const program *p, uint8_t *memory, thread_pool *threads,
                 return status;
         }
         for (*where = 0; *where < p->step_count; ++*where) {
-            const int64_t start = nanoseconds == NULL ? 0 : now();
+            const int64_t start = nanoseconds == NULL ? 0 : nanoseconds_now();
             const int status = run_step(p, &p->steps[*where], memory, threads);
             if (status != DONE)
                 return status;
             if (nanoseconds != NULL)
-                nanoseconds[*where] += now() - start;
+                nanoseconds[*where] += nanoseconds_now() - start;
         }
         for (int64_t i = 0; i < p->output_count; ++i) {
             const edge *e = &p->outputs[i];

@@ -15,7 +15,6 @@ from cpython.buffer cimport (
 from libc.stdint cimport int32_t, int64_t, uint8_t, uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport strcmp
-from posix.unistd cimport getpid
 
 cdef extern from "kernels.h" nogil:
     enum: DONE
@@ -38,6 +37,9 @@ cdef extern from "kernels.h" nogil:
         const parameter *parameters
 
     const kernel kernels[]
+
+cdef extern from "system.h" nogil:
+    int64_t process_number()
 
 cdef extern from "threads.h" nogil:
     ctypedef struct thread_pool:
@@ -193,7 +195,7 @@ cdef class Program:
     cdef program c
     cdef thread_pool *pool
     cdef int threads
-    cdef int pid
+    cdef int64_t pid
     cdef context *idle
     cdef Py_buffer constants
     cdef int64_t constant_bytes
@@ -227,7 +229,7 @@ cdef class Program:
     def __dealloc__(self):
         cdef context *ctx
         # in a child of fork the pool's threads do not exist and its locks may be held
-        if self.pool != NULL and self.pid == getpid():
+        if self.pool != NULL and self.pid == process_number():
             thread_pool_free(self.pool)
         while self.idle != NULL:
             ctx = self.idle
@@ -241,7 +243,7 @@ cdef class Program:
         PyBuffer_Release(&self.constants)
 
     cdef int _start_threads(self) except -1:
-        self.pid = getpid()
+        self.pid = process_number()
         self.pool = NULL
         if self.threads > 1:
             self.pool = thread_pool_new(self.threads)
@@ -343,7 +345,7 @@ cdef class Program:
         cdef int status
         if len(inputs) != self.c.input_count or len(outputs) != self.c.output_count:
             raise ValueError("one array an edge")
-        if self.pid != getpid():
+        if self.pid != process_number():
             self._start_threads()
         ctx = self._take()
         arena = ctx.memory

@@ -1,23 +1,28 @@
-/* The pool of threads.h on POSIX threads: waiting is sleeping, never spinning. */
+/* The pool of threads.h: waiting is sleeping, never spinning. */
+
+/* for system.h */
+#define _POSIX_C_SOURCE 200809L
 
 #include "threads.h"
 
-#include <pthread.h>
 #include <stdlib.h>
+
+#include "system.h"
 
 typedef struct {
     thread_pool *pool;
     int index; /* the caller is 0 */
-    pthread_t thread;
+    thread thread;
 } worker;
 
 struct thread_pool {
-    pthread_mutex_t owner; /* held by the caller whose job runs */
-    pthread_mutex_t lock;  /* guards everything below */
-    pthread_cond_t wake, done;
+    mutex owner; /* held by the caller whose job runs */
+    mutex lock;  /* guards everything below */
+    condition wake, done;
     part_function function;
     void *job;
     int parts, next, running; /* of the job: all, the first not yet taken, those not finished */
+    int status;               /* of a part that has failed, or 0 */
     int ending;
     int worker_count;
     worker workers[];
@@ -28,26 +33,28 @@ static void take_parts(thread_pool *pool, int thread)
 {
     while (pool->next < pool->parts) {
         const int part = pool->next++;
-        pthread_mutex_unlock(&pool->lock);
-        pool->function(pool->job, part, thread);
-        pthread_mutex_lock(&pool->lock);
+        mutex_unlock(&pool->lock);
+        const int status = pool->function(pool->job, part, thread);
+        mutex_lock(&pool->lock);
+        if (status != 0)
+            pool->status = status;
         if (--pool->running == 0)
-            pthread_cond_signal(&pool->done);
+            condition_signal(&pool->done);
     }
 }
 
-static void *work(void *argument)
+THREAD_FUNCTION(work, argument)
 {
     const worker *self = argument;
     thread_pool *pool = self->pool;
-    pthread_mutex_lock(&pool->lock);
+    mutex_lock(&pool->lock);
     while (!pool->ending) {
         take_parts(pool, self->index);
         if (!pool->ending)
-            pthread_cond_wait(&pool->wake, &pool->lock);
+            condition_wait(&pool->wake, &pool->lock);
     }
-    pthread_mutex_unlock(&pool->lock);
-    return NULL;
+    mutex_unlock(&pool->lock);
+    return 0;
 }
 
 thread_pool *thread_pool_new(int threads)
@@ -55,15 +62,15 @@ thread_pool *thread_pool_new(int threads)
     thread_pool *pool = calloc(1, sizeof *pool + (size_t)threads * sizeof(worker));
     if (pool == NULL)
         return NULL;
-    pthread_mutex_init(&pool->owner, NULL);
-    pthread_mutex_init(&pool->lock, NULL);
-    pthread_cond_init(&pool->wake, NULL);
-    pthread_cond_init(&pool->done, NULL);
+    mutex_init(&pool->owner);
+    mutex_init(&pool->lock);
+    condition_init(&pool->wake);
+    condition_init(&pool->done);
     while (pool->worker_count < threads - 1) {
         worker *w = &pool->workers[pool->worker_count];
         w->pool = pool;
         w->index = pool->worker_count + 1;
-        if (pthread_create(&w->thread, NULL, work, w) != 0) {
+        if (!thread_start(&w->thread, work, w)) {
             thread_pool_free(pool);
             return NULL;
         }
@@ -74,36 +81,43 @@ thread_pool *thread_pool_new(int threads)
 
 void thread_pool_free(thread_pool *pool)
 {
-    pthread_mutex_lock(&pool->lock);
+    mutex_lock(&pool->lock);
     pool->ending = 1;
-    pthread_cond_broadcast(&pool->wake);
-    pthread_mutex_unlock(&pool->lock);
+    condition_broadcast(&pool->wake);
+    mutex_unlock(&pool->lock);
     for (int i = 0; i < pool->worker_count; ++i)
-        pthread_join(pool->workers[i].thread, NULL);
-    pthread_cond_destroy(&pool->done);
-    pthread_cond_destroy(&pool->wake);
-    pthread_mutex_destroy(&pool->lock);
-    pthread_mutex_destroy(&pool->owner);
+        thread_join(&pool->workers[i].thread);
+    condition_destroy(&pool->done);
+    condition_destroy(&pool->wake);
+    mutex_destroy(&pool->lock);
+    mutex_destroy(&pool->owner);
     free(pool);
 }
 
-void thread_pool_run(thread_pool *pool, part_function function, void *job, int parts)
+int thread_pool_run(thread_pool *pool, part_function function, void *job, int parts)
 {
-    if (parts < 2 || pool == NULL || pthread_mutex_trylock(&pool->owner) != 0) {
-        for (int part = 0; part < parts; ++part)
-            function(job, part, 0);
-        return;
+    int status = 0;
+    if (parts < 2 || pool == NULL || !mutex_try_lock(&pool->owner)) {
+        for (int part = 0; part < parts; ++part) {
+            const int ended = function(job, part, 0);
+            if (ended != 0)
+                status = ended;
+        }
+        return status;
     }
-    pthread_mutex_lock(&pool->lock);
+    mutex_lock(&pool->lock);
     pool->function = function;
     pool->job = job;
     pool->parts = pool->running = parts;
     pool->next = 0;
-    pthread_cond_broadcast(&pool->wake);
+    pool->status = 0;
+    condition_broadcast(&pool->wake);
     take_parts(pool, 0);
     while (pool->running > 0)
-        pthread_cond_wait(&pool->done, &pool->lock);
+        condition_wait(&pool->done, &pool->lock);
     pool->parts = pool->next = 0;
-    pthread_mutex_unlock(&pool->lock);
-    pthread_mutex_unlock(&pool->owner);
+    status = pool->status;
+    mutex_unlock(&pool->lock);
+    mutex_unlock(&pool->owner);
+    return status;
 }

@@ -29,7 +29,8 @@ def __getattr__(name: str) -> Any:
     try:
         from edgeinfer.hdl.simulation.simulation import Simulation
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] != "amaranth":
+        package = (error.name or "").partition(".")[0]
+        if package not in ("amaranth", "filelock", "platformdirs"):
             raise
-        raise MissingExtraError("amaranth", "hdl") from None
+        raise MissingExtraError(package, "hdl") from None
     return Simulation

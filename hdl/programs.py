@@ -5,9 +5,9 @@ from __future__ import annotations
 import codecs
 import os
 import re
-import selectors
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,10 +15,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from typing import IO
 
 from edgeinfer.errors import InputError
 
-__all__ = ["QUOTED", "Ended", "Programs"]
+__all__ = ["KILLED", "QUOTED", "Ended", "Programs"]
+
+KILLED = 9
+"""The signal SIGKILL, for which Windows has no name."""
 
 QUOTED = 500
 """Characters of a line that an error repeats."""
@@ -26,6 +30,9 @@ QUOTED = 500
 _LONGEST_LINE = 1 << 16
 _POLL_SECONDS = 0.1
 """In which an end or a signal is noticed that does not make itself felt."""
+_STILL_SECONDS = 1.0
+"""Of silence, after which nothing more is expected of a program that has ended; others may keep
+its output open for ever."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ class Programs:
 
     Each has a process group of its own, which is killed as a whole when the program ends or the
     block is left: what a shell script has started would outlive the script. What leaves its group
-    is not ended.
+    is not ended, nor, on Windows, what has lost its parent.
     """
 
     def __init__(self) -> None:
@@ -166,7 +173,7 @@ class _Run:
         try:
             with self._lock:
                 if self._over:
-                    self._told.put(-signal.SIGKILL)
+                    self._told.put(-KILLED)
                     return
                 process = self._process = subprocess.Popen(
                     self._command,
@@ -181,31 +188,43 @@ class _Run:
         except OSError as error:
             self._told.put(error)
             return
-        assert process.stdout is not None
-        with process.stdout as output:
-            for line in _lines(self._pieces(process, output.fileno())):
-                self._told.put(line)
+        for line in _lines(self._pieces(process)):
+            self._told.put(line)
         with suppress(subprocess.TimeoutExpired):
             process.wait(None if self._until is None else max(0, self._until - time.monotonic()))
         # with what it has left running; the group's number is nobody else's while one is in it
         _kill_group(process)
         self._told.put(process.wait())
 
-    def _pieces(self, process: subprocess.Popen[bytes], output: int) -> Iterator[bytes]:
+    def _pieces(self, process: subprocess.Popen[bytes]) -> Iterator[bytes]:
         """What it prints, until nobody does, or it has ended and others keep still."""
-        with selectors.DefaultSelector() as selector:
-            selector.register(output, selectors.EVENT_READ)
-            while not self._is_late():
-                if selector.select(_POLL_SECONDS):
-                    piece = os.read(output, _LONGEST_LINE)
-                    if not piece:
-                        return
-                    yield piece
-                elif process.poll() is not None:
+        assert process.stdout is not None
+        pieces: SimpleQueue[bytes] = SimpleQueue()
+        # Windows waits for a pipe by reading it, which a thread that nobody waits for can do
+        threading.Thread(target=_read, args=(process.stdout, pieces), daemon=True).start()
+        heard = time.monotonic()
+        while not self._is_late():
+            with suppress(Empty):
+                piece = pieces.get(timeout=_POLL_SECONDS)
+                if not piece:
                     return
+                yield piece
+                heard = time.monotonic()
+            if process.poll() is None:
+                heard = time.monotonic()
+            elif time.monotonic() - heard > _STILL_SECONDS:
+                return
 
     def _is_late(self) -> bool:
         return self._until is not None and time.monotonic() > self._until
+
+
+def _read(output: IO[bytes], pieces: SimpleQueue[bytes]) -> None:
+    """Hand on what comes, then nothing, until all who have the output have closed it."""
+    with output:
+        while piece := output.read(_LONGEST_LINE):
+            pieces.put(piece)
+    pieces.put(b"")
 
 
 def _lines(pieces: Iterator[bytes]) -> Iterator[str]:
@@ -223,6 +242,10 @@ def _lines(pieces: Iterator[bytes]) -> Iterator[str]:
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    # nothing of it is left; on macOS that is a question of permission
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
+    if sys.platform == "win32":
+        kill = ["taskkill", "/F", "/T", "/PID", str(process.pid)]
+        subprocess.run(kill, capture_output=True, check=False)
+    else:
+        # nothing of it is left; on macOS that is a question of permission
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)

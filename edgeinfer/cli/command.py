@@ -19,7 +19,7 @@ from edgeinfer.errors import EdgeInferError, MissingExtraError
 
 __all__ = ["Report", "command", "one_line"]
 
-_OF_HDL = {"amaranth", "jinja2", "matplotlib"}
+_OF_HDL = {"amaranth", "filelock", "jinja2", "matplotlib", "platformdirs"}
 """Packages of the extra ``hdl`` that commands import when they are called; what ``fpga`` adds is
 looked for before it is imported."""
 

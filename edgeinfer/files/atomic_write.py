@@ -114,14 +114,14 @@ class Draft:
         if self.path == self._target:
             return
         try:
-            _sync(self.path)
+            _sync(self.path, os.O_RDWR)
             self.path.replace(self._target)
         except OSError as error:
             raise _refusal(self._name, error) from error
         # the new name outlives a power cut only once its folder is on the disk; not every system
         # lets a folder be opened, and the file itself is safe by now
         with contextlib.suppress(OSError):
-            _sync(self._target.parent)
+            _sync(self._target.parent, os.O_RDONLY)
 
     def discard(self) -> None:
         """Remove the draft, if it has not been kept."""
@@ -138,8 +138,8 @@ def is_special(path: Path) -> bool:
     return path.exists() and not path.is_file()
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+def _sync(path: Path, access: int) -> None:
+    descriptor = os.open(path, access)
     try:
         os.fsync(descriptor)
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,7 +41,7 @@ def _why_not(path: Path) -> str | None:
         # it is to be replaced, which would leave the user in a folder that is gone
         if path.samefile(Path.cwd()):
             return "it is the current folder"
-        if path.is_mount():
+        if os.path.ismount(path):
             return "it is a mount point"
     elif path.exists():
         return "it is a file"
@@ -68,7 +69,9 @@ def write_new_folder(path: Path, files: Mapping[str, bytes]) -> None:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
         work.chmod(_mode(path))
-        # an empty folder of that name is replaced
+        # an empty folder of that name is replaced, which Windows does not do by itself
+        if sys.platform == "win32" and path.is_dir():
+            path.rmdir()
         work.replace(path)
     except BaseException as error:  # an interrupt leaves nothing behind either
         if work is not None:

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from edgeinfer.errors import EdgeInferError, MissingExtraError
-from edgeinfer.hdl.programs import Programs
+from edgeinfer.hdl.programs import KILLED, Programs
 
 __all__ = ["ToolError", "check_installed", "run_tool"]
 
@@ -22,7 +22,7 @@ class ToolError(EdgeInferError):
 def _signal(number: int) -> str:
     name = signal.strsignal(number) or "an unknown signal"
     # the system kills what takes too much
-    memory = "; is there enough memory?" if number == signal.SIGKILL else ""
+    memory = "; is there enough memory?" if number == KILLED else ""
     return f"signal {number} ({name}){memory}"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import re
@@ -10,12 +9,15 @@ import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
+
+from filelock import FileLock, Timeout
+from platformdirs import user_cache_path
 
 from edgeinfer.errors import InputError, MissingExtraError, OutputError
 from edgeinfer.hdl.programs import Programs
@@ -106,7 +108,7 @@ def build(
             return library
         _sweep(folder)
         # of several processes that need the same, one builds and the others wait
-        with _locked(folder / f"{stem}.lock"):
+        with _lock(folder, stem):
             if (library := _whole(folder, stem)) is not None:
                 return library
             for damaged in folder.glob(f"{stem}-*.so"):
@@ -189,16 +191,12 @@ def _compiler() -> list[str]:
 
 
 def _cache() -> Path:
-    # a path that is not absolute is to be ignored, says the specification
-    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if not base.is_absolute():
-        try:
-            base = Path.home() / ".cache"
-        except RuntimeError as error:
-            raise OutputError(
-                "there is no home directory to keep simulators in; set XDG_CACHE_HOME"
-            ) from error
-    folder = base / "edgeinfer" / "simulators"
+    try:
+        folder = user_cache_path("edgeinfer", appauthor=False) / "simulators"
+    except RuntimeError as error:
+        raise OutputError(
+            "there is no home directory to keep simulators in; set XDG_CACHE_HOME"
+        ) from error
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -206,33 +204,15 @@ def _cache() -> Path:
     return folder
 
 
-@contextmanager
-def _locked(path: Path, *, wait: bool = True) -> Iterator[None]:
-    """Alone with ``path``, which is gone afterwards."""
-    while True:
-        with path.open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            # whoever had it before has removed it: there may be another of the same name
-            try:
-                current = path.stat()
-            except FileNotFoundError:
-                continue
-            if not os.path.samestat(os.fstat(file.fileno()), current):
-                continue
-            try:
-                yield
-            finally:
-                path.unlink(missing_ok=True)
-            return
+def _lock(folder: Path, stem: str, *, wait: bool = True) -> FileLock:
+    """Who builds ``stem``; the empty file stays, as others may wait for it."""
+    return FileLock(folder / f"{stem}.lock", blocking=wait)
 
 
 def _sweep(folder: Path) -> None:
     """Remove what builds have left that were killed: nobody holds their locks."""
     for work in folder.glob(f"*{_UNFINISHED}"):
-        with (
-            suppress(BlockingIOError),
-            _locked(folder / f"{work.name.split('.')[0]}.lock", wait=False),
-        ):
+        with suppress(Timeout), _lock(folder, work.name.split(".")[0], wait=False):
             shutil.rmtree(work, ignore_errors=True)
 
 

@@ -156,7 +156,7 @@ def test_a_folder_in_one_that_takes_nothing_is_refused_beforehand(tmp_path, monk
 
 
 def test_a_mount_point_is_refused_beforehand(tmp_path, monkeypatch):
-    monkeypatch.setattr(Path, "is_mount", lambda self: True)
+    monkeypatch.setattr(os.path, "ismount", lambda path: True)
     with pytest.raises(OutputError) as refusal:
         check_new_folder(tmp_path)
     assert str(refusal.value) == f"cannot write {tmp_path}: it is a mount point"
