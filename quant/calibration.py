@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 
 from edgeinfer.data.samples import Data, runs
-from edgeinfer.errors import QuantizationError
+from edgeinfer.errors import MissingExtraError, QuantizationError
 from edgeinfer.graph import Graph
 from edgeinfer.meaning.float_executor import execute
 from edgeinfer.quant.observers import Histogram
 
-__all__ = ["Calibration", "Progress", "calibrate", "draw"]
+__all__ = ["Calibration", "Progress", "calibrate", "one_blas_thread"]
 
 # called as work is done: with its stage, how much of it, and of how much where that is known
 Progress: TypeAlias = Callable[[str, int, int | None], None]
@@ -37,7 +38,26 @@ class Calibration:
     outputs: list[dict[str, np.ndarray]]
 
 
-def draw(data: Data, samples: int | None, seed: int) -> Data:
+def one_blas_thread() -> AbstractContextManager[object]:
+    """NumPy's products on one thread meanwhile.
+
+    A second one waits for the first in layers as small as a device's: it makes the same run four
+    times the work. And sums of one thread have the same bits whatever the number of cores.
+
+    Raises
+    ------
+    MissingExtraError
+        threadpoolctl is not installed.
+    """
+    try:
+        from threadpoolctl import threadpool_limits
+    except ModuleNotFoundError:
+        raise MissingExtraError("threadpoolctl", "convert") from None
+    limits: AbstractContextManager[object] = threadpool_limits(1, "blas")
+    return limits
+
+
+def _draw(data: Data, samples: int | None, seed: int) -> Data:
     """``samples`` of an array's or dict's samples, drawn by ``seed``; a stream is left as it is."""
     if samples is None:
         return data
@@ -66,7 +86,8 @@ def calibrate(
 ) -> Calibration:
     """Run ``data`` through ``graph`` in floats and count what each of ``values`` holds.
 
-    One run at a time, so memory is bounded by the model's and by ``keep`` runs' inputs and
+    The runs of a Graph with states are one sequence, in the order of the data. One run at a time,
+    so memory is bounded by the model's and by ``keep`` runs' inputs and
     outputs. Of an array, ``samples`` are drawn by ``seed``; of a stream, the first ``samples``
     are taken.
 
@@ -91,11 +112,13 @@ def calibrate(
                 "the float model overflows or divides by zero there"
             ) from error
 
-    chosen = draw(data, samples, seed)
+    chosen = _draw(data, samples, seed)
     total = _count(graph, chosen, samples)
     rng = np.random.default_rng(seed)
+    state: dict[str, np.ndarray] = {}
     for feed in runs(graph, chosen, limit=samples):
-        outputs = execute(graph, feed, observe=observe)
+        with one_blas_thread():
+            outputs = execute(graph, feed, state=state, observe=observe)
         # a reservoir: every run so far is kept with the same probability
         place = done if done < keep else int(rng.integers(done + 1))
         if place == len(seen.feeds) < keep:

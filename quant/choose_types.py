@@ -47,8 +47,8 @@ def choose_types(
     chosen = group_widths(graph, groups, widths.activations, overrides or {})
     if rounding == "double" and "int16" in chosen.values():
         raise InputError("rounding 'double' is for int8 only, in every layer")
-    # 16 bits need no cutting
-    searching = rule is None and "int8" in chosen.values()
+    # 16 bits need no cutting, and a run that depends on those before it is no judge by itself
+    searching = rule is None and "int8" in chosen.values() and not graph.states
     seen = calibrate(
         graph,
         data,
@@ -123,12 +123,10 @@ def _prescribed(
     """The quantization of each group that the contract leaves no choice, by its representative."""
     fixed = {}
     for node in graph.nodes:
-        root = groups.get(node.outputs[0])
-        if root is None:
-            continue
-        prescribed = fixed_output(node.op, widths[root])
-        if prescribed is not None:
-            fixed[root] = prescribed
+        for root in {groups[name] for name in node.outputs if name in groups}:
+            prescribed = fixed_output(node.op, widths[root])
+            if prescribed is not None:
+                fixed[root] = prescribed
     return fixed
 
 

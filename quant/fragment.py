@@ -11,7 +11,7 @@ import numpy as np
 
 from edgeinfer.arithmetic.fixedpoint import multiplier_and_shift, round_half_away
 from edgeinfer.errors import QuantizationError
-from edgeinfer.graph import Graph, Node, Quantization, TensorType
+from edgeinfer.graph import ABSENT, Graph, Node, Quantization, TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.quant.integer_types import IntegerTypes
 from edgeinfer.quant.schemes import Width, activation_type
@@ -147,7 +147,7 @@ class Fragment:
             self.emit(op, *inputs)
             return
         self.nodes.append(Node(value, op, inputs, (value,)))
-        self.emit(self.rescale(value, self.node.outputs[0]), value)
+        self.emit(self.rescale(value, self.node.output), value)
 
     def between(self, part: str, t: TensorType) -> str:
         """A value of type ``t`` on the way, named for its ``part``."""
@@ -185,7 +185,7 @@ class Fragment:
 
     def operands(self) -> list[str]:
         """All inputs of the node at one width: the widest of those that a run computes."""
-        computed = [self.kind(name)[2] for name in self.node.inputs if self.is_computed(name)]
+        computed = [self.kind(name)[2] for name in self.node.operands if self.is_computed(name)]
         width = wider(*computed)
         return [
             self.widened(i, width) if self.is_computed(name) else self.operand(name, width)
@@ -213,12 +213,12 @@ class Fragment:
 
     def emit_layer(self, op: ops.Operator) -> None:
         """A layer with per-channel weights, channel first."""
-        x, weights, *bias = self.node.inputs
+        weights, bias = self.node.input("weights"), self.node.input("bias")
         constants = self.graph.constants
-        if weights not in constants or (bias and bias[0] not in constants):
+        if weights not in constants or (bias != ABSENT and bias not in constants):
             raise QuantizationError("weights that a run computes cannot be quantized yet")
-        x = self.operand(x, self.kind(self.node.outputs[0])[2])
-        q = self._layer(x, constants[weights], constants[bias[0]] if bias else None)
+        x = self.operand(self.node.input("x"), self.kind(self.node.output)[2])
+        q = self._layer(x, constants[weights], constants.get(bias))
         per_channel = Quantization(tuple(q.scale.tolist()), 0, 0)
         self.emit(
             op,
@@ -231,7 +231,7 @@ class Fragment:
         )
 
     def _layer(self, x: str, weights: np.ndarray, bias: np.ndarray | None) -> QuantizedWeights:
-        x_type, y_type = self.type(x), self.type(self.node.outputs[0])
+        x_type, y_type = self.type(x), self.type(self.node.output)
         if self.given is not None:
             return take_weights(self.given, bias, x_type, y_type)
         width = self.known.weights if x_type.dtype == "int16" else "int8"

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 
 from edgeinfer.errors import InputError, QuantizationError
-from edgeinfer.graph import Graph, Node, TensorType
+from edgeinfer.graph import Graph, Node, State, TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.graph.verification import verify
 from edgeinfer.quant.fragment import Fragment, distinct
@@ -83,7 +83,10 @@ class Lowering:
         assembly = _Assembly(self._graph, types)
         for index in range(len(self._graph.nodes)):
             assembly.add(self._fragment(index, types))
-        integer = replace(self._graph, constants=assembly.constants, types=assembly.types)
+        states = tuple(map(assembly.of_integers, self._graph.states))
+        integer = replace(
+            self._graph, constants=assembly.constants, types=assembly.types, states=states
+        )
         return integer.with_nodes(assembly.nodes)
 
     def _fragment(self, index: int, types: IntegerTypes) -> Fragment:
@@ -135,6 +138,14 @@ class _Assembly:
                     node, name=names.get(node.name, node.name), inputs=inputs, outputs=outputs
                 )
             self.nodes.append(node)
+
+    def of_integers(self, state: State) -> State:
+        """The state whose first value is one of the integers that its others are."""
+        t, first = self.types[state.input], self._constants[state.first]
+        name = self._placed(state.first, t)
+        q = t.quantization
+        self.constants[name] = first if q is None else q.quantize(first, t.dtype)
+        return replace(state, first=name)
 
     def _placed(self, name: str, t: TensorType) -> str:
         made = name

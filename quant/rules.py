@@ -53,21 +53,30 @@ def fixed_output(op: ops.Operator, dtype: Width) -> Quantization | None:
 @singledispatch
 def lower(op: ops.Operator, node: Node, to: Fragment) -> None:
     """Emit the integer nodes for ``node`` into ``to``."""
-    raise QuantizationError(
-        "has no integer meaning yet", node=node.name, operator=type(op).__name__
-    )
+    raise NotImplementedError(type(op).__name__)
+
+
+@lower.register
+def refuse(op: ops.FloatOperator, node: Node, to: Fragment) -> None:
+    """The rule of the float operators that have none yet."""
+    raise QuantizationError("has no integer meaning yet")
+
+
+@lower.register
+def _integer_operator(op: ops.IntegerOperator, node: Node, to: Fragment) -> None:
+    raise QuantizationError("is an integer operator already; quantize takes a float graph")
 
 
 def is_supported(op: ops.Operator) -> bool:
-    """Whether ``op`` has a rule."""
-    return lower.dispatch(type(op)) is not lower.dispatch(object)
+    """Whether ``op`` has a rule, or needs none."""
+    return lower.dispatch(type(op)) is not refuse
 
 
 @lower.register
 def _conv(op: ops.Conv, node: Node, to: Fragment) -> None:
     quantized = ops.QConv(
-        **to.clamp(node.outputs[0], op.lo, op.hi),
-        input_zero_point=to.kind(node.inputs[0])[1],
+        **to.clamp(node.output, op.lo, op.hi),
+        input_zero_point=to.kind(node.input("x"))[1],
         strides=op.strides,
         pads=op.pads,
         dilations=op.dilations,
@@ -79,15 +88,15 @@ def _conv(op: ops.Conv, node: Node, to: Fragment) -> None:
 @lower.register
 def _dense(op: ops.Dense, node: Node, to: Fragment) -> None:
     quantized = ops.QDense(
-        **to.clamp(node.outputs[0], op.lo, op.hi),
-        input_zero_point=to.kind(node.inputs[0])[1],
+        **to.clamp(node.output, op.lo, op.hi),
+        input_zero_point=to.kind(node.input("x"))[1],
     )
     to.emit_layer(quantized)
 
 
 @lower.register
 def _pointwise(op: ops.Pointwise, node: Node, to: Fragment) -> None:
-    (x,), (y,) = node.inputs, node.outputs
+    x, y = node.input("x"), node.output
     in_dtype, out_dtype = to.kind(x)[2], to.kind(y)[2]
     if in_dtype == "int8":
         to.emit(ops.Lookup(), x, to.constant("table", _table(op, node, to, x, y), None))
@@ -146,9 +155,9 @@ def _interpolation_error(knots: np.ndarray, entries: np.ndarray) -> float:
 def _add(op: ops.Add | ops.Sub, node: Node, to: Fragment, kind: type[ops.QAdd]) -> None:
     a, b = to.operands()
     (a_scale, a_zero, dtype), (b_scale, b_zero, _) = to.kind(a), to.kind(b)
-    out_scale, _, _ = to.kind(node.outputs[0])
+    out_scale, _, _ = to.kind(node.output)
     quantized = kind(
-        **to.clamp(node.outputs[0], op.lo, op.hi),
+        **to.clamp(node.output, op.lo, op.hi),
         a_zero_point=a_zero,
         b_zero_point=b_zero,
         **add_parameters(a_scale, b_scale, out_scale, bits=8 if dtype == "int8" else 16),
@@ -170,9 +179,9 @@ def _(op: ops.Sub, node: Node, to: Fragment) -> None:
 def _mul(op: ops.Mul, node: Node, to: Fragment) -> None:
     a, b = to.operands()
     (a_scale, a_zero, _), (b_scale, b_zero, _) = to.kind(a), to.kind(b)
-    multiplier, shift = multiplier_and_shift(a_scale * b_scale / to.kind(node.outputs[0])[0])
+    multiplier, shift = multiplier_and_shift(a_scale * b_scale / to.kind(node.output)[0])
     quantized = ops.QMul(
-        **to.clamp(node.outputs[0], op.lo, op.hi),
+        **to.clamp(node.output, op.lo, op.hi),
         a_zero_point=a_zero,
         b_zero_point=b_zero,
         multiplier=multiplier,
@@ -191,13 +200,13 @@ def _prelu(op: ops.PRelu, node: Node, to: Fragment) -> None:
             operator="PRelu",
         )
     in_scale, in_zero_point, _ = to.kind(x)
-    ratio = in_scale / to.kind(node.outputs[0])[0]
+    ratio = in_scale / to.kind(node.output)[0]
     slopes = _cyclic(to.graph.constants[slope], to.type(x).shape).astype(np.float64)
     pairs = [multiplier_and_shift(abs(s) * ratio) if s else (0, 62) for s in slopes.tolist()]
     signed = [int(math.copysign(1, s)) * m for s, (m, _) in zip(slopes, pairs, strict=True)]
     multiplier, shift = multiplier_and_shift(ratio)
     quantized = ops.QPRelu(
-        **to.clamp(node.outputs[0]),
+        **to.clamp(node.output),
         input_zero_point=in_zero_point,
         multiplier=multiplier,
         shift=shift,
@@ -220,7 +229,7 @@ def _cyclic(slope: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 @lower.register
 def _average_pool(op: ops.AveragePool, node: Node, to: Fragment) -> None:
-    (x,), (y,) = node.inputs, node.outputs
+    x, y = node.input("x"), node.output
     (in_scale, zero_point, dtype), (out_scale, _, _) = to.kind(x), to.kind(y)
     counts = range(1, op.kernel[0] * op.kernel[1] + 1)
     clamp = to.clamp(y)
@@ -253,7 +262,7 @@ def _average_pool(op: ops.AveragePool, node: Node, to: Fragment) -> None:
 
 
 def _reduce_sum(op: ops.ReduceMean | ops.ReduceSum, node: Node, to: Fragment, divisor: int) -> None:
-    (x,), (y,) = node.inputs, node.outputs
+    x, y = node.input("x"), node.output
     (in_scale, zero_point, dtype), (out_scale, _, _) = to.kind(x), to.kind(y)
     count = math.prod(to.type(x).shape[a] for a in op.axes)
     clamp = to.clamp(y)
@@ -279,7 +288,7 @@ def _reduce_sum(op: ops.ReduceMean | ops.ReduceSum, node: Node, to: Fragment, di
 
 @lower.register
 def _(op: ops.ReduceMean, node: Node, to: Fragment) -> None:
-    shape = to.type(node.inputs[0]).shape
+    shape = to.type(node.input("x")).shape
     _reduce_sum(op, node, to, math.prod(shape[a] for a in op.axes))
 
 
@@ -290,8 +299,8 @@ def _(op: ops.ReduceSum, node: Node, to: Fragment) -> None:
 
 @lower.register
 def _softmax(op: ops.Softmax, node: Node, to: Fragment) -> None:
-    (y,) = node.outputs
-    width = wider(*_dtypes(to, node.inputs[0], y))
+    y = node.output
+    width = wider(*_dtypes(to, node.input("x"), y))
     x = to.widened(0, width)
     wide = y
     if to.kind(y)[2] != width:
@@ -302,11 +311,9 @@ def _softmax(op: ops.Softmax, node: Node, to: Fragment) -> None:
     to.emit_by_way_of(wide, ops.QSoftmax(op.axis), x, name)
 
 
-@lower.register(ops.Concat)
-@lower.register(ops.Maximum)
-@lower.register(ops.Minimum)
-def _join(op: ops.Operator, node: Node, to: Fragment) -> None:
-    y = node.outputs[0]
+@lower.register
+def _join(op: ops.Joining, node: Node, to: Fragment) -> None:
+    y = node.output
     if to.type(y).quantization is None:
         to.emit(op, *(to.unscaled(name) for name in node.inputs))
         return
@@ -315,33 +322,23 @@ def _join(op: ops.Operator, node: Node, to: Fragment) -> None:
 
 @lower.register
 def _pad(op: ops.Pad, node: Node, to: Fragment) -> None:
-    quantization = to.type(node.outputs[0]).quantization
+    quantization = to.type(node.output).quantization
     if quantization is not None:
-        dtype = to.type(node.outputs[0]).dtype
+        dtype = to.type(node.output).dtype
         value = quantization.quantize(np.array([op.value], np.float32), dtype)
         op = replace(op, value=int(value[0]))
-    to.emit(op, node.inputs[0])
+    to.emit(op, node.input("x"))
 
 
 @lower.register
 def _gather(op: ops.Gather, node: Node, to: Fragment) -> None:
-    y = node.outputs[0]
+    y = node.output
     scaled = to.type(y).quantization is not None
-    data = to.at_type_of(0, y) if scaled else to.unscaled(node.inputs[0])
+    data = to.at_type_of(0, y) if scaled else to.unscaled(node.input("x"))
     to.emit(op, data, to.unscaled(node.inputs[1]))
 
 
 @lower.register(ops.ArgMax)
-@lower.register(ops.DepthToSpace)
-@lower.register(ops.Expand)
-@lower.register(ops.MaxPool)
-@lower.register(ops.ReduceMax)
-@lower.register(ops.ReduceMin)
-@lower.register(ops.Reshape)
-@lower.register(ops.ResizeNearest)
-@lower.register(ops.Slice)
-@lower.register(ops.SpaceToDepth)
-@lower.register(ops.Tile)
-@lower.register(ops.Transpose)
-def _move(op: ops.Operator, node: Node, to: Fragment) -> None:
+@lower.register(ops.Selecting)
+def _selecting(op: ops.Operator, node: Node, to: Fragment) -> None:
     to.emit(op, *node.inputs)

@@ -17,6 +17,7 @@ import numpy as np
 from edgeinfer.graph import Graph
 from edgeinfer.graph.cost import cost
 from edgeinfer.quant.calibration import Calibration, Progress
+from edgeinfer.runtime.planner import KnownCalls
 from edgeinfer.runtime.session import Session
 
 __all__ = ["MAX_RUNS", "Ranges", "search"]
@@ -66,7 +67,8 @@ def search(
     affordable = _BUDGET // (_PROPOSALS * work)
     runs = min(len(calibration.feeds), max(_MIN_RUNS, min(MAX_RUNS, affordable)))
     tries = min(_MAX_PROPOSALS, max(len(proposals), _BUDGET // (work * runs)))
-    least = _output_noise(build(best), calibration, runs)
+    known = KnownCalls()
+    least = _output_noise(build(best), calibration, runs, known)
     changes = list(itertools.islice(_changes(proposals), tries))
     for tried, change in enumerate(changes, start=1):
         if progress is not None:
@@ -74,7 +76,7 @@ def search(
         ranges = {**best, **change}
         if ranges == best:
             continue
-        noise = _output_noise(build(ranges), calibration, runs)
+        noise = _output_noise(build(ranges), calibration, runs, known)
         if _is_better(noise, least):
             best, least = ranges, noise
     return best
@@ -93,9 +95,11 @@ def _is_better(tried: np.ndarray, least: np.ndarray) -> bool:
     return bool(tried.sum() < _GAIN * least.sum() and ratio < _GAIN)
 
 
-def _output_noise(graph: Graph, calibration: Calibration, runs: int) -> np.ndarray:
+def _output_noise(
+    graph: Graph, calibration: Calibration, runs: int, known: KnownCalls
+) -> np.ndarray:
     """For each run, noise over the mean signal, summed over the outputs; never 0."""
-    session = Session(graph)
+    session = Session.of_trusted(graph, known)
     noise = np.zeros((runs, len(graph.outputs)))
     signal = np.zeros((runs, len(graph.outputs)))
     for i in range(runs):

@@ -1,8 +1,8 @@
 """Which values must have, or gain by having, one and the same quantization.
 
-Operators that only move or order elements give their output their input's scale. A value that
-nothing but a Concat (or Minimum, Maximum) takes is better computed at that operator's scale at
-once: one rounding instead of two, and no step to run.
+Operators that select among the elements of x give their output its scale, and a state is the same
+value in one run and the next. A value that nothing but a Concat (or Minimum, Maximum) takes is
+better computed at that operator's scale at once: one rounding instead of two, and no step to run.
 """
 
 from __future__ import annotations
@@ -11,23 +11,6 @@ from edgeinfer.graph import Graph
 from edgeinfer.graph import operators as ops
 
 __all__ = ["shared_quantization"]
-
-_MOVING = (
-    ops.DepthToSpace,
-    ops.Expand,
-    ops.MaxPool,
-    ops.Pad,
-    ops.ReduceMax,
-    ops.ReduceMin,
-    ops.Reshape,
-    ops.ResizeNearest,
-    ops.Slice,
-    ops.SpaceToDepth,
-    ops.Tile,
-    ops.Transpose,
-    ops.Gather,
-)
-_JOINING = (ops.Concat, ops.Maximum, ops.Minimum)
 
 
 def shared_quantization(graph: Graph, *, average_pool: bool) -> dict[str, str]:
@@ -48,20 +31,25 @@ def shared_quantization(graph: Graph, *, average_pool: bool) -> dict[str, str]:
             name = parent[name]
         return name
 
-    moving = (*_MOVING, ops.AveragePool) if average_pool else _MOVING
     for node in graph.nodes:
-        if isinstance(node.op, moving) and node.inputs[0] in parent:
-            parent[find(node.outputs[0])] = find(node.inputs[0])
+        selects = isinstance(node.op, ops.Selecting) and not isinstance(node.op, ops.Joining)
+        selects |= average_pool and isinstance(node.op, ops.AveragePool)
+        if selects and node.inputs[0] in parent:
+            for name in node.outputs:
+                parent[find(name)] = find(node.inputs[0])
+    for state in graph.states:
+        if state.input in parent:
+            parent[find(state.output)] = find(state.input)
     consumers, producers = graph.consumers(), graph.producers()
     for node in graph.nodes:
-        if not isinstance(node.op, _JOINING):
+        if not isinstance(node.op, ops.Joining):
             continue
-        for name in node.inputs:
-            if name not in parent or find(name) == find(node.outputs[0]):
+        for name in node.operands:
+            if name not in parent or find(name) == find(node.output):
                 continue
-            members = [m for m in parent if find(m) == find(name)]
+            members = {m for m in parent if find(m) == find(name)}
             only_here = all(
-                consumer is node or consumer.outputs[0] in members
+                consumer is node or members.issuperset(consumer.outputs)
                 for member in members
                 for consumer in consumers[member]
             )
@@ -69,6 +57,6 @@ def shared_quantization(graph: Graph, *, average_pool: bool) -> dict[str, str]:
             free = not any(
                 isinstance(producers[m].op, ops.Softmax) for m in members if m in producers
             )
-            if only_here and free and not set(members) & set(graph.outputs):
-                parent[find(name)] = find(node.outputs[0])
+            if only_here and free and not members.intersection(graph.results):
+                parent[find(name)] = find(node.output)
     return {name: find(name) for name in parent}

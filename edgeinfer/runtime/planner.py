@@ -10,13 +10,13 @@ import numpy as np
 
 from edgeinfer.cython_kernels.runtime import KERNELS, SUPPORTED
 from edgeinfer.errors import InputError, UnsupportedError
-from edgeinfer.graph import Graph
+from edgeinfer.graph import Graph, Node
 from edgeinfer.graph.lifetimes import last_uses
 from edgeinfer.graph.site import Site
 from edgeinfer.runtime.arena import Buffer, allocate
 from edgeinfer.runtime.kernel_calls import KernelCall, lower
 
-__all__ = ["ALIGNMENT", "Edge", "Place", "Plan", "Step", "plan"]
+__all__ = ["ALIGNMENT", "Edge", "KnownCalls", "Place", "Plan", "Step", "plan"]
 
 # A cache line, and the widest vector that any kernel loads.
 ALIGNMENT = 64
@@ -92,7 +92,38 @@ class Plan:
     scratch_bytes: int
 
 
-def plan(graph: Graph, *, isa: str = "scalar", keep_values: bool = False) -> Plan:
+class KnownCalls:
+    """The kernel calls of the Graph that was planned last, for one that differs in few nodes."""
+
+    def __init__(self) -> None:
+        self._of_last: dict[
+            Node, tuple[tuple[object, ...], list[np.ndarray], list[KernelCall]]
+        ] = {}
+
+    def of(self, graph: Graph) -> list[list[KernelCall]]:
+        """The calls of every node; packed anew only where the node, a type or a constant is new."""
+        of_this, calls = {}, []
+        for node in graph.nodes:
+            types = (graph.types[name] for name in (*node.operands, *node.outputs))
+            constants = [graph.constants[name] for name in node.operands if name in graph.constants]
+            seen = (*types, *map(id, constants))
+            known = self._of_last.get(node)
+            if known is None or known[0] != seen:
+                # the constants are kept, so that no other takes their place in memory
+                known = seen, constants, lower(node.op, Site(node, graph))
+            of_this[node] = known
+            calls.append(known[2])
+        self._of_last = of_this
+        return calls
+
+
+def plan(
+    graph: Graph,
+    *,
+    isa: str = "scalar",
+    keep_values: bool = False,
+    known: KnownCalls | None = None,
+) -> Plan:
     """Order, place and pack everything that a run of ``graph`` needs.
 
     Parameters
@@ -103,6 +134,8 @@ def plan(graph: Graph, *, isa: str = "scalar", keep_values: bool = False) -> Pla
         The instruction set to use where a kernel has it; one of ``SUPPORTED``.
     keep_values : bool
         Give every value a place of its own, so that all can be read after a run.
+    known : KnownCalls
+        What plans of Graphs much like this one have packed already.
 
     Raises
     ------
@@ -115,7 +148,7 @@ def plan(graph: Graph, *, isa: str = "scalar", keep_values: bool = False) -> Pla
         raise InputError(f"isa must be one of {', '.join(SUPPORTED)}, not {isa!r}")
     if not graph.is_integer:
         raise UnsupportedError(f"graph {graph.name!r} holds floats; quantize it first")
-    calls = [lower(node.op, Site(node, graph)) for node in graph.nodes]
+    calls = (known or KnownCalls()).of(graph)
     roots = _roots(graph, calls)
     buffers = _buffers(graph, calls, roots, keep_values)
     arena_bytes = allocate({id(b): b for b in buffers.values()}.values(), ALIGNMENT)

@@ -17,7 +17,7 @@ from edgeinfer.errors import EdgeInferError, InputError
 from edgeinfer.files import model_file
 from edgeinfer.graph import DType, Graph, TensorType
 from edgeinfer.graph.verification import verify
-from edgeinfer.runtime.planner import plan
+from edgeinfer.runtime.planner import KnownCalls, plan
 
 __all__ = ["MAX_THREADS", "Session", "Stream", "TensorInfo", "load"]
 
@@ -130,8 +130,29 @@ class Session:
         if isa is None:
             isa = os.environ.get("EDGEINFER_ISA") or SUPPORTED[0]
         verify(graph)
+        self._start(graph, num_threads, isa, keep_values, None)
+
+    @classmethod
+    def of_trusted(cls, graph: Graph, known: KnownCalls) -> Session:
+        """The Session of a Graph that this process has just lowered, on one thread.
+
+        It is not verified, and packed only where it differs from what ``known`` holds: for the
+        hundred Graphs of a search, of which one is verified in the end.
+        """
+        session = cls.__new__(cls)
+        session._start(graph, 1, os.environ.get("EDGEINFER_ISA") or SUPPORTED[0], False, known)
+        return session
+
+    def _start(
+        self,
+        graph: Graph,
+        num_threads: int,
+        isa: str,
+        keep_values: bool,
+        known: KnownCalls | None,
+    ) -> None:
         self._graph = graph
-        self._plan = plan(graph, isa=isa, keep_values=keep_values)
+        self._plan = plan(graph, isa=isa, keep_values=keep_values, known=known)
         try:
             self._program = Program(self._plan, num_threads)
         except MemoryError as error:

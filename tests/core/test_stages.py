@@ -5,6 +5,7 @@ import pytest
 from edgeinfer.graph import cost, shapes, verification
 from edgeinfer.graph import operators as ops
 from edgeinfer.meaning import float_executor, reference
+from edgeinfer.quant import rules
 from edgeinfer.runtime import kernel_calls
 
 STAGES = {
@@ -14,6 +15,7 @@ STAGES = {
     "float meaning": float_executor.evaluate,
     "integer meaning": reference.evaluate,
     "kernels": kernel_calls.lower,
+    "quantization": rules.lower,
 }
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from edgeinfer.errors import InputError, QuantizationError
 from edgeinfer.files.model_file import to_bytes
-from edgeinfer.graph import Graph, Node, Quantization, TensorType
+from edgeinfer.graph import Graph, Node, Quantization, State, TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.meaning.float_executor import execute
 from edgeinfer.quant import (
@@ -17,6 +17,7 @@ from edgeinfer.quant import (
     quantize,
 )
 from edgeinfer.runtime.session import Session
+from tests.accuracy.sqnr import sqnr_db
 from tests.refusals import refused
 
 RNG = np.random.default_rng(2)
@@ -167,3 +168,27 @@ def test_names_that_lowering_makes_take_no_name_of_the_model():
     )
     plain = quantize(DENSE, data)
     assert np.array_equal(Session(integer).run(data[0]), Session(plain).run(data[0]))
+
+
+def test_a_state_keeps_one_scale_from_run_to_run_and_its_first_value():
+    kind = TensorType((1, 3))
+    graph = Graph(
+        "decay",
+        (
+            Node("half", ops.Pointwise(("mul", "x", 0.5)), ("before",), ("halved",)),
+            Node("sum", ops.Add(), ("x", "halved"), ("after",)),
+            Node("y", ops.Pointwise(("tanh", "x")), ("after",), ("y",)),
+        ),
+        dict.fromkeys(("x", "before", "halved", "after", "y", "first"), kind),
+        ("x",),
+        ("y",),
+        {"first": np.array([[1, -2, 0.5]], np.float32)},
+        states=(State("before", "after", "first"),),
+    )
+    data = RNG.normal(size=(60, 1, 3)).astype(np.float32)
+    integer = quantize(graph, list(data))
+    before, after = (integer.types[name] for name in ("before", "after"))
+    assert before == after == integer.types[integer.states[0].first]
+    stream, state = Session(integer).stream(), {}
+    expected = np.stack([execute(graph, {"x": x}, state=state)["y"] for x in data])
+    assert sqnr_db(expected, np.stack([stream.run(x) for x in data])) > 30

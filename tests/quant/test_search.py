@@ -1,0 +1,56 @@
+"""A search lowers, packs and verifies once what its proposals have in common."""
+
+import numpy as np
+
+from edgeinfer.converters import from_onnx
+from edgeinfer.demo import CALIBRATION, MODEL
+from edgeinfer.files.model_file import to_bytes
+from edgeinfer.graph import verification
+from edgeinfer.quant import choose_types, quantize
+from edgeinfer.quant.lowering import Lowering, lower_to_integers
+from edgeinfer.runtime import session
+from edgeinfer.runtime.planner import KnownCalls
+from edgeinfer.runtime.session import Session
+
+GRAPH = from_onnx(MODEL)
+SAMPLES = np.load(CALIBRATION)["image"].astype(np.float32)
+
+
+def test_lowering_again_makes_what_lowering_once_makes():
+    lowering = Lowering(GRAPH)
+    ways = [
+        choose_types(GRAPH, SAMPLES, observer=observer) for observer in ("minmax", "mse", "minmax")
+    ]
+    for types in ways:
+        again, once = lowering.graph_of(types), lower_to_integers(GRAPH, types)
+        assert to_bytes(again) == to_bytes(once)
+
+
+def test_what_no_type_changes_is_lowered_and_packed_once():
+    lowering, known = Lowering(GRAPH), KnownCalls()
+    types = choose_types(GRAPH, SAMPLES, observer="minmax")
+    first, second = lowering.graph_of(types), lowering.graph_of(types)
+    assert all(a is b for a, b in zip(first.nodes, second.nodes, strict=True))
+    packed = zip(known.of(first), known.of(second), strict=True)
+    assert all(a is b for a, b in packed)
+
+
+def test_a_session_that_reuses_calls_gives_the_bits_of_one_that_does_not():
+    lowering, known = Lowering(GRAPH), KnownCalls()
+    for observer in ("minmax", "entropy", "minmax"):
+        graph = lowering.graph_of(choose_types(GRAPH, SAMPLES, observer=observer))
+        y = Session.of_trusted(graph, known).run(SAMPLES[:20])
+        assert np.array_equal(y, Session(graph).run(SAMPLES[:20]))
+
+
+def test_a_search_verifies_one_graph(monkeypatch):
+    verified = []
+
+    def counted(graph):
+        verified.append(graph)
+        verification.verify(graph)
+
+    monkeypatch.setattr(session, "verify", counted)
+    monkeypatch.setattr("edgeinfer.quant.lowering.verify", counted)
+    quantize(GRAPH, SAMPLES)
+    assert len(verified) == 1
