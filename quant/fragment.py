@@ -158,7 +158,7 @@ class Fragment:
     def constant(self, part: str, array: np.ndarray, quantization: Quantization | None) -> str:
         """A constant that this node alone takes, named for its ``part``."""
         name = self.between(part, TensorType(array.shape, str(array.dtype), quantization))  # type: ignore[arg-type]
-        self.constants[name] = np.ascontiguousarray(array)
+        self.constants[name] = np.asarray(array, order="C")
         return name
 
     def in_16_bits(self, part: str, name: str) -> str:
@@ -254,5 +254,5 @@ class Fragment:
         while self.types.get(name, t) != t:
             name += "/rescaled"
         self.types[name] = t
-        self.constants[name] = np.ascontiguousarray(array)
+        self.constants[name] = np.asarray(array, order="C")
         return name

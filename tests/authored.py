@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgeinfer.graph import Graph, Node, Quantization, TensorType
+from edgeinfer.graph import Graph, GraphBuilder, Quantization, TensorType
 from edgeinfer.graph import operators as ops
-from edgeinfer.graph.shapes import output_shapes
 
 __all__ = ["REQUANTIZING", "Author"]
 
 REQUANTIZING = {"output_zero_point": 3, "lo": -128, "hi": 127, "rounding": "single"}
 """Fields that operators share."""
+
+SCALE = Quantization((0.0625,), 0, None)
 
 
 class Author:
@@ -19,27 +20,18 @@ class Author:
 
     def __init__(self, *shape: int) -> None:
         self.rng = np.random.default_rng(0)
-        self.nodes: list[Node] = []
-        self.constants: dict[str, np.ndarray] = {}
-        self.types = {"x": self.type(shape)}
-
-    @staticmethod
-    def type(shape: tuple[int, ...]) -> TensorType:
-        return TensorType(shape, "int8", Quantization((0.0625,), 0, None))
+        self.builder = GraphBuilder("corner")
+        self.builder.input("x", TensorType(shape, "int8", SCALE))
 
     def constant(self, low: int, high: int, shape: tuple[int, ...], dtype: str) -> str:
-        name = f"c{len(self.constants)}"
-        self.constants[name] = self.rng.integers(low, high, shape).astype(dtype)
-        self.types[name] = TensorType(shape, dtype)
-        return name
+        array = self.rng.integers(low, high, shape).astype(dtype)
+        return self.builder.constant(f"c{len(self.builder.constants)}", array)
 
     def node(self, op: ops.Operator, *inputs: str) -> str:
-        output = f"v{len(self.nodes)}"
-        node = Node(f"n{len(self.nodes)}", op, inputs, (output,))
-        self.nodes.append(node)
-        (shape,) = output_shapes(op, *(self.types[name].shape for name in inputs))
-        self.types[output] = self.type(shape)
-        return output
+        count = len(self.builder.nodes)
+        return self.builder.add(
+            op, *inputs, output=f"v{count}", node=f"n{count}", dtype="int8", quantization=SCALE
+        )
 
     def parameters(self, count: int, shift: int) -> tuple[str, str, str]:
         return (
@@ -56,10 +48,10 @@ class Author:
             "group": 1,
             **changes,
         }
-        depth = self.types[x].shape[3] // fields["group"]
+        depth = self.builder.shape(x)[3] // fields["group"]
         weights = self.constant(-128, 128, (out, kernel, kernel, depth), "int8")
         op = ops.QConv(**REQUANTIZING, input_zero_point=0, **fields)
         return self.node(op, x, weights, *self.parameters(out, 37 + kernel // 2))
 
     def graph(self, *outputs: str) -> Graph:
-        return Graph("corner", tuple(self.nodes), self.types, ("x",), outputs, self.constants)
+        return self.builder.graph(*outputs)

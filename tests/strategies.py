@@ -13,9 +13,9 @@ import numpy as np
 from hypothesis import strategies as st
 
 from edgeinfer.arithmetic import fixedpoint
-from edgeinfer.graph import Graph, Node, Quantization, TensorType
+from edgeinfer.graph import Graph, GraphBuilder, Quantization, TensorType
 from edgeinfer.graph import operators as ops
-from edgeinfer.graph.shapes import output_shapes, window_extent
+from edgeinfer.graph.shapes import window_extent
 
 SCHEMES = ("int8", "int16x8", "int16", "mixed")
 EXTENTS = (1, 2, 3, 4, 5, 7, 8, 11, 13, 16, 17)
@@ -31,9 +31,8 @@ class Builder:
         self.scheme = scheme
         self.choose_width()
         self.rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-        self.types: dict[str, TensorType] = {}
-        self.constants: dict[str, np.ndarray] = {}
-        self.nodes: list[Node] = []
+        self.builder = GraphBuilder("drawn")
+        self.types, self.nodes = self.builder.types, self.builder.nodes
         self.inputs: list[str] = []
 
     def choose_width(self) -> None:
@@ -86,32 +85,27 @@ class Builder:
         return self.draw(st.sampled_from([found[-1], *reversed(found)])) if found else None
 
     def constant(self, array: np.ndarray, q: Quantization | None = None) -> str:
-        name = f"c{len(self.constants)}"
-        self.constants[name] = np.array(array, order="C")
-        self.types[name] = TensorType(array.shape, str(array.dtype), q)
-        return name
+        return self.builder.constant(f"c{len(self.builder.constants)}", np.asarray(array), q)
 
     def integers(self, shape: tuple[int, ...], dtype: str | None = None) -> np.ndarray:
         info = np.iinfo(dtype or self.dtype)
         return self.rng.integers(info.min, info.max + 1, shape).astype(info.dtype)
 
     def input(self, shape: tuple[int, ...]) -> str:
-        name = f"x{len(self.inputs)}"
-        self.types[name] = TensorType(shape, self.dtype, self.quantization())
-        self.inputs.append(name)
-        return name
+        kind = TensorType(shape, self.dtype, self.quantization())
+        self.inputs.append(self.builder.input(f"x{len(self.inputs)}", kind))
+        return self.inputs[-1]
 
     def add(self, op, *inputs, q=None, dtype=None) -> None:
-        shapes = output_shapes(op, *(self.types[name].shape for name in inputs))
-        if sum(map(math.prod, shapes)) > MAX_ELEMENTS:
+        dtype = dtype or (None if q is None else self.dtype)
+        kinds = self.builder.output_types(op, inputs, dtype, q)
+        if sum(kind.elements for kind in kinds) > MAX_ELEMENTS:
             return
-        if q is not None:
-            dtype = dtype or self.dtype
-        elif dtype is None:
-            dtype, q = self.types[inputs[0]].dtype, self.types[inputs[0]].quantization
-        made = {f"v{len(self.nodes)}.{i}": shape for i, shape in enumerate(shapes)}
-        self.types.update((name, TensorType(shape, dtype, q)) for name, shape in made.items())
-        self.nodes.append(Node(f"n{len(self.nodes)}", op, tuple(inputs), tuple(made)))
+        count = len(self.nodes)
+        outputs = [f"v{count}.{i}" for i in range(len(kinds))]
+        self.builder.add_several(
+            op, *inputs, outputs=outputs, node=f"n{count}", dtype=dtype, quantization=q
+        )
 
     def graph(self, free_batch: bool) -> Graph:
         """All that grew; what nothing takes is an output, and now and then something else too."""
@@ -119,17 +113,7 @@ class Builder:
         computed = [name for node in self.nodes for name in node.outputs]
         also = self.one_of(None, *computed)
         outputs = [v for v in computed if v not in taken or v == also]
-        graph = Graph(
-            "drawn",
-            tuple(self.nodes),
-            self.types,
-            tuple(self.inputs),
-            tuple(outputs),
-            self.constants,
-            free_batch,
-        )
-        # without what no output needs
-        return graph.with_nodes(self.nodes)
+        return self.builder.graph(*outputs, free_batch=free_batch)
 
 
 def _spatial(t: TensorType) -> bool:
@@ -370,7 +354,7 @@ def argmax(b: Builder) -> None:
     if (x := b.pick(lambda t: len(t.shape) >= 1)) is not None:
         axis = b.draw(st.integers(0, len(b.types[x].shape) - 1))
         op = ops.ArgMax(axis, b.one_of(True, False), b.one_of(True, False))
-        b.add(op, x, dtype="int64")
+        b.add(op, x)
 
 
 def gather_computed(b: Builder) -> None:

@@ -268,16 +268,16 @@ class Call:
                 raise Refusal(f"its input {operand.name!r} holds {dtype}, not floats")
         name = f"{self.result}#{type(op).__name__}" if name is None else name
         (shape,) = output_shapes(op, *(operand.shape for operand in operands))
-        dtype = "int64" if isinstance(op, ops.ArgMax) else self._walk.dtype(operands[0])
+        dtype = op.gives[0].dtype or self._walk.dtype(operands[0])
         return self._walk.add(self.node, op, operands, TensorType(shape, dtype), name)
 
     def static_like(self, source: Static, array: np.ndarray) -> Static:
         """A constant made of another one, under its name."""
-        return Static(np.ascontiguousarray(array), source.name)
+        return Static(np.asarray(array, order="C"), source.name)
 
     def constant(self, array: np.ndarray, label: str) -> Static:
         """A constant that the import computes."""
-        return Static(np.ascontiguousarray(array), f"{self.result}#{label}")
+        return Static(np.asarray(array, order="C"), f"{self.result}#{label}")
 
     # ---- steps that many operators share
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import singledispatch
 
-from edgeinfer.converters.passes.draft import Draft
+from edgeinfer.converters.passes.rewriter import Rewriter
 from edgeinfer.graph import Graph, Node
 from edgeinfer.graph import operators as ops
 from edgeinfer.graph.shapes import output_shapes
@@ -21,36 +21,38 @@ def drop_noops(graph: Graph) -> Graph:
     A reduction over axes of extent 1 is a Reshape. An Expand goes where what takes it broadcasts
     anyway. An output that is a copy of an input, or of another output, stays one.
     """
-    draft = Draft(graph)
+    rewriter = Rewriter(graph)
     for node in graph.nodes:
-        first = draft.name(node.inputs[0])
+        first = rewriter.current(node.inputs[0])
         output = node.outputs[0]
-        if _gives_back(node.op, draft.shape(first), len(node.inputs)):
-            if not draft.alias(output, first):
-                draft.keep(node)
+        if _gives_back(node.op, rewriter.shape(first), len(node.inputs)):
+            if not rewriter.alias(output, first):
+                rewriter.copy(node)
             continue
-        if _only_reshapes(node.op, draft.shape(first)):
-            draft.add(node, ops.Reshape(draft.shape(output)), (first,), output)
+        if _only_reshapes(node.op, rewriter.shape(first)):
+            rewriter.write(node, ops.Reshape(rewriter.shape(output)), (first,), output)
             continue
-        before = draft.producer(first)
+        before = rewriter.producer(first)
         if isinstance(node.op, ops.Reshape) and before and isinstance(before.op, ops.Reshape):
-            draft.add(node, node.op, before.inputs, output)
+            rewriter.write(node, node.op, before.inputs, output)
             continue
         if isinstance(node.op, _BROADCASTING):
-            draft.add(node, node.op, _unexpanded(draft, node), output)
+            rewriter.write(node, node.op, _unexpanded(rewriter, node), output)
             continue
-        draft.keep(node)
-    return draft.finish()
+        rewriter.copy(node)
+    return rewriter.finish()
 
 
-def _unexpanded(draft: Draft, node: Node) -> list[str]:
+def _unexpanded(rewriter: Rewriter, node: Node) -> list[str]:
     """The node's inputs, as they were before an Expand that its result does not need."""
-    inputs = [draft.name(name) for name in node.inputs]
+    inputs = [rewriter.current(name) for name in node.inputs]
     for i, name in enumerate(inputs):
-        before = draft.producer(name)
+        before = rewriter.producer(name)
         if before is not None and isinstance(before.op, ops.Expand):
             tried = [*inputs[:i], before.inputs[0], *inputs[i + 1 :]]
-            if output_shapes(node.op, *map(draft.shape, tried)) == (draft.shape(node.outputs[0]),):
+            if output_shapes(node.op, *map(rewriter.shape, tried)) == (
+                rewriter.shape(node.outputs[0]),
+            ):
                 inputs = tried
     return inputs
 

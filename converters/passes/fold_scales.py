@@ -8,7 +8,7 @@ from functools import singledispatch
 import numpy as np
 
 from edgeinfer.arithmetic.pointwise import Expression
-from edgeinfer.converters.passes.draft import Draft
+from edgeinfer.converters.passes.rewriter import Rewriter
 from edgeinfer.errors import ModelError
 from edgeinfer.graph import Graph, Node
 from edgeinfer.graph import operators as ops
@@ -25,39 +25,41 @@ def fold_scales(graph: Graph) -> Graph:
     before, or something else takes its value, numbers by channel become a depthwise convolution of
     one element, into which what follows can fold; scalars stay a Pointwise.
     """
-    draft = Draft(graph)
+    rewriter = Rewriter(graph)
     consumers = graph.consumers()
     waiting: dict[str, Coefficients] = {}
     for node in graph.nodes:
-        x, scale, shift = _affine(draft, node)
+        x, scale, shift = _affine(rewriter, node)
         if x in waiting:
             x, first_scale, first_shift = waiting.pop(x)
             scale, shift = scale * first_scale, scale * first_shift + shift
         if not x:
-            draft.keep(node)
-        elif _foldable(draft, x):
-            _fold(draft, node, x, scale, shift)
-        elif isinstance(node.op, ops.Pointwise) or not 2 <= len(draft.shape(x)) <= 4:
-            draft.keep(node)
-        elif draft.only_use(output := node.outputs[0]) and _goes_on(draft, consumers[output][0]):
+            rewriter.copy(node)
+        elif _foldable(rewriter, x):
+            _fold(rewriter, node, x, scale, shift)
+        elif isinstance(node.op, ops.Pointwise) or not 2 <= len(rewriter.shape(x)) <= 4:
+            rewriter.copy(node)
+        elif rewriter.only_use(output := node.outputs[0]) and _goes_on(
+            rewriter, consumers[output][0]
+        ):
             waiting[output] = (x, scale, shift)
         else:
-            _depthwise(draft, node, x, scale, shift)
-    return draft.finish()
+            _depthwise(rewriter, node, x, scale, shift)
+    return rewriter.finish()
 
 
-def _goes_on(draft: Draft, node: Node) -> bool:
+def _goes_on(rewriter: Rewriter, node: Node) -> bool:
     """Whether ``node`` is a scale or shift by channel as well, so that both are one."""
-    return bool(_affine(draft, node)[0]) and not isinstance(node.op, ops.Pointwise)
+    return bool(_affine(rewriter, node)[0]) and not isinstance(node.op, ops.Pointwise)
 
 
 Coefficients = tuple[str, np.ndarray, np.ndarray]
 _NEITHER: Coefficients = ("", np.zeros(0), np.zeros(0))
 
 
-def _affine(draft: Draft, node: Node) -> Coefficients:
+def _affine(rewriter: Rewriter, node: Node) -> Coefficients:
     """The value, scale and shift of which ``node`` is the sum; an empty name where it is none."""
-    first = draft.name(node.inputs[0])
+    first = rewriter.current(node.inputs[0])
     if isinstance(node.op, ops.Pointwise):
         slope, offset = _coefficients(node.op.expression)
         if math.isfinite(slope) and math.isfinite(offset) and node.op.expression != "x":
@@ -66,23 +68,23 @@ def _affine(draft: Draft, node: Node) -> Coefficients:
     # a fused clamp would have to come along; the import has none here
     if not isinstance(node.op, ops.Add | ops.Mul | ops.Sub) or node.op != type(node.op)():
         return _NEITHER
-    second = draft.name(node.inputs[1])
-    shape = draft.shape(node.outputs[0])
+    second = rewriter.current(node.inputs[1])
+    shape = rewriter.shape(node.outputs[0])
     one, zero = np.array(1.0), np.array(0.0)
-    constant = along_last_axis(draft, second, shape)
-    if constant is not None and draft.shape(first) == shape and first not in draft.constants:
+    constant = along_last_axis(rewriter, second, shape)
+    if constant is not None and rewriter.shape(first) == shape and first not in rewriter.constants:
         if isinstance(node.op, ops.Mul):
             return first, constant, zero
         return first, one, constant if isinstance(node.op, ops.Add) else -constant
-    constant = along_last_axis(draft, first, shape)
-    if constant is not None and isinstance(node.op, ops.Sub) and draft.shape(second) == shape:
+    constant = along_last_axis(rewriter, first, shape)
+    if constant is not None and isinstance(node.op, ops.Sub) and rewriter.shape(second) == shape:
         return second, -one, constant
     return _NEITHER
 
 
-def along_last_axis(draft: Draft, name: str, shape: tuple[int, ...]) -> np.ndarray | None:
+def along_last_axis(rewriter: Rewriter, name: str, shape: tuple[int, ...]) -> np.ndarray | None:
     """A constant that varies along the last axis of ``shape`` at most, as [C]; None otherwise."""
-    array = draft.constants.get(name)
+    array = rewriter.constants.get(name)
     if array is None or array.ndim > len(shape) or not shape or array.size not in (1, shape[-1]):
         return None
     if array.size > 1 and array.shape[-1] != array.size:
@@ -114,22 +116,22 @@ def _coefficients(e: Expression) -> tuple[float, float]:
     return math.inf, math.inf
 
 
-def _foldable(draft: Draft, x: str) -> bool:
-    layer = draft.producer(x)
+def _foldable(rewriter: Rewriter, x: str) -> bool:
+    layer = rewriter.producer(x)
     return (
         layer is not None
         and isinstance(layer.op, _LINEAR)
         and (layer.op.lo, layer.op.hi) == (-math.inf, math.inf)
-        and all(name in draft.constants for name in layer.inputs[1:])
-        and draft.only_use(x)
+        and all(name in rewriter.constants for name in layer.inputs[1:])
+        and rewriter.only_use(x)
     )
 
 
-def _fold(draft: Draft, node: Node, x: str, scale: np.ndarray, shift: np.ndarray) -> None:
-    layer = draft.producer(x)
+def _fold(rewriter: Rewriter, node: Node, x: str, scale: np.ndarray, shift: np.ndarray) -> None:
+    layer = rewriter.producer(x)
     assert layer is not None
-    weights, *biases = (draft.constants[name] for name in layer.inputs[1:])
-    channels = draft.shape(x)[-1]
+    weights, *biases = (rewriter.constants[name] for name in layer.inputs[1:])
+    channels = rewriter.shape(x)[-1]
     scale, shift = (np.broadcast_to(v, (channels,)) for v in (scale, shift))
     bias = biases[0].astype(np.float64) if biases else np.zeros(channels)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -141,11 +143,11 @@ def _fold(draft: Draft, node: Node, x: str, scale: np.ndarray, shift: np.ndarray
             node=layer.name,
             operator=type(layer.op).__name__,
         )
-    inputs = [layer.inputs[0], draft.constant(scaled, layer.inputs[1])]
+    inputs = [layer.inputs[0], rewriter.constant(layer.inputs[1], scaled)]
     if biases or moved.any():
         name = layer.inputs[2] if biases else f"{node.outputs[0]}#bias"
-        inputs.append(draft.constant(moved, name))
-    draft.replace(x, layer.op, inputs, node.outputs[0])
+        inputs.append(rewriter.constant(name, moved))
+    rewriter.replace(x, layer.op, inputs, node.outputs[0])
 
 
 @singledispatch
@@ -163,18 +165,20 @@ def _(op: ops.ConvTranspose, weights: np.ndarray, scale: np.ndarray) -> np.ndarr
     return scaled.reshape(weights.shape)
 
 
-def _depthwise(draft: Draft, node: Node, x: str, scale: np.ndarray, shift: np.ndarray) -> None:
-    *outer, channels = shape = draft.shape(x)
+def _depthwise(
+    rewriter: Rewriter, node: Node, x: str, scale: np.ndarray, shift: np.ndarray
+) -> None:
+    *outer, channels = shape = rewriter.shape(x)
     output = node.outputs[0]
     scale, shift = (np.broadcast_to(v, (channels,)).astype(np.float32) for v in (scale, shift))
     image = (*outer[:1], *(1,) * (4 - len(shape)), *outer[1:], channels)
     if len(shape) < 4:
-        x = draft.add(node, ops.Reshape(image), (x,), draft.fresh(x, "@image"))
-    weights = draft.constant(scale.reshape(channels, 1, 1, 1), f"{output}#scale")
-    bias = [draft.constant(shift, f"{output}#shift")] if shift.any() else []
+        x = rewriter.write(node, ops.Reshape(image), (x,), rewriter.distinct(f"{x}@image"))
+    weights = rewriter.constant(f"{output}#scale", scale.reshape(channels, 1, 1, 1))
+    bias = [rewriter.constant(f"{output}#shift", shift)] if shift.any() else []
     op = ops.Conv(group=channels)
     if len(shape) == 4:
-        draft.add(node, op, (x, weights, *bias), output)
+        rewriter.write(node, op, (x, weights, *bias), output)
     else:
-        y = draft.add(node, op, (x, weights, *bias), draft.fresh(output, "@scaled"))
-        draft.add(node, ops.Reshape(shape), (y,), output)
+        y = rewriter.write(node, op, (x, weights, *bias), rewriter.distinct(f"{output}@scaled"))
+        rewriter.write(node, ops.Reshape(shape), (y,), output)

@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 from edgeinfer.arithmetic.pointwise import Expression
-from edgeinfer.converters.passes.draft import Draft
+from edgeinfer.converters.passes.rewriter import Rewriter
 from edgeinfer.graph import Graph
 from edgeinfer.graph import operators as ops
 
@@ -18,22 +18,22 @@ def fuse_clamps(graph: Graph) -> Graph:
 
     The value keeps the name of the clip's result.
     """
-    draft = Draft(graph)
+    rewriter = Rewriter(graph)
     for node in graph.nodes:
-        x = draft.name(node.inputs[0])
-        layer = draft.producer(x)
+        x = rewriter.current(node.inputs[0])
+        layer = rewriter.producer(x)
         bounds = _bounds(node.op.expression) if isinstance(node.op, ops.Pointwise) else None
         if (
             bounds is None
             or layer is None
             or not isinstance(layer.op, ops.Clamped)
-            or not draft.only_use(x)
+            or not rewriter.only_use(x)
         ):
-            draft.keep(node)
+            rewriter.copy(node)
             continue
         lo, hi = _clamp((layer.op.lo, layer.op.hi), bounds)
-        draft.replace(x, replace(layer.op, lo=lo, hi=hi), layer.inputs, node.outputs[0])
-    return draft.finish()
+        rewriter.replace(x, replace(layer.op, lo=lo, hi=hi), layer.inputs, node.outputs[0])
+    return rewriter.finish()
 
 
 def _clamp(inner: tuple[float, float], outer: tuple[float, float]) -> tuple[float, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgeinfer.arithmetic import pointwise
 from edgeinfer.arithmetic.pointwise import Expression
-from edgeinfer.converters.passes.draft import Draft
+from edgeinfer.converters.passes.rewriter import Rewriter
 from edgeinfer.graph import Graph, Node
 from edgeinfer.graph import operators as ops
 
@@ -26,48 +26,48 @@ def fuse_pointwise(graph: Graph) -> Graph:
 
     So SiLU, GELU and hard-swish become one Pointwise, however a model spells them.
     """
-    draft = Draft(graph)
+    rewriter = Rewriter(graph)
     for node in graph.nodes:
-        fused = _chained(draft, node) or _joined(draft, node)
+        fused = _chained(rewriter, node) or _joined(rewriter, node)
         if fused is None:
-            draft.keep(node)
+            rewriter.copy(node)
         else:
             x, expression = fused
-            draft.add(node, ops.Pointwise(expression), (x,), node.outputs[0])
-    return draft.finish()
+            rewriter.write(node, ops.Pointwise(expression), (x,), node.outputs[0])
+    return rewriter.finish()
 
 
 Function = tuple[str, Expression]
 
 
-def _chained(draft: Draft, node: Node) -> Function | None:
+def _chained(rewriter: Rewriter, node: Node) -> Function | None:
     if not isinstance(node.op, ops.Pointwise):
         return None
-    readings = _readings(draft, node.inputs[0])
+    readings = _readings(rewriter, node.inputs[0])
     if len(readings) < 2:
         return None
     x, inner = readings[-1]
     return _within_limits(x, pointwise.substitute(node.op.expression, inner))
 
 
-def _joined(draft: Draft, node: Node) -> Function | None:
+def _joined(rewriter: Rewriter, node: Node) -> Function | None:
     function = _JOINS.get(type(node.op))
     # a clamp is fused after what it clamps
     if function is None or node.op != type(node.op)():
         return None
-    for x, a in reversed(_readings(draft, node.inputs[0])):
-        for y, b in reversed(_readings(draft, node.inputs[1])):
-            if x == y and x not in draft.constants:
+    for x, a in reversed(_readings(rewriter, node.inputs[0])):
+        for y, b in reversed(_readings(rewriter, node.inputs[1])):
+            if x == y and x not in rewriter.constants:
                 return _within_limits(x, (function, a, b))
     return None
 
 
-def _readings(draft: Draft, name: str) -> list[Function]:
+def _readings(rewriter: Rewriter, name: str) -> list[Function]:
     """The ways to see a value: as itself, and as a function of another one."""
-    name = draft.name(name)
+    name = rewriter.current(name)
     readings: list[Function] = [(name, "x")]
-    producer = draft.producer(name)
-    if producer is not None and isinstance(producer.op, ops.Pointwise) and draft.only_use(name):
+    producer = rewriter.producer(name)
+    if producer is not None and isinstance(producer.op, ops.Pointwise) and rewriter.only_use(name):
         readings.append((producer.inputs[0], producer.op.expression))
     return readings
 

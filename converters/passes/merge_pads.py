@@ -8,7 +8,7 @@ from functools import singledispatch
 
 import numpy as np
 
-from edgeinfer.converters.passes.draft import Draft
+from edgeinfer.converters.passes.rewriter import Rewriter
 from edgeinfer.graph import Graph
 from edgeinfer.graph import operators as ops
 
@@ -24,18 +24,18 @@ def merge_pads(graph: Graph) -> Graph:
     own that it does not count. A MaxPool's pads never win: nor does the lowest float32, nor a 0
     beside values that a clamp keeps from being negative.
     """
-    draft = Draft(graph)
+    rewriter = Rewriter(graph)
     for node in graph.nodes:
-        x = draft.name(node.inputs[0])
-        pad = draft.producer(x)
+        x = rewriter.current(node.inputs[0])
+        pad = rewriter.producer(x)
         merged = None
         if pad is not None and isinstance(pad.op, ops.Pad) and _is_spatial(pad.op):
-            merged = _merged(node.op, pad.op, _floor(draft, pad.inputs[0]))
+            merged = _merged(node.op, pad.op, _floor(rewriter, pad.inputs[0]))
         if merged is None or pad is None:
-            draft.keep(node)
+            rewriter.copy(node)
         else:
-            draft.add(node, merged, (pad.inputs[0], *node.inputs[1:]), node.outputs[0])
-    return draft.finish()
+            rewriter.write(node, merged, (pad.inputs[0], *node.inputs[1:]), node.outputs[0])
+    return rewriter.finish()
 
 
 def _is_spatial(pad: ops.Pad) -> bool:
@@ -43,9 +43,9 @@ def _is_spatial(pad: ops.Pad) -> bool:
     return pad.mode == "constant" and len(edges) == 8 and not any(edges[i] for i in (0, 3, 4, 7))
 
 
-def _floor(draft: Draft, value: str) -> float:
+def _floor(rewriter: Rewriter, value: str) -> float:
     """A number that ``value`` is known not to be below."""
-    producer = draft.producer(value)
+    producer = rewriter.producer(value)
     if producer is not None and isinstance(producer.op, ops.Clamped):
         return producer.op.lo
     return -np.inf

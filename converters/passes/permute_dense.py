@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from edgeinfer.converters.passes.draft import Draft
+from edgeinfer.converters.passes.rewriter import Rewriter
 from edgeinfer.graph import Graph, Node
 from edgeinfer.graph import operators as ops
 
@@ -19,39 +19,39 @@ def permute_dense(graph: Graph) -> Graph:
     The Transpose must leave alone the axes that the Reshape does not merge into the last one, and
     all that takes the Reshape must be Dense.
     """
-    draft = Draft(graph)
+    rewriter = Rewriter(graph)
     consumers = graph.consumers()
     for node in graph.nodes:
-        reshape = draft.producer(draft.name(node.inputs[0]))
-        transpose = None if reshape is None else draft.producer(reshape.inputs[0])
+        reshape = rewriter.producer(rewriter.current(node.inputs[0]))
+        transpose = None if reshape is None else rewriter.producer(reshape.inputs[0])
         columns = None
         if (
             isinstance(node.op, ops.Dense)
             and reshape is not None
             and transpose is not None
-            and not draft.is_output(reshape.outputs[0])
+            and not rewriter.is_result(reshape.outputs[0])
             and all(isinstance(n.op, ops.Dense) for n in consumers[node.inputs[0]])
         ):
-            columns = _columns(draft, reshape, transpose)
+            columns = _columns(rewriter, reshape, transpose)
         if columns is None or reshape is None or transpose is None:
-            draft.keep(node)
+            rewriter.copy(node)
             continue
-        weights = draft.constants[node.inputs[1]]
+        weights = rewriter.constants[node.inputs[1]]
         permuted = np.empty_like(weights)
         permuted[:, columns] = weights
-        flat = draft.fresh(reshape.outputs[0], "#flat")
-        x = draft.add(reshape, reshape.op, transpose.inputs, flat)
-        inputs = (x, draft.constant(permuted, node.inputs[1]), *node.inputs[2:])
-        draft.add(node, node.op, inputs, node.outputs[0])
-    return draft.finish()
+        flat = rewriter.distinct(f"{reshape.outputs[0]}#flat")
+        x = rewriter.write(reshape, reshape.op, transpose.inputs, flat)
+        inputs = (x, rewriter.constant(node.inputs[1], permuted), *node.inputs[2:])
+        rewriter.write(node, node.op, inputs, node.outputs[0])
+    return rewriter.finish()
 
 
-def _columns(draft: Draft, reshape: Node, transpose: Node) -> np.ndarray | None:
+def _columns(rewriter: Rewriter, reshape: Node, transpose: Node) -> np.ndarray | None:
     """The place in u's order of each column of the weights; None where the rule does not hold."""
     if not isinstance(reshape.op, ops.Reshape) or not isinstance(transpose.op, ops.Transpose):
         return None
     p = transpose.op.permutation
-    shape = draft.shape(transpose.inputs[0])
+    shape = rewriter.shape(transpose.inputs[0])
     features = reshape.op.shape[-1]
     for kept in range(len(p)):
         if p[:kept] != tuple(range(kept)):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from edgeinfer.converters.passes.draft import Draft
 from edgeinfer.converters.passes.fold_scales import along_last_axis
+from edgeinfer.converters.passes.rewriter import Rewriter
 from edgeinfer.graph import Graph, Node
 from edgeinfer.graph import operators as ops
 
@@ -15,31 +15,31 @@ def sink_reshapes(graph: Graph) -> Graph:
 
     f is a Pointwise, or an operator with a constant along the last axis, which the Reshape keeps.
     """
-    draft = Draft(graph)
+    rewriter = Rewriter(graph)
     for node in graph.nodes:
-        reshape = draft.producer(draft.name(node.inputs[0]))
-        if reshape is None or not _passes(draft, node, reshape):
-            draft.keep(node)
+        reshape = rewriter.producer(rewriter.current(node.inputs[0]))
+        if reshape is None or not _passes(rewriter, node, reshape):
+            rewriter.copy(node)
             continue
         output = node.outputs[0]
         x = reshape.inputs[0]
         inputs = [x, *node.inputs[1:]]
         for i, name in enumerate(inputs[1:], start=1):
-            array = draft.constants[name]
-            inputs[i] = draft.constant(array.reshape(-1), name)
-        moved = draft.add(node, node.op, inputs, draft.fresh(output, "@flat"))
-        draft.add(reshape, reshape.op, (moved,), output)
-    return draft.finish()
+            array = rewriter.constants[name]
+            inputs[i] = rewriter.constant(name, array.reshape(-1))
+        moved = rewriter.write(node, node.op, inputs, rewriter.distinct(f"{output}@flat"))
+        rewriter.write(reshape, reshape.op, (moved,), output)
+    return rewriter.finish()
 
 
-def _passes(draft: Draft, node: Node, reshape: Node) -> bool:
-    if not isinstance(reshape.op, ops.Reshape) or not draft.only_use(node.inputs[0]):
+def _passes(rewriter: Rewriter, node: Node, reshape: Node) -> bool:
+    if not isinstance(reshape.op, ops.Reshape) or not rewriter.only_use(node.inputs[0]):
         return False
     if isinstance(node.op, ops.Pointwise):
         return True
     if not isinstance(node.op, ops.Add | ops.Mul | ops.PRelu):
         return False
-    before, after = draft.shape(reshape.inputs[0]), draft.shape(reshape.outputs[0])
+    before, after = rewriter.shape(reshape.inputs[0]), rewriter.shape(reshape.outputs[0])
     if not before or not after or before[-1] != after[-1]:
         return False
-    return along_last_axis(draft, node.inputs[1], after) is not None
+    return along_last_axis(rewriter, node.inputs[1], after) is not None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgeinfer.converters.passes.axes import compose, invert, is_free, reindexed
-from edgeinfer.converters.passes.draft import Draft
+from edgeinfer.converters.passes.rewriter import Rewriter
 from edgeinfer.graph import Graph, Node
 from edgeinfer.graph import operators as ops
 
@@ -43,7 +43,7 @@ def sink_transposes(graph: Graph) -> Graph:
     sinking = _Sinking(graph)
     for node in graph.nodes:
         sinking.visit(node)
-    return sinking.draft.finish()
+    return sinking.rewriter.finish()
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class _Pending:
 
 class _Sinking:
     def __init__(self, graph: Graph) -> None:
-        self.draft = Draft(graph)
+        self.rewriter = Rewriter(graph)
         self.pending: dict[str, _Pending] = {}
         self.written: set[str] = set()
         # Transposes that the Graph has anyway: (source, permutation)
@@ -72,16 +72,16 @@ class _Sinking:
         elif not any(name in self.pending for name in node.inputs) or not self._sink(node):
             for name in node.inputs:
                 self._write(name)
-            self.draft.keep(node)
+            self.rewriter.copy(node)
         for name in node.outputs:
-            if self.draft.is_output(name):
+            if self.rewriter.is_result(name):
                 self._write(name)
 
     def _origin(self, value: str) -> tuple[str, Permutation]:
         """What ``value`` is a transpose of, and how."""
         if value in self.pending:
             return self.pending[value].source, self.pending[value].permutation
-        return value, tuple(range(len(self.draft.shape(value))))
+        return value, tuple(range(len(self.rewriter.shape(value))))
 
     def _postpone(self, node: Node, source: str, p: Permutation) -> None:
         self.pending[node.outputs[0]] = _Pending(source, p, node)
@@ -92,15 +92,15 @@ class _Sinking:
             return
         self.written.add(value)
         pending = self.pending[value]
-        source, p = self.draft.name(pending.source), pending.permutation
-        if p == tuple(range(len(p))) and self.draft.alias(value, source):
+        source, p = self.rewriter.current(pending.source), pending.permutation
+        if p == tuple(range(len(p))) and self.rewriter.alias(value, source):
             return
-        shape = self.draft.shape(source)
+        shape = self.rewriter.shape(source)
         if is_free(shape, p):
             op: ops.Operator = ops.Reshape(tuple(shape[a] for a in p))
         else:
             op = ops.Transpose(p)
-        self.draft.add(pending.node, op, (source,), value)
+        self.rewriter.write(pending.node, op, (source,), value)
 
     def _sink(self, node: Node) -> bool:
         if isinstance(node.op, _NARY):
@@ -121,25 +121,27 @@ class _Sinking:
 
     def _gather(self, node: Node, p: Permutation) -> tuple[ops.Operator, Permutation] | None:
         assert isinstance(node.op, ops.Gather)
-        if len(self.draft.shape(node.inputs[1])) != 1:
+        if len(self.rewriter.shape(node.inputs[1])) != 1:
             return None
         return ops.Gather(p[node.op.axis]), p
 
     def _emit(self, node: Node, op: ops.Operator, inputs: Sequence[str], q: Permutation) -> None:
         """Write the moved operator; the node's own value is its transpose by ``q``."""
-        output = self.draft.fresh(node.outputs[0], "@nhwc" if q == (0, 3, 1, 2) else "@moved")
-        names = [self.draft.name(name) for name in inputs]
-        self._postpone(node, self.draft.add(node, op, names, output), q)
+        output = self.rewriter.distinct(
+            f"{node.outputs[0]}{'@nhwc' if q == (0, 3, 1, 2) else '@moved'}"
+        )
+        names = [self.rewriter.current(name) for name in inputs]
+        self._postpone(node, self.rewriter.write(node, op, names, output), q)
 
     # ---- several values
 
     def _sink_through_many(self, node: Node) -> bool:
-        rank = len(self.draft.shape(node.outputs[0]))
+        rank = len(self.rewriter.shape(node.outputs[0]))
         leader = next(
             (
                 name
                 for name in node.inputs
-                if name in self.pending and len(self.draft.shape(name)) == rank
+                if name in self.pending and len(self.rewriter.shape(name)) == rank
             ),
             None,
         )
@@ -155,28 +157,28 @@ class _Sinking:
 
     def _follows(self, value: str, p: Permutation) -> bool:
         """Whether ``value`` in the order before ``p`` costs no more than it does now."""
-        if value in self.pending or value in self.draft.constants:
+        if value in self.pending or value in self.rewriter.constants:
             return True
         shape = self._padded(value, len(p))
         return is_free(shape, invert(p)) or (value, invert(p)) in self.existing
 
     def _followed(self, node: Node, value: str, p: Permutation) -> str:
         """``value`` in the order of axes that p turns into the one it has."""
-        draft, back = self.draft, invert(p)
-        if value in draft.constants:
-            array = draft.constants[value].reshape(self._padded(value, len(p)))
-            return draft.constant(array.transpose(back), value)
+        rewriter, back = self.rewriter, invert(p)
+        if value in rewriter.constants:
+            array = rewriter.constants[value].reshape(self._padded(value, len(p)))
+            return rewriter.constant(value, array.transpose(back))
         source, own = self._origin(value)
         if len(own) < len(p):
             self._write(value)
-            source, own = draft.name(value), tuple(range(len(p)))
+            source, own = rewriter.current(value), tuple(range(len(p)))
             shape = self._padded(value, len(p))
             if not is_free(shape, back):
-                padded = draft.fresh(value, "@padded")
-                source = draft.add(node, ops.Reshape(shape), (source,), padded)
+                padded = rewriter.distinct(f"{value}@padded")
+                source = rewriter.write(node, ops.Reshape(shape), (source,), padded)
         else:
-            source = draft.name(source)
-            shape = draft.shape(source)
+            source = rewriter.current(source)
+            shape = rewriter.shape(source)
         return self._turned(node, source, shape, compose(own, back), value)
 
     def _turned(
@@ -185,21 +187,21 @@ class _Sinking:
         """``source``, seen as ``shape``, with its axes in another order."""
         turned = tuple(shape[a] for a in order)
         op: ops.Operator = ops.Reshape(turned) if is_free(shape, order) else ops.Transpose(order)
-        if turned == self.draft.shape(source) and isinstance(op, ops.Reshape):
+        if turned == self.rewriter.shape(source) and isinstance(op, ops.Reshape):
             return source
-        return self.draft.add(node, op, (source,), self.draft.fresh(value, "@turned"))
+        return self.rewriter.write(node, op, (source,), self.rewriter.distinct(f"{value}@turned"))
 
     def _padded(self, value: str, rank: int) -> tuple[int, ...]:
-        shape = self.draft.shape(value)
+        shape = self.rewriter.shape(value)
         return (1,) * (rank - len(shape)) + shape
 
     # ---- Reshape
 
     def _sink_through_reshape(self, node: Node, source: str, p: Permutation) -> bool:
         assert isinstance(node.op, ops.Reshape)
-        draft = self.draft
-        source = draft.name(source)
-        shape = draft.shape(source)
+        rewriter = self.rewriter
+        source = rewriter.current(source)
+        shape = rewriter.shape(source)
         groups = _groups(tuple(shape[a] for a in p), node.op.shape)
         if groups is None:
             return False
@@ -219,8 +221,8 @@ class _Sinking:
         if not is_free(shape, gathered):
             if not all(_contiguous(axes) for axes in taken):
                 return False
-            name = draft.fresh(node.inputs[0], "@gathered")
-            source = draft.add(node, ops.Transpose(gathered), (source,), name)
+            name = rewriter.distinct(f"{node.inputs[0]}@gathered")
+            source = rewriter.write(node, ops.Transpose(gathered), (source,), name)
         after = [groups[i][1] for i in order]
         new_shape = tuple(node.op.shape[j] for axes in after for j in axes)
         flat = [j for axes in after for j in axes]

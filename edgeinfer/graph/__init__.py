@@ -1,5 +1,6 @@
 """What a model is: operators between typed values, their shapes and costs, what is legal."""
 
+from edgeinfer.graph.builder import GraphBuilder
 from edgeinfer.graph.graph import (
     ABSENT,
     DType,
@@ -16,6 +17,7 @@ __all__ = [
     "ABSENT",
     "DType",
     "Graph",
+    "GraphBuilder",
     "Node",
     "Preparation",
     "Quantization",

@@ -82,7 +82,7 @@ class Minimum(Broadcasting, Joining):
 class ArgMax(AlongAxis):
     """Index (int64) of the largest element along ``axis``: the first, or the last, of equals."""
 
-    gives = (Role("index"),)
+    gives = (Role("index", dtype="int64"),)
 
     keepdims: bool = True
     select_last_index: bool = False
@@ -152,7 +152,7 @@ class Transpose(Moving):
 class Gather(Moving):
     """data, indices (int64): the ``indices`` along ``axis``; negative ones count from the end."""
 
-    takes = (Role("data"), Role("indices"))
+    takes = (Role("data"), Role("indices", dtype="int64"))
 
     axis: Axis
 

@@ -59,11 +59,14 @@ class Role:
         only the last role may be.
     trained : bool
         Where it is constant, it is a parameter of the network, as ``cost.py`` counts them.
+    dtype : str or None
+        The element type that it has whatever the others' are.
     """
 
     name: str
     count: Literal["one", "optional", "many"] = "one"
     trained: bool = True
+    dtype: Literal["int64"] | None = None
 
 
 X = Role("x")

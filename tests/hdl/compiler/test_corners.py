@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgeinfer.graph import Graph, TensorType
+from edgeinfer.graph import Graph
 from edgeinfer.graph import operators as ops
 from edgeinfer.hdl.compiler import compile
 from edgeinfer.hdl.config import NpuConfig, preset
@@ -48,9 +48,9 @@ def test_parts_of_an_average_that_divide_by_fewer_share_the_bands_of_a_streamed_
     )
     divisors = np.arange(1, 10)
     multiplier = np.floor((1 << 30) / divisors).astype("int32")
-    author.constants["m"], author.types["m"] = multiplier, TensorType((9,), "int32")
-    author.constants["s"], author.types["s"] = np.full(9, 30, "int8"), TensorType((9,), "int8")
-    pooled = author.node(op, "x", "m", "s")
+    multipliers = author.builder.constant("m", multiplier)
+    shifts = author.builder.constant("s", np.full(9, 30, "int8"))
+    pooled = author.node(op, "x", multipliers, shifts)
     check(author.graph(author.conv(pooled, 8, 1)), SMALL)
 
 
