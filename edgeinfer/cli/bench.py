@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command
 from edgeinfer.cli.models import open_model
-from edgeinfer.cli.options import FILE, threads_option
+from edgeinfer.cli.options import FILE, image_options, threads_option
 from edgeinfer.errors import InputError
 
 if TYPE_CHECKING:
@@ -32,9 +32,16 @@ _AT_MOST = 1000
 @click.option(
     "--runs", metavar="N", type=click.IntRange(1), help="Default: two seconds' worth, 1000 at most."
 )
+@click.option("--data", metavar="DATA", type=FILE, help="Run its first sample, not noise.")
 @threads_option
-def bench(model: Path, runs: int | None, threads: int) -> Report:
-    """Measure how fast MODEL.eqm runs on random input."""
+@image_options
+def bench(model: Path, runs: int | None, data: Path | None, threads: int, **images: Any) -> Report:
+    """Measure how fast MODEL.eqm runs.
+
+    The input is random, or the first sample of DATA, which is as edgeinfer quantize takes it.
+    """
+    from edgeinfer.data import ImageOptions, load_data
+    from edgeinfer.data.samples import runs as runs_of
     from edgeinfer.graph.cost import cost
     from edgeinfer.runtime.session import Session
 
@@ -42,7 +49,11 @@ def bench(model: Path, runs: int | None, threads: int) -> Report:
     if not graph.is_integer:
         raise InputError(f"{model} is a float model; quantize it first")
     session = Session(graph, num_threads=threads)
-    feed = _noise(graph)
+    if data is None:
+        feed = _noise(graph)
+    else:
+        dataset = load_data(data, graph, ImageOptions(**images))
+        feed = next(runs_of(graph, dataset.samples, limit=1))
     for _ in range(_WARM_UP):
         session.run(feed)
     if runs is None:

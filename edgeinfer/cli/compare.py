@@ -12,8 +12,7 @@ from edgeinfer.cli.command import Report, command
 from edgeinfer.cli.models import open_pair
 from edgeinfer.cli.options import (
     FILE,
-    preprocessing,
-    preprocessing_options,
+    image_options,
     samples_option,
     threads_option,
 )
@@ -35,7 +34,7 @@ __all__ = ["compare"]
 )
 @samples_option
 @threads_option
-@preprocessing_options
+@image_options
 def compare(
     a: Path, b: Path, data: Path, worst: int, samples: int | None, threads: int, **images: Any
 ) -> Report:
@@ -45,11 +44,13 @@ def compare(
     A's values as the signal and what B differs by as the noise. In JSON it is null for layers
     without any difference.
     """
-    from edgeinfer.data import load_data
+    from edgeinfer.data import ImageOptions, load_data
     from edgeinfer.quant import compare as layer_errors
 
     first, second = open_pair(a, b)
-    dataset = load_data(data, first, preprocessing(**images), seed=None if samples is None else 0)
+    # an .onnx does not say how its input is prepared
+    knowing = second if second.preparation else first
+    dataset = load_data(data, knowing, ImageOptions(**images), seed=None if samples is None else 0)
     count = dataset.count_within(samples)
     with screen.tracked("comparing", first, dataset, samples) as feeds:
         errors = layer_errors(first, second, feeds, num_threads=threads)

@@ -15,11 +15,11 @@ from edgeinfer.cli.evaluation import Evaluation, measure
 from edgeinfer.cli.models import open_model, open_pair
 from edgeinfer.cli.options import (
     FILE,
-    preprocessing,
-    preprocessing_options,
+    image_options,
     samples_option,
     threads_option,
 )
+from edgeinfer.cli.saturation import Saturation
 from edgeinfer.data.samples import samples_in
 from edgeinfer.errors import InputError
 from edgeinfer.metrics import METRICS, Task, task_of
@@ -57,7 +57,7 @@ _MISTAKES = 10  # that the screen shows; JSON holds the whole matrix
 )
 @samples_option
 @threads_option
-@preprocessing_options
+@image_options
 def evaluate(
     model: Path,
     data: Path,
@@ -74,21 +74,27 @@ def evaluate(
     With --against, also the agreement with the float model and the SQNR of each output in dB
     (null in JSON where there is no difference).
     """
-    from edgeinfer.data import load_data
+    from edgeinfer.data import ImageOptions, load_data
 
     if against is None:
         graph, reference = open_model(model), None
     else:
         graph, reference = open_pair(model, against)
-    dataset = load_data(data, graph, preprocessing(**images), seed=None if samples is None else 0)
+    dataset = load_data(data, graph, ImageOptions(**images), seed=None if samples is None else 0)
     task, warnings = _task(data, graph, dataset, needed=reference is None or bool(metrics))
     if reference is None and not (metrics or task.defaults):
         raise InputError(f"{data} has no labels, so there is nothing to evaluate without --against")
+    saturation = Saturation(graph)
     with screen.tracked("evaluating", graph, dataset, samples) as feeds:
         found = measure(
-            graph, feeds, task=task, metrics=metrics, reference=reference, threads=threads
+            graph,
+            saturation.watch(feeds),
+            task=task,
+            metrics=metrics,
+            reference=reference,
+            threads=threads,
         )
-    return _report(graph, model, against, found, warnings)
+    return _report(graph, model, against, found, warnings + saturation.warnings())
 
 
 def _task(path: Path, graph: Graph, dataset: DataSet, *, needed: bool) -> tuple[Task, list[str]]:

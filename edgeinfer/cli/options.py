@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, get_args
 
 import click
 
-from edgeinfer.data import Layout, Preprocessing
+from edgeinfer.graph.preparation import Channels, Layout
 from edgeinfer.runtime.session import MAX_THREADS
 
 __all__ = [
     "FILE",
     "Shapes",
+    "image_options",
     "import_options",
-    "preprocessing",
-    "preprocessing_options",
     "samples_option",
     "threads_option",
 ]
@@ -30,8 +29,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path)
 
 
-def _numbers(ctx: click.Context, param: click.Parameter, value: str) -> tuple[float, ...]:
+def _numbers(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> tuple[float, ...] | None:
     """Numbers with commas between them."""
+    if value is None:
+        return None
     try:
         return tuple(float(part) for part in value.split(","))
     except ValueError:
@@ -74,18 +77,22 @@ def import_options(function: F) -> F:
     return function
 
 
-def preprocessing_options(function: F) -> F:
-    """``--size``, ``--mean``, ``--std`` and ``--layout``, for folders of images."""
+def image_options(function: F) -> F:
+    """``--size``, ``--mean``, ``--std``, ``--layout`` and ``--channels``, for images."""
     for option in (
         click.option(
+            "--channels",
+            type=click.Choice(get_args(Channels)),
+            help="What an image's channels are to be, in order.",
+        ),
+        click.option(
             "--layout",
-            type=click.Choice(["nchw", "nhwc"]),
+            type=click.Choice(get_args(Layout)),
             help="Order of the input's axes, where its shape does not tell.",
         ),
         click.option(
             "--std",
             metavar="NUMBERS",
-            default="1",
             callback=_numbers,
             help="Images are (pixel - mean) / std, pixels from 0 to 255; an --std below 1 "
             "means fractions of 255, as in torchvision.",
@@ -93,7 +100,6 @@ def preprocessing_options(function: F) -> F:
         click.option(
             "--mean",
             metavar="NUMBERS",
-            default="0",
             callback=_numbers,
             help="One number, or one a channel with commas between.",
         ),
@@ -107,16 +113,6 @@ def preprocessing_options(function: F) -> F:
     ):
         function = option(function)
     return function
-
-
-def preprocessing(
-    size: int | None,
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
-    layout: Layout | None,
-) -> Preprocessing:
-    """The values of ``preprocessing_options``."""
-    return Preprocessing(size=size, mean=mean, std=std, layout=layout)
 
 
 def threads_option(function: F) -> F:

@@ -12,7 +12,7 @@ import click
 from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command
 from edgeinfer.cli.models import open_model, read_labels
-from edgeinfer.cli.options import FILE, Shapes, import_options, preprocessing, preprocessing_options
+from edgeinfer.cli.options import FILE, Shapes, image_options, import_options
 from edgeinfer.errors import InputError
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _overrides(
 @click.option(
     "--labels", metavar="FILE", type=FILE, help="Names of the classes, one a line, to keep."
 )
-@preprocessing_options
+@image_options
 def quantize(
     model: Path,
     data: Path,
@@ -107,10 +107,13 @@ def quantize(
     """Quantize MODEL.onnx to int8 or int16.
 
     MODEL may also be what edgeinfer convert made. DATA is an .npz with an array for each input by
-    its name, an .npy, or a folder of images. A hundred samples of what the model will really see
-    are enough.
+    its name; or, for a single input, an .npy, a .csv of numbers, an image, a .wav, a folder of
+    images, sounds or .npy files, or module:function, a Python function that gives arrays. A hundred
+    samples of what the model will really see are enough.
+
+    How images are prepared, and the labels, are kept in OUT.eqm for the other commands.
     """
-    from edgeinfer.data import load_data
+    from edgeinfer.data import ImageOptions, load_data
     from edgeinfer.files.atomic_write import atomic_write, check_writable
     from edgeinfer.files.model_file import to_bytes
     from edgeinfer.quant import prune_constant_channels, raised_channels
@@ -120,7 +123,7 @@ def quantize(
     started = time.perf_counter()
     graph = _floats(model, batch, shapes)
     names = graph.labels if labels is None else read_labels(labels, graph)
-    dataset = load_data(data, graph, preprocessing(**images), seed=seed)
+    dataset = load_data(data, graph, ImageOptions(**images), seed=seed)
     runs = dataset.count_within(samples)
     with screen.progress() as done:
         integer = make_integer(
@@ -136,7 +139,9 @@ def quantize(
         )
     if prune_constant:
         integer = prune_constant_channels(integer)
-    content = to_bytes(replace(integer, labels=names))
+    content = to_bytes(
+        replace(integer, labels=names, preparation={**integer.preparation, **dataset.preparation})
+    )
     atomic_write(output, content)
     seconds = time.perf_counter() - started
     errors = _errors(graph, integer, dataset)

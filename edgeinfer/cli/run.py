@@ -16,12 +16,12 @@ from edgeinfer.cli.command import Report, command
 from edgeinfer.cli.models import open_model, read_labels, runner, scores_in
 from edgeinfer.cli.options import (
     FILE,
-    preprocessing,
-    preprocessing_options,
+    image_options,
     samples_option,
     threads_option,
 )
-from edgeinfer.data.samples import is_batched
+from edgeinfer.cli.saturation import Saturation
+from edgeinfer.data.samples import is_batched, samples_in
 from edgeinfer.metrics import has_classes
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ __all__ = ["run"]
 
 _SHOWN = 10  # samples on the screen; JSON and -o hold all
 _LABEL_WIDTH = 24
+_FILES = "files"  # in OUT.npz, unless an output has that name
 
 
 @command(example="edgeinfer run digits.eqm --data digits_test.npz --top 3 -o scores.npz")
@@ -48,7 +49,7 @@ _LABEL_WIDTH = 24
 )
 @samples_option
 @threads_option
-@preprocessing_options
+@image_options
 def run(
     model: Path,
     data: Path,
@@ -61,27 +62,30 @@ def run(
 ) -> Report:
     """Run MODEL.eqm on DATA.
 
-    DATA is an .npz with an array for each input by its name, an .npy, an image or a folder of
-    images. The best classes of the first output are printed.
+    DATA is as edgeinfer quantize takes it. The best classes of the first output are printed, where
+    it scores classes; OUT.npz holds all outputs by name, and the files of the samples under files.
     """
-    from edgeinfer.data import load_data
+    from edgeinfer.data import ImageOptions, load_data
     from edgeinfer.files.atomic_write import atomic_write, check_writable
 
     if output is not None:
         check_writable(output, model, data)
     graph = open_model(model)
     names = graph.labels if labels is None else read_labels(labels, graph)
-    dataset = load_data(data, graph, preprocessing(**images))
+    dataset = load_data(data, graph, ImageOptions(**images))
     execute = runner(graph, threads=threads)
     gathered: dict[str, list[np.ndarray]] = {name: [] for name in graph.outputs}
+    saturation = Saturation(graph)
     with screen.tracked("running", graph, dataset, samples) as feeds:
-        for feed in feeds:
+        for feed in saturation.watch(feeds):
             for name, array in execute(feed).items():
                 gathered[name].append(array)
     outputs = {name: _joined(graph, name, arrays) for name, arrays in gathered.items()}
+    files = dataset.names[: len(gathered[graph.outputs[0]]) * samples_in(graph)]
     if output is not None:
         file = io.BytesIO()
-        np.savez(file, **outputs)  # type: ignore[arg-type]
+        named = {_FILES: np.array(files)} if files and _FILES not in outputs else {}
+        np.savez(file, **outputs, **named)  # type: ignore[arg-type]
         atomic_write(output, file.getvalue())
     predictions = _predictions(graph, outputs[graph.outputs[0]], names, top)
     return Report(
@@ -89,12 +93,14 @@ def run(
             "model": str(model),
             "output": None if output is None else str(output),
             "outputs": [{"name": n, "shape": list(a.shape)} for n, a in outputs.items()],
+            "files": list(files),
             "predictions": predictions,
         },
         [
-            *(_ranking(predictions) if predictions else _summary(outputs)),
+            *(_ranking(predictions, files) if predictions else _summary(outputs)),
             *([] if output is None else [f"\nwrote {output}"]),
         ],
+        saturation.warnings(),
     )
 
 
@@ -121,12 +127,12 @@ def _predictions(
     ]
 
 
-def _ranking(predictions: list[list[dict[str, Any]]]) -> list[RenderableType]:
+def _ranking(predictions: list[list[dict[str, Any]]], files: Sequence[str]) -> list[RenderableType]:
     shown = predictions[:_SHOWN]
-    numbers = [str(i) for i in range(len(shown))]
+    names = [screen.fitted(files[i]) if files else str(i) for i in range(len(shown))]
     headings = ["sample"]
-    columns: list[Sequence[str]] = [numbers]
-    room = screen.width() - len("sample")
+    columns: list[Sequence[str]] = [names]
+    room = screen.width() - max(map(len, ("sample", *names)))
     for rank, column in enumerate(zip(*shown, strict=True), start=1):
         cells = [f"{_named(p)} ({p['score']:.3g})" for p in column]
         room -= max(map(len, cells)) + 3

@@ -1,4 +1,4 @@
-"""How a picture becomes an input of a model: what a device must do before it runs one."""
+"""How an image becomes an input of a model: what a device must do before it runs one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _AXES = {"nchw": (2, 3, 1), "nhwc": (1, 2, 3)}
 
 @dataclass(frozen=True)
 class Preparation:
-    """A picture's pixels of 0 to 255 into one input, by ``(pixel - mean) / std`` in float32.
+    """An image's pixels of 0 to 255 into one input, by ``(pixel - mean) / std`` in float32.
 
     Height and width are the input's own.
 
@@ -34,7 +34,7 @@ class Preparation:
         What the channels hold, in order.
     size : int or None
         Scale the shorter side to this, bilinearly, and cut the input's extent out of the middle;
-        None stretches the whole picture to the input's extent.
+        None stretches the whole image to the input's extent.
     mean, std : tuple of float
         In pixel values; one number, or one for each channel.
     """
@@ -53,7 +53,7 @@ class Preparation:
             if value not in choices:
                 raise InputError(f"{what} must be one of {', '.join(choices)}, not {value!r}")
         if self.size is not None and not 1 <= self.size <= _MOST_SIZE:
-            raise InputError(f"a picture's size must be from 1 to {_MOST_SIZE}, not {self.size}")
+            raise InputError(f"an image's size must be between 1 and {_MOST_SIZE}, not {self.size}")
         for what, numbers in (("mean", self.mean), ("std", self.std)):
             if len(numbers) not in (1, self.depth):
                 raise InputError(
@@ -79,15 +79,14 @@ class Preparation:
         Raises
         ------
         InputError
-            An input of this shape does not take such pictures.
+            An input of this shape does not take such images.
         """
         if len(shape) == 4:
             height, width, depth = (shape[i] for i in _AXES[self.layout])
             if depth == self.depth:
                 return height, width
         raise InputError(
-            f"an input of shape {list(shape)} does not take {self.channels} pictures in "
-            f"{self.layout}"
+            f"an input of shape {list(shape)} does not take {self.channels} images in {self.layout}"
         )
 
     def pixels_to_input(self, pixels: np.ndarray) -> np.ndarray:

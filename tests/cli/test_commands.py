@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -328,11 +329,34 @@ def test_a_folder_of_images_serves_every_command(cli, workspace):
             folder.mkdir(parents=True, exist_ok=True)
             pixels = (image[0].astype(int) * 255 // 16).astype(np.uint8)
             Image.fromarray(pixels).save(folder / f"{i}.png")
-    std = "--std 15.9375"
-    cli(f"quantize digits.onnx --data images {std} --samples 30 -o a.eqm")
-    found = cli.json(f"evaluate a.eqm --data images {std} --against digits.onnx")
+    cli("quantize digits.onnx --data images --std 15.9375 --samples 30 -o a.eqm")
+    # the model carries how its input is prepared
+    found = cli.json("evaluate a.eqm --data images --against digits.onnx")
     assert (found["samples"], found["agreement"]) == (60, 1.0)
     assert found["top1"] > 0.9
     one = next((workspace / "images" / "3").iterdir())
-    ran = cli.json(f"run a.eqm --data {one.relative_to(workspace)} {std} --top 1")
-    assert len(ran["predictions"]) == 1
+    ran = cli.json(f"run a.eqm --data {one.relative_to(workspace)} --top 1")
+    assert (len(ran["predictions"]), ran["files"]) == (1, [one.name])
+    ran = cli.json("run a.eqm --data images --samples 3 -o scores.npz")
+    assert [Path(name).parent.name for name in ran["files"]] == ["0", "0", "0"]
+    with np.load("scores.npz") as scores:
+        assert scores["files"].tolist() == ran["files"]
+    printed = cli("run a.eqm --data images --samples 3").stdout
+    assert ran["files"][0] in printed
+    for line in ("compare digits.onnx a.eqm --samples 3", "bench a.eqm --runs 3"):
+        assert cli(f"{line} --data images").exit_code == 0
+
+
+def test_values_beyond_the_input_s_range_are_warned_of(cli):
+    with np.load("digits_test.npz") as data:
+        np.savez("bright.npz", image=data["image"][:20] * 4.0, y=data["y"][:20])
+    for line in ("evaluate digits.eqm", "run digits.eqm"):
+        done = cli(f"{line} --data bright.npz")
+        assert done.exit_code == 0
+        share, rest = done.stderr.split("% of the values", 1)
+        assert 30 < float(share.removeprefix("warning: ")) < 60
+        assert rest == (
+            " given to input 'image' lie beyond 0 to 16, where it saturates; prepare them as the "
+            "calibration data was, or calibrate on data like them\n"
+        )
+        assert cli(f"{line} --data digits_test.npz").stderr == ""

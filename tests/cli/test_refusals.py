@@ -57,13 +57,14 @@ REFUSALS = {
     "quantize digits.eqm --data digits_calib.npz -o a.eqm": (
         "digits.eqm is quantized already; give the .onnx that it was made from"
     ),
-    "quantize digits.onnx --data folder -o a.eqm": "folder holds no images",
+    "quantize digits.onnx --data folder -o a.eqm": "folder holds no images, sounds or .npy files",
     f"{QUANTIZE} --override imag=int16": (
         "no node and no value that is computed is named 'imag'; near it are 'image', 'image@nhwc'"
     ),
     "quantize digits.onnx --data data.npz -o a.eqm": "there is no file data.npz",
     "quantize digits.onnx --data two.txt -o a.eqm": (
-        "two.txt is neither an .npz, an .npy, an image nor a folder of images"
+        "two.txt is no data: that is an .npz, .npy, .csv, .wav, an image, a folder of such files, "
+        "or module:function"
     ),
     "convert digits.onnx -o folder": "cannot write folder: it is a folder",
     "quantize digits.onnx --data digits_calib.npz -o no/a.eqm": (
@@ -125,15 +126,15 @@ REFUSALS = {
         "object.npy cannot be read: Object arrays cannot be loaded when allow_pickle=False"
     ),
     "run digits.eqm --data image.png --mean 1e37 --std 0.5": (
-        "the data for input 'image' holds a value that is not finite"
+        "a mean must be finite as a float32, not [2.55e+39]"
     ),
     f"{EVALUATE} zipped.npz": "zipped.npz cannot be read: File is not a zip file",
-    "run digits.eqm --data broken --std 1,2": "std has 2 numbers for 1 channels",
+    "run digits.eqm --data broken --std 1,2": "std has 2 numbers for grey, which takes 1",
     "run digits.eqm --data broken --std 0": (
         "a standard deviation must be positive and finite as a float32, not [0.0]"
     ),
     "run digits.eqm --data broken --std 1e-320": (
-        "a standard deviation must be positive and finite as a float32, not [1e-320]"
+        "a standard deviation must be positive and finite as a float32, not [2.54997e-318]"
     ),
     "run digits.eqm --data broken --mean 1e300": (
         "a mean must be finite as a float32, not [1e+300]"

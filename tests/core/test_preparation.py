@@ -1,4 +1,4 @@
-"""A preparation says how a picture becomes an input, or which of its fields cannot be."""
+"""A preparation says how an image becomes an input, or which of its fields cannot be."""
 
 import numpy as np
 import pytest
@@ -27,10 +27,8 @@ def test_height_and_width_are_the_input_s(layout, channels, shape):
 
 
 @pytest.mark.parametrize("shape", [(1, 5, 7, 3), (1, 3, 35), (1, 1, 5, 7)])
-def test_an_input_that_takes_no_such_pictures_is_refused(shape):
-    with refused(
-        (f"an input of shape {list(shape)} does not take rgb pictures in nchw"), InputError
-    ):
+def test_an_input_that_takes_no_such_images_is_refused(shape):
+    with refused((f"an input of shape {list(shape)} does not take rgb images in nchw"), InputError):
         Preparation("nchw", "rgb").extent(shape)
 
 
@@ -39,7 +37,7 @@ def test_an_input_that_takes_no_such_pictures_is_refused(shape):
     [
         ({"layout": "chw"}, "layout must be one of nchw, nhwc, not 'chw'"),
         ({"channels": "yuv"}, "channels must be one of grey, rgb, bgr, not 'yuv'"),
-        ({"size": 0}, "a picture's size must be from 1 to 65536, not 0"),
+        ({"size": 0}, "an image's size must be between 1 and 65536, not 0"),
         ({"mean": (1.0, 2.0)}, "mean has 2 numbers for rgb, which takes 1 or 3"),
         (
             {"channels": "grey", "std": (1.0, 2.0)},

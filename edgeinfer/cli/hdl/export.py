@@ -10,7 +10,7 @@ import click
 from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command, one_line
 from edgeinfer.cli.hdl.options import config_option, open_integer_model
-from edgeinfer.cli.options import FILE, preprocessing, preprocessing_options
+from edgeinfer.cli.options import FILE, image_options
 
 __all__ = ["export"]
 
@@ -20,14 +20,14 @@ __all__ = ["export"]
 @config_option
 @click.option("-o", "--output", metavar="DIR", type=FILE, required=True, help="A new folder.")
 @click.option("--data", metavar="DATA", type=FILE, help="The test bench runs its first sample.")
-@preprocessing_options
+@image_options
 def export(model: Path, config: str, output: Path, data: Path | None, **images: Any) -> Report:
     """Write Verilog, drivers and a test bench for MODEL.eqm.
 
     Without --data the test bench runs an inference on random integers. The README in the folder
     says how to check and how to integrate it.
     """
-    from edgeinfer.data import load_data
+    from edgeinfer.data import ImageOptions, load_data
     from edgeinfer.data.samples import runs
     from edgeinfer.files.new_folder import check_new_folder, write_new_folder
     from edgeinfer.hdl.config import configuration
@@ -37,7 +37,7 @@ def export(model: Path, config: str, output: Path, data: Path | None, **images: 
     graph = open_integer_model(model)
     sample = None
     if data is not None:
-        dataset = load_data(data, graph, preprocessing(**images))
+        dataset = load_data(data, graph, ImageOptions(**images))
         sample = next(runs(graph, dataset.samples, limit=1))
     chosen = configuration(config)
     with screen.progress() as done:

@@ -13,7 +13,7 @@ from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command
 from edgeinfer.cli.hdl.comparison import Comparison
 from edgeinfer.cli.hdl.options import baud_option, open_integer_model, samples_option
-from edgeinfer.cli.options import FILE, preprocessing, preprocessing_options
+from edgeinfer.cli.options import FILE, image_options
 
 __all__ = ["run"]
 
@@ -24,18 +24,18 @@ __all__ = ["run"]
 @baud_option
 @click.option("--data", metavar="DATA", type=FILE, required=True, help="What to run.")
 @samples_option
-@preprocessing_options
+@image_options
 def run(model: Path, port: str, baud: int, data: Path, samples: int, **images: Any) -> Report:
     """Run MODEL.eqm on a board over its serial line.
 
     The board has a bitstream of edgeinfer hdl build. The model's outputs are compared with the
     CPU's; a difference ends with exit code 1.
     """
-    from edgeinfer.data import load_data
+    from edgeinfer.data import ImageOptions, load_data
     from edgeinfer.hdl.boards import BoardNpu, Link, open_line
 
     graph = open_integer_model(model)
-    dataset = load_data(data, graph, preprocessing(**images))
+    dataset = load_data(data, graph, ImageOptions(**images))
     with closing(open_line(port, baud)) as line:
         npu = BoardNpu(Link(line, port), graph)
         begun = time.perf_counter()

@@ -13,7 +13,7 @@ from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command
 from edgeinfer.cli.hdl.comparison import Comparison
 from edgeinfer.cli.hdl.options import SVG, config_option, open_integer_model, samples_option
-from edgeinfer.cli.options import FILE, preprocessing, preprocessing_options
+from edgeinfer.cli.options import FILE, image_options
 
 if TYPE_CHECKING:
     from edgeinfer.hdl.simulation.simulation import LayerReport, Simulation
@@ -39,7 +39,7 @@ __all__ = ["simulate"]
 @click.option(
     "--stream-weights", is_flag=True, help="Bring all weights from host memory in every run."
 )
-@preprocessing_options
+@image_options
 def simulate(
     model: Path,
     config: str,
@@ -59,7 +59,7 @@ def simulate(
     in which the array waits. The first simulation of a configuration builds its simulator, which
     takes half a minute.
     """
-    from edgeinfer.data import load_data
+    from edgeinfer.data import ImageOptions, load_data
     from edgeinfer.files.atomic_write import atomic_write, check_distinct, check_writable
     from edgeinfer.hdl import Simulation
 
@@ -68,7 +68,7 @@ def simulate(
         if path is not None:
             check_writable(path, model, data)
     graph = open_integer_model(model)
-    dataset = load_data(data, graph, preprocessing(**images))
+    dataset = load_data(data, graph, ImageOptions(**images))
     with screen.progress() as progress:
         progress("preparing the simulator", 0, None)
         simulation = Simulation(

@@ -1,0 +1,91 @@
+"""NumPy files into arrays by input name: an .npz, an .npy, or a folder of .npy files."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from edgeinfer.data.data_set import only_input
+from edgeinfer.errors import InputError
+from edgeinfer.graph import Graph
+
+__all__ = ["LABELS", "array_reader", "read_arrays"]
+
+LABELS = "y"
+"""The name of the labels beside the inputs."""
+
+_STARTS = (b"\x93NUMPY", b"PK\x03\x04", b"PK\x05\x06")
+_MOST_UNPACKED = 4 << 30
+_QUOTED = 300
+
+
+def read_arrays(path: Path, graph: Graph) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+    """What is for each input in an ``.npz`` or ``.npy``, and the labels.
+
+    Raises
+    ------
+    InputError
+        The file is damaged, or unpacks to more than 4 GiB.
+    """
+    loaded = _load(path)
+    if isinstance(loaded, np.ndarray):
+        return {graph.inputs[0] if len(graph.inputs) == 1 else path.name: loaded}, None
+    labels = None if LABELS in graph.inputs else loaded.pop(LABELS, None)
+    if len(loaded) == len(graph.inputs) == 1:
+        loaded = {graph.inputs[0]: next(iter(loaded.values()))}
+    return loaded, labels
+
+
+def array_reader(graph: Graph) -> Callable[[Path], np.ndarray]:
+    """What reads an ``.npy`` of one sample, with or without an axis for the batch."""
+    name = only_input(graph)
+    shape = graph.types[name].shape[1:]
+
+    def decode(path: Path) -> np.ndarray:
+        array = _load(path)
+        if not isinstance(array, np.ndarray):
+            raise InputError(f"{path} is an archive, not an array")
+        if array.shape not in (shape, (1, *shape)):
+            raise InputError(
+                f"{path} has shape {list(array.shape)}, but a sample of input {name!r} has shape "
+                f"{list(shape)}"
+            )
+        return array.reshape(shape)
+
+    return decode
+
+
+def _load(path: Path) -> np.ndarray | dict[str, np.ndarray]:
+    try:
+        # np.load leaves a file open that it opened itself and could not read
+        with path.open("rb") as file:
+            start = file.read(6)
+            # NumPy takes all other files for pickles, which it advises to trust
+            if start and not start.startswith(_STARTS):
+                raise InputError(f"{path} is no NumPy file, or a damaged one")
+            file.seek(0)
+            if start.startswith(b"PK"):
+                _check_size(path, zipfile.ZipFile(file))
+                file.seek(0)
+            loaded = np.load(file, allow_pickle=False)
+            return loaded if isinstance(loaded, np.ndarray) else dict(loaded)
+    except InputError:
+        raise
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # zipfile, zlib and NumPy raise a dozen types on damaged bytes
+        # NumPy's may hold a whole header
+        raise InputError(f"{path} cannot be read: {str(error)[:_QUOTED]}") from error
+
+
+def _check_size(path: Path, archive: zipfile.ZipFile) -> None:
+    """Refuse what says that it unpacks to too much; zipfile never unpacks more than is said."""
+    unpacked = sum(member.file_size for member in archive.infolist())
+    if unpacked > _MOST_UNPACKED:
+        raise InputError(
+            f"{path} unpacks to {unpacked / 2**30:.1f} GiB, and at most "
+            f"{_MOST_UNPACKED >> 30} GiB are read; give fewer samples, or a folder of .npy files"
+        )

@@ -1,0 +1,160 @@
+"""Images into samples, as a Preparation says; what callers say of one, completed by the input.
+
+An image is what a viewer shows: turned as its EXIF tag says, transparent parts over white, 16
+bits a channel scaled to 8.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeinfer.data.data_set import only_input
+from edgeinfer.errors import InputError, MissingExtraError
+from edgeinfer.graph import Graph, Preparation
+from edgeinfer.graph.preparation import Channels, Layout
+
+__all__ = ["SUFFIXES", "ImageOptions", "image_reader", "preparation_for"]
+
+SUFFIXES = frozenset(
+    {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """What a caller says of images; None leaves it to the model, or to the input's shape.
+
+    Parameters
+    ----------
+    size, layout, channels
+        As in ``Preparation``.
+    mean, std : tuple of float or None
+        As in ``Preparation``; where every ``std`` is below 1, both in fractions of 255, as
+        torchvision has them. They are given together: without one, it is 0 or 1.
+    """
+
+    size: int | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    layout: Layout | None = None
+    channels: Channels | None = None
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The names of what was said."""
+        return tuple(f.name for f in fields(self) if getattr(self, f.name) is not None)
+
+
+def preparation_for(graph: Graph, options: ImageOptions) -> Preparation:
+    """How images become the only input of ``graph``: as it carries it, changed by ``options``.
+
+    Raises
+    ------
+    InputError
+        The input takes no images, or its shape leaves open which.
+    """
+    name = only_input(graph)
+    shape = graph.types[name].shape
+    if len(shape) != 4:
+        raise InputError(f"input {name!r} of shape {list(shape)} does not take images")
+    carried = graph.preparation.get(name)
+    layout = options.layout or (_layout(shape) if carried is None else carried.layout)
+    depth = shape[1] if layout == "nchw" else shape[3]
+    if depth not in (1, 3):
+        raise InputError(f"images have 1 or 3 channels, but the model's input has {depth}")
+    if carried is None:
+        carried = Preparation(layout, "grey" if depth == 1 else "rgb")
+    changes = {field: getattr(options, field) for field in options.given}
+    if options.mean is not None or options.std is not None:
+        mean, std = options.mean or (0.0,), options.std or (1.0,)
+        unit = 255 if max(std) < 1 else 1
+        changes["mean"] = tuple(unit * number for number in mean)
+        changes["std"] = tuple(unit * number for number in std)
+    made = replace(carried, **changes)
+    made.extent(shape)  # refuses channels that do not fit
+    return made
+
+
+def _layout(shape: tuple[int, ...]) -> Layout:
+    fits: list[Layout] = []
+    if shape[1] in (1, 3):
+        fits.append("nchw")
+    if shape[3] in (1, 3):
+        fits.append("nhwc")
+    if len(fits) != 1:
+        raise InputError(
+            f"an input of shape {list(shape)} does not tell its layout; say nchw or nhwc"
+        )
+    return fits[0]
+
+
+def image_reader(graph: Graph, how: Preparation) -> Callable[[Path], np.ndarray]:
+    """What reads a file of an image as one sample of the only input of ``graph``."""
+    height, width = how.extent(graph.types[only_input(graph)].shape)
+    pillow = _pillow()
+
+    def decode(path: Path) -> np.ndarray:
+        try:
+            with pillow.open(path) as file:
+                image = _as_shown(file).convert("L" if how.depth == 1 else "RGB")
+        except InputError as error:
+            raise InputError(f"{path} {error}") from error
+        except Exception as error:  # Pillow's decoders raise a dozen types on damaged bytes
+            raise InputError(f"{path} is not an image that can be read: {error}") from error
+        fitted = _fitted(image, how.size, height, width, path)
+        pixels = np.asarray(fitted).reshape(height, width, how.depth)
+        return how.pixels_to_input(pixels[:, :, ::-1] if how.channels == "bgr" else pixels)
+
+    return decode
+
+
+def _as_shown(file: Any) -> Any:
+    """The image in 8 bits a channel, upright, over white."""
+    from PIL import ImageOps
+
+    image = ImageOps.exif_transpose(file)
+    if image.mode in ("F", "I") or image.mode.startswith("I;"):
+        image = _eight_bits(image)
+    elif image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = _pillow().new("RGBA", image.size, "white")
+        image = _pillow().alpha_composite(white, image)
+    return image
+
+
+def _eight_bits(image: Any) -> Any:
+    """An image of wider numbers, which Pillow would clip at 255 instead of scale."""
+    numbers = np.asarray(image)
+    if image.mode == "F" or numbers.min() < 0 or numbers.max() > 0xFFFF:
+        raise InputError("holds numbers of no known range; give them as an .npy")
+    return _pillow().fromarray(np.rint(numbers / 257).astype(np.uint8))
+
+
+def _fitted(image: Any, size: int | None, height: int, width: int, path: Path) -> Any:
+    pillow = _pillow()
+    bilinear, limit = pillow.Resampling.BILINEAR, pillow.MAX_IMAGE_PIXELS
+    if size is None:
+        return image.resize((width, height), bilinear)
+    factor = size / min(image.size)
+    extents = [max(1, round(extent * factor)) for extent in image.size]
+    if limit is not None and math.prod(extents) > limit:
+        raise InputError(f"size {size} makes {path} larger than {limit:,} pixels")
+    scaled = image.resize(extents, bilinear)
+    left, top = (scaled.width - width) // 2, (scaled.height - height) // 2
+    if left < 0 or top < 0:
+        raise InputError(f"size {size} leaves less than {width}x{height}")
+    return scaled.crop((left, top, left + width, top + height))
+
+
+def _pillow() -> Any:
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise MissingExtraError("PIL", "cli") from error
+    return Image

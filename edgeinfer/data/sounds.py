@@ -1,0 +1,86 @@
+"""Sounds into samples: frames of -1 to 1, with silence behind a sound that is too short."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeinfer.data.data_set import only_input
+from edgeinfer.errors import InputError, MissingExtraError
+from edgeinfer.graph import Graph
+
+__all__ = ["SUFFIXES", "sound_reader"]
+
+SUFFIXES = frozenset({".flac", ".wav"})
+
+
+def sound_reader(graph: Graph, paths: Sequence[Path]) -> Callable[[Path], np.ndarray]:
+    """What reads each of ``paths`` as one sample of the only input of ``graph``.
+
+    The input's longest axis is time, and another one, if it is longer than 1, the channels.
+
+    Raises
+    ------
+    InputError
+        A file is no sound, they have different rates, or the input takes no sounds.
+    """
+    name = only_input(graph)
+    shape = graph.types[name].shape[1:]
+    extents = [extent for extent in shape if extent != 1]
+    if not 1 <= len(extents) <= 2:
+        raise InputError(f"input {name!r} of shape [1, {str(list(shape))[1:]} does not take sounds")
+    frames, channels = max(extents), min(extents) if len(extents) == 2 else 1
+    _check_rates(paths)
+
+    def decode(path: Path) -> np.ndarray:
+        sound = _read(path)
+        if sound.shape[1] != channels:
+            raise InputError(
+                f"{path} has {sound.shape[1]} channels, but the input takes {channels}"
+            )
+        if len(sound) > frames:
+            raise InputError(
+                f"{path} has {len(sound):,} frames, but the input takes {frames:,}; cut it"
+            )
+        padded = np.pad(sound, ((0, frames - len(sound)), (0, 0)))
+        return (padded if extents[0] == frames else padded.T).reshape(shape)
+
+    return decode
+
+
+def _check_rates(paths: Sequence[Path]) -> None:
+    first = None
+    for path in paths:
+        try:
+            rate = _soundfile().info(path).samplerate
+        except _soundfile().LibsndfileError as error:
+            raise _unreadable(path, error) from error
+        first = first or (path, rate)
+        if rate != first[1]:
+            raise InputError(
+                f"{path} has {rate:,} frames a second, but {first[0]} has {first[1]:,}"
+            )
+
+
+def _read(path: Path) -> np.ndarray:
+    """Frames by channels, float32."""
+    try:
+        sound, _ = _soundfile().read(path, dtype="float32", always_2d=True)
+    except _soundfile().LibsndfileError as error:
+        raise _unreadable(path, error) from error
+    return np.asarray(sound)
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path} is not a sound that can be read: {error}")
+
+
+def _soundfile() -> Any:
+    try:
+        import soundfile
+    except ImportError as error:
+        raise MissingExtraError("soundfile", "audio") from error
+    return soundfile
