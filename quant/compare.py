@@ -74,11 +74,18 @@ class LayerError(Difference):
 
 
 def compare(
-    a: Graph, b: Graph, data: Data, *, samples: int | None = None, num_threads: int = 1
+    a: Graph,
+    b: Graph,
+    data: Data,
+    *,
+    samples: int | None = None,
+    num_threads: int = 1,
+    observe: Callable[[str, np.ndarray], None] | None = None,
 ) -> list[LayerError]:
     """The error of ``b``'s values against ``a``'s of the same name, the worst first.
 
-    Either Graph may be float or integer; both take ``data`` as floats.
+    Either Graph may be float or integer; both take ``data`` as floats. ``observe`` is called with
+    the name and the numbers of each value of ``a`` that is compared, run after run.
 
     Raises
     ------
@@ -105,6 +112,8 @@ def compare(
         values_a, values_b = run_a(feed), run_b(feed)
         for name, error in errors.items():
             error.add(values_a[name], values_b[name])
+            if observe is not None:
+                observe(name, values_a[name])
     return sorted(errors.values(), key=lambda e: e.sqnr_db)
 
 

@@ -13,6 +13,7 @@ from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command
 from edgeinfer.cli.models import open_model
 from edgeinfer.cli.options import FILE, image_options, threads_option
+from edgeinfer.cli.profiling import profile
 from edgeinfer.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["bench"]
 
 _WARM_UP = 3
-_PROFILES = 5
 _SECONDS = 2.0  # about as long as a measurement without --runs takes
 _AT_MOST = 1000
 
@@ -63,14 +63,10 @@ def bench(model: Path, runs: int | None, data: Path | None, threads: int, **imag
         for i in range(runs):
             seconds.append(_time(session, feed))
             done("running", i + 1, runs)
-    shares = _shares(session, feed)
+    times = profile(graph, session, feed)
     p50, p90, p99 = (float(p) for p in np.percentile(seconds, (50, 90, 99)))
     rate = cost(graph).macs / p50 / 1e9
-    rows = [
-        (node.name, type(node.op).__name__, f"{shares[node.name]:.1%}")
-        for node in graph.nodes
-        if node.name in shares
-    ]
+    rows = [(layer.node, layer.operator, f"{layer.share:.1%}") for layer in times]
     return Report(
         {
             "model": str(model),
@@ -81,7 +77,7 @@ def bench(model: Path, runs: int | None, data: Path | None, threads: int, **imag
             "p99_us": p99 * 1e6,
             "gmacs_per_second": rate,
             "memory_bytes": session.arena_bytes,
-            "layers": [{"node": name, "share": value} for name, value in shares.items()],
+            "layers": [{"node": layer.node, "share": layer.share} for layer in times],
         },
         [
             screen.table(("layer", "operator", "time"), rows, left=2),
@@ -119,13 +115,3 @@ def _time(session: Session, feed: dict[str, np.ndarray]) -> float:
     start = time.perf_counter()
     session.run(feed)
     return time.perf_counter() - start
-
-
-def _shares(session: Session, feed: dict[str, np.ndarray]) -> dict[str, float]:
-    """Each node's share of a run's time, over the runs of a short profile."""
-    total: dict[str, int] = {}
-    for _ in range(_PROFILES):
-        for name, duration in session.profile(feed).items():
-            total[name] = total.get(name, 0) + duration
-    whole = max(sum(total.values()), 1)
-    return {name: duration / whole for name, duration in total.items()}

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command
 from edgeinfer.cli.models import open_pair
 from edgeinfer.cli.options import (
     FILE,
+    html_option,
     image_options,
     samples_option,
     threads_option,
 )
+from edgeinfer.cli.profiling import layer_times
 
 __all__ = ["compare"]
 
@@ -32,11 +36,19 @@ __all__ = ["compare"]
     show_default=True,
     help="How many layers to show; 0 shows all. JSON always holds all.",
 )
+@html_option
 @samples_option
 @threads_option
 @image_options
 def compare(
-    a: Path, b: Path, data: Path, worst: int, samples: int | None, threads: int, **images: Any
+    a: Path,
+    b: Path,
+    data: Path,
+    worst: int,
+    html: Path | None,
+    samples: int | None,
+    threads: int,
+    **images: Any,
 ) -> Report:
     """Compare models A and B layer by layer.
 
@@ -45,15 +57,41 @@ def compare(
     without any difference.
     """
     from edgeinfer.data import ImageOptions, load_data
+    from edgeinfer.files.atomic_write import atomic_write, check_writable
     from edgeinfer.quant import compare as layer_errors
+    from edgeinfer.quant.observers import Histogram
 
+    if html is not None:
+        from edgeinfer.cli.pages import comparison_page
+
+        check_writable(html, a, b, data)
     first, second = open_pair(a, b)
     # an .onnx does not say how its input is prepared
     knowing = second if second.preparation else first
     dataset = load_data(data, knowing, ImageOptions(**images), seed=None if samples is None else 0)
     count = dataset.count_within(samples)
+    seen: defaultdict[str, Histogram] = defaultdict(Histogram)
+
+    def observe(name: str, array: np.ndarray) -> None:
+        seen[name].add(array[np.isfinite(array)])
+
     with screen.tracked("comparing", first, dataset, samples) as feeds:
-        errors = layer_errors(first, second, feeds, num_threads=threads)
+        errors = layer_errors(
+            first,
+            second,
+            feeds,
+            num_threads=threads,
+            observe=None if html is None else observe,
+        )
+    if html is not None:
+        facts = [
+            ("signal", str(a)),
+            ("compared with it", str(b)),
+            ("samples", f"{count}, of {data}"),
+        ]
+        times = layer_times(second, dataset, threads)
+        title = f"{b.name} beside {a.name}"
+        atomic_write(html, comparison_page(title, facts, errors, seen, second, times))
     shown = errors[: worst or None]
     rows = [
         (
@@ -85,5 +123,6 @@ def compare(
         [
             screen.table(("value", "operator", "SQNR dB", "largest error"), rows, left=2),
             f"\n{count} samples" + (f"; {hidden} better layers are not shown" if hidden else ""),
+            *([] if html is None else [f"wrote {html}"]),
         ],
     )

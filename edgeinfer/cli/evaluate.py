@@ -15,10 +15,12 @@ from edgeinfer.cli.evaluation import Evaluation, measure
 from edgeinfer.cli.models import open_model, open_pair
 from edgeinfer.cli.options import (
     FILE,
+    html_option,
     image_options,
     samples_option,
     threads_option,
 )
+from edgeinfer.cli.profiling import layer_times
 from edgeinfer.cli.saturation import Saturation
 from edgeinfer.data.samples import samples_in
 from edgeinfer.errors import InputError
@@ -55,6 +57,7 @@ _MISTAKES = 10  # that the screen shows; JSON holds the whole matrix
     multiple=True,
     help=f"What to measure, repeatable: {', '.join(METRICS)}. Default: what the labels suggest.",
 )
+@html_option
 @samples_option
 @threads_option
 @image_options
@@ -63,6 +66,7 @@ def evaluate(
     data: Path,
     against: Path | None,
     metrics: tuple[str, ...],
+    html: Path | None,
     samples: int | None,
     threads: int,
     **images: Any,
@@ -75,7 +79,12 @@ def evaluate(
     (null in JSON where there is no difference).
     """
     from edgeinfer.data import ImageOptions, load_data
+    from edgeinfer.files.atomic_write import atomic_write, check_writable
 
+    if html is not None:
+        from edgeinfer.cli.pages import evaluation_page
+
+        check_writable(html, model, data, *([] if against is None else [against]))
     if against is None:
         graph, reference = open_model(model), None
     else:
@@ -84,6 +93,8 @@ def evaluate(
     task, warnings = _task(data, graph, dataset, needed=reference is None or bool(metrics))
     if reference is None and not (metrics or task.defaults):
         raise InputError(f"{data} has no labels, so there is nothing to evaluate without --against")
+    if html is not None and "classes" in task.readings:
+        metrics = (*(metrics or task.defaults), "confusion")
     saturation = Saturation(graph)
     with screen.tracked("evaluating", graph, dataset, samples) as feeds:
         found = measure(
@@ -94,7 +105,18 @@ def evaluate(
             reference=reference,
             threads=threads,
         )
-    return _report(graph, model, against, found, warnings + saturation.warnings())
+    results, written = found.model.results(), []
+    numbers, shown = _findings(model, against, found, results)
+    if html is not None:
+        times = layer_times(graph, dataset, threads)
+        facts = [("model", str(model)), ("data", str(data)), *shown]
+        atomic_write(html, evaluation_page(model.name, facts, results, graph, times))
+        written = [f"\nwrote {html}"]
+    return Report(
+        numbers,
+        [*_tables(results, graph.labels), screen.pairs(shown), *written],
+        warnings + saturation.warnings(),
+    )
 
 
 def _task(path: Path, graph: Graph, dataset: DataSet, *, needed: bool) -> tuple[Task, list[str]]:
@@ -113,12 +135,12 @@ def _task(path: Path, graph: Graph, dataset: DataSet, *, needed: bool) -> tuple[
         return task_of(graph, None), [f"{error}, so they are not used"]
 
 
-def _report(
-    graph: Graph, model: Path, against: Path | None, found: Evaluation, warnings: list[str]
-) -> Report:
+def _findings(
+    model: Path, against: Path | None, found: Evaluation, results: dict[str, Any]
+) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """What was found, as JSON and as names and values for readers."""
     data: dict[str, Any] = {"model": str(model), "samples": found.samples}
     shown: list[tuple[str, str]] = [("samples", str(found.samples))]
-    results = found.model.results()
     beside = {} if found.reference is None else found.reference.results()
     data |= results | {f"{name}_against": value for name, value in beside.items()}
     for name, value in results.items():
@@ -140,8 +162,7 @@ def _report(
         ]
     data["latency_us"] = found.model.latency * 1e6
     shown.append(("latency, median", screen.milliseconds(found.model.latency)))
-    tables = _tables(results, graph.labels)
-    return Report(data, [*tables, screen.pairs(shown)], warnings)
+    return data, shown
 
 
 def _name(metric: str) -> str:

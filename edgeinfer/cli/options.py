@@ -14,6 +14,7 @@ from edgeinfer.runtime.session import MAX_THREADS
 __all__ = [
     "FILE",
     "Shapes",
+    "html_option",
     "image_options",
     "import_options",
     "samples_option",
@@ -113,6 +114,13 @@ def image_options(function: F) -> F:
     ):
         function = option(function)
     return function
+
+
+def html_option(function: F) -> F:
+    """``--html``."""
+    return click.option(
+        "--html", metavar="FILE.html", type=FILE, help="Also write it as a page, with figures."
+    )(function)
 
 
 def threads_option(function: F) -> F:

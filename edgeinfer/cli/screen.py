@@ -6,6 +6,7 @@ import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import click
@@ -37,6 +38,7 @@ __all__ = [
     "progress",
     "stages",
     "table",
+    "told_apart",
     "tracked",
     "width",
 ]
@@ -59,8 +61,9 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, left: int =
         made.add_column(heading, justify="left" if i < left else "right", no_wrap=True)
     others = zip(*(row[1:] for row in (headings, *rows)), strict=True)
     taken = sum(max(map(len, column)) + _GAP for column in others)
-    for name, *cells in rows:
-        made.add_row(fitted(name, max(width() - taken, 8)), *cells)
+    names = told_apart([row[0] for row in rows], max(width() - taken, 8))
+    for name, row in zip(names, rows, strict=True):
+        made.add_row(name, *row[1:])
     return made
 
 
@@ -74,6 +77,27 @@ def fitted(name: str, room: int = 26) -> str:
     """The end of a long name, which is what tells one layer from the next."""
     shown = "".join(c if c.isprintable() else "?" for c in name)
     return shown if len(shown) <= room else f"…{shown[1 - room :]}"
+
+
+def told_apart(names: Sequence[str], room: int) -> list[str]:
+    """Each of ``names`` within ``room``, and different ones different.
+
+    Where layers' names end alike, as exporters make them, what tells them apart is shown instead.
+    """
+    shown = [fitted(name, room) for name in names]
+    alike: dict[str, set[str]] = {}
+    for name, short in zip(names, shown, strict=True):
+        alike.setdefault(short, set()).add(name)
+    for short, group in alike.items():
+        if len(group) == 1 or room < 4:
+            continue
+        backwards = zip(*(reversed(name) for name in group), strict=False)
+        ending = sum(1 for _ in takewhile(lambda ends: len(set(ends)) == 1, backwards))
+        places = [i for i, each in enumerate(shown) if each == short and names[i] in group]
+        fronts = told_apart([names[i][: len(names[i]) - ending] for i in places], room - 1)
+        for i, front in zip(places, fronts, strict=True):
+            shown[i] = f"{front}…"
+    return shown
 
 
 def extents(shape: Sequence[int]) -> str:
