@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LayerTime", "layer_times", "profile"]
 
-_RUNS = 5
+_RUNS = 9
 
 
 @dataclass(frozen=True)
@@ -32,20 +32,22 @@ class LayerTime:
 
 
 def profile(graph: Graph, session: Session, feed: Mapping[str, np.ndarray]) -> list[LayerTime]:
-    """The mean over a few runs of each node of ``graph`` that takes any time, in order."""
-    total: Counter[str] = Counter()
-    for _ in range(_RUNS):
-        total.update(session.profile(feed))
-    whole = max(sum(total.values()), 1)
+    """What each node of ``graph`` that takes any time does take, in order.
+
+    The median of a few runs: whatever else the machine did in one of them is no layer's.
+    """
+    profiles = [session.profile(feed) for _ in range(_RUNS)]
+    medians = {name: statistics.median(p[name] for p in profiles) for name in profiles[0]}
+    whole = max(sum(medians.values()), 1)
     return [
         LayerTime(
             node.name,
             type(node.op).__name__,
-            total[node.name] / _RUNS / 1e9,
-            total[node.name] / whole,
+            medians[node.name] / 1e9,
+            medians[node.name] / whole,
         )
         for node in graph.nodes
-        if node.name in total
+        if node.name in medians
     ]
 
 

@@ -17,7 +17,7 @@ from edgeinfer.runtime.planner import plan
 COMPARE = "compare digits.onnx digits.eqm --data digits_test.npz --samples 20 --html page.html"
 EVALUATE = "evaluate digits.eqm --data digits_test.npz --html page.html"
 
-VOID = {"meta", "path", "line", "rect"}
+VOID = {"wbr", "meta", "path", "line", "rect"}
 
 
 class Page(HTMLParser):
