@@ -14,8 +14,13 @@ A program that only runs models needs this package, NumPy and safetensors:
 those three is imported from here.
 """
 
+import logging
+
 from edgeinfer.errors import EdgeInferError
 from edgeinfer.runtime.session import Session, load
 from edgeinfer.version import __version__
 
 __all__ = ["EdgeInferError", "Session", "__version__", "load"]
+
+# a program that asks for no log gets none
+logging.getLogger(__name__).addHandler(logging.NullHandler())

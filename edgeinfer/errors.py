@@ -8,10 +8,13 @@ EdgeInferError
     ├── ModelFileError       an ``.eqm`` or ONNX file is damaged or not what it says
     ├── UnsupportedError     operators that this stage cannot take, each one named
     └── QuantizationError    a value or a layer cannot be made integer
+
+EdgeInferWarning             something works, but not as well as it could
 """
 
 __all__ = [
     "EdgeInferError",
+    "EdgeInferWarning",
     "InputError",
     "MissingExtraError",
     "ModelError",
@@ -24,6 +27,13 @@ __all__ = [
 
 class EdgeInferError(Exception):
     """Base of every error that edgeinfer raises on purpose."""
+
+
+class EdgeInferWarning(UserWarning):
+    """Something works, but not as well as it could; the message says what to do, in one line.
+
+    The command line prints each once, and lists them under ``warnings`` in its JSON.
+    """
 
 
 class InputError(EdgeInferError, ValueError):

@@ -8,14 +8,17 @@ import json
 import math
 import sys
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import click
 from rich.console import Console, RenderableType
 
-from edgeinfer.errors import EdgeInferError, MissingExtraError
+from edgeinfer.cli.logs import logged
+from edgeinfer.errors import EdgeInferError, EdgeInferWarning, MissingExtraError
 
 __all__ = ["Report", "command", "one_line"]
 
@@ -47,14 +50,15 @@ class Report:
 
 
 def command(*, example: str) -> Callable[[Callable[..., Report]], click.Command]:
-    """Make a command of the function below, with ``--json``, ``--debug`` and an example."""
+    """Make a command of the function below, with ``--json``, ``-v``, ``--debug`` and an example."""
 
     def decorate(function: Callable[..., Report]) -> click.Command:
         @functools.wraps(function)
-        def body(*, as_json: bool, debug: bool, **arguments: Any) -> None:
+        def body(*, as_json: bool, debug: bool, verbose: int, **arguments: Any) -> None:
             try:
-                report = function(**arguments)
-                _print(report, as_json)
+                with logged(verbose), _heard() as warned:
+                    report = function(**arguments)
+                _print(replace(report, warnings=[*warned, *report.warnings]), as_json)
                 sys.stdout.flush()
                 if report.failure is not None:
                     _stop(report.failure, 1, False)
@@ -77,11 +81,33 @@ def command(*, example: str) -> Callable[[Callable[..., Report]], click.Command]
         )(body)
         made.params += [
             click.Option(["--json", "as_json"], is_flag=True, help="Print JSON."),
+            click.Option(
+                ["-v", "--verbose"],
+                count=True,
+                help="Say on stderr what is done; -vv says more.",
+            ),
             click.Option(["--debug"], is_flag=True, help="Show where an error arose."),
         ]
         return made
 
     return decorate
+
+
+@contextmanager
+def _heard() -> Iterator[list[str]]:
+    """Gather what edgeinfer warns of meanwhile, each once, in a list."""
+    messages: list[str] = []
+    caught: list[warnings.WarningMessage] = []
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", EdgeInferWarning)
+            yield messages
+    finally:
+        for each in caught:
+            if not issubclass(each.category, EdgeInferWarning):
+                warnings.showwarning(each.message, each.category, each.filename, each.lineno)
+            elif str(each.message) not in messages:
+                messages.append(str(each.message))
 
 
 def one_line(text: str) -> str:

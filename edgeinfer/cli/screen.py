@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import takewhile
@@ -42,6 +44,8 @@ __all__ = [
     "tracked",
     "width",
 ]
+
+_log = logging.getLogger("edgeinfer.cli")
 
 _GAP = 3  # between two columns
 
@@ -133,14 +137,20 @@ def progress() -> Iterator[Callable[[str, int, int | None], None]]:
         disable=not console.is_terminal,
     ) as bar:
         tasks: dict[str, TaskID] = {}
+        spans: dict[str, tuple[float, float]] = {}
 
         def done(stage: str, count: int, total: int | None) -> None:
             shown = f"{count}/{total}" if total else f"{count}" if count else ""
+            now = time.perf_counter()
+            spans[stage] = spans.get(stage, (now, now))[0], now
             if stage not in tasks:
+                _log.info("%s", stage)
                 tasks[stage] = bar.add_task(stage, total=total, count=shown)
             bar.update(tasks[stage], completed=count, total=total, count=shown)
 
         yield done
+    for stage, (begun, ended) in spans.items():
+        _log.debug("%s took %.2f s", stage, ended - begun)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ only input: an ``.npy``, a table (``.csv``), an image, a sound, a folder of imag
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +30,8 @@ from edgeinfer.files.input_file import check_file, is_folder
 from edgeinfer.graph import Graph
 
 __all__ = ["load_data"]
+
+_log = logging.getLogger(__name__)
 
 Kind = Literal["images", "sounds", "arrays"]
 
@@ -65,8 +68,15 @@ def load_data(
     InputError
         The data is missing, damaged or empty, or does not fit the Graph's inputs.
     """
-    options = options or ImageOptions()
-    path = Path(path)
+    data = _loaded(Path(path), graph, options or ImageOptions(), seed)
+    labels = "no labels" if data.labels is None else f"labels of shape {list(data.labels.shape)}"
+    _log.info("%s feeds %d runs, with %s", path, data.count, labels)
+    for name, how in data.preparation.items():
+        _log.info("images become input %r by %s", name, how)
+    return data
+
+
+def _loaded(path: Path, graph: Graph, options: ImageOptions, seed: int | None) -> DataSet:
     if is_function(str(path)) and not path.exists():
         _refuse_options(path, options)
         return _from_function(str(path), graph)
