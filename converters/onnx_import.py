@@ -256,7 +256,7 @@ class Walk:
         for step in self._steps:
             for operand in step.operands:
                 if isinstance(operand, Static) and names.of(operand) not in constants:
-                    array = operand.finite() if self.dtype(operand) == "float32" else operand.array
+                    array = operand.clamped() if self.dtype(operand) == "float32" else operand.array
                     array = array.astype(self.dtype(operand), copy=False)
                     constants[names.of(operand)] = array
                     types[names.of(operand)] = TensorType(array.shape, self.dtype(operand))

@@ -10,13 +10,14 @@ from edgeinfer.data.samples import Data
 from edgeinfer.errors import InputError, QuantizationError, UnsupportedError
 from edgeinfer.graph import Graph, Quantization, TensorType
 from edgeinfer.graph import operators as ops
-from edgeinfer.quant.calibration import Calibration, Progress, calibrate
+from edgeinfer.quant.calibration import Progress, calibrate
 from edgeinfer.quant.integer_types import IntegerTypes
 from edgeinfer.quant.lowering import Lowering
-from edgeinfer.quant.observers import OBSERVERS, Observer, minmax
+from edgeinfer.quant.observers import OBSERVERS, minmax
+from edgeinfer.quant.ranges import Ranges, bounded, group_ranges
 from edgeinfer.quant.rules import fixed_output, is_supported
-from edgeinfer.quant.schemes import SCHEMES, Width, activation_type, levels
-from edgeinfer.quant.search import MAX_RUNS, Ranges, search
+from edgeinfer.quant.schemes import SCHEMES, Width, activation_type, headroom
+from edgeinfer.quant.search import MAX_RUNS, search
 from edgeinfer.quant.sharing import shared_quantization
 from edgeinfer.quant.widths import group_widths
 
@@ -62,16 +63,17 @@ def choose_types(
     fixed = _prescribed(graph, groups, chosen)
 
     def types(ranges: Ranges) -> IntegerTypes:
-        return IntegerTypes(_typed(graph, groups, chosen, ranges, fixed), widths.weights, domains)
+        typed = _typed(graph, groups, chosen, ranges, fixed, headroom(seen.count))
+        return IntegerTypes(typed, widths.weights, domains)
 
-    ranges = _hulls(groups, chosen, seen, rule or minmax)
+    ranges = group_ranges(graph, groups, chosen, seen, rule or minmax)
     if not searching:
         return types(ranges)
     lowering = Lowering(graph, rounding=rounding)
     proposals = {
         name: {
             root: hull
-            for root, hull in _hulls(groups, chosen, seen, propose).items()
+            for root, hull in group_ranges(graph, groups, chosen, seen, propose).items()
             if chosen[root] == "int8"
         }
         for name, propose in OBSERVERS.items()
@@ -105,18 +107,6 @@ def _refuse_unsupported(graph: Graph) -> None:
             raise QuantizationError(f"input {name!r} is bool, which has no integer form")
 
 
-def _hulls(
-    groups: Mapping[str, str], widths: Mapping[str, Width], seen: Calibration, rule: Observer
-) -> Ranges:
-    """The range of each group by its representative: what ``rule`` gives its members, joined."""
-    hulls: Ranges = {}
-    for name, root in groups.items():
-        low, high = rule(seen.histograms[name], levels(widths[root]))
-        known = hulls.get(root, (0.0, 0.0))
-        hulls[root] = min(known[0], low), max(known[1], high)
-    return hulls
-
-
 def _prescribed(
     graph: Graph, groups: Mapping[str, str], widths: Mapping[str, Width]
 ) -> dict[str, Quantization]:
@@ -136,9 +126,10 @@ def _typed(
     widths: Mapping[str, Width],
     ranges: Ranges,
     fixed: Mapping[str, Quantization],
+    spare: float,
 ) -> dict[str, TensorType]:
     """The integer type of every value that is not constant."""
-    types = {}
+    types, limits = {}, bounded(graph, groups)
     for name, kind in graph.types.items():
         if name in graph.constants:
             continue
@@ -146,6 +137,8 @@ def _typed(
             types[name] = kind
             continue
         root = groups[name]
-        t = activation_type(kind.shape, *ranges[root], widths[root])
+        # beyond its function's bounds nothing comes
+        ends = ranges[root] == limits.get(root)
+        t = activation_type(kind.shape, *ranges[root], widths[root], 1.0 if ends else spare)
         types[name] = replace(t, quantization=fixed.get(root, t.quantization))
     return types

@@ -14,6 +14,7 @@ from edgeinfer.errors import QuantizationError
 from edgeinfer.graph import ABSENT, Graph, Node, Quantization, TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.quant.integer_types import IntegerTypes
+from edgeinfer.quant.ranges import reaches_far_beyond, useful_range
 from edgeinfer.quant.schemes import Width, activation_type
 from edgeinfer.quant.weights import (
     GivenWeights,
@@ -94,8 +95,10 @@ class Fragment:
 
     def domain(self, name: str) -> tuple[float, float]:
         """The numbers that an activation is known to hold, or else all that its type does."""
-        if name in self.known.domains:
-            return self.known.domains[name]
+        return self.known.domains.get(name) or self.range(name)
+
+    def range(self, name: str) -> tuple[float, float]:
+        """The real numbers that an activation's type covers."""
         scale, zero_point, dtype = self.kind(name)
         info = np.iinfo(dtype)
         return scale * (info.min - zero_point), scale * (info.max - zero_point)
@@ -175,22 +178,42 @@ class Fragment:
             return name
         return self._of_graph(name, self.graph.constants[name], None)
 
-    def operand(self, name: str, width: Width) -> str:
-        """``name`` itself, or where it is a float constant, its integers over its own range."""
+    def operand(
+        self, name: str, width: Width, within: tuple[float, float] = (-math.inf, math.inf)
+    ) -> str:
+        """``name`` itself, or where it is a float constant, its integers over its own range.
+
+        What of it lies outside of ``within`` saturates.
+        """
         if self.is_computed(name):
             return name
         array = self.graph.constants[name]
         low, high = min(0.0, float(array.min())), max(0.0, float(array.max()))
+        low, high = max(low, within[0]), min(high, within[1])
         return self._integers(name, activation_type(array.shape, low, high, width))
 
     def operands(self) -> list[str]:
-        """All inputs of the node at one width: the widest of those that a run computes."""
+        """All inputs of the node, constants in the widest width of those that a run computes."""
         computed = [self.kind(name)[2] for name in self.node.operands if self.is_computed(name)]
-        width = wider(*computed)
-        return [
-            self.widened(i, width) if self.is_computed(name) else self.operand(name, width)
-            for i, name in enumerate(self.node.inputs)
-        ]
+        return [self.operand(name, wider(*computed)) for name in self.node.operands]
+
+    def summands(self, *, subtract: bool) -> list[str]:
+        """As ``operands``, but a constant reaches about as far as their sum or difference can hold.
+
+        Beside a mask of -1e9 the other summand would have no step left.
+        """
+        a, b = self.node.inputs
+        if self.is_computed(a) and self.is_computed(b):
+            return self.operands()
+        index, constant, other = (1, b, a) if self.is_computed(a) else (0, a, b)
+        array = self.graph.constants[constant]
+        useful = useful_range(
+            self.range(self.node.output), self.range(other), index, subtract=subtract
+        )
+        if not reaches_far_beyond(useful, (float(array.min()), float(array.max()))):
+            return self.operands()
+        within = self.operand(constant, self.kind(other)[2], useful)
+        return [other, within] if index == 1 else [within, other]
 
     def widened(self, index: int, width: Width) -> str:
         """Input ``index`` of the node in ``width``; all its numbers are kept."""

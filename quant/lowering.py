@@ -119,7 +119,7 @@ class _Assembly:
 
     def __init__(self, graph: Graph, types: IntegerTypes) -> None:
         self._constants = graph.constants
-        self._taken = set(graph.types)
+        self._taken = {*graph.types, *(node.name for node in graph.nodes)}
         self.types: dict[str, TensorType] = dict(types.values)
         self.constants: dict[str, np.ndarray] = {}
         self.nodes: list[Node] = []

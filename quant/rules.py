@@ -135,14 +135,26 @@ def _clip_bounds(expression: pointwise.Expression) -> tuple[float, float] | None
 
 
 def _function(op: ops.Pointwise, to: Fragment, x: str) -> Callable[[np.ndarray], np.ndarray]:
-    """The function, and outside its domain its value at the nearest number that ``x`` holds."""
-    low, high = to.domain(x)
+    """The function, at the numbers that ``x`` holds.
+
+    An integer stands for all that round to it. Where the function is not finite, they are better
+    told by a number a quarter of a step away: to the 0 of a logarithm those round that lie about
+    there. And at the ends of what ``x`` holds, a steep function must not turn the rounding into
+    more than a step of its own: ``1e9 (m - 1)`` at ``m = 1.00001`` is meant at 1.
+    """
+    (low, high), step, out_step = to.domain(x), to.kind(x)[0], to.kind(to.node.output)[0]
 
     def function(x: np.ndarray) -> np.ndarray:
         y = pointwise.evaluate(op.expression, x)
-        if not np.isnan(y).any():
-            return y
-        return np.where(np.isnan(y), pointwise.evaluate(op.expression, np.clip(x, low, high)), y)
+        infinite = ~np.isfinite(y)
+        if infinite.any():
+            nearby = np.clip(x + np.copysign(step / 4, (low + high) / 2 - x), low, high)
+            y = np.where(infinite, pointwise.evaluate(op.expression, nearby), y)
+        for end in (low, high):
+            (at_end,) = pointwise.evaluate(op.expression, np.array([end]))
+            rounded = (np.abs(x - end) <= step / 2) & (np.abs(y - at_end) > out_step)
+            y = np.where(rounded & ~infinite, at_end, y)
+        return y
 
     return function
 
@@ -153,14 +165,16 @@ def _interpolation_error(knots: np.ndarray, entries: np.ndarray) -> float:
 
 
 def _add(op: ops.Add | ops.Sub, node: Node, to: Fragment, kind: type[ops.QAdd]) -> None:
-    a, b = to.operands()
-    (a_scale, a_zero, dtype), (b_scale, b_zero, _) = to.kind(a), to.kind(b)
+    a, b = to.summands(subtract=kind is ops.QSub)
+    (a_scale, a_zero, a_dtype), (b_scale, b_zero, b_dtype) = to.kind(a), to.kind(b)
     out_scale, _, _ = to.kind(node.output)
     quantized = kind(
         **to.clamp(node.output, op.lo, op.hi),
         a_zero_point=a_zero,
         b_zero_point=b_zero,
-        **add_parameters(a_scale, b_scale, out_scale, bits=8 if dtype == "int8" else 16),
+        **add_parameters(
+            a_scale, b_scale, out_scale, bits=8 if wider(a_dtype, b_dtype) == "int8" else 16
+        ),
     )
     to.emit(quantized, a, b)
 
@@ -322,12 +336,12 @@ def _join(op: ops.Joining, node: Node, to: Fragment) -> None:
 
 @lower.register
 def _pad(op: ops.Pad, node: Node, to: Fragment) -> None:
-    quantization = to.type(node.output).quantization
-    if quantization is not None:
-        dtype = to.type(node.output).dtype
-        value = quantization.quantize(np.array([op.value], np.float32), dtype)
-        op = replace(op, value=int(value[0]))
-    to.emit(op, node.input("x"))
+    t = to.type(node.output)
+    if t.quantization is None:
+        to.emit(op, node.input("x"))
+        return
+    value = t.quantization.quantize(np.array([op.value], np.float32), t.dtype)
+    to.emit(replace(op, value=int(value[0])), to.at_type_of(0, node.output))
 
 
 @lower.register

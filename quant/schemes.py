@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +11,7 @@ import numpy as np
 from edgeinfer.graph import Quantization, TensorType
 from edgeinfer.quant.observers import Levels
 
-__all__ = ["SCHEMES", "Scheme", "Width", "activation_type", "levels"]
+__all__ = ["SCHEMES", "Scheme", "Width", "activation_type", "headroom", "levels"]
 
 Width = Literal["int8", "int16"]
 
@@ -19,8 +20,11 @@ Width = Literal["int8", "int16"]
 # 3 dB of resolution; 1.5 gives 61 dB there.
 _HEADROOM_16 = 1.5
 
-# a scale far below any real one: a value that is always 0 needs some scale all the same
-_SMALLEST_SCALE = 2.0**-60
+# the fewest runs that 1.5 was enough for; fewer show less of what there is
+_ENOUGH_RUNS = 32
+
+# the least positive float32 that every processor counts with
+_LEAST_SCALE = float(np.finfo(np.float32).tiny)
 
 
 @dataclass(frozen=True)
@@ -43,15 +47,26 @@ def levels(dtype: Width) -> Levels:
     return Levels(255, False) if dtype == "int8" else Levels(65534, True)
 
 
-def activation_type(shape: tuple[int, ...], low: float, high: float, dtype: Width) -> TensorType:
+def headroom(runs: int) -> float:
+    """How many times the range that so many ``runs`` showed 16 bits cover."""
+    return _HEADROOM_16 * max(1.0, min(math.sqrt(_ENOUGH_RUNS / max(runs, 1)), 4.0))
+
+
+def activation_type(
+    shape: tuple[int, ...],
+    low: float,
+    high: float,
+    dtype: Width,
+    headroom_16: float = _HEADROOM_16,
+) -> TensorType:
     """The type of an activation that covers ``low <= 0 <= high``.
 
     int8 is asymmetric: 255 steps from low to high, the zero point rounded to an integer. int16 is
-    symmetric about zero point 0, and keeps headroom.
+    symmetric about zero point 0, and covers ``headroom_16`` times the range.
     """
     if dtype == "int16":
-        scale = _HEADROOM_16 * max(-low, high) / 32767
-        return TensorType(shape, dtype, Quantization.per_tensor(max(scale, _SMALLEST_SCALE)))
-    scale = float(np.float32(max((high - low) / 255, _SMALLEST_SCALE)))
+        scale = headroom_16 * max(-low, high) / 32767
+        return TensorType(shape, dtype, Quantization.per_tensor(max(scale, _LEAST_SCALE)))
+    scale = float(np.float32(max((high - low) / 255, _LEAST_SCALE)))
     zero_point = int(np.clip(np.rint(-128 - low / scale), -128, 127))
     return TensorType(shape, dtype, Quantization.per_tensor(scale, zero_point))

@@ -10,20 +10,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
-from typing import TypeAlias
 
 import numpy as np
 
 from edgeinfer.graph import Graph
 from edgeinfer.graph.cost import cost
 from edgeinfer.quant.calibration import Calibration, Progress
+from edgeinfer.quant.ranges import Ranges
 from edgeinfer.runtime.planner import KnownCalls
 from edgeinfer.runtime.session import Session
 
-__all__ = ["MAX_RUNS", "Ranges", "search"]
-
-# by value, or by the representative of a group that shares its quantization
-Ranges: TypeAlias = dict[str, tuple[float, float]]
+__all__ = ["MAX_RUNS", "search"]
 
 # how many calibration runs judge a proposal, at most and at least
 MAX_RUNS, _MIN_RUNS = 128, 4
@@ -65,7 +62,7 @@ def search(
     best = proposals["minmax"]
     work = max(1, cost(build(best)).macs)
     affordable = _BUDGET // (_PROPOSALS * work)
-    runs = min(len(calibration.feeds), max(_MIN_RUNS, min(MAX_RUNS, affordable)))
+    runs = min(len(calibration.kept), max(_MIN_RUNS, min(MAX_RUNS, affordable)))
     tries = min(_MAX_PROPOSALS, max(len(proposals), _BUDGET // (work * runs)))
     known = KnownCalls()
     least = _output_noise(build(best), calibration, runs, known)
@@ -103,10 +100,10 @@ def _output_noise(
     noise = np.zeros((runs, len(graph.outputs)))
     signal = np.zeros((runs, len(graph.outputs)))
     for i in range(runs):
-        result = session.run(calibration.feeds[i])
+        result = session.run(calibration.kept[i].feed)
         for j, name in enumerate(graph.outputs):
             y = result[name] if isinstance(result, dict) else result
-            reference = calibration.outputs[i][name].astype(np.float64)
+            reference = calibration.kept[i].outputs[name].astype(np.float64)
             signal[i, j] = (reference * reference).sum()
             noise[i, j] = ((reference - y) ** 2).sum()
     return np.asarray((noise / np.maximum(signal.mean(0), 1e-30)).sum(1) + 1e-9)

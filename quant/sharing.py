@@ -7,10 +7,15 @@ better computed at that operator's scale at once: one rounding instead of two, a
 
 from __future__ import annotations
 
-from edgeinfer.graph import Graph
+from edgeinfer.graph import Graph, Node
 from edgeinfer.graph import operators as ops
 
 __all__ = ["shared_quantization"]
+
+
+def _pads_beyond(node: Node, low: float, high: float) -> bool:
+    op = node.op
+    return isinstance(op, ops.Pad) and op.mode == "constant" and not low <= op.value <= high
 
 
 def shared_quantization(graph: Graph, *, average_pool: bool) -> dict[str, str]:
@@ -31,16 +36,24 @@ def shared_quantization(graph: Graph, *, average_pool: bool) -> dict[str, str]:
             name = parent[name]
         return name
 
+    fixed = {node.output for node in graph.nodes if isinstance(node.op, ops.Softmax)}
+
+    def is_fixed(name: str) -> bool:
+        """A member's scale is prescribed, so the group can take no other's."""
+        return any(find(member) == find(name) for member in fixed)
+
     for node in graph.nodes:
         selects = isinstance(node.op, ops.Selecting) and not isinstance(node.op, ops.Joining)
         selects |= average_pool and isinstance(node.op, ops.AveragePool)
         if selects and node.inputs[0] in parent:
+            if _pads_beyond(node, 0.0, 1.0) and is_fixed(node.inputs[0]):
+                continue
             for name in node.outputs:
                 parent[find(name)] = find(node.inputs[0])
     for state in graph.states:
         if state.input in parent:
             parent[find(state.output)] = find(state.input)
-    consumers, producers = graph.consumers(), graph.producers()
+    consumers = graph.consumers()
     for node in graph.nodes:
         if not isinstance(node.op, ops.Joining):
             continue
@@ -53,10 +66,6 @@ def shared_quantization(graph: Graph, *, average_pool: bool) -> dict[str, str]:
                 for member in members
                 for consumer in consumers[member]
             )
-            # a Softmax's scale is prescribed, so it can take no other's
-            free = not any(
-                isinstance(producers[m].op, ops.Softmax) for m in members if m in producers
-            )
-            if only_here and free and not members.intersection(graph.results):
+            if only_here and not is_fixed(name) and not members.intersection(graph.results):
                 parent[find(name)] = find(node.output)
     return {name: find(name) for name in parent}

@@ -18,6 +18,10 @@ from edgeinfer.quant.schemes import Width
 __all__ = ["GivenWeights", "QuantizedWeights", "quantize_weights", "take_weights"]
 
 
+# how many times what a layer and its result can hold a bias may be; a mask may be 3e38
+_FAR_BIAS = 2.0**16
+
+
 @dataclass(frozen=True)
 class QuantizedWeights:
     """What QConv and QDense take beside x.
@@ -65,6 +69,9 @@ def quantize_weights(
     b = np.zeros(len(weights)) if bias is None else bias.astype(np.float64)
     top = np.iinfo(dtype).max
     limit, reach = _accumulator_limit(x), _reach(x)
+    # farther out, a bias holds its channel at an end of y anyway
+    farthest = _FAR_BIAS * (np.abs(flat).sum(1) * reach * s_in + _reach(y) * s_out)
+    b = np.clip(b, -farthest, farthest)
     # each weight and the bias may round up by a half, and the scale to float32 by 2^-24 of itself
     room = (limit - 1) * (1 - 2.0**-20) - reach * flat.shape[1] / 2
     if room <= limit / 2:

@@ -51,6 +51,14 @@ class Static:
         """Its shape."""
         return self.array.shape
 
+    def clamped(self) -> np.ndarray:
+        """Its elements as float32, an infinity as the largest one; ModelError where one is NaN."""
+        array = np.asarray(self.array, np.float64)
+        if np.isnan(array).any():
+            raise ModelError(f"initializer {self.name!r} holds NaN values")
+        largest = np.finfo(np.float32).max
+        return np.clip(array, -largest, largest).astype(np.float32)
+
     def finite(self) -> np.ndarray:
         """Its elements as float32; ModelError where one is NaN or infinite."""
         with np.errstate(over="ignore"):
@@ -171,6 +179,13 @@ class Call:
         value = float(self._attribute(name, ir.AttributeType.FLOAT, default))
         if not np.isfinite(value):
             raise ModelError(f"attribute {name!r} is {value}")
+        return value
+
+    def bound(self, name: str, default: float) -> float:
+        """A float attribute, which may be infinite."""
+        value = float(self._attribute(name, ir.AttributeType.FLOAT, default))
+        if np.isnan(value):
+            raise ModelError(f"attribute {name!r} is NaN")
         return value
 
     def text(self, name: str, default: str) -> str:

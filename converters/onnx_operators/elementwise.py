@@ -100,7 +100,7 @@ def _clip(call: Call) -> Operand:
         bound = call.static(index, "bounds")
         value = float(bound.reshape(())) if bound is not None and bound.size else otherwise
         if call.has(name):
-            value = call.real(name, otherwise)
+            value = call.bound(name, otherwise)
         if math.isnan(value):
             raise ModelError(f"its {name} is NaN")
         bounds.append(value)
@@ -165,7 +165,9 @@ def _combine(call: Call, operator: str, a: Operand, b: Operand) -> Operand:
     """One binary operator; with a constant scalar it is a function of the other operand."""
     function, op = _BINARY[operator]
     shape = broadcast(a.shape, b.shape)
-    a, b = (call.static_like(v, v.finite()) if isinstance(v, Static) else v for v in (a, b))
+    # an infinite bound, or a mask of minus infinity, is as good as the largest number
+    taken = Static.clamped if operator in ("Add", "Sub", "Max", "Min") else Static.finite
+    a, b = (call.static_like(v, taken(v)) if isinstance(v, Static) else v for v in (a, b))
     for scalar, x, expression in (
         (b, a, lambda c: (function, "x", c)),
         (a, b, lambda c: (function, c, "x")),

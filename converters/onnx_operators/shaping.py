@@ -166,7 +166,7 @@ def _pad_mode(call: Call) -> Literal["constant", "reflect", "edge"]:
 def _pad_value(call: Call) -> float:
     value = call.static(2, "constant_value")
     number = float(value.reshape(())) if value is not None and value.size else 0.0
-    number = call.real("value", number)
+    number = call.bound("value", number)
     if math.isnan(number):
         raise ModelError("its constant_value is NaN")
     # minus infinity before a MaxPool: no float32 loses to the lowest one

@@ -107,9 +107,9 @@ def test_data_that_is_not_finite_is_refused():
 def test_a_value_that_overflows_names_its_sample():
     graph = graph_of(("exp", ops.Pointwise(("exp", "x"))))
     data = SAMPLES.copy()
-    data[7] = 1000
+    data[7:20] = 1000
     with refused(
-        "value 'exp' is not finite on calibration sample 7; "
+        "value 'exp' is not finite on calibration sample 10; "
         "the float model overflows or divides by zero there",
         QuantizationError,
     ):

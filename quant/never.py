@@ -1,0 +1,161 @@
+"""Numbers that only stand for "never": beyond all others, and no reader asks how far.
+
+A Pad with the lowest float before a maximum, or a mask of -1e9 added before a Softmax: such a
+number has to stay below the others, and its distance decides nothing. As part of a range it would
+take every step from the numbers that matter.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import singledispatch
+
+import numpy as np
+
+from edgeinfer.arithmetic import pointwise
+from edgeinfer.graph import Graph, Node
+from edgeinfer.graph import operators as ops
+
+__all__ = ["Never", "indifferent_sides", "without_never"]
+
+# which signs of far numbers an operator's result does not depend on the distance of
+_LOW, _HIGH = frozenset({-1}), frozenset({1})
+_NEITHER, _BOTH = frozenset[int](), _LOW | _HIGH
+
+# A number that stands for never is this many times beyond all that are not.
+_BEYOND = 64
+
+# exp(-8) is 1/2981, less than a tenth of an 8-bit Softmax's step
+_SOFTMAX_MARGIN = 8.0
+
+# an index of a maximum needs a step between never and the lowest
+_ORDER_MARGIN = 1 / 32
+
+
+def indifferent_sides(graph: Graph) -> dict[str, frozenset[int]]:
+    """By value, on which sides of 0 (-1, 1) no reader asks how far a far number lies."""
+    sides = {name: _BOTH for name, kind in graph.types.items() if kind.dtype == "float32"}
+    sides.update(dict.fromkeys(graph.results, _NEITHER))
+    for node in reversed(graph.nodes):
+        given = _BOTH
+        for name in node.outputs:
+            given = given & sides.get(name, _BOTH)
+        for place, name in enumerate(node.inputs):
+            if name in sides:
+                sides[name] = sides[name] & _ignored(node.op, place, given)
+    return {name: found for name, found in sides.items() if found}
+
+
+@singledispatch
+def _ignored(op: ops.Operator, place: int, given: frozenset[int]) -> frozenset[int]:
+    """The sides whose distance ``op`` ignores in one input, if its readers ignore ``given``."""
+    return _NEITHER
+
+
+@_ignored.register(ops.ArgMax)
+@_ignored.register(ops.Maximum)
+@_ignored.register(ops.MaxPool)
+@_ignored.register(ops.ReduceMax)
+@_ignored.register(ops.Softmax)
+def _largest(op: ops.Operator, place: int, given: frozenset[int]) -> frozenset[int]:
+    return _LOW
+
+
+@_ignored.register(ops.Minimum)
+@_ignored.register(ops.ReduceMin)
+def _smallest(op: ops.Operator, place: int, given: frozenset[int]) -> frozenset[int]:
+    return _HIGH
+
+
+@_ignored.register(ops.Add)
+@_ignored.register(ops.Moving)
+def _passed_on(op: ops.Operator, place: int, given: frozenset[int]) -> frozenset[int]:
+    return given
+
+
+@_ignored.register
+def _sub(op: ops.Sub, place: int, given: frozenset[int]) -> frozenset[int]:
+    return given if place == 0 else frozenset(-side for side in given)
+
+
+@_ignored.register
+def _pointwise(op: ops.Pointwise, place: int, given: frozenset[int]) -> frozenset[int]:
+    """The sides on which the function has settled long before the largest numbers."""
+    found = []
+    for side in _BOTH:
+        near, far = pointwise.evaluate(op.expression, np.array([1e4, 1e30]) * side)
+        if math.isfinite(far) and abs(near - far) <= 1e-6 * abs(far):
+            found.append(side)
+    return frozenset(found)
+
+
+def without_never(x: np.ndarray, sides: frozenset[int]) -> np.ndarray:
+    """The elements of ``x`` that matter: all but those far beyond the rest on one of ``sides``."""
+    x = x.ravel()
+    while x.size:
+        magnitudes = np.abs(x)
+        reach = magnitudes.max()
+        far = magnitudes >= reach / 2
+        rest = magnitudes[~far]
+        if not rest.size or not 0 < rest.max() * _BEYOND <= reach:
+            break
+        if not all(int(side) in sides for side in np.unique(np.sign(x[far]))):
+            break
+        x = x[~far]
+    return x
+
+
+@dataclass(frozen=True)
+class Never:
+    """How far below and above the numbers that matter a value must reach, to keep never apart.
+
+    Parameters
+    ----------
+    graph : Graph
+        The float Graph.
+    holders : mapping of str to set of int
+        By value, on which sides calibration met numbers that stand for never.
+    """
+
+    graph: Graph
+    holders: Mapping[str, frozenset[int]]
+
+    def widened(self, name: str, low: float, high: float) -> tuple[float, float]:
+        """The range that never saturates in, for a value whose other numbers need this one."""
+        sides = self.holders.get(name, _NEITHER)
+        if not sides:
+            return low, high
+        margin = self._margin(name) + (high - low) * _ORDER_MARGIN
+        return low - margin * (-1 in sides), high + margin * (1 in sides)
+
+    def _margin(self, name: str) -> float:
+        """The largest distance that a reader, or a reader of what moves it on, needs."""
+        found = 0.0
+        for node in self.graph.nodes:
+            if name in node.inputs:
+                found = max(found, self._margin_at(node))
+        return found
+
+    def _margin_at(self, node: Node) -> float:
+        if isinstance(node.op, ops.Softmax):
+            return _SOFTMAX_MARGIN
+        if isinstance(node.op, ops.Pointwise):
+            return _settling(node.op.expression)
+        if isinstance(node.op, ops.Moving | ops.Add | ops.Sub):
+            return max(map(self._margin, node.outputs))
+        return 0.0
+
+
+def _settling(expression: pointwise.Expression) -> float:
+    """From which distance on the function is within 1/1024 of what it settles to."""
+    distances = np.ldexp(1.0, np.arange(-4, 15))
+    needed = 0.0
+    for side in _BOTH:
+        y = pointwise.evaluate(expression, side * distances)
+        end = pointwise.evaluate(expression, np.array([side * 1e30]))[0]
+        if math.isfinite(end):
+            unsettled = distances[np.abs(y - end) > max(abs(end), 1.0) / 1024]
+            needed = max(needed, float(unsettled.max(initial=0.0)))
+    return needed

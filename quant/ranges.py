@@ -1,0 +1,183 @@
+"""What was seen of each value into the range that its integers must cover: one rule for all.
+
+A range is what the observer takes of what calibration saw, and beside that:
+
+- what a bounded function gives, such as a Sigmoid, lies within its bounds whatever was seen;
+- numbers that stand for "never" (``never.py``) are kept below the others, and no farther;
+- a summand need reach no farther than its sum can hold;
+- a value that was 0 throughout gets the range of what it is computed from: nothing is known of it;
+- no range is finer than what it is computed from could resolve.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import numpy as np
+
+from edgeinfer.graph import Graph, Node
+from edgeinfer.graph import operators as ops
+from edgeinfer.quant.calibration import Calibration
+from edgeinfer.quant.never import Never
+from edgeinfer.quant.observers import Observer
+from edgeinfer.quant.schemes import Width, levels
+
+__all__ = ["Range", "Ranges", "bounded", "group_ranges", "reaches_far_beyond", "useful_range"]
+
+Range: TypeAlias = tuple[float, float]
+
+# by value, or by the representative of a group that shares its quantization
+Ranges: TypeAlias = dict[str, Range]
+
+_BOUNDED = {"sigmoid": (0.0, 1.0), "hard_sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
+
+# a summand that reaches this many times beyond what its sum can hold is cut
+_FAR = 64.0
+
+# the finest range of a value, as a share of the reach of what it is computed from
+_FINEST = 2.0**-20
+
+
+def bounded(graph: Graph, groups: Mapping[str, str]) -> Ranges:
+    """The bounds of the functions that give members of a group, by its representative."""
+    found: Ranges = {}
+    for node in graph.nodes:
+        bounds = None
+        if isinstance(node.op, ops.Softmax):
+            bounds = 0.0, 1.0
+        elif isinstance(node.op, ops.Pointwise) and isinstance(node.op.expression, tuple):
+            bounds = _BOUNDED.get(node.op.expression[0])
+        if bounds is not None:
+            root = groups[node.output]
+            found[root] = _hull(found.get(root, bounds), bounds)
+    return found
+
+
+def group_ranges(
+    graph: Graph,
+    groups: Mapping[str, str],
+    widths: Mapping[str, Width],
+    seen: Calibration,
+    rule: Observer,
+) -> Ranges:
+    """The range of each group, by its representative; ``low <= 0 <= high``, and never both 0."""
+    never = Never(graph, seen.never)
+    ranges: Ranges = {}
+    for name, root in groups.items():
+        found = never.widened(name, *rule(seen.histograms[name], levels(widths[root])))
+        ranges[root] = _hull(ranges.get(root, (0.0, 0.0)), found)
+    for root, bounds in bounded(graph, groups).items():
+        ranges[root] = _hull(ranges[root], bounds)
+    for name, found in _useful(graph, groups, ranges).items():
+        ranges[name] = found
+    _give_steps(graph, groups, ranges)
+    return ranges
+
+
+def _hull(a: Range, b: Range) -> Range:
+    return min(a[0], b[0]), max(a[1], b[1])
+
+
+def useful_range(total: Range, other: Range, place: int, *, subtract: bool) -> Range:
+    """Where operand ``place`` of a sum or difference that lies in ``total`` can make it differ.
+
+    Beyond, whatever ``other`` holds, the result leaves ``total``.
+    """
+    if subtract and place == 1:
+        # b = a - total
+        total = -total[1], -total[0]
+    if subtract:
+        other = -other[1], -other[0]
+    return min(total[0] - other[1], 0.0), max(total[1] - other[0], 0.0)
+
+
+def reaches_far_beyond(useful: Range, found: Range) -> bool:
+    """Whether so much of ``found`` is useless that it would leave the rest no steps."""
+    return _reach(found) > _FAR * _reach(useful) > 0
+
+
+def _useful(graph: Graph, groups: Mapping[str, str], ranges: Ranges) -> Ranges:
+    """Narrower ranges of groups that sums alone take, and that reach far beyond these."""
+    needed: dict[str, Range | None] = dict.fromkeys(graph.results)
+    for node in graph.nodes:
+        summands = isinstance(node.op, ops.Add | ops.Sub)
+        for place, name in enumerate(node.operands):
+            if name not in groups:
+                continue
+            root = groups[name]
+            if not summands:
+                # what moves on within the group is asked of its readers there
+                if not all(groups.get(output) == root for output in node.outputs):
+                    needed[root] = None
+                continue
+            wanted = _wanted(graph, groups, ranges, node, place)
+            known = needed.get(root, (0.0, 0.0))
+            needed[root] = None if known is None else _hull(known, wanted)
+    for name in graph.results:
+        needed[groups.get(name, name)] = None
+    narrower = {}
+    for root, range_ in needed.items():
+        if range_ is not None and reaches_far_beyond(range_, ranges[root]):
+            low, high = ranges[root]
+            narrower[root] = (max(low, range_[0]), min(high, range_[1]))
+    return narrower
+
+
+def _wanted(
+    graph: Graph, groups: Mapping[str, str], ranges: Ranges, node: Node, place: int
+) -> Range:
+    other = node.inputs[1 - place]
+    if other in groups:
+        beside = ranges[groups[other]]
+    else:
+        array = graph.constants[other]
+        beside = float(array.min()), float(array.max())
+    total = ranges[groups[node.output]]
+    return useful_range(total, beside, place, subtract=isinstance(node.op, ops.Sub))
+
+
+def _reach(range_: Range) -> float:
+    return max(-range_[0], range_[1])
+
+
+def _give_steps(graph: Graph, groups: Mapping[str, str], ranges: Ranges) -> None:
+    """Widen what is 0, or too fine for what it is computed from, in the order of the flow."""
+    for name in graph.sources:
+        if name in groups and _reach(ranges[groups[name]]) == 0:
+            ranges[groups[name]] = (0.0, 1.0)
+    for node in graph.nodes:
+        for name in node.outputs:
+            if name not in groups:
+                continue
+            root = groups[name]
+            taken = _reach_taken(graph, groups, ranges, node)
+            reach = _reach(ranges[root])
+            if reach == 0:
+                ranges[root] = (0.0, taken)
+            elif reach < taken * _FINEST and not isinstance(node.op, ops.Pointwise):
+                # a table may go from any scale to any other
+                low, high = ranges[root]
+                widening = taken * _FINEST / reach
+                ranges[root] = (low * widening, high * widening)
+
+
+def _reach_taken(graph: Graph, groups: Mapping[str, str], ranges: Ranges, node: Node) -> float:
+    """How far a result of ``node`` might reach, about; never 0."""
+    reaches = [
+        _reach(ranges[groups[name]]) if name in groups else _largest(graph, name)
+        for name in node.operands
+        if graph.types[name].dtype == "float32"
+    ]
+    if isinstance(node.op, ops.Weighted | ops.Mul):
+        found = reaches[0] * reaches[1]
+    else:
+        # a constant may be a bound that nothing reaches
+        computed = [_reach(ranges[groups[name]]) for name in node.operands if name in groups]
+        found = max(computed, default=max(reaches, default=0.0))
+    # of what is 0 by its weights nothing is known either
+    return min(found, float(np.finfo(np.float32).max)) or 1.0
+
+
+def _largest(graph: Graph, name: str) -> float:
+    return float(np.abs(graph.constants[name]).max())

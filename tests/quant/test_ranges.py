@@ -1,0 +1,224 @@
+"""A range is what a value's integers must tell apart: not "never", not one spoilt sample, not 0."""
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from edgeinfer.converters import from_onnx
+from edgeinfer.quant import quantize
+from edgeinfer.runtime.session import Session
+from tests.accuracy.sqnr import sqnr_db
+
+LEAST_SQNR_DB = {"int8": 26.0, "int16x8": 38.0, "int16": 65.0}
+LOWEST = float(np.finfo(np.float32).min)
+NEVER = [-10000.0, -65504.0, -1e9, LOWEST, -np.inf]
+node = helper.make_node
+
+
+def floats(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def model(nodes, inputs, constants, output="y") -> onnx.ModelProto:
+    constants = {name: np.asarray(array) for name, array in constants.items()}
+    graph = helper.make_graph(
+        nodes,
+        "ranges",
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in inputs.items()],
+        [helper.make_empty_tensor_value_info(output)],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return onnx.shape_inference.infer_shapes(made)
+
+
+def kept_db(made: onnx.ModelProto, calibration, test, scheme: str) -> float:
+    """The SQNR of the quantized model on ``test`` against onnxruntime."""
+    peer = onnxruntime.InferenceSession(made.SerializeToString())
+    session = Session(quantize(from_onnx(made), calibration, scheme=scheme))
+    expected = np.stack([peer.run(None, feed)[0] for feed in test])
+    return sqnr_db(expected, np.stack([session.run(feed) for feed in test]))
+
+
+def feeds(seed: int, count: int, **shapes: tuple[int, ...]) -> list[dict[str, np.ndarray]]:
+    return [
+        {n: floats(1000 * seed + 10 * i + j, *s) for j, (n, s) in enumerate(shapes.items())}
+        for i in range(count)
+    ]
+
+
+@pytest.mark.parametrize("scheme", LEAST_SQNR_DB)
+@pytest.mark.parametrize("never", NEVER)
+def test_a_pad_that_never_wins_takes_no_step(never, scheme):
+    made = model(
+        [
+            node("Conv", ["x", "w"], ["c"]),
+            node("Pad", ["c", "pads", "never"], ["p"]),
+            node("MaxPool", ["p"], ["m"], kernel_shape=[4, 3], strides=[2, 1]),
+            node("Conv", ["m", "v"], ["y"]),
+        ],
+        {"x": [1, 3, 9, 9]},
+        {
+            "w": floats(1, 4, 3, 3, 3),
+            "v": floats(2, 5, 4, 1, 1),
+            "pads": np.array([0, 0, 2, 1, 0, 0, 2, 1]),
+            "never": np.float32(never),
+        },
+    )
+    data = feeds(1, 40, x=(1, 3, 9, 9))
+    assert kept_db(made, data[:30], data[30:], scheme) > LEAST_SQNR_DB[scheme]
+
+
+@pytest.mark.parametrize("scheme", LEAST_SQNR_DB)
+@pytest.mark.parametrize("never", NEVER)
+def test_a_constant_mask_before_a_softmax_leaves_the_scores_their_steps(never, scheme):
+    mask = np.zeros((1, 4, 6), np.float32)
+    mask[..., 4:] = never
+    made = model(
+        [
+            node("MatMul", ["x", "w"], ["s"]),
+            node("Add", ["s", "mask"], ["a"]),
+            node("Softmax", ["a"], ["y"], axis=2),
+        ],
+        {"x": [1, 4, 8]},
+        {"w": floats(3, 8, 6), "mask": mask},
+    )
+    data = feeds(2, 40, x=(1, 4, 8))
+    assert kept_db(made, data[:30], data[30:], scheme) > LEAST_SQNR_DB[scheme]
+
+
+@pytest.mark.parametrize("scheme", LEAST_SQNR_DB)
+@pytest.mark.parametrize("never", [-10000.0, -1e9])
+def test_a_mask_that_a_run_computes_leaves_the_scores_their_steps(never, scheme):
+    made = model(
+        [
+            node("MatMul", ["x", "w"], ["s"]),
+            node("Sub", ["one", "mask"], ["hidden"]),
+            node("Mul", ["hidden", "never"], ["n"]),
+            node("Add", ["s", "n"], ["a"]),
+            node("Softmax", ["a"], ["y"], axis=1),
+        ],
+        {"x": [1, 8], "mask": [1, 6]},
+        {"w": floats(4, 8, 6), "one": np.float32(1), "never": np.float32(never)},
+    )
+    data = feeds(3, 40, x=(1, 8), mask=(1, 6))
+    for feed in data:
+        feed["mask"] = (feed["mask"] > -1).astype(np.float32)
+    assert kept_db(made, data[:30], data[30:], scheme) > LEAST_SQNR_DB[scheme]
+
+
+def test_an_outlier_that_a_reader_asks_for_keeps_its_distance():
+    made = model(
+        [node("Conv", ["x", "w"], ["y"])], {"x": [1, 1, 4, 4]}, {"w": floats(5, 2, 1, 1, 1)}
+    )
+    data = feeds(4, 30, x=(1, 1, 4, 4))
+    for feed in data:
+        feed["x"][0, 0, 0, 0] = -1000
+    assert kept_db(made, data, data, "int8") > 40
+
+
+@pytest.mark.parametrize("scheme", LEAST_SQNR_DB)
+@pytest.mark.parametrize("join", ["Add", "Mul", "Concat"])
+def test_a_layer_that_is_dead_in_calibration_stops_nothing(join, scheme):
+    attributes = {"axis": 1} if join == "Concat" else {}
+    made = model(
+        [
+            node("Conv", ["x", "w", "b"], ["c"]),
+            node("Relu", ["c"], ["dead"]),
+            node("Conv", ["dead", "u", "d"], ["after"]),
+            node("Conv", ["x", "v"], ["alive"]),
+            node(join, ["after", "alive"], ["y"], **attributes),
+        ],
+        {"x": [1, 3, 6, 6]},
+        {
+            "w": floats(6, 4, 3, 3, 3) * np.float32(0.01),
+            "b": np.full(4, -5, np.float32),
+            "u": floats(7, 4, 4, 1, 1),
+            "d": floats(8, 4),
+            "v": floats(9, 4, 3, 3, 3),
+        },
+    )
+    data = feeds(5, 40, x=(1, 3, 6, 6))
+    assert kept_db(made, data[:30], data[30:], scheme) > LEAST_SQNR_DB[scheme]
+
+
+@pytest.mark.parametrize("scheme", LEAST_SQNR_DB)
+@pytest.mark.parametrize("magnitude", [1e-30, 1e-21, 1e-6, 1e18])
+def test_only_the_ratio_of_magnitudes_counts(magnitude, scheme):
+    made = model(
+        [node("Conv", ["x", "w"], ["c"]), node("Relu", ["c"], ["y"])],
+        {"x": [1, 3, 6, 6]},
+        {"w": floats(10, 4, 3, 3, 3)},
+    )
+    data = [{"x": feed["x"] * np.float32(magnitude)} for feed in feeds(6, 40, x=(1, 3, 6, 6))]
+    assert kept_db(made, data[:30], data[30:], scheme) > LEAST_SQNR_DB[scheme]
+
+
+@pytest.mark.parametrize("scheme", LEAST_SQNR_DB)
+def test_a_pad_behind_a_softmax_keeps_its_value(scheme):
+    made = model(
+        [node("Softmax", ["x"], ["s"], axis=1), node("Pad", ["s", "pads", "fill"], ["y"])],
+        {"x": [1, 5]},
+        {"pads": np.array([0, 1, 0, 2]), "fill": np.float32(-1)},
+    )
+    data = feeds(7, 40, x=(1, 5))
+    integer = quantize(from_onnx(made), data, scheme=scheme)
+    y = Session(integer).run(data[0])
+    step = integer.types["y"].quantization.step
+    assert np.abs(y[0, [0, 6, 7]] + 1).max() <= step / 2
+
+
+@pytest.mark.parametrize("kind", ["Max", "Min", "Clip"])
+def test_an_infinite_bound_is_none(kind):
+    bounds = {
+        "Max": [-np.inf, -np.inf, 0.5, -np.inf],
+        "Min": [np.inf, 0.25, np.inf, np.inf],
+        "Clip": [-np.inf],
+    }[kind]
+    bound = np.array(bounds, np.float32).reshape((-1, 1, 1) if len(bounds) > 1 else ())
+    more = {"top": np.float32(np.inf)} if kind == "Clip" else {}
+    made = model(
+        [node("Conv", ["x", "w"], ["c"]), node(kind, ["c", "bound", *more], ["y"])],
+        {"x": [1, 3, 6, 6]},
+        {"w": floats(11, 4, 3, 3, 3), "bound": bound, **more},
+    )
+    data = feeds(8, 40, x=(1, 3, 6, 6))
+    assert kept_db(made, data[:30], data[30:], "int8") > LEAST_SQNR_DB["int8"]
+
+
+def test_a_logarithm_in_sixteen_bits_is_no_worse_than_in_eight():
+    made = model([node("Abs", ["x"], ["a"]), node("Log", ["a"], ["y"])], {"x": [1, 64]}, {})
+    data = [{"x": feed["x"] * 4} for feed in feeds(9, 40, x=(1, 64))]
+    narrow, wide = (kept_db(made, data[:30], data[30:], s) for s in ("int8", "int16"))
+    assert wide > narrow + 10
+
+
+@pytest.mark.parametrize("scheme", LEAST_SQNR_DB)
+@pytest.mark.parametrize("spoilt", ["one sample times 10", "one value times 1000"])
+def test_one_spoilt_sample_of_a_hundred_decides_no_range(spoilt, scheme):
+    made = model(
+        [node("Conv", ["x", "w"], ["c"]), node("Relu", ["c"], ["y"])],
+        {"x": [1, 3, 6, 6]},
+        {"w": floats(12, 4, 3, 3, 3)},
+    )
+    data = feeds(10, 120, x=(1, 3, 6, 6))
+    bad = {"x": data[37]["x"].copy()}
+    if spoilt == "one sample times 10":
+        bad["x"] *= 10
+    else:
+        bad["x"][0, 1, 2, 3] = 700
+    calibration = [*data[:37], bad, *data[38:100]]
+    assert kept_db(made, calibration, data[100:], scheme) > LEAST_SQNR_DB[scheme]
+
+
+def test_few_samples_leave_sixteen_bits_more_headroom():
+    made = model(
+        [node("Conv", ["x", "w"], ["c"]), node("Relu", ["c"], ["y"])],
+        {"x": [1, 3, 6, 6]},
+        {"w": floats(13, 4, 3, 3, 3)},
+    )
+    data = feeds(11, 300, x=(1, 3, 6, 6))
+    for few in (2, 4, 8):
+        assert kept_db(made, data[:few], data[100:], "int16") > 65
