@@ -69,10 +69,11 @@ def from_onnx(
             raise MissingExtraError(package, "convert") from None
 
     from edgeinfer.converters.onnx_import import import_model
-    from edgeinfer.converters.onnx_model import read_model
+    from edgeinfer.converters.onnx_model import read_model, value_names
     from edgeinfer.converters.passes import canonicalize
 
     model = read_model(source)
-    graph = canonicalize(import_model(model, batch=batch, input_shapes=input_shapes))
+    imported = import_model(model, batch=batch, input_shapes=input_shapes)
+    graph = canonicalize(imported, value_names(model))
     verify(graph)
     return graph

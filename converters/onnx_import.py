@@ -6,7 +6,7 @@ constants. What cannot be imported is collected, and refused all at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,8 +14,9 @@ import onnx
 import onnx_ir as ir
 
 from edgeinfer.converters.constant_folding import FOLDABLE, Folder
+from edgeinfer.converters.distinct_names import DistinctNames
 from edgeinfer.converters.onnx_inputs import static_inputs
-from edgeinfer.converters.onnx_model import read_tensor
+from edgeinfer.converters.onnx_model import read_tensor, value_names
 from edgeinfer.converters.onnx_operators import IMPORTERS, Call, Dynamic, Operand, Refusal, Static
 from edgeinfer.errors import ModelError, ModelFileError, UnsupportedError
 from edgeinfer.graph import DType, Graph, Node, TensorType
@@ -74,7 +75,7 @@ def import_model(
             f"opsets {_OLDEST_OPSET} to {newest} can be imported, not {version}: "
             "convert the model with onnx.version_converter, or update the onnx package"
         )
-    walk = Walk(model.graph.opset_imports)
+    walk = Walk(model.graph.opset_imports, value_names(model))
     types, free_batch = static_inputs(model.graph, batch, input_shapes or {})
     walk.bind_inputs(model.graph, types)
     walk.visit(model.graph)
@@ -128,10 +129,13 @@ class Walk:
     ----------
     opsets : mapping of str to int
         The opset version of each domain.
+    names : set of str
+        What the values of the model are called.
     """
 
-    def __init__(self, opsets: Mapping[str, int]) -> None:
+    def __init__(self, opsets: Mapping[str, int], names: Set[str]) -> None:
         self._opsets = opsets
+        self._distinct = DistinctNames(names)
         self._values: dict[ir.Value, Operand | None] = {}  # None: an unsupported node's output
         self._steps: list[_Step] = []
         self._inputs: list[Dynamic] = []
@@ -229,6 +233,10 @@ class Walk:
             return "bool"
         return "int64" if kind.kind in "iu" else "float32"
 
+    def made_name(self, name: str) -> str:
+        """``name`` for a value that the import makes, or one like it that the model has not."""
+        return self._distinct.made(name)
+
     def add(
         self,
         node: ir.Node,
@@ -249,7 +257,7 @@ class Walk:
         outputs = [self._named_output(value) for value in graph.outputs]
         if not outputs:
             raise ModelFileError("the model has no outputs")
-        names = _Names([*self._inputs, *outputs])
+        names = _Names([*self._inputs, *outputs], self._distinct)
         types = {names.of(v): v.type for v in self._inputs}
         constants: dict[str, np.ndarray] = {}
         nodes = []
@@ -294,21 +302,16 @@ class Walk:
 class _Names:
     """A name of its own for each value: those of inputs and outputs first, as they are."""
 
-    def __init__(self, reserved: Sequence[Dynamic]) -> None:
-        self._names: dict[Operand, str] = {v: v.name for v in reserved}
-        self._taken = set(self._names.values())
-        if len(self._taken) != len(self._names):
+    def __init__(self, reserved: Sequence[Dynamic], distinct: DistinctNames) -> None:
+        self._distinct = distinct
+        self._names: dict[Operand, str] = {v: distinct.claim(v.name) for v in reserved}
+        if any(v.name != name for v, name in self._names.items()):
             raise ModelFileError("two inputs or outputs of the model have the same name")
 
     def of(self, value: Operand) -> str:
         """The name of ``value``, made unique when it is asked for the first time."""
         if value not in self._names:
-            name, copies = value.name, 1
-            while name in self._taken:
-                copies += 1
-                name = f"{value.name}@{copies}"
-            self._taken.add(name)
-            self._names[value] = name
+            self._names[value] = self._distinct.claim(value.name)
         return self._names[value]
 
 

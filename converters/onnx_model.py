@@ -22,7 +22,7 @@ from onnx_ir.passes import common
 from edgeinfer.errors import ModelFileError
 from edgeinfer.files.input_file import read_file
 
-__all__ = ["read_model", "read_tensor"]
+__all__ = ["read_model", "read_tensor", "value_names"]
 
 _MAX_NODES = 20_000
 _MAX_ELEMENTS = 2**31
@@ -78,6 +78,17 @@ def read_tensor(tensor: object, name: str) -> np.ndarray:
     if array.dtype.kind == "c":
         raise ModelFileError(f"initializer {name!r} holds complex numbers")
     return array
+
+
+def value_names(model: ir.Model) -> frozenset[str]:
+    """The names of all values of the main graph and of its branches."""
+    names = {value.name for value in (*model.graph.inputs, *model.graph.initializers.values())}
+    for node in model.graph.all_nodes():
+        names.update(value.name for value in node.outputs)
+        for attribute in node.attributes.values():
+            if attribute.type == ir.AttributeType.GRAPH:
+                names.update(attribute.as_graph().initializers)
+    return frozenset(str(name) for name in names if name)
 
 
 def _parse(data: bytes) -> onnx.ModelProto:

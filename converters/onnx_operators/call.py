@@ -281,7 +281,7 @@ class Call:
             dtype = self._walk.dtype(operand)
             if dtype != "float32" and isinstance(operand, Dynamic) and not self._entry.integers:
                 raise Refusal(f"its input {operand.name!r} holds {dtype}, not floats")
-        name = f"{self.result}#{type(op).__name__}" if name is None else name
+        name = self._walk.made_name(name or f"{self.result}#{type(op).__name__}")
         (shape,) = output_shapes(op, *(operand.shape for operand in operands))
         dtype = op.gives[0].dtype or self._walk.dtype(operands[0])
         return self._walk.add(self.node, op, operands, TensorType(shape, dtype), name)
@@ -292,7 +292,8 @@ class Call:
 
     def constant(self, array: np.ndarray, label: str) -> Static:
         """A constant that the import computes."""
-        return Static(np.asarray(array, order="C"), f"{self.result}#{label}")
+        name = self._walk.made_name(f"{self.result}#{label}")
+        return Static(np.asarray(array, order="C"), name)
 
     # ---- steps that many operators share
 

@@ -6,7 +6,7 @@ first; what they leave together is fused afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 
 from edgeinfer.converters.passes.drop_noops import drop_noops
 from edgeinfer.converters.passes.fold_scales import fold_scales
@@ -53,12 +53,15 @@ _FUSE: tuple[Pass, ...] = (
 _MAX_ROUNDS = 50
 
 
-def canonicalize(graph: Graph) -> Graph:
-    """Apply all passes until none changes an operator any more."""
+def canonicalize(graph: Graph, names: Set[str]) -> Graph:
+    """Apply all passes until none changes an operator any more.
+
+    ``names`` are those of the source's own values.
+    """
     # twice: what was spelled out and is one function now no longer holds a Transpose up
     for passes in (_MOVE, _HOIST, _FUSE) * 2:
         graph = _to_the_end(graph, passes)
-    return settle_names(graph)
+    return settle_names(graph, names)
 
 
 def _to_the_end(graph: Graph, passes: Sequence[Pass]) -> Graph:

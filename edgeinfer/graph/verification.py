@@ -48,6 +48,7 @@ def verify(graph: Graph) -> None:
         What is wrong, with the node and the operator where one is to blame.
     """
     _verify_size(graph)
+    _verify_node_names(graph)
     _verify_values(graph)
     _verify_states(graph)
     _verify_preparation(graph)
@@ -84,6 +85,15 @@ def _verify_size(graph: Graph) -> None:
     for what, count, limit in (("nodes", len(graph.nodes), MAX_NODES), ("links", links, MAX_LINKS)):
         if count > limit:
             raise ModelError(f"the graph has {count} {what}; the limit is {limit}")
+
+
+def _verify_node_names(graph: Graph) -> None:
+    """What a stage makes for a node, it calls by the node's name."""
+    seen: set[str] = set()
+    for node in graph.nodes:
+        if node.name in seen:
+            raise ModelError(f"two nodes are called {node.name!r}")
+        seen.add(node.name)
 
 
 def _verify_values(graph: Graph) -> None:

@@ -96,7 +96,8 @@ def test_every_value_has_a_type_and_every_type_a_value():
 
 def test_values_are_given_once_and_before_they_are_taken():
     (node,) = relu().nodes
-    refuse("Pointwise 'n': gives 'y', which is given already", relu(nodes=(node, node)))
+    again = dataclasses.replace(node, name="m")
+    refuse("Pointwise 'm': gives 'y', which is given already", relu(nodes=(node, again)))
     onto_input = dataclasses.replace(node, outputs=("x0",))
     refuse("Pointwise 'n': gives 'x0', which is given already", relu(nodes=(onto_input,)))
     later = dataclasses.replace(node, inputs=("y",))
@@ -121,6 +122,13 @@ def test_an_absent_input_stands_before_one_that_is_there_and_where_it_may():
     refuse("Dense 'n': ends its inputs with an absent one", with_inputs("x0", "c1", ABSENT))
     named = dataclasses.replace(layer, types={**layer.types, ABSENT: x})
     refuse("a value must have a name", named)
+
+
+def test_no_two_nodes_have_one_name():
+    (node,) = relu().nodes
+    other = dataclasses.replace(node, inputs=("y",), outputs=("z",))
+    g = relu(nodes=(node, other), types={**relu().types, "z": TensorType((2,))}, outputs=("z",))
+    refuse("two nodes are called 'n'", g)
 
 
 def test_constants_are_what_their_types_say():
