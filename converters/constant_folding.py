@@ -1,6 +1,7 @@
 """Turns an ONNX node whose inputs are all known into the arrays that it computes.
 
-onnx's own reference evaluator computes them; what it would allocate is bounded beforehand.
+onnx's own reference evaluator computes them, or the Graph's float executor where the import has
+made a Graph's operator of the node; what either would allocate is bounded beforehand.
 """
 
 from __future__ import annotations
@@ -14,16 +15,23 @@ import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
 from edgeinfer.converters.onnx_model import read_tensor
-from edgeinfer.converters.onnx_operators import Static
+from edgeinfer.converters.onnx_operators import Refusal, Static
 from edgeinfer.errors import ModelError
+from edgeinfer.graph.cost import macs
+from edgeinfer.graph.operators import Operator
+from edgeinfer.graph.shapes import output_shapes
+from edgeinfer.meaning.float_executor import evaluate
 
 __all__ = ["FOLDABLE", "Folder"]
 
 # elements of all folded constants together
 _BUDGET = 2**28
 
+# elements of one node that the evaluator may compute in a loop of Python's
+_MAX_SLOW = 2**24
+
 _UNARY = """Abs Ceil Cos Erf Exp Floor IsInf IsNaN Log Neg Not Reciprocal Round Sigmoid Sign Sin
-    Sqrt Tanh Relu Identity Dropout Cast CastLike Clip Softplus"""
+    Sqrt Tanh Relu Identity Cast CastLike Clip Softplus"""
 _BINARY = """Add And Div Equal Greater GreaterOrEqual Less LessOrEqual Max Min Mean Mod Mul Or Pow
     Sub Sum Where Xor BitwiseAnd BitwiseOr BitwiseXor"""
 _OF_INPUT_SIZE = """ArgMax ArgMin Concat Constant CumSum DequantizeLinear EyeLike Flatten
@@ -31,8 +39,24 @@ _OF_INPUT_SIZE = """ArgMax ArgMin Concat Constant CumSum DequantizeLinear EyeLik
     ScatterElements ScatterND Shape Size Slice Split Squeeze Transpose Trilu Unsqueeze"""
 _OTHERS = "ConstantOfShape Expand Gather MatMul OneHot Pad Range Tile"
 
+# each evaluation would give something else
+_RANDOM = (
+    "Bernoulli",
+    "Dropout",
+    "Multinomial",
+    "RandomNormal",
+    "RandomNormalLike",
+    "RandomUniform",
+    "RandomUniformLike",
+)
+
 FOLDABLE = frozenset(f"{_UNARY} {_BINARY} {_OF_INPUT_SIZE} {_OTHERS}".split())
+"""Operators whose results are bounded without asking onnx for their shapes."""
+
 _ELEMENTWISE = frozenset(f"{_UNARY} {_BINARY}".split())
+
+# the evaluator has them from this opset on only, and they mean what they did before
+_SINCE = {"DequantizeLinear": 19}
 
 
 class Folder:
@@ -55,6 +79,8 @@ class Folder:
 
         Raises
         ------
+        Refusal
+            Nothing bounds the result, or it is beyond what a slow evaluator should compute.
         ModelError
             The node cannot be evaluated, or its result is beyond any real model's constants.
         """
@@ -62,7 +88,13 @@ class Folder:
         if node.op_type == "Constant" and attribute is not None:
             name = str(node.outputs[0].name)
             return [Static(read_tensor(attribute.value, name), name)]
-        self._spend(_result_size(node, arrays))
+        if node.op_type in FOLDABLE:
+            self._spend(_result_size(node, arrays))
+        else:
+            self._spend(_inferred_size(node, version, arrays))
+        if node.op_type == "GatherElements":
+            return [Static(_gathered(node, arrays), str(node.outputs[0].name))]
+        version = max(version, _SINCE.get(node.op_type, 1))
         try:
             proto = ir.to_proto(node)
             function = onnx.helper.make_function(
@@ -82,6 +114,39 @@ class Folder:
         by_name = dict(zip(function.output, results, strict=True))
         return [Static(np.asarray(by_name.get(name, 0)), name) for name in proto.output]
 
+    def evaluate(self, op: Operator, arrays: Sequence[np.ndarray]) -> np.ndarray:
+        """The value of a Graph's operator on floats, indices (int64) or booleans.
+
+        Raises
+        ------
+        ModelError
+            The arrays do not fit it, or it would take more than any real model's constants.
+        """
+        shapes = [a.shape for a in arrays]
+        (shape,) = output_shapes(op, *shapes)
+        (top, left, bottom, right) = getattr(op, "pads", (0, 0, 0, 0))
+        padded = math.prod(
+            n + more
+            for n, more in zip((*shapes[0], 1), (0, top + bottom, left + right, 0, 0), strict=False)
+        )
+        window = math.prod(getattr(op, "kernel", (1,)))
+        self._spend(max(padded, math.prod(shape) * window, macs(op, shapes, shape)))
+        with np.errstate(all="ignore"):
+            (result,) = evaluate(op, *arrays)
+        return np.asarray(result)
+
+    @staticmethod
+    def has(node: ir.Node, version: int) -> bool:
+        """Whether onnx's evaluator computes the operator, and always the same."""
+        if node.op_type in FOLDABLE:
+            return True
+        graphs = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
+        return (
+            node.op_type not in _RANDOM
+            and onnx.defs.has(node.op_type, version)
+            and not any(a.type in graphs for a in node.attributes.values())
+        )
+
     def shape_of(self, node: ir.Node, shape: tuple[int, ...]) -> list[Static]:
         """The result of Shape or Size of a value of ``shape``."""
         name = str(node.outputs[0].name)
@@ -100,6 +165,69 @@ class Folder:
         self._left -= elements
         if self._left < 0:
             raise ModelError(f"the constants of the model have more than {_BUDGET} elements")
+
+
+def _gathered(node: ir.Node, arrays: Sequence[np.ndarray | None]) -> np.ndarray:
+    """The result of GatherElements, of which onnx's evaluator takes few shapes only."""
+    data, indices = arrays
+    axis = node.attributes["axis"].as_int() if "axis" in node.attributes else 0
+    try:
+        assert data is not None and indices is not None
+        axis = range(data.ndim)[axis]
+        kept = tuple(slice(None if a == axis else n) for a, n in enumerate(indices.shape))
+        return np.take_along_axis(data[kept], indices.astype(np.int64), axis)
+    except (ValueError, IndexError, AssertionError) as error:
+        raise ModelError(f"its inputs do not fit the operator: {error}") from error
+
+
+def _inferred_size(node: ir.Node, version: int, arrays: Sequence[np.ndarray | None]) -> int:
+    """How many elements the node's outputs have, as onnx infers their shapes."""
+    proto = ir.to_proto(node)
+    try:
+        data = {
+            name: onnx.numpy_helper.from_array(array, name)
+            for name, array in zip(proto.input, arrays, strict=True)
+            if array is not None
+        }
+        types = {
+            name: onnx.helper.make_tensor_type_proto(tensor.data_type, tensor.dims)
+            for name, tensor in data.items()
+        }
+        inferred = onnx.shape_inference.infer_node_outputs(
+            onnx.defs.get_schema(node.op_type, version),
+            proto,
+            types,
+            data,
+            opset_imports=[onnx.helper.make_opsetid("", version)],
+        )
+    except Exception as error:  # onnx raises whatever Python and its C++ raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"its inputs do not fit the operator: {reason}") from error
+    total = sum(tensor.size for tensor in (a for a in arrays if a is not None))
+    for name in filter(None, proto.output):
+        kind = inferred.get(name, onnx.TypeProto()).tensor_type
+        extents = [d.dim_value for d in kind.shape.dim if d.HasField("dim_value")]
+        if not kind.HasField("shape") or len(extents) != len(kind.shape.dim):
+            raise Refusal("the size of its constant result cannot be told beforehand")
+        total += math.prod(extents)
+    if node.op_type == "Einsum":
+        total = max(total, _contracted(node, arrays))
+    elif total > _MAX_SLOW:
+        raise Refusal(f"its constants have more than {_MAX_SLOW} elements")
+    return total
+
+
+def _contracted(node: ir.Node, arrays: Sequence[np.ndarray | None]) -> int:
+    """How many products an Einsum adds up: one for each choice of all its indices."""
+    terms = node.attributes["equation"].as_string().partition("->")[0].replace(" ", "").split(",")
+    extents: dict[str, int] = {}
+    for term, array in zip(terms, arrays, strict=False):
+        if array is not None:
+            # an ellipsis stands for any axes; at worst they differ between the operands
+            axes = term.replace("...", "." * (array.ndim - len(term) + 3))
+            for letter, n in zip(axes, array.shape, strict=False):
+                extents[letter] = n * extents.get(letter, 1) if letter == "." else n
+    return math.prod(extents.values())
 
 
 def _result_size(node: ir.Node, arrays: Sequence[np.ndarray | None]) -> int:

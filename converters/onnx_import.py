@@ -190,16 +190,32 @@ class Walk:
     def _imported(self, node: ir.Node, version: int) -> Sequence[Operand | None]:
         inputs = [None if value is None else self._value(value) for value in node.inputs]
         if node.domain == "":
-            if node.op_type in FOLDABLE and not any(isinstance(v, Dynamic) for v in inputs):
-                known = [v.array if isinstance(v, Static) else None for v in inputs]
-                return self._folder.fold(node, version, known)
             if node.op_type in ("Shape", "Size") and inputs and inputs[0] is not None:
                 return self._folder.shape_of(node, inputs[0].shape)
             if node.op_type == "If":
                 return self._taken_branch(node, inputs)
+            if not any(isinstance(v, Dynamic) for v in inputs):
+                return self._constants(node, version, inputs)
         if node.domain != "" or node.op_type not in IMPORTERS:
             raise Refusal(_advice(node))
         return Call(node, version, inputs, self).outputs()
+
+    def _constants(
+        self, node: ir.Node, version: int, inputs: Sequence[Operand | None]
+    ) -> Sequence[Operand]:
+        """What a node gives that no input of the model reaches, whichever executor has it."""
+        refusal = Refusal(_advice(node))
+        if node.op_type in IMPORTERS and node.op_type not in FOLDABLE:
+            try:
+                results = Call(node, version, inputs, self).outputs()
+                named = zip(results, node.outputs, strict=False)
+                return [Static(r.array, str(v.name)) for r, v in named if isinstance(r, Static)]
+            except Refusal as error:  # of a run alone: onnx may well evaluate it
+                refusal = error
+        if not self._folder.has(node, version):
+            raise refusal
+        known = [v.array if isinstance(v, Static) else None for v in inputs]
+        return self._folder.fold(node, version, known)
 
     def _taken_branch(
         self, node: ir.Node, inputs: Sequence[Operand | None]
@@ -236,6 +252,11 @@ class Walk:
     def made_name(self, name: str) -> str:
         """``name`` for a value that the import makes, or one like it that the model has not."""
         return self._distinct.made(name)
+
+    def evaluate(self, op: Operator, operands: Sequence[Static]) -> np.ndarray:
+        """What ``op`` computes of values that are all known."""
+        arrays = [v.array.astype(self.dtype(v), copy=False) for v in operands]
+        return self._folder.evaluate(op, arrays)
 
     def add(
         self,

@@ -271,8 +271,10 @@ class Call:
 
     # ---- results
 
-    def emit(self, op: ops.Operator, *operands: Operand, name: str | None = None) -> Dynamic:
+    def emit(self, op: ops.Operator, *operands: Operand, name: str | None = None) -> Operand:
         """Add a node to the Graph; its value has ``name`` until it gets an ONNX name.
+
+        Where all operands are known, so is the value, and no node is needed.
 
         ``y@layout`` is for what holds the elements of the ONNX value y in another order of axes,
         ``y#part`` for a step on the way to y.
@@ -282,6 +284,9 @@ class Call:
             if dtype != "float32" and isinstance(operand, Dynamic) and not self._entry.integers:
                 raise Refusal(f"its input {operand.name!r} holds {dtype}, not floats")
         name = self._walk.made_name(name or f"{self.result}#{type(op).__name__}")
+        known = [operand for operand in operands if isinstance(operand, Static)]
+        if len(known) == len(operands):
+            return Static(self._walk.evaluate(op, known), name)
         (shape,) = output_shapes(op, *(operand.shape for operand in operands))
         dtype = op.gives[0].dtype or self._walk.dtype(operands[0])
         return self._walk.add(self.node, op, operands, TensorType(shape, dtype), name)
@@ -312,6 +317,6 @@ class Call:
             return self.static_like(x, x.array.transpose(order))
         return self.emit(ops.Transpose(tuple(order)), x, name=name)
 
-    def pointwise(self, expression: Any, x: Operand) -> Dynamic:
+    def pointwise(self, expression: Any, x: Operand) -> Operand:
         """A function of each element of ``x``."""
         return self.emit(ops.Pointwise(expression), x)

@@ -6,7 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgeinfer.converters.onnx_operators.call import Call, Operand, Refusal, Static, importer
+from edgeinfer.converters.onnx_operators.call import (
+    Call,
+    Dynamic,
+    Operand,
+    Refusal,
+    Static,
+    importer,
+)
 from edgeinfer.converters.onnx_operators.spatial import apply_nhwc
 from edgeinfer.errors import ModelError
 from edgeinfer.graph import operators as ops
@@ -18,9 +25,11 @@ _BATCH_PARAMETERS = ("scale", "bias", "mean", "variance")
 
 @importer("BatchNormalization", ignores=("momentum",))
 def _batch_normalization(call: Call) -> Sequence[Operand]:
-    if call.integer("training_mode", 0) or any(call.uses_output(i) for i in range(1, 5)):
-        raise Refusal("it is in training mode: export the model in evaluation mode")
     x = call.operand(0)
+    training = bool(call.integer("training_mode", 0))
+    # of a constant, as of weights that are standardized so, its statistics are constants too
+    if (training and isinstance(x, Dynamic)) or any(call.uses_output(i) for i in range(1, 5)):
+        raise Refusal("it is in training mode: export the model in evaluation mode")
     # before opset 9, spatial=0 has a parameter for each element, not for each channel
     shape = x.shape[1:] if call.integer("spatial", 1) == 0 else x.shape[1:2]
     arrays = []
@@ -30,6 +39,10 @@ def _batch_normalization(call: Call) -> Sequence[Operand]:
             raise ModelError(f"its {name} must have shape {list(shape)}")
         arrays.append(parameter.finite().astype(np.float64))
     scale, bias, mean, variance = arrays
+    if training and isinstance(x, Static):
+        others = tuple(axis for axis in range(len(x.shape)) if axis != 1)
+        values = x.finite().astype(np.float64)
+        mean, variance = values.mean(others), values.var(others)
     epsilon = call.real("epsilon", 1e-5)
     if (variance + epsilon <= 0).any():
         raise ModelError(f"its variance plus epsilon {epsilon} is not positive")
