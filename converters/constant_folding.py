@@ -17,9 +17,11 @@ from onnx.reference import ReferenceEvaluator
 from edgeinfer.converters.onnx_model import read_tensor
 from edgeinfer.converters.onnx_operators import Refusal, Static
 from edgeinfer.errors import ModelError
-from edgeinfer.graph.cost import macs
-from edgeinfer.graph.operators import Operator
+from edgeinfer.graph import Graph, Node, TensorType
+from edgeinfer.graph.operators import Operator, Windowed
 from edgeinfer.graph.shapes import output_shapes
+from edgeinfer.graph.site import Site
+from edgeinfer.graph.verification import padded_elements, work
 from edgeinfer.meaning.float_executor import evaluate
 
 __all__ = ["FOLDABLE", "Folder"]
@@ -122,15 +124,17 @@ class Folder:
         ModelError
             The arrays do not fit it, or it would take more than any real model's constants.
         """
-        shapes = [a.shape for a in arrays]
-        (shape,) = output_shapes(op, *shapes)
-        (top, left, bottom, right) = getattr(op, "pads", (0, 0, 0, 0))
-        padded = math.prod(
-            n + more
-            for n, more in zip((*shapes[0], 1), (0, top + bottom, left + right, 0, 0), strict=False)
-        )
-        window = math.prod(getattr(op, "kernel", (1,)))
-        self._spend(max(padded, math.prod(shape) * window, macs(op, shapes, shape)))
+        values = {f"x{i}": array for i, array in enumerate(arrays)}
+        types = {
+            name: TensorType(a.shape, a.dtype.name)  # type: ignore[arg-type]
+            for name, a in values.items()
+        }
+        (shape,) = output_shapes(op, *(a.shape for a in arrays))
+        types["y"] = TensorType(shape, types["x0"].dtype)
+        node = Node("constant", op, tuple(values), ("y",))
+        site = Site(node, Graph("constant", (node,), types, (), ("y",), values))
+        padded = padded_elements(op, site) if isinstance(op, Windowed) else 0
+        self._spend(max(work(site), padded))
         with np.errstate(all="ignore"):
             (result,) = evaluate(op, *arrays)
         return np.asarray(result)

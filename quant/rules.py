@@ -97,6 +97,13 @@ def _dense(op: ops.Dense, node: Node, to: Fragment) -> None:
 @lower.register
 def _pointwise(op: ops.Pointwise, node: Node, to: Fragment) -> None:
     x, y = node.input("x"), node.output
+    if not to.is_computed(x):  # a constant that the model gives out
+        t = to.type(y)
+        assert t.quantization is not None
+        value = pointwise.evaluate(op.expression, to.graph.constants[x])
+        integers = t.quantization.quantize(value, t.dtype)
+        to.emit(ops.Reshape(t.shape), to.constant("constant", integers, t.quantization))
+        return
     in_dtype, out_dtype = to.kind(x)[2], to.kind(y)[2]
     if in_dtype == "int8":
         to.emit(ops.Lookup(), x, to.constant("table", _table(op, node, to, x, y), None))
@@ -355,4 +362,4 @@ def _gather(op: ops.Gather, node: Node, to: Fragment) -> None:
 @lower.register(ops.ArgMax)
 @lower.register(ops.Selecting)
 def _selecting(op: ops.Operator, node: Node, to: Fragment) -> None:
-    to.emit(op, *node.inputs)
+    to.emit(op, *map(to.unscaled, node.inputs))

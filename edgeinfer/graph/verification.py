@@ -21,7 +21,7 @@ from edgeinfer.graph.graph import ABSENT, Graph, TensorType
 from edgeinfer.graph.shapes import output_shapes
 from edgeinfer.graph.site import Site
 
-__all__ = ["MAX_BYTES", "MAX_LINKS", "MAX_NODES", "MAX_WORK", "verify"]
+__all__ = ["MAX_BYTES", "MAX_LINKS", "MAX_NODES", "MAX_WORK", "padded_elements", "verify", "work"]
 
 # element moves and multiply-accumulates of one run: an hour or so of a scalar core
 MAX_WORK = 10**13
@@ -53,7 +53,7 @@ def verify(graph: Graph) -> None:
     _verify_states(graph)
     _verify_preparation(graph)
     known = {*graph.sources, *graph.constants}
-    work = 0
+    total = 0
     for node in graph.nodes:
         site = Site(node, graph)
         _verify_names(site, known)
@@ -61,7 +61,7 @@ def verify(graph: Graph) -> None:
         _verify_window(site)
         check(node.op, site)
         known.update(node.outputs)
-        work += _work(site)
+        total += work(site)
     for name in graph.results:
         if name not in known:
             kind = "output" if name in graph.outputs else "state"
@@ -73,8 +73,8 @@ def verify(graph: Graph) -> None:
         t = graph.types[name]
         if t.quantization is not None and t.dtype not in _ACTIVATIONS:
             raise ModelError(f"value {name!r} is {t.dtype}, which takes no scale")
-    if work > MAX_WORK:
-        raise ModelError(f"a run would take {work:.3g} operations; the limit is {MAX_WORK:.0g}")
+    if total > MAX_WORK:
+        raise ModelError(f"a run would take {total:.3g} operations; the limit is {MAX_WORK:.0g}")
     held = peak_bytes(graph, lambda t: t.nbytes)
     if held > MAX_BYTES:
         raise ModelError(f"a run would hold {held} bytes at once; the limit is {MAX_BYTES}")
@@ -194,17 +194,22 @@ def _verify_window(site: Site) -> None:
     if isinstance(op, ops.Windowed):
         extent = max(site.shape("x")[1:3])
         site.require(extent < 2**30, f"an axis that a window moves along cannot have {extent}")
-        padded = site.output if isinstance(op, ops.ConvTranspose) else site.type("x")
-        top, left, bottom, right = op.pads
-        n, h, w, c = padded.shape
-        held = n * (h + top + bottom) * (w + left + right) * c
-        held *= padded.itemsize
+        held = padded_elements(op, site) * site.itemsize("x")
         site.require(
             held <= MAX_BYTES, f"takes {held} bytes with its pads; the limit is {MAX_BYTES}"
         )
 
 
-def _work(site: Site) -> int:
+def padded_elements(op: ops.Windowed, site: Site) -> int:
+    """How many elements that which the window moves over has with its pads."""
+    padded = site.output if isinstance(op, ops.ConvTranspose) else site.type("x")
+    top, left, bottom, right = op.pads
+    n, h, w, c = padded.shape
+    return n * (h + top + bottom) * (w + left + right) * c
+
+
+def work(site: Site) -> int:
+    """At most how many multiply-accumulates or moves of an element the node takes."""
     op = site.node.op
     window = op.size if isinstance(op, ops.LRN) else math.prod(getattr(op, "kernel", (1,)))
     moved = max(site.elements, *(t.elements for t in site.inputs))
