@@ -146,7 +146,8 @@ PARAMETERS(copy_parameters, COPY_PARAMETERS);
 #define FILL_PARAMETERS(ONE, RANKED) ONE(bytes) ONE(value)
 PARAMETERS(fill_parameters, FILL_PARAMETERS);
 
-#define TAKE_PARAMETERS(ONE, RANKED) ONE(bytes) ONE(rank) RANKED(extents) ONE(run)
+#define TAKE_PARAMETERS(ONE, RANKED)                                                              \
+    ONE(bytes) ONE(rank) RANKED(extents) ONE(run) ONE(outer_stride)
 PARAMETERS(take_parameters, TAKE_PARAMETERS);
 
 /* clang-format on */

@@ -43,8 +43,9 @@ KERNEL(fill)
     return DONE;
 }
 
-/* Operands: x, offsets, y. y[i, j, ..., :run] starts at x[offsets_0[i] + offsets_1[j] + ...]; the
- * lists of offsets stand one after another. A unit is a row of the last list. */
+/* Operands: x, offsets, y. y[n, i, j, ..., :run] starts at x[n outer_stride + offsets_0[i] +
+ * offsets_1[j] + ...]; the lists of offsets stand one after another. A unit is a row of the last
+ * list. */
 KERNEL(take)
 {
     const take_parameters *p = parameters;
@@ -59,6 +60,7 @@ KERNEL(take)
             from += lists[axis][row % p->extents[axis]];
             row /= p->extents[axis];
         }
+        from += row * p->outer_stride;
         const void *x = element(operands[0], from, p->bytes);
         void *y = element(operands[2], unit * length * p->run, p->bytes);
         if (p->run > 1) {

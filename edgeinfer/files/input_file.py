@@ -41,16 +41,19 @@ def check_file(path: Path) -> None:
         raise InputError(f"cannot read {path}: it is not a file")
 
 
-def read_file(path: Path) -> bytes:
+def read_file(path: Path, *, max_bytes: int | None = None) -> bytes:
     """All that is in the file ``path``.
 
     Raises
     ------
     InputError
-        As ``check_file``, or reading it fails.
+        As ``check_file``, reading it fails, or it has more than ``max_bytes``.
     """
     check_file(path)
     try:
+        size = path.stat().st_size
+        if max_bytes is not None and size > max_bytes:
+            raise InputError(f"{path} has {size:,} bytes, and the limit is {max_bytes:,}")
         return path.read_bytes()
     except OSError as error:
         raise _unreadable(path, error) from error

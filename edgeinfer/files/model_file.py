@@ -79,18 +79,18 @@ def save(graph: Graph, path: str | os.PathLike[str]) -> None:
     atomic_write(path, to_bytes(graph))
 
 
-def read(path: str | os.PathLike[str]) -> Graph:
+def read(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Graph:
     """The verified Graph in the file ``path``.
 
     Raises
     ------
     InputError
-        It cannot be read.
+        It cannot be read, or has more than ``max_bytes``.
     ModelError
         The file is damaged, or holds no legal Graph.
     """
     path = Path(path)
-    data = read_file(path)
+    data = read_file(path, max_bytes=max_bytes)
     try:
         return from_bytes(data)
     except ModelFileError as error:

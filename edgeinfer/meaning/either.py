@@ -78,6 +78,8 @@ def _slice(op: ops.Slice, x: np.ndarray) -> tuple[np.ndarray, ...]:
 @move.register
 def _pad(op: ops.Pad, x: np.ndarray) -> tuple[np.ndarray, ...]:
     widths = tuple(zip(op.before, op.after, strict=True))
+    if not widths:  # np.pad takes no array without axes
+        return (x.copy(),)
     if op.mode == "constant":
         return (np.pad(x, widths, constant_values=op.value),)
     return (np.pad(x, widths, op.mode),)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
 
@@ -11,21 +11,22 @@ import numpy as np
 
 from edgeinfer.arithmetic import fixedpoint
 from edgeinfer.errors import UnsupportedError
+from edgeinfer.graph import Graph
 from edgeinfer.graph import operators as ops
 from edgeinfer.graph.site import Site
 
-__all__ = ["KernelCall", "lower"]
+__all__ = ["KernelCall", "KernelSite", "lower", "packed_bytes"]
 
 Parameters = Mapping[str, int | tuple[int, ...]]
 Ints = Sequence[int]
 
 # What conv.c and depthwise.c are written for.
 _CHANNELS, _PIXELS, _LANES, _DEPTHWISE_BLOCK = 4, 2, 8, 64
+# The two tables of an addition of int8.
+_TABLE_BYTES = 2 * 4 * 256
 # Patches that stay in a first-level cache beside the weights that they meet.
 _PATCH_BYTES = 24576
 _MAX_TILE = 64
-# Entries of an index list: 128 MB of them, where an axis may be 2^31 long.
-_MAX_LISTED = 1 << 24
 # Fewer products between widenings than this cost more than a second pass over the patch.
 _MIN_BLOCK = 64
 
@@ -61,7 +62,31 @@ class KernelCall:
     in_place: tuple[str, ...] = ()
 
 
-def _overwritable(site: Site, *roles: str) -> tuple[str, ...]:
+@dataclass(frozen=True)
+class KernelSite(Site):
+    """A node for which kernels are chosen, with what was packed for others.
+
+    Parameters
+    ----------
+    packs : dict
+        Constants packed for kernels, by the constant and how it was packed; each with the constant,
+        so that no other takes its place in memory.
+    """
+
+    packs: dict[tuple[object, ...], tuple[np.ndarray, np.ndarray]]
+
+    def packed(
+        self, role: str, make: Callable[[np.ndarray], np.ndarray], *how: object
+    ) -> np.ndarray:
+        """``make`` of the constant in ``role``, made once for all nodes that pack it like ``how``."""
+        constant = self.constant(role)
+        key = (id(constant), make.__name__, *how)
+        if key not in self.packs:
+            self.packs[key] = constant, make(constant)
+        return self.packs[key][1]
+
+
+def _overwritable(site: KernelSite, *roles: str) -> tuple[str, ...]:
     """Those of the inputs whose elements stand where the output's will."""
     output = site.output
     return tuple(
@@ -72,7 +97,7 @@ def _overwritable(site: Site, *roles: str) -> tuple[str, ...]:
 
 
 @singledispatch
-def lower(op: ops.Operator, site: Site) -> list[KernelCall]:
+def lower(op: ops.Operator, site: KernelSite) -> list[KernelCall]:
     """The kernel calls that compute ``op`` at ``site``, in order.
 
     None where the output is the first input under another shape: the same bytes in the same
@@ -87,7 +112,7 @@ def lower(op: ops.Operator, site: Site) -> list[KernelCall]:
 
 
 @lower.register
-def _float_operator(op: ops.FloatOperator, site: Site) -> list[KernelCall]:
+def _float_operator(op: ops.FloatOperator, site: KernelSite) -> list[KernelCall]:
     raise UnsupportedError(
         "the integer runtime has no such operator; quantize the graph first",
         node=site.node.name,
@@ -151,10 +176,35 @@ def _window(
     }
 
 
+# ---- memory -----------------------------------------------------------------------------------
+
+
+def packed_bytes(graph: Graph) -> int:
+    """At most the bytes of the constants as kernels read them, by their shapes alone."""
+    sizes: dict[tuple[object, ...], int] = {}
+    for node in graph.nodes:
+        site = Site(node, graph)
+        if isinstance(node.op, ops.QConv | ops.QDense):
+            group = node.op.group if isinstance(node.op, ops.QConv) else 1
+            outputs, *taps = site.shape("weights")
+            rows, columns = outputs // group + _CHANNELS, math.prod(taps) + _LANES
+            # two planes of int16, the last two axes padded
+            sizes[node.input("weights"), group] = 2 * 2 * group * rows * columns
+            # biases have zero points folded in and may be int64; multipliers and shifts
+            sizes[(node.name,)] = 16 * outputs
+        else:
+            constants = [name for name in node.operands if name in graph.constants]
+            sizes.update(((name,), graph.types[name].nbytes) for name in constants)
+            # the tables of an addition, or a few index lists
+            listed = isinstance(node.op, ops.ResizeNearest | ops.Gather)
+            sizes[(node.name,)] = _TABLE_BYTES + (8 * site.inputs[-1].elements if listed else 0)
+    return sum(sizes.values())
+
+
 # ---- convolution and dense layers -------------------------------------------------------------
 
 
-def _fits_32(site: Site, zero_point: int, weights: np.ndarray, bias: np.ndarray) -> bool:
+def _fits_32(site: KernelSite, zero_point: int, weights: np.ndarray, bias: np.ndarray) -> bool:
     """Whether every accumulator is proven below 2^31; partial sums may wrap."""
     if site.itemsize("x") == 1:
         return True
@@ -196,13 +246,21 @@ def _planes(packed: np.ndarray, narrow: bool) -> np.ndarray:
 
 
 def _convolution(
-    site: Site, op: ops.QConv | ops.QDense, geometry: Mapping[str, int], pixels: int, group: int
+    site: KernelSite,
+    op: ops.QConv | ops.QDense,
+    geometry: Mapping[str, int],
+    pixels: int,
+    group: int,
 ) -> KernelCall:
     weights, bias, multiplier, shift = (
         site.constant(role) for role in ("weights", "bias", "multiplier", "shift")
     )
     narrow = _fits_32(site, op.input_zero_point, weights, bias)
-    packed = _planes(_packed(weights, group), narrow)
+
+    def planes_of_groups(weights: np.ndarray) -> np.ndarray:
+        return _planes(_packed(weights, group), narrow)
+
+    packed = site.packed("weights", planes_of_groups, group, narrow)
     outputs, (planes, rows, taps) = len(weights) // group, packed.shape[1:]
     tile = min(max(_PATCH_BYTES // (2 * taps), 1), _MAX_TILE, pixels)
     tiles = -(-pixels // tile)
@@ -240,7 +298,12 @@ def _convolution(
     )
 
 
-def _depthwise(site: Site, op: ops.QConv, geometry: Mapping[str, int]) -> KernelCall:
+def _taps_of_channels(weights: np.ndarray) -> np.ndarray:
+    """[C, kh, kw, 1] as int16 [kh, kw, C], for depthwise.c."""
+    return weights[..., 0].transpose(1, 2, 0).astype(np.int16)
+
+
+def _depthwise(site: KernelSite, op: ops.QConv, geometry: Mapping[str, int]) -> KernelCall:
     weights, bias, multiplier, shift = (
         site.constant(role) for role in ("weights", "bias", "multiplier", "shift")
     )
@@ -250,7 +313,7 @@ def _depthwise(site: Site, op: ops.QConv, geometry: Mapping[str, int]) -> Kernel
         f"depthwise_{x}",
         (
             site.node.input("x"),
-            weights[..., 0].transpose(1, 2, 0).astype(np.int16),
+            site.packed("weights", _taps_of_channels),
             _folded(weights, bias, op.input_zero_point, narrow),
             multiplier.astype(np.int32),
             shift.astype(np.int8),
@@ -270,7 +333,7 @@ def _depthwise(site: Site, op: ops.QConv, geometry: Mapping[str, int]) -> Kernel
 
 
 @lower.register
-def _q_conv(op: ops.QConv, site: Site) -> list[KernelCall]:
+def _q_conv(op: ops.QConv, site: KernelSite) -> list[KernelCall]:
     x, weights, out = site.shape("x"), site.shape("weights"), site.output.shape
     geometry = _window(x, out, weights[1:3], op.strides, op.pads, op.dilations)
     if op.group == x[3] == out[3]:
@@ -279,7 +342,7 @@ def _q_conv(op: ops.QConv, site: Site) -> list[KernelCall]:
 
 
 @lower.register
-def _q_dense(op: ops.QDense, site: Site) -> list[KernelCall]:
+def _q_dense(op: ops.QDense, site: KernelSite) -> list[KernelCall]:
     rows = math.prod(site.shape("x")[:-1])
     row = (1, 1, rows, 1)
     geometry = _window(row, row, (1, 1), (1, 1), (0, 0), (1, 1))
@@ -290,7 +353,7 @@ def _q_dense(op: ops.QDense, site: Site) -> list[KernelCall]:
 
 
 @lower.register
-def _max_pool(op: ops.MaxPool, site: Site) -> list[KernelCall]:
+def _max_pool(op: ops.MaxPool, site: KernelSite) -> list[KernelCall]:
     x, out = site.shape("x"), site.output.shape
     return [
         KernelCall(
@@ -308,7 +371,7 @@ def _max_pool(op: ops.MaxPool, site: Site) -> list[KernelCall]:
 
 
 @lower.register
-def _q_average_pool(op: ops.QAveragePool, site: Site) -> list[KernelCall]:
+def _q_average_pool(op: ops.QAveragePool, site: KernelSite) -> list[KernelCall]:
     x, out = site.shape("x"), site.output.shape
     multiplier, shift = site.constant("multiplier"), site.constant("shift")
     return [
@@ -342,7 +405,7 @@ def _q_average_pool(op: ops.QAveragePool, site: Site) -> list[KernelCall]:
 
 
 def _broadcast(
-    site: Site, kernel: str, parameters: Parameters, *tables: np.ndarray
+    site: KernelSite, kernel: str, parameters: Parameters, *tables: np.ndarray
 ) -> list[KernelCall]:
     out = site.output.shape
     strides = []
@@ -374,7 +437,7 @@ def _broadcast(
 
 
 @lower.register
-def _q_add(op: ops.QAdd, site: Site) -> list[KernelCall]:
+def _q_add(op: ops.QAdd, site: KernelSite) -> list[KernelCall]:
     result = {
         **_stage(op),
         "multiplier": op.multiplier,
@@ -405,7 +468,7 @@ def _common_scale(op: ops.QAdd, zero_point: int, multiplier: int, shift: int) ->
 
 
 @lower.register
-def _q_mul(op: ops.QMul, site: Site) -> list[KernelCall]:
+def _q_mul(op: ops.QMul, site: KernelSite) -> list[KernelCall]:
     return _broadcast(
         site,
         "mul",
@@ -421,7 +484,7 @@ def _q_mul(op: ops.QMul, site: Site) -> list[KernelCall]:
 
 @lower.register(ops.Maximum)
 @lower.register(ops.Minimum)
-def _maximum(op: ops.Maximum | ops.Minimum, site: Site) -> list[KernelCall]:
+def _maximum(op: ops.Maximum | ops.Minimum, site: KernelSite) -> list[KernelCall]:
     return _broadcast(site, "extreme", {"largest": int(isinstance(op, ops.Maximum))})
 
 
@@ -429,7 +492,7 @@ def _maximum(op: ops.Maximum | ops.Minimum, site: Site) -> list[KernelCall]:
 
 
 @lower.register
-def _rescale(op: ops.Rescale, site: Site) -> list[KernelCall]:
+def _rescale(op: ops.Rescale, site: KernelSite) -> list[KernelCall]:
     return [
         KernelCall(
             "rescale",
@@ -450,7 +513,7 @@ def _rescale(op: ops.Rescale, site: Site) -> list[KernelCall]:
 
 
 @lower.register
-def _q_prelu(op: ops.QPRelu, site: Site) -> list[KernelCall]:
+def _q_prelu(op: ops.QPRelu, site: KernelSite) -> list[KernelCall]:
     multiplier, shift = site.constant("multiplier"), site.constant("shift")
     return [
         KernelCall(
@@ -478,7 +541,7 @@ def _q_prelu(op: ops.QPRelu, site: Site) -> list[KernelCall]:
 
 
 @lower.register
-def _lookup(op: ops.Lookup, site: Site) -> list[KernelCall]:
+def _lookup(op: ops.Lookup, site: KernelSite) -> list[KernelCall]:
     table = site.constant("table")
     return [
         KernelCall(
@@ -496,7 +559,7 @@ def _lookup(op: ops.Lookup, site: Site) -> list[KernelCall]:
 
 
 def _reduction(
-    site: Site, kernel: str, axes: Ints, parameters: Mapping[str, int]
+    site: KernelSite, kernel: str, axes: Ints, parameters: Mapping[str, int]
 ) -> list[KernelCall]:
     x = site.shape("x")
     steps = _strides(x)
@@ -524,7 +587,7 @@ def _reduction(
 
 
 @lower.register
-def _q_reduce_sum(op: ops.QReduceSum, site: Site) -> list[KernelCall]:
+def _q_reduce_sum(op: ops.QReduceSum, site: KernelSite) -> list[KernelCall]:
     parameters = {
         **_stage(op),
         "out_bytes": site.output.itemsize,
@@ -537,18 +600,18 @@ def _q_reduce_sum(op: ops.QReduceSum, site: Site) -> list[KernelCall]:
 
 @lower.register(ops.ReduceMax)
 @lower.register(ops.ReduceMin)
-def _reduce_max(op: ops.ReduceMax | ops.ReduceMin, site: Site) -> list[KernelCall]:
+def _reduce_max(op: ops.ReduceMax | ops.ReduceMin, site: KernelSite) -> list[KernelCall]:
     largest = int(isinstance(op, ops.ReduceMax))
     return _reduction(site, "reduce_extreme", op.axes, {"largest": largest})
 
 
-def _along(site: Site, role: str, axis: int) -> dict[str, int]:
+def _along(site: KernelSite, role: str, axis: int) -> dict[str, int]:
     x = site.shape(role)
     return {"bytes": site.itemsize(role), "extent": x[axis], "inner": math.prod(x[axis + 1 :])}
 
 
 @lower.register
-def _arg_max(op: ops.ArgMax, site: Site) -> list[KernelCall]:
+def _arg_max(op: ops.ArgMax, site: KernelSite) -> list[KernelCall]:
     return [
         KernelCall(
             "argmax",
@@ -561,7 +624,7 @@ def _arg_max(op: ops.ArgMax, site: Site) -> list[KernelCall]:
 
 
 @lower.register
-def _q_softmax(op: ops.QSoftmax, site: Site) -> list[KernelCall]:
+def _q_softmax(op: ops.QSoftmax, site: KernelSite) -> list[KernelCall]:
     return [
         KernelCall(
             "softmax_s8" if site.itemsize("x") == 1 else "softmax_s16",
@@ -578,7 +641,7 @@ def _q_softmax(op: ops.QSoftmax, site: Site) -> list[KernelCall]:
 
 
 def _copy(
-    site: Site,
+    site: KernelSite,
     extents: Ints,
     in_strides: Ints,
     out_strides: Ints | None = None,
@@ -609,7 +672,7 @@ def _copy(
     )
 
 
-def _unless_same(site: Site, call: KernelCall) -> list[KernelCall]:
+def _unless_same(site: KernelSite, call: KernelCall) -> list[KernelCall]:
     """The copy, or nothing where it would copy the whole input as it stands."""
     packed = (call.parameters["in_strides"], call.parameters["in_start"]) == (
         call.parameters["out_strides"],
@@ -620,12 +683,12 @@ def _unless_same(site: Site, call: KernelCall) -> list[KernelCall]:
 
 
 @lower.register
-def _reshape(op: ops.Reshape, site: Site) -> list[KernelCall]:
+def _reshape(op: ops.Reshape, site: KernelSite) -> list[KernelCall]:
     return []
 
 
 @lower.register
-def _concat(op: ops.Concat, site: Site) -> list[KernelCall]:
+def _concat(op: ops.Concat, site: KernelSite) -> list[KernelCall]:
     joined, calls, start = _strides(site.output.shape), [], 0
     for name in site.node.operands:
         shape = site.graph.types[name].shape
@@ -635,7 +698,7 @@ def _concat(op: ops.Concat, site: Site) -> list[KernelCall]:
 
 
 @lower.register
-def _split(op: ops.Split, site: Site) -> list[KernelCall]:
+def _split(op: ops.Split, site: KernelSite) -> list[KernelCall]:
     steps, calls, start = _strides(site.shape("x")), [], 0
     for name, t in zip(site.node.outputs, site.outputs, strict=True):
         calls.append(_copy(site, t.shape, steps, target=name, in_start=start))
@@ -644,7 +707,7 @@ def _split(op: ops.Split, site: Site) -> list[KernelCall]:
 
 
 @lower.register
-def _slice(op: ops.Slice, site: Site) -> list[KernelCall]:
+def _slice(op: ops.Slice, site: KernelSite) -> list[KernelCall]:
     steps = _strides(site.shape("x"))
     strides = [step * stride for step, stride in zip(op.steps, steps, strict=True)]
     start = sum(s * stride for s, stride in zip(op.starts, steps, strict=True))
@@ -652,21 +715,21 @@ def _slice(op: ops.Slice, site: Site) -> list[KernelCall]:
 
 
 @lower.register
-def _transpose(op: ops.Transpose, site: Site) -> list[KernelCall]:
+def _transpose(op: ops.Transpose, site: KernelSite) -> list[KernelCall]:
     steps = _strides(site.shape("x"))
     walk = [steps[axis] for axis in op.permutation]
     return _unless_same(site, _copy(site, site.output.shape, walk))
 
 
 @lower.register
-def _expand(op: ops.Expand, site: Site) -> list[KernelCall]:
+def _expand(op: ops.Expand, site: KernelSite) -> list[KernelCall]:
     x = (1,) * (len(op.shape) - len(site.shape("x"))) + site.shape("x")
     walk = [0 if n == 1 else step for n, step in zip(x, _strides(x), strict=True)]
     return _unless_same(site, _copy(site, site.output.shape, walk))
 
 
 @lower.register
-def _tile(op: ops.Tile, site: Site) -> list[KernelCall]:
+def _tile(op: ops.Tile, site: KernelSite) -> list[KernelCall]:
     x = site.shape("x")
     extents = [n for pair in zip(op.repeats, x, strict=True) for n in pair]
     walk = [step for stride in _strides(x) for step in (0, stride)]
@@ -674,7 +737,7 @@ def _tile(op: ops.Tile, site: Site) -> list[KernelCall]:
 
 
 @lower.register
-def _depth_to_space(op: ops.DepthToSpace, site: Site) -> list[KernelCall]:
+def _depth_to_space(op: ops.DepthToSpace, site: KernelSite) -> list[KernelCall]:
     n, height, width, channels = site.shape("x")
     b, depth = op.block, channels // op.block**2
     row, column, c = (b * depth, depth, 1) if op.mode == "DCR" else (b, 1, b * b)
@@ -684,7 +747,7 @@ def _depth_to_space(op: ops.DepthToSpace, site: Site) -> list[KernelCall]:
 
 
 @lower.register
-def _space_to_depth(op: ops.SpaceToDepth, site: Site) -> list[KernelCall]:
+def _space_to_depth(op: ops.SpaceToDepth, site: KernelSite) -> list[KernelCall]:
     n, height, width, channels = site.shape("x")
     b, row = op.block, width * channels
     extents = (n, height // b, width // b, b, b, channels)
@@ -693,17 +756,15 @@ def _space_to_depth(op: ops.SpaceToDepth, site: Site) -> list[KernelCall]:
 
 
 @lower.register
-def _pad(op: ops.Pad, site: Site) -> list[KernelCall]:
+def _pad(op: ops.Pad, site: KernelSite) -> list[KernelCall]:
     x, out = site.shape("x"), site.output.shape
     if x == out:
         return []
-    if op.mode != "constant":
-        _require_listable(site, out)
-        pads = zip(x, op.before, op.after, strict=True)
-        lists = [np.pad(np.arange(n), (b, a), mode=op.mode) for n, b, a in pads]
-        return _take(site, x, lists)
     steps = _strides(out)
     start = sum(b * step for b, step in zip(op.before, steps, strict=True))
+    inside = _copy(site, x, _strides(x), steps, out_start=start)
+    if op.mode != "constant":
+        return [inside, *_mirrored(op, site)]
     fill = KernelCall(
         "fill",
         (site.node.output,),
@@ -711,58 +772,79 @@ def _pad(op: ops.Pad, site: Site) -> list[KernelCall]:
         units=site.elements,
         work=site.elements,
     )
-    return [fill, _copy(site, x, _strides(x), steps, out_start=start)]
+    return [fill, inside]
 
 
-def _require_listable(site: Site, extents: Ints) -> None:
-    """Refuse index lists that would take more memory than what they index."""
-    if max(extents) > _MAX_LISTED:
-        raise UnsupportedError(
-            f"picks elements along an axis of {max(extents)}; the limit is {_MAX_LISTED}",
-            node=site.node.name,
-            operator=type(site.node.op).__name__,
-        )
+def _mirrored(op: ops.Pad, site: KernelSite) -> Iterator[KernelCall]:
+    """Axis by axis, what lies before and after the inside, from the inside: copies in the output.
+
+    The axes before are whole by then, those that follow have their inside only.
+    """
+    x, out, steps = site.shape("x"), site.output.shape, _strides(site.output.shape)
+    for axis, n in enumerate(x):
+        before, after = op.before[axis], op.after[axis]
+        inside = sum(op.before[a] * steps[a] for a in range(axis + 1, len(x)))
+        # edge: the same element again and again; reflect: on the way back from the second
+        walk, first, last = (0, before, before + n - 1)
+        if op.mode == "reflect":
+            walk, first, last = (-1, 2 * before, before + n - 2)
+        for count, source, target in ((before, first, 0), (after, last, before + n)):
+            if count:
+                yield _copy(
+                    site,
+                    (*out[:axis], count, *x[axis + 1 :]),
+                    (*steps[:axis], walk * steps[axis], *steps[axis + 1 :]),
+                    steps,
+                    source=site.node.output,
+                    in_start=inside + source * steps[axis],
+                    out_start=inside + target * steps[axis],
+                )
 
 
-def _take(site: Site, x: Ints, lists: Sequence[np.ndarray]) -> list[KernelCall]:
-    """Element [i, j, ...] of the output is [lists[0][i], lists[1][j], ...] of ``x``."""
-    whole = [np.array_equal(chosen, np.arange(n)) for chosen, n in zip(lists, x, strict=True)]
-    rank = len(x)
-    while rank > 0 and whole[rank - 1]:
-        rank -= 1
-    if rank == 0:
+def _take(
+    site: KernelSite, outer: int, extents: Ints, lists: Sequence[np.ndarray], run: int
+) -> list[KernelCall]:
+    """Of x [outer, *extents, run] the elements [:, lists[0][i], lists[1][j], ..., :]."""
+    if all(np.array_equal(chosen, np.arange(n)) for chosen, n in zip(lists, extents, strict=True)):
         return []
-    steps, run = _strides(x), math.prod(x[rank:])
-    offsets = [chosen * step for chosen, step in zip(lists, steps, strict=True)][:rank]
-    extents = tuple(map(len, offsets))
+    steps = _strides((*extents, run))
+    offsets = [chosen * step for chosen, step in zip(lists, steps, strict=False)]
+    lengths = tuple(map(len, offsets))
     return [
         KernelCall(
             "take",
-            (site.node.operands[0], np.concatenate(offsets).astype(np.int64), site.node.output),
-            {"bytes": site.output.itemsize, "rank": rank, "extents": extents, "run": run},
-            units=math.prod(extents[:-1]),
+            (
+                site.node.operands[0],
+                np.concatenate(offsets).astype(np.int64),
+                site.node.output,
+            ),
+            {
+                "bytes": site.output.itemsize,
+                "rank": len(lengths),
+                "extents": lengths,
+                "run": run,
+                "outer_stride": math.prod(extents) * run,
+            },
+            units=outer * math.prod(lengths[:-1]),
             work=site.elements,
         )
     ]
 
 
 @lower.register
-def _resize_nearest(op: ops.ResizeNearest, site: Site) -> list[KernelCall]:
-    x = site.shape("x")
-    _require_listable(site, (x[0], x[3]))
-    lists = [np.arange(x[0]), np.array(op.rows), np.array(op.columns), np.arange(x[3])]
-    return _take(site, x, lists)
+def _resize_nearest(op: ops.ResizeNearest, site: KernelSite) -> list[KernelCall]:
+    n, height, width, channels = site.shape("x")
+    return _take(site, n, (height, width), [np.array(op.rows), np.array(op.columns)], channels)
 
 
 @lower.register
-def _gather(op: ops.Gather, site: Site) -> list[KernelCall]:
+def _gather(op: ops.Gather, site: KernelSite) -> list[KernelCall]:
     x = site.shape("data")
     outer, extent, inner = math.prod(x[: op.axis]), x[op.axis], math.prod(x[op.axis + 1 :])
     if site.is_constant("indices"):
-        _require_listable(site, (outer, inner))
         indices = site.constant("indices").ravel()
         chosen = np.where(indices < 0, indices + extent, indices)
-        return _take(site, (outer, extent, inner), [np.arange(outer), chosen, np.arange(inner)])
+        return _take(site, outer, (extent,), [chosen], inner)
     indices_count = site.type("indices").elements
     return [
         KernelCall(

@@ -11,15 +11,18 @@ import numpy as np
 from edgeinfer.cython_kernels.runtime import KERNELS, SUPPORTED
 from edgeinfer.errors import InputError, UnsupportedError
 from edgeinfer.graph import Graph, Node
+from edgeinfer.graph.cost import peak_bytes
 from edgeinfer.graph.lifetimes import last_uses
-from edgeinfer.graph.site import Site
 from edgeinfer.runtime.arena import Buffer, allocate
-from edgeinfer.runtime.kernel_calls import KernelCall, lower
+from edgeinfer.runtime.kernel_calls import KernelCall, KernelSite, lower, packed_bytes
 
-__all__ = ["ALIGNMENT", "Edge", "KnownCalls", "Place", "Plan", "Step", "plan"]
+__all__ = ["ALIGNMENT", "MAX_BYTES", "Edge", "KnownCalls", "Place", "Plan", "Step", "plan"]
 
 # A cache line, and the widest vector that any kernel loads.
 ALIGNMENT = 64
+
+# Constants as the kernels read them and one arena: far beyond devices, and little for a server.
+MAX_BYTES = 1 << 30
 
 # Work of a part that is worth waking a thread for: some ten microseconds of multiplications.
 GRAIN = 1 << 17
@@ -99,6 +102,7 @@ class KnownCalls:
         self._of_last: dict[
             Node, tuple[tuple[object, ...], list[np.ndarray], list[KernelCall]]
         ] = {}
+        self._packs: dict[tuple[object, ...], tuple[np.ndarray, np.ndarray]] = {}
 
     def of(self, graph: Graph) -> list[list[KernelCall]]:
         """The calls of every node; packed anew only where the node, a type or a constant is new."""
@@ -110,7 +114,8 @@ class KnownCalls:
             known = self._of_last.get(node)
             if known is None or known[0] != seen:
                 # the constants are kept, so that no other takes their place in memory
-                known = seen, constants, lower(node.op, Site(node, graph))
+                site = KernelSite(node, graph, self._packs)
+                known = seen, constants, lower(node.op, site)
             of_this[node] = known
             calls.append(known[2])
         self._of_last = of_this
@@ -123,6 +128,7 @@ def plan(
     isa: str = "scalar",
     keep_values: bool = False,
     known: KnownCalls | None = None,
+    max_bytes: int = MAX_BYTES,
 ) -> Plan:
     """Order, place and pack everything that a run of ``graph`` needs.
 
@@ -136,11 +142,13 @@ def plan(
         Give every value a place of its own, so that all can be read after a run.
     known : KnownCalls
         What plans of Graphs much like this one have packed already.
+    max_bytes : int
+        The most memory that constants and one arena may take, counted before anything is packed.
 
     Raises
     ------
     InputError
-        This CPU does not have ``isa``.
+        This CPU does not have ``isa``, or the model takes more than ``max_bytes``.
     UnsupportedError
         The Graph holds floats, or an operator that no kernel computes.
     """
@@ -148,6 +156,7 @@ def plan(
         raise InputError(f"isa must be one of {', '.join(SUPPORTED)}, not {isa!r}")
     if not graph.is_integer:
         raise UnsupportedError(f"graph {graph.name!r} holds floats; quantize it first")
+    _check_memory(graph, keep_values, max_bytes)
     calls = (known or KnownCalls()).of(graph)
     roots = _roots(graph, calls)
     buffers = _buffers(graph, calls, roots, keep_values)
@@ -192,6 +201,19 @@ def plan(
         arena_bytes,
         _aligned(scratch),
     )
+
+
+def _check_memory(graph: Graph, keep_values: bool, max_bytes: int) -> None:
+    if keep_values:
+        arena = sum(t.nbytes for name, t in graph.types.items() if name not in graph.constants)
+    else:
+        arena = peak_bytes(graph, lambda t: t.nbytes)
+    needed = arena + packed_bytes(graph)
+    if needed > max_bytes:
+        raise InputError(
+            f"the model would take {needed:,} bytes of memory, and the limit is {max_bytes:,}: "
+            "give a larger max_bytes if it is trusted"
+        )
 
 
 def _aligned(size: int) -> int:

@@ -17,7 +17,7 @@ from edgeinfer.errors import EdgeInferError, InputError
 from edgeinfer.files import model_file
 from edgeinfer.graph import DType, Graph, TensorType
 from edgeinfer.graph.verification import verify
-from edgeinfer.runtime.planner import KnownCalls, plan
+from edgeinfer.runtime.planner import MAX_BYTES, KnownCalls, Plan, plan
 
 __all__ = ["MAX_THREADS", "Session", "Stream", "TensorInfo", "load"]
 
@@ -59,7 +59,13 @@ class TensorInfo:
         return cls(name, kind.shape, kind.dtype, q.step, q.zero_point)
 
 
-def load(path: str | os.PathLike[str], num_threads: int = 1, isa: str | None = None) -> Session:
+def load(
+    path: str | os.PathLike[str],
+    num_threads: int = 1,
+    isa: str | None = None,
+    *,
+    max_bytes: int = MAX_BYTES,
+) -> Session:
     """The Session of the model file at ``path``.
 
     Parameters
@@ -71,15 +77,19 @@ def load(path: str | os.PathLike[str], num_threads: int = 1, isa: str | None = N
     isa : str or None
         The instruction set to use, of ``SUPPORTED``; None takes ``EDGEINFER_ISA`` from the
         environment, or the best.
+    max_bytes : int
+        The most memory that the model may take, its file and what is made of it; a file of a few
+        kilobytes can ask for gigabytes.
 
     Raises
     ------
     InputError
-        There is no such file, or an option does not fit.
+        There is no such file, an option does not fit, or the model takes too much memory.
     ModelError
         The file is damaged, or its Graph is not an integer one.
     """
-    return Session(model_file.read(path), num_threads=num_threads, isa=isa)
+    graph = model_file.read(path, max_bytes=max_bytes)
+    return Session(graph, num_threads=num_threads, isa=isa, max_bytes=max_bytes)
 
 
 class Session:
@@ -101,6 +111,8 @@ class Session:
     keep_values : bool
         Let ``value`` give back every intermediate tensor of the last run; costs memory, and only
         one thread may run the Session.
+    max_bytes : int
+        The most memory that its constants and one caller's arena may take.
 
     Attributes
     ----------
@@ -122,6 +134,7 @@ class Session:
         num_threads: int = 1,
         isa: str | None = None,
         keep_values: bool = False,
+        max_bytes: int = MAX_BYTES,
     ) -> None:
         if type(num_threads) is not int or not 1 <= num_threads <= MAX_THREADS:
             raise InputError(
@@ -130,7 +143,8 @@ class Session:
         if isa is None:
             isa = os.environ.get("EDGEINFER_ISA") or SUPPORTED[0]
         verify(graph)
-        self._start(graph, num_threads, isa, keep_values, None)
+        planned = plan(graph, isa=isa, keep_values=keep_values, max_bytes=max_bytes)
+        self._start(graph, planned, num_threads, keep_values)
 
     @classmethod
     def of_trusted(cls, graph: Graph, known: KnownCalls) -> Session:
@@ -140,19 +154,12 @@ class Session:
         hundred Graphs of a search, of which one is verified in the end.
         """
         session = cls.__new__(cls)
-        session._start(graph, 1, os.environ.get("EDGEINFER_ISA") or SUPPORTED[0], False, known)
+        isa = os.environ.get("EDGEINFER_ISA") or SUPPORTED[0]
+        session._start(graph, plan(graph, isa=isa, known=known), 1, False)
         return session
 
-    def _start(
-        self,
-        graph: Graph,
-        num_threads: int,
-        isa: str,
-        keep_values: bool,
-        known: KnownCalls | None,
-    ) -> None:
-        self._graph = graph
-        self._plan = plan(graph, isa=isa, keep_values=keep_values, known=known)
+    def _start(self, graph: Graph, planned: Plan, num_threads: int, keep_values: bool) -> None:
+        self._graph, self._plan = graph, planned
         try:
             self._program = Program(self._plan, num_threads)
         except MemoryError as error:

@@ -307,6 +307,12 @@ def test_depth_to_space(mode):
     check_moves(ops.DepthToSpace(2, mode), (x,), nhwc(expected))
 
 
+@pytest.mark.parametrize("mode", ["constant", "reflect", "edge"])
+def test_a_pad_of_a_value_without_axes_is_the_value(mode):
+    x = np.array(3, np.int8)
+    check_moves(ops.Pad((), (), mode, 1), (x,), x)
+
+
 def test_space_to_depth_is_undone_by_depth_to_space():
     x = floats(2, 6, 9, 5)
     expected = nhwc(by_onnxruntime("SpaceToDepth", nchw(x), blocksize=3))

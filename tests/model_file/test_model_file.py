@@ -271,7 +271,7 @@ WRONG = {
         lambda d, c: d.update(
             preparation={"image": {"layout": "nchw", "channels": "grey", "size": 0}}
         ),
-        "the preparation of 'image': a picture's size must be from 1 to 65536, not 0",
+        "the preparation of 'image': an image's size must be between 1 and 65536, not 0",
     ),
     "a scale that overflows float32": (
         lambda d, c: d["graph"]["types"]["image"]["quantization"].update(scale=[1e300]),
@@ -348,6 +348,15 @@ def test_a_damaged_file_is_named(tmp_path):
     with pytest.raises(ModelFileError) as refusal:
         read(path)
     assert str(refusal.value).startswith(f"{path}: not an .eqm file, or a damaged one: ")
+
+
+def test_a_file_above_the_limit_is_not_read(tmp_path):
+    path = tmp_path / "a.eqm"
+    save(digits("int8"), path)
+    size = path.stat().st_size
+    with pytest.raises(InputError) as refusal:
+        read(path, max_bytes=1000)
+    assert str(refusal.value) == f"{path} has {size:,} bytes, and the limit is 1,000"
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path):

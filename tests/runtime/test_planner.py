@@ -1,13 +1,18 @@
 """A Plan gives every value memory of its own for as long as somebody needs it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from edgeinfer.errors import UnsupportedError
+from edgeinfer.errors import InputError
 from edgeinfer.graph import operators as ops
+from edgeinfer.graph.cost import peak_bytes
+from edgeinfer.runtime.kernel_calls import KernelSite, lower, packed_bytes
 from edgeinfer.runtime.planner import ALIGNMENT, plan
 from tests import strategies
+from tests.refusals import refused
 from tests.runtime.runtime_graphs import chain, layer, small_cnn
 
 COMMON = settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
@@ -99,21 +104,42 @@ def test_equal_constants_stand_once():
 
 
 @pytest.mark.parametrize(
-    ("shape", "message", "op", "constants"),
+    ("shape", "op", "constants"),
     [
-        ((2**25, 1), "Gather 'n0': picks elements along an axis of 33554432; the limit is 16777216",
-         ops.Gather(1), [np.zeros(1, np.int64)]),
-        ((2**24,), "Pad 'n0': picks elements along an axis of 16777217; the limit is 16777216",
-         ops.Pad((0,), (1,), "reflect"), []),
-        ((2**25, 1, 1, 1),
-         "ResizeNearest 'n0': picks elements along an axis of 33554432; the limit is 16777216",
-         ops.ResizeNearest((0, 0), (0,)), []),
+        ((2**25, 1), ops.Gather(1), [np.zeros(1, np.int64)]),
+        ((2**24,), ops.Pad((0,), (1,), "reflect"), []),
+        ((2**24,), ops.Pad((3,), (1,), "edge"), []),
+        ((2**25, 1, 1, 1), ops.ResizeNearest((0, 0), (0,)), []),
     ],
-)  # fmt: skip
-def test_index_lists_are_bounded(shape, message, op, constants):
-    with pytest.raises(UnsupportedError) as caught:
-        plan(chain(shape, (op, *constants)))
-    assert str(caught.value) == message
+)
+def test_what_elements_are_picked_takes_no_more_than_the_model_says_it_with(shape, op, constants):
+    assert plan(chain(shape, (op, *constants))).constants.nbytes <= 128
+
+
+def test_a_constant_of_many_nodes_is_packed_once():
+    graph = chain((1, 4, 4, 64), *[layer(64, 1, 1, 64)] * 50)
+    first = graph.nodes[0].inputs[1:]
+    shared = graph.with_nodes(replace(n, inputs=(n.inputs[0], *first)) for n in graph.nodes)
+    packs = {}
+    calls = [lower(n.op, KernelSite(n, shared, packs)) for n in shared.nodes]
+    assert len({id(call.operands[1]) for (call,) in calls}) == 1
+
+
+def test_memory_is_counted_before_anything_is_packed():
+    graph = chain((1, 64, 64, 8), layer(8, 3, 3, 8), layer(8, 3, 3, 8))
+    planned = plan(graph)
+    taken = planned.arena_bytes + planned.constants.nbytes
+    with refused(
+        f"the model would take {needed(graph):,} bytes of memory, and the limit is {taken // 2:,}: "
+        "give a larger max_bytes if it is trusted",
+        InputError,
+    ):
+        plan(graph, max_bytes=taken // 2)
+    assert taken <= needed(graph) <= 2 * taken
+
+
+def needed(graph):
+    return peak_bytes(graph, lambda t: t.nbytes) + packed_bytes(graph)
 
 
 def test_a_thousand_values_that_live_at_once_do_not_overlap():
