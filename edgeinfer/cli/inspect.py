@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from edgeinfer.cli.models import open_model
 from edgeinfer.cli.options import FILE, Shapes, import_options
 
 if TYPE_CHECKING:
-    from edgeinfer.graph import Graph
+    from edgeinfer.graph import Graph, Preparation
 
 __all__ = ["inspect"]
 
@@ -46,6 +47,7 @@ def inspect(file: Path, batch: int, shapes: Shapes) -> Report:
     shown = [
         ("model", graph.name or file.stem),
         *(("input", f"{n}: {graph.types[n]}") for n in graph.inputs),
+        *((f"images for {n}", _prepared(how)) for n, how in graph.preparation.items()),
         *(("output", f"{n}: {graph.types[n]}") for n in graph.outputs),
         ("MACs", f"{total.macs:,}"),
         ("parameters", f"{total.parameters:,}"),
@@ -60,6 +62,7 @@ def inspect(file: Path, batch: int, shapes: Shapes) -> Report:
             "name": graph.name,
             "inputs": [_value(graph, name) for name in graph.inputs],
             "outputs": [_value(graph, name) for name in graph.outputs],
+            "preparation": {n: asdict(how) for n, how in graph.preparation.items()},
             "labels": list(graph.labels),
             "provenance": dict(graph.provenance),
             "macs": total.macs,
@@ -100,6 +103,16 @@ def _memory(graph: Graph) -> tuple[int, int]:
 
 def _size(count: int, estimated: bool) -> str:
     return f"about {screen.kib(count)} in int8" if estimated else screen.kib(count)
+
+
+def _prepared(how: Preparation) -> str:
+    """How images become an input, in one line."""
+
+    def listed(numbers: tuple[float, ...]) -> str:
+        return ",".join(f"{number:g}" for number in numbers)
+
+    size = "stretched" if how.size is None else f"shorter side {how.size}, middle cut out"
+    return f"{how.channels}, {how.layout}, {size}, (pixel - {listed(how.mean)}) / {listed(how.std)}"
 
 
 def _value(graph: Graph, name: str) -> dict[str, object]:

@@ -331,6 +331,10 @@ def test_a_folder_of_images_serves_every_command(cli, workspace):
             Image.fromarray(pixels).save(folder / f"{i}.png")
     cli("quantize digits.onnx --data images --std 15.9375 --samples 30 -o a.eqm")
     # the model carries how its input is prepared
+    carried = {"layout": "nchw", "channels": "grey", "size": None, "mean": [0], "std": [15.9375]}
+    assert cli.json("inspect a.eqm")["preparation"] == {"image": carried}
+    shown = "images for image  grey, nchw, stretched, (pixel - 0) / 15.9375\n"
+    assert shown in cli("inspect a.eqm").stdout
     found = cli.json("evaluate a.eqm --data images --against digits.onnx")
     assert (found["samples"], found["agreement"]) == (60, 1.0)
     assert found["top1"] > 0.9
