@@ -12,7 +12,7 @@ from rich.console import RenderableType
 from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command
 from edgeinfer.cli.evaluation import Evaluation, measure
-from edgeinfer.cli.models import open_model, open_pair
+from edgeinfer.cli.models import open_model, open_pair, scores_in
 from edgeinfer.cli.options import (
     FILE,
     html_option,
@@ -106,15 +106,16 @@ def evaluate(
             threads=threads,
         )
     results, written = found.model.results(), []
+    classes = graph.labels or dataset.classes
     numbers, shown = _findings(model, against, found, results)
     if html is not None:
         times = layer_times(graph, dataset, threads)
         facts = [("model", str(model)), ("data", str(data)), *shown]
-        atomic_write(html, evaluation_page(model.name, facts, results, graph, times))
+        atomic_write(html, evaluation_page(model.name, facts, results, classes, graph, times))
         written = [f"\nwrote {html}"]
     return Report(
         numbers,
-        [*_tables(results, graph.labels), screen.pairs(shown), *written],
+        [*_tables(results, classes), screen.pairs(shown), *written],
         warnings + saturation.warnings(),
     )
 
@@ -126,13 +127,24 @@ def _task(path: Path, graph: Graph, dataset: DataSet, *, needed: bool) -> tuple[
         if labels is not None and len(labels) != count:
             raise InputError(f"{path} holds {len(labels)} labels for {count} samples")
         try:
-            return task_of(graph, labels), []
+            return task_of(graph, labels), _few_classes(path, graph, dataset)
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
     except InputError as error:
         if needed:
             raise
         return task_of(graph, None), [f"{error}, so they are not used"]
+
+
+def _few_classes(path: Path, graph: Graph, dataset: DataSet) -> list[str]:
+    """A warning where names were numbered that are not all that the model tells apart."""
+    named, scored = len(dataset.classes), scores_in(graph)
+    if graph.labels or not 0 < named < scored:
+        return []
+    return [
+        f"{path} names {named} of {scored} classes, which are taken for the first ones, sorted; "
+        "give the model its classes by edgeinfer quantize --labels"
+    ]
 
 
 def _findings(

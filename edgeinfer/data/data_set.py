@@ -28,6 +28,8 @@ class DataSet:
     labels : numpy.ndarray or None
         What is right for each sample: its class, or numbers; with the samples along the first
         axis.
+    classes : tuple of str
+        Names of the classes that ``labels`` number, in order; empty where the data has none.
     names : tuple of str
         The file of each sample; empty where a sample is no file of its own.
     preparation : mapping of str to Preparation
@@ -37,6 +39,7 @@ class DataSet:
     samples: Data
     count: int
     labels: np.ndarray | None = None
+    classes: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     preparation: Mapping[str, Preparation] = field(default_factory=dict)
 

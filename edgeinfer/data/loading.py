@@ -85,18 +85,18 @@ def _loaded(path: Path, graph: Graph, options: ImageOptions, seed: int | None) -
     check_file(path)
     suffix = path.suffix.lower()
     if suffix in IMAGES | SOUNDS:
-        return _from_files(path.parent, [path], None, graph, options, None)
+        return _from_files(path.parent, [path], None, (), graph, options, None)
     _refuse_options(path, options)
     if suffix in TABLES:
-        arrays, labels = read_table(path, graph)
+        arrays, labels, classes = read_table(path, graph)
     elif suffix in (".npz", ".npy"):
-        arrays, labels = read_arrays(path, graph)
+        (arrays, labels), classes = read_arrays(path, graph), ()
     else:
         raise InputError(
             f"{path} is no data: that is an .npz, .npy, .csv, .wav, an image, a folder of such "
             "files, or module:function"
         )
-    return DataSet(arrays, _runs_in(path, graph, arrays), labels)
+    return DataSet(arrays, _runs_in(path, graph, arrays), labels, classes)
 
 
 def _runs_in(path: Path | str, graph: Graph, data: Data) -> int:
@@ -111,7 +111,7 @@ def _runs_in(path: Path | str, graph: Graph, data: Data) -> int:
 def _refuse_options(path: Path, options: ImageOptions) -> None:
     if options.given:
         raise InputError(
-            f"{' and '.join(options.given)} prepare images, but {path} is taken as it is"
+            f"{' and '.join(options.given)}: for images only, but {path} is taken as it is"
         )
 
 
@@ -141,6 +141,7 @@ def _from_files(
     root: Path,
     paths: list[Path],
     labels: np.ndarray | None,
+    classes: tuple[str, ...],
     graph: Graph,
     options: ImageOptions,
     seed: int | None,
@@ -160,13 +161,16 @@ def _from_files(
         decode = sound_reader(graph, paths) if kind == "sounds" else array_reader(graph)
     files = SampleFiles(paths, graph, decode)
     names = tuple(path.relative_to(root).as_posix() for path in paths)
-    return DataSet(files, len(files), labels, names, preparation)
+    return DataSet(files, len(files), labels, classes, names, preparation)
 
 
-def _listing(folder: Path, known: tuple[str, ...]) -> tuple[list[Path], np.ndarray | None]:
+def _listing(
+    folder: Path, known: tuple[str, ...]
+) -> tuple[list[Path], np.ndarray | None, tuple[str, ...]]:
     """The files right inside ``folder``; where there are none, its subfolders' with classes."""
     try:
         paths, labels = _files(folder), None
+        classes: dict[str, int] = {}
         if not paths:
             names = [path.name for path in folder.iterdir() if path.is_dir()]
             try:
@@ -184,7 +188,7 @@ def _listing(folder: Path, known: tuple[str, ...]) -> tuple[list[Path], np.ndarr
     kinds = sorted({_KINDS[path.suffix.lower()] for path in paths})
     if len(kinds) > 1:
         raise InputError(f"{folder} holds {' and '.join(kinds)}; give one kind")
-    return paths, labels
+    return paths, labels, tuple(classes)
 
 
 def _files(folder: Path) -> list[Path]:

@@ -24,8 +24,10 @@ _DELIMITERS = ",;\t"
 Rows = list[list[str]]
 
 
-def read_table(path: Path, graph: Graph) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
-    """The samples of the only input of ``graph``, and the labels.
+def read_table(
+    path: Path, graph: Graph
+) -> tuple[dict[str, np.ndarray], np.ndarray | None, tuple[str, ...]]:
+    """The samples of the only input of ``graph``, the labels, and the names of their classes.
 
     The first line may name the columns. Labels are numbers, or names of classes.
 
@@ -47,10 +49,10 @@ def read_table(path: Path, graph: Graph) -> tuple[dict[str, np.ndarray], np.ndar
     samples = numbers.reshape(len(rows), *shape)
     if graph.types[name].dtype == "int64" and (samples == np.rint(samples)).all():
         samples = samples.astype(np.int64)
-    labels = None
-    if LABELS in names:
-        labels = _labels(path, [row[names.index(LABELS)] for row in rows], graph.labels)
-    return {name: samples}, labels
+    if LABELS not in names:
+        return {name: samples}, None, ()
+    cells = [row[names.index(LABELS)] for row in rows]
+    return {name: samples}, *_labels(path, cells, graph.labels)
 
 
 def _parsed(path: Path) -> tuple[list[str], Rows, int]:
@@ -101,14 +103,17 @@ def _numbers(path: Path, rows: Rows, columns: Sequence[int], first: int) -> np.n
         raise
 
 
-def _labels(path: Path, cells: list[str], known: Sequence[str]) -> np.ndarray:
+def _labels(
+    path: Path, cells: list[str], known: Sequence[str]
+) -> tuple[np.ndarray, tuple[str, ...]]:
     words = [cell.strip() for cell in cells]
     if all(map(_is_number, words)):
         numbers = np.array(words, np.float64)
         whole = np.isfinite(numbers).all() and (numbers == np.rint(numbers)).all()
-        return numbers.astype(np.int64) if whole and "." not in "".join(words) else numbers
+        exact = whole and "." not in "".join(words)
+        return numbers.astype(np.int64) if exact else numbers, ()
     try:
         classes = class_numbers(words, known)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    return np.array([classes[word] for word in words], np.int64)
+    return np.array([classes[word] for word in words], np.int64), tuple(classes)

@@ -351,6 +351,24 @@ def test_a_folder_of_images_serves_every_command(cli, workspace):
         assert cli(f"{line} --data images").exit_code == 0
 
 
+def test_a_folder_of_some_classes_is_warned_of_unless_the_model_names_its_own(cli, workspace):
+    with np.load("digits_test.npz") as data:
+        images, labels = data["image"], data["y"]
+    names = [f"digit-{i}" for i in range(10)]
+    for number in (7, 3):
+        (workspace / "some" / names[number]).mkdir(parents=True)
+        for i in np.flatnonzero(labels == number)[:10]:
+            np.save(workspace / "some" / names[number] / f"{i}.npy", images[i].astype("f4"))
+    done = cli("evaluate digits.eqm --data some")
+    assert done.stderr == (
+        "warning: some names 2 of 10 classes, which are taken for the first ones, sorted; give the "
+        "model its classes by edgeinfer quantize --labels\n"
+    )
+    (workspace / "labels.txt").write_text("\n".join(names))
+    cli("quantize digits.onnx --data digits_calib.npz -o named.eqm --labels labels.txt")
+    assert cli.json("evaluate named.eqm --data some")["top1"] == 1
+
+
 def test_values_beyond_the_input_s_range_are_warned_of(cli):
     with np.load("digits_test.npz") as data:
         np.savez("bright.npz", image=data["image"][:20] * 4.0, y=data["y"][:20])

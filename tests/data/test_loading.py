@@ -47,6 +47,7 @@ def test_a_folder_of_images_is_labelled_by_its_sorted_subfolders(tmp_path):
     (tmp_path / "cat" / "notes.txt").touch()
     data = load_data(tmp_path, taking(x=(1, 4, 4, 1)))
     assert data.labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert data.classes == ("ape", "cat", "dog")
     assert [int(feed["x"][0, 0, 0, 0]) for feed in data.samples] == [20, 21, 10, 11, 30, 31]
 
 
@@ -122,7 +123,7 @@ def test_what_prepares_images_is_refused_for_other_data(tmp_path, name):
     np.savez(tmp_path / "a.npz", np.ones((3, 2)))
     np.save(tmp_path / "a.npy", np.ones((3, 2)))
     (tmp_path / "a.csv").write_text("1,2\n")
-    message = f"mean and std prepare images, but {tmp_path / name} is taken as it is"
+    message = f"mean and std: for images only, but {tmp_path / name} is taken as it is"
     with refused(message, InputError):
         load_data(tmp_path / name, taking(x=(1, 2)), ImageOptions(mean=(1.0,), std=(2.0,)))
 

@@ -38,19 +38,20 @@ def test_columns_fill_any_shape_in_order(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "labels, known, expected, kind",
+    "labels, known, expected, classes",
     [
-        (("1", "0"), (), [1, 0], "i"),
-        (("1.5", "0.5"), (), [1.5, 0.5], "f"),
-        (("1.0", "0.0"), (), [1, 0], "f"),
-        (("dog", "cat"), (), [1, 0], "i"),
-        (("dog", "cat"), ("dog", "cow", "cat"), [0, 2], "i"),
+        (("1", "0"), (), [1, 0], ()),
+        (("1.5", "0.5"), (), [1.5, 0.5], ()),
+        (("1.0", "0.0"), (), [1, 0], ()),
+        (("dog", "cat"), (), [1, 0], ("cat", "dog")),
+        (("dog", "cat"), ("dog", "cow", "cat"), [0, 2], ("dog", "cow", "cat")),
     ],
 )
-def test_the_column_y_is_labels_numbers_or_names(tmp_path, labels, known, expected, kind):
+def test_the_column_y_is_labels_numbers_or_names(tmp_path, labels, known, expected, classes):
     data = table(tmp_path, f"a,y,b\n1,{labels[0]},2\n3,{labels[1]},4\n", labels=known)
     assert data.samples["x"].tolist() == [[1, 2], [3, 4]]
-    assert (data.labels.tolist(), data.labels.dtype.kind) == (expected, kind)
+    assert (data.labels.tolist(), data.classes) == (expected, classes)
+    assert data.labels.dtype.kind == ("f" if "." in "".join(labels) else "i")
 
 
 @pytest.mark.parametrize(

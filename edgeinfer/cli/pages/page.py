@@ -70,6 +70,7 @@ def evaluation_page(
     title: str,
     facts: Sequence[tuple[str, str]],
     results: Mapping[str, Any],
+    classes: Sequence[str],
     model: Graph,
     times: Sequence[LayerTime],
 ) -> bytes:
@@ -81,6 +82,8 @@ def evaluation_page(
         What was measured, as the screen shows it.
     results : mapping of str to Any
         The metrics' results, of which ``confusion`` and ``iou`` are drawn.
+    classes : sequence of str
+        Their names, or none.
     model : Graph
         The model.
     times : sequence of LayerTime
@@ -88,9 +91,9 @@ def evaluation_page(
     """
     confusion = None
     if "confusion" in results:
-        confusion = confusion_of(results["confusion"], model.labels)
+        confusion = confusion_of(results["confusion"], classes)
     overlaps = [
-        {"name": class_name(model.labels, i), "share": share}
+        {"name": class_name(classes, i), "share": share}
         for i, share in enumerate(results.get("iou", ()))
     ]
     return _rendered(
