@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import numpy as np
 from rich.console import RenderableType
 
 from edgeinfer.cli import screen
@@ -124,8 +125,9 @@ def _task(path: Path, graph: Graph, dataset: DataSet, *, needed: bool) -> tuple[
     """What the labels are to the model, and why they cannot be used."""
     labels, count = dataset.labels, dataset.count * samples_in(graph)
     try:
-        if labels is not None and len(labels) != count:
-            raise InputError(f"{path} holds {len(labels)} labels for {count} samples")
+        held = None if labels is None else len(np.atleast_1d(labels))
+        if held not in (None, count):
+            raise InputError(f"{path} holds {held} labels for {count} samples")
         try:
             return task_of(graph, labels), _few_classes(path, graph, dataset)
         except InputError as error:

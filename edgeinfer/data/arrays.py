@@ -34,6 +34,7 @@ def read_arrays(path: Path, graph: Graph) -> tuple[dict[str, np.ndarray], np.nda
     if isinstance(loaded, np.ndarray):
         return {graph.inputs[0] if len(graph.inputs) == 1 else path.name: loaded}, None
     labels = None if LABELS in graph.inputs else loaded.pop(LABELS, None)
+    labels = None if labels is None else np.asarray(labels)  # a member that is no array is bytes
     if len(loaded) == len(graph.inputs) == 1:
         loaded = {graph.inputs[0]: next(iter(loaded.values()))}
     return loaded, labels

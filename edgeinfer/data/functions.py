@@ -78,7 +78,7 @@ class FunctionSamples:
             arrays = {key: np.asarray(value) for key, value in batch.items()}
             return arrays, None if LABELS in self._graph.inputs else arrays.pop(LABELS, None)
         if isinstance(batch, tuple | list) and len(batch) == 2:
-            return np.asarray(batch[0]), np.asarray(batch[1])
+            return np.asarray(batch[0]), np.atleast_1d(batch[1])
         return np.asarray(batch), None
 
     def _found(self) -> Callable[[], Any]:

@@ -131,6 +131,10 @@ def _from_function(name: str, graph: Graph) -> DataSet:
     count = _runs_in(name, graph, inputs())
     if found and len(found) != batches:
         raise InputError(f"{name} gives labels for some batches, but not for others")
+    if len({labels.shape[1:] for labels in found}) > 1:
+        raise InputError(
+            f"{name} gives labels of one shape for some batches, of another for others"
+        )
     return DataSet(samples, count, np.concatenate(found) if found else None)
 
 

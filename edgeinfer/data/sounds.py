@@ -36,15 +36,20 @@ def sound_reader(graph: Graph, paths: Sequence[Path]) -> Callable[[Path], np.nda
     _check_rates(paths)
 
     def decode(path: Path) -> np.ndarray:
-        sound = _read(path)
-        if sound.shape[1] != channels:
-            raise InputError(
-                f"{path} has {sound.shape[1]} channels, but the input takes {channels}"
-            )
-        if len(sound) > frames:
-            raise InputError(
-                f"{path} has {len(sound):,} frames, but the input takes {frames:,}; cut it"
-            )
+        try:
+            with _soundfile().SoundFile(path) as file:
+                # a header may say anything: held against the input before anything is allocated
+                if file.channels != channels:
+                    raise InputError(
+                        f"{path} has {file.channels} channels, but the input takes {channels}"
+                    )
+                if file.frames > frames:
+                    raise InputError(
+                        f"{path} has {file.frames:,} frames, but the input takes {frames:,}; cut it"
+                    )
+                sound = np.asarray(file.read(dtype="float32", always_2d=True))
+        except _soundfile().LibsndfileError as error:
+            raise _unreadable(path, error) from error
         padded = np.pad(sound, ((0, frames - len(sound)), (0, 0)))
         return (padded if extents[0] == frames else padded.T).reshape(shape)
 
@@ -63,15 +68,6 @@ def _check_rates(paths: Sequence[Path]) -> None:
             raise InputError(
                 f"{path} has {rate:,} frames a second, but {first[0]} has {first[1]:,}"
             )
-
-
-def _read(path: Path) -> np.ndarray:
-    """Frames by channels, float32."""
-    try:
-        sound, _ = _soundfile().read(path, dtype="float32", always_2d=True)
-    except _soundfile().LibsndfileError as error:
-        raise _unreadable(path, error) from error
-    return np.asarray(sound)
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:

@@ -116,6 +116,8 @@ def task_of(graph: Graph, labels: np.ndarray | None) -> Task:
         return Task("missing", None, ("reconstruction",) if copies else (), readings, best)
     if labels.dtype.kind not in "biuf":
         raise InputError(f"labels are numbers, not {labels.dtype}")
+    if not labels.ndim:
+        raise InputError("labels have an axis for samples, but this is one number")
     wholes = labels.dtype.kind != "f"
     binary = bool(np.isin(labels, (0, 1)).all())
     wanted = tuple(extent for extent in labels.shape[1:] if extent != 1)

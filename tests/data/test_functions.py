@@ -31,6 +31,13 @@ def batches():
     for start in range(0, 6, 2):
         yield [X[start : start + 2].tolist(), Y[start : start + 2].tolist()]
 
+def one_number():
+    yield X, 3
+
+def two_shapes():
+    yield X, Y
+    yield X, X
+
 def some_labelled():
     yield X, Y
     yield X
@@ -94,6 +101,11 @@ def test_a_function_gives_samples_again_and_again(name, labelled):
             "samples_of_mine:asking",
             "samples_of_mine:asking raised TypeError: asking() missing 1 required positional "
             "argument: 'count' (--debug shows where)",
+        ),
+        (
+            "samples_of_mine:two_shapes",
+            "samples_of_mine:two_shapes gives labels of one shape for some batches, of another for "
+            "others",
         ),
         (
             "samples_of_mine:some_labelled",

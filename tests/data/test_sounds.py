@@ -77,6 +77,18 @@ def test_a_damaged_sound_is_named(tmp_path):
     assert str(refusal.value).startswith(f"{path} is not a sound that can be read: ")
 
 
+def test_a_header_that_says_too_much_is_refused_before_it_is_believed(tmp_path):
+    path = tmp_path / "a.flac"
+    sound(path, 100)
+    content = bytearray(path.read_bytes())
+    # the 36 bits of the count of frames, in STREAMINFO
+    content[21:26] = bytes([content[21] | 0x0F, 255, 255, 255, 255])
+    path.write_bytes(content)
+    message = f"{path} has 68,719,476,735 frames, but the input takes 100; cut it"
+    with refused(message, InputError):
+        list(load_data(path, taking(x=(1, 100))).samples)
+
+
 def test_a_missing_soundfile_names_its_extra(tmp_path, monkeypatch):
     sound(tmp_path / "a.wav", 100)
     monkeypatch.setitem(sys.modules, "soundfile", None)

@@ -78,6 +78,11 @@ def test_shapes_and_values_tell_what_labels_are(graph, labels, about, defaults):
             "labels go from -1 to 2, but classes from 0",
         ),
         (giving((1, 4)), np.array(["cat"]), "labels are numbers, not <U3"),
+        (
+            giving((1, 4)),
+            np.array(3),
+            "labels have an axis for samples, but this is one number",
+        ),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(graph, labels, message):
