@@ -84,7 +84,8 @@ def compare(
 ) -> list[LayerError]:
     """The error of ``b``'s values against ``a``'s of the same name, the worst first.
 
-    Either Graph may be float or integer; both take ``data`` as floats. ``observe`` is called with
+    Either Graph may be float or integer; both take ``data`` as floats, as one sequence where they
+    keep states. ``observe`` is called with
     the name and the numbers of each value of ``a`` that is compared, run after run.
 
     Raises
@@ -119,18 +120,20 @@ def compare(
 
 def _runner(graph: Graph, num_threads: int) -> Callable[[Mapping[str, np.ndarray]], _Values]:
     if not graph.is_integer:
+        state: dict[str, np.ndarray] = {}
 
         def run_floats(feed: Mapping[str, np.ndarray]) -> _Values:
             values: _Values = {}
-            execute(graph, feed, observe=values.__setitem__)
+            execute(graph, feed, state=state, observe=values.__setitem__)
             return values
 
         return run_floats
 
     session = Session(graph, num_threads=num_threads, keep_values=True)
+    stream = session.stream()
 
     def run_integers(feed: Mapping[str, np.ndarray]) -> _Values:
-        session.run(dict(feed))
+        stream.run(dict(feed))
         values = {}
         for node in graph.nodes:
             for name in node.outputs:

@@ -18,7 +18,7 @@ from edgeinfer.errors import InputError
 
 if TYPE_CHECKING:
     from edgeinfer.graph import Graph
-    from edgeinfer.runtime.session import Session
+    from edgeinfer.runtime.session import Stream
 
 __all__ = ["bench"]
 
@@ -49,19 +49,20 @@ def bench(model: Path, runs: int | None, data: Path | None, threads: int, **imag
     if not graph.is_integer:
         raise InputError(f"{model} is a float model; quantize it first")
     session = Session(graph, num_threads=threads)
+    stream = session.stream()
     if data is None:
         feed = _noise(graph)
     else:
         dataset = load_data(data, graph, ImageOptions(**images))
         feed = next(runs_of(graph, dataset.samples, limit=1))
     for _ in range(_WARM_UP):
-        session.run(feed)
+        stream.run(feed)
     if runs is None:
-        runs = int(np.clip(_SECONDS / max(_time(session, feed), 1e-6), 1, _AT_MOST))
+        runs = int(np.clip(_SECONDS / max(_time(stream, feed), 1e-6), 1, _AT_MOST))
     with screen.progress() as done:
         seconds = []
         for i in range(runs):
-            seconds.append(_time(session, feed))
+            seconds.append(_time(stream, feed))
             done("running", i + 1, runs)
     times = profile(graph, session, feed)
     p50, p90, p99 = (float(p) for p in np.percentile(seconds, (50, 90, 99)))
@@ -111,7 +112,7 @@ def _noise(graph: Graph) -> dict[str, np.ndarray]:
     return feed
 
 
-def _time(session: Session, feed: dict[str, np.ndarray]) -> float:
+def _time(stream: Stream, feed: dict[str, np.ndarray]) -> float:
     start = time.perf_counter()
-    session.run(feed)
+    stream.run(feed)
     return time.perf_counter() - start

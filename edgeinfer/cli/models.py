@@ -72,17 +72,21 @@ def import_onnx(
 
 
 def runner(graph: Graph, *, threads: int = 1) -> Run:
-    """Floats in, floats out by name: the Session of an integer Graph, or the float executor."""
+    """Floats in, floats out by name: the Session of an integer Graph, or the float executor.
+
+    The calls are one sequence: what states a run leaves, the next one takes.
+    """
     if not graph.is_integer:
         from edgeinfer.meaning.float_executor import execute
 
-        return lambda feed: execute(graph, feed)
+        state: dict[str, np.ndarray] = {}
+        return lambda feed: execute(graph, feed, state=state)
     from edgeinfer.runtime.session import Session
 
-    session = Session(graph, num_threads=threads)
+    stream = Session(graph, num_threads=threads).stream()
 
     def run(feed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        result = session.run(dict(feed))
+        result = stream.run(dict(feed))
         return {graph.outputs[0]: result} if isinstance(result, np.ndarray) else dict(result)
 
     return run

@@ -16,6 +16,8 @@ from edgeinfer.files.model_file import read, save
 from edgeinfer.graph import Graph, Node, TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.quant.schemes import Width
+from edgeinfer.runtime.session import Session
+from tests.runtime.test_streams import leaky_sum
 
 HDL = edgeinfer.commands["hdl"].commands
 COMMANDS = [*sorted(set(edgeinfer.commands) - {"hdl"}), *(f"hdl {name}" for name in sorted(HDL))]
@@ -259,6 +261,23 @@ def test_a_model_that_gives_back_its_input_is_measured_by_that_and_never_ranked(
     found = cli.json("evaluate copy.eqm --data copy.npy")
     assert 0 < found["reconstruction"] < 0.001
     assert cli.json("run copy.eqm --data copy.npy")["predictions"] == []
+
+
+def test_a_model_with_states_runs_its_samples_as_one_sequence(cli, workspace):
+    graph = leaky_sum()
+    save(graph, "leaky.eqm")
+    x = np.random.default_rng(0).normal(size=(9, 1, 6)).astype("f4")
+    np.save("x.npy", x)
+    stream = Session(graph).stream()
+    expected = [stream.run(sample) for sample in x]
+    cli("run leaky.eqm --data x.npy -o out.npz")
+    with np.load("out.npz") as outputs:
+        for name in graph.outputs:
+            given = outputs[name].reshape(9, -1)
+            np.testing.assert_array_equal(given, [each[name].ravel() for each in expected])
+    found = cli.json("compare leaky.eqm leaky.eqm --data x.npy")
+    assert {layer["sqnr_db"] for layer in found["layers"]} == {None}
+    assert cli.json("bench leaky.eqm --runs 3")["runs"] == 3
 
 
 def multiplying(weights: np.ndarray) -> Graph:
