@@ -53,7 +53,7 @@ def bench(model: Path, runs: int | None, data: Path | None, threads: int, **imag
     if data is None:
         feed = _noise(graph)
     else:
-        dataset = load_data(data, graph, ImageOptions(**images))
+        dataset = load_data(data, graph, ImageOptions(**images), samples=1)
         feed = next(runs_of(graph, dataset.samples, limit=1))
     for _ in range(_WARM_UP):
         stream.run(feed)

@@ -68,7 +68,9 @@ def compare(
     first, second = open_pair(a, b)
     # an .onnx does not say how its input is prepared
     knowing = second if second.preparation else first
-    dataset = load_data(data, knowing, ImageOptions(**images), seed=None if samples is None else 0)
+    dataset = load_data(
+        data, knowing, ImageOptions(**images), samples=samples, seed=None if samples is None else 0
+    )
     count = dataset.count_within(samples)
     seen: defaultdict[str, Histogram] = defaultdict(Histogram)
 

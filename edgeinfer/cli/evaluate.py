@@ -90,7 +90,9 @@ def evaluate(
         graph, reference = open_model(model), None
     else:
         graph, reference = open_pair(model, against)
-    dataset = load_data(data, graph, ImageOptions(**images), seed=None if samples is None else 0)
+    dataset = load_data(
+        data, graph, ImageOptions(**images), samples=samples, seed=None if samples is None else 0
+    )
     task, warnings = _task(data, graph, dataset, needed=reference is None or bool(metrics))
     if reference is None and not (metrics or task.defaults):
         raise InputError(f"{data} has no labels, so there is nothing to evaluate without --against")

@@ -123,7 +123,7 @@ def quantize(
     started = time.perf_counter()
     graph = _floats(model, batch, shapes)
     names = graph.labels if labels is None else read_labels(labels, graph)
-    dataset = load_data(data, graph, ImageOptions(**images), seed=seed)
+    dataset = load_data(data, graph, ImageOptions(**images), samples=samples, seed=seed)
     runs = dataset.count_within(samples)
     with screen.progress() as done:
         integer = make_integer(

@@ -72,7 +72,7 @@ def run(
         check_writable(output, model, data)
     graph = open_model(model)
     names = graph.labels if labels is None else read_labels(labels, graph)
-    dataset = load_data(data, graph, ImageOptions(**images))
+    dataset = load_data(data, graph, ImageOptions(**images), samples=samples)
     execute = runner(graph, threads=threads)
     gathered: dict[str, list[np.ndarray]] = {name: [] for name in graph.outputs}
     saturation = Saturation(graph)

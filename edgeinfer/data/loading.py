@@ -20,7 +20,7 @@ from edgeinfer.data.data_set import DataSet, SampleFiles, class_numbers, only_in
 from edgeinfer.data.functions import FunctionError, FunctionSamples, is_function
 from edgeinfer.data.images import SUFFIXES as IMAGES
 from edgeinfer.data.images import ImageOptions, image_reader, preparation_for
-from edgeinfer.data.samples import Data, runs
+from edgeinfer.data.samples import Data, runs, samples_in
 from edgeinfer.data.sounds import SUFFIXES as SOUNDS
 from edgeinfer.data.sounds import sound_reader
 from edgeinfer.data.tables import SUFFIXES as TABLES
@@ -47,6 +47,7 @@ def load_data(
     graph: Graph,
     options: ImageOptions | None = None,
     *,
+    samples: int | None = None,
     seed: int | None = None,
 ) -> DataSet:
     """The samples in ``path``, checked against the inputs of ``graph``.
@@ -60,6 +61,8 @@ def load_data(
         ``preparation`` says.
     options : ImageOptions
         What is to be different with images. Other data is taken as it is.
+    samples : int or None
+        How many runs are wanted of a function, which may then go on for ever; None asks for all.
     seed : int or None
         Shuffles a folder, whose first samples would otherwise be of its first classes only.
 
@@ -68,7 +71,7 @@ def load_data(
     InputError
         The data is missing, damaged or empty, or does not fit the Graph's inputs.
     """
-    data = _loaded(Path(path), graph, options or ImageOptions(), seed)
+    data = _loaded(Path(path), graph, options or ImageOptions(), samples, seed)
     labels = "no labels" if data.labels is None else f"labels of shape {list(data.labels.shape)}"
     _log.info("%s feeds %d runs, with %s", path, data.count, labels)
     for name, how in data.preparation.items():
@@ -76,10 +79,12 @@ def load_data(
     return data
 
 
-def _loaded(path: Path, graph: Graph, options: ImageOptions, seed: int | None) -> DataSet:
+def _loaded(
+    path: Path, graph: Graph, options: ImageOptions, samples: int | None, seed: int | None
+) -> DataSet:
     if is_function(str(path)) and not path.exists():
         _refuse_options(path, options)
-        return _from_function(str(path), graph)
+        return _from_function(str(path), graph, samples)
     if is_folder(path):
         return _from_files(path, *_listing(path, graph.labels), graph, options, seed)
     check_file(path)
@@ -99,9 +104,9 @@ def _loaded(path: Path, graph: Graph, options: ImageOptions, seed: int | None) -
     return DataSet(arrays, _runs_in(path, graph, arrays), labels, classes)
 
 
-def _runs_in(path: Path | str, graph: Graph, data: Data) -> int:
+def _runs_in(path: Path | str, graph: Graph, data: Data, limit: int | None = None) -> int:
     try:
-        return sum(1 for _ in runs(graph, data))
+        return sum(1 for _ in runs(graph, data, limit=limit))
     except FunctionError:
         raise  # which says its name
     except InputError as error:
@@ -115,7 +120,7 @@ def _refuse_options(path: Path, options: ImageOptions) -> None:
         )
 
 
-def _from_function(name: str, graph: Graph) -> DataSet:
+def _from_function(name: str, graph: Graph, limit: int | None) -> DataSet:
     samples = FunctionSamples(name, graph)
     found = []
     batches = 0
@@ -128,14 +133,17 @@ def _from_function(name: str, graph: Graph) -> DataSet:
                 found.append(labels)
             yield batch
 
-    count = _runs_in(name, graph, inputs())
+    count = _runs_in(name, graph, inputs(), limit)
     if found and len(found) != batches:
         raise InputError(f"{name} gives labels for some batches, but not for others")
     if len({labels.shape[1:] for labels in found}) > 1:
         raise InputError(
             f"{name} gives labels of one shape for some batches, of another for others"
         )
-    return DataSet(samples, count, np.concatenate(found) if found else None)
+    labels = np.concatenate(found) if found else None
+    if labels is not None and count == limit:
+        labels = labels[: count * samples_in(graph)]  # of the last batch, part was not asked for
+    return DataSet(samples, count, labels)
 
 
 # ---- files of one sample each ------------------------------------------------------------------

@@ -31,6 +31,10 @@ def batches():
     for start in range(0, 6, 2):
         yield [X[start : start + 2].tolist(), Y[start : start + 2].tolist()]
 
+def for_ever():
+    while True:
+        yield X[:4], Y[:4]
+
 def one_number():
     yield X, 3
 
@@ -77,6 +81,13 @@ def test_a_function_gives_samples_again_and_again(name, labelled):
     assert (None if data.labels is None else data.labels.tolist()) == (
         list(range(6)) if labelled else None
     )
+
+
+def test_a_function_may_go_on_for_ever_where_samples_are_counted():
+    graph = taking(x=(1, 2))
+    data = load_data("samples_of_mine:for_ever", graph, samples=6)
+    assert (data.count, data.labels.tolist()) == (6, [0, 1, 2, 3, 0, 1])
+    assert len(list(runs(graph, data.samples, limit=6))) == 6
 
 
 @pytest.mark.parametrize(

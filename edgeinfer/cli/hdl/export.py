@@ -37,7 +37,7 @@ def export(model: Path, config: str, output: Path, data: Path | None, **images: 
     graph = open_integer_model(model)
     sample = None
     if data is not None:
-        dataset = load_data(data, graph, ImageOptions(**images))
+        dataset = load_data(data, graph, ImageOptions(**images), samples=1)
         sample = next(runs(graph, dataset.samples, limit=1))
     chosen = configuration(config)
     with screen.progress() as done:

@@ -35,7 +35,7 @@ def run(model: Path, port: str, baud: int, data: Path, samples: int, **images: A
     from edgeinfer.hdl.boards import BoardNpu, Link, open_line
 
     graph = open_integer_model(model)
-    dataset = load_data(data, graph, ImageOptions(**images))
+    dataset = load_data(data, graph, ImageOptions(**images), samples=samples)
     with closing(open_line(port, baud)) as line:
         npu = BoardNpu(Link(line, port), graph)
         begun = time.perf_counter()

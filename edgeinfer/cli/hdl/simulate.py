@@ -68,7 +68,7 @@ def simulate(
         if path is not None:
             check_writable(path, model, data)
     graph = open_integer_model(model)
-    dataset = load_data(data, graph, ImageOptions(**images))
+    dataset = load_data(data, graph, ImageOptions(**images), samples=samples)
     with screen.progress() as progress:
         progress("preparing the simulator", 0, None)
         simulation = Simulation(
