@@ -1,5 +1,6 @@
 // Drives a simulated NPU: its clock, host memory on AXI4, registers on AXI4-Lite, and what is seen.
 //
+// Host memory holds the NPU to the rules of AXI4: `broken` is the first that it does not keep.
 // Plain C outside, for ctypes. MODEL is the simulator's class for the top module; memory, stalls
 // and observations are ours. A simulator's class differs in what a port is and in how the clock
 // moves: `bits`, `settle` and `rise` know. Where CXXRTL mangles the names of ports, macros bring
@@ -21,6 +22,7 @@ namespace {
 
 constexpr uint32_t kUnits = 5;
 constexpr size_t kOutstanding = 4;  // bursts that the memory takes before it has answered the first
+constexpr uint64_t kPage = 4096, kIncrement = 1, kLongest = 16;
 
 // xorshift64*: the same stalls for the same seed
 struct Random {
@@ -45,6 +47,12 @@ struct Watch {
     uint32_t count, first, words;
     bool intermediate;
     uint8_t *out;
+};
+
+// What a channel showed in a cycle, and whether it was still waiting at its end.
+struct Offer {
+    bool waits = false;
+    uint8_t shown[24] = {};
 };
 
 struct Interval {
@@ -177,6 +185,8 @@ struct Npu {
     uint64_t error_from = ~0ULL;
     int64_t beats_left = -1;  // until the bus stalls for ever; -1: never
     bool failed = false;
+    const char *broken = nullptr;  // the first rule that the NPU has not kept
+    Offer read_offer, write_offer, data_offer;
 
     // what is seen
     uint32_t word_bytes;
@@ -202,11 +212,30 @@ struct Npu {
         changed |= put(port, reinterpret_cast<const uint8_t *>(&value), bytes < 8 ? bytes : 8);
     }
 
+    void rule(bool kept, const char *name) {
+        if (!kept && !broken) broken = name;
+    }
+
+    // What is offered must stay as it is until it is taken.
+    template <typename... Ports>
+    void stays(Offer &offer, bool valid, bool ready, const char *name, Ports &...ports) {
+        uint8_t now[sizeof offer.shown] = {};
+        size_t at = 0;
+        ((get(ports, now + at, sizeof bits(ports)), at += sizeof bits(ports)), ...);
+        rule(!offer.waits || (valid && std::memcmp(now, offer.shown, sizeof now) == 0), name);
+        offer.waits = valid && !ready;
+        std::memcpy(offer.shown, now, sizeof now);
+    }
+
+    template <typename Address, typename Length, typename Size, typename Kind>
+    Burst burst(Address &address, Length &length, Size &size, Kind &kind);
+
     void settle();
     void rise();
     void edge();
     void bus_before();
     void bus_after();
+    void rules();
     void observe();
 };
 
@@ -233,8 +262,32 @@ void Npu::bus_before() {
     set(top->m_axi_bresp, failed ? 2 : 0);
 }
 
+// A burst that the memory takes.
+template <typename Address, typename Length, typename Size, typename Kind>
+Burst Npu::burst(Address &address, Length &length, Size &size, Kind &kind) {
+    const uint64_t first = low(address), beats = low(length) + 1;
+    rule(low(kind) == kIncrement, "a burst is of another kind than INCR");
+    rule(1ULL << low(size) == bus_bytes, "a burst's beats are not as wide as the bus");
+    rule(first % bus_bytes == 0, "a burst begins within a beat");
+    rule(beats <= kLongest, "a burst has more than 16 beats");
+    rule(first / kPage == (first + beats * bus_bytes - 1) / kPage, "a burst crosses 4 KiB");
+    return {first, uint32_t(beats), cycle};
+}
+
+// What AXI4 asks of a manager in each cycle, whether or not anything is taken.
+void Npu::rules() {
+    stays(read_offer, low(top->m_axi_arvalid), low(top->m_axi_arready),
+          "a read's address does not stay until it is taken", top->m_axi_araddr, top->m_axi_arlen);
+    stays(write_offer, low(top->m_axi_awvalid), low(top->m_axi_awready),
+          "a write's address does not stay until it is taken", top->m_axi_awaddr, top->m_axi_awlen);
+    // the strobes are the same in every beat
+    stays(data_offer, low(top->m_axi_wvalid), low(top->m_axi_wready),
+          "a write's beat does not stay until it is taken", top->m_axi_wdata, top->m_axi_wlast);
+}
+
 // What passed at the rising edge, read before the model moves on.
 void Npu::bus_after() {
+    rules();
     if (low(top->m_axi_rvalid) && low(top->m_axi_rready)) {
         Burst &burst = reads.front();
         beat_offered = false;
@@ -251,6 +304,7 @@ void Npu::bus_after() {
     }
     if (low(top->m_axi_wvalid) && low(top->m_axi_wready)) {
         Burst &burst = writes.front();
+        rule(low(top->m_axi_wlast) == (burst.beats == 1), "WLAST is not at a burst's last beat");
         if (inside(burst.address, bus_bytes)) {
             uint8_t data[16];
             get(top->m_axi_wdata, data, bus_bytes);
@@ -268,7 +322,8 @@ void Npu::bus_after() {
         }
     }
     if (low(top->m_axi_awvalid) && low(top->m_axi_awready))
-        writes.push_back({low(top->m_axi_awaddr), uint32_t(low(top->m_axi_awlen)) + 1, cycle});
+        writes.push_back(
+            burst(top->m_axi_awaddr, top->m_axi_awlen, top->m_axi_awsize, top->m_axi_awburst));
 }
 
 void Npu::observe() {
@@ -368,13 +423,13 @@ int npu_write(Npu *npu, uint32_t address, uint32_t value) {
     npu->set(top->s_axil_wstrb, 15);
     npu->set(top->s_axil_awvalid, 1);
     npu->set(top->s_axil_wvalid, 1);
-    npu->set(top->s_axil_bready, 1);
     bool answered = false;
     for (int i = 0; i < 1000 && !answered; ++i) {
+        npu->set(top->s_axil_bready, !npu->random.one_in(npu->permille));
         npu->settle();
         const bool address_taken = low(top->s_axil_awvalid) && low(top->s_axil_awready);
         const bool data_taken = low(top->s_axil_wvalid) && low(top->s_axil_wready);
-        answered = low(top->s_axil_bvalid);
+        answered = low(top->s_axil_bvalid) && low(top->s_axil_bready);
         npu->rise();
         if (address_taken) npu->set(top->s_axil_awvalid, 0);
         if (data_taken) npu->set(top->s_axil_wvalid, 0);
@@ -389,12 +444,12 @@ int npu_read(Npu *npu, uint32_t address, uint32_t *value) {
     MODEL *top = npu->top;
     npu->set(top->s_axil_araddr, address);
     npu->set(top->s_axil_arvalid, 1);
-    npu->set(top->s_axil_rready, 1);
     bool answered = false;
     for (int i = 0; i < 1000 && !answered; ++i) {
+        npu->set(top->s_axil_rready, !npu->random.one_in(npu->permille));
         npu->settle();
         const bool taken = low(top->s_axil_arvalid) && low(top->s_axil_arready);
-        answered = low(top->s_axil_rvalid);
+        answered = low(top->s_axil_rvalid) && low(top->s_axil_rready);
         *value = uint32_t(low(top->s_axil_rdata));
         npu->rise();
         if (taken) npu->set(top->s_axil_arvalid, 0);
@@ -441,6 +496,16 @@ void npu_record(Npu *npu, int on) {
 uint64_t npu_intervals(const Npu *npu, const Interval **intervals) {
     *intervals = npu->intervals.data();
     return npu->intervals.size();
+}
+
+// The first rule of AXI4 that the NPU has not kept, or null; with `at_rest` also if a transfer is
+// still on its way.
+const char *npu_broken_rule(const Npu *npu, int at_rest) {
+    const bool idle = npu->reads.empty() && npu->writes.empty() && npu->responses == 0 &&
+                      !low(npu->top->m_axi_arvalid) && !low(npu->top->m_axi_awvalid) &&
+                      !low(npu->top->m_axi_wvalid);
+    if (npu->broken || !at_rest || idle) return npu->broken;
+    return "a transfer is on its way when the run is over";
 }
 
 const uint8_t *npu_buffer(const Npu *npu) { return npu->buffer.data(); }

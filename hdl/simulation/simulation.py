@@ -321,6 +321,7 @@ class _Machine:
             )
         if not finished:
             raise SimulationError(f"the NPU has not finished its {section} after {limit} cycles")
+        simulator.check_bus(at_rest=True)
         return simulator.read(COUNTERS)
 
     def run(self, values: dict[str, np.ndarray]) -> Report:

@@ -66,6 +66,7 @@ _FUNCTIONS = {
     "npu_clear_watches": (None, [_POINTER]),
     "npu_record": (None, [_POINTER, ctypes.c_int]),
     "npu_intervals": (_U64, [_POINTER, ctypes.POINTER(ctypes.POINTER(_Interval))]),
+    "npu_broken_rule": (ctypes.c_char_p, [_POINTER, ctypes.c_int]),
     "npu_buffer": (ctypes.POINTER(ctypes.c_uint8), [_POINTER]),
     "npu_break_bus": (None, [_POINTER, _U64, ctypes.c_int64]),
 }
@@ -191,14 +192,29 @@ class Simulator:
         ------
         OutputError
             The waveforms could not be written.
+        SimulationError
+            The NPU has not kept a rule of AXI4.
         """
         while limit > 0:
-            if self._library.npu_run(self._open, min(limit, _UNHEARD)):
+            done = self._library.npu_run(self._open, min(limit, _UNHEARD))
+            self.check_bus()
+            if done:
                 return True
             if self._waveforms is not None:
                 self._waveforms.check()
             limit -= _UNHEARD
         return False
+
+    def check_bus(self, *, at_rest: bool = False) -> None:
+        """See that the NPU has kept the rules of AXI4; with ``at_rest`` that nothing is under way.
+
+        Raises
+        ------
+        SimulationError
+            It has not.
+        """
+        if rule := self._library.npu_broken_rule(self._open, at_rest):
+            raise SimulationError(f"the NPU breaks a rule of AXI4: {rule.decode()}")
 
     @property
     def cycle(self) -> int:

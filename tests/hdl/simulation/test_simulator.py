@@ -11,6 +11,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 
 from edgeinfer.errors import InputError, OutputError
 from edgeinfer.hdl.config import preset
+from edgeinfer.hdl.gateware.axi import INCREMENT
 from edgeinfer.hdl.gateware.npu import Npu
 from edgeinfer.hdl.simulation.build import TOOLS, build
 from edgeinfer.hdl.simulation.simulator import Interval, SimulationError, Simulator
@@ -62,6 +63,8 @@ class Copier(Npu):
         m.d.comb += [
             self.m_axi_araddr.eq(scratch),
             self.m_axi_awaddr.eq(scratch + BUS),
+            *(size.eq(BUS.bit_length() - 1) for size in (self.m_axi_arsize, self.m_axi_awsize)),
+            *(kind.eq(INCREMENT) for kind in (self.m_axi_arburst, self.m_axi_awburst)),
             self.m_axi_wdata.eq(beat),
             self.m_axi_wstrb.eq(-1),
             self.m_axi_wlast.eq(1),
