@@ -18,7 +18,7 @@ from edgeinfer.hdl.compiler.timing import predict
 from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.export.ip_xact import buses, ports
 from edgeinfer.hdl.export.model_map import ModelMap
-from edgeinfer.hdl.export.vectors import Vectors, inference, random_sample
+from edgeinfer.hdl.export.vectors import Run, Vectors, inference, random_sample
 from edgeinfer.hdl.gateware.npu import npu_members, to_verilog
 from edgeinfer.hdl.gateware.registers import COUNTERS, ID, REGISTERS, config_word
 from edgeinfer.hdl.gateware.sequencer import Fault
@@ -74,8 +74,7 @@ def export(
         "prediction": predict(model.program.run, chosen),
         "inference_cycles": predict(model.program.infer, chosen).cycles,
         "memory_bytes": sum(m.bits for m in memories(chosen)) // 8,
-        "memory_words": len(vectors.memory) // size,
-        "checks": len(vectors.checks),
+        "vectors": vectors,
         "id": ID,
         "registers": REGISTERS,
         "counters": COUNTERS,
@@ -87,16 +86,16 @@ def export(
         "buses": buses(every_port),
     }
     words = [vectors.memory[i : i + size] for i in range(0, len(vectors.memory), size)]
-    numbers = [number.to_bytes(4, "little") for number, _, _ in vectors.checks]
     return {
         "README.md": _rendered("README.md", facts),
         "npu.v": verilog.encode(),
         "npu.xml": _rendered("npu.xml", facts),
         "testbench.v": _rendered("testbench.v", facts),
         "memory.hex": _hexadecimal(words),
-        "check_word.hex": _hexadecimal(numbers),
-        "check_value.hex": _hexadecimal(value for _, value, _ in vectors.checks),
-        "check_mask.hex": _hexadecimal(mask for _, _, mask in vectors.checks),
+        "runs.hex": _numbered(n for run in vectors.runs for n in _fields(run)),
+        "check_word.hex": _numbered(vectors.words),
+        "check_value.hex": _hexadecimal(map(bytes, vectors.values)),
+        "check_mask.hex": _hexadecimal(map(bytes, vectors.masks)),
         "model.bin": model.memory.content,
         "model.json": _described(model, facts),
         "driver/npu.h": _rendered("npu.h", facts),
@@ -109,6 +108,16 @@ def export(
 def _hexadecimal(words: Iterable[bytes]) -> bytes:
     """Little-endian words as ``$readmemh`` reads them."""
     return "".join(f"{word[::-1].hex()}\n" for word in words).encode()
+
+
+def _numbered(numbers: Iterable[int]) -> bytes:
+    """Words of 32 bits as ``$readmemh`` reads them."""
+    return _hexadecimal(int(number).to_bytes(4, "little") for number in numbers)
+
+
+def _fields(run: Run) -> tuple[int, ...]:
+    """A run as the test bench reads it."""
+    return (run.base, run.offset, run.length, run.status, run.stalls, run.first, run.end)
 
 
 def _described(model: ModelMap, facts: Mapping[str, object]) -> bytes:

@@ -37,7 +37,7 @@ struct Random {
 };
 
 struct Burst {
-    uint64_t address;
+    uint64_t address;  // from the memory's first byte
     uint32_t beats;
     uint64_t ready;
 };
@@ -176,6 +176,7 @@ struct Npu {
 
     // host memory
     std::vector<uint8_t> memory;
+    uint64_t base;  // the address of its first byte
     uint32_t bus_bytes, latency, permille;
     Random random;
     std::deque<Burst> reads;
@@ -186,6 +187,7 @@ struct Npu {
     int64_t beats_left = -1;  // until the bus stalls for ever; -1: never
     bool failed = false;
     const char *broken = nullptr;  // the first rule that the NPU has not kept
+    bool rested = true;  // nothing was on its way when the last run was over
     Offer read_offer, write_offer, data_offer;
 
     // what is seen
@@ -203,13 +205,20 @@ struct Npu {
 #endif
 
     bool inside(uint64_t address, uint64_t bytes) const {
-        return address < error_from && address + bytes <= memory.size();
+        // an address below the memory has wrapped around
+        return address < error_from && address < memory.size() && address + bytes <= memory.size();
     }
 
     template <typename Port>
     void set(Port &port, uint64_t value) {
         const size_t bytes = sizeof bits(port);
         changed |= put(port, reinterpret_cast<const uint8_t *>(&value), bytes < 8 ? bytes : 8);
+    }
+
+    // No transfer is on its way.
+    bool idle() const {
+        return reads.empty() && writes.empty() && responses == 0 && !low(top->m_axi_arvalid) &&
+               !low(top->m_axi_awvalid) && !low(top->m_axi_wvalid);
     }
 
     void rule(bool kept, const char *name) {
@@ -271,7 +280,7 @@ Burst Npu::burst(Address &address, Length &length, Size &size, Kind &kind) {
     rule(first % bus_bytes == 0, "a burst begins within a beat");
     rule(beats <= kLongest, "a burst has more than 16 beats");
     rule(first / kPage == (first + beats * bus_bytes - 1) / kPage, "a burst crosses 4 KiB");
-    return {first, uint32_t(beats), cycle};
+    return {first - base, uint32_t(beats), cycle};
 }
 
 // What AXI4 asks of a manager in each cycle, whether or not anything is taken.
@@ -295,9 +304,11 @@ void Npu::bus_after() {
         if (beats_left > 0) --beats_left;
         if (--burst.beats == 0) reads.pop_front();
     }
-    if (low(top->m_axi_arvalid) && low(top->m_axi_arready))
+    if (low(top->m_axi_arvalid) && low(top->m_axi_arready)) {
         reads.push_back(
-            {low(top->m_axi_araddr), uint32_t(low(top->m_axi_arlen)) + 1, cycle + latency});
+            burst(top->m_axi_araddr, top->m_axi_arlen, top->m_axi_arsize, top->m_axi_arburst));
+        reads.back().ready += latency;
+    }
     if (low(top->m_axi_bvalid) && low(top->m_axi_bready)) {
         answer_offered = false;
         --responses;
@@ -386,11 +397,12 @@ void Npu::edge() {
 
 extern "C" {
 
-Npu *npu_create(uint64_t memory_bytes, uint32_t bus_bytes, uint32_t word_bytes,
+Npu *npu_create(uint64_t memory_bytes, uint64_t base, uint32_t bus_bytes, uint32_t word_bytes,
                 uint32_t buffer_words, uint32_t latency, uint64_t seed, uint32_t permille) {
     Npu *npu = new Npu;
     npu->top = make();
     npu->memory.resize(memory_bytes);
+    npu->base = base;
     npu->bus_bytes = bus_bytes;
     npu->latency = latency;
     npu->permille = permille;
@@ -466,6 +478,7 @@ int npu_run(Npu *npu, uint64_t limit) {
     while (!done && npu->cycle < end) {
         npu->settle();
         done = low(npu->top->probe_done);
+        if (done) npu->rested = npu->idle();
         npu->rise();
     }
     return done;
@@ -498,13 +511,10 @@ uint64_t npu_intervals(const Npu *npu, const Interval **intervals) {
     return npu->intervals.size();
 }
 
-// The first rule of AXI4 that the NPU has not kept, or null; with `at_rest` also if a transfer is
-// still on its way.
+// The first rule of AXI4 that the NPU has not kept, or null; with `at_rest` also whether a transfer
+// was on its way when the last run was over.
 const char *npu_broken_rule(const Npu *npu, int at_rest) {
-    const bool idle = npu->reads.empty() && npu->writes.empty() && npu->responses == 0 &&
-                      !low(npu->top->m_axi_arvalid) && !low(npu->top->m_axi_awvalid) &&
-                      !low(npu->top->m_axi_wvalid);
-    if (npu->broken || !at_rest || idle) return npu->broken;
+    if (npu->broken || !at_rest || npu->rested) return npu->broken;
     return "a transfer is on its way when the run is over";
 }
 

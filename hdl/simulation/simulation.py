@@ -31,6 +31,8 @@ __all__ = ["LayerReport", "Report", "Simulation", "UnitReport"]
 
 _SECTIONS = ("setup", "load", "infer", "store")
 _PAGE = 4096
+_BASE = 0xA5_8000_0000
+"""Of host memory: all bytes of an address matter."""
 _PATIENCE = 100
 """Times the predicted cycles after which a run is given up."""
 
@@ -181,6 +183,7 @@ class Simulation:
                     library,
                     program.config,
                     memory.size,
+                    base=_BASE,
                     latency=latency,
                     stalls=stalls,
                     seed=seed,
@@ -300,6 +303,8 @@ class _Machine:
         simulator.memory[: len(memory.content)] = np.frombuffer(memory.content, np.uint8)
         self._sections = memory.sections
         self._prediction = predict(program.infer, program.config)
+        simulator.write(REGISTERS["BASE"], _BASE & 0xFFFFFFFF)
+        simulator.write(REGISTERS["BASE_HIGH"], _BASE >> 32)
         self._execute("setup")
 
     def _execute(self, section: str) -> int:

@@ -54,7 +54,7 @@ _UNHEARD = 200_000
 
 _POINTER, _U32, _U64 = ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint64
 _FUNCTIONS = {
-    "npu_create": (_POINTER, [_U64, _U32, _U32, _U32, _U32, _U64, _U32]),
+    "npu_create": (_POINTER, [_U64, _U64, _U32, _U32, _U32, _U32, _U64, _U32]),
     "npu_destroy": (None, [_POINTER]),
     "npu_memory": (ctypes.POINTER(ctypes.c_uint8), [_POINTER]),
     "npu_cycle": (_U64, [_POINTER]),
@@ -84,6 +84,8 @@ class Simulator:
     config : NpuConfig
     memory_bytes : int
         Of the host.
+    base : int
+        The address at which the NPU sees the first of them.
     latency : int
         Cycles from a read's address to its first beat.
     stalls : float
@@ -100,6 +102,7 @@ class Simulator:
         config: NpuConfig,
         memory_bytes: int,
         *,
+        base: int = 0,
         latency: int = 20,
         stalls: float = 0.0,
         seed: int = 1,
@@ -117,6 +120,7 @@ class Simulator:
         self._kept: list[np.ndarray] = []
         self._npu = self._library.npu_create(
             memory_bytes,
+            base,
             config.bus_bytes,
             config.word_bytes,
             config.buffer_words,

