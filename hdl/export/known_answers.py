@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from edgeinfer.arithmetic import fixedpoint
-from edgeinfer.graph import Graph, Node, Quantization, TensorType
+from edgeinfer.graph import DType, Graph, Node, Quantization, TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.graph.shapes import output_shapes
 from edgeinfer.hdl import isa
@@ -42,7 +43,7 @@ class _Sketch:
     def __init__(self, config: NpuConfig, name: str) -> None:
         self.name = name
         self.bits = config.width
-        self.dtype = f"int{self.bits}"
+        self.dtype: DType = "int8" if self.bits == 8 else "int16"
         self.lo, self.hi = -(1 << self.bits - 1), (1 << self.bits - 1) - 1
         self.rng = np.random.default_rng(list(name.encode()))
         # 16-bit values have no zero points
@@ -67,11 +68,11 @@ class _Sketch:
         self.nodes.append(Node(f"n{len(self.nodes)}", op, tuple(inputs), (name,)))
         return name
 
-    def constant(self, array: np.ndarray) -> str:
+    def constant(self, values: ArrayLike, dtype: DType) -> str:
         """A constant."""
         name = f"c{len(self.constants)}"
-        self.constants[name] = array
-        self.types[name] = TensorType(array.shape, str(array.dtype))
+        self.constants[name] = np.array(values, dtype)
+        self.types[name] = TensorType(self.constants[name].shape, dtype)
         return name
 
     def stage(self, **changes: Any) -> dict[str, Any]:
@@ -85,7 +86,7 @@ class _Sketch:
         """A convolution with a multiplier a channel; some of its results saturate."""
         depth = self.types[x].shape[3] // group
         taps = depth * math.prod(kernel)
-        weights = self.rng.integers(-127, 128, (outputs, *kernel, depth)).astype("int8")
+        weights = self.rng.integers(-127, 128, (outputs, *kernel, depth))
         # twice the range for the sums' deviation, or half of it
         deviation = math.sqrt(taps) * 73 * (self.hi - self.lo) / math.sqrt(12)
         ratios = self.hi / deviation * self.rng.uniform(0.5, 2, outputs)
@@ -101,10 +102,10 @@ class _Sketch:
                 **self.stage(rounding=how.get("rounding", "single")),
             ),
             x,
-            self.constant(weights),
-            self.constant(bias.astype("int32" if self.bits == 8 else "int64")),
-            self.constant(np.array([m for m, _ in pairs], "int32")),
-            self.constant(np.array([s for _, s in pairs], "int8")),
+            self.constant(weights, "int8"),
+            self.constant(bias, "int32" if self.bits == 8 else "int64"),
+            self.constant([m for m, _ in pairs], "int32"),
+            self.constant([s for _, s in pairs], "int8"),
         )
 
     def rescale(self, x: str, multiplier: int, shift: int, **changes: Any) -> str:
@@ -164,20 +165,21 @@ def known_graphs(config: NpuConfig) -> Iterator[Graph]:
     # fewer taps at once behind more
     taps.conv(x, columns + 1, (3, 3), columns + 1)
     taps.conv(x, columns + 1, (1, 1), columns + 1)
-    for kernel, how in (
+    layers: tuple[tuple[tuple[int, int], dict[str, Any]], ...] = (
         ((3, 3), {"pads": (1, 1, 1, 1)}),
         ((3, 3), {"dilations": (3, 1), "pads": (3, 1, 3, 1)}),
         ((3, 1), {"pads": (1, 0, 1, 0)}),
         ((5, 2), {"pads": (2, 1, 2, 0)}),
         ((2, 2), {"strides": (2, 2), "dilations": (2, 2), "pads": (1, 1, 1, 1)}),
-    ):
+    )
+    for kernel, how in layers:
         x = taps.conv(x, columns + 1, kernel, columns + 1, **how)
     yield taps.graph()
 
     maxima = _Sketch(config, "maxima")
     x = maxima.input(1, 6, 7, columns + 1)
-    for kernel, strides in (((2, 1), (1, 1)), ((3, 3), (2, 2))):
-        pool = ops.MaxPool(kernel=kernel, strides=strides, pads=(0,) * 4, dilations=(1, 1))
+    for window, strides in (((2, 1), (1, 1)), ((3, 3), (2, 2))):
+        pool = ops.MaxPool(kernel=window, strides=strides, pads=(0,) * 4, dilations=(1, 1))
         x = maxima.node(pool, x)
     yield maxima.graph()
 
@@ -185,13 +187,13 @@ def known_graphs(config: NpuConfig) -> Iterator[Graph]:
     x = rounding.input(1, 4, 8, columns)
     half, third = 1 << 30, 0x55555555
     roundings = ("single", "double") if config.width == 8 else ("single",)
-    for how in roundings:
-        rounding.rescale(x, half, 31, rounding=how)
-        rounding.rescale(x, half, 32, rounding=how)
-        rounding.rescale(x, third, 34, rounding=how)
-        rounding.rescale(x, third, 31, rounding=how)
-        rounding.rescale(x, (1 << 31) - 1, 20, rounding=how)
-        rounding.rescale(x, half, 30, rounding=how, lo=-30, hi=77)
+    for kind in roundings:
+        rounding.rescale(x, half, 31, rounding=kind)
+        rounding.rescale(x, half, 32, rounding=kind)
+        rounding.rescale(x, third, 34, rounding=kind)
+        rounding.rescale(x, third, 31, rounding=kind)
+        rounding.rescale(x, (1 << 31) - 1, 20, rounding=kind)
+        rounding.rescale(x, half, 30, rounding=kind, lo=-30, hi=77)
     yield rounding.graph()
 
     pairs = _Sketch(config, "pairs")
@@ -221,8 +223,8 @@ def known_graphs(config: NpuConfig) -> Iterator[Graph]:
             **sums.stage(),
         ),
         x,
-        sums.constant(np.array([m for m, _ in multipliers], "int32")),
-        sums.constant(np.array([s for _, s in multipliers], "int8")),
+        sums.constant([m for m, _ in multipliers], "int32"),
+        sums.constant([s for _, s in multipliers], "int8"),
     )
     sums.conv(sums.conv(pooled, 3 * columns, (1, 1)), columns, (4, 6))
     yield sums.graph()
@@ -254,7 +256,7 @@ def known_graphs(config: NpuConfig) -> Iterator[Graph]:
         # slopes must fit 16 bits
         entries = entries if config.width == 8 else entries // 2
         x = table.input(1, 5, 6, columns + 1)
-        table.node(ops.Lookup(), x, table.constant(entries.astype(table.dtype)))
+        table.node(ops.Lookup(), x, table.constant(entries, table.dtype))
         yield table.graph()
 
 

@@ -187,7 +187,7 @@ struct Npu {
     int64_t beats_left = -1;  // until the bus stalls for ever; -1: never
     bool failed = false;
     const char *broken = nullptr;  // the first rule that the NPU has not kept
-    bool rested = true;  // nothing was on its way when the last run was over
+    bool rested = true;            // nothing was on its way when the last run was over
     Offer read_offer, write_offer, data_offer;
 
     // what is seen
