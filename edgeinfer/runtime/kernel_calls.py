@@ -78,7 +78,7 @@ class KernelSite(Site):
     def packed(
         self, role: str, make: Callable[[np.ndarray], np.ndarray], *how: object
     ) -> np.ndarray:
-        """``make`` of the constant in ``role``, made once for all nodes that pack it like ``how``."""
+        """``make`` of the constant in ``role``, made once for all that pack it like ``how``."""
         constant = self.constant(role)
         key = (id(constant), make.__name__, *how)
         if key not in self.packs:
