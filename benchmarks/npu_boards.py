@@ -28,7 +28,7 @@ from edgeinfer.hdl.boards.board import BOARDS
 from edgeinfer.hdl.boards.build import realize
 from edgeinfer.hdl.boards.design import LEAST_MEMORY, Design
 from edgeinfer.hdl.compiler import compile
-from edgeinfer.hdl.compiler.host_memory import inference_memory
+from edgeinfer.hdl.compiler.host_image import inference_memory
 from edgeinfer.hdl.config import configuration
 
 MODELS = {"KWS": "kws_dscnn", "VWW": "vww_mobilenet"}

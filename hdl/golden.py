@@ -9,74 +9,22 @@ ends) is an error here.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 from functools import singledispatchmethod
 from typing import TypeVar
 
 import numpy as np
 
 from edgeinfer.arithmetic import fixedpoint
-from edgeinfer.errors import EdgeInferError
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.config import BANKS, NpuConfig
-from edgeinfer.hdl.isa import Memory, Mode, Operation, Unit
+from edgeinfer.hdl.isa import Memory, Mode, Operation, Pass, ProgramError, Unit, passes
 
-__all__ = ["GoldenSimulator", "ProgramError", "passes"]
+__all__ = ["GoldenSimulator"]
 
 _ADDRESSES = 1 << 20
 
 _T = TypeVar("_T", bound=isa.Instruction)
-
-
-class ProgramError(EdgeInferError):
-    """A program does what no NPU can do; the message has the instruction and its index."""
-
-
-@dataclass(frozen=True)
-class Pass:
-    """One tile of weights: where its rows' elements begin.
-
-    Parameters
-    ----------
-    line, run, k : int
-        Kernel row, run in it, element of the run under array row 0.
-    split : int
-        Array rows that this kernel row feeds; the rest take the next kernel row's run.
-    streams : int
-        Kernel rows that are there; depthwise passes take so many.
-    """
-
-    line: int
-    run: int
-    k: int
-    split: int
-    streams: int = 1
-
-
-def passes(kernel: isa.SetKernel, rows: int) -> Iterator[Pass]:
-    """The passes of a group in order, for an array of ``rows``: "Feed" in docs/npu-design.md."""
-    if kernel.mode is not Mode.DENSE:
-        for line in range(0, kernel.lines, kernel.streams):
-            for run in range(kernel.runs):
-                yield Pass(line, run, 0, rows, min(kernel.streams, kernel.lines - line))
-        return
-    line = run = k = 0
-    while line < kernel.lines:
-        spans = kernel.span and line + 1 < kernel.lines
-        split = min(rows, kernel.run - k) if spans else rows
-        yield Pass(line, run, k, split)
-        k += rows
-        if k < kernel.run:
-            continue
-        if kernel.span:
-            line, k = line + 1, k - kernel.run
-            if k >= kernel.run:
-                line, k = line + 1, 0
-        else:
-            k, run = 0, run + 1
-            if run == kernel.runs:
-                line, run = line + 1, 0
 
 
 class GoldenSimulator:
@@ -145,20 +93,20 @@ class GoldenSimulator:
         return setting
 
     @execute.register
-    def _(self, sync: isa.Sync) -> None:
+    def _sync(self, sync: isa.Sync) -> None:
         behind = (self.completed[sync.on] - sync.count) & 0xFFFF
         if behind >= 0x8000:
             raise ProgramError(f"{sync.on.name} has completed {self.completed[sync.on]} only")
 
     @execute.register
-    def _(self, halt: isa.Halt) -> None:
+    def _halt(self, halt: isa.Halt) -> None:
         if self._full or self._accumulators is not None:
             raise ProgramError("a CONVOLVE has no ACTIVATE")
         if self._shadow:
             raise ProgramError(f"{len(self._shadow)} tiles of weights were not used")
 
     @execute.register
-    def _(self, read: isa.ReadHost) -> None:
+    def _read_host(self, read: isa.ReadHost) -> None:
         unit = isa.host_word_bytes(read.memory, self.config)
         for line in range(read.lines):
             start = read.host + line * read.host_step
@@ -195,7 +143,7 @@ class GoldenSimulator:
             raise ProgramError(message)
 
     @execute.register
-    def _(self, write: isa.WriteHost) -> None:
+    def _write_host(self, write: isa.WriteHost) -> None:
         for line in range(write.lines):
             first = write.address + line * write.step
             end = first + write.words
@@ -207,7 +155,7 @@ class GoldenSimulator:
         self.completed[Unit.STORE] += 1
 
     @execute.register
-    def _(self, read: isa.ReadWeights) -> None:
+    def _read_weights(self, read: isa.ReadWeights) -> None:
         tiles = np.full(read.count, read.address)
         if not read.repeat:
             tiles += np.arange(read.count)
@@ -216,7 +164,7 @@ class GoldenSimulator:
         self.completed[Unit.WEIGHTS] += 1
 
     @execute.register
-    def _(self, convolve: isa.Convolve) -> None:
+    def _convolve_groups(self, convolve: isa.Convolve) -> None:
         config = self.config
         source, kernel = self._setting(isa.SetSource), self._setting(isa.SetKernel)
         pixels = convolve.rows * convolve.columns
@@ -373,7 +321,7 @@ class GoldenSimulator:
         return bias, multiplier, np.array([v >> (bits + 31) & 63 for v in values], np.int64)
 
     @execute.register
-    def _(self, activate: isa.Activate) -> None:
+    def _activate_groups(self, activate: isa.Activate) -> None:
         output = self._setting(isa.SetOutput)
         rows, columns = np.arange(activate.rows)[:, None], np.arange(activate.columns)
         place = (activate.base + rows * output.row_step + columns * output.column_step).ravel()

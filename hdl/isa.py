@@ -21,11 +21,12 @@ Second operands are read ahead: one that an earlier ACTIVATE writes needs a SYNC
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Annotated, ClassVar, get_type_hints
 
-from edgeinfer.errors import InputError
+from edgeinfer.errors import EdgeInferError, InputError
 
 if TYPE_CHECKING:
     from edgeinfer.hdl.config import NpuConfig
@@ -34,6 +35,7 @@ __all__ = [
     "INSTRUCTIONS",
     "INSTRUCTION_BYTES",
     "OPCODE_BITS",
+    "SETTINGS",
     "Activate",
     "Convolve",
     "Field",
@@ -42,6 +44,8 @@ __all__ = [
     "Memory",
     "Mode",
     "Operation",
+    "Pass",
+    "ProgramError",
     "ReadHost",
     "ReadWeights",
     "SetKernel",
@@ -60,11 +64,16 @@ __all__ = [
     "fields",
     "from_bytes",
     "host_word_bytes",
+    "passes",
     "to_bytes",
 ]
 
 INSTRUCTION_BYTES = 16
 OPCODE_BITS = 4
+
+
+class ProgramError(EdgeInferError):
+    """A program does what no NPU can do; the message has the instruction and its index."""
 
 
 class Unit(IntEnum):
@@ -417,7 +426,56 @@ INSTRUCTIONS: tuple[type[Instruction], ...] = (
 )
 """Every instruction, at the index of its opcode."""
 
+SETTINGS = (SetSource, SetKernel, SetOutput, SetOperands, SetSum)
+"""Those that keep their effect until the next of their class."""
+
 _BY_MNEMONIC = {cls.mnemonic: cls for cls in INSTRUCTIONS}
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One tile of weights under CONVOLVE: where its rows' elements begin.
+
+    Parameters
+    ----------
+    line, run, k : int
+        Kernel row, run in it, element of the run under array row 0.
+    split : int
+        Array rows that this kernel row feeds; the rest take the next kernel row's run.
+    streams : int
+        Kernel rows that are there; depthwise passes take so many.
+    """
+
+    line: int
+    run: int
+    k: int
+    split: int
+    streams: int = 1
+
+
+def passes(kernel: SetKernel, rows: int) -> Iterator[Pass]:
+    """The passes of a group in order, for an array of ``rows``: "Feed" in docs/npu-design.md."""
+    if kernel.mode is not Mode.DENSE:
+        for line in range(0, kernel.lines, kernel.streams):
+            for run in range(kernel.runs):
+                yield Pass(line, run, 0, rows, min(kernel.streams, kernel.lines - line))
+        return
+    line = run = k = 0
+    while line < kernel.lines:
+        spans = kernel.span and line + 1 < kernel.lines
+        split = min(rows, kernel.run - k) if spans else rows
+        yield Pass(line, run, k, split)
+        k += rows
+        if k < kernel.run:
+            continue
+        if kernel.span:
+            line, k = line + 1, k - kernel.run
+            if k >= kernel.run:
+                line, k = line + 1, 0
+        else:
+            k, run = 0, run + 1
+            if run == kernel.runs:
+                line, run = line + 1, 0
 
 
 def encode(instruction: Instruction) -> int:

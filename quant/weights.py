@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgeinfer.arithmetic import accumulators
 from edgeinfer.arithmetic.fixedpoint import (
     MAX_ACCUMULATOR_16,
     multiplier_and_shift,
@@ -98,8 +99,7 @@ def _with_multipliers(
     """Integers with the multipliers that their accumulator, once proven, allows."""
     assert x.quantization is not None and y.quantization is not None
     narrow = x.dtype == "int8"
-    flat = np.abs(weights.reshape(len(weights), -1).astype(np.int64)).sum(1)
-    worst = flat * _reach(x) + np.abs(bias)
+    worst = accumulators.largest_sums(weights, bias, _reach(x))
     limit = _accumulator_limit(x)
     if not (worst < limit).all():
         raise QuantizationError(
@@ -120,8 +120,7 @@ def _with_multipliers(
 def _reach(x: TensorType) -> int:
     """The largest ``|q - zero_point|`` of an activation."""
     assert x.quantization is not None
-    info, z = np.iinfo(x.dtype), x.quantization.zero_point
-    return max(info.max - z, z - info.min)
+    return accumulators.reach(x.dtype, x.quantization.zero_point)
 
 
 def _accumulator_limit(x: TensorType) -> int:

@@ -13,6 +13,7 @@ from functools import singledispatch
 
 import numpy as np
 
+from edgeinfer.arithmetic import accumulators
 from edgeinfer.arithmetic.fixedpoint import MAX_ACCUMULATOR_16
 from edgeinfer.errors import InputError, ModelError
 from edgeinfer.graph import operators as ops
@@ -302,7 +303,7 @@ def _activation(site: Site, t: TensorType, what: str, zero_point: int) -> int:
         info.min <= zero_point <= info.max and (t.dtype == "int8" or zero_point == 0),
         f"{what} of type {t.dtype} cannot have zero point {zero_point}",
     )
-    return max(info.max - zero_point, zero_point - info.min)
+    return accumulators.reach(t.dtype, zero_point)
 
 
 def _requantizes(op: ops.Requantizing, site: Site) -> None:
@@ -363,9 +364,7 @@ def _q_conv(op: ops.QConv | ops.QDense, site: Site) -> None:
         int(bias.min()) > -limit and int(bias.max()) < limit,
         f"a bias must be below {limit} in magnitude",
     )
-    flat = np.abs(weights.reshape(len(weights), -1).astype(np.int32))
-    worst = flat.sum(1, dtype=np.int64) * reach + np.abs(bias.astype(np.int64))
-    _bounded(site, worst, multiplier)
+    _bounded(site, accumulators.largest_sums(weights, bias, reach), multiplier)
 
 
 @check.register

@@ -10,6 +10,7 @@ from functools import singledispatch
 import numpy as np
 
 from edgeinfer.arithmetic import fixedpoint
+from edgeinfer.arithmetic.accumulators import folded_bias, largest_sums, reach
 from edgeinfer.errors import UnsupportedError
 from edgeinfer.graph import Graph
 from edgeinfer.graph import operators as ops
@@ -206,17 +207,15 @@ def packed_bytes(graph: Graph) -> int:
 
 def _fits_32(site: KernelSite, zero_point: int, weights: np.ndarray, bias: np.ndarray) -> bool:
     """Whether every accumulator is proven below 2^31; partial sums may wrap."""
-    if site.itemsize("x") == 1:
+    x = site.type("x").dtype
+    if x == "int8":
         return True
-    farthest = max(32767 - zero_point, zero_point + 32768)
-    magnitude = np.abs(weights.reshape(len(bias), -1).astype(np.int64)).sum(1)
-    return int((magnitude * farthest + np.abs(bias.astype(np.int64))).max()) < 2**31
+    return int(largest_sums(weights, bias, reach(x, zero_point)).max()) < 2**31
 
 
 def _folded(weights: np.ndarray, bias: np.ndarray, zero_point: int, narrow: bool) -> np.ndarray:
-    """``b - zero_point sum(w)`` a channel; 32 bits of it, modulo 2^32, where ``narrow``."""
-    sums = weights.reshape(len(bias), -1).astype(np.int64).sum(1)
-    folded: np.ndarray = bias.astype(np.int64) - zero_point * sums
+    """The bias for sums over x itself; 32 bits of it, modulo 2^32, where ``narrow``."""
+    folded = folded_bias(weights, bias, zero_point)
     return folded.astype(np.int32) if narrow else folded
 
 

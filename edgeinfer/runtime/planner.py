@@ -12,7 +12,7 @@ from edgeinfer.cython_kernels.runtime import KERNELS, SUPPORTED
 from edgeinfer.errors import InputError, UnsupportedError
 from edgeinfer.graph import Graph, Node
 from edgeinfer.graph.cost import peak_bytes
-from edgeinfer.graph.lifetimes import last_uses
+from edgeinfer.graph.lifetimes import last_uses, spans
 from edgeinfer.runtime.arena import Buffer, allocate
 from edgeinfer.runtime.kernel_calls import KernelCall, KernelSite, lower, packed_bytes
 
@@ -234,10 +234,8 @@ def _buffers(
     graph: Graph, calls: list[list[KernelCall]], roots: Mapping[str, str], keep_values: bool
 ) -> dict[str, Buffer]:
     """The buffer of every value that a run computes, shared where one is written over another."""
-    last: dict[str, int] = {}
-    for name, index in last_uses(graph).items():
-        root = roots.get(name, name)
-        last[root] = max(last.get(root, -1), index)
+    uses = ((roots.get(name, name), index) for name, index in last_uses(graph).items())
+    last = {root: until for root, (_, until) in spans(uses).items()}
     end = len(graph.nodes)
     buffers: dict[str, Buffer] = {}
     for name in graph.sources:

@@ -15,7 +15,7 @@ from edgeinfer.graph import Graph
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.boards.link import Link, LinkError
 from edgeinfer.hdl.compiler import compile
-from edgeinfer.hdl.compiler.host_memory import inference_memory
+from edgeinfer.hdl.compiler.host_image import inference_memory
 from edgeinfer.hdl.config import NpuConfig, configuration
 from edgeinfer.hdl.gateware.registers import COUNTERS, REGISTERS, Status
 from edgeinfer.hdl.gateware.sequencer import Fault

@@ -1,10 +1,16 @@
 """An integer Graph into programs for the NPU.
 
-partition     nodes for the NPU and for the host      layers      operators as jobs of the array
-layout        values into lines and words             kernel      kernels into passes and tiles
-streams       constants into memories                 emission    layers into instructions
-segment       all of these for one segment            program     what comes out
-host_memory   where it lies in host memory
+partition   nodes for the NPU and for the host
+layers      what the array does at once             lowering    operators as such layers
+fusion      additions into the layers before them   layout      values into lines and words
+kernel      kernels into passes and tiles           bands       tensors that do not fit, in bands
+jobs        constants in host memory, in blocks     streams     blocks into the NPU's memories
+constants   blocks on their way into the NPU        traffic     bands on their way in and out
+transfers   lines between host memory and buffer    operands    which lines a band needs
+settings    a layer's numbers in SET instructions   waits       instructions and their SYNCs
+emission    layers into instructions                segment     all of these for one segment
+program     what comes out                          host_image  where it lies in host memory
+timing      the cycles that it will take
 """
 
 from __future__ import annotations

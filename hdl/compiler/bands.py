@@ -13,14 +13,15 @@ from dataclasses import dataclass
 
 from edgeinfer.errors import UnsupportedError
 from edgeinfer.graph import Graph
-from edgeinfer.hdl.compiler.kernel import Shape, bank_conflict, kernel_of
+from edgeinfer.graph.lifetimes import spans
+from edgeinfer.hdl.compiler.kernel import LineShape, bank_conflict, kernel_of
 from edgeinfer.hdl.compiler.layers import Layer
 from edgeinfer.hdl.compiler.layout import Layout, Tensor, View
 from edgeinfer.hdl.config import BANKS, NpuConfig
 from edgeinfer.hdl.isa import Mode
 from edgeinfer.runtime.arena import Buffer, allocate
 
-__all__ = ["Bands", "Surface", "place"]
+__all__ = ["BandForm", "Bands", "Surface", "place"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Surface:
 
 
 @dataclass(frozen=True)
-class Slice:
+class BandForm:
     """The form of a band of a tensor in the buffer.
 
     Parameters
@@ -82,7 +83,7 @@ class Bands:
     ----------
     rows, groups : int
         Output rows, and groups of channels, of a band.
-    source, second, output : Slice or None
+    source, second, output : BandForm or None
         The bands' forms; None where the tensor stays in the buffer.
     bases : dict of str to tuple of int
         The words where the copies of each begin; set by ``place``.
@@ -91,12 +92,12 @@ class Bands:
     rows: int
     groups: int
     copies: int
-    source: Slice | None
-    second: Slice | None
-    output: Slice | None
+    source: BandForm | None
+    second: BandForm | None
+    output: BandForm | None
     bases: dict[str, tuple[int, ...]]
 
-    def slices(self) -> Iterator[tuple[str, Slice]]:
+    def forms(self) -> Iterator[tuple[str, BandForm]]:
         """The forms that there are, by name."""
         for name in ("source", "second", "output"):
             form = getattr(self, name)
@@ -106,32 +107,33 @@ class Bands:
     @property
     def words(self) -> int:
         """Words of all copies."""
-        return self.copies * sum(form.words for _, form in self.slices())
+        return self.copies * sum(form.words for _, form in self.forms())
 
 
 @dataclass
-class _Planner:
+class _BandPlanner:
     graph: Graph
     layout: Layout
     config: NpuConfig
 
     def __post_init__(self) -> None:
         self.spilled: set[int] = set()
-        self.lives: dict[int, Buffer] = {}
-        end = len(self.layout.layers)
-        for name in self.graph.inputs:
-            self._live(name, -1)
+        self.tensors = {
+            id(tensor): tensor for tensor in (self.layout.views[n].tensor for n, _ in self._uses())
+        }
+        alive = spans((id(self.layout.views[name].tensor), step) for name, step in self._uses())
+        self.lives = {
+            key: Buffer(self.tensors[key].words, first, last)
+            for key, (first, last) in alive.items()
+        }
+
+    def _uses(self) -> Iterator[tuple[str, int]]:
+        """The values that each layer reads and writes; inputs before the first, outputs last."""
+        yield from ((name, -1) for name in self.graph.inputs)
         for index, layer in enumerate(self.layout.layers):
             for name in (layer.output, layer.source, *_seconds(layer)):
-                self._live(name, index)
-        for name in self.graph.outputs:
-            self._live(name, end)
-        self.tensors = {id(t): t for t in self.layout.tensors() if id(t) in self.lives}
-
-    def _live(self, name: str, index: int) -> None:
-        tensor = self.layout.views[name].tensor
-        buffer = self.lives.setdefault(id(tensor), Buffer(tensor.words, index, index))
-        buffer.first, buffer.last = min(buffer.first, index), max(buffer.last, index)
+                yield name, index
+        yield from ((name, len(self.layout.layers)) for name in self.graph.outputs)
 
     def resident(self, index: int) -> int:
         """Words of what stays in the buffer at layer ``index``."""
@@ -212,7 +214,7 @@ class _Planner:
         """Passes of a group."""
         source = self.layout.views[layer.source]
         tensor = source.tensor
-        shape = Shape.of(tensor.pixel, tensor.width, tensor.pitch)
+        shape = LineShape.of(tensor.pixel, tensor.width, tensor.pitch)
         at = self.layout.views[layer.output].positions
         return max(k.passes for k in kernel_of(layer, shape, source.positions, self.config, at))
 
@@ -220,13 +222,13 @@ class _Planner:
         views, columns = self.layout.views, self.config.columns
         source, output = views[layer.source], views[layer.output]
         lines = (rows - 1) * layer.strides[0] + (layer.kernel[0] - 1) * layer.dilations[0] + 1
-        forms: dict[str, Slice | None] = {"source": None, "second": None, "output": None}
+        forms: dict[str, BandForm | None] = {"source": None, "second": None, "output": None}
         if self._is_spilled(source):
             tensor = source.tensor
             whole = layer.mode is Mode.DENSE or groups * columns >= tensor.pixel
             pixel = tensor.pixel if whole else groups * columns
             pitch = tensor.pitch if whole else self._pitch(layer, tensor, pixel)
-            forms["source"] = Slice(min(lines, tensor.height), pixel, pitch)
+            forms["source"] = BandForm(min(lines, tensor.height), pixel, pitch)
         for name in _seconds(layer):
             second = views[name]
             if self._is_spilled(second):
@@ -243,7 +245,7 @@ class _Planner:
         """The least pitch of lines of ``pixel`` elements a pixel without bank conflicts."""
         least = tensor.width * pixel // self.config.columns
         for pitch in range(least, least + BANKS):
-            shape = Shape.of(pixel, tensor.width, pitch)
+            shape = LineShape.of(pixel, tensor.width, pitch)
             kernels = kernel_of(layer, shape, (pixel - 1,), self.config)
             if not bank_conflict(kernels, shape, self.config, layer):
                 return pitch
@@ -267,7 +269,7 @@ class _Planner:
         tensors = {k: b for k, b in self.lives.items() if k not in self.spilled}
         regions: list[tuple[Bands, str, list[Buffer]]] = []
         for index, each in enumerate(bands):
-            for name, form in each.slices() if each else ():
+            for name, form in each.forms() if each else ():
                 assert each is not None
                 copies = [Buffer(form.words, index, index) for _ in range(each.copies)]
                 regions.append((each, name, copies))
@@ -290,11 +292,11 @@ def _halves(count: int) -> Iterator[int]:
         yield count
 
 
-def _part(tensor: Tensor, rows: int, groups: int, columns: int) -> Slice:
+def _part(tensor: Tensor, rows: int, groups: int, columns: int) -> BandForm:
     """``rows`` of ``tensor``, ``groups`` of its channels; as it lies in host memory where all."""
     if groups * columns >= tensor.pixel:
-        return Slice(rows, tensor.pixel, tensor.pitch)
-    return Slice(rows, groups * columns, tensor.width * groups)
+        return BandForm(rows, tensor.pixel, tensor.pitch)
+    return BandForm(rows, groups * columns, tensor.width * groups)
 
 
 def place(
@@ -316,6 +318,7 @@ def place(
     UnsupportedError
         Even one row of a layer does not fit.
     """
-    planner = _Planner(graph, layout, config)
+    planner = _BandPlanner(graph, layout, config)
     words, bands = planner.plan()
-    return words, bands, [planner.tensors[key] for key in planner.spilled]
+    # in order of their first use: the same model gives the same program every time
+    return words, bands, [t for key, t in planner.tensors.items() if key in planner.spilled]

@@ -1,23 +1,17 @@
-"""Weights, parameters and tables: their images in host memory, and their way into the NPU."""
+"""Weights, parameters and tables on their way from host memory into the NPU."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import numpy as np
 
 from edgeinfer.hdl import isa
-from edgeinfer.hdl.compiler.layers import Layer
 from edgeinfer.hdl.compiler.streams import Slot
+from edgeinfer.hdl.compiler.waits import Schedule
 from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.isa import Memory, Unit
 
-if TYPE_CHECKING:
-    from edgeinfer.hdl.compiler.emission import Emitter
-
-__all__ = ["Block", "Constants", "parameter_rows", "read_linear"]
+__all__ = ["Block", "ConstantStream", "TableLoader", "read_linear"]
 
 _LINE = 1024
 """Words in one line of READ_HOST, so that no line has more beats than the bus's side counts."""
@@ -41,7 +35,7 @@ class Block:
     slot: Slot
 
 
-class Constants:
+class ConstantStream:
     """Blocks of one kind that come from host memory while the program runs.
 
     Parameters
@@ -86,12 +80,12 @@ class Constants:
             self._word_bytes,
         )
 
-    def used(self, emitter: Emitter, block: int) -> None:
+    def used(self, schedule: Schedule, block: int) -> None:
         """Block ``block`` has been used for the last time."""
-        self._done[block] = emitter.counts[self.consumer]
-        self.advance(emitter)
+        self._done[block] = schedule.counts[self.consumer]
+        self.advance(schedule)
 
-    def advance(self, emitter: Emitter) -> None:
+    def advance(self, schedule: Schedule) -> None:
         """Load whatever finds its place free."""
         while self._next < len(self.blocks):
             block = self.blocks[self._next]
@@ -99,16 +93,45 @@ class Constants:
                 if block.slot.after >= 0:
                     if block.slot.after not in self._done:
                         return
-                    emitter.wait(Unit.LOAD, self.consumer, self._done[block.slot.after])
+                    schedule.wait(Unit.LOAD, self.consumer, self._done[block.slot.after])
                 for instruction in self._load(block):
-                    emitter.emit(instruction)
-                self._loaded[self._next] = emitter.counts[Unit.LOAD]
+                    schedule.emit(instruction)
+                self._loaded[self._next] = schedule.counts[Unit.LOAD]
             self._next += 1
 
-    def await_block(self, emitter: Emitter, block: int) -> None:
+    def await_block(self, schedule: Schedule, block: int) -> None:
         """Let the consumer wait until ``block`` is there."""
         if block in self._loaded:
-            emitter.wait(self.consumer, Unit.LOAD, self._loaded[block])
+            schedule.wait(self.consumer, Unit.LOAD, self._loaded[block])
+
+
+class TableLoader:
+    """The lanes' table, loaded where a layer needs another than the one before.
+
+    Parameters
+    ----------
+    config : NpuConfig
+    """
+
+    def __init__(self, config: NpuConfig) -> None:
+        self.config = config
+        self._host: int | None = None
+        self._used = 0  # ACTIVATE's count when the table is not needed any more
+
+    def load(self, host: int, schedule: Schedule) -> None:
+        """Let ACTIVATE have the table that lies at ``host``."""
+        if host == self._host:
+            return
+        self._host = host
+        schedule.wait(Unit.LOAD, Unit.ACTIVATE, self._used)
+        size = 256 if self.config.width == 8 else 512 * 2 * 2
+        beats = size // self.config.bus_bytes
+        schedule.emit(isa.ReadHost(memory=Memory.TABLE, host=host, address=0, words=beats))
+        schedule.wait(Unit.ACTIVATE, Unit.LOAD)
+
+    def used(self, schedule: Schedule) -> None:
+        """All that uses the table has been emitted."""
+        self._used = schedule.counts[Unit.ACTIVATE]
 
 
 def read_linear(
@@ -132,33 +155,3 @@ def read_linear(
         host += lines * line * word_bytes
         address += lines * line
         words -= lines * line
-
-
-def parameter_rows(layer: Layer, groups: range, at: np.ndarray, config: NpuConfig) -> bytes:
-    """The records of a layer's output channels in ``groups`` of columns, as host memory has them.
-
-    Parameters
-    ----------
-    layer : Layer
-    groups : range
-    at : int array [O]
-        The column of each output channel, counted through all groups.
-    config : NpuConfig
-    """
-    columns, bits = config.columns, config.accumulator_bits
-    records = np.zeros((len(groups) * columns, config.parameter_bytes), np.uint8)
-    idle = (2 << (bits + 31)).to_bytes(config.parameter_bytes, "little")
-    records[:] = np.frombuffer(idle, np.uint8)
-    for o, column in enumerate(at - groups.start * columns):
-        if 0 <= column < len(records):
-            value = (
-                int(layer.bias[o]) & ((1 << bits) - 1)
-                | int(layer.multiplier[o]) << bits
-                | int(layer.shift[o]) << (bits + 31)
-            )
-            raw = value.to_bytes(config.parameter_bytes, "little")
-            records[column] = np.frombuffer(raw, np.uint8)
-    rows = records.reshape(-1, config.lanes * config.parameter_bytes)
-    padded = np.zeros((len(rows), config.parameter_row_bytes), np.uint8)
-    padded[:, : rows.shape[1]] = rows
-    return padded.tobytes()

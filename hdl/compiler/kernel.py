@@ -10,14 +10,13 @@ import numpy as np
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.compiler.layers import Layer
 from edgeinfer.hdl.config import BANKS, NpuConfig
-from edgeinfer.hdl.golden import Pass, passes
-from edgeinfer.hdl.isa import Mode
+from edgeinfer.hdl.isa import Mode, Pass, passes
 
-__all__ = ["Kernel", "Shape", "bank_conflict", "kernel_of", "tiles_of"]
+__all__ = ["Kernel", "LineShape", "bank_conflict", "kernel_of", "tiles_of"]
 
 
 @dataclass(frozen=True)
-class Shape:
+class LineShape:
     """What a kernel must know of the tensor that it slides over.
 
     Parameters
@@ -35,7 +34,7 @@ class Shape:
     pitch: int
 
     @classmethod
-    def of(cls, pixel: int, width: int, pitch: int) -> Shape:
+    def of(cls, pixel: int, width: int, pitch: int) -> LineShape:
         """A tensor of lines of ``width`` pixels."""
         return cls(pixel, width * pixel, pitch)
 
@@ -67,7 +66,7 @@ class Kernel:
 
 def kernel_of(
     layer: Layer,
-    shape: Shape,
+    shape: LineShape,
     positions: tuple[int, ...],
     config: NpuConfig,
     out_positions: tuple[int, ...] | None = None,
@@ -101,7 +100,7 @@ def _ways(layer: Layer) -> list[tuple[bool, bool]]:
 
 
 def _dense(
-    layer: Layer, shape: Shape, start: int, depth: int, flat: bool, span: bool
+    layer: Layer, shape: LineShape, start: int, depth: int, flat: bool, span: bool
 ) -> isa.SetKernel:
     kh, kw = layer.kernel
     if flat:
@@ -113,7 +112,7 @@ def _dense(
     )
 
 
-def _filter_setting(layer: Layer, shape: Shape, config: NpuConfig) -> isa.SetKernel:
+def _filter_setting(layer: Layer, shape: LineShape, config: NpuConfig) -> isa.SetKernel:
     kh, kw = layer.kernel
     if layer.mode is Mode.MAXIMUM:
         step = layer.dilations[1] * shape.pixel
@@ -141,7 +140,7 @@ def _filter_setting(layer: Layer, shape: Shape, config: NpuConfig) -> isa.SetKer
 
 
 def _grouped(
-    layer: Layer, shape: Shape, positions: tuple[int, ...], config: NpuConfig
+    layer: Layer, shape: LineShape, positions: tuple[int, ...], config: NpuConfig
 ) -> list[Kernel]:
     """A kernel for each word of output channels, over the input channels of its groups."""
     out, depth = len(layer.weights), layer.weights.shape[3]
@@ -171,7 +170,7 @@ def _merged(kernels: list[Kernel], new: Kernel) -> list[Kernel]:
 def tiles_of(
     layer: Layer,
     kernel: Kernel,
-    shape: Shape,
+    shape: LineShape,
     positions: tuple[int, ...],
     out_positions: tuple[int, ...],
     config: NpuConfig,
@@ -185,7 +184,7 @@ def tiles_of(
 def _filter_tiles(
     layer: Layer,
     kernel: Kernel,
-    shape: Shape,
+    shape: LineShape,
     positions: tuple[int, ...],
     out_positions: tuple[int, ...],
     config: NpuConfig,
@@ -209,7 +208,7 @@ def _filter_tiles(
 def _dense_tiles(
     layer: Layer,
     kernel: Kernel,
-    shape: Shape,
+    shape: LineShape,
     positions: tuple[int, ...],
     out_positions: tuple[int, ...],
     config: NpuConfig,
@@ -243,7 +242,7 @@ def _rows_of(room: np.ndarray, each: Pass, rows: int) -> np.ndarray:
     return np.concatenate([own, rest])
 
 
-def bank_conflict(kernels: list[Kernel], shape: Shape, config: NpuConfig, layer: Layer) -> bool:
+def bank_conflict(kernels: list[Kernel], shape: LineShape, config: NpuConfig, layer: Layer) -> bool:
     """Whether a fetch of some output pixel would need two words of one bank."""
     step = layer.dilations[0] * shape.pitch
     for kernel in kernels:
@@ -261,7 +260,7 @@ def bank_conflict(kernels: list[Kernel], shape: Shape, config: NpuConfig, layer:
 
 
 def _conflict(
-    each: Pass, setting: isa.SetKernel, shape: Shape, step: int, config: NpuConfig, layer: Layer
+    each: Pass, setting: isa.SetKernel, shape: LineShape, step: int, config: NpuConfig, layer: Layer
 ) -> bool:
     r = np.arange(config.rows)
     own = r < each.split

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edgeinfer.graph import Graph
-from edgeinfer.hdl.compiler.kernel import Shape, bank_conflict, kernel_of
-from edgeinfer.hdl.compiler.layers import Layer, Lowered, geometry
+from edgeinfer.hdl.compiler.kernel import LineShape, bank_conflict, kernel_of
+from edgeinfer.hdl.compiler.layers import IDENTITY, Layer, Lowered, geometry
 from edgeinfer.hdl.config import BANKS, NpuConfig
 from edgeinfer.hdl.isa import Mode
 
@@ -126,10 +126,10 @@ def lay_out(graph: Graph, lowered: Lowered, config: NpuConfig, *, tight: bool) -
 
     With ``tight`` lines lie as close as the banks allow, otherwise such that passes are fewest.
     """
-    return _Planner(graph, lowered, config, tight).layout()
+    return _LayoutBuilder(graph, lowered, config, tight).layout()
 
 
-class _Planner:
+class _LayoutBuilder:
     def __init__(self, graph: Graph, lowered: Lowered, config: NpuConfig, tight: bool) -> None:
         self.graph, self.config, self.tight = graph, config, tight
         self.aliases, self.concats = lowered.aliases, dict(lowered.concats)
@@ -244,8 +244,8 @@ class _Planner:
                 weights=weights.reshape(count, 1, 1, -1),
                 group=count if depthwise else 1,
                 bias=0 * ones,
-                multiplier=(1 << 30) * ones,
-                shift=30 * ones,
+                multiplier=IDENTITY[0] * ones,
+                shift=IDENTITY[1] * ones,
                 zero_point=0,
                 lo=int(limits.min),
                 hi=int(limits.max),
@@ -297,7 +297,7 @@ class _Planner:
             conflicts = fetches = 0
             for layer in readers:
                 view = views[layer.source]
-                shape = Shape.of(tensor.pixel, tensor.width, pitch)
+                shape = LineShape.of(tensor.pixel, tensor.width, pitch)
                 kernels = kernel_of(layer, shape, view.positions, self.config)
                 conflicts += bank_conflict(kernels, shape, self.config, layer)
                 height, width, _ = self.shapes[layer.output]

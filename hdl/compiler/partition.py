@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from edgeinfer.errors import UnsupportedError
 from edgeinfer.graph import Graph, Node
 from edgeinfer.graph import operators as ops
-from edgeinfer.hdl.compiler.layers import refusals
+from edgeinfer.hdl.compiler.lowering import refusals
 from edgeinfer.hdl.config import NpuConfig
 
 __all__ = ["Segment", "partition"]

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.config import NpuConfig
-from edgeinfer.hdl.golden import ProgramError, passes
-from edgeinfer.hdl.isa import Memory, Mode, Operation, Unit
+from edgeinfer.hdl.isa import Memory, Mode, Operation, ProgramError, Unit, passes
 
 __all__ = ["Prediction", "predict"]
 

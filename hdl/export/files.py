@@ -13,7 +13,7 @@ import numpy as np
 from edgeinfer import __version__
 from edgeinfer.graph import Graph
 from edgeinfer.hdl.compiler import compile
-from edgeinfer.hdl.compiler.host_memory import inference_memory
+from edgeinfer.hdl.compiler.host_image import inference_memory
 from edgeinfer.hdl.compiler.timing import predict
 from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.export.ip_xact import buses, ports

@@ -9,7 +9,7 @@ from typing import Any
 
 from edgeinfer.graph import Graph, Node
 from edgeinfer.hdl.compiler import Binding, Compiled, Program
-from edgeinfer.hdl.compiler.host_memory import HostMemory, Section
+from edgeinfer.hdl.compiler.host_image import HostImage, Section
 
 __all__ = ["HostOperator", "ModelMap", "TensorMap"]
 
@@ -126,7 +126,7 @@ class ModelMap:
     Parameters
     ----------
     program : Program
-    memory : HostMemory
+    memory : HostImage
         With the sections ``setup`` and ``run``.
     inputs, outputs : tuple of TensorMap
     before, after : tuple of HostOperator
@@ -134,7 +134,7 @@ class ModelMap:
     """
 
     program: Program
-    memory: HostMemory
+    memory: HostImage
     inputs: tuple[TensorMap, ...]
     outputs: tuple[TensorMap, ...]
     before: tuple[HostOperator, ...]
@@ -160,7 +160,7 @@ class ModelMap:
 
         return cls(
             program=program,
-            memory=HostMemory.of(program, "setup", "run"),
+            memory=HostImage.of(program, "setup", "run"),
             inputs=tuple(TensorMap.of(b, graph, program) for b in program.inputs),
             outputs=tuple(TensorMap.of(b, graph, program) for b in program.outputs),
             before=operators(compiled.segments[:at]),

@@ -15,7 +15,7 @@ from edgeinfer.errors import InputError
 from edgeinfer.graph import Graph
 from edgeinfer.hdl import gateware, isa
 from edgeinfer.hdl.compiler import Compiled, Program, Watch, compile
-from edgeinfer.hdl.compiler.host_memory import HostMemory
+from edgeinfer.hdl.compiler.host_image import HostImage
 from edgeinfer.hdl.compiler.timing import predict
 from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.gateware.npu import to_rtlil, to_verilog
@@ -178,7 +178,7 @@ class Simulation:
                     number = len(self.waveforms) + 1
                     trace = vcd if number == 1 else vcd.with_stem(f"{vcd.stem}_{number}")
                     self.waveforms += (trace,)
-                memory = HostMemory.of(program, *_SECTIONS)
+                memory = HostImage.of(program, *_SECTIONS)
                 simulator = Simulator(
                     library,
                     program.config,
@@ -298,7 +298,7 @@ def _source(config: NpuConfig) -> str:
 class _Machine:
     """A Program in a Simulator."""
 
-    def __init__(self, program: Program, memory: HostMemory, simulator: Simulator) -> None:
+    def __init__(self, program: Program, memory: HostImage, simulator: Simulator) -> None:
         self.program, self.simulator = program, simulator
         simulator.memory[: len(memory.content)] = np.frombuffer(memory.content, np.uint8)
         self._sections = memory.sections

@@ -13,8 +13,8 @@ import numpy as np
 
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.config import NpuConfig
-from edgeinfer.hdl.golden import GoldenSimulator, ProgramError
-from edgeinfer.hdl.isa import Memory, Mode, Unit
+from edgeinfer.hdl.golden import GoldenSimulator
+from edgeinfer.hdl.isa import Memory, Mode, ProgramError, Unit
 
 Clock = dict[Unit, int]
 

@@ -13,8 +13,7 @@ from amaranth.sim import Simulator
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.config import NpuConfig, preset
 from edgeinfer.hdl.gateware.compute import Compute
-from edgeinfer.hdl.golden import passes
-from edgeinfer.hdl.isa import Mode
+from edgeinfer.hdl.isa import Mode, passes
 
 CONFIGS = ["4x4", "8x16", "8x8-16", "16x16"]
 

@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.config import NpuConfig, preset
 from edgeinfer.hdl.gateware.registers import REGISTERS
-from edgeinfer.hdl.golden import GoldenSimulator, ProgramError, passes
-from edgeinfer.hdl.isa import Memory, Mode, Operation, Unit
+from edgeinfer.hdl.golden import GoldenSimulator
+from edgeinfer.hdl.isa import Memory, Mode, Operation, ProgramError, Unit, passes
 from edgeinfer.hdl.simulation.simulation import npu_library
 from edgeinfer.hdl.simulation.simulator import Simulator
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.compiler.program import Program
 
-__all__ = ["HostMemory", "Section", "inference_memory"]
+__all__ = ["HostImage", "Section", "inference_memory"]
 
 _ALIGNMENT = 64
 _SPARE = 4096
@@ -35,13 +35,13 @@ def inference_memory(program: Program) -> tuple[bytes, Section]:
     is on the chip.
     """
     if program.streams:
-        memory = HostMemory.of(program, "infer")
+        memory = HostImage.of(program, "infer")
         return memory.content, memory.sections["infer"]
     return isa.to_bytes(program.infer), Section(0, len(program.infer))
 
 
 @dataclass(frozen=True)
-class HostMemory:
+class HostImage:
     """The constants first, then inputs, outputs and what does not stay on the chip, then programs.
 
     Parameters
@@ -58,7 +58,7 @@ class HostMemory:
     size: int
 
     @classmethod
-    def of(cls, program: Program, *names: str) -> HostMemory:
+    def of(cls, program: Program, *names: str) -> HostImage:
         """Host memory with the sections ``names`` of ``program``."""
         content = bytearray(program.image).ljust(program.host_bytes, b"\0")
         sections = {}

@@ -1,0 +1,453 @@
+"""An integer Graph into layers: convolutions, depthwise filters and maxima, whatever they were."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import singledispatch
+from itertools import pairwise
+
+import numpy as np
+
+from edgeinfer.arithmetic.accumulators import folded_bias
+from edgeinfer.errors import UnsupportedError
+from edgeinfer.graph import Graph, Node, TensorType
+from edgeinfer.graph import operators as ops
+from edgeinfer.graph.site import Site
+from edgeinfer.hdl import isa
+from edgeinfer.hdl.compiler.fusion import fused
+from edgeinfer.hdl.compiler.layers import IDENTITY, Layer, Lowered, Region, Second, geometry
+from edgeinfer.hdl.config import NpuConfig
+from edgeinfer.hdl.isa import Mode, Operation
+
+__all__ = ["lower_graph", "refusals"]
+
+_FLATTENED = 1024
+"""Elements that a kernel of ones and zeros, which has their square, still lays side by side."""
+
+
+@dataclass(frozen=True)
+class NpuSite(Site):
+    """A node, and what its lowering for the NPU may look at and add to.
+
+    Parameters
+    ----------
+    config : NpuConfig
+    lowered : Lowered
+    """
+
+    config: NpuConfig
+    lowered: Lowered
+
+    def geometry(self, role: str) -> tuple[int, int, int]:
+        """Height, width and channels of the input in ``role``."""
+        return geometry(self.shape(role))
+
+    @property
+    def source(self) -> str:
+        """The first value that it takes."""
+        return self.node.inputs[0]
+
+    @property
+    def source_geometry(self) -> tuple[int, int, int]:
+        """Height, width and channels of that value."""
+        return geometry(self.inputs[0].shape)
+
+    @property
+    def output_geometry(self) -> tuple[int, int, int]:
+        """Height, width and channels of the value that it gives."""
+        return geometry(self.output.shape)
+
+    @property
+    def channels(self) -> int:
+        """Of the first value that it takes."""
+        return self.source_geometry[2]
+
+    def add(self, layer: Layer) -> None:
+        """One more layer."""
+        self.lowered.layers.append(layer)
+
+    def refuse(self, why: str) -> UnsupportedError:
+        """What says that the NPU cannot run the node."""
+        return UnsupportedError(why, node=self.node.name, operator=self.operator)
+
+    def filter(self, **changes: object) -> Layer:
+        """A depthwise 1x1 filter of 1 that passes its source on, but for ``changes``."""
+        c = self.channels
+        lo, hi = _bounds(self.output)
+        ones = np.ones(c, np.int64)
+        layer = Layer(
+            node=self.node,
+            mode=Mode.DEPTHWISE,
+            source=self.source,
+            output=self.node.output,
+            kernel=(1, 1),
+            weights=ones.reshape(c, 1, 1, 1),
+            group=c,
+            bias=0 * ones,
+            multiplier=IDENTITY[0] * ones,
+            shift=IDENTITY[1] * ones,
+            zero_point=0,
+            lo=lo,
+            hi=hi,
+        )
+        return replace(layer, **changes)  # type: ignore[arg-type]
+
+
+def _bounds(kind: TensorType) -> tuple[int, int]:
+    """The least and the greatest integer of a value."""
+    limits = np.iinfo(kind.dtype)
+    return int(limits.min), int(limits.max)
+
+
+def refusals(graph: Graph, config: NpuConfig) -> dict[str, UnsupportedError]:
+    """Why nodes of ``graph`` cannot run on an NPU of ``config``, by their outputs."""
+    found = {}
+    for node in graph.nodes:
+        try:
+            _lower_node(NpuSite(node, graph, config, Lowered()))
+        except UnsupportedError as error:
+            found[node.outputs[0]] = error
+    return found
+
+
+def lower_graph(graph: Graph, config: NpuConfig) -> Lowered:
+    """The layers of ``graph``, additions fused into the convolutions before them.
+
+    Raises
+    ------
+    UnsupportedError
+        A node cannot run on the NPU.
+    """
+    lowered = Lowered()
+    for node in graph.nodes:
+        _lower_node(NpuSite(node, graph, config, lowered))
+    lowered.layers = fused(graph, lowered)
+    return lowered
+
+
+def _lower_node(site: NpuSite) -> None:
+    bits = 8 * site.config.element_bytes
+    for name in (*site.node.operands, *site.node.outputs):
+        if name in site.graph.constants:
+            continue
+        kind = site.graph.types[name]
+        if kind.dtype not in ("int8", "int16"):
+            raise site.refuse(f"has a tensor of {kind.dtype}; the array takes int8 and int16")
+        if np.dtype(kind.dtype).itemsize * 8 > bits:
+            raise site.refuse(
+                f"has a tensor of {kind.dtype}, but the elements of {site.config.name} have "
+                f"{bits} bits; take a 16-bit configuration such as 8x8-16, or quantize to int8"
+            )
+        if kind.shape and kind.shape[0] != 1:
+            raise site.refuse(f"has a batch of {kind.shape[0]}; the NPU takes 1")
+        if len(kind.shape) not in (2, 3, 4):
+            raise site.refuse(f"has a tensor of {len(kind.shape)} axes; the NPU takes 2 to 4")
+    done = len(site.lowered.layers)
+    _lower(site.node.op, site)
+    for layer in site.lowered.layers[done:]:
+        _check_fields(site, layer)
+
+
+def _check_fields(site: NpuSite, layer: Layer) -> None:
+    """Refuse a kernel that the fields of the instructions cannot say."""
+    source, kernel = isa.fields(isa.SetSource), isa.fields(isa.SetKernel)
+    taps = min(site.config.rows, kernel["taps"].high) if layer.mode is Mode.DEPTHWISE else 1
+    across = kernel["emit"].high if layer.mode is Mode.DEPTHWISE else source["stride"].high
+    for what, value, most in (
+        ("a kernel of {} rows", layer.kernel[0], kernel["lines"].high),
+        ("a kernel of {} columns", layer.kernel[1], taps * kernel["runs"].high),
+        ("a stride of {} rows", layer.strides[0], source["stride"].high),
+        ("a stride of {} columns", layer.strides[1], across),
+        ("a dilation of {} rows", layer.dilations[0], source["dilation"].high),
+    ):
+        if value > most:
+            raise site.refuse(f"has {what.format(value)}; the NPU takes {most} at most")
+
+
+@singledispatch
+def _lower(op: ops.Operator, site: NpuSite) -> None:
+    raise site.refuse("has no NPU lowering")
+
+
+def _requantizing(op: ops.Requantizing) -> dict[str, object]:
+    return {
+        "zero_point": op.output_zero_point,
+        "lo": op.lo,
+        "hi": op.hi,
+        "double": op.rounding == "double",
+    }
+
+
+@_lower.register
+def _conv(op: ops.QConv, site: NpuSite) -> None:
+    weights = site.constant("weights").astype(np.int64)
+    out = len(weights)
+    depthwise = op.group == site.channels == out and out > 1 and op.dilations[1] == 1
+    site.add(
+        Layer(
+            node=site.node,
+            mode=Mode.DEPTHWISE if depthwise else Mode.DENSE,
+            source=site.source,
+            output=site.node.output,
+            kernel=(weights.shape[1], weights.shape[2]),
+            strides=op.strides,
+            dilations=op.dilations,
+            pads=(op.pads[0], op.pads[1]),
+            pad=op.input_zero_point,
+            weights=weights,
+            group=op.group,
+            bias=folded_bias(weights, site.constant("bias"), op.input_zero_point),
+            multiplier=site.constant("multiplier").astype(np.int64),
+            shift=site.constant("shift").astype(np.int64),
+            **_requantizing(op),  # type: ignore[arg-type]
+        )
+    )
+
+
+@_lower.register
+def _dense(op: ops.QDense, site: NpuSite) -> None:
+    weights = site.constant("weights").astype(np.int64)
+    site.add(
+        Layer(
+            node=site.node,
+            mode=Mode.DENSE,
+            source=site.source,
+            output=site.node.output,
+            kernel=(1, 1),
+            pad=op.input_zero_point,
+            weights=weights.reshape(len(weights), 1, 1, -1),
+            bias=folded_bias(weights, site.constant("bias"), op.input_zero_point),
+            multiplier=site.constant("multiplier").astype(np.int64),
+            shift=site.constant("shift").astype(np.int64),
+            **_requantizing(op),  # type: ignore[arg-type]
+        )
+    )
+
+
+@_lower.register(ops.QAdd)
+@_lower.register(ops.QMul)
+def _arithmetic(op: ops.QAdd | ops.QMul, site: NpuSite) -> None:
+    a, b = site.node.operands
+    for name in (a, b):
+        if name in site.graph.constants:
+            raise site.refuse("has a constant operand")
+    if site.type("a").dtype != site.type("b").dtype:
+        raise site.refuse("takes int8 beside int16; the lanes take operands of one width")
+    shapes = [site.geometry(role) for role in ("a", "b")]
+    whole = site.output_geometry
+    swapped = shapes[0] != whole
+    if swapped:
+        a, b, shapes = b, a, shapes[::-1]
+    if shapes[0] != whole or shapes[1] not in (whole, (1, 1, whole[2])):
+        raise site.refuse("broadcasts other than one pixel to all are not there")
+    operation = Operation.MULTIPLY
+    if isinstance(op, ops.QAdd):
+        operation = Operation.SUBTRACT if isinstance(op, ops.QSub) else Operation.ADD
+    if operation is Operation.SUBTRACT and swapped:
+        operation = Operation.SUBTRACT_FROM
+    second = Second(b, None, operation, op, swapped)
+    lo, hi = _bounds(site.type("a"))
+    site.add(site.filter(source=a, second=second, lo=lo, hi=hi, double=op.rounding == "double"))
+
+
+@_lower.register
+def _rescale(op: ops.Rescale, site: NpuSite) -> None:
+    ones = np.ones(site.channels, np.int64)
+    site.add(
+        site.filter(
+            bias=-op.input_zero_point * ones,
+            multiplier=op.multiplier * ones,
+            shift=op.shift * ones,
+            **_requantizing(op),
+        )
+    )
+
+
+@_lower.register
+def _average_pool(op: ops.QAveragePool, site: NpuSite) -> None:
+    multiplier, shift = site.constant("multiplier"), site.constant("shift")
+    height, width, _ = site.output_geometry
+    extent = site.source_geometry
+    top, left, bottom, right = op.pads
+    if op.count_include_pad:
+        low, high = (-top, -left), (extent[0] + bottom, extent[1] + right)
+    else:
+        low, high = (0, 0), extent[:2]
+
+    def counts(axis: int, outputs: int) -> np.ndarray:
+        start = np.arange(outputs) * op.strides[axis] - op.pads[axis]
+        inside = np.minimum(start + op.kernel[axis], high[axis]) - np.maximum(start, low[axis])
+        return inside
+
+    rows, columns = counts(0, height), counts(1, width)
+    ones = np.ones(site.channels, np.int64)
+    weights = np.ones((len(ones), *op.kernel, 1), np.int64)
+    pad = op.pad_value if op.count_include_pad else op.input_zero_point
+    if op.count_include_pad and any(op.ceil_pads):
+        raise site.refuse("counts its pads and has ceil_mode's; the array has one padding")
+    for band in _bands(rows):
+        for stretch in _bands(columns):
+            n = int(rows[band.start] * columns[stretch.start])
+            site.add(
+                site.filter(
+                    kernel=op.kernel,
+                    strides=op.strides,
+                    pads=(top, left),
+                    pad=pad,
+                    weights=weights,
+                    bias=folded_bias(weights, 0 * ones, op.input_zero_point),
+                    multiplier=int(multiplier[n - 1]) * ones,
+                    shift=int(shift[n - 1]) * ones,
+                    region=Region(band.start, stretch.start, band.stop, stretch.stop),
+                    **_requantizing(op),
+                )
+            )
+
+
+def _bands(counts: np.ndarray) -> list[range]:
+    """Stretches of equal counts."""
+    edges = [0, *(np.flatnonzero(np.diff(counts)) + 1).tolist(), len(counts)]
+    return [range(a, b) for a, b in pairwise(edges)]
+
+
+@_lower.register
+def _reduce_sum(op: ops.QReduceSum, site: NpuSite) -> None:
+    shape = site.shape("x")
+    spatial = tuple(range(1, len(shape) - 1))
+    if tuple(sorted(a % len(shape) for a in op.axes)) != spatial:
+        raise site.refuse("sums other axes than all spatial ones")
+    height, width, c = site.source_geometry
+    ones = np.ones(c, np.int64)
+    weights = np.ones((c, height, width, 1), np.int64)
+    site.add(
+        site.filter(
+            kernel=(height, width),
+            weights=weights,
+            bias=folded_bias(weights, 0 * ones, op.input_zero_point),
+            multiplier=op.multiplier * ones,
+            shift=op.shift * ones,
+            **_requantizing(op),
+        )
+    )
+
+
+@_lower.register
+def _max_pool(op: ops.MaxPool, site: NpuSite) -> None:
+    c = site.channels
+    site.add(
+        site.filter(
+            mode=Mode.MAXIMUM,
+            kernel=op.kernel,
+            strides=op.strides,
+            dilations=op.dilations,
+            pads=(op.pads[0], op.pads[1]),
+            pad=_bounds(site.output)[0],
+            weights=np.ones((c, *op.kernel, 1), np.int64),
+        )
+    )
+
+
+@_lower.register
+def _lookup(op: ops.Lookup, site: NpuSite) -> None:
+    table = site.constant("table")
+    if not site.config.tables:
+        raise site.refuse(f"{site.config.name} was configured without tables")
+    entries = {8: 256, 16: 513}[site.config.width]
+    if table.size != entries:
+        raise site.refuse(
+            f"a table of {table.size} entries does not fit the lanes' table of {entries}"
+        )
+    if site.type("x").dtype != f"int{site.config.width}":
+        raise site.refuse("an int8 table does not fit a 16-bit configuration")
+    site.add(site.filter(table=table.astype(np.int64).ravel()))
+
+
+@_lower.register
+def _concat(op: ops.Concat, site: NpuSite) -> None:
+    axes = len(site.output.shape)
+    if op.axis % axes != axes - 1:
+        raise site.refuse("joins along another axis than the channels")
+    if any(name in site.graph.constants for name in site.node.operands):
+        raise site.refuse("has a constant operand")
+    site.lowered.concats[site.node.output] = site.node.operands
+
+
+@_lower.register
+def _reshape(op: ops.Reshape, site: NpuSite) -> None:
+    before, after = site.source_geometry, site.output_geometry
+    count = math.prod(before)
+    if after not in (before, (1, 1, count)):
+        raise site.refuse(f"turns {site.shape('x')} into {op.shape}, which moves elements")
+    if after == before or _read_densely(site.graph, site.node.output):
+        site.lowered.aliases[site.node.output] = site.source
+        return
+    if count > _FLATTENED:
+        raise site.refuse(
+            f"flattens {count} elements for another reader than a Dense; "
+            f"the NPU does it for {_FLATTENED} at most"
+        )
+    site.add(
+        site.filter(
+            mode=Mode.DENSE,
+            kernel=before[:2],
+            weights=np.eye(count, dtype=np.int64).reshape(count, *before),
+            group=1,
+            bias=np.zeros(count, np.int64),
+            multiplier=np.full(count, IDENTITY[0]),
+            shift=np.full(count, IDENTITY[1]),
+        )
+    )
+
+
+def _read_densely(graph: Graph, name: str) -> bool:
+    """Whether all readers of ``name`` are Dense, so that it may keep its operand's layout."""
+
+    def is_dense(node: Node) -> bool:
+        if isinstance(node.op, ops.Reshape):
+            output = node.outputs[0]
+            kept = geometry(graph.types[output].shape) == geometry(graph.types[name].shape)
+            return kept and _read_densely(graph, output)
+        return isinstance(node.op, ops.QDense)
+
+    return all(is_dense(node) for node in graph.nodes if name in node.inputs)
+
+
+@_lower.register
+def _slice(op: ops.Slice, site: NpuSite) -> None:
+    shape = site.shape("x")
+    if len(shape) != 4 or op.starts[3] or op.sizes[3] != shape[3] or min(op.steps) < 1:
+        raise site.refuse("takes other slices than of height and width, forwards")
+    site.add(
+        site.filter(
+            strides=(op.steps[1], op.steps[2]),
+            pads=(-op.starts[1], -op.starts[2]),
+        )
+    )
+
+
+@_lower.register
+def _pad(op: ops.Pad, site: NpuSite) -> None:
+    shape = site.shape("x")
+    if len(shape) != 4 or op.mode != "constant" or op.before[0] or op.after[0]:
+        raise site.refuse("pads other axes than height, width and channels, or not by a constant")
+    value, c = int(op.value), shape[3]
+    if not op.before[3] and not op.after[3]:
+        site.add(site.filter(pads=(op.before[1], op.before[2]), pad=value))
+        return
+    if any(op.before[1:3]) or any(op.after[1:3]):
+        raise site.refuse("pads channels and pixels at once")
+    out = op.before[3] + c + op.after[3]
+    weights = np.zeros((out, 1, 1, c), np.int64)
+    weights[op.before[3] + np.arange(c), 0, 0, np.arange(c)] = 1
+    bias = np.where(weights.any((1, 2, 3)), 0, value)
+    site.add(
+        site.filter(
+            mode=Mode.DENSE,
+            weights=weights,
+            group=1,
+            bias=bias,
+            multiplier=np.full(out, IDENTITY[0]),
+            shift=np.full(out, IDENTITY[1]),
+        )
+    )
