@@ -30,7 +30,8 @@ class NpuConfig:
     Parameters
     ----------
     rows, columns : int
-        Of multiply-accumulate cells; powers of two, rows <= columns.
+        Of multiply-accumulate cells; rows <= columns, and columns a power of two. Nine rows hold
+        the nine taps of a 3x3 kernel.
     width : int
         Bits of an element, 8 or 16. A 16-bit NPU runs int16 and int16x8 models.
     buffer_bytes : int
@@ -69,12 +70,14 @@ class NpuConfig:
     tables: bool = True
 
     def __post_init__(self) -> None:
+        for name, low in (("rows", 2), ("weight_port", 1)):
+            value = getattr(self, name)
+            if type(value) is not int or not low <= value <= 256:
+                raise InputError(f"{name} must be a number between {low} and 256, not {value!r}")
         for name, low, high in (
-            ("rows", 2, 256),
             ("columns", 2, 256),
             ("accumulator_depth", 8, 256),
             ("lanes", 1, 256),
-            ("weight_port", 1, 256),
             ("bus_bytes", 4, 16),
         ):
             value = getattr(self, name)
@@ -84,8 +87,12 @@ class NpuConfig:
                 )
         if type(self.width) is not int or self.width not in (8, 16):
             raise InputError(f"width must be 8 or 16, not {self.width!r}")
+        if self.rows > self.columns:
+            raise InputError(
+                f"rows = {self.rows} must be no more than columns = {self.columns}: a fetch of one "
+                "element a row must lie in two words"
+            )
         for name, divisor, why in (
-            ("columns", self.rows, "rows: a fetch of one element a row must lie in two words"),
             ("columns", self.lanes, "lanes: a word takes a whole number of cycles"),
             ("rows", self.weight_port, "weight_port: a tile takes a whole number of reads"),
         ):
@@ -213,6 +220,15 @@ PRESETS = {
             8, 16, buffer_bytes=80 * _KIB, weight_bytes=272 * _KIB, parameter_rows=512, lanes=8
         ),
         NpuConfig(
+            9,
+            16,
+            buffer_bytes=80 * _KIB,
+            weight_bytes=270 * _KIB,
+            parameter_rows=512,
+            lanes=8,
+            weight_port=3,
+        ),
+        NpuConfig(
             16, 16, buffer_bytes=160 * _KIB, weight_bytes=384 * _KIB, parameter_rows=512, lanes=16
         ),
         NpuConfig(
@@ -240,13 +256,14 @@ def _begun(rows: int, columns: int, width: int) -> dict[str, Any]:
     """The sizes of an array without a preset, before any is given."""
     usual = NpuConfig(8, 8)
     word = columns * width // 8
+    tile = rows * word
     return {
         "rows": rows,
         "columns": columns,
         "width": width,
-        "weight_bytes": max(usual.weight_bytes, 2 * rows * word),
+        "weight_bytes": max(usual.weight_bytes // tile, 2) * tile,
         "lanes": min(usual.lanes, columns),
-        "weight_port": min(usual.weight_port, rows),
+        "weight_port": max(p for p in range(1, usual.weight_port + 1) if rows % p == 0),
         "bus_bytes": min(usual.bus_bytes, max(4, word)),
     }
 

@@ -32,6 +32,7 @@ SMALL = {
     "8x16": {"buffer_bytes": 4096},
     "4x4": {"buffer_bytes": 1024, "weight_bytes": 2048, "parameter_rows": 16},
     "8x8": {"buffer_bytes": 2048, "weight_bytes": 8192, "weight_port": 8, "lanes": 8},
+    "9x16": {"buffer_bytes": 4096, "weight_bytes": 4608, "lanes": 16},
     "16x16": {"accumulator_depth": 16},
     "8x8-16": {"buffer_bytes": 4096},
 }

@@ -1,8 +1,7 @@
 """Instructions into cycles: what the compiler predicts that a program takes.
 
 Each unit works through its instructions in order; what they wait for, and for how long they keep
-their unit, follows from docs/npu-design.md. The host's bus is taken to be free whenever it is
-needed.
+their unit, follows from docs/npu-design.md; ``bus.py`` knows when host memory answers.
 """
 
 from __future__ import annotations
@@ -11,15 +10,27 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from edgeinfer.hdl import isa
+from edgeinfer.hdl.compiler.bus import ReadBus, Stretch, WriteBus
 from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.isa import Memory, Mode, Operation, ProgramError, Unit, passes
 
 __all__ = ["Prediction", "predict"]
 
-_START = 31
-"""From START to the first instruction's dispatch, on a bus that answers after 20 cycles."""
+_START = 4
+"""From START until the first instructions are asked for."""
 
-_BUS_LATENCY = 24
+_FETCHED = 16
+"""Instructions that are fetched ahead."""
+
+_ASKED_AT_ONCE = 8
+"""Instructions that the sequencer asks for in one stretch."""
+
+_DECODED = 4
+"""From an instruction's last beat to its distribution."""
+
+_LOADED = 4
+"""From a transfer's last beat until LOAD has completed it."""
+
 _QUEUE = 4
 _DISPATCH = 2
 """From the sequencer to a unit."""
@@ -75,13 +86,14 @@ class _Timeline:
         self.swapped: list[int] = []  # first fetch of each pass
         self.full: list[int] = []
         self.released: list[int] = [0, 0]
+        self.reads, self.writes = ReadBus(), WriteBus()
         self.last = 0
         self.progress = False
 
     def run(self) -> Prediction:
         works = {
-            Unit.LOAD: self._transfer,
-            Unit.STORE: self._transfer,
+            Unit.LOAD: self._load,
+            Unit.STORE: self._store,
             Unit.WEIGHTS: self._weights,
             Unit.CONVOLVE: self._convolve,
             Unit.ACTIVATE: self._activate,
@@ -92,7 +104,7 @@ class _Timeline:
             self.progress = False
             for process in processes:
                 next(process)
-            if not self.progress:
+            if not self.progress and not self.reads.serve():
                 break
         done = sum(map(len, self.begun.values()))
         if done < sum(not isinstance(i, isa.Halt) for i in self.program):
@@ -104,10 +116,20 @@ class _Timeline:
         self.progress = True
 
     def _sequencer(self) -> Process:
-        beats = -(-isa.INSTRUCTION_BYTES // self.config.bus_bytes)
-        time = _START
+        beats = max(1, isa.INSTRUCTION_BYTES // self.config.bus_bytes)
+        time, asked = _START, 0
+        answers: list[list[int]] = []  # of each stretch, when its first beat comes
         for index, instruction in enumerate(self.program):
-            time = max(time + 1, _START + index * beats)
+            while asked < len(self.program) and index >= asked - _FETCHED + _ASKED_AT_ONCE:
+                answers.append([])
+                count = min(_ASKED_AT_ONCE, len(self.program) - asked)
+                self.reads.fetch(time, count * beats, answers[-1])
+                asked += count
+            stretch, place = divmod(index, _ASKED_AT_ONCE)
+            while not answers[stretch]:
+                yield
+            fetched = answers[stretch][0] + (place + 1) * beats + _DECODED
+            time = max(time + 1, fetched)
             if isinstance(instruction, isa.Halt):
                 break
             unit = instruction.waiter if isinstance(instruction, isa.Sync) else instruction.unit
@@ -146,24 +168,41 @@ class _Timeline:
         while True:
             yield None
 
-    def _transfer(self, unit: Unit) -> Process:
-        free, answered = [0], 0
+    def _load(self, unit: Unit) -> Process:
+        free = [0]
         for transfer in self._commands(unit, free):
             if transfer is None:
                 yield
                 continue
-            assert isinstance(transfer, isa.ReadHost | isa.WriteHost)
-            beats = transfer.lines * self._beats(transfer)
+            assert isinstance(transfer, isa.ReadHost)
+            answer: list[int] = []
+            self.reads.load(free[0], self._stretch(transfer, transfer.memory), answer)
+            while not answer:
+                yield
             # the next transfer's addresses go out while this one's data arrive
-            answered = max(free[0] + _BUS_LATENCY, answered) + beats
-            free[0] = max(free[0] + 1, answered - _BUS_LATENCY)
-            self.completed[unit].append(answered)
-            self._note(answered)
+            free[0] = max(free[0] + 1, answer[0])
+            self.completed[unit].append(answer[1] + _LOADED)
+            self._note(answer[1] + _LOADED)
 
-    def _beats(self, transfer: isa.ReadHost | isa.WriteHost) -> int:
-        memory = transfer.memory if isinstance(transfer, isa.ReadHost) else Memory.BUFFER
-        size = isa.host_word_bytes(memory, self.config)
-        return -(-transfer.words * size // self.config.bus_bytes)
+    def _store(self, unit: Unit) -> Process:
+        free = [0]
+        for transfer in self._commands(unit, free):
+            if transfer is None:
+                yield
+                continue
+            assert isinstance(transfer, isa.WriteHost)
+            free[0] = self.writes.store(free[0], self._stretch(transfer, Memory.BUFFER))
+            self.completed[unit].append(free[0])
+            self._note(free[0])
+
+    def _stretch(self, transfer: isa.ReadHost | isa.WriteHost, memory: Memory) -> Stretch:
+        bus = self.config.bus_bytes
+        return Stretch(
+            host=transfer.host // bus,
+            step=transfer.host_step // bus,
+            lines=transfer.lines,
+            beats=transfer.words * isa.host_word_bytes(memory, self.config) // bus,
+        )
 
     def _weights(self, unit: Unit) -> Process:
         free = [0]

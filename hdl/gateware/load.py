@@ -11,6 +11,7 @@ from edgeinfer.hdl import isa
 from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.gateware.axi import HOST_ADDRESS_BITS
 from edgeinfer.hdl.gateware.bursts import BEATS_BITS, stretch_layout
+from edgeinfer.hdl.gateware.constant_factor import times
 from edgeinfer.hdl.gateware.interface import (
     ADDRESS_BITS,
     BeatWrite,
@@ -86,7 +87,7 @@ class LoadUnit(wiring.Component):
     def _beats(self, memory: Value, words: Value) -> Value:
         """Beats of ``words`` words of ``memory``."""
         bus = self.config.bus_bytes
-        return Array(_times(words, size // bus) for size in self.sizes.values())[memory]
+        return Array(times(words, size // bus) for size in self.sizes.values())[memory]
 
     def _ask(self, m: Module, layout: data.StructLayout, accepted: SyncFIFOBuffered) -> None:
         command = data.View(layout, self.control.command.payload[: layout.size])
@@ -215,12 +216,3 @@ class LoadUnit(wiring.Component):
     def _word(self, memory: isa.Memory, beats: Value) -> Value:
         """A word of ``memory``, lowest beat first; earlier beats have moved down to it."""
         return beats[len(beats) - 8 * self.sizes[memory] :]
-
-
-def _times(value: Value, factor: int) -> Value:
-    """``value`` times a constant by shifts, which takes no multiplier."""
-    total: Value | int = 0
-    for bit in range(factor.bit_length()):
-        if factor >> bit & 1:
-            total = (value << bit) + total
-    return Value.cast(total)

@@ -146,7 +146,9 @@ class Operand(wiring.Component):
         delay is that of the fetch and not of those that follow.
         """
         config = self.config
-        place = Signal(range(config.rows))
+        # a power of two, so that places wrap by themselves
+        depth = 1 << (config.rows - 1).bit_length()
+        place = Signal(range(depth))
         m.d.sync += place.eq(place + 1)
         delayed: list[Value] = []
         for s in range(config.streams):
@@ -156,7 +158,7 @@ class Operand(wiring.Component):
             if s == 0:
                 delayed.append(word)
                 continue
-            ring = Memory(shape=word.shape(), depth=config.rows, init=[])
+            ring = Memory(shape=word.shape(), depth=depth, init=[])
             m.submodules[f"ring_{s}"] = ring
             write, read = ring.write_port(), ring.read_port(domain="comb")
             m.d.comb += [

@@ -56,22 +56,26 @@ class Status:
 
 
 def config_word(config: NpuConfig) -> int:
-    """What CONFIG reads as: all that a program depends on, four bits each; log2 of most.
+    """What CONFIG reads as: all that a program depends on.
 
     Not the memories' sizes: a program may run on an NPU with larger ones, and faults on one whose
     memory it would leave.
     """
-    fields = (
-        _log2(config.rows),
-        _log2(config.columns),
-        config.width // 8,
-        _log2(config.lanes),
-        _log2(config.accumulator_depth),
-        _log2(config.weight_port),
-        _log2(config.bus_bytes),
-        int(config.tables),
+    fields = (  # value and bits, from the lowest
+        (config.rows - 1, 8),
+        (config.weight_port - 1, 8),
+        (_log2(config.columns), 4),
+        (_log2(config.lanes), 4),
+        (_log2(config.accumulator_depth), 4),
+        (_log2(config.bus_bytes // 4), 2),
+        (config.width == 16, 1),
+        (config.tables, 1),
     )
-    return sum(field << 4 * index for index, field in enumerate(fields))
+    word = at = 0
+    for value, bits in fields:
+        word |= int(value) << at
+        at += bits
+    return word
 
 
 def _log2(power: int) -> int:

@@ -12,6 +12,7 @@ from edgeinfer.hdl import isa
 from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.gateware.array import weights_layout
 from edgeinfer.hdl.gateware.buffer import FETCH_LATENCY
+from edgeinfer.hdl.gateware.constant_factor import times
 from edgeinfer.hdl.gateware.convolve import FETCH_STAGES
 from edgeinfer.hdl.gateware.deep_memory import DeepMemory
 from edgeinfer.hdl.gateware.interface import UnitControl, WordWrite, fields_of
@@ -141,7 +142,7 @@ class WeightsUnit(wiring.Component):
                 chain[0].last.eq(now.last),
                 chain[0].turn.eq(0),
                 chain[0].more.eq(issue & (turns > 1)),
-                chain[0].address.eq(now.tile * turns),
+                chain[0].address.eq(times(now.tile, turns)),
             ]
 
         in_memory = self.write.address < words

@@ -19,6 +19,10 @@ BOUNDS = {
     ("8x16", "kws_dscnn"): 35_000,
     ("8x16", "ic_resnet8"): 115_000,
     ("8x16", "vww_mobilenet"): 95_000,
+    ("9x16", "ad_autoencoder"): 6_300,
+    ("9x16", "kws_dscnn"): 24_000,
+    ("9x16", "ic_resnet8"): 90_000,
+    ("9x16", "vww_mobilenet"): 72_000,
     ("8x8", "ad_autoencoder"): 36_000,
     ("8x8", "kws_dscnn"): 65_000,
     ("8x8", "ic_resnet8"): 225_000,
@@ -32,7 +36,7 @@ def quantized(zoo, name: str, scheme: str):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("config", ["8x8", "8x16"])
+@pytest.mark.parametrize("config", ["8x8", "8x16", "9x16"])
 @pytest.mark.parametrize(
     "name", ["ad_autoencoder", "kws_dscnn", "ic_resnet8", "vww_mobilenet", "cifar10_resnet20"]
 )

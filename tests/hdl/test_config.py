@@ -34,7 +34,8 @@ def test_the_block_diagram_fits_a_terminal(name):
 
 def test_an_unknown_preset_is_refused():
     with refused(
-        "there is no configuration '9x9'; choose from 4x4, 8x8, 8x16, 16x16, 8x8-16", InputError
+        "there is no configuration '9x9'; choose from 4x4, 8x8, 8x16, 9x16, 16x16, 8x8-16",
+        InputError,
     ):
         preset("9x9")
 
@@ -42,13 +43,15 @@ def test_an_unknown_preset_is_refused():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"rows": 6}, "rows must be a power of two between 2 and 256, not 6"),
-        ({"rows": True}, "rows must be a power of two between 2 and 256, not True"),
+        ({"rows": 1}, "rows must be a number between 2 and 256, not 1"),
+        ({"rows": True}, "rows must be a number between 2 and 256, not True"),
+        ({"columns": 24}, "columns must be a power of two between 2 and 256, not 24"),
+        ({"weight_port": 0}, "weight_port must be a number between 1 and 256, not 0"),
         ({"width": 12}, "width must be 8 or 16, not 12"),
         (
             {"rows": 32},
-            "columns = 16 must be a multiple of rows = 32: a fetch of one element a row must lie "
-            "in two words",
+            "rows = 32 must be no more than columns = 16: a fetch of one element a row must lie in "
+            "two words",
         ),
         (
             {"lanes": 32},
@@ -86,7 +89,9 @@ def test_sizes_follow_a_preset_or_an_array():
     assert configuration("4x8-16,buffer_bytes=1024") == NpuConfig(4, 8, 16, buffer_bytes=1024)
 
 
-@pytest.mark.parametrize("text", ["2x4", "4x4-16", "4x8", "32x32", "256x256", "256x256-16"])
+@pytest.mark.parametrize(
+    "text", ["2x4", "4x4-16", "4x8", "7x8", "9x32", "32x32", "256x256", "256x256-16"]
+)
 def test_an_array_without_a_preset_needs_no_sizes(text):
     assert configuration(text).name == text
     assert configuration(f"{text},lanes=1,parameter_rows=4096").lanes == 1

@@ -12,6 +12,7 @@ from edgeinfer.hdl.gateware.array import Array
 CONFIGS = [
     preset("4x4"),
     preset("8x8").replace(rows=2, weight_port=1),
+    preset("9x16"),
     preset("8x8-16"),
 ]
 

@@ -15,7 +15,7 @@ from edgeinfer.hdl.config import NpuConfig, preset
 from edgeinfer.hdl.gateware.compute import Compute
 from edgeinfer.hdl.isa import Mode, passes
 
-CONFIGS = ["4x4", "8x16", "8x8-16", "16x16"]
+CONFIGS = ["4x4", "8x16", "9x16", "8x8-16", "16x16"]
 
 ORIGIN = 9
 """The word where a test's tensors begin."""
@@ -483,7 +483,8 @@ def test_a_pass_reads_no_line_behind_its_kernels_last_one(config):
     check(core, replace(todo, program=[replace(source, height=6), *rest]))
 
 
-@pytest.mark.parametrize("config", CONFIGS)
+# windows of nine rows reach into a second word, and so into another bank, now and then
+@pytest.mark.parametrize("config", [c for c in CONFIGS if c != "9x16"])
 def test_passes_over_one_bank_leave_it_to_another_reader_at_times(config):
     core = bench(config)
     # a pixel has four words: the fetches of the first passes all meet the same bank

@@ -112,7 +112,7 @@ def simulate(testbench, config: str = "4x4", patience: int = 0) -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "layout"), [("4x4", 0x1225_1122), ("8x16", 0x1326_3143), ("8x8-16", 0x1326_2233)]
+    ("config", "layout"), [("4x4", 0x8512_0303), ("9x16", 0x9634_0208), ("8x8-16", 0xD623_0307)]
 )
 def test_the_host_can_tell_what_npu_it_has(config, layout):
     async def testbench(ctx, dut, host):

@@ -7,7 +7,7 @@ import pytest
 from edgeinfer.graph import Graph
 from edgeinfer.graph import operators as ops
 from edgeinfer.hdl.simulation.simulation import Simulation
-from tests import strategies
+from tests import npu_graphs, strategies
 from tests.authored import REQUANTIZING, Author
 from tests.hdl.export.exported import digits
 
@@ -41,3 +41,26 @@ def test_an_inference_takes_its_cycles(model, config, cycles):
         npu.run(strategies.random_inputs(graph, 0))
         assert npu.mismatches() == []
         assert npu.report().cycles == cycles
+
+
+def streaming() -> Graph:
+    """Tensors and weights of a few inverted residuals, larger than the small memories."""
+    author = Author(1, 16, 16, 24)
+    value = "x"
+    for _ in range(2):
+        wide = author.conv(value, 96, 1)
+        value = author.conv(author.conv(wide, 96, 3, group=96, pads=(1, 1, 1, 1)), 24, 1)
+    return author.graph(author.conv(value, 48, 3, strides=(2, 2), pads=(1, 1, 1, 1)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["8x8", "8x16"])
+def test_the_compiler_foresees_the_cycles_where_tensors_stream(name):
+    graph = streaming()
+    config = npu_graphs.configuration(name, small=True)
+    with Simulation(graph, config) as npu:
+        npu.run(strategies.random_inputs(graph, 0))
+        assert npu.mismatches() == []
+        report = npu.report()
+    assert report.cycles > 2 * report.macs / config.macs
+    assert abs(report.predicted - report.cycles) <= 0.05 * report.cycles

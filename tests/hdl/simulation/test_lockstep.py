@@ -600,7 +600,7 @@ def run(library, layout: Layout, initial: bytes, steps: list[Step], **options: f
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["4x4", "8x16", "8x8-16"])
+@pytest.mark.parametrize("name", ["4x4", "8x16", "9x16", "8x8-16"])
 def test_memories_after_every_instruction_of_a_random_program(name):
     config = preset(name)
     library = npu_library(config)
