@@ -11,7 +11,7 @@ from edgeinfer.errors import UnsupportedError
 from edgeinfer.graph import Graph
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.compiler import Binding, Program, compile
-from edgeinfer.hdl.compiler.host_memory import HostMemory
+from edgeinfer.hdl.compiler.host_image import HostImage
 from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.export.known_answers import KnownProgram, known_graphs, known_programs
 from edgeinfer.hdl.export.model_map import ModelMap
@@ -89,7 +89,7 @@ class Vectors:
                 program = compile(graph, config).program
             except UnsupportedError:
                 continue
-            memory = HostMemory.of(program, "setup", "run")
+            memory = HostImage.of(program, "setup", "run")
             made.inference(graph.name, program, memory, inference(graph, random_sample(graph)))
         for known in known_programs(config):
             made.known_program(known)
@@ -117,7 +117,7 @@ class _Maker:
         return Vectors(bytes(self._memory), tuple(self._runs), words, values, masks)
 
     def inference(
-        self, name: str, program: Program, memory: HostMemory, values: Mapping[str, np.ndarray]
+        self, name: str, program: Program, memory: HostImage, values: Mapping[str, np.ndarray]
     ) -> None:
         """``program`` as it is, with and without stalls, and again with all of its values shown."""
         observed = Observed.of(program, memory.size)
