@@ -81,11 +81,11 @@ def _numbers(found: Evaluation, output: str) -> dict[str, Any]:
     return {
         "samples": found.samples,
         "float32": {
-            **found.reference.results(),
+            **found.reference.results()[0],
             "latency_us": found.reference.latency * 1e6,
         },
         "int8": {
-            **found.model.results(),
+            **found.model.results()[0],
             "latency_us": found.model.latency * 1e6,
         },
         "agreement": found.agreement,

@@ -108,7 +108,8 @@ def evaluate(
             reference=reference,
             threads=threads,
         )
-    results, written = found.model.results(), []
+    results, undefined = found.model.results()
+    written = []
     classes = graph.labels or dataset.classes
     numbers, shown = _findings(model, against, found, results)
     if html is not None:
@@ -119,7 +120,7 @@ def evaluate(
     return Report(
         numbers,
         [*_tables(results, classes), screen.pairs(shown), *written],
-        warnings + saturation.warnings(),
+        [*warnings, *undefined, *saturation.warnings()],
     )
 
 
@@ -157,7 +158,7 @@ def _findings(
     """What was found, as JSON and as names and values for readers."""
     data: dict[str, Any] = {"model": str(model), "samples": found.samples}
     shown: list[tuple[str, str]] = [("samples", str(found.samples))]
-    beside = {} if found.reference is None else found.reference.results()
+    beside = {} if found.reference is None else found.reference.results()[0]
     data |= results | {f"{name}_against": value for name, value in beside.items()}
     for name, value in results.items():
         if isinstance(value, float):

@@ -13,7 +13,7 @@ import numpy as np
 from edgeinfer.cli.models import runner
 from edgeinfer.data.samples import is_batched, samples_in
 from edgeinfer.errors import InputError
-from edgeinfer.metrics import Task, metrics_for
+from edgeinfer.metrics import Task, UndefinedMetricError, metrics_for
 
 if TYPE_CHECKING:
     from edgeinfer.graph import Graph
@@ -49,9 +49,17 @@ class Measured:
         """The median duration of a run, in seconds."""
         return statistics.median(self._seconds)
 
-    def results(self) -> dict[str, Any]:
-        """What the metrics found, by name."""
-        return {name: value for m in self._metrics for name, value in m.result().items()}
+    def results(self) -> tuple[dict[str, Any], list[str]]:
+        """What the metrics found, None where the samples do not tell, and why they do not."""
+        found: dict[str, Any] = {}
+        reasons = []
+        for metric in self._metrics:
+            try:
+                found |= metric.result()
+            except UndefinedMetricError as error:
+                found[metric.name] = None
+                reasons.append(str(error))
+        return found, reasons
 
     def run(self, feed: Mapping[str, np.ndarray], samples: slice) -> dict[str, np.ndarray]:
         """The outputs of one run, timed and held against the truth about ``samples``."""

@@ -16,9 +16,13 @@ import numpy as np
 from edgeinfer.errors import InputError, MissingExtraError
 from edgeinfer.metrics.tasks import Family, Task
 
-__all__ = ["METRICS", "Metric", "metrics_for"]
+__all__ = ["METRICS", "Metric", "UndefinedMetricError", "metrics_for"]
 
 Result: TypeAlias = dict[str, Any]
+
+
+class UndefinedMetricError(InputError):
+    """The samples do not define a metric."""
 
 
 class Metric(ABC):
@@ -45,7 +49,7 @@ class Metric(ABC):
 
         Raises
         ------
-        InputError
+        UndefinedMetricError
             The samples do not define it.
         """
 
@@ -155,7 +159,7 @@ class Ranking(_OfAll):
         # what all samples or none have cannot be ordered
         told = truth.any(0) & ~truth.all(0)
         if not told.any():
-            raise InputError(f"{self.name} needs samples of at least two classes")
+            raise UndefinedMetricError(f"{self.name} needs samples of at least two classes")
         values = [self._function(t, g) for t, g in zip(truth.T[told], given.T[told], strict=True)]
         return {self.name: float(np.mean(values))}
 
@@ -169,7 +173,7 @@ class Errors(_OfAll):
         """The number."""
         truth, given = self._all()
         if self.name == "r2" and len(truth) < 2:
-            raise InputError("r2 needs at least two samples")
+            raise UndefinedMetricError("r2 needs at least two samples")
         return {self.name: float(self._function(truth, given))}
 
 

@@ -118,6 +118,8 @@ def task_of(graph: Graph, labels: np.ndarray | None) -> Task:
         raise InputError(f"labels are numbers, not {labels.dtype}")
     if not labels.ndim:
         raise InputError("labels have an axis for samples, but this is one number")
+    if not np.isfinite(labels).all():
+        raise InputError("labels hold a value that is not finite")
     wholes = labels.dtype.kind != "f"
     binary = bool(np.isin(labels, (0, 1)).all())
     wanted = tuple(extent for extent in labels.shape[1:] if extent != 1)
@@ -128,7 +130,8 @@ def task_of(graph: Graph, labels: np.ndarray | None) -> Task:
     if _is_index(kind) and wanted == given and wholes:
         return _classification(labels, None, None, readings)
     if wanted == given and len(given) < 2 and _one_hot(labels):
-        return _classification(labels.reshape(len(labels), -1).argmax(1), 1, None, readings)
+        best = labels.reshape(len(labels), -1).argmax(1)
+        return _classification(best, _class_axis(shape, ()), None, readings)
     if wanted == given:
         if wholes and binary:
             readings["ranking"] = _each

@@ -244,6 +244,10 @@ def test_evaluate_and_run_take_a_regression_as_numbers(cli, workspace):
     found = cli.json("evaluate line.eqm --data line.npz")
     assert found["mae"] < found["rmse"] < 0.05 < 0.99 < found["r2"] < 1
     assert "agreement" not in found
+    done = cli("evaluate line.eqm --data line.npz --samples 1 --json")
+    assert done.stderr == "warning: r2 needs at least two samples\n"
+    one = json.loads(done.stdout)
+    assert (one["r2"], one["mae"] >= 0) == (None, True)
     shown = cli("evaluate line.eqm --data line.npz").stdout
     assert [line.split("  ")[0] for line in shown.splitlines()] == [
         "samples",

@@ -5,7 +5,7 @@ import pytest
 from sklearn import metrics as judge
 
 from edgeinfer.errors import InputError
-from edgeinfer.metrics import metrics_for, task_of
+from edgeinfer.metrics import UndefinedMetricError, metrics_for, task_of
 from tests.metrics.test_tasks import giving
 from tests.refusals import refused
 
@@ -41,6 +41,14 @@ def test_of_equal_scores_the_first_class_wins():
     assert measured(graph, np.array([0, 1]), scores)["top1"] == 1.0
     assert measured(graph, np.array([1, 2]), scores)["top1"] == 0.0
     assert measured(graph, np.array([1, 2]), scores, "top2")["top2"] == 1.0
+
+
+@pytest.mark.parametrize("shape", [(6,), (6, 1, 1), (1, 1, 6)])
+def test_classes_may_be_one_hot_and_their_axis_any(shape):
+    scores, labels = RNG.normal(size=(40, 6)), RNG.integers(0, 6, 40)
+    given = scores.reshape(40, *shape)
+    found = measured(giving((1, *shape), taking=(1, 9)), np.eye(6)[labels], given, "top1")
+    assert found["top1"] == judge.accuracy_score(labels, scores.argmax(1))
 
 
 def test_an_output_that_is_the_class_has_a_top1_and_a_confusion_but_no_top2():
@@ -105,7 +113,7 @@ def test_what_all_samples_have_is_left_out_of_a_mean_over_several():
 
 
 def test_samples_of_one_class_cannot_be_ranked():
-    with refused("roc_auc needs samples of at least two classes", InputError):
+    with refused("roc_auc needs samples of at least two classes", UndefinedMetricError):
         measured(giving((1, 1)), np.ones(5, int), np.ones((5, 1)))
 
 
@@ -121,7 +129,7 @@ def test_numbers_have_errors():
 
 
 def test_one_sample_has_no_r2():
-    with refused("r2 needs at least two samples", InputError):
+    with refused("r2 needs at least two samples", UndefinedMetricError):
         measured(giving((1, 1)), np.array([0.5]), np.array([[0.5]]))
 
 

@@ -30,6 +30,7 @@ ONE_HOT = np.eye(4)[[2, 0, 1]]
         (giving((1, 4, 1, 1)), [2, 0, 3], "classes", ("top1",)),
         (giving((1, 4)), ONE_HOT, "classes", ("top1",)),
         (giving((1, 4)), ONE_HOT.astype(int), "classes", ("top1",)),
+        (giving((1, 1, 1, 4)), ONE_HOT, "classes", ("top1",)),
         (giving((1,), dtype="int64"), [2, 0, 9], "classes", ("top1",)),
         (giving((1, 4, 2, 3)), np.zeros((3, 2, 3), int), "maps of classes", ("iou",)),
         (giving((1, 2, 3, 4)), np.zeros((3, 2, 3), int), "maps of classes", ("iou",)),
@@ -70,6 +71,7 @@ def test_shapes_and_values_tell_what_labels_are(graph, labels, about, defaults):
             "labels of type int64 and shape [3] do not fit output 'out', which gives "
             "20x5 numbers a sample",
         ),
+        (giving((1, 1)), np.array([0.5, np.nan]), "labels hold a value that is not finite"),
         (giving((1, 4)), np.array([0, 4]), "labels go from 0 to 4, but classes from 0 to 3"),
         (giving((1, 4)), np.array([-1, 2]), "labels go from -1 to 2, but classes from 0 to 3"),
         (
