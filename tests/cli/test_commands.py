@@ -1,6 +1,7 @@
 """Each command does what its help says, prints it within 80 columns, and the same as JSON."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -23,8 +24,16 @@ HDL = edgeinfer.commands["hdl"].commands
 COMMANDS = [*sorted(set(edgeinfer.commands) - {"hdl"}), *(f"hdl {name}" for name in sorted(HDL))]
 
 # these take a board, or minutes: test_hdl.py and tests/hdl/boards run them on less
-SLOW = {"hdl build", "hdl resources", "hdl run"}
-QUICK = [command for command in COMMANDS if command not in SLOW]
+ELSEWHERE = {"hdl build", "hdl resources", "hdl run"}
+LONG = {"hdl explore", "hdl export", "hdl simulate"}
+
+
+def marked(commands: Iterable[str]) -> list:
+    slow = pytest.mark.slow
+    return [pytest.param(name, marks=slow if name in LONG else ()) for name in commands]
+
+
+HERE = marked(command for command in COMMANDS if command not in ELSEWHERE)
 
 
 def example(command: str) -> str:
@@ -39,23 +48,23 @@ def test_the_help_has_its_example(cli, command):
     assert example(command) in cli(f"{command} --help").stdout
 
 
-@pytest.mark.parametrize("command", QUICK)
+@pytest.mark.parametrize("command", HERE)
 def test_the_example_in_the_help_runs(cli, command):
     done = cli(example(command))
     assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout
 
 
-@pytest.mark.parametrize("command", QUICK)
+@pytest.mark.parametrize("command", HERE)
 def test_the_example_gives_json(cli, command):
     done = cli(f"{example(command)} --json")
     assert (done.exit_code, done.stderr) == (0, "")
     assert isinstance(json.loads(done.stdout), dict)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", marked(COMMANDS))
 def test_what_is_printed_fits_80_columns_and_has_no_control_codes(cli, command):
-    for line in (*([] if command in SLOW else [example(command)]), f"{command} --help"):
+    for line in (*([] if command in ELSEWHERE else [example(command)]), f"{command} --help"):
         printed = cli(line).stdout
         assert "\x1b" not in printed
         # an instruction is a line, however long, and so is an option that readers copy

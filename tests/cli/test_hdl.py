@@ -70,6 +70,7 @@ def test_disasm_shows_the_programs_of_a_model_and_of_its_export(cli):
     )
 
 
+@pytest.mark.slow
 def test_explore_names_the_best_that_fits(cli, workspace):
     line = "hdl explore digits.eqm --dsp 64 --bram 64 --largest 16 --clock 50"
     found = cli.json(f"{line} --pareto front.svg --roofline roof.svg")

@@ -503,6 +503,7 @@ def quick(monkeypatch):
     return install
 
 
+@pytest.mark.slow
 def test_a_build_reports_what_it_made(folder, quick):
     quick(90.0)
     made = building.build(folder, board_named("ulx3s-85f"), clock=50.0)
@@ -514,6 +515,7 @@ def test_a_build_reports_what_it_made(folder, quick):
     assert made.files["npu.bit"] == b"bits"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fmax", "advice"),
     [
@@ -611,6 +613,7 @@ def test_only_a_piece_of_a_long_line_is_quoted(tmp_path):
     assert str(refusal.value) == f"json has failed: {'x' * 500}"
 
 
+@pytest.mark.slow
 def test_a_temporary_folder_without_room_is_named(folder, quick, monkeypatch, tmp_path):
     def full(*arguments, **options):
         raise OSError(errno.ENOSPC, "No space left on device")

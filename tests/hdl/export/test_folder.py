@@ -21,6 +21,7 @@ from tests.hdl.export import exported
 IPXACT = {"ipxact": "http://www.accellera.org/XMLSchema/IPXACT/1685-2014"}
 
 
+@pytest.mark.slow
 def test_the_same_model_gives_the_same_bytes():
     assert export(exported.digits(), "4x4", name="digits") == exported.files()
 

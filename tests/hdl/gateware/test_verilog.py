@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 from edgeinfer.hdl.config import preset
@@ -18,17 +19,24 @@ def test_memories_are_cleared_by_loops():
     assert npu._looped(f"  initial begin\n{lines}  end\n{kept}") == looped + kept
 
 
-def test_it_is_the_same_text_each_time_and_asks_for_no_primitives():
-    text = npu.to_verilog(preset("4x4"))
-    assert text == npu.to_verilog(preset("4x4"))
-    modules = set(re.findall(r"^module ([^\s(]+)", text, re.MULTILINE))
-    instances = set(re.findall(r"^  (\S+)\s+\S+ \($", text, re.MULTILINE))
+@functools.cache
+def text() -> str:
+    return npu.to_verilog(preset("4x4"))
+
+
+def test_it_is_the_same_text_each_time():
+    assert npu.to_verilog(preset("4x4")) == text()
+
+
+def test_it_asks_for_no_primitives():
+    modules = set(re.findall(r"^module ([^\s(]+)", text(), re.MULTILINE))
+    instances = set(re.findall(r"^  (\S+)\s+\S+ \($", text(), re.MULTILINE))
     assert instances
     assert instances <= modules
 
 
 def test_it_has_no_escaped_names_and_its_rtlil_no_brackets():
-    assert "\\" not in npu.to_verilog(preset("4x4"))
+    assert "\\" not in text()
     assert not re.search(r"\\\S*\[", npu.to_rtlil(preset("4x4")))
 
 

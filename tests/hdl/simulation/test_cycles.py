@@ -31,6 +31,7 @@ def residual(channels: int = 16) -> Graph:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "config", "cycles"),
     [(residual, "4x4", 3_294), (digits, "4x4", 11_346), (digits, "8x16", 1_766)],
