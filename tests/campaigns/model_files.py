@@ -41,7 +41,8 @@ def work(
     told: Connection,
 ) -> None:
     """Try mutants and tell of each: its number and outcome, or what went wrong."""
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    if limit:
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     for number in numbers:
         if time.monotonic() > until:
             return
@@ -112,7 +113,12 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--count", type=int, default=1 << 60, help="of mutants at most")
     parser.add_argument("--first", type=int, default=0, help="the number of the first")
-    parser.add_argument("--memory", type=int, default=4096, help="MiB for the process")
+    parser.add_argument(
+        "--memory",
+        type=int,
+        default=4096,
+        help="MiB for the process; 0 without a limit, as sanitizers need",
+    )
     parser.add_argument("--keep", type=Path, default=Path("findings"), help="folder for findings")
     sys.exit(1 if campaign(parser.parse_args()) else 0)
 
