@@ -24,9 +24,9 @@ from zoo_folder import folder
 
 from edgeinfer.errors import UnsupportedError
 from edgeinfer.graph import Graph
-from edgeinfer.hdl.boards.board import BOARDS
 from edgeinfer.hdl.boards.build import realize
 from edgeinfer.hdl.boards.design import LEAST_MEMORY, Design
+from edgeinfer.hdl.boards.families import BOARDS
 from edgeinfer.hdl.compiler import compile
 from edgeinfer.hdl.compiler.host_image import inference_memory
 from edgeinfer.hdl.config import configuration

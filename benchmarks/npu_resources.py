@@ -23,7 +23,8 @@ from edgeinfer.errors import UnsupportedError
 from edgeinfer.graph import Graph
 from edgeinfer.hdl.boards import fitting
 from edgeinfer.hdl.boards.alone import synthesize_alone
-from edgeinfer.hdl.boards.synthesis import FAMILIES, Resources
+from edgeinfer.hdl.boards.families import FAMILIES
+from edgeinfer.hdl.boards.synthesis import Resources
 from edgeinfer.hdl.compiler import compile
 from edgeinfer.hdl.config import NpuConfig, configuration
 from edgeinfer.quant import quantize

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from amaranth.back import rtlil
 
-from edgeinfer.hdl.boards.design import LEAST_CYCLES_PER_BIT, LEAST_MEMORY, TOP
+from edgeinfer.hdl.boards.design import LEAST_CYCLES_PER_BIT, LEAST_MEMORY
+from edgeinfer.hdl.boards.family import TOP
 from edgeinfer.hdl.boards.synthesis import Resources, check_multipliers, synthesize
 from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.gateware.names import plain_rtlil

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from edgeinfer.errors import InputError, UnsupportedError
-from edgeinfer.hdl.boards.board import Board, Fpga
-from edgeinfer.hdl.boards.design import LEAST_MEMORY, TOP, Design
+from edgeinfer.hdl.boards.design import LEAST_MEMORY, Design
 from edgeinfer.hdl.boards.exported_model import ExportedModel
+from edgeinfer.hdl.boards.families import FAMILIES
+from edgeinfer.hdl.boards.family import TOP, Board, Fpga
 from edgeinfer.hdl.boards.fitting import (
     check_fit,
     check_memories_fit,
@@ -26,7 +27,7 @@ from edgeinfer.hdl.boards.place_and_route import (
     routing_progress,
     tool_packages,
 )
-from edgeinfer.hdl.boards.synthesis import FAMILIES, Resources, check_multipliers, synthesize
+from edgeinfer.hdl.boards.synthesis import Resources, check_multipliers, synthesize
 from edgeinfer.hdl.boards.tool import check_installed
 from edgeinfer.hdl.boards.work_folder import work_folder
 
@@ -63,7 +64,7 @@ class Build:
     def multiplier_cells(self) -> int:
         """Primitives that multiply, of whatever size."""
         family = FAMILIES[self.design.board.fpga.family]
-        return sum(family.multiplier_cells(self.resources).values())
+        return sum(family.multiplier_cells(self.resources.cells).values())
 
     def rate(self, megahertz: float) -> float:
         """Inferences a second."""

@@ -9,15 +9,14 @@ from amaranth.hdl import Elaboratable, Module
 from amaranth.lib import io
 
 from edgeinfer.errors import InputError
-from edgeinfer.hdl.boards.board import Board
 from edgeinfer.hdl.boards.clocks import clock_domain, pll
+from edgeinfer.hdl.boards.families import bitstreams
+from edgeinfer.hdl.boards.family import TOP, Board
 from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.gateware.names import plain_rtlil
 from edgeinfer.hdl.gateware.serial_npu import SerialNpu
 
-__all__ = ["LEAST_CYCLES_PER_BIT", "LEAST_MEMORY", "TOP", "Design", "describe"]
-
-TOP = "npu_board"
+__all__ = ["LEAST_CYCLES_PER_BIT", "LEAST_MEMORY", "Design", "describe"]
 
 LEAST_MEMORY = 8192
 """Bytes in place of a host's, for models that need none: the line carries them in pieces."""
@@ -56,7 +55,8 @@ class Design:
     @property
     def megahertz(self) -> float:
         """What the PLL makes of ``clock``."""
-        chosen = pll(self.board.fpga.family, self.board.oscillator, self.clock)
+        limits = bitstreams(self.board.fpga).pll_limits
+        chosen = pll(limits, self.board.oscillator, self.clock)
         return self.clock if chosen is None else chosen.megahertz
 
     @property
@@ -87,7 +87,7 @@ class Design:
         top = _Top(self, self.divisor)
         platform = self.board.new_platform()
         plan = platform.prepare(top, TOP)
-        wanted = (".il", ".lpf", ".pcf", ".cst")
+        wanted = (".il", ".lpf", ".cst")
         files = {
             name: content if isinstance(content, str) else content.decode()
             for name, content in plan.files.items()
@@ -107,10 +107,11 @@ class _Top(Elaboratable):
         """The serial line is a resource of each board."""
         m = Module()
         design = self.design
-        chosen = pll(design.board.fpga.family, design.board.oscillator, design.clock)
+        family = bitstreams(design.board.fpga)
+        chosen = pll(family.pll_limits, design.board.oscillator, design.clock)
         pin = platform.request(platform.default_clk, dir="-")
         m.submodules.clock_pin = clock_pin = io.Buffer("i", pin)
-        clock_domain(m, clock_pin.i, chosen)
+        clock_domain(m, clock_pin.i, chosen, family.pll)
         m.submodules.serial_npu = npu = SerialNpu(
             design.config,
             design.memory_bytes,

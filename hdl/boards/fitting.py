@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from edgeinfer.errors import UnsupportedError
-from edgeinfer.hdl.boards.board import Fpga
-from edgeinfer.hdl.boards.synthesis import FAMILIES, Resources
+from edgeinfer.hdl.boards.families import FAMILIES, bitstreams
+from edgeinfer.hdl.boards.family import Fpga
+from edgeinfer.hdl.boards.synthesis import Resources
 from edgeinfer.hdl.config import NpuConfig
 
 __all__ = [
@@ -22,12 +23,6 @@ __all__ = [
     "measured",
     "memory_beside",
 ]
-
-_PLACEABLE = {"ecp5": 0.85, "gowin": 0.95, "ice40": 0.85}
-"""The share of a family's lookup tables beyond which nextpnr takes hours, or gives up."""
-
-_BLOCK_BYTES = {"ecp5": 2048, "gowin": 2048, "ice40": 512}
-"""Of a block memory as wide as a power of two; parity's bits are of no use then."""
 
 _FILE = Path(__file__).with_name("measured.json")
 
@@ -58,7 +53,7 @@ class Measured:
     def fits(self, fpga: Fpga) -> bool:
         """Whether ``fpga`` has all that it takes, and room to place it."""
         return (
-            self.lookup_tables <= _PLACEABLE[fpga.family] * fpga.lookup_tables
+            self.lookup_tables <= bitstreams(fpga).placeable * fpga.lookup_tables
             and self.flip_flops <= fpga.flip_flops
             and self.multipliers <= fpga.multipliers
             and self.memories <= fpga.memories
@@ -136,7 +131,7 @@ def memory_beside(fpga: Fpga, config: NpuConfig) -> int:
 
 
 def _memory_bytes(fpga: Fpga) -> int:
-    return fpga.memories * _BLOCK_BYTES[fpga.family]
+    return fpga.memories * bitstreams(fpga).block_bytes
 
 
 def _does_not_fit(fpga: Fpga, config: NpuConfig, what: str) -> UnsupportedError:
@@ -149,12 +144,7 @@ def _nearest(fpga: Fpga) -> str:
     """What to do instead, for a refusal: the largest configuration that fits ``fpga``."""
     rows = measured()[fpga.family]
     fitting = [each for each in rows if each.fits(fpga)]
-    if not fitting:
-        least = min(rows, key=lambda each: each.lookup_tables)
-        return (
-            f"no NPU fits it: the smallest that was tried, {least.config}, takes "
-            f"{least.lookup_tables / fpga.lookup_tables:.1f} times its lookup tables"
-        )
+    # every board's FPGA holds one of them
     best = max(fitting, key=lambda each: (each.macs, each.memories))
     holds = f", which holds {', '.join(best.models)}" if best.models else ""
     return f"export the model with the nearest that fits, --config {best.config}{holds}"

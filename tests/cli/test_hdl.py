@@ -113,7 +113,7 @@ def test_a_log_has_a_line_for_each_stage_of_a_build(capsys):
 def test_build_refuses_an_unknown_board(cli):
     assert cli.refusal("hdl build digits_npu --board de10") == (
         "error: there is no board 'de10'; choose from ulx3s-85f, ecpix5-85f, orangecrab-25f, "
-        "tangnano20k, icebreaker"
+        "tangnano20k"
     )
 
 

@@ -27,7 +27,7 @@ __all__ = ["build"]
     "name",
     metavar="NAME",
     required=True,
-    help="ulx3s-85f, ecpix5-85f, orangecrab-25f, tangnano20k or icebreaker.",
+    help="ulx3s-85f, ecpix5-85f, orangecrab-25f or tangnano20k.",
 )
 @click.option("-o", "--output", metavar="OUT", type=FILE, help="A new folder; otherwise DIR/NAME.")
 @click.option(

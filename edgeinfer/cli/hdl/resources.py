@@ -30,7 +30,7 @@ def resources(config: str, family: str) -> Report:
     two. For Xilinx's families it is an estimate: their own tools pack otherwise.
     """
     from edgeinfer.hdl.boards.alone import synthesize_alone
-    from edgeinfer.hdl.boards.board import FPGAS
+    from edgeinfer.hdl.boards.families import FAMILIES
     from edgeinfer.hdl.boards.work_folder import work_folder
     from edgeinfer.hdl.config import configuration
 
@@ -42,7 +42,7 @@ def resources(config: str, family: str) -> Report:
             folder,
             progress=lambda passes: done("synthesizing", passes, None),
         )
-    devices = [fpga for fpga in FPGAS if fpga.family == family]
+    devices = FAMILIES[family].fpgas
     compared = zip(*(found.beside(fpga) for fpga in devices), strict=True)
     rows = [
         (kind[0][0], f"{kind[0][1]:,.0f}", *(f"{used / of:.0%}" for _, used, of in kind))
