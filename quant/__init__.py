@@ -9,9 +9,10 @@ Graph (float) ──────────────────────
 from edgeinfer.quant.choose_types import DEFAULT_OBSERVER, choose_types
 from edgeinfer.quant.compare import Difference, LayerError, compare, raised_channels
 from edgeinfer.quant.integer_types import IntegerTypes, given_type
+from edgeinfer.quant.judgement import Judgement, OutputQuality
 from edgeinfer.quant.lowering import lower_to_integers
 from edgeinfer.quant.observers import OBSERVERS
-from edgeinfer.quant.post_training import quantize
+from edgeinfer.quant.post_training import Quantized, quantize, quantize_and_judge
 from edgeinfer.quant.prune import prune_constant_channels
 from edgeinfer.quant.schemes import SCHEMES
 from edgeinfer.quant.weights import GivenWeights
@@ -23,12 +24,16 @@ __all__ = [
     "Difference",
     "GivenWeights",
     "IntegerTypes",
+    "Judgement",
     "LayerError",
+    "OutputQuality",
+    "Quantized",
     "choose_types",
     "compare",
     "given_type",
     "lower_to_integers",
     "prune_constant_channels",
     "quantize",
+    "quantize_and_judge",
     "raised_channels",
 ]

@@ -17,7 +17,19 @@ from edgeinfer.quant.never import indifferent_sides, without_never
 from edgeinfer.quant.observers import Histogram
 from edgeinfer.quant.outliers import Arrival, Farthest, Outlier
 
-__all__ = ["Calibration", "Progress", "Run", "calibrate", "one_blas_thread"]
+__all__ = [
+    "MOST_HELD_BACK",
+    "Calibration",
+    "Progress",
+    "Run",
+    "calibrate",
+    "evenly",
+    "one_blas_thread",
+]
+
+# every fifth run judges what the others calibrate, so many of them at most
+_HELD_BACK = 5
+MOST_HELD_BACK = 32
 
 # called as work is done: with its stage, how much of it, and of how much where that is known
 Progress: TypeAlias = Callable[[str, int, int | None], None]
@@ -48,21 +60,37 @@ class Calibration:
     ----------
     histograms : dict of str to Histogram
         Of every value asked for, without numbers that stand for never.
+    fitted : dict of str to Histogram
+        The same without the runs that are held back.
     never : dict of str to set of int
         By value that held such numbers, their signs.
     count : int
         How many runs were counted.
     kept : list of Run
         Some of them, drawn evenly from all, in order.
+    held_back : list of Run
+        Runs that ``fitted`` does not know, spread evenly over all: to judge by. Of fewer than five
+        there are none.
+    fixed_inputs : set of str
+        The inputs that were the same in every run, of two or more.
     outliers : list of Outlier
         The runs that were not counted.
     """
 
     histograms: dict[str, Histogram]
+    fitted: dict[str, Histogram] = field(default_factory=dict)
     never: dict[str, frozenset[int]] = field(default_factory=dict)
     count: int = 0
     kept: list[Run] = field(default_factory=list)
+    held_back: list[Run] = field(default_factory=list)
+    fixed_inputs: set[str] = field(default_factory=set)
     outliers: list[Outlier] = field(default_factory=list)
+
+
+def evenly(runs_seen: list[Run], count: int) -> list[Run]:
+    """At most ``count`` of the runs, spread over all."""
+    places = np.linspace(0, len(runs_seen) - 1, min(count, len(runs_seen)))
+    return [runs_seen[int(place)] for place in np.rint(places)]
 
 
 def one_blas_thread() -> AbstractContextManager[object]:
@@ -133,7 +161,10 @@ def calibrate(
     for index, feed in enumerate(runs(graph, chosen, limit=samples)):
         # a reservoir: every run so far is kept with the same probability
         place = index if index < keep else int(rng.integers(index + 1))
-        for run in farthest.take(Arrival(index, place, feed)):
+        held_back = index % _HELD_BACK == _HELD_BACK - 1
+        # whoever gives the data may use its arrays again
+        own = {name: array.copy() for name, array in feed.items()}
+        for run in farthest.take(Arrival(index, place, held_back, own)):
             counting.add(run)
         if progress is not None:
             progress("calibrating", index + 1, total)
@@ -148,6 +179,10 @@ class _Counting:
 
     def __init__(self, graph: Graph, values: Collection[str], keep: int) -> None:
         self.seen = Calibration({name: Histogram() for name in values})
+        self.seen.fitted = {name: Histogram() for name in values}
+        self._first: dict[str, np.ndarray] = {}
+        self._differing: set[str] = set()
+        self._stride = 1
         self._graph = graph
         self._sides = indifferent_sides(graph)
         self._keep = keep
@@ -160,7 +195,7 @@ class _Counting:
         def observe(name: str, array: np.ndarray) -> None:
             if name in self.seen.histograms:
                 try:
-                    self._observe(name, array)
+                    self._observe(name, array, run.is_held_back)
                 except QuantizationError as error:
                     raise QuantizationError(
                         f"value {name!r} is not finite on calibration sample {run.index}; "
@@ -170,16 +205,37 @@ class _Counting:
         with one_blas_thread():
             outputs = execute(self._graph, run.feed, state=self._state, observe=observe)
         self.seen.count += 1
+        for name, array in run.feed.items():
+            if not np.array_equal(self._first.setdefault(name, array), array):
+                self._differing.add(name)
+        if run.is_held_back:
+            self._hold_back(Run(run.index, run.feed, outputs))
         known = self._kept.get(run.place)
         if run.place < self._keep and (known is None or known.index < run.index):
             self._kept[run.place] = Run(run.index, run.feed, outputs)
 
+    def _hold_back(self, run: Run) -> None:
+        """Keep the run to judge by; of more than can be kept, every second, fourth and so on."""
+        held = self.seen.held_back
+        if run.index // _HELD_BACK % self._stride == 0:
+            held.append(run)
+        if len(held) > 2 * MOST_HELD_BACK:
+            self._stride *= 2
+            held[:] = [r for r in held if r.index // _HELD_BACK % self._stride == 0]
+
     def result(self) -> Calibration:
         """All that was counted."""
         self.seen.kept = sorted(self._kept.values(), key=lambda run: run.index)
+        self.seen.held_back = evenly(
+            sorted(self.seen.held_back, key=lambda run: run.index), MOST_HELD_BACK
+        )
+        for name, fitted in self.seen.fitted.items():
+            self.seen.histograms[name].merge(fitted)
+        if self.seen.count > 1:
+            self.seen.fixed_inputs = set(self._first) - self._differing
         return self.seen
 
-    def _observe(self, name: str, array: np.ndarray) -> None:
+    def _observe(self, name: str, array: np.ndarray, is_held_back: bool) -> None:
         if name in self._sides:
             near = without_never(array, self._sides[name])
             if near.size < array.size:
@@ -187,7 +243,7 @@ class _Counting:
                 signs |= {1} if array.max() > near.max() else set()
                 self.seen.never[name] = self.seen.never.get(name, frozenset()) | signs
             array = near
-        self.seen.histograms[name].add(array)
+        (self.seen.histograms if is_held_back else self.seen.fitted)[name].add(array)
 
 
 def _count(graph: Graph, data: Data, samples: int | None) -> int | None:

@@ -3,27 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from edgeinfer.data.samples import Data
 from edgeinfer.errors import InputError, QuantizationError, UnsupportedError
 from edgeinfer.graph import Graph, Quantization, TensorType
 from edgeinfer.graph import operators as ops
-from edgeinfer.quant.calibration import Progress, calibrate
+from edgeinfer.quant.calibration import MOST_HELD_BACK, Calibration, Progress, calibrate
 from edgeinfer.quant.integer_types import IntegerTypes
 from edgeinfer.quant.lowering import Lowering
-from edgeinfer.quant.observers import OBSERVERS, minmax
-from edgeinfer.quant.ranges import Ranges, bounded, group_ranges
+from edgeinfer.quant.observers import OBSERVERS, Observer, minmax
+from edgeinfer.quant.outputs import uncut_groups, uneven_outputs
+from edgeinfer.quant.ranges import Range, Ranges, bounded, group_ranges
 from edgeinfer.quant.rules import fixed_output, is_supported
 from edgeinfer.quant.schemes import SCHEMES, Width, activation_type, headroom
 from edgeinfer.quant.search import MAX_RUNS, search
 from edgeinfer.quant.sharing import shared_quantization
 from edgeinfer.quant.widths import group_widths
 
-__all__ = ["DEFAULT_OBSERVER", "choose_types"]
+__all__ = ["DEFAULT_OBSERVER", "Choice", "choose", "choose_types"]
 
 DEFAULT_OBSERVER = "auto"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen, and what it can be judged by.
+
+    Parameters
+    ----------
+    types : IntegerTypes
+        From all samples.
+    trial : IntegerTypes
+        The same from the samples that are not held back: it is new to the others, as ``types`` is
+        to samples yet to come.
+    seen : Calibration
+        What calibration saw.
+    notes : list of str
+        What was decided that a user should know of.
+    """
+
+    types: IntegerTypes
+    trial: IntegerTypes
+    seen: Calibration
+    notes: list[str]
 
 
 def choose_types(
@@ -39,49 +63,101 @@ def choose_types(
     progress: Progress | None = None,
 ) -> IntegerTypes:
     """The integer types of all values of ``graph``; parameters and errors are ``quantize``'s."""
-    widths = _option("scheme", scheme, SCHEMES)
+    return choose(
+        graph,
+        data,
+        scheme=scheme,
+        observer=observer,
+        overrides=overrides or {},
+        samples=samples,
+        seed=seed,
+        rounding=rounding,
+        progress=progress,
+    ).types
+
+
+def choose(
+    graph: Graph,
+    data: Data,
+    *,
+    scheme: str,
+    observer: str,
+    overrides: Mapping[str, str],
+    samples: int | None,
+    seed: int,
+    rounding: ops.Rounding,
+    progress: Progress | None,
+) -> Choice:
+    """The types, and what they were chosen from."""
+    bits = _option("scheme", scheme, SCHEMES)
     rule = _option("observer", observer, {DEFAULT_OBSERVER: None, **OBSERVERS})
     if rounding not in ("single", "double"):
         raise InputError(f"rounding must be single or double, not {rounding!r}")
     _refuse_unsupported(graph)
     groups = shared_quantization(graph, average_pool=rounding == "double")
-    chosen = group_widths(graph, groups, widths.activations, overrides or {})
-    if rounding == "double" and "int16" in chosen.values():
+    widths = group_widths(graph, groups, bits.activations, overrides)
+    if rounding == "double" and "int16" in widths.values():
         raise InputError("rounding 'double' is for int8 only, in every layer")
     # 16 bits need no cutting, and a run that depends on those before it is no judge by itself
-    searching = rule is None and "int8" in chosen.values() and not graph.states
+    searching = rule is None and "int8" in widths.values() and not graph.states
     seen = calibrate(
         graph,
         data,
         set(groups),
         samples=samples,
         seed=seed,
-        keep=MAX_RUNS if searching else 0,
+        keep=MAX_RUNS if searching else MOST_HELD_BACK,
         progress=progress,
     )
+    notes: list[str] = []
+    if rounding == "single":
+        # a width that was asked for is the same whatever the others are
+        asked = {
+            root
+            for root, width in group_widths(graph, groups, "int16", overrides).items()
+            if width == "int8"
+        }
+        for root, note in uneven_outputs(graph, groups, seen).items():
+            if widths[root] == "int8" and root not in asked:
+                widths[root] = "int16"
+                notes.append(note)
     domains = {name: (h.low, h.high) for name, h in seen.histograms.items()}
-    fixed = _prescribed(graph, groups, chosen)
+    fixed = _prescribed(graph, groups, widths)
 
     def types(ranges: Ranges) -> IntegerTypes:
-        typed = _typed(graph, groups, chosen, ranges, fixed, headroom(seen.count))
-        return IntegerTypes(typed, widths.weights, domains)
+        typed = _typed(graph, groups, widths, ranges, fixed, headroom(seen.count))
+        return IntegerTypes(typed, bits.weights, domains)
 
-    ranges = group_ranges(graph, groups, chosen, seen, rule or minmax)
-    if not searching:
-        return types(ranges)
-    lowering = Lowering(graph, rounding=rounding)
-    proposals = {
-        name: {
-            root: hull
-            for root, hull in group_ranges(graph, groups, chosen, seen, propose).items()
-            if chosen[root] == "int8"
+    def ranges_by(propose: Observer) -> Ranges:
+        return group_ranges(graph, groups, widths, seen, propose)
+
+    ranges = ranges_by(rule or minmax)
+    if searching:
+        whole = uncut_groups(graph, groups)
+        proposals = {
+            name: {
+                root: range_
+                for root, range_ in ranges_by(propose).items()
+                if widths[root] == "int8" and root not in whole
+            }
+            for name, propose in OBSERVERS.items()
         }
-        for name, propose in OBSERVERS.items()
-    }
-    best = search(
-        seen, proposals, lambda tried: lowering.graph_of(types({**ranges, **tried})), progress
-    )
-    return types({**ranges, **best})
+        lowering = Lowering(graph, rounding=rounding)
+
+        def build(tried: Ranges) -> Graph:
+            return lowering.graph_of(types({**ranges, **tried}))
+
+        ranges = {**ranges, **search(seen, proposals, build, progress)}
+    trial = ranges
+    if seen.held_back:
+        fitted = replace(seen, histograms=seen.fitted)
+        known = group_ranges(graph, groups, widths, fitted, minmax)
+        trial = {root: _within(range_, known[root]) for root, range_ in ranges.items()}
+    return Choice(types(ranges), types(trial), seen, notes)
+
+
+def _within(a: Range, b: Range) -> Range:
+    return max(a[0], b[0]), min(a[1], b[1])
 
 
 _T = TypeVar("_T")

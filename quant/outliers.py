@@ -30,12 +30,15 @@ class Arrival:
         Its place in the data.
     place : int
         Its place among the runs that are kept, where that is one.
+    is_held_back : bool
+        It is there to judge by, not only to calibrate.
     feed : dict of str to numpy.ndarray
         Its inputs.
     """
 
     index: int
     place: int
+    is_held_back: bool
     feed: dict[str, np.ndarray]
 
     def reach(self, name: str) -> float:

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from edgeinfer.data.samples import Data
+from edgeinfer.errors import EdgeInferWarning
 from edgeinfer.graph import Graph
 from edgeinfer.graph import operators as ops
 from edgeinfer.quant.calibration import Progress
-from edgeinfer.quant.choose_types import DEFAULT_OBSERVER, choose_types
-from edgeinfer.quant.lowering import lower_to_integers
+from edgeinfer.quant.choose_types import DEFAULT_OBSERVER, choose
+from edgeinfer.quant.judgement import Judgement, Reference, judge
+from edgeinfer.quant.lowering import Lowering, lower_to_integers
 
-__all__ = ["quantize"]
+__all__ = ["Quantized", "quantize", "quantize_and_judge"]
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """An integer Graph, and what samples that were held back say of it."""
+
+    graph: Graph
+    judgement: Judgement
 
 
 def quantize(
@@ -28,6 +39,9 @@ def quantize(
     progress: Progress | None = None,
 ) -> Graph:
     """Make every value of ``graph`` an integer: ``choose_types``, then ``lower_to_integers``.
+
+    What a user should know of the result, such as an output that became constant, is an
+    ``EdgeInferWarning``; ``quantize_and_judge`` gives it back instead.
 
     Parameters
     ----------
@@ -62,7 +76,7 @@ def quantize(
     InputError
         An option is unknown, or the data does not fit.
     """
-    types = choose_types(
+    made = quantize_and_judge(
         graph,
         data,
         scheme=scheme,
@@ -73,7 +87,46 @@ def quantize(
         rounding=rounding,
         progress=progress,
     )
-    integer = lower_to_integers(graph, types, rounding=rounding)
+    for finding in made.judgement.findings:
+        warnings.warn(finding, EdgeInferWarning, stacklevel=2)
+    return made.graph
+
+
+def quantize_and_judge(
+    graph: Graph,
+    data: Data,
+    *,
+    scheme: str = "int8",
+    observer: str = DEFAULT_OBSERVER,
+    overrides: Mapping[str, str] | None = None,
+    samples: int | None = None,
+    seed: int = 0,
+    rounding: ops.Rounding = "single",
+    progress: Progress | None = None,
+    reference: Reference | None = None,
+) -> Quantized:
+    """As ``quantize``, and what is known of the result.
+
+    Every fifth sample judges ranges that the others alone gave; then all make those of the result.
+
+    Parameters
+    ----------
+    reference : callable
+        The model that ``graph`` was made from: outputs by name for the inputs of one run. The
+        import is held against it.
+    """
+    choice = choose(
+        graph,
+        data,
+        scheme=scheme,
+        observer=observer,
+        overrides=overrides or {},
+        samples=samples,
+        seed=seed,
+        rounding=rounding,
+        progress=progress,
+    )
+    integer = lower_to_integers(graph, choice.types, rounding=rounding)
     provenance = {
         **graph.provenance,
         "scheme": scheme,
@@ -81,7 +134,9 @@ def quantize(
         "rounding": rounding,
         **({"overrides": _text(overrides)} if overrides else {}),
     }
-    return replace(integer, provenance=provenance)
+    trial = Lowering(graph, rounding=rounding).graph_of(choice.trial)
+    judgement = judge(graph, trial, choice.seen, notes=choice.notes, reference=reference)
+    return Quantized(replace(integer, provenance=provenance), judgement)
 
 
 def _text(overrides: Mapping[str, str]) -> str:

@@ -23,7 +23,15 @@ from edgeinfer.quant.never import Never
 from edgeinfer.quant.observers import Observer
 from edgeinfer.quant.schemes import Width, levels
 
-__all__ = ["Range", "Ranges", "bounded", "group_ranges", "reaches_far_beyond", "useful_range"]
+__all__ = [
+    "Range",
+    "Ranges",
+    "bounded",
+    "function_bounds",
+    "group_ranges",
+    "reaches_far_beyond",
+    "useful_range",
+]
 
 Range: TypeAlias = tuple[float, float]
 
@@ -39,15 +47,20 @@ _FAR = 64.0
 _FINEST = 2.0**-20
 
 
+def function_bounds(op: ops.Operator) -> Range | None:
+    """The bounds that the function of ``op`` has, whatever it is given."""
+    if isinstance(op, ops.Softmax):
+        return 0.0, 1.0
+    if isinstance(op, ops.Pointwise) and isinstance(op.expression, tuple):
+        return _BOUNDED.get(op.expression[0])
+    return None
+
+
 def bounded(graph: Graph, groups: Mapping[str, str]) -> Ranges:
     """The bounds of the functions that give members of a group, by its representative."""
     found: Ranges = {}
     for node in graph.nodes:
-        bounds = None
-        if isinstance(node.op, ops.Softmax):
-            bounds = 0.0, 1.0
-        elif isinstance(node.op, ops.Pointwise) and isinstance(node.op.expression, tuple):
-            bounds = _BOUNDED.get(node.op.expression[0])
+        bounds = function_bounds(node.op)
         if bounds is not None:
             root = groups[node.output]
             found[root] = _hull(found.get(root, bounds), bounds)

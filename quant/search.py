@@ -10,20 +10,22 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from edgeinfer.graph import Graph
 from edgeinfer.graph.cost import cost
-from edgeinfer.quant.calibration import Calibration, Progress
+from edgeinfer.quant.calibration import Calibration, Progress, Run, evenly
+from edgeinfer.quant.parts import part_axes, sums_along
 from edgeinfer.quant.ranges import Ranges
 from edgeinfer.runtime.planner import KnownCalls
 from edgeinfer.runtime.session import Session
 
 __all__ = ["MAX_RUNS", "search"]
 
-# how many calibration runs judge a proposal, at most and at least
-MAX_RUNS, _MIN_RUNS = 128, 4
+# how many calibration runs judge a proposal, at most; fewer than so many are no evidence
+MAX_RUNS, _MIN_RUNS = 128, 16
 
 # multiply-accumulates of all proposals together: seconds on one core
 _BUDGET = 4 * 10**10
@@ -31,6 +33,10 @@ _BUDGET = 4 * 10**10
 # the budget is for so many proposals: fewer runs judge where a model is large, and even where it
 # is small there is an end
 _PROPOSALS, _MAX_PROPOSALS = 24, 128
+
+# No part of an output may get this many times its noise, however much the whole gains: the scores
+# beside a detector's boxes are a ten-thousandth of the whole.
+_LOSS = 2.0
 
 _SHRINKS = (0.85, 0.7, 0.5, 0.35, 0.25)
 
@@ -46,7 +52,7 @@ def search(
     build: Callable[[Ranges], Graph],
     progress: Progress | None = None,
 ) -> Ranges:
-    """The best ranges found.
+    """The best ranges found; ``minmax`` where the runs are too few, or too long, to be evidence.
 
     Parameters
     ----------
@@ -60,12 +66,16 @@ def search(
         Called as ``progress("searching", tried, proposals)``.
     """
     best = proposals["minmax"]
+    if len(calibration.kept) < _MIN_RUNS:
+        return best
     work = max(1, cost(build(best)).macs)
     affordable = _BUDGET // (_PROPOSALS * work)
-    runs = min(len(calibration.kept), max(_MIN_RUNS, min(MAX_RUNS, affordable)))
-    tries = min(_MAX_PROPOSALS, max(len(proposals), _BUDGET // (work * runs)))
+    runs = evenly(calibration.kept, max(_MIN_RUNS, min(MAX_RUNS, affordable)))
+    tries = min(_MAX_PROPOSALS, _BUDGET // (work * len(runs)))
+    if tries < len(proposals):
+        return best
     known = KnownCalls()
-    least = _output_noise(build(best), calibration, runs, known)
+    least = _Noise.of(build(best), runs, known)
     changes = list(itertools.islice(_changes(proposals), tries))
     for tried, change in enumerate(changes, start=1):
         if progress is not None:
@@ -73,8 +83,8 @@ def search(
         ranges = {**best, **change}
         if ranges == best:
             continue
-        noise = _output_noise(build(ranges), calibration, runs, known)
-        if _is_better(noise, least):
+        noise = _Noise.of(build(ranges), runs, known)
+        if noise.is_better_than(least):
             best, least = ranges, noise
     return best
 
@@ -87,23 +97,44 @@ def _changes(proposals: Mapping[str, Ranges]) -> Iterator[Ranges]:
         yield from ({name: (low * share, high * share)} for share in _SHRINKS)
 
 
-def _is_better(tried: np.ndarray, least: np.ndarray) -> bool:
-    ratio = np.exp(np.log(tried / least).mean())
-    return bool(tried.sum() < _GAIN * least.sum() and ratio < _GAIN)
+@dataclass(frozen=True)
+class _Noise:
+    """The error of the outputs.
 
+    Parameters
+    ----------
+    by_run : numpy.ndarray
+        For each run, noise over the mean signal, summed over the outputs; never 0.
+    by_part : numpy.ndarray
+        The noise of each index along each axis of each output, over all runs.
+    """
 
-def _output_noise(
-    graph: Graph, calibration: Calibration, runs: int, known: KnownCalls
-) -> np.ndarray:
-    """For each run, noise over the mean signal, summed over the outputs; never 0."""
-    session = Session.of_trusted(graph, known)
-    noise = np.zeros((runs, len(graph.outputs)))
-    signal = np.zeros((runs, len(graph.outputs)))
-    for i in range(runs):
-        result = session.run(calibration.kept[i].feed)
-        for j, name in enumerate(graph.outputs):
-            y = result[name] if isinstance(result, dict) else result
-            reference = calibration.kept[i].outputs[name].astype(np.float64)
-            signal[i, j] = (reference * reference).sum()
-            noise[i, j] = ((reference - y) ** 2).sum()
-    return np.asarray((noise / np.maximum(signal.mean(0), 1e-30)).sum(1) + 1e-9)
+    by_run: np.ndarray
+    by_part: np.ndarray
+
+    @classmethod
+    def of(cls, graph: Graph, runs: list[Run], known: KnownCalls) -> _Noise:
+        """The error of ``graph`` on ``runs``."""
+        session = Session.of_trusted(graph, known)
+        noise = np.zeros((len(runs), len(graph.outputs)))
+        signal = np.zeros((len(runs), len(graph.outputs)))
+        parts: list[list[np.ndarray]] = []
+        for i, run in enumerate(runs):
+            result = session.run(run.feed)
+            parts.append([])
+            for j, name in enumerate(graph.outputs):
+                y = result[name] if isinstance(result, dict) else result
+                reference = run.outputs[name].astype(np.float64)
+                squares = (reference - y) ** 2
+                signal[i, j] = (reference * reference).sum()
+                noise[i, j] = squares.sum()
+                parts[i] += [sums_along(squares, axis) for axis in part_axes(y.shape)]
+        by_part = np.sum([np.concatenate([[0.0], *found]) for found in parts], 0)
+        by_run = (noise / np.maximum(signal.mean(0), 1e-30)).sum(1) + 1e-9
+        return cls(by_run, by_part)
+
+    def is_better_than(self, other: _Noise) -> bool:
+        """Whether the whole gains enough and no part loses much."""
+        ratio = np.exp(np.log(self.by_run / other.by_run).mean())
+        gains = self.by_run.sum() < _GAIN * other.by_run.sum() and ratio < _GAIN
+        return bool(gains and (self.by_part <= _LOSS * other.by_part).all())

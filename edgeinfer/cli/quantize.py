@@ -12,13 +12,14 @@ import click
 from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command
 from edgeinfer.cli.models import open_model, read_labels
+from edgeinfer.cli.onnx_peer import onnx_peer
 from edgeinfer.cli.options import FILE, Shapes, image_options, import_options
 from edgeinfer.errors import InputError
 
 if TYPE_CHECKING:
     from edgeinfer.data import DataSet
     from edgeinfer.graph import Graph
-    from edgeinfer.quant import LayerError
+    from edgeinfer.quant import Judgement, LayerError
 
 __all__ = ["OBSERVERS", "SCHEMES", "WIDTHS", "quantize"]
 
@@ -116,8 +117,7 @@ def quantize(
     from edgeinfer.data import ImageOptions, load_data
     from edgeinfer.files.atomic_write import atomic_write, check_writable
     from edgeinfer.files.model_file import to_bytes
-    from edgeinfer.quant import prune_constant_channels, raised_channels
-    from edgeinfer.quant import quantize as make_integer
+    from edgeinfer.quant import prune_constant_channels, quantize_and_judge, raised_channels
 
     check_writable(output, model, data)
     started = time.perf_counter()
@@ -126,7 +126,7 @@ def quantize(
     dataset = load_data(data, graph, ImageOptions(**images), samples=samples, seed=seed)
     runs = dataset.count_within(samples)
     with screen.progress() as done:
-        integer = make_integer(
+        made = quantize_and_judge(
             graph,
             dataset.samples,
             scheme=scheme,
@@ -136,7 +136,9 @@ def quantize(
             seed=seed,
             rounding=rounding,
             progress=done,
+            reference=onnx_peer(model) if model.suffix.lower() == ".onnx" else None,
         )
+    integer, judged = made.graph, made.judgement
     if prune_constant:
         integer = prune_constant_channels(integer)
     content = to_bytes(
@@ -145,7 +147,6 @@ def quantize(
     atomic_write(output, content)
     seconds = time.perf_counter() - started
     errors = _errors(graph, integer, dataset)
-    outputs = [e for e in errors if e.is_output]
     raised = raised_channels(integer)
     sizes = {"model": model.stat().st_size, "output": len(content)}
     return Report(
@@ -159,16 +160,25 @@ def quantize(
             "samples": runs,
             "seconds": seconds,
             "bytes": sizes,
-            "outputs": [{"name": e.value, "sqnr_db": e.sqnr_db} for e in outputs],
+            "judged_on": {"samples": judged.samples, "held_back": judged.held_back},
+            "outputs": [
+                {
+                    "name": output.name,
+                    "sqnr_db": output.sqnr_db,
+                    "constant": output.constant,
+                    "lost": {str(axis): indices for axis, indices in output.lost.items()},
+                }
+                for output in judged.outputs
+            ],
             "raised_channels": raised,
         },
         [
             f"wrote {output}: {scheme}, {runs} calibration samples, {seconds:.1f} s",
             f"{model.name} had {sizes['model']:,} bytes, {output.name} has {sizes['output']:,}",
-            *(f"output {e.value}: SQNR {screen.decibels(e.sqnr_db)} dB" for e in outputs),
+            *_quality(judged),
             *_coarser(raised),
         ],
-        _warnings(outputs, errors),
+        [*judged.findings, *_poor(judged, errors)],
     )
 
 
@@ -197,16 +207,24 @@ def _coarser(raised: dict[str, list[int]]) -> list[str]:
     ]
 
 
-def _warnings(outputs: list[LayerError], errors: list[LayerError]) -> list[str]:
-    poor = [e for e in outputs if e.sqnr_db < _POOR_DB]
-    if not poor:
-        return []
+def _quality(judged: Judgement) -> list[str]:
+    """The SQNR of each output, and on what."""
+    held = "samples held back" if judged.held_back else "of the calibration samples"
+    return [
+        f"output {output.name}: SQNR {screen.decibels(output.sqnr_db)} dB on "
+        f"{judged.samples} {held}"
+        for output in judged.outputs
+    ]
+
+
+def _poor(judged: Judgement, errors: list[LayerError]) -> list[str]:
     worst = ", ".join(
         f"{e.operator} {e.node!r} ({screen.decibels(e.sqnr_db)} dB)" for e in errors[:_WORST]
     )
     return [
-        f"output {e.value!r} has an SQNR of {screen.decibels(e.sqnr_db)} dB, below "
-        f"{_POOR_DB:.0f}; the worst layers are {worst}; try --scheme int16x8, another "
-        "--observer or more varied samples"
-        for e in poor
+        f"output {output.name!r} has an SQNR of {screen.decibels(output.sqnr_db)} dB, below "
+        f"{_POOR_DB:.0f}; the worst layers are {worst}; try --override NAME=int16 for these, "
+        "--scheme int16x8, another --observer or more varied samples"
+        for output in judged.outputs
+        if output.sqnr_db < _POOR_DB
     ]

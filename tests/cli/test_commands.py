@@ -157,7 +157,10 @@ def test_quantize_warns_of_a_poor_output_and_names_the_worst_layers(cli, monkeyp
     (warning,) = done.stderr.splitlines()
     assert warning.startswith("warning: output 'scores' has an SQNR of 3")
     assert " dB, below 100; the worst layers are QConv 'node_" in warning
-    assert warning.endswith("; try --scheme int16x8, another --observer or more varied samples")
+    assert warning.endswith(
+        "; try --override NAME=int16 for these, --scheme int16x8, another --observer or more "
+        "varied samples"
+    )
 
 
 def test_quantize_keeps_labels_which_run_prints(cli, workspace):

@@ -7,7 +7,9 @@ from edgeinfer.quant.outliers import Arrival, Farthest
 
 
 def arrivals(*reaches: float) -> list[Arrival]:
-    return [Arrival(i, i, {"x": np.array([0, r], np.float32)}) for i, r in enumerate(reaches)]
+    return [
+        Arrival(i, i, False, {"x": np.array([0, r], np.float32)}) for i, r in enumerate(reaches)
+    ]
 
 
 def found(*reaches: float, in_sequence: bool = False) -> tuple[list[int], list[int]]:
@@ -53,6 +55,6 @@ def test_an_outlier_says_of_which_input_and_how_far():
     farthest = Farthest()
     for i in range(40):
         feed = {"a": np.float32([i % 3]), "b": np.float32([8 if i == 7 else 1])}
-        farthest.take(Arrival(i, i, feed))
+        farthest.take(Arrival(i, i, False, feed))
     ((outlier,),) = [farthest.divided()[1]]
     assert (outlier.index, outlier.input, outlier.times) == (7, "b", 8.0)

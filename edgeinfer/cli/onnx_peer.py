@@ -1,0 +1,65 @@
+"""An ONNX file into a function of its inputs, by onnxruntime or onnx's own evaluator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgeinfer.errors import InputError
+
+if TYPE_CHECKING:
+    from edgeinfer.quant.judgement import Reference
+
+__all__ = ["onnx_peer"]
+
+
+def onnx_peer(path: Path) -> Reference:
+    """Outputs by name, computed by whichever of the two is installed.
+
+    A run raises ``InputError`` where the peer cannot run the model.
+    """
+
+    def run(feed: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        try:
+            return _run(path, feed)
+        except Exception as error:  # whatever the peer raises says that it cannot
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise InputError(f"{path.name} cannot be run to compare with: {reason}") from error
+
+    return run
+
+
+def _run(path: Path, feed: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    try:
+        import onnxruntime
+    except ModuleNotFoundError:
+        return _evaluated(path, feed)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(str(path), options)
+    dtypes = {i.name: i.type for i in session.get_inputs()}
+    typed = {name: array.astype(_numpy(dtypes[name])) for name, array in feed.items()}
+    names = [o.name for o in session.get_outputs()]
+    return dict(zip(names, session.run(names, typed), strict=True))
+
+
+def _numpy(kind: str) -> Any:
+    """The NumPy type of onnxruntime's ``tensor(float)``."""
+    name = kind.removeprefix("tensor(").removesuffix(")")
+    return np.dtype({"float": "float32", "double": "float64", "bool": "bool"}.get(name, name))
+
+
+def _evaluated(path: Path, feed: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    import onnx
+    from onnx.reference import ReferenceEvaluator
+
+    evaluator = ReferenceEvaluator(onnx.load(path))
+    dtypes = {
+        i.name: onnx.helper.tensor_dtype_to_np_dtype(i.type.tensor_type.elem_type)
+        for i in evaluator.proto_.graph.input
+    }
+    typed = {name: array.astype(dtypes[name]) for name, array in feed.items()}
+    return dict(zip(evaluator.output_names, evaluator.run(None, typed), strict=True))

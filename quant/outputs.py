@@ -1,0 +1,87 @@
+"""What must not be lost at outputs: ranges that no search cuts, parts that 8 bits lose."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from edgeinfer.graph import Graph
+from edgeinfer.graph import operators as ops
+from edgeinfer.quant.calibration import Calibration
+from edgeinfer.quant.ranges import bounded, function_bounds
+
+__all__ = ["shares", "uncut_groups", "uneven_outputs"]
+
+# the fewest of 255 steps that a part of an output is left to
+_FEWEST_STEPS = 8.0
+
+
+def uncut_groups(graph: Graph, groups: Mapping[str, str]) -> set[str]:
+    """The groups whose range is all that was seen, whatever the outputs' error says.
+
+    They are the outputs and what they are functions of, down to the layers: what is cut there, a
+    result can never reach again, and the samples that judge need not show it. So are ranges that a
+    function's bounds give.
+    """
+    return {groups[name] for name in _heads(graph) if name in groups} | set(bounded(graph, groups))
+
+
+def _heads(graph: Graph) -> set[str]:
+    """The outputs, and the values that they are made from without a layer between."""
+    producers = graph.producers()
+    found: set[str] = set()
+    pending = list(graph.results)
+    while pending:
+        name = pending.pop()
+        if name in found or name in graph.constants:
+            continue
+        found.add(name)
+        node = producers.get(name)
+        if node is not None and isinstance(node.op, ops.Selecting | ops.Pointwise | ops.Softmax):
+            pending += node.operands
+    return found
+
+
+def shares(graph: Graph) -> set[str]:
+    """The outputs that a bounded function alone gives, such as probabilities.
+
+    Of a thousand of them most are below a step, and that is no loss.
+    """
+    producers = graph.producers()
+    found = set()
+    for output in graph.outputs:
+        node = producers.get(output)
+        while node is not None and isinstance(node.op, ops.Moving) and len(node.operands) == 1:
+            node = producers.get(node.operands[0])
+        if node is not None and function_bounds(node.op) is not None:
+            found.add(output)
+    return found
+
+
+def uneven_outputs(graph: Graph, groups: Mapping[str, str], seen: Calibration) -> dict[str, str]:
+    """The outputs whose joined parts differ so much that one 8-bit scale would lose one.
+
+    By the group's representative, a note for the user: boxes of 0 to 640 leave the scores beside
+    them no step.
+    """
+    at_outputs = {groups[name]: name for name in graph.outputs if name in groups}
+    notes = {}
+    for node in graph.nodes:
+        root = groups.get(node.output) if isinstance(node.op, ops.Concat) else None
+        if root is None or root not in at_outputs:
+            continue
+        spans = {
+            name: seen.histograms[name].high - seen.histograms[name].low
+            for name in node.operands
+            if name in groups
+        }
+        whole = seen.histograms[node.output]
+        step = (max(whole.high, 0.0) - min(whole.low, 0.0)) / 255
+        small = {name: span for name, span in spans.items() if 0 < span < _FEWEST_STEPS * step}
+        if small and root not in notes:
+            name, span = min(small.items(), key=lambda item: item[1])
+            notes[root] = (
+                f"output {at_outputs[root]!r} has 16 bits: its part {name!r} spans {span:.3g} of "
+                f"{255 * step:.3g}, of which 8 bits would leave it {span / step:.1f} steps; give "
+                "the parts outputs of their own to have them in 8 bits"
+            )
+    return notes
