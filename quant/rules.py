@@ -171,7 +171,9 @@ def _interpolation_error(knots: np.ndarray, entries: np.ndarray) -> float:
     return float(np.abs(interpolate_16(knots, q) - entries).max())
 
 
-def _add(op: ops.Add | ops.Sub, node: Node, to: Fragment, kind: type[ops.QAdd]) -> None:
+def _sum_or_difference(
+    op: ops.Add | ops.Sub, node: Node, to: Fragment, kind: type[ops.QAdd]
+) -> None:
     a, b = to.summands(subtract=kind is ops.QSub)
     (a_scale, a_zero, a_dtype), (b_scale, b_zero, b_dtype) = to.kind(a), to.kind(b)
     out_scale, _, _ = to.kind(node.output)
@@ -187,13 +189,13 @@ def _add(op: ops.Add | ops.Sub, node: Node, to: Fragment, kind: type[ops.QAdd]) 
 
 
 @lower.register
-def _(op: ops.Add, node: Node, to: Fragment) -> None:
-    _add(op, node, to, ops.QAdd)
+def _add(op: ops.Add, node: Node, to: Fragment) -> None:
+    _sum_or_difference(op, node, to, ops.QAdd)
 
 
 @lower.register
-def _(op: ops.Sub, node: Node, to: Fragment) -> None:
-    _add(op, node, to, ops.QSub)
+def _sub(op: ops.Sub, node: Node, to: Fragment) -> None:
+    _sum_or_difference(op, node, to, ops.QSub)
 
 
 @lower.register
@@ -282,7 +284,9 @@ def _average_pool(op: ops.AveragePool, node: Node, to: Fragment) -> None:
     )
 
 
-def _reduce_sum(op: ops.ReduceMean | ops.ReduceSum, node: Node, to: Fragment, divisor: int) -> None:
+def _sum_over_axes(
+    op: ops.ReduceMean | ops.ReduceSum, node: Node, to: Fragment, divisor: int
+) -> None:
     x, y = node.input("x"), node.output
     (in_scale, zero_point, dtype), (out_scale, _, _) = to.kind(x), to.kind(y)
     count = math.prod(to.type(x).shape[a] for a in op.axes)
@@ -308,14 +312,14 @@ def _reduce_sum(op: ops.ReduceMean | ops.ReduceSum, node: Node, to: Fragment, di
 
 
 @lower.register
-def _(op: ops.ReduceMean, node: Node, to: Fragment) -> None:
+def _reduce_mean(op: ops.ReduceMean, node: Node, to: Fragment) -> None:
     shape = to.type(node.input("x")).shape
-    _reduce_sum(op, node, to, math.prod(shape[a] for a in op.axes))
+    _sum_over_axes(op, node, to, math.prod(shape[a] for a in op.axes))
 
 
 @lower.register
-def _(op: ops.ReduceSum, node: Node, to: Fragment) -> None:
-    _reduce_sum(op, node, to, 1)
+def _reduce_sum(op: ops.ReduceSum, node: Node, to: Fragment) -> None:
+    _sum_over_axes(op, node, to, 1)
 
 
 @lower.register

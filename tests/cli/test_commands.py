@@ -141,6 +141,26 @@ def test_quantize_gives_the_same_file_again_and_another_for_another_seed(cli, wo
     assert a == b != c
 
 
+def test_quantize_says_on_what_its_quality_was_measured(cli):
+    line = "quantize digits.onnx --data digits_calib.npz --observer minmax -o a.eqm --samples"
+    assert " dB on 20 samples held back\n" in cli(f"{line} 100").stdout
+    few = cli(f"{line} 4")
+    assert " dB on 4 of the calibration samples\n" in few.stdout
+    assert few.stderr == (
+        "warning: 4 calibration samples say little about others; give a hundred or so\n"
+    )
+
+
+def test_quantize_warns_of_samples_of_zeros(cli, workspace):
+    np.savez(workspace / "zeros.npz", image=np.zeros((16, 1, 8, 8), np.float32))
+    done = cli("quantize digits.onnx --data zeros.npz -o a.eqm")
+    assert done.exit_code == 0
+    assert done.stderr.splitlines()[0] == (
+        "warning: input 'image' is 0 everywhere in all calibration samples, so its range is a "
+        "guess; calibrate with samples as the model will see them"
+    )
+
+
 def test_quantize_takes_what_convert_made(cli, workspace):
     assert cli.json("convert digits.onnx -o floats.eqm")["layers"] == len(
         read(workspace / "floats.eqm").nodes

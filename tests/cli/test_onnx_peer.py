@@ -1,0 +1,31 @@
+"""An ONNX file runs beside its import, by onnxruntime or onnx's own evaluator, with one result."""
+
+import sys
+
+import numpy as np
+
+from edgeinfer.cli.onnx_peer import onnx_peer
+from edgeinfer.demo import MODEL, TEST
+from edgeinfer.errors import InputError
+from tests.refusals import refused
+
+FEED = {"image": np.load(TEST)["image"][:1].astype(np.float32)}
+
+
+def test_both_peers_agree(monkeypatch):
+    first = onnx_peer(MODEL)(FEED)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    second = onnx_peer(MODEL)(FEED)
+    assert first.keys() == second.keys() == {"scores"}
+    np.testing.assert_allclose(first["scores"], second["scores"], rtol=1e-4, atol=1e-4)
+
+
+def test_a_model_that_the_peer_cannot_run_is_said_in_one_line(tmp_path):
+    path = tmp_path / "broken.onnx"
+    path.write_bytes(b"no model")
+    with refused(
+        "broken.onnx cannot be run to compare with: [ONNXRuntimeError] : 7 : INVALID_PROTOBUF : "
+        f"Load model from {path} failed:Protobuf parsing failed.",
+        InputError,
+    ):
+        onnx_peer(path)(FEED)
