@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.gateware.axi import AxiLite, connect_pins
-from edgeinfer.hdl.gateware.host_memory import HostMemory
+from edgeinfer.hdl.gateware.board_memory import BoardMemory
 from edgeinfer.hdl.gateware.npu import Npu
 from edgeinfer.hdl.gateware.serial_bridge import WORD_BYTES, SerialBridge, WordBus
 from edgeinfer.hdl.gateware.uart import UartReceiver, UartTransmitter
@@ -56,7 +56,7 @@ class SerialNpu(wiring.Component):
         m.submodules.receiver = receiver = UartReceiver(self.divisor)
         m.submodules.transmitter = transmitter = UartTransmitter(self.divisor)
         m.submodules.bridge = bridge = SerialBridge(10 * _PATIENCE_BYTES * self.divisor)
-        m.submodules.memory = memory = HostMemory(self.memory_bytes, bus_bytes)
+        m.submodules.memory = memory = BoardMemory(self.memory_bytes, bus_bytes)
         m.submodules.registers = registers = _RegisterWords()
         m.submodules.npu = npu = Npu(self.config)
         m.d.comb += [receiver.rx.eq(self.rx), self.tx.eq(transmitter.tx)]

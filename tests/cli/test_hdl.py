@@ -16,7 +16,8 @@ SIMULATE = "hdl simulate digits.eqm --config 8x16 --data digits_test.npz"
 
 @pytest.mark.slow
 def test_simulate_accounts_for_every_layer(cli, workspace):
-    found = cli.json(f"{SIMULATE} --samples 3 --trace layers.json --timeline units.svg")
+    pictures = "--timeline units.svg --events units.json"
+    found = cli.json(f"{SIMULATE} --samples 3 --trace layers.json {pictures}")
     assert found["mismatches"] == []
     assert found["samples"] == 3
     macs = cli.json("inspect digits.eqm")["macs"]
@@ -29,6 +30,8 @@ def test_simulate_accounts_for_every_layer(cli, workspace):
     ]
     picture = ElementTree.parse(workspace / "units.svg").getroot()
     assert picture.tag == "{http://www.w3.org/2000/svg}svg"
+    events = json.loads((workspace / "units.json").read_text())["traceEvents"]
+    assert events[0]["args"]["name"] == "digits.eqm on 8x16"
 
 
 @pytest.mark.slow

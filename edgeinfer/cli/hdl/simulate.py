@@ -30,6 +30,12 @@ __all__ = ["simulate"]
 @click.option("--trace", metavar="FILE.json", type=FILE, help="Write what every layer took.")
 @click.option("--timeline", metavar="FILE.svg", type=SVG, help="Draw what the units did.")
 @click.option(
+    "--events",
+    metavar="FILE.json",
+    type=FILE,
+    help="Write what the units did as trace events, for ui.perfetto.dev or chrome://tracing.",
+)
+@click.option(
     "--vcd",
     metavar="FILE.vcd",
     type=FILE,
@@ -47,6 +53,7 @@ def simulate(
     samples: int,
     trace: Path | None,
     timeline: Path | None,
+    events: Path | None,
     vcd: Path | None,
     host_ops: bool,
     stream_weights: bool,
@@ -63,8 +70,8 @@ def simulate(
     from edgeinfer.files.atomic_write import atomic_write, check_distinct, check_writable
     from edgeinfer.hdl import Simulation
 
-    check_distinct(trace, timeline, vcd)
-    for path in (trace, timeline, vcd):
+    check_distinct(trace, timeline, events, vcd)
+    for path in (trace, timeline, events, vcd):
         if path is not None:
             check_writable(path, model, data)
     graph = open_integer_model(model)
@@ -92,12 +99,17 @@ def simulate(
     if trace is not None:
         atomic_write(trace, (json.dumps(found, indent=2) + "\n").encode())
         written.append(trace)
+    title = f"{model.name} on {simulation.config.name}"
     if timeline is not None:
         from edgeinfer.hdl.simulation.timeline import timeline_svg
 
-        title = f"{model.name} on {simulation.config.name}"
         atomic_write(timeline, timeline_svg(measured, title).encode())
         written.append(timeline)
+    if events is not None:
+        from edgeinfer.hdl.simulation.trace_events import trace_events
+
+        atomic_write(events, trace_events(measured, title))
+        written.append(events)
     written += simulation.waveforms
     return Report(
         found,

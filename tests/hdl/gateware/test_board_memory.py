@@ -7,12 +7,12 @@ import random
 import pytest
 from amaranth.sim import Simulator
 
-from edgeinfer.hdl.gateware.host_memory import HostMemory
+from edgeinfer.hdl.gateware.board_memory import BoardMemory
 
 SIZE = 1024
 
 
-def simulate(dut: HostMemory, *testbenches, cycles: int = 20_000) -> None:
+def simulate(dut: BoardMemory, *testbenches, cycles: int = 20_000) -> None:
     simulator = Simulator(dut)
     simulator.add_clock(1e-6)
     for testbench in testbenches:
@@ -20,7 +20,7 @@ def simulate(dut: HostMemory, *testbenches, cycles: int = 20_000) -> None:
     simulator.run_until(cycles * 1e-6)
 
 
-async def read_burst(ctx, dut: HostMemory, address: int, beats: int, rng) -> tuple[list, set]:
+async def read_burst(ctx, dut: BoardMemory, address: int, beats: int, rng) -> tuple[list, set]:
     bus = dut.read
     ctx.set(bus.araddr, address)
     ctx.set(bus.arlen, beats - 1)
@@ -41,7 +41,7 @@ async def read_burst(ctx, dut: HostMemory, address: int, beats: int, rng) -> tup
             return got, responses
 
 
-async def write_burst(ctx, dut: HostMemory, address: int, beats: list[int], rng) -> int:
+async def write_burst(ctx, dut: BoardMemory, address: int, beats: list[int], rng) -> int:
     bus = dut.write
     ctx.set(bus.awaddr, address)
     ctx.set(bus.awlen, len(beats) - 1)
@@ -63,7 +63,7 @@ async def write_burst(ctx, dut: HostMemory, address: int, beats: list[int], rng)
     return response if isinstance(response, int) else int(response[0])
 
 
-async def access(ctx, dut: HostMemory, address: int, value: int | None = None) -> int:
+async def access(ctx, dut: BoardMemory, address: int, value: int | None = None) -> int:
     words = dut.words
     ctx.set(words.address, address // 4)
     ctx.set(words.write, value is not None)
@@ -76,7 +76,7 @@ async def access(ctx, dut: HostMemory, address: int, value: int | None = None) -
 
 @pytest.mark.parametrize("bus_bytes", [4, 8, 16])
 def test_bursts_and_words_read_what_was_written_last(bus_bytes):
-    dut = HostMemory(SIZE, bus_bytes)
+    dut = BoardMemory(SIZE, bus_bytes)
     rng = random.Random(bus_bytes)
     held = bytearray(SIZE)
     done = []
@@ -113,7 +113,7 @@ def test_bursts_and_words_read_what_was_written_last(bus_bytes):
 
 
 def test_bursts_beyond_the_memory_fail_and_write_nothing():
-    dut = HostMemory(SIZE, 8)
+    dut = BoardMemory(SIZE, 8)
     rng = random.Random(1)
     done = []
 
@@ -130,7 +130,7 @@ def test_bursts_beyond_the_memory_fail_and_write_nothing():
 
 
 def test_words_have_their_turn_between_bursts_without_end():
-    dut = HostMemory(SIZE, 8)
+    dut = BoardMemory(SIZE, 8)
     rng = random.Random(2)
     done = []
 

@@ -1,4 +1,4 @@
-"""Block memory behind AXI4: the host's memory of an NPU that has no other."""
+"""A board's block memory behind AXI4: the memory of an NPU that has no host's."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from edgeinfer.hdl.gateware.axi import AxiRead, AxiWrite
 from edgeinfer.hdl.gateware.pipeline import later
 from edgeinfer.hdl.gateware.serial_bridge import WORD_BYTES, WordBus
 
-__all__ = ["HostMemory"]
+__all__ = ["BoardMemory"]
 
 _SLAVE_ERROR = 2
 
 
-class HostMemory(wiring.Component):
+class BoardMemory(wiring.Component):
     """Answers one burst of each direction at a time, a beat a cycle.
 
     Whole beats are written; bursts of other types than INCR are not known. A burst that begins
