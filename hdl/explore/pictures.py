@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from edgeinfer.hdl.explore.estimate import Estimate
+from edgeinfer.hdl.explore.estimate import Estimate, LayerEstimate
 from edgeinfer.hdl.explore.exploration import Exploration
 
 __all__ = ["front_svg", "front_text", "roofline_svg"]
@@ -18,6 +18,12 @@ _STYLE: Any = {
     "svg.fonttype": "none",
     "font.size": 9,
 }
+_SMALL = 6
+"""Of the layers' names, in points."""
+_CHARACTER, _LINE = 5.0, 9.0
+"""Of such a name, in pixels of a hundred an inch."""
+_CLOSE = 12.0
+"""Pixels within which dots share a label."""
 _GREY, _BLUE, _RED = "#a8adb4", "#2763a5", "#b3261e"
 
 
@@ -85,6 +91,7 @@ def roofline_svg(best: Estimate, title: str) -> str:
             alpha=0.6,
             label="a layer; the larger, the more of the cycles",
         )
+        _name_layers(axes, layers, best.cycles)
         legend = axes.legend(frameon=False, loc="lower right")
         # the first layer's dot may be too small to see
         legend.legend_handles[1].set_sizes([40])
@@ -96,6 +103,56 @@ def roofline_svg(best: Estimate, title: str) -> str:
             yscale="log",
         )
         return _svg(figure)
+
+
+def _name_layers(axes: Any, layers: Sequence[LayerEstimate], cycles: int) -> None:
+    """The layers' names beside their dots; dots that lie close share a label.
+
+    The layers that take most of ``cycles`` are named first; a label that would cover another goes
+    to the next free side of its dot.
+    """
+    axes.set(xscale="log", yscale="log")
+    axes.autoscale_view()
+    to_points = axes.transData.transform
+    groups: list[tuple[tuple[float, float], list[LayerEstimate]]] = []
+    for layer in sorted(layers, key=lambda each: -each.cycles):
+        dot = tuple(to_points((layer.intensity, layer.macs / max(1, layer.cycles))))
+        near = [names for other, names in groups if math.dist(dot, other) < _CLOSE]
+        if near:
+            near[0].append(layer)
+        else:
+            groups.append((dot, [layer]))
+    taken: list[tuple[float, float, float, float]] = []
+    for (x, y), named in groups:
+        more = f" and {len(named) - 1} more" if len(named) > 1 else ""
+        text = _plain(named[0].output) + more
+        radius = math.sqrt(8 + 200 * named[0].cycles / cycles) / 2 + 2
+        width, height = _CHARACTER * len(text), _LINE
+        for left, bottom in (
+            (x + radius, y - height / 2),
+            (x - width / 2, y + radius),
+            (x - width / 2, y - radius - height),
+            (x - radius - width, y - height / 2),
+        ):
+            box = (left, bottom, left + width, bottom + height)
+            if not any(_overlap(box, other) for other in taken):
+                taken.append(box)
+                axes.annotate(
+                    text,
+                    axes.transData.inverted().transform((left, bottom)),
+                    fontsize=_SMALL,
+                    color=_BLUE,
+                    annotation_clip=False,
+                )
+                break
+
+
+def _overlap(
+    one: tuple[float, float, float, float], other: tuple[float, float, float, float]
+) -> bool:
+    """Whether two boxes, left, bottom, right and top, have a point in common."""
+    apart = one[2] < other[0] or other[2] < one[0] or one[3] < other[1] or other[3] < one[1]
+    return not apart
 
 
 def front_text(found: Exploration, width: int, height: int = 14) -> str:

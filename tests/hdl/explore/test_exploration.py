@@ -135,6 +135,16 @@ def test_pictures_show_the_best_and_every_layer(everything):
     assert max(map(len, drawn.splitlines())) <= 60
 
 
+def test_the_layers_under_the_roof_have_their_names(everything):
+    best = everything.best
+    text = roofline_svg(best, "b")
+    words = ["".join(each.itertext()).strip() for each in ElementTree.fromstring(text).iter()]
+    slowest = max((each for each in best.layers if each.macs), key=lambda each: each.cycles)
+    assert any(word.startswith(slowest.output) for word in words)
+    named = [w for w in words if any(w.split(" and ")[0] == x.output for x in best.layers)]
+    assert len(named) > 1
+
+
 def test_a_dollar_sign_in_a_name_begins_no_formula(everything):
     for text in (front_svg(everything, "$a$"), roofline_svg(everything.best, "$a$")):
         words = ["".join(each.itertext()) for each in ElementTree.fromstring(text).iter()]
