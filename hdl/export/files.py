@@ -11,8 +11,10 @@ import jinja2
 import numpy as np
 
 from edgeinfer import __version__
+from edgeinfer.errors import UnsupportedError
 from edgeinfer.graph import Graph
-from edgeinfer.hdl.compiler import compile
+from edgeinfer.graph.cost import cost
+from edgeinfer.hdl.compiler import Compiled, compile
 from edgeinfer.hdl.compiler.host_image import inference_memory
 from edgeinfer.hdl.compiler.timing import predict
 from edgeinfer.hdl.config import NpuConfig
@@ -56,7 +58,7 @@ def export(
     UnsupportedError
         The NPU cannot run the model, or only with operators of the CPU between its segments.
     """
-    compiled = compile(graph, config)
+    compiled = _compiled(graph, config)
     chosen, model = compiled.config, ModelMap.of(compiled)
     values = inference(graph, random_sample(graph) if sample is None else sample)
     vectors = Vectors.of(model, values)
@@ -103,6 +105,37 @@ def export(
         "driver/npu.py": (_TEMPLATES / "npu.py").read_bytes(),
         "driver/model.h": _rendered("model.h", facts),
     }
+
+
+def _compiled(graph: Graph, config: NpuConfig | str) -> Compiled:
+    """``graph`` as one program; where the CPU must help, the refusal says what would remain."""
+    try:
+        return compile(graph, config)
+    except UnsupportedError as error:
+        try:
+            parts = compile(graph, config, host_ops=True)
+        except UnsupportedError:
+            # the CPU's help would not do
+            raise error from None
+        raise UnsupportedError(f"{error}; {_remains(graph, parts)}") from None
+
+
+def _remains(graph: Graph, parts: Compiled) -> str:
+    """What an export of a model in segments would have to hold."""
+    on_cpu = [
+        f"{type(node.op).__name__} {node.name!r}"
+        for part, program in parts.segments
+        if program is None
+        for node in part.nodes
+    ]
+    total = cost(graph).macs
+    done = sum(layer.macs for program in parts.programs for layer in program.layers)
+    count = len(parts.programs)
+    return (
+        f"an export cannot, as it holds one program for the NPU. This model would be {count} "
+        f"program{'s' * (count > 1)}, with {done / max(1, total):.0%} of the multiply-accumulates, "
+        f"and on the CPU {', '.join(on_cpu)}"
+    )
 
 
 def _hexadecimal(words: Iterable[bytes]) -> bytes:

@@ -13,6 +13,7 @@ import pytest
 
 from edgeinfer.errors import OutputError, UnsupportedError
 from edgeinfer.files.new_folder import check_new_folder, write_new_folder
+from edgeinfer.graph import Graph
 from edgeinfer.graph import operators as ops
 from edgeinfer.hdl.export import export
 from tests.authored import Author
@@ -76,15 +77,31 @@ def test_the_model_map_places_every_element_inside_the_memory():
         assert count == np.prod(tensor["shape"])
 
 
-def test_a_model_in_several_segments_is_refused():
+def softmax_between() -> Graph:
+    """Two convolutions, and between them what the NPU does not do."""
     author = Author(1, 4, 4, 8)
-    halves = ops.Slice(starts=(0, 0, 0, 0), sizes=(1, 4, 4, 4), steps=(1, 1, 1, 1))
-    sliced = author.node(halves, author.conv("x", 8, 1))
-    graph = author.graph(author.conv(sliced, 8, 1))
+    table = author.constant(0, 1 << 15, (256,), "int32")
+    probable = author.node(ops.QSoftmax(axis=3), author.conv("x", 8, 1), table)
+    return author.graph(author.conv(probable, 16, 1))
+
+
+def test_a_model_in_several_segments_is_refused_with_what_remains():
     with pytest.raises(UnsupportedError) as refusal:
-        export(graph, "4x4")
+        export(softmax_between(), "4x4")
     assert str(refusal.value) == (
-        "the NPU cannot run Slice 'n1': takes other slices than of height and width, forwards. "
+        "the NPU cannot run QSoftmax 'n1': has no NPU lowering. "
+        "edgeinfer hdl simulate --host-ops leaves these to the CPU; an export cannot, as it holds "
+        "one program for the NPU. This model would be 2 programs, with 100% of the "
+        "multiply-accumulates, and on the CPU QSoftmax 'n1'"
+    )
+
+
+def test_a_model_that_no_help_of_the_cpu_makes_run_is_refused_for_its_own_reason():
+    author = Author(2, 4, 4, 8)
+    with pytest.raises(UnsupportedError) as refusal:
+        export(author.graph(author.conv("x", 8, 1)), "4x4")
+    assert str(refusal.value) == (
+        "the NPU cannot run QConv 'n0': has a batch of 2; the NPU takes 1. "
         "edgeinfer hdl simulate --host-ops leaves these to the CPU"
     )
 
