@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,7 +133,7 @@ def _task(path: Path, graph: Graph, dataset: DataSet, *, needed: bool) -> tuple[
         if held not in (None, count):
             raise InputError(f"{path} holds {held} labels for {count} samples")
         try:
-            return task_of(graph, labels), _few_classes(path, graph, dataset)
+            return task_of(graph, labels), _doubts(path, graph, dataset)
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
     except InputError as error:
@@ -141,15 +142,26 @@ def _task(path: Path, graph: Graph, dataset: DataSet, *, needed: bool) -> tuple[
         return task_of(graph, None), [f"{error}, so they are not used"]
 
 
-def _few_classes(path: Path, graph: Graph, dataset: DataSet) -> list[str]:
-    """A warning where names were numbered that are not all that the model tells apart."""
-    named, scored = len(dataset.classes), scores_in(graph)
-    if graph.labels or not 0 < named < scored:
+def _doubts(path: Path, graph: Graph, dataset: DataSet) -> list[str]:
+    """Warnings where names were numbered, but perhaps not as the model numbers its classes."""
+    names, scored = dataset.classes, scores_in(graph)
+    advice = "give the model its classes by edgeinfer quantize --labels"
+    if graph.labels:
         return []
-    return [
-        f"{path} names {named} of {scored} classes, which are taken for the first ones, sorted; "
-        "give the model its classes by edgeinfer quantize --labels"
-    ]
+    doubts = []
+    if 0 < len(names) < scored:
+        doubts.append(
+            f"{path} names {len(names)} of {scored} classes, which are taken for the first ones, "
+            f"sorted; {advice}"
+        )
+    if all(map(str.isdecimal, names)):
+        doubts += [
+            f"{path} calls its classes by numbers, which are sorted as text, {a} before {b}; "
+            f"{advice}"
+            for a, b in pairwise(names)
+            if int(a) > int(b)
+        ][:1]
+    return doubts
 
 
 def _findings(

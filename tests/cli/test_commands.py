@@ -424,6 +424,18 @@ def test_a_folder_of_some_classes_is_warned_of_unless_the_model_names_its_own(cl
     assert cli.json("evaluate named.eqm --data some")["top1"] == 1
 
 
+def test_classes_called_by_numbers_of_unequal_length_are_warned_of(cli, workspace):
+    with np.load("digits_test.npz") as data:
+        for i, name in enumerate((8, 9, 10)):
+            (workspace / "numbers" / str(name)).mkdir(parents=True)
+            np.save(workspace / "numbers" / str(name) / "a.npy", data["image"][i].astype("f4"))
+    warnings = cli("evaluate digits.eqm --data numbers").stderr.splitlines()
+    assert warnings[1] == (
+        "warning: numbers calls its classes by numbers, which are sorted as text, 10 before 8; give "
+        "the model its classes by edgeinfer quantize --labels"
+    )
+
+
 def test_values_beyond_the_input_s_range_are_warned_of(cli):
     with np.load("digits_test.npz") as data:
         np.savez("bright.npz", image=data["image"][:20] * 4.0, y=data["y"][:20])
