@@ -431,8 +431,8 @@ def test_classes_called_by_numbers_of_unequal_length_are_warned_of(cli, workspac
             np.save(workspace / "numbers" / str(name) / "a.npy", data["image"][i].astype("f4"))
     warnings = cli("evaluate digits.eqm --data numbers").stderr.splitlines()
     assert warnings[1] == (
-        "warning: numbers calls its classes by numbers, which are sorted as text, 10 before 8; give "
-        "the model its classes by edgeinfer quantize --labels"
+        "warning: numbers calls its classes by numbers, which are sorted as text, 10 before 8; "
+        "give the model its classes by edgeinfer quantize --labels"
     )
 
 
