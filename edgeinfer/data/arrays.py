@@ -18,7 +18,8 @@ LABELS = "y"
 """The name of the labels beside the inputs."""
 
 _STARTS = (b"\x93NUMPY", b"PK\x03\x04", b"PK\x05\x06")
-_MOST_UNPACKED = 4 << 30
+_SMALL = 1 << 30
+_MOST_TIMES = 20  # its size that an archive may unpack to beyond that; samples rarely pack so well
 _QUOTED = 300
 
 
@@ -28,7 +29,7 @@ def read_arrays(path: Path, graph: Graph) -> tuple[dict[str, np.ndarray], np.nda
     Raises
     ------
     InputError
-        The file is damaged, or unpacks to more than 4 GiB.
+        The file is damaged, or unpacks to more than a GiB and than twenty times its size.
     """
     loaded = _load(path)
     if isinstance(loaded, np.ndarray):
@@ -85,8 +86,9 @@ def _load(path: Path) -> np.ndarray | dict[str, np.ndarray]:
 def _check_size(path: Path, archive: zipfile.ZipFile) -> None:
     """Refuse what says that it unpacks to too much; zipfile never unpacks more than is said."""
     unpacked = sum(member.file_size for member in archive.infolist())
-    if unpacked > _MOST_UNPACKED:
+    size = path.stat().st_size
+    if unpacked > max(_SMALL, _MOST_TIMES * size):
         raise InputError(
-            f"{path} unpacks to {unpacked / 2**30:.1f} GiB, and at most "
-            f"{_MOST_UNPACKED >> 30} GiB are read; give fewer samples, or a folder of .npy files"
+            f"{path} unpacks to {unpacked / 2**30:.1f} GiB, {unpacked // size} times its size, and "
+            f"at most {_MOST_TIMES} times are read; write it without compression"
         )

@@ -128,16 +128,21 @@ def test_what_prepares_images_is_refused_for_other_data(tmp_path, name):
         load_data(tmp_path / name, taking(x=(1, 2)), ImageOptions(mean=(1.0,), std=(2.0,)))
 
 
-def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
-    path = tmp_path / "a.npz"
-    np.savez_compressed(path, np.zeros((3 << 10, 1 << 10), "f4"))
-    assert path.stat().st_size < 100_000
-    assert load_data(path, taking(x=(1, 1024))).count == 3 << 10
-    # as many bytes as this test can afford stand for 4 GiB
-    monkeypatch.setattr("edgeinfer.data.arrays._MOST_UNPACKED", 8 << 20)
+def test_an_archive_that_unpacks_to_much_more_than_its_size_is_refused(tmp_path, monkeypatch):
+    packed, plain = tmp_path / "packed.npz", tmp_path / "plain.npz"
+    zeros = np.zeros((3 << 10, 1 << 10), "f4")
+    np.savez_compressed(packed, zeros)
+    np.savez(plain, zeros)
+    graph = taking(x=(1, 1024))
+    assert load_data(packed, graph).count == 3 << 10
+    # as many bytes as this test can afford stand for a GiB
+    monkeypatch.setattr("edgeinfer.data.arrays._SMALL", 8 << 20)
+    assert load_data(plain, graph).count == 3 << 10
+    size = packed.stat().st_size
+    unpacked = (12 << 20) + 128
     message = (
-        f"{path} unpacks to 0.0 GiB, and at most 0 GiB are read; give fewer samples, "
-        "or a folder of .npy files"
+        f"{packed} unpacks to 0.0 GiB, {unpacked // size} times its size, and at most 20 times "
+        "are read; write it without compression"
     )
     with refused(message, InputError):
-        load_data(path, taking(x=(1, 1024)))
+        load_data(packed, graph)
