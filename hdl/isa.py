@@ -185,15 +185,14 @@ class Instruction:
     unit: ClassVar[Unit | None]
 
     def __post_init__(self) -> None:
-        for name, field in fields(type(self)).items():
-            value = int(getattr(self, name))
-            if not field.low <= value <= field.high:
+        values = self.__dict__
+        for name, (low, high, choices) in _limits(type(self)).items():
+            value = int(values[name])
+            if not low <= value <= high:
                 raise InputError(
-                    f"{self.mnemonic}: {name} must be between {field.low} and {field.high}, "
-                    f"not {value}"
+                    f"{self.mnemonic}: {name} must be between {low} and {high}, not {value}"
                 )
-            typed = field.choices(value) if field.choices else value
-            object.__setattr__(self, name, typed)
+            values[name] = choices(value) if choices else value
 
     def __str__(self) -> str:
         """The text that ``assemble`` takes; fields that have their default are left out."""
@@ -216,6 +215,20 @@ def fields(cls: type[Instruction]) -> dict[str, Field]:
         names = [f.name for f in dataclasses.fields(cls)]
         _FIELDS[cls] = {name: hints[name].__metadata__[0] for name in names}
     return _FIELDS[cls]
+
+
+_Limits = dict[str, tuple[int, int, type[IntEnum] | None]]
+_LIMITS: dict[type[Instruction], _Limits] = {}
+
+
+def _limits(cls: type[Instruction]) -> _Limits:
+    """The least and the greatest value of each field, and the names of its values.
+
+    Kept, as a program has tens of thousands of instructions.
+    """
+    if cls not in _LIMITS:
+        _LIMITS[cls] = {name: (f.low, f.high, f.choices) for name, f in fields(cls).items()}
+    return _LIMITS[cls]
 
 
 @dataclass(frozen=True, kw_only=True)

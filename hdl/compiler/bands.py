@@ -118,6 +118,10 @@ class _BandPlanner:
 
     def __post_init__(self) -> None:
         self.spilled: set[int] = set()
+        # what the plans of all spills have in common
+        self._known_choices: dict[tuple[int, bool, bool, bool], list[Bands]] = {}
+        self._known_pitches: dict[tuple[int, int], int] = {}
+        self._known_passes: dict[int, int] = {}
         self.tensors = {
             id(tensor): tensor for tensor in (self.layout.views[n].tensor for n, _ in self._uses())
         }
@@ -146,8 +150,12 @@ class _BandPlanner:
     def plan(self) -> tuple[int, list[Bands | None]]:
         """Places for all; the words that they take, and each layer's bands."""
         capacity = self.config.buffer_words
+        steps = range(-1, len(self.layout.layers) + 1)
         share = 1.0
         while True:
+            if max(map(self.resident, steps)) > capacity:
+                self._spill()
+                continue
             bands = self._bands(share)
             if bands is not None:
                 words = self._allocate(bands)
@@ -172,7 +180,8 @@ class _BandPlanner:
                 self.spilled.add(max(candidates, key=lambda k: self.lives[k].size))
                 return
         needed = max(
-            min((b.words for b in self._choices(layer)), default=0) for layer in self.layout.layers
+            min((b.words for b in self._choices(index)), default=0)
+            for index in range(len(self.layout.layers))
         )
         raise UnsupportedError(
             f"one row of a layer takes {needed * self.config.word_bytes} bytes of the buffer, "
@@ -183,21 +192,35 @@ class _BandPlanner:
         """Bands for every layer that needs them; None where one has no room."""
         found: list[Bands | None] = []
         for index, layer in enumerate(self.layout.layers):
-            if not any(
-                id(self.layout.views[name].tensor) in self.spilled
-                for name in (layer.source, layer.output, *_seconds(layer))
-            ):
+            if not any(self._spills(layer)):
                 found.append(None)
                 continue
             room = (self.config.buffer_words - self.resident(index)) * share
-            fitting = [b for b in self._choices(layer) if b.words <= room]
+            fitting = [b for b in self._choices(index) if b.words <= room]
             if not fitting:
                 return None
             found.append(min(fitting, key=lambda b: self._cost(layer, b)))
         return found
 
-    def _choices(self, layer: Layer) -> Iterator[Bands]:
-        """Every way to cut ``layer``."""
+    def _spills(self, layer: Layer) -> tuple[bool, bool, bool]:
+        """Whether the source, the second operand and the output of ``layer`` are spilled."""
+        views = self.layout.views
+        second = layer.second is not None and self._is_spilled(views[layer.second.value])
+        return (
+            self._is_spilled(views[layer.source]),
+            second,
+            self._is_spilled(views[layer.output]),
+        )
+
+    def _choices(self, index: int) -> list[Bands]:
+        """Every way to cut layer ``index``."""
+        layer = self.layout.layers[index]
+        key = (index, *self._spills(layer))
+        if key not in self._known_choices:
+            self._known_choices[key] = list(self._cuts(layer))
+        return self._known_choices[key]
+
+    def _cuts(self, layer: Layer) -> Iterator[Bands]:
         columns = self.config.columns
         output = self.layout.views[layer.output]
         kernel = self._kernel(layer)
@@ -212,11 +235,15 @@ class _BandPlanner:
 
     def _kernel(self, layer: Layer) -> int:
         """Passes of a group."""
+        if id(layer) in self._known_passes:
+            return self._known_passes[id(layer)]
         source = self.layout.views[layer.source]
         tensor = source.tensor
         shape = LineShape.of(tensor.pixel, tensor.width, tensor.pitch)
         at = self.layout.views[layer.output].positions
-        return max(k.passes for k in kernel_of(layer, shape, source.positions, self.config, at))
+        kernels = kernel_of(layer, shape, source.positions, self.config, at)
+        self._known_passes[id(layer)] = max(k.passes for k in kernels)
+        return self._known_passes[id(layer)]
 
     def _cut(self, layer: Layer, rows: int, groups: int, copies: int) -> Bands:
         views, columns = self.layout.views, self.config.columns
@@ -243,13 +270,17 @@ class _BandPlanner:
 
     def _pitch(self, layer: Layer, tensor: Tensor, pixel: int) -> int:
         """The least pitch of lines of ``pixel`` elements a pixel without bank conflicts."""
-        least = tensor.width * pixel // self.config.columns
-        for pitch in range(least, least + BANKS):
-            shape = LineShape.of(pixel, tensor.width, pitch)
-            kernels = kernel_of(layer, shape, (pixel - 1,), self.config)
-            if not bank_conflict(kernels, shape, self.config, layer):
-                return pitch
-        return least
+        key = id(layer), pixel
+        if key not in self._known_pitches:
+            least = tensor.width * pixel // self.config.columns
+            self._known_pitches[key] = least
+            for pitch in range(least, least + BANKS):
+                shape = LineShape.of(pixel, tensor.width, pitch)
+                kernels = kernel_of(layer, shape, (pixel - 1,), self.config)
+                if not bank_conflict(kernels, shape, self.config, layer):
+                    self._known_pitches[key] = pitch
+                    break
+        return self._known_pitches[key]
 
     def _cost(self, layer: Layer, bands: Bands) -> float:
         """Words of the source that the bus moves, and a little for every band."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import gcd, inf
 
-__all__ = ["ReadBus", "Stretch", "WriteBus", "bursts"]
+__all__ = ["ReadBus", "Stretch", "WriteBus"]
 
 _BURST = 16
 """Beats of a burst at most; bursts begin anew at multiples of so many."""
@@ -46,90 +46,155 @@ class Stretch:
     lines: int
     beats: int
 
+    def runs(self, line: int) -> list[tuple[int, int]]:
+        """The bursts of ``line`` in order: beats, and how many bursts of so many."""
+        head = min(self.beats, -(self.host + line * self.step) % _BURST)
+        whole, tail = divmod(self.beats - head, _BURST)
+        return [(b, n) for b, n in ((head, 1), (_BURST, whole), (tail, 1)) if b and n]
 
-def bursts(stretch: Stretch) -> Iterator[int]:
-    """The beats of each burst in order."""
-    for line in range(stretch.lines):
-        left = stretch.beats
-        room = _BURST - (stretch.host + line * stretch.step) % _BURST
-        while left:
-            taken = min(left, room)
-            yield taken
-            left -= taken
-            room = _BURST
+    @property
+    def period(self) -> int:
+        """Lines after which bursts are cut as before, and at least as many as are on their way."""
+        return max(_OUTSTANDING, _BURST // gcd(self.step, _BURST))
 
 
-class ReadBus:
-    """One read channel for two clients; the fetch's bursts go first.
+@dataclass
+class _Progress:
+    """What has been served of a stretch."""
+
+    stretch: Stretch
+    asked: int
+    line: int = 0
+    runs: list[tuple[int, int]] = field(default_factory=list)
+    before: tuple[int, ...] = ()  # the channel's state a period ago
+
+    def __post_init__(self) -> None:
+        self.runs = self.stretch.runs(0)
+
+
+class _Channel:
+    """Bursts one after another, so many on their way at most.
+
+    Sooner or later every period of a stretch takes as long as the one before: what is left of it
+    is then known without going through its bursts.
+    """
+
+    def __init__(self) -> None:
+        self._time = 0  # when the next burst may have its turn
+        self._ends: deque[int] = deque([0] * _OUTSTANDING, _OUTSTANDING)
+
+    def _turn(self, asked: int) -> int:
+        """The turn of a burst that was asked for at ``asked``."""
+        return max(asked, self._time, self._ends[0])
+
+    def _burst(self, turn: int, beats: int) -> None:
+        """A burst has its turn."""
+        raise NotImplementedError
+
+    def _go(self, progress: _Progress, limit: float) -> bool:
+        """Serve what has its turn before ``limit``; whether that is all."""
+        stretch = progress.stretch
+        while True:
+            while progress.runs:
+                beats, count = progress.runs.pop(0)
+                left = self._run(progress.asked, beats, count, limit)
+                if left:
+                    progress.runs.insert(0, (beats, left))
+                    return False
+            progress.line += 1
+            if progress.line % stretch.period == 0:
+                periods = (stretch.lines - progress.line - 1) // stretch.period
+                progress.line += stretch.period * self._skip(progress.before, periods, limit)
+                progress.before = self._state()
+            if progress.line >= stretch.lines:
+                return True
+            progress.runs = stretch.runs(progress.line)
+
+    def _run(self, asked: int, beats: int, count: int, limit: float) -> int:
+        """Serve up to ``count`` equal bursts; how many are left at ``limit``."""
+        before: tuple[int, ...] = ()
+        while count:
+            turn = self._turn(asked)
+            if turn >= limit:
+                return count
+            self._burst(turn, beats)
+            count -= 1
+            if count % _OUTSTANDING == 0 and count:
+                count -= _OUTSTANDING * self._skip(before, count // _OUTSTANDING, limit)
+                before = self._state()
+        return 0
+
+    def _state(self) -> tuple[int, ...]:
+        return (self._time, *self._ends)
+
+    def _skip(self, before: tuple[int, ...], periods: int, limit: float) -> int:
+        """Let up to ``periods`` pass that take as long as the one since ``before``; how many."""
+        if not before or periods <= 0:
+            return 0
+        now = self._state()
+        step = now[0] - before[0]
+        if any(b - a != step for a, b in zip(before, now, strict=True)):
+            return 0
+        if limit < inf:
+            periods = min(periods, max(0, int(limit) - now[0]) // step)
+        self._time += periods * step
+        self._ends.extend(end + periods * step for end in tuple(self._ends))
+        return periods
+
+
+class ReadBus(_Channel):
+    """The read channel of two clients; the fetch's bursts go first.
 
     Requests are served in the order of time: ``serve`` is to be called when nothing else can
     happen before one of those that wait is answered.
     """
 
     def __init__(self) -> None:
-        self._turn = 0  # when the next burst may have its turn
-        self._ends: deque[int] = deque([0] * _OUTSTANDING, _OUTSTANDING)
+        super().__init__()
         self._fetches: deque[tuple[int, int, list[int]]] = deque()
-        self._load: tuple[int, Iterator[int], list[int]] | None = None
-        self._next = 0  # beats of the load's next burst
+        self._load: tuple[_Progress, list[int]] | None = None
 
     def fetch(self, time: int, beats: int, answer: list[int]) -> None:
         """The instruction fetch asks for ``beats`` at ``time``; ``answer`` gets their first's."""
         self._fetches.append((time, beats, answer))
 
     def load(self, time: int, stretch: Stretch, answer: list[int]) -> None:
-        """LOAD asks at ``time``; ``answer`` gets the last turn of a burst and the end of all."""
+        """LOAD asks at ``time``; ``answer`` gets the end of its bursts' turns, and of all beats."""
         assert self._load is None
-        self._load = time + _ASKED, bursts(stretch), answer
-        self._next = next(self._load[1])
+        self._load = _Progress(stretch, time + _ASKED), answer
 
     def serve(self) -> bool:
         """Answer the request that comes first; False where there is none."""
-        while self._load is not None:
-            asked, rest, answer = self._load
-            turn = self._turn_at(asked)
-            if self._fetches and self._fetches[0][0] <= turn:
-                break
-            end = self._burst(turn, self._next)
-            following = next(rest, 0)
-            if not following:
-                answer += [turn, end]
+        if self._load is not None:
+            progress, answer = self._load
+            if self._go(progress, self._fetches[0][0] if self._fetches else inf):
+                answer += [self._time, self._ends[-1]]
                 self._load = None
                 return True
-            self._next = following
         if not self._fetches:
             return False
         time, beats, answer = self._fetches.popleft()
-        first = -1
         while beats:
             own = min(beats, _BURST)
-            end = self._burst(self._turn_at(time), own)
-            first = end - own if first < 0 else first
+            self._burst(self._turn(time), own)
+            if not answer:
+                answer.append(self._ends[-1] - own)
             beats -= own
-        answer.append(first)
         return True
 
-    def _turn_at(self, time: int) -> int:
-        return max(time, self._turn, self._ends[0])
-
-    def _burst(self, turn: int, beats: int) -> int:
-        """When a burst that has its turn at ``turn`` has ended."""
-        end = max(turn + _LATENCY, self._ends[-1]) + beats
-        self._ends.append(end)
-        self._turn = turn + 1
-        return end
+    def _burst(self, turn: int, beats: int) -> None:
+        self._ends.append(max(turn + _LATENCY, self._ends[-1]) + beats)
+        self._time = turn + 1
 
 
-class WriteBus:
+class WriteBus(_Channel):
     """The write channel, of STORE alone."""
-
-    def __init__(self) -> None:
-        self._answers: deque[int] = deque([0] * _OUTSTANDING, _OUTSTANDING)
 
     def store(self, time: int, stretch: Stretch) -> int:
         """When all is answered that STORE, which takes its instruction at ``time``, writes."""
-        beat = time + _WRITTEN
-        for beats in bursts(stretch):
-            beat = max(beat, self._answers[0]) + beats
-            self._answers.append(beat + _ANSWERED)
-        return self._answers[-1]
+        self._go(_Progress(stretch, time + _WRITTEN), inf)
+        return self._ends[-1]
+
+    def _burst(self, turn: int, beats: int) -> None:
+        self._time = turn + beats
+        self._ends.append(self._time + _ANSWERED)

@@ -192,18 +192,24 @@ def _parameter_rows(
             multiplier=np.repeat(layer.multiplier[:1], columns),
             shift=np.repeat(layer.shift[:1], columns),
         )
-    records = np.zeros((len(groups) * columns, config.parameter_bytes), np.uint8)
-    idle = (2 << (bits + 31)).to_bytes(config.parameter_bytes, "little")
-    records[:] = np.frombuffer(idle, np.uint8)
-    for o, column in enumerate(at - groups.start * columns):
-        if 0 <= column < len(records):
-            value = (
-                int(layer.bias[o]) & ((1 << bits) - 1)
-                | int(layer.multiplier[o]) << bits
-                | int(layer.shift[o]) << (bits + 31)
-            )
-            raw = value.to_bytes(config.parameter_bytes, "little")
-            records[column] = np.frombuffer(raw, np.uint8)
+    column = at - groups.start * columns
+    here = (column >= 0) & (column < len(groups) * columns)
+    bias, multiplier, shift = (np.zeros(len(groups) * columns, np.uint64) for _ in range(3))
+    shift[:] = 2  # of columns without a channel
+    bias[column[here]] = layer.bias[here].astype(np.uint64) & np.uint64((1 << bits) - 1)
+    multiplier[column[here]] = layer.multiplier[here]
+    shift[column[here]] = layer.shift[here]
+    # bias, multiplier and shift side by side in 128 bits, of which a shift drops what is beyond 64
+    low = bias | multiplier << np.uint64(bits)
+    high = multiplier >> np.uint64(64 - bits)
+    at_shift = bits + 31
+    if at_shift < 64:
+        low |= shift << np.uint64(at_shift)
+        high |= shift >> np.uint64(64 - at_shift)
+    else:
+        high |= shift << np.uint64(at_shift - 64)
+    whole = np.stack([low, high], 1).astype("<u8").view(np.uint8)
+    records = whole[:, : config.parameter_bytes]
     rows = records.reshape(-1, config.lanes * config.parameter_bytes)
     padded = np.zeros((len(rows), config.parameter_row_bytes), np.uint8)
     padded[:, : rows.shape[1]] = rows

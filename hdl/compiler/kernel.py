@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, replace
 
@@ -219,19 +220,26 @@ def _dense_tiles(
     place = np.array(positions)
     at = np.array(out_positions)
     tiles = np.zeros((kernel.groups, kernel.passes, rows, columns), np.int64)
-    for g in range(kernel.groups):
-        low = (kernel.first + g) * columns
-        members = np.flatnonzero((at >= low) & (at < low + columns))
-        # elements of each kernel row's runs by column, with room behind for passes that reach there
-        room = np.zeros((kh + 2, setting.runs, setting.run + 2 * rows, columns), np.int64)
-        for o in members:
-            own = o // (out // layer.group) * depth + np.arange(depth)
-            element = place[own] - kernel.offset - g * kernel.group_step
-            for kx in range(kw):
-                run, shift = (kx, 0) if setting.runs > 1 else (0, kx * shape.pixel)
-                room[:kh, run, element + shift, at[o] - low] = layer.weights[o, :, kx]
-        for i, each in enumerate(passes(setting, rows)):
-            tiles[g, i] = _rows_of(room, each, rows)
+    low = kernel.first * columns
+    # elements of each kernel row's runs by column, with room behind for passes that reach there
+    room = np.zeros(
+        (kh + 2, setting.runs, setting.run + 2 * rows, kernel.groups * columns), np.int64
+    )
+    members = np.flatnonzero((at >= low) & (at < low + kernel.groups * columns))
+    # channels that read the same elements: of one of the layer's groups, in one of the kernel's
+    readers = members // (out // layer.group) * kernel.groups + (at[members] - low) // columns
+    for reader in np.unique(readers):
+        o = members[readers == reader]
+        own = o[0] // (out // layer.group) * depth + np.arange(depth)
+        element = place[own] - kernel.offset - reader % kernel.groups * kernel.group_step
+        for kx in range(kw):
+            run, shift = (kx, 0) if setting.runs > 1 else (0, kx * shape.pixel)
+            weights = layer.weights[o, :, kx].transpose(1, 2, 0)  # [kh, depth, O]
+            room[:kh, run, (element + shift)[:, None], at[o] - low] = weights
+    for i, each in enumerate(passes(setting, rows)):
+        tiles[:, i] = (
+            _rows_of(room, each, rows).reshape(rows, kernel.groups, columns).transpose(1, 0, 2)
+        )
     return tiles.reshape(-1, rows, columns)
 
 
@@ -251,25 +259,49 @@ def bank_conflict(kernels: list[Kernel], shape: LineShape, config: NpuConfig, la
             banks = [s * step % BANKS for s in range(setting.streams)]
             if len(set(banks)) < len(banks):
                 return True
-        elif setting.span and any(
-            _conflict(each, setting, shape, step, config, layer)
-            for each in passes(setting, config.rows)
+        elif setting.span and _spans_conflict(
+            setting, shape, step, layer.strides[1], layer.pads[1], config.rows, config.columns
         ):
             return True
     return False
 
 
-def _conflict(
-    each: Pass, setting: isa.SetKernel, shape: LineShape, step: int, config: NpuConfig, layer: Layer
+@functools.lru_cache(maxsize=1 << 14)
+def _spans_conflict(
+    setting: isa.SetKernel,
+    shape: LineShape,
+    step: int,
+    stride: int,
+    pad: int,
+    rows: int,
+    columns: int,
 ) -> bool:
-    r = np.arange(config.rows)
+    """Whether a pass over two kernel rows does; remembered, as every plan of a model asks anew."""
+    return any(
+        _conflict(each, setting, shape, step, stride, pad, rows, columns)
+        for each in passes(setting, rows)
+        if each.split < rows  # a window of one line lies in two words that follow each other
+    )
+
+
+def _conflict(
+    each: Pass,
+    setting: isa.SetKernel,
+    shape: LineShape,
+    step: int,
+    stride: int,
+    pad: int,
+    rows: int,
+    columns: int,
+) -> bool:
+    r = np.arange(rows)
     own = r < each.split
     element = each.run * setting.run_step + np.where(own, each.k + r, r - each.split)
-    fetches = shape.line_end // (layer.strides[1] * shape.pixel) + 1
-    start = (np.arange(fetches) * layer.strides[1] - layer.pads[1])[:, None] * shape.pixel
+    fetches = shape.line_end // (stride * shape.pixel) + 1
+    start = (np.arange(fetches) * stride - pad)[:, None] * shape.pixel
     element = start + element
-    word = element // config.columns + np.where(own, 0, step)
     # the lines' beginnings are any word: all that counts are the distances
+    word = element // columns + np.where(own, 0, step)
     word = np.where((element >= 0) & (element < shape.line_end), word, -1)
     for bank in range(BANKS):
         here = (word >= 0) & (word % BANKS == bank)

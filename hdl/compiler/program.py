@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from edgeinfer.graph import DType
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.compiler.layout import View
+from edgeinfer.hdl.compiler.timing import Prediction, predict
 from edgeinfer.hdl.config import NpuConfig
 
 __all__ = ["Binding", "LayerRecord", "Program", "Watch"]
@@ -98,12 +101,10 @@ class Program:
     Parameters
     ----------
     config : NpuConfig
-    setup : list of Instruction
-        Puts what stays on the chip into its memories; once.
-    load, infer, store : list of Instruction
-        The inputs from host memory, one inference in the buffer, the outputs to host memory.
-    run : list of Instruction
-        The three of them in one.
+    infer : list of Instruction
+        One inference in the buffer.
+    sections : dict of str to callable
+        What writes each other list of instructions, when it is asked for.
     image : bytes
         The constants, from the host's base address on.
     host_bytes : int
@@ -117,11 +118,8 @@ class Program:
     """
 
     config: NpuConfig
-    setup: list[isa.Instruction]
-    load: list[isa.Instruction]
     infer: list[isa.Instruction]
-    store: list[isa.Instruction]
-    run: list[isa.Instruction]
+    sections: Mapping[str, Callable[[], list[isa.Instruction]]]
     image: bytes
     host_bytes: int
     inputs: tuple[Binding, ...]
@@ -131,6 +129,31 @@ class Program:
     buffer_words: int
     weight_tiles: int
     parameter_rows: int
+
+    @cached_property
+    def setup(self) -> list[isa.Instruction]:
+        """Puts what stays on the chip into its memories; once."""
+        return self.sections["setup"]()
+
+    @cached_property
+    def load(self) -> list[isa.Instruction]:
+        """The inputs from host memory."""
+        return self.sections["load"]()
+
+    @cached_property
+    def store(self) -> list[isa.Instruction]:
+        """The outputs to host memory."""
+        return self.sections["store"]()
+
+    @cached_property
+    def run(self) -> list[isa.Instruction]:
+        """``load``, ``infer`` and ``store`` in one."""
+        return self.sections["run"]()
+
+    @cached_property
+    def prediction(self) -> Prediction:
+        """The cycles of ``infer``, by the compiler's model."""
+        return predict(self.infer, self.config)
 
     @property
     def streams(self) -> bool:

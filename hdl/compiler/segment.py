@@ -17,7 +17,6 @@ from edgeinfer.hdl.compiler.jobs import ALIGNMENT, ConstantImage
 from edgeinfer.hdl.compiler.layout import Layout, lay_out
 from edgeinfer.hdl.compiler.lowering import lower_graph
 from edgeinfer.hdl.compiler.program import Binding, LayerRecord, Program, Watch
-from edgeinfer.hdl.compiler.timing import predict
 from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.isa import Memory, Unit
 
@@ -36,7 +35,7 @@ def compile_segment(graph: Graph, config: NpuConfig, *, stream: bool) -> Program
     if not any(watch.binding.view.tensor.spilled for watch in fast.watches):
         return fast
     small = _compiled(graph, config, stream, tight=True)
-    return min(fast, small, key=lambda program: predict(program.infer, config).cycles)
+    return min(fast, small, key=lambda program: program.prediction.cycles)
 
 
 def _compiled(graph: Graph, config: NpuConfig, stream: bool, *, tight: bool) -> Program:
@@ -91,19 +90,23 @@ def _compiled(graph: Graph, config: NpuConfig, stream: bool, *, tight: bool) -> 
             emitter.store(binding)
         return emitter.halt(), counts
 
+    def setup() -> list[isa.Instruction]:
+        streams = (
+            _stream(Memory.WEIGHTS, weights, config),
+            _stream(Memory.PARAMETERS, parameters, config),
+        )
+        return [*(each for stream in streams for each in stream.setup()), isa.Halt()]
+
     infer, counts = program(load=False, infer=True, store=False)
-    setup = [
-        *_stream(Memory.WEIGHTS, weights, config).setup(),
-        *_stream(Memory.PARAMETERS, parameters, config).setup(),
-        isa.Halt(),
-    ]
     return Program(
         config=config,
-        setup=setup,
-        load=program(load=True, infer=False, store=False)[0],
         infer=infer,
-        store=program(load=False, infer=False, store=True)[0],
-        run=program(load=True, infer=True, store=True)[0],
+        sections={
+            "setup": setup,
+            "load": lambda: program(load=True, infer=False, store=False)[0],
+            "store": lambda: program(load=False, infer=False, store=True)[0],
+            "run": lambda: program(load=True, infer=True, store=True)[0],
+        },
         image=bytes(constants.image),
         host_bytes=end,
         inputs=inputs,

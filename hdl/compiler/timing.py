@@ -82,8 +82,7 @@ class _Timeline:
         self.queues: dict[Unit, list[tuple[isa.Instruction, int]]] = {u: [] for u in Unit}
         self.begun: dict[Unit, list[int]] = {u: [] for u in Unit}
         self.completed: dict[Unit, list[int]] = {u: [] for u in Unit}
-        self.loaded: list[int] = []  # issue of each tile's load
-        self.swapped: list[int] = []  # first fetch of each pass
+        self.tiles = _Tiles(config.weight_reads)
         self.full: list[int] = []
         self.released: list[int] = [0, 0]
         self.reads, self.writes = ReadBus(), WriteBus()
@@ -211,19 +210,13 @@ class _Timeline:
                 yield
                 continue
             assert isinstance(read, isa.ReadWeights)
-            time = free[0]
-            for _ in range(read.count):
-                index = len(self.loaded)
-                # the shadow registers are free from the first fetch of the pass before on
-                while len(self.swapped) < index:
-                    yield
-                if index:
-                    time = max(time, self.swapped[index - 1])
-                    time = max(time, self.loaded[index - 1] + self.config.weight_reads)
-                self.loaded.append(time)
-                self._note(time)
-            free[0] = time + 1
-            self.completed[unit].append(time + 1)
+            self.tiles.read(free[0], read.count)
+            self.progress = True
+            while self.tiles.left:
+                yield
+            free[0] = self.tiles.loaded + 1
+            self.completed[unit].append(free[0])
+            self._note(free[0])
 
     def _convolve(self, unit: Unit) -> Process:
         free = [0]
@@ -241,20 +234,22 @@ class _Timeline:
             fetches = command.rows * command.columns
             if not dense:
                 fetches = command.rows * command.period + command.tail
+            # a pass takes two cycles to be made
+            fetches = max(fetches, 2)
             time = free[0]
             for _ in range(command.groups):
                 if command.first:
                     while len(self.released) <= len(self.full):
                         yield
                     time = max(time, self.released[len(self.full)] + 1)
-                for _ in range(tiles):
-                    while len(self.loaded) <= len(self.swapped):
+                left = tiles
+                while left:
+                    while not self.tiles.left:
                         yield
-                    time = max(time, self.loaded[len(self.swapped)] + 1)
-                    self.swapped.append(time)
+                    count = min(left, self.tiles.left)
+                    time = self.tiles.swap(time, count, fetches)
+                    left -= count
                     self._note(time)
-                    # a pass takes as long to be made
-                    time += max(fetches, 2)
                 self.completed[unit].append(time)
                 if command.last:
                     self.full.append(time + self.config.rows + _SUM_LATENCY)
@@ -284,3 +279,51 @@ class _Timeline:
                 self.completed[unit].append(time + latency)
                 self._note(time + latency)
             free[0] = time
+
+
+class _Tiles:
+    """Tiles of weights between the weight memory and the array.
+
+    The shadow registers are free for a tile from the first fetch of the pass before its own on.
+
+    Parameters
+    ----------
+    reads : int
+        Cycles from a tile's load to the next.
+
+    Attributes
+    ----------
+    left : int
+        Tiles that READ_WEIGHTS has been told to load and that no pass has used.
+    loaded : int
+        When the load of the last used one began.
+    """
+
+    def __init__(self, reads: int) -> None:
+        self._reads = reads
+        self.left = 0
+        self.loaded = -reads
+        self._begin = 0
+        self._swapped = 0  # the first fetch of the last pass
+
+    def read(self, time: int, count: int) -> None:
+        """READ_WEIGHTS of ``count`` tiles begins at ``time``; those before are all used."""
+        self._begin, self.left = time, count
+
+    def swap(self, time: int, count: int, fetches: int) -> int:
+        """When ``count`` passes of ``fetches`` cycles are over, the first at ``time`` or later."""
+        loaded = max(self._begin, self._swapped, self.loaded + self._reads)
+        swapped = max(loaded + 1, time)
+        self.left -= count
+        for done in range(1, count):
+            next_loaded = max(swapped, loaded + self._reads)
+            next_swapped = max(next_loaded + 1, swapped + fetches)
+            step = next_swapped - swapped
+            if next_loaded - loaded == step:
+                # both have come into step: so it goes on
+                loaded += (count - done) * step
+                swapped += (count - done) * step
+                break
+            loaded, swapped = next_loaded, next_swapped
+        self.loaded, self._swapped = loaded, swapped
+        return swapped + fetches

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from edgeinfer.graph import Graph
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.compiler import Program, compile
-from edgeinfer.hdl.compiler.timing import predict
 from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.summary import memories, multipliers_18x18
 
@@ -84,7 +83,7 @@ def estimate(graph: Graph, config: NpuConfig) -> Estimate:
         It does not compile for ``config``.
     """
     program = compile(graph, config).program
-    prediction = predict(program.infer, config)
+    prediction = program.prediction
     read = _weights_read(program)
     layers = []
     before = 0
