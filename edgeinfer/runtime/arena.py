@@ -37,16 +37,16 @@ def allocate(buffers: Iterable[Buffer], alignment: int = 1) -> int:
     Inference" (2020). Those placed stand in order of their offsets, so that a buffer's place is
     found in a few array operations even among thousands.
     """
-    first, last, start, end = (np.empty(0, np.int64) for _ in range(4))
+    placed = np.empty((4, 0), np.int64)
     for buffer in sorted(buffers, key=lambda b: (-b.size, b.first)):
+        first, last, start, end = placed
         met = (first <= buffer.last) & (last >= buffer.first)
         # where each gap begins: after all that stands lower; the last gap has no end
         free = np.maximum.accumulate(np.concatenate([[0], end[met]]))
         fits = free[:-1] + buffer.size <= start[met]
         buffer.offset = int(free[np.argmax(fits) if fits.any() else -1])
         at = np.searchsorted(start, buffer.offset)
-        first, last = np.insert(first, at, buffer.first), np.insert(last, at, buffer.last)
-        start = np.insert(start, at, buffer.offset)
-        occupied = -(-buffer.size // alignment) * alignment
-        end = np.insert(end, at, buffer.offset + occupied)
-    return int(end.max(initial=0))
+        top = buffer.offset - (-buffer.size // alignment) * alignment
+        own = np.array([[buffer.first], [buffer.last], [buffer.offset], [top]])
+        placed = np.concatenate([placed[:, :at], own, placed[:, at:]], 1)
+    return int(placed[3].max(initial=0))

@@ -122,6 +122,7 @@ class _BandPlanner:
         self._known_choices: dict[tuple[int, bool, bool, bool], list[Bands]] = {}
         self._known_pitches: dict[tuple[int, int], int] = {}
         self._known_passes: dict[int, int] = {}
+        self._residents: list[int] = []  # by layer, from the inputs' on; none after a spill
         self.tensors = {
             id(tensor): tensor for tensor in (self.layout.views[n].tensor for n, _ in self._uses())
         }
@@ -140,12 +141,14 @@ class _BandPlanner:
         yield from ((name, len(self.layout.layers)) for name in self.graph.outputs)
 
     def resident(self, index: int) -> int:
-        """Words of what stays in the buffer at layer ``index``."""
-        return sum(
-            b.size
-            for key, b in self.lives.items()
-            if key not in self.spilled and b.first <= index <= b.last
-        )
+        """Words of what stays in the buffer at layer ``index``; -1 is before the first."""
+        if not self._residents:
+            self._residents = [0] * (len(self.layout.layers) + 2)
+            for key, b in self.lives.items():
+                if key not in self.spilled:
+                    for step in range(b.first, b.last + 1):
+                        self._residents[step + 1] += b.size
+        return self._residents[index + 1]
 
     def plan(self) -> tuple[int, list[Bands | None]]:
         """Places for all; the words that they take, and each layer's bands."""
@@ -178,6 +181,7 @@ class _BandPlanner:
             ]
             if candidates:
                 self.spilled.add(max(candidates, key=lambda k: self.lives[k].size))
+                self._residents = []
                 return
         needed = max(
             min((b.words for b in self._choices(index)), default=0)

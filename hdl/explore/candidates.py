@@ -9,12 +9,15 @@ from edgeinfer.graph import Graph
 from edgeinfer.hdl.compiler import compile
 from edgeinfer.hdl.config import BANKS, NpuConfig
 
-__all__ = ["SIDES", "arrays", "candidates"]
+__all__ = ["CANDIDATES", "SIDES", "arrays", "candidates"]
 
 SIDES = (4, 8, 16, 32, 64, 128, 256)
 """Rows of the arrays that are tried."""
 
 _PARTS = (1, 2, 8)
+CANDIDATES = len(_PARTS) ** 2
+"""Configurations of an array at most."""
+
 _LARGEST = 1 << 27
 """Bytes of a memory that holds all of any model."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from edgeinfer.errors import InputError, UnsupportedError
 from edgeinfer.graph import Graph
-from edgeinfer.hdl.explore.candidates import SIDES, arrays, candidates
+from edgeinfer.hdl.explore.candidates import CANDIDATES, SIDES, arrays, candidates
 from edgeinfer.hdl.explore.estimate import Estimate, estimate
 
 __all__ = ["Budget", "Exploration", "explore"]
@@ -105,7 +105,7 @@ def explore(
     largest : int
         Columns at most; 4 or more.
     progress : callable
-        Told how many arrays are done, and of how many.
+        Told how many NPUs have been tried or left out, and of how many.
 
     Raises
     ------
@@ -120,17 +120,19 @@ def explore(
     found: list[Estimate] = []
     refusal: UnsupportedError | None = None
     every = list(arrays(width, largest))
+    total = len(every) * CANDIDATES
     for done, roomy in enumerate(every):
-        progress(done, len(every))
+        progress(done * CANDIDATES, total)
         try:
-            for config in candidates(graph, roomy):
+            for tried, config in enumerate(candidates(graph, roomy)):
+                progress(done * CANDIDATES + tried, total)
                 try:
                     found.append(estimate(graph, config))
                 except UnsupportedError:
                     continue  # its memories are too small for one of the layers
         except UnsupportedError as error:
             refusal = error
-    progress(len(every), len(every))
+    progress(total, total)
     if not found:
         assert refusal is not None
         raise refusal

@@ -150,3 +150,12 @@ def test_a_dollar_sign_in_a_name_begins_no_formula(everything):
         words = ["".join(each.itertext()) for each in ElementTree.fromstring(text).iter()]
         assert "$a$" in words
         assert not any("mathdefault" in each for each in words)
+
+
+def test_progress_tells_of_every_npu_and_comes_to_its_end(graph):
+    told = []
+    found = explore(graph, largest=8, progress=lambda done, total: told.append((done, total)))
+    assert told == sorted(told)
+    assert len({total for _, total in told}) == 1
+    assert told[-1][0] == told[-1][1]
+    assert len(set(told)) >= len(found.estimates)
