@@ -15,9 +15,10 @@ import onnx_ir as ir
 
 from edgeinfer.converters.constant_folding import FOLDABLE, Folder
 from edgeinfer.converters.distinct_names import DistinctNames
-from edgeinfer.converters.onnx_inputs import static_inputs
+from edgeinfer.converters.onnx_inputs import Inputs, static_inputs
 from edgeinfer.converters.onnx_model import read_tensor, value_names
 from edgeinfer.converters.onnx_operators import IMPORTERS, Call, Dynamic, Operand, Refusal, Static
+from edgeinfer.converters.open_batch import guess_failed, is_free_batch
 from edgeinfer.errors import ModelError, ModelFileError, UnsupportedError
 from edgeinfer.graph import DType, Graph, Node, TensorType
 from edgeinfer.graph.operators import Operator, Pointwise, Reshape
@@ -75,17 +76,36 @@ def import_model(
             f"opsets {_OLDEST_OPSET} to {newest} can be imported, not {version}: "
             "convert the model with onnx.version_converter, or update the onnx package"
         )
+    shapes = dict(input_shapes or {})
+    inputs = static_inputs(model.graph, batch, shapes)
+
+    def with_batch(extent: int) -> Graph:
+        given = {
+            name: (extent, *shape[1:]) if name in inputs.open else shape
+            for name, shape in shapes.items()
+        }
+        return _walked(model, static_inputs(model.graph, extent, given))
+
+    try:
+        graph = _walked(model, inputs)
+    except ModelError as error:
+        if isinstance(error, ModelFileError | UnsupportedError) or not inputs.guessed:
+            raise
+        raise guess_failed(error, inputs, batch) from error
+    return replace(
+        graph,
+        free_batch=is_free_batch(graph, inputs, batch, with_batch),
+        provenance=_provenance(model, version),
+    )
+
+
+def _walked(model: ir.Model, inputs: Inputs) -> Graph:
     walk = Walk(model.graph.opset_imports, value_names(model))
-    types, free_batch = static_inputs(model.graph, batch, input_shapes or {})
-    walk.bind_inputs(model.graph, types)
+    walk.bind_inputs(model.graph, inputs.types)
     walk.visit(model.graph)
     if walk.refused:
         raise UnsupportedError(_refusal(walk.refused))
-    graph = walk.finish(model.graph)
-    per_sample = all(graph.types[name].shape[:1] == (batch,) for name in graph.outputs)
-    return replace(
-        graph, free_batch=free_batch and per_sample, provenance=_provenance(model, version)
-    )
+    return walk.finish(model.graph)
 
 
 def _provenance(model: ir.Model, version: int) -> dict[str, str]:

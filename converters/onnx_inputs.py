@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from edgeinfer.advice import give_shapes
 from edgeinfer.errors import InputError, ModelError, ModelFileError, UnsupportedError
 from edgeinfer.graph import DType, TensorType
 
-__all__ = ["static_inputs"]
+__all__ = ["Inputs", "static_inputs"]
 
 _FLOATS = ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE")
 _SMALL_INTEGERS = ("UINT8", "INT8", "UINT16", "INT16", "UINT32", "INT32", "INT64")
@@ -19,12 +21,45 @@ _INPUT_TYPES: dict[str, DType] = {
     "INT64": "int64",
     "BOOL": "bool",
 }
+# they give out elements of their first input as they are, or nothing but its shape
+_MOVING = (
+    "Expand",
+    "Flatten",
+    "Gather",
+    "Identity",
+    "Reshape",
+    "Shape",
+    "Size",
+    "Slice",
+    "Split",
+    "Squeeze",
+    "Tile",
+    "Transpose",
+    "Unsqueeze",
+)
 
 
-def static_inputs(
-    graph: ir.Graph, batch: int, shapes: Mapping[str, Sequence[int]]
-) -> tuple[dict[str, TensorType], bool]:
-    """The type of each input that no initializer gives, and whether all leave the batch open.
+@dataclass(frozen=True)
+class Inputs:
+    """The inputs of a model with static shapes.
+
+    Parameters
+    ----------
+    types : dict of str to TensorType
+        Each input that no initializer gives.
+    open : tuple of str
+        Those whose first axis the model leaves open, and which has the extent of the batch.
+    guessed : tuple of str
+        Those of ``open`` whose shape nobody gave.
+    """
+
+    types: dict[str, TensorType]
+    open: tuple[str, ...]
+    guessed: tuple[str, ...]
+
+
+def static_inputs(graph: ir.Graph, batch: int, shapes: Mapping[str, Sequence[int]]) -> Inputs:
+    """The inputs of ``graph``, open first axes bound to ``batch``.
 
     Parameters
     ----------
@@ -47,23 +82,25 @@ def static_inputs(
     inputs = [v for v in graph.inputs if v.name not in graph.initializers]
     unknown = sorted(set(shapes) - {str(v.name) for v in inputs})
     if unknown:
-        raise InputError(f"input_shapes names {unknown[0]!r}, which is no input of the model")
+        raise InputError(f"a shape is given for {unknown[0]!r}, which is no input of the model")
     if not inputs:
         raise ModelError("the model has no inputs: there is nothing to run")
     named: dict[str, int] = {}
     types: dict[str, TensorType] = {}
-    opened = []
+    opened, guessed = [], []
     for value in inputs:
         name, dtype = str(value.name), _input_dtype(value)
         if name in types:
             raise ModelFileError(f"two inputs of the model are called {name!r}")
         shape, is_open = _static_shape(value, batch, named, shapes.get(name))
-        opened.append(is_open)
+        if is_open:
+            opened.append(name)
+            guessed += [name] if name not in shapes else []
         try:
             types[name] = TensorType(shape, dtype)
         except ModelError as error:
             raise ModelError(f"input {name!r}: {error}") from None
-    return types, all(opened)
+    return Inputs(types, tuple(opened), tuple(guessed))
 
 
 def _input_dtype(value: ir.Value) -> DType:
@@ -75,19 +112,32 @@ def _input_dtype(value: ir.Value) -> DType:
     if kind not in _INPUT_TYPES:
         raise UnsupportedError(
             f"input {value.name!r} holds {kind}; float, int32, int64 and bool are supported, "
-            "other integers only where all that takes them is a Cast to float"
+            "other integers only where they are cast to float before anything computes with them"
         )
     return _INPUT_TYPES[kind]
 
 
 def _is_only_cast(value: ir.Value) -> bool:
-    consumers = value.consumers()
-    return bool(consumers) and all(
-        node.op_type == "Cast"
-        and (to := node.attributes.get("to")) is not None
-        and to.value in [int(ir.DataType[name]) for name in _FLOATS]
-        for node in consumers
-    )
+    """Whether all that becomes of the elements of ``value`` begins with a Cast to floats."""
+    pending, seen, is_cast = [value], {value}, False
+    while pending:
+        value = pending.pop()
+        if value.is_graph_output():
+            return False
+        for node, index in value.uses():
+            if node.op_type == "Cast" and _casts_to_float(node):
+                is_cast = True
+            elif node.op_type not in _MOVING or node.domain != "" or index != 0:
+                return False
+            elif node.op_type not in ("Shape", "Size"):
+                pending += [v for v in node.outputs if v not in seen]
+                seen.update(node.outputs)
+    return is_cast
+
+
+def _casts_to_float(node: ir.Node) -> bool:
+    to = node.attributes.get("to")
+    return to is not None and to.value in [int(ir.DataType[name]) for name in _FLOATS]
 
 
 def _static_shape(
@@ -115,7 +165,7 @@ def _given_shape(
     )
     if not fits or any(n < 1 for n in shape):
         raise InputError(
-            f"input_shapes gives {list(shape)} for input {value.name!r}, "
+            f"{list(shape)} is given as the shape of input {value.name!r}, "
             f"which the model declares as {_shown(declared or ['any shape'])}"
         )
     return shape
@@ -142,10 +192,10 @@ def _bound_shape(
 
 
 def _advice(value: ir.Value, what: str, example: Sequence[object]) -> str:
-    shown = ", ".join("..." if _is_open(n) else str(n) for n in example)
+    shape = [n if isinstance(n, int) and not _is_open(n) else None for n in example]
     return (
         f"input {value.name!r} has {what}: give its whole shape, "
-        f"input_shapes={{{value.name!r}: [{shown}]}}"
+        f"{give_shapes({str(value.name): shape})}"
     )
 
 

@@ -15,7 +15,7 @@ from edgeinfer.converters import from_onnx
 from edgeinfer.graph import Graph
 from edgeinfer.meaning.float_executor import execute
 
-__all__ = ["NEWEST", "agreement", "model", "node", "operators"]
+__all__ = ["NEWEST", "agreement", "model", "node", "onnxruntime_values", "operators"]
 
 TOLERANCE = 1e-4
 # what onnxruntime guarantees to run; the importer takes what onnx knows
@@ -81,7 +81,7 @@ def agreement(
     assert list(found) == outputs
     computed = {name for n in proto.graph.node for name in n.output}
     between = [n for n in seen if n in computed and n not in outputs] if intermediate else []
-    expected = _onnxruntime(proto, feeds, outputs + between)
+    expected = onnxruntime_values(proto, feeds, outputs + between)
     for name in outputs:
         assert found[name].shape == expected[name].shape, name
         assert _error(found[name], expected[name]) <= TOLERANCE, name
@@ -90,9 +90,10 @@ def agreement(
     return graph
 
 
-def _onnxruntime(
+def onnxruntime_values(
     proto: onnx.ModelProto, feeds: Mapping[str, np.ndarray], names: Sequence[str]
 ) -> dict[str, np.ndarray]:
+    """What onnxruntime computes for the values ``names``, be they outputs or between."""
     known = {value.name for value in proto.graph.output}
     watched = onnx.ModelProto()
     watched.CopyFrom(proto)

@@ -132,10 +132,10 @@ def test_an_open_axis_is_named_with_the_way_to_close_it():
 def test_input_shapes_must_fit_the_model():
     proto = model([node("Relu", ["x"], ["y"])], ["N", 3])
     assert refusal(InputError, proto, input_shapes={"z": [1, 3]}) == (
-        "input_shapes names 'z', which is no input of the model"
+        "a shape is given for 'z', which is no input of the model"
     )
     assert refusal(InputError, proto, input_shapes={"x": [1, 4]}) == (
-        "input_shapes gives [1, 4] for input 'x', which the model declares as [N, 3]"
+        "[1, 4] is given as the shape of input 'x', which the model declares as [N, 3]"
     )
     assert refusal(InputError, proto, batch=0) == "batch must be a positive integer, not 0"
 

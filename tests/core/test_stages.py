@@ -2,7 +2,7 @@
 
 import pytest
 
-from edgeinfer.graph import cost, shapes, verification
+from edgeinfer.graph import batching, cost, shapes, verification
 from edgeinfer.graph import operators as ops
 from edgeinfer.meaning import float_executor, reference
 from edgeinfer.quant import rules
@@ -12,6 +12,7 @@ STAGES = {
     "shapes": shapes.shape_rule,
     "verification": verification.check,
     "cost": cost.macs,
+    "batching": batching.follow,
     "float meaning": float_executor.evaluate,
     "integer meaning": reference.evaluate,
     "kernels": kernel_calls.lower,

@@ -1,0 +1,42 @@
+"""What to do about a refusal, as its reader would write it: in Python, or on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+__all__ = ["cut", "for_command_line", "give_shapes"]
+
+_ON_COMMAND_LINE = ContextVar("on_command_line", default=False)
+
+
+@contextmanager
+def for_command_line() -> Iterator[None]:
+    """Within it, advice names options of commands instead of arguments of functions."""
+    token = _ON_COMMAND_LINE.set(True)
+    try:
+        yield
+    finally:
+        _ON_COMMAND_LINE.reset(token)
+
+
+def give_shapes(shapes: Mapping[str, Sequence[int | None]]) -> str:
+    """How the whole shapes of inputs are given; None for an extent that only the reader knows."""
+    if _ON_COMMAND_LINE.get():
+        return " ".join(
+            f"--shape {name}={'x'.join(str(n or '...') for n in shape)}"
+            for name, shape in shapes.items()
+        )
+    shown = (
+        f"{name!r}: [{', '.join(str(n or '...') for n in shape)}]" for name, shape in shapes.items()
+    )
+    return f"input_shapes={{{', '.join(shown)}}}"
+
+
+def cut(*, outputs: Sequence[str] = (), inputs: Sequence[str] = ()) -> str:
+    """How a model is cut so that it ends with ``outputs``, or begins with ``inputs``."""
+    parts = {"inputs": inputs, "outputs": outputs}
+    if _ON_COMMAND_LINE.get():
+        return " ".join(f"--{kind[:-1]} {name}" for kind, names in parts.items() for name in names)
+    return ", ".join(f"{kind}={list(names)}" for kind, names in parts.items() if names)
