@@ -29,6 +29,9 @@ def from_onnx(
     *,
     batch: int = 1,
     input_shapes: Mapping[str, Sequence[int]] | None = None,
+    inputs: Sequence[str] = (),
+    outputs: Sequence[str] = (),
+    allow_links: bool = False,
 ) -> Graph:
     """Read an ONNX model into a canonical float Graph.
 
@@ -39,7 +42,14 @@ def from_onnx(
     batch : int
         The extent of a first axis that the model leaves open.
     input_shapes : mapping of str to sequence of int, optional
-        Whole shapes by input name, for inputs that leave other axes open.
+        Whole shapes by input name, for inputs that leave other axes open, or whose first axis is
+        no batch of samples.
+    inputs, outputs : sequence of str
+        Values of the model that are to be its inputs, or its only outputs: it is cut there. Its own
+        inputs stay where the outputs need them; none means that it is not cut.
+    allow_links : bool
+        Read external data behind links too, wherever they lead. Without it, who wrote the model
+        cannot make this program read files of another folder.
 
     Returns
     -------
@@ -50,7 +60,8 @@ def from_onnx(
     Raises
     ------
     InputError
-        The file cannot be read, or ``batch`` or ``input_shapes`` do not fit the model.
+        The file cannot be read; ``batch``, ``input_shapes``, ``inputs`` or ``outputs`` do not fit
+        the model; or an axis is open that is not proven to be a batch.
     ModelFileError
         The file is damaged, or reaches outside of its folder.
     UnsupportedError
@@ -68,11 +79,14 @@ def from_onnx(
                 raise
             raise MissingExtraError(package, "convert") from None
 
+    from edgeinfer.converters.cutting import cut_model
     from edgeinfer.converters.onnx_import import import_model
     from edgeinfer.converters.onnx_model import read_model, value_names
     from edgeinfer.converters.passes import canonicalize
 
-    model = read_model(source)
+    model = read_model(source, allow_links=allow_links)
+    if inputs or outputs:
+        cut_model(model, inputs=inputs, outputs=outputs)
     imported = import_model(model, batch=batch, input_shapes=input_shapes)
     graph = canonicalize(imported, value_names(model))
     verify(graph)

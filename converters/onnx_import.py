@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from edgeinfer import advice
 from edgeinfer.converters.constant_folding import FOLDABLE, Folder
 from edgeinfer.converters.distinct_names import DistinctNames
 from edgeinfer.converters.onnx_inputs import Inputs, static_inputs
@@ -34,13 +35,15 @@ _ADVICE = {
         "import the float model: edgeinfer quantizes it itself",
     ),
     **dict.fromkeys(
-        ("NonMaxSuppression", "NonZero", "TopK", "Unique"),
-        "cut the model before it with onnx.utils.extract_model and do this step in the program",
+        ("NonMaxSuppression", "NonZero", "TopK", "Unique"), "do this step in the program"
     ),
 }
-_ADVICE_OTHERWISE = (
-    "not supported: export it as supported operators, or cut it off with onnx.utils.extract_model"
-)
+_ADVICE_OF_DOMAIN = {
+    "ai.onnx.ml": "trees and other classical models are not imported, only neural networks",
+    "com.microsoft": "onnxruntime's own operators are not imported: export the model without "
+    "its optimizations",
+}
+_ADVICE_OTHERWISE = "not supported: export it as supported operators"
 
 
 def import_model(
@@ -69,7 +72,9 @@ def import_model(
     ModelError
         A node's attributes or shapes contradict each other.
     """
-    version = model.graph.opset_imports.get("", 1)  # a file that does not say is of opset 1
+    uses = any(node.domain == "" for node in model.graph.all_nodes())
+    # a file that does not say is of opset 1, which does not matter where no node is of any
+    version = model.graph.opset_imports.get("", 1 if uses else _OLDEST_OPSET)
     newest = onnx.defs.onnx_opset_version()
     if not _OLDEST_OPSET <= version <= newest:
         raise UnsupportedError(
@@ -104,7 +109,7 @@ def _walked(model: ir.Model, inputs: Inputs) -> Graph:
     walk.bind_inputs(model.graph, inputs.types)
     walk.visit(model.graph)
     if walk.refused:
-        raise UnsupportedError(_refusal(walk.refused))
+        raise UnsupportedError(_refusal(walk.refused, walk.values_before(model.graph)))
     return walk.finish(model.graph)
 
 
@@ -122,15 +127,17 @@ class _Refused:
     reason: str
 
 
-def _refusal(refused: Sequence[_Refused]) -> str:
+def _refusal(refused: Sequence[_Refused], ends: Sequence[str]) -> str:
     groups: dict[tuple[str, str, int, str], list[str]] = {}
     for r in refused:
-        groups.setdefault((r.operator, r.domain, r.version, r.reason), []).append(repr(r.node))
+        groups.setdefault((r.operator, r.domain, r.version, r.reason), []).append(r.node)
     parts = [
-        f"{operator} ({domain or 'ai.onnx'} opset {version}) at {', '.join(nodes)}: {reason}"
+        f"{operator} ({domain or 'ai.onnx'} opset {version}) at {advice.listed(nodes)}: {reason}"
         for (operator, domain, version, reason), nodes in groups.items()
     ]
     count = f"{len(refused)} node{'s' if len(refused) > 1 else ''}"
+    if ends:
+        parts.append(f"the model can be cut before with {advice.cut(outputs=ends)}")
     return f"{count} cannot be imported: {'; '.join(parts)}"
 
 
@@ -291,6 +298,19 @@ class Walk:
         self._steps.append(_Step(_node_name(node), op, tuple(operands), output))
         return output
 
+    def values_before(self, graph: ir.Graph) -> list[str]:
+        """Values computed where nothing is refused: what goes on from there takes, and outputs."""
+        ends: dict[str, None] = {}
+        for node in graph:
+            if any(self._values.get(v) is None for v in node.outputs if v.name):
+                ends.update((str(v.name), None) for v in node.inputs if v and self._is_computed(v))
+        ends.update((str(v.name), None) for v in graph.outputs if self._is_computed(v))
+        return list(ends)
+
+    def _is_computed(self, value: ir.Value) -> bool:
+        operand = self._values.get(value)
+        return isinstance(operand, Dynamic) and operand not in self._inputs
+
     # ---- the Graph
 
     def finish(self, graph: ir.Graph) -> Graph:
@@ -363,4 +383,4 @@ def _node_name(node: ir.Node) -> str:
 def _advice(node: ir.Node) -> str:
     if node.domain == "" and node.op_type in _ADVICE:
         return _ADVICE[node.op_type]
-    return _ADVICE_OTHERWISE
+    return _ADVICE_OF_DOMAIN.get(node.domain, _ADVICE_OTHERWISE)

@@ -19,10 +19,11 @@ import onnx_ir as ir
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx_ir.passes import common
 
-from edgeinfer.errors import ModelFileError
+from edgeinfer.advice import follow_links
+from edgeinfer.errors import ModelFileError, UnsupportedError
 from edgeinfer.files.input_file import read_file
 
-__all__ = ["read_model", "read_tensor", "value_names"]
+__all__ = ["external_files", "read_model", "read_tensor", "value_names"]
 
 _MAX_NODES = 20_000
 _MAX_ELEMENTS = 2**31
@@ -30,8 +31,12 @@ _MAX_ELEMENTS = 2**31
 _Key = tuple[str, str, str]  # domain, name, overload of a function
 
 
-def read_model(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> ir.Model:
+def read_model(
+    source: str | os.PathLike[str] | bytes | onnx.ModelProto, *, allow_links: bool = False
+) -> ir.Model:
     """Parse ``source``, read its external data, inline its functions, order its nodes.
+
+    External data may lie behind links where ``allow_links``, wherever they lead.
 
     Raises
     ------
@@ -39,6 +44,8 @@ def read_model(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> ir.M
         The file cannot be read.
     ModelFileError
         It is not a whole ONNX model, is cyclic, or its external data lies outside its folder.
+    UnsupportedError
+        An initializer is sparse.
     """
     folder = None
     if isinstance(source, onnx.ModelProto):
@@ -53,9 +60,25 @@ def read_model(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> ir.M
         raise ModelFileError("the file holds no ONNX graph")
     _check_expansion(proto)
     _check_names(proto)
+    for graph in _graphs(proto):
+        if graph.sparse_initializer:
+            name = graph.sparse_initializer[0].values.name
+            raise UnsupportedError(f"initializer {name!r} is sparse: store it as a dense tensor")
+        _forget_other_types(graph)
     for tensor in _tensors(proto):
-        _check_tensor(tensor, folder)
+        _check_tensor(tensor, folder, allow_links)
     return _inlined(proto)
+
+
+def external_files(path: Path) -> list[Path]:
+    """The files beside the model in ``path`` that hold its external data, each once."""
+    locations = {
+        entry.value
+        for tensor in _tensors(_parse(read_file(path)))
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    return sorted(path.parent / location for location in locations)
 
 
 def read_tensor(tensor: object, name: str) -> np.ndarray:
@@ -166,7 +189,14 @@ def _deep(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
 
 def _check_names(proto: onnx.ModelProto) -> None:
     """Protobuf hands over a damaged string as bytes; no name may be one."""
+    domains = [imported.domain for imported in proto.opset_import]
+    for name in (proto.producer_name, proto.producer_version, proto.domain, *domains):
+        _check_name(name)
+    for function in proto.functions:
+        for name in (function.name, function.domain, *function.input, *function.output):
+            _check_name(name)
     for graph in _graphs(proto):
+        _check_name(graph.name)
         for value in (*graph.input, *graph.output, *graph.initializer, *graph.value_info):
             _check_name(value.name)
     for node in _nodes(proto):
@@ -176,33 +206,45 @@ def _check_names(proto: onnx.ModelProto) -> None:
             _check_name(attribute.name)
 
 
+def _forget_other_types(graph: onnx.GraphProto) -> None:
+    """Sequences and maps, which onnx_ir does not all read; who gives or takes one is refused."""
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        if value.type.WhichOneof("value") not in (None, "tensor_type"):
+            value.ClearField("type")
+
+
 def _check_name(name: str | bytes) -> None:
     if not isinstance(name, str):
         raise ModelFileError(f"a name is not text: {name!r}")
 
 
-def _check_tensor(tensor: onnx.TensorProto, folder: Path | None) -> None:
+def _check_tensor(tensor: onnx.TensorProto, folder: Path | None, allow_links: bool) -> None:
     if any(extent < 0 for extent in tensor.dims) or math.prod(tensor.dims) >= _MAX_ELEMENTS:
         raise ModelFileError(f"initializer {tensor.name!r} has shape {list(tensor.dims)[:8]}")
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
-        _read_external(tensor, folder)
+        _read_external(tensor, folder, allow_links)
 
 
-def _read_external(tensor: onnx.TensorProto, folder: Path | None) -> None:
+def _read_external(tensor: onnx.TensorProto, folder: Path | None, allow_links: bool) -> None:
     """Replace the reference to a file of the model's folder by the bytes it refers to."""
     what = f"external data of initializer {tensor.name!r}"
     if folder is None:
         raise ModelFileError(f"{what} needs the model's folder: give from_onnx the path")
     entries = {entry.key: entry.value for entry in tensor.external_data}
-    path = _inside(folder, entries.get("location", ""), what)
+    path = _inside(folder, entries.get("location", ""), what, allow_links)
+    needed = _nbytes(tensor, what)
     try:
         offset = int(entries.get("offset") or 0)
         size = path.stat().st_size
-        length = int(entries.get("length") or size - offset)
+        length = int(entries.get("length") or needed)
     except (ValueError, OSError) as error:
         raise ModelFileError(f"{what} cannot be read: {error}") from None
     if offset < 0 or length < 0 or offset + length > size:
         raise ModelFileError(f"{what}: bytes {offset} to {offset + length} of a file of {size}")
+    if length != needed:
+        raise ModelFileError(
+            f"{what} has {length} bytes, but shape {list(tensor.dims)} takes {needed}"
+        )
     try:
         with path.open("rb") as file:
             file.seek(offset)
@@ -213,7 +255,16 @@ def _read_external(tensor: onnx.TensorProto, folder: Path | None) -> None:
     del tensor.external_data[:]
 
 
-def _inside(folder: Path, location: str, what: str) -> Path:
+def _nbytes(tensor: onnx.TensorProto, what: str) -> int:
+    """How many bytes the elements of ``tensor`` take, of which some share one."""
+    try:
+        bits = ir.DataType(tensor.data_type).bitwidth
+    except (ValueError, TypeError):
+        raise ModelFileError(f"{what} holds elements of no type that has a size") from None
+    return -(-math.prod(tensor.dims) * bits // 8)
+
+
+def _inside(folder: Path, location: str, what: str, allow_links: bool) -> Path:
     """The regular file ``location``, without a link or a step that could leave ``folder``."""
     for pure in (PurePosixPath(location), PureWindowsPath(location)):
         if not location or "\0" in location or pure.anchor or ".." in pure.parts:
@@ -222,8 +273,11 @@ def _inside(folder: Path, location: str, what: str) -> Path:
     try:
         for part in PurePosixPath(location).parts:
             path = path / part
-            if path.is_symlink():
-                raise ModelFileError(f"{what} lies behind a link: {location!r}")
+            if path.is_symlink() and not allow_links:
+                raise ModelFileError(
+                    f"{what} lies behind a link: {location!r}; copy the files into one folder, "
+                    f"or trust the model and give {follow_links()}"
+                )
         if not path.is_file():
             raise ModelFileError(f"{what} is missing: {location!r}")
     except OSError as error:

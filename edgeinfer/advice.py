@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-__all__ = ["cut", "for_command_line", "give_shapes"]
+__all__ = ["cut", "follow_links", "for_command_line", "give_shapes", "listed"]
+
+_SHOWN = 8
 
 _ON_COMMAND_LINE = ContextVar("on_command_line", default=False)
 
@@ -40,3 +42,14 @@ def cut(*, outputs: Sequence[str] = (), inputs: Sequence[str] = ()) -> str:
     if _ON_COMMAND_LINE.get():
         return " ".join(f"--{kind[:-1]} {name}" for kind, names in parts.items() for name in names)
     return ", ".join(f"{kind}={list(names)}" for kind, names in parts.items() if names)
+
+
+def listed(names: Sequence[str]) -> str:
+    """``names`` in quotes, no more of them than a reader wants to see."""
+    shown = ", ".join(map(repr, names[:_SHOWN]))
+    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
+
+
+def follow_links() -> str:
+    """How files behind links are allowed."""
+    return "--allow-links" if _ON_COMMAND_LINE.get() else "allow_links=True"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from edgeinfer.data.samples import Data
-from edgeinfer.errors import InputError, QuantizationError, UnsupportedError
+from edgeinfer.errors import InputError
 from edgeinfer.graph import Graph, Quantization, TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.quant.calibration import MOST_HELD_BACK, Calibration, Progress, calibrate
@@ -16,7 +16,8 @@ from edgeinfer.quant.lowering import Lowering
 from edgeinfer.quant.observers import OBSERVERS, Observer, minmax
 from edgeinfer.quant.outputs import uncut_groups, uneven_outputs
 from edgeinfer.quant.ranges import Range, Ranges, bounded, group_ranges
-from edgeinfer.quant.rules import fixed_output, is_supported
+from edgeinfer.quant.refusals import refuse_unsupported
+from edgeinfer.quant.rules import fixed_output
 from edgeinfer.quant.schemes import SCHEMES, Width, activation_type, headroom
 from edgeinfer.quant.search import MAX_RUNS, search
 from edgeinfer.quant.sharing import shared_quantization
@@ -93,7 +94,7 @@ def choose(
     rule = _option("observer", observer, {DEFAULT_OBSERVER: None, **OBSERVERS})
     if rounding not in ("single", "double"):
         raise InputError(f"rounding must be single or double, not {rounding!r}")
-    _refuse_unsupported(graph)
+    refuse_unsupported(graph)
     groups = shared_quantization(graph, average_pool=rounding == "double")
     widths = group_widths(graph, groups, bits.activations, overrides)
     if rounding == "double" and "int16" in widths.values():
@@ -167,20 +168,6 @@ def _option(what: str, name: str, known: dict[str, _T]) -> _T:
     if name not in known:
         raise InputError(f"{what} must be one of {', '.join(known)}, not {name!r}")
     return known[name]
-
-
-def _refuse_unsupported(graph: Graph) -> None:
-    """Name every node, or else the first input, that has no integer meaning."""
-    refused = [node for node in graph.nodes if not is_supported(node.op)]
-    if refused:
-        names = ", ".join(f"{type(node.op).__name__} {node.name!r}" for node in refused)
-        raise UnsupportedError(
-            f"{len(refused)} of {len(graph.nodes)} operators cannot be made integer yet: {names}; "
-            "replace them in the model, or cut it before them"
-        )
-    for name in graph.inputs:
-        if graph.types[name].dtype == "bool":
-            raise QuantizationError(f"input {name!r} is bool, which has no integer form")
 
 
 def _prescribed(

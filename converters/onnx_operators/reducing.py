@@ -22,7 +22,7 @@ def _reduce(call: Call) -> Operand:
     x = call.operand(0)
     rank = len(x.shape)
     given = call.static_integers(1, "axes", "axes")
-    keepdims, noop = bool(call.integer("keepdims", 1)), call.integer("noop_with_empty_axes", 0)
+    keepdims, noop = call.integer("keepdims", 1) == 1, call.integer("noop_with_empty_axes", 0)
     if not given and noop:
         return x
     axes = tuple(sorted({call.axis(a, rank) for a in given or range(rank)}))
@@ -36,7 +36,7 @@ def _argmax(call: Call) -> Operand:
     x = call.operand(0)
     op = ops.ArgMax(
         call.axis(call.integer("axis", 0), len(x.shape)),
-        bool(call.integer("keepdims", 1)),
+        call.integer("keepdims", 1) == 1,
         bool(call.integer("select_last_index", 0)),
     )
     return call.emit(op, x)

@@ -58,7 +58,10 @@ def _run() -> None:
     except ModuleNotFoundError as error:
         if error.name not in ("click", "rich"):
             raise
-        sys.exit(f"error: {error.name} is not installed; pip install 'edgeinfer[cli]'")
+        sys.exit(
+            f"error: {error.name} is not installed, which commands need; install it with: "
+            "pip install 'edgeinfer[cli]', or in a checkout: pip install -e '.[cli]'"
+        )
     # who has closed them wants to read nothing; open until the process ends
     sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115

@@ -17,6 +17,7 @@ from typing import Any
 import click
 from rich.console import Console, RenderableType
 
+from edgeinfer.advice import for_command_line
 from edgeinfer.cli.logs import logged
 from edgeinfer.errors import EdgeInferError, EdgeInferWarning, MissingExtraError
 
@@ -56,7 +57,7 @@ def command(*, example: str) -> Callable[[Callable[..., Report]], click.Command]
         @functools.wraps(function)
         def body(*, as_json: bool, debug: bool, verbose: int, **arguments: Any) -> None:
             try:
-                with logged(verbose), _heard() as warned:
+                with logged(verbose), _heard() as warned, for_command_line():
                     report = function(**arguments)
                 _print(replace(report, warnings=[*warned, *report.warnings]), as_json)
                 sys.stdout.flush()

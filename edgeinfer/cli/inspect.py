@@ -10,8 +10,9 @@ import click
 
 from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command
-from edgeinfer.cli.models import open_model
-from edgeinfer.cli.options import FILE, Shapes, import_options
+from edgeinfer.cli.models import Import, open_model
+from edgeinfer.cli.options import FILE, import_options
+from edgeinfer.errors import ModelError
 
 if TYPE_CHECKING:
     from edgeinfer.graph import Graph, Preparation
@@ -22,15 +23,16 @@ __all__ = ["inspect"]
 @command(example="edgeinfer inspect digits.onnx")
 @click.argument("file", type=FILE)
 @import_options
-def inspect(file: Path, batch: int, shapes: Shapes) -> Report:
+def inspect(file: Path, how: Import) -> Report:
     """Show the layers of FILE, an .onnx or .eqm, and what they cost.
 
     Bytes of flash and arena are those of the integer model; for a float model they are an
-    estimate of what int8 would take.
+    estimate of what int8 would take, where quantize takes the model.
     """
     from edgeinfer.graph.cost import cost
 
-    graph = open_model(file, batch=batch, shapes=dict(shapes))
+    graph = open_model(file, how)
+    refusal = None if graph.is_integer else _refusal(graph)
     total = cost(graph)
     arena, scratch = _memory(graph) if graph.is_integer else (total.peak, None)
     rows = [
@@ -51,9 +53,10 @@ def inspect(file: Path, batch: int, shapes: Shapes) -> Report:
         *(("output", f"{n}: {graph.types[n]}") for n in graph.outputs),
         ("MACs", f"{total.macs:,}"),
         ("parameters", f"{total.parameters:,}"),
-        ("flash", _size(total.flash, total.estimated)),
-        ("arena", _size(arena, total.estimated)),
     ]
+    if refusal is None:
+        shown.append(("flash", _size(total.flash, total.estimated)))
+        shown.append(("arena", _size(arena, total.estimated)))
     if scratch is not None:
         shown.append(("scratch", f"{screen.kib(scratch)} for each thread on this CPU"))
     return Report(
@@ -67,8 +70,8 @@ def inspect(file: Path, batch: int, shapes: Shapes) -> Report:
             "provenance": dict(graph.provenance),
             "macs": total.macs,
             "parameters": total.parameters,
-            "flash_bytes": total.flash,
-            "arena_bytes": arena,
+            "flash_bytes": None if refusal else total.flash,
+            "arena_bytes": None if refusal else arena,
             "scratch_bytes": scratch,
             "estimated": total.estimated,
             "layers": [
@@ -91,7 +94,19 @@ def inspect(file: Path, batch: int, shapes: Shapes) -> Report:
             "",
             screen.pairs(shown),
         ],
+        [] if refusal is None else [f"quantize will refuse this model: {refusal}"],
     )
+
+
+def _refusal(graph: Graph) -> str | None:
+    """What ``quantize`` would say against a float Graph."""
+    from edgeinfer.quant.refusals import refuse_unsupported
+
+    try:
+        refuse_unsupported(graph)
+    except ModelError as error:
+        return str(error)
+    return None
 
 
 def _memory(graph: Graph) -> tuple[int, int]:

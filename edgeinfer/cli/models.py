@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 
 from edgeinfer.data.samples import samples_in
-from edgeinfer.errors import InputError
+from edgeinfer.errors import InputError, OutputError
 from edgeinfer.files.input_file import read_file
 from edgeinfer.graph import Graph
 
 __all__ = [
+    "Import",
     "Run",
+    "check_output",
+    "file_bytes",
     "import_onnx",
     "open_model",
     "open_pair",
@@ -23,26 +27,52 @@ __all__ = [
     "scores_in",
 ]
 
+# formats that are not written, by the ends of their files' names
+_OTHER_FORMATS = (".bin", ".engine", ".h5", ".keras", ".onnx", ".pb", ".pt", ".pth", ".tflite")
+
 Run: TypeAlias = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
 
 
-def open_model(
-    path: Path, *, batch: int = 1, shapes: Mapping[str, tuple[int, ...]] | None = None
-) -> Graph:
-    """The Graph in ``path``, ``.eqm`` or ``.onnx``; ``batch`` and ``shapes`` are for an import.
+@dataclass(frozen=True)
+class Import:
+    """How an ONNX model is imported: the arguments of ``from_onnx``.
+
+    Parameters
+    ----------
+    batch : int
+        The extent of open first axes.
+    shapes : mapping of str to tuple of int
+        Whole shapes by input name.
+    inputs, outputs : tuple of str
+        Values at which the model is cut.
+    allow_links : bool
+        Whether external data may lie behind links.
+    """
+
+    batch: int = 1
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    allow_links: bool = False
+
+
+def open_model(path: Path, how: Import | None = None) -> Graph:
+    """The Graph in ``path``, ``.eqm`` or ``.onnx``, the latter imported as ``how`` says.
 
     Raises
     ------
     InputError
-        The file is missing or of another format.
+        The file is missing or of another format, or an ``.eqm`` is to be cut.
     ModelError
         It is damaged, or holds what edgeinfer cannot take.
     """
     if path.suffix.lower() == ".eqm":
         from edgeinfer.files.model_file import read
 
+        if how is not None and (how.inputs or how.outputs):
+            raise InputError(f"{path} cannot be cut: give the .onnx that it was made from")
         return read(path)
-    return import_onnx(path, batch=batch, shapes=shapes)
+    return import_onnx(path, how)
 
 
 def open_pair(a: Path, b: Path) -> tuple[Graph, Graph]:
@@ -57,18 +87,49 @@ def open_pair(a: Path, b: Path) -> tuple[Graph, Graph]:
 def _open_like(path: Path, like: Graph) -> Graph:
     shapes = {name: like.types[name].shape for name in like.inputs}
     batch = next(iter(shapes.values()))[0] if like.free_batch else 1
-    return open_model(path, batch=batch, shapes=shapes)
+    return open_model(path, Import(batch, shapes))
 
 
-def import_onnx(
-    path: Path, *, batch: int = 1, shapes: Mapping[str, tuple[int, ...]] | None = None
-) -> Graph:
+def import_onnx(path: Path, how: Import | None = None) -> Graph:
     """The float Graph of the ONNX model in ``path``."""
     if path.suffix.lower() != ".onnx":
         raise InputError(f"{path} is neither an .onnx nor an .eqm file")
     from edgeinfer.converters import from_onnx
 
-    return from_onnx(path, batch=batch, input_shapes=shapes)
+    how = Import() if how is None else how
+    return from_onnx(
+        path,
+        batch=how.batch,
+        input_shapes=how.shapes,
+        inputs=how.inputs,
+        outputs=how.outputs,
+        allow_links=how.allow_links,
+    )
+
+
+def file_bytes(path: Path) -> int:
+    """The size of a model that could be read, that of its external data included."""
+    files = [path]
+    if path.suffix.lower() == ".onnx":
+        from edgeinfer.converters.onnx_model import external_files
+
+        files += external_files(path)
+    return sum(file.stat().st_size for file in files)
+
+
+def check_output(path: Path) -> None:
+    """Refuse the name of another format than the one that is written.
+
+    Raises
+    ------
+    OutputError
+        ``path`` ends as files of another format do.
+    """
+    if path.suffix.lower() in _OTHER_FORMATS:
+        raise OutputError(
+            f"cannot write {path}: what is written is an .eqm file, not {path.suffix}; "
+            f"name it {path.with_suffix('.eqm').name}"
+        )
 
 
 def runner(graph: Graph, *, threads: int = 1) -> Run:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar, get_args
 
 import click
 
+from edgeinfer.cli.models import Import
 from edgeinfer.graph.preparation import Channels, Layout
 from edgeinfer.runtime.session import MAX_THREADS
 
@@ -55,8 +57,39 @@ def _shapes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
 
 
 def import_options(function: F) -> F:
-    """``--batch`` and ``--shape``, for what an ONNX model leaves open."""
+    """How an ONNX model is imported, handed on as ``how``."""
+
+    @functools.wraps(function)
+    def bundled(
+        *,
+        batch: int,
+        shapes: Shapes,
+        cut_inputs: tuple[str, ...],
+        cut_outputs: tuple[str, ...],
+        allow_links: bool,
+        **arguments: Any,
+    ) -> Any:
+        how = Import(batch, dict(shapes), cut_inputs, cut_outputs, allow_links)
+        return function(how=how, **arguments)
+
     for option in (
+        click.option(
+            "--allow-links", is_flag=True, help="Read external data behind links, as they lead."
+        ),
+        click.option(
+            "--output",
+            "cut_outputs",
+            metavar="NAME",
+            multiple=True,
+            help="Cut the model: this value is an output, the model's own are not. Repeatable.",
+        ),
+        click.option(
+            "--input",
+            "cut_inputs",
+            metavar="NAME",
+            multiple=True,
+            help="Cut the model: this value is an input. Repeatable.",
+        ),
         click.option(
             "--shape",
             "shapes",
@@ -74,8 +107,8 @@ def import_options(function: F) -> F:
             help="Samples in one run, where the model leaves that open.",
         ),
     ):
-        function = option(function)
-    return function
+        bundled = option(bundled)
+    return bundled  # type: ignore[return-value]
 
 
 def image_options(function: F) -> F:

@@ -11,9 +11,9 @@ import click
 
 from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command
-from edgeinfer.cli.models import open_model, read_labels
+from edgeinfer.cli.models import Import, check_output, file_bytes, open_model, read_labels
 from edgeinfer.cli.onnx_peer import onnx_peer
-from edgeinfer.cli.options import FILE, Shapes, image_options, import_options
+from edgeinfer.cli.options import FILE, image_options, import_options
 from edgeinfer.errors import InputError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _overrides(
 @command(example="edgeinfer quantize digits.onnx --data digits_calib.npz -o digits.eqm")
 @click.argument("model", metavar="MODEL.onnx", type=FILE)
 @click.option("--data", metavar="DATA", type=FILE, required=True, help="Calibration samples.")
-@click.option("-o", "--output", metavar="OUT.eqm", type=FILE, required=True)
+@click.option("-o", "--out", "output", metavar="OUT.eqm", type=FILE, required=True)
 @click.option("--scheme", type=click.Choice(SCHEMES), default="int8", show_default=True)
 @click.option(
     "--observer",
@@ -100,8 +100,7 @@ def quantize(
     samples: int | None,
     seed: int,
     prune_constant: bool,
-    batch: int,
-    shapes: Shapes,
+    how: Import,
     labels: Path | None,
     **images: Any,
 ) -> Report:
@@ -119,9 +118,12 @@ def quantize(
     from edgeinfer.files.model_file import to_bytes
     from edgeinfer.quant import prune_constant_channels, quantize_and_judge, raised_channels
 
+    # the file gives what the model gives unless that is cut out of it
+    is_whole = model.suffix.lower() == ".onnx" and not (how.inputs or how.outputs)
+    check_output(output)
     check_writable(output, model, data)
     started = time.perf_counter()
-    graph = _floats(model, batch, shapes)
+    graph = _floats(model, how)
     names = graph.labels if labels is None else read_labels(labels, graph)
     dataset = load_data(data, graph, ImageOptions(**images), samples=samples, seed=seed)
     runs = dataset.count_within(samples)
@@ -136,7 +138,7 @@ def quantize(
             seed=seed,
             rounding=rounding,
             progress=done,
-            reference=onnx_peer(model) if model.suffix.lower() == ".onnx" else None,
+            reference=onnx_peer(model) if is_whole else None,
         )
     integer, judged = made.graph, made.judgement
     if prune_constant:
@@ -148,7 +150,7 @@ def quantize(
     seconds = time.perf_counter() - started
     errors = _errors(graph, integer, dataset)
     raised = raised_channels(integer)
-    sizes = {"model": model.stat().st_size, "output": len(content)}
+    sizes = {"model": file_bytes(model), "output": len(content)}
     return Report(
         {
             "model": str(model),
@@ -182,8 +184,8 @@ def quantize(
     )
 
 
-def _floats(model: Path, batch: int, shapes: Shapes) -> Graph:
-    graph = open_model(model, batch=batch, shapes=dict(shapes))
+def _floats(model: Path, how: Import) -> Graph:
+    graph = open_model(model, how)
     if graph.is_integer:
         raise InputError(f"{model} is quantized already; give the .onnx that it was made from")
     return graph

@@ -91,6 +91,11 @@ def read(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Graph
     """
     path = Path(path)
     data = read_file(path, max_bytes=max_bytes)
+    if path.suffix.lower() == ".onnx":
+        raise InputError(
+            f"{path} is an ONNX model, not an .eqm file: make one of it with "
+            "edgeinfer.converters.from_onnx and edgeinfer.quant.quantize, or edgeinfer quantize"
+        )
     try:
         return from_bytes(data)
     except ModelFileError as error:

@@ -297,7 +297,10 @@ def process(*arguments, program=MAIN, **options):
 def test_without_its_extra_the_command_says_which(package):
     done = process(program=f"import sys; sys.modules[{package!r}] = None; {MAIN}")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"error: {package} is not installed; pip install 'edgeinfer[cli]'\n"
+    assert done.stderr == (
+        f"error: {package} is not installed, which commands need; install it with: "
+        "pip install 'edgeinfer[cli]', or in a checkout: pip install -e '.[cli]'\n"
+    )
 
 
 def test_without_the_onnx_packages_the_command_says_which_extra():

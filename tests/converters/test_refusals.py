@@ -11,6 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from edgeinfer.advice import for_command_line
 from edgeinfer.converters import from_onnx
 from edgeinfer.errors import (
     InputError,
@@ -21,9 +22,7 @@ from edgeinfer.errors import (
 )
 from tests.converters.onnx_agreement import model, node
 
-OTHERWISE = (
-    "not supported: export it as supported operators, or cut it off with onnx.utils.extract_model"
-)
+OTHERWISE = "not supported: export it as supported operators"
 
 
 def refusal(error: type[Exception], source, **options) -> str:
@@ -295,8 +294,11 @@ def test_external_data_behind_a_link_is_refused(tmp_path):
     (folder / "out").symlink_to(tmp_path)
     for location in ("link.bin", "out/secret.bin"):
         assert refusal(ModelFileError, saved(folder, external(location))) == (
-            f"external data of initializer 'w' lies behind a link: {location!r}"
+            f"external data of initializer 'w' lies behind a link: {location!r}; copy the files "
+            "into one folder, or trust the model and give allow_links=True"
         )
+        graph = from_onnx(saved(folder, external(location)), allow_links=True)
+        np.testing.assert_array_equal(graph.constants["w"], np.ones((2, 3)))
 
 
 def test_external_data_that_is_missing_or_too_short(tmp_path):
@@ -309,13 +311,94 @@ def test_external_data_that_is_missing_or_too_short(tmp_path):
         "external data of initializer 'w': bytes 8 to 32 of a file of 24"
     )
     path = saved(tmp_path, external("weights.bin", offset=0, length=20))
-    assert refusal(ModelFileError, path).startswith("initializer 'w' cannot be read: ")
+    assert refusal(ModelFileError, path) == (
+        "external data of initializer 'w' has 20 bytes, but shape [2, 3] takes 24"
+    )
+
+
+def test_external_data_is_held_against_its_shape_before_it_is_read(tmp_path):
+    with (tmp_path / "weights.bin").open("wb") as file:
+        file.truncate(2**40)  # a hole of a terabyte
+    path = saved(tmp_path, external("weights.bin", offset=0, length=2**40))
+    assert refusal(ModelFileError, path) == (
+        "external data of initializer 'w' has 1099511627776 bytes, but shape [2, 3] takes 24"
+    )
+    # without a length it has what its shape takes
+    graph = from_onnx(saved(tmp_path, external("weights.bin", offset=2**39)))
+    np.testing.assert_array_equal(graph.nodes[0].inputs, ["x", "w"])
 
 
 def test_external_data_needs_a_path():
     assert refusal(ModelFileError, external("weights.bin").SerializeToString()) == (
         "external data of initializer 'w' needs the model's folder: give from_onnx the path"
     )
+
+
+# ---- what other tools write --------------------------------------------------------------------
+
+
+def test_a_classifier_of_scikit_learn_is_refused_by_its_operators():
+    nodes = [
+        node("LinearClassifier", ["x"], ["label", "p"], name="c", domain="ai.onnx.ml"),
+        node("ZipMap", ["p"], ["y"], name="z", domain="ai.onnx.ml", classlabels_int64s=[0, 1]),
+    ]
+    proto = model(nodes, ["N", 4], outputs=("label", "y"))
+    del proto.opset_import[:]
+    proto.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3))
+    mapped = proto.graph.output[1].type.sequence_type.elem_type.map_type
+    mapped.key_type = TensorProto.INT64
+    mapped.value_type.tensor_type.elem_type = TensorProto.FLOAT
+    reason = "trees and other classical models are not imported, only neural networks"
+    assert refusal(UnsupportedError, proto) == (
+        "2 nodes cannot be imported: "
+        f"LinearClassifier (ai.onnx.ml opset 3) at 'c': {reason}; "
+        f"ZipMap (ai.onnx.ml opset 3) at 'z': {reason}"
+    )
+
+
+def test_a_sparse_initializer_is_named():
+    proto = model([node("MatMul", ["x", "w"], ["y"])], (1, 2))
+    proto.graph.sparse_initializer.append(
+        helper.make_sparse_tensor(
+            helper.make_tensor("w", TensorProto.FLOAT, [1], [1.0]),
+            helper.make_tensor("places", TensorProto.INT64, [1], [3]),
+            [2, 2],
+        )
+    )
+    assert refusal(UnsupportedError, proto) == (
+        "initializer 'w' is sparse: store it as a dense tensor"
+    )
+
+
+@pytest.mark.parametrize("field", [b"\x12", b"\x1a"], ids=["producer", "its version"])
+def test_a_producer_that_is_no_text_is_refused(field):
+    content = model([node("Relu", ["x"], ["y"])]).SerializeToString()
+    assert refusal(ModelFileError, content + field + b"\x02\xff\xfe") == (
+        "a name is not text: b'\\xff\\xfe'"
+    )
+
+
+def test_a_graph_whose_name_is_no_text_is_refused():
+    proto = model([node("Relu", ["x"], ["y"])])
+    proto.graph.name = "graph of mine"
+    content = proto.SerializeToString().replace(b"graph of mine", b"graph \xff\xfe mine")
+    assert refusal(ModelFileError, content) == "a name is not text: b'graph \\xff\\xfe mine'"
+
+
+def test_many_refused_nodes_are_grouped_by_operator_and_the_model_can_be_cut_before():
+    nodes = [node("Relu", ["x"], ["r"]), node("Neg", ["r"], ["other"])]
+    nodes += [node("Hardmax", ["r"], [f"h{i}"], name=f"n{i}") for i in range(30)]
+    nodes.append(node("Sum", [f"h{i}" for i in range(30)], ["y"]))
+    proto = model(nodes, (1, 4), outputs=("y", "other"))
+    expected = (
+        "30 nodes cannot be imported: Hardmax (ai.onnx opset 17) at 'n0', 'n1', 'n2', 'n3', 'n4', "
+        f"'n5', 'n6', 'n7' and 22 more: {OTHERWISE}; "
+        "the model can be cut before with "
+    )
+    assert refusal(UnsupportedError, proto) == expected + "outputs=['r', 'other']"
+    with for_command_line():
+        assert refusal(UnsupportedError, proto) == expected + "--output r --output other"
+    assert from_onnx(proto, outputs=["r", "other"]).outputs == ("r", "other")
 
 
 # ---- packages --------------------------------------------------------------------------------

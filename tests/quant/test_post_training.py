@@ -117,13 +117,19 @@ def test_a_value_that_overflows_names_its_sample():
 
 
 def test_operators_without_an_integer_meaning_are_named_before_any_work():
-    graph = graph_of(("a", ops.LogSoftmax(1)), ("b", ops.LogSoftmax(1)))
+    twice = (("a", ops.LogSoftmax(1)), ("b", ops.LogSoftmax(1)))
     with refused(
-        "2 of 2 operators cannot be made integer yet: LogSoftmax 'a', LogSoftmax 'b'; "
-        "replace them in the model, or cut it before them",
+        "2 of 2 operators cannot be made integer yet: LogSoftmax 'a', 'b'; "
+        "replace them in the model",
         UnsupportedError,
     ):
-        quantize(graph, [])
+        quantize(graph_of(*twice), [])
+    with refused(
+        "2 of 3 operators cannot be made integer yet: LogSoftmax 'a', 'b'; "
+        "replace them in the model, or cut it before them with outputs=['r']",
+        UnsupportedError,
+    ):
+        quantize(graph_of(("r", ops.Pointwise(("relu", "x"))), *twice), [])
 
 
 def test_data_of_another_shape_is_refused():

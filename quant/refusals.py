@@ -1,0 +1,57 @@
+"""What of a float Graph has no integer meaning, told before any work is done."""
+
+from __future__ import annotations
+
+from edgeinfer import advice
+from edgeinfer.errors import QuantizationError, UnsupportedError
+from edgeinfer.graph import Graph, Node
+from edgeinfer.quant.rules import is_supported
+
+__all__ = ["refuse_unsupported"]
+
+
+def refuse_unsupported(graph: Graph) -> None:
+    """Let a Graph pass that ``quantize`` has rules for.
+
+    Raises
+    ------
+    UnsupportedError
+        Some nodes have no integer meaning: they are named, and where the model can be cut.
+    QuantizationError
+        An input has none.
+    """
+    refused = [node for node in graph.nodes if not is_supported(node.op)]
+    if refused:
+        ends = _values_before(graph, refused)
+        raise UnsupportedError(
+            f"{len(refused)} of {len(graph.nodes)} operators cannot be made integer yet: "
+            f"{_by_operator(refused)}; replace them in the model"
+            + (f", or cut it before them with {advice.cut(outputs=ends)}" if ends else "")
+        )
+    for name in graph.inputs:
+        if graph.types[name].dtype == "bool":
+            raise QuantizationError(f"input {name!r} is bool, which has no integer form")
+
+
+def _by_operator(nodes: list[Node]) -> str:
+    groups: dict[str, list[str]] = {}
+    for node in nodes:
+        groups.setdefault(type(node.op).__name__, []).append(node.name)
+    return ", ".join(f"{operator} {advice.listed(names)}" for operator, names in groups.items())
+
+
+def _values_before(graph: Graph, refused: list[Node]) -> list[str]:
+    """The computed values that no refused node has a part in, and that something beyond takes."""
+    names = {node.name for node in refused}
+    computed: set[str] = set()
+    lost: set[str] = set()
+    ends: dict[str, None] = {}
+    for node in graph.nodes:
+        if node.name in names or lost.intersection(node.operands):
+            lost.update(node.outputs)
+            ends.update((name, None) for name in node.operands if name in computed)
+        else:
+            computed.update(node.outputs)
+    # a name with a mark is one that the import made, which the model does not know
+    ends = {name: None for name in ends if "#" not in name and "@" not in name}
+    return [*ends, *(name for name in graph.outputs if name in computed and name not in ends)]
