@@ -9,6 +9,10 @@ A program that only runs models needs this package, NumPy and safetensors:
     session = edgeinfer.load("model.eqm")
     scores = session.run(image)
 
+and one that makes such a model, with the extra ``convert``:
+
+    edgeinfer.save(edgeinfer.quantize("model.onnx", samples), "model.eqm")
+
 ``edgeinfer.cython_kernels`` holds the compiled kernels; ``edgeinfer.converters`` imports ONNX,
 ``edgeinfer.quant`` makes a Graph integer, ``edgeinfer.hdl`` is for the accelerator, and none of
 those three is imported from here.
@@ -17,10 +21,12 @@ those three is imported from here.
 import logging
 
 from edgeinfer.errors import EdgeInferError
+from edgeinfer.files.model_file import read, save
+from edgeinfer.one_call import quantize
 from edgeinfer.runtime.session import Session, load
 from edgeinfer.version import __version__
 
-__all__ = ["EdgeInferError", "Session", "__version__", "load"]
+__all__ = ["EdgeInferError", "Session", "__version__", "load", "quantize", "read", "save"]
 
 # a program that asks for no log gets none
 logging.getLogger(__name__).addHandler(logging.NullHandler())

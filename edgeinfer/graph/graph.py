@@ -14,6 +14,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from edgeinfer.errors import InputError, ModelError
+from edgeinfer.graph import summary
 from edgeinfer.graph.operators import Operator
 from edgeinfer.graph.preparation import Preparation
 
@@ -328,6 +329,12 @@ class Graph:
             constants={name: array for name, array in constants.items() if name in needed},
             outputs=outputs,
         )
+
+    def __repr__(self) -> str:
+        return "\n".join(summary.in_lines(self))
+
+    def _repr_html_(self) -> str:
+        return summary.in_html(self)
 
     def __str__(self) -> str:
         lines = [f"graph {self.name}"]

@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 
 import numpy as np
 
 from edgeinfer.cython_kernels.runtime import SUPPORTED, Program, RunError
 from edgeinfer.errors import EdgeInferError, InputError
 from edgeinfer.files import model_file
-from edgeinfer.graph import DType, Graph, TensorType
+from edgeinfer.graph import DType, Graph, Preparation
 from edgeinfer.graph.verification import verify
 from edgeinfer.runtime.planner import MAX_BYTES, KnownCalls, Plan, plan
 
@@ -42,6 +43,8 @@ class TensorInfo:
         The real number of one step; None where the integers are not quantized, but an index, say.
     zero_point : int
         The integer that stands for 0.
+    preparation : Preparation or None
+        How an image becomes this input, where the model says it.
     """
 
     name: str
@@ -49,14 +52,21 @@ class TensorInfo:
     dtype: DType
     scale: float | None
     zero_point: int
+    preparation: Preparation | None = None
 
     @classmethod
-    def of(cls, name: str, kind: TensorType) -> TensorInfo:
-        """The value ``name`` of type ``kind``."""
+    def of(cls, name: str, graph: Graph) -> TensorInfo:
+        """The value ``name`` of ``graph``."""
+        kind, prepared = graph.types[name], graph.preparation.get(name)
         q = kind.quantization
         if q is None:
-            return cls(name, kind.shape, kind.dtype, None, 0)
-        return cls(name, kind.shape, kind.dtype, q.step, q.zero_point)
+            return cls(name, kind.shape, kind.dtype, None, 0, prepared)
+        return cls(name, kind.shape, kind.dtype, q.step, q.zero_point, prepared)
+
+    def __str__(self) -> str:
+        scaled = "" if self.scale is None else f" * {self.scale:.6g}"
+        zero = f" @ {self.zero_point}" if self.zero_point else ""
+        return f"{self.name}: {self.dtype}[{'x'.join(map(str, self.shape))}]{scaled}{zero}"
 
 
 def load(
@@ -118,6 +128,8 @@ class Session:
     ----------
     inputs, outputs : tuple of TensorInfo
         What a run takes and gives.
+    labels : tuple of str
+        The names of the classes that the output scores, in order; empty where there are none.
 
     Raises
     ------
@@ -167,8 +179,19 @@ class Session:
         self._memory: np.ndarray | None = None
         if keep_values:
             self._memory = np.zeros(self._program.memory_bytes, np.uint8)
-        self.inputs = tuple(TensorInfo.of(name, graph.types[name]) for name in graph.inputs)
-        self.outputs = tuple(TensorInfo.of(name, graph.types[name]) for name in graph.outputs)
+        self.inputs = tuple(TensorInfo.of(name, graph) for name in graph.inputs)
+        self.outputs = tuple(TensorInfo.of(name, graph) for name in graph.outputs)
+        self.labels = graph.labels
+
+    def __repr__(self) -> str:
+        lines = [f"Session of {self._graph.name!r}: {len(self._plan.steps)} steps"]
+        lines += [f"  input  {info}" for info in self.inputs]
+        lines += [f"  output {info}" for info in self.outputs]
+        memory = f"{self.weight_bytes:,} bytes of constants, {self.arena_bytes:,} of arena"
+        return "\n".join([*lines, f"  {memory}"])
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(repr(self))}</pre>"
 
     def stream(self) -> Stream:
         """A sequence of runs of its own, each of which takes up what the one before left."""
@@ -192,7 +215,7 @@ class Session:
         x : numpy.ndarray, or mapping of str to numpy.ndarray
             The input, or each by its name. Floats are quantized; integers must be of exactly the
             input's dtype. Where the batch is free, the first axis may hold any number of slices,
-            which go through one after another.
+            which go through one after another; a batch of one may be left out.
         out : numpy.ndarray, or mapping of str to numpy.ndarray, optional
             Where to write the output, or each by its name: C-contiguous arrays of the outputs'
             shapes, float32 or the outputs' dtypes.
@@ -385,6 +408,8 @@ def _by_name(given: Arrays, infos: Sequence[TensorInfo], what: str) -> list[np.n
 def _as_input(array: np.ndarray, info: TensorInfo) -> np.ndarray:
     """``array`` packed: float32, or the input's own integers."""
     array = np.asarray(array)
+    if info.shape[:1] == (1,) and array.shape == info.shape[1:]:
+        array = array[np.newaxis]  # one sample, without the axis of the batch
     if array.dtype == info.dtype:
         return np.ascontiguousarray(array, info.dtype).reshape(array.shape)
     if info.scale is None:

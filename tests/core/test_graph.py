@@ -111,3 +111,21 @@ def test_a_graph_prints_its_values_and_types():
         "  output y: int8[1x4] * 0.25 @ -3"
     )
     assert g.is_integer and t.nbytes == 4
+
+
+def test_a_graph_says_what_it_is_in_a_few_lines_however_large():
+    kind = TensorType((1, 2))
+    names = ["x", *(f"v{i}" for i in range(500))]
+    nodes = tuple(
+        Node(f"n{i}", ops.Pointwise(("relu", "x")), (names[i],), (names[i + 1],))
+        for i in range(500)
+    )
+    graph = Graph("<chain>", nodes, dict.fromkeys(names, kind), ("x",), ("v499",), {})
+    assert repr(graph).splitlines() == [
+        "float graph '<chain>': 500 nodes",
+        "  input  x: float32[1x2]",
+        "  output v499: float32[1x2]",
+        "  500 Pointwise",
+    ]
+    page = graph._repr_html_()
+    assert "&lt;chain&gt;" in page and page.count("<tr>") == 202 and "and 300 more" in page

@@ -1,5 +1,6 @@
 """A Session takes and gives what its signature says, and refuses the rest in one line."""
 
+import dataclasses
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import edgeinfer
 from edgeinfer.errors import InputError, UnsupportedError
 from edgeinfer.files import model_file
-from edgeinfer.graph import Graph, TensorType
+from edgeinfer.graph import Graph, Preparation, TensorType
 from edgeinfer.meaning import reference
 from edgeinfer.runtime.session import Session, TensorInfo
 from tests.runtime.runtime_graphs import UNIT, rows_by_index, small_cnn, two_inputs
@@ -36,6 +37,30 @@ def test_inputs_and_outputs_are_described(cnn):
     assert cnn.outputs == (TensorInfo("v4", (1, 10), "int8", UNIT.step, -3),)
     assert cnn.arena_bytes >= 8 * 8 * 8 + 8 * 8 * 3
     assert cnn.weight_bytes >= 10 * 128
+
+
+def test_a_session_says_what_it_is_in_a_few_lines(cnn):
+    assert repr(cnn).splitlines() == [
+        "Session of 'chain': 4 steps",
+        "  input  x: int8[1x8x8x3] * 0.05 @ -3",
+        "  output v4: int8[1x10] * 0.05 @ -3",
+        f"  {cnn.weight_bytes:,} bytes of constants, {cnn.arena_bytes:,} of arena",
+    ]
+    assert cnn._repr_html_().startswith("<pre>Session of &#x27;chain&#x27;: 4 steps\n")
+
+
+def test_labels_and_preparations_are_the_models():
+    how = Preparation("nhwc", "bgr", mean=(1.0, 2.0, 3.0))
+    graph = dataclasses.replace(small_cnn(), labels=("a", "b"), preparation={"x": how})
+    session = Session(graph)
+    assert session.labels == ("a", "b")
+    assert session.inputs[0].preparation == how
+    assert session.outputs[0].preparation is None
+
+
+def test_a_sample_without_the_axis_of_a_batch_of_one_is_taken(cnn):
+    x = random_inputs(small_cnn(), 3)["x"]
+    np.testing.assert_array_equal(cnn.run(x[0]), cnn.run(x), strict=True)
 
 
 def test_raw_integers_give_raw_integers(cnn):
@@ -149,7 +174,7 @@ def test_wrong_inputs_are_refused(cnn):
     refused(
         "input 'x' must have shape [N, 8, 8, 3], not [1, 3, 8, 8]", cnn.run, x.reshape(1, 3, 8, 8)
     )
-    refused("input 'x' must have shape [N, 8, 8, 3], not [8, 8, 3]", cnn.run, x[0])
+    refused("input 'x' must have shape [N, 8, 8, 3], not [8, 3]", cnn.run, x[0, 0])
     refused("input 'x' must have shape [N, 8, 8, 3], not [0, 8, 8, 3]", cnn.run, x[:0])
     refused("the model has no input 'y'; its inputs are: x", cnn.run, {"x": x, "y": x})
     refused("input 'x' is missing", cnn.run, {})

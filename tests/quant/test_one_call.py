@@ -1,0 +1,20 @@
+"""edgeinfer.quantize is the import and the quantization in one call."""
+
+import numpy as np
+
+import edgeinfer
+from edgeinfer.converters import from_onnx
+from edgeinfer.demo import CALIBRATION, MODEL
+from edgeinfer.files.model_file import to_bytes
+from edgeinfer.quant import quantize
+
+
+def test_a_file_and_a_graph_become_the_same_integers(tmp_path):
+    with np.load(CALIBRATION) as data:
+        samples = data["image"]
+    graph = from_onnx(MODEL)
+    wanted = to_bytes(quantize(graph, samples, scheme="int16x8"))
+    for model in (MODEL, str(MODEL), graph):
+        assert to_bytes(edgeinfer.quantize(model, samples, scheme="int16x8")) == wanted
+    edgeinfer.save(graph, tmp_path / "float.eqm")
+    assert to_bytes(edgeinfer.read(tmp_path / "float.eqm")) == to_bytes(graph)
