@@ -193,6 +193,12 @@ def _without(rows: Rows | None, axes: tuple[int, ...], keepdims: bool) -> Rows |
 
 
 @follow.register
+def _moving(op: ops.Moving, site: Site, batch: Batch) -> Rows | None:
+    """Of an operator that has no rule of its own it is not known where it moves the samples."""
+    return None
+
+
+@follow.register
 def _concat(op: ops.Concat, site: Site, batch: Batch) -> Rows | None:
     # beside the axis that they are joined along, all parts have the shape of the whole
     rows = batch.of_all(site)

@@ -41,7 +41,7 @@ def part(module):
 def sources(folder):
     found = sorted((ROOT / folder).glob("**/*.py"))
     if folder == "edgeinfer":
-        # the folders inside are links; commands and the one call import what they need when they run
+        # folders inside are links; commands and the one call import what they need when they run
         above = FOLDERS | {"cli", "demo", "one_call.py"}
         found = [p for p in found if p.relative_to(ROOT).parts[1] not in above]
     return found
