@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -48,9 +49,22 @@ def _overrides(
     return overrides
 
 
+def _calibration(data: Path | None, calib: Path | None) -> Path:
+    """The samples' file, also where it is given as 0.1.0 called it."""
+    if data is not None and calib is not None:
+        raise InputError("--calib is --data now: give one of them")
+    if calib is not None:
+        logging.getLogger(__name__).warning("--calib is --data now")
+    given = calib if data is None else data
+    if given is None:
+        raise click.UsageError("Missing option '--data'.")
+    return given
+
+
 @command(example="edgeinfer quantize digits.onnx --data digits_calib.npz -o digits.eqm")
 @click.argument("model", metavar="MODEL.onnx", type=FILE)
-@click.option("--data", metavar="DATA", type=FILE, required=True, help="Calibration samples.")
+@click.option("--data", metavar="DATA", type=FILE, help="Calibration samples.")
+@click.option("--calib", type=FILE, hidden=True)
 @click.option("-o", "--out", "output", metavar="OUT.eqm", type=FILE, required=True)
 @click.option("--scheme", type=click.Choice(SCHEMES), default="int8", show_default=True)
 @click.option(
@@ -91,7 +105,8 @@ def _overrides(
 @image_options
 def quantize(
     model: Path,
-    data: Path,
+    data: Path | None,
+    calib: Path | None,
     output: Path,
     scheme: str,
     observer: str,
@@ -118,6 +133,7 @@ def quantize(
     from edgeinfer.files.model_file import to_bytes
     from edgeinfer.quant import prune_constant_channels, quantize_and_judge, raised_channels
 
+    data = _calibration(data, calib)
     # the file gives what the model gives unless that is cut out of it
     is_whole = model.suffix.lower() == ".onnx" and not (how.inputs or how.outputs)
     check_output(output)

@@ -449,3 +449,17 @@ def test_values_beyond_the_input_s_range_are_warned_of(cli):
             "calibration data was, or calibrate on data like them\n"
         )
         assert cli(f"{line} --data digits_test.npz").stderr == ""
+
+
+def test_what_0_1_0_called_calib_is_taken_with_a_word_about_it(cli):
+    done = cli("quantize digits.onnx --calib digits_calib.npz -o old.eqm --observer minmax")
+    assert done.exit_code == 0
+    assert done.stderr == "warning: --calib is --data now\n"
+    cli("quantize digits.onnx --data digits_calib.npz -o new.eqm --observer minmax")
+    assert Path("old.eqm").read_bytes() == Path("new.eqm").read_bytes()
+
+
+def test_quantize_wants_samples(cli):
+    done = cli("quantize digits.onnx -o a.eqm")
+    assert done.exit_code == 2
+    assert done.stderr.splitlines()[-1] == "Error: Missing option '--data'."

@@ -39,7 +39,7 @@ def test_v_leaves_the_json_alone_and_the_logger_as_it_was(cli):
 @pytest.fixture
 def warning_quantizer(monkeypatch):
     """A quantizer that finds something to warn of, twice."""
-    make = quant.quantize
+    make = quant.quantize_and_judge
 
     def warned(*args, **kwargs):
         for _ in range(2):
@@ -47,7 +47,7 @@ def warning_quantizer(monkeypatch):
         logging.getLogger("edgeinfer.quant").warning("node 'a' is slow")
         return make(*args, **kwargs)
 
-    monkeypatch.setattr(quant, "quantize", warned)
+    monkeypatch.setattr(quant, "quantize_and_judge", warned)
 
 
 def test_a_warning_is_printed_once_and_listed_in_the_json(cli, warning_quantizer):
@@ -61,12 +61,12 @@ def test_a_warning_is_printed_once_and_listed_in_the_json(cli, warning_quantizer
 
 
 def test_a_warning_of_another_kind_is_not_taken_for_ours(cli, monkeypatch):
-    make = quant.quantize
+    make = quant.quantize_and_judge
 
     def warned(*args, **kwargs):
         warnings.warn("old", DeprecationWarning, stacklevel=2)
         return make(*args, **kwargs)
 
-    monkeypatch.setattr(quant, "quantize", warned)
+    monkeypatch.setattr(quant, "quantize_and_judge", warned)
     with pytest.warns(DeprecationWarning, match="^old$"):
         assert "old" not in cli(QUANTIZE).stderr

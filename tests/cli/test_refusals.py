@@ -71,9 +71,15 @@ REFUSALS = {
         "cannot write no/a.eqm: there is no folder no"
     ),
     "quantize digits.onnx --data digits_calib.npz -o digits.onnx": (
-        "cannot write digits.onnx: the result is made from it"
+        "cannot write digits.onnx: what is written is an .eqm file, not .onnx; name it digits.eqm"
     ),
-    "convert digits.onnx -o digits.onnx": "cannot write digits.onnx: the result is made from it",
+    "convert digits.onnx -o digits.onnx": (
+        "cannot write digits.onnx: what is written is an .eqm file, not .onnx; name it digits.eqm"
+    ),
+    "quantize digits.eqm --data digits_calib.npz -o digits.eqm": (
+        "cannot write digits.eqm: the result is made from it"
+    ),
+    f"{QUANTIZE} --calib digits_calib.npz": "--calib is --data now: give one of them",
     "run digits.eqm --data digits_test.npz -o digits_test.npz": (
         "cannot write digits_test.npz: the result is made from it"
     ),
@@ -154,7 +160,7 @@ REFUSALS = {
     "inspect zeros.eqm": "cannot read zeros.eqm: it is not a file",
     f"{QUANTIZE} --labels /dev/zero": "cannot read /dev/zero: it is not a file",
     "run digits.eqm --data broken --mean nan": "a mean must be finite as a float32, not [nan]",
-    "hdl info --config 9x9": "rows must be a power of two between 2 and 256, not 9",
+    "hdl info --config 9x9": "columns must be a power of two between 2 and 256, not 9",
     "hdl info --config big": "an array is called as 8x16 or 8x8-16, not 'big'",
     "hdl disasm digits.onnx": "the NPU runs integer models; quantize digits.onnx first",
     "hdl disasm two.txt --config big": "an array is called as 8x16 or 8x8-16, not 'big'",
@@ -171,7 +177,7 @@ REFUSALS = {
     "hdl export digits.eqm -o digits.onnx": "cannot write digits.onnx: it is a file",
     "hdl export digits.eqm -o .": "cannot write .: the folder is not empty",
     "hdl export digits.eqm --config 9x9 -o new": (
-        "rows must be a power of two between 2 and 256, not 9"
+        "columns must be a power of two between 2 and 256, not 9"
     ),
     "hdl simulate digits.eqm --data digits_test.npz --vcd no/a.vcd": (
         "cannot write no/a.vcd: there is no folder no"
