@@ -171,8 +171,3 @@ class ModelMap:
     def sections(self) -> dict[str, Section]:
         """``setup`` and ``run``."""
         return self.memory.sections
-
-    @property
-    def host_words(self) -> int:
-        """Bytes of host memory, in words of the bus."""
-        return self.memory.size // self.program.config.bus_bytes
