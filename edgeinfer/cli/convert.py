@@ -22,8 +22,8 @@ def convert(model: Path, output: Path, how: Import) -> Report:
     from edgeinfer.files.atomic_write import atomic_write, check_writable
     from edgeinfer.files.model_file import to_bytes
 
-    check_output(output)
     check_writable(output, model)
+    check_output(output)
     graph = import_onnx(model, how)
     content = to_bytes(graph)
     atomic_write(output, content)

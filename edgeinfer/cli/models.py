@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,7 +88,12 @@ def open_pair(a: Path, b: Path) -> tuple[Graph, Graph]:
 def _open_like(path: Path, like: Graph) -> Graph:
     shapes = {name: like.types[name].shape for name in like.inputs}
     batch = next(iter(shapes.values()))[0] if like.free_batch else 1
-    return open_model(path, Import(batch, shapes))
+    graph = open_model(path, Import(batch, shapes))
+    if path.suffix.lower() == ".onnx" and graph.outputs != like.outputs:
+        # the .eqm may have been made of a part, whose values bear the same names
+        with contextlib.suppress(InputError):
+            return open_model(path, Import(batch, shapes, like.inputs, like.outputs))
+    return graph
 
 
 def import_onnx(path: Path, how: Import | None = None) -> Graph:

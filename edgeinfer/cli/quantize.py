@@ -136,8 +136,8 @@ def quantize(
     data = _calibration(data, calib)
     # the file gives what the model gives unless that is cut out of it
     is_whole = model.suffix.lower() == ".onnx" and not (how.inputs or how.outputs)
-    check_output(output)
     check_writable(output, model, data)
+    check_output(output)
     started = time.perf_counter()
     graph = _floats(model, how)
     names = graph.labels if labels is None else read_labels(labels, graph)

@@ -80,6 +80,17 @@ REFUSALS = {
         "cannot write digits.eqm: the result is made from it"
     ),
     f"{QUANTIZE} --calib digits_calib.npz": "--calib is --data now: give one of them",
+    "convert digits.onnx -o digits.tflite": (
+        "cannot write digits.tflite: what is written is an .eqm file, not .tflite; "
+        "name it digits.eqm"
+    ),
+    "quantize digits.onnx --data digits_calib.npz -o x.onnx": (
+        "cannot write x.onnx: what is written is an .eqm file, not .onnx; name it x.eqm"
+    ),
+    "inspect digits.eqm --output scores": (
+        "digits.eqm cannot be cut: give the .onnx that it was made from"
+    ),
+    "inspect digits.onnx --output no": "the model has no value 'no'",
     "run digits.eqm --data digits_test.npz -o digits_test.npz": (
         "cannot write digits_test.npz: the result is made from it"
     ),

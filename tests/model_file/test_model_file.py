@@ -22,6 +22,7 @@ from edgeinfer.meaning import float_executor, reference
 from edgeinfer.runtime.session import Session
 from edgeinfer.version import __version__
 from tests.model_file.digits_models import digits, digits_file, parts, sealed
+from tests.refusals import refused
 
 SCHEMES = ["float32", "int8", "int16x8", "int16"]
 
@@ -381,3 +382,14 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     assert str(refusal.value) == f"cannot write {path}: No space left on device"
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_onnx_file_is_told_from_a_damaged_one(tmp_path):
+    path = tmp_path / "m.onnx"
+    path.write_bytes(b"\x08\x08")
+    with refused(
+        f"{path} is an ONNX model, not an .eqm file: make one of it with "
+        "edgeinfer.converters.from_onnx and edgeinfer.quant.quantize, or edgeinfer quantize",
+        InputError,
+    ):
+        read(path)
