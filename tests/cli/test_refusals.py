@@ -71,11 +71,9 @@ REFUSALS = {
         "cannot write no/a.eqm: there is no folder no"
     ),
     "quantize digits.onnx --data digits_calib.npz -o digits.onnx": (
-        "cannot write digits.onnx: what is written is an .eqm file, not .onnx; name it digits.eqm"
+        "cannot write digits.onnx: the result is made from it"
     ),
-    "convert digits.onnx -o digits.onnx": (
-        "cannot write digits.onnx: what is written is an .eqm file, not .onnx; name it digits.eqm"
-    ),
+    "convert digits.onnx -o digits.onnx": "cannot write digits.onnx: the result is made from it",
     "quantize digits.eqm --data digits_calib.npz -o digits.eqm": (
         "cannot write digits.eqm: the result is made from it"
     ),
