@@ -11,7 +11,7 @@ from rich.console import RenderableType
 
 from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command
-from edgeinfer.cli.evaluation import Evaluation, first_output, measure
+from edgeinfer.cli.evaluation import Evaluation, measure
 from edgeinfer.cli.models import import_onnx, runner
 from edgeinfer.cli.options import FILE
 
@@ -60,9 +60,7 @@ def demo(output: Path | None) -> Report:
     numbers["int8"]["file_bytes"] = len(content)
     numbers["int8"]["arena_bytes"] = plan(integers).arena_bytes
     first = next(runs(integers, test.samples))
-    float32, int8 = (
-        int(task.best(first_output(g, runner(g)(first)))[0]) for g in (floats, integers)
-    )
+    float32, int8 = (int(task.best(runner(g)(first)[g.outputs[0]])[0]) for g in (floats, integers))
     label = int(task.truth[0])
     image = test.samples[floats.inputs[0]][0].reshape(8, 8)
     return Report(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from edgeinfer.graph import Graph
     from edgeinfer.quant import Difference
 
-__all__ = ["Evaluation", "Measured", "first_output", "measure"]
+__all__ = ["Evaluation", "Measured", "measure"]
 
 
 class Measured:
@@ -43,6 +43,7 @@ class Measured:
         self._run = runner(graph, threads=threads)
         self._metrics = metrics_for(task, metrics)
         self._seconds: list[float] = []
+        self._batched = is_batched(graph, graph.outputs[0])
 
     @property
     def latency(self) -> float:
@@ -61,12 +62,17 @@ class Measured:
                 reasons.append(str(error))
         return found, reasons
 
+    def first(self, outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The first of a run's outputs, with the samples along the first axis."""
+        given = outputs[self._graph.outputs[0]]
+        return given if self._batched else given[None]
+
     def run(self, feed: Mapping[str, np.ndarray], samples: slice) -> dict[str, np.ndarray]:
         """The outputs of one run, timed and held against the truth about ``samples``."""
         start = time.perf_counter()
         outputs = self._run(feed)
         self._seconds.append(time.perf_counter() - start)
-        given = first_output(self._graph, outputs)
+        given = self.first(outputs)
         taken = feed[self._graph.inputs[0]].reshape(len(given), -1)
         # without labels there are only readings that do not look at them
         truth = given if self._task.truth is None else self._task.truth[samples]
@@ -151,7 +157,7 @@ def measure(
             expected = found.reference.run(feed, samples)
             found.hold(expected, outputs)
             if task.best is not None:
-                a, b = first_output(reference, expected), first_output(graph, outputs)
+                a, b = found.reference.first(expected), found.model.first(outputs)
                 found.count(task.best(a), task.best(b))
     return found
 
@@ -163,9 +169,3 @@ def _check_alike(graph: Graph, reference: Graph) -> None:
             f"the models' first outputs differ: {reference.outputs[0]!r} has shape {list(a)}, "
             f"{graph.outputs[0]!r} has shape {list(b)}"
         )
-
-
-def first_output(graph: Graph, outputs: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The first output of a run, with the samples along the first axis."""
-    name = graph.outputs[0]
-    return outputs[name] if is_batched(graph, name) else outputs[name][None]

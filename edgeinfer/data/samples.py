@@ -13,6 +13,7 @@ import numpy as np
 
 from edgeinfer.errors import InputError
 from edgeinfer.graph import Graph
+from edgeinfer.graph.batching import obstacle
 
 __all__ = ["Data", "is_batched", "runs", "samples_in"]
 
@@ -44,9 +45,15 @@ def runs(graph: Graph, data: Data, *, limit: int | None = None) -> Iterator[dict
 
 
 def is_batched(graph: Graph, name: str) -> bool:
-    """Whether the first axis of the output ``name`` is that of the samples in one run."""
+    """Whether the first axis of the output ``name`` is that of the samples in one run.
+
+    It is where the model's batch is open, and where it was fixed when the model was exported and
+    its samples stay apart; a first axis along which they mix is, say, time.
+    """
     shape, fed = graph.types[name].shape, graph.types[graph.inputs[0]].shape
-    return bool(shape) and shape[:1] == fed[:1]
+    if not shape or shape[:1] != fed[:1]:
+        return False
+    return graph.free_batch or shape[0] == 1 or obstacle(graph, graph.inputs, shape[0]) is None
 
 
 def samples_in(graph: Graph) -> int:

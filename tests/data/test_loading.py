@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from edgeinfer.data import ImageOptions, load_data
+from edgeinfer.data.samples import is_batched, samples_in
 from edgeinfer.errors import InputError
+from edgeinfer.graph import Graph, Node, TensorType
+from edgeinfer.graph import operators as ops
 from tests.data_graphs import image, taking
 from tests.refusals import refused
 
@@ -146,3 +149,15 @@ def test_an_archive_that_unpacks_to_much_more_than_its_size_is_refused(tmp_path,
     )
     with refused(message, InputError):
         load_data(packed, graph)
+
+
+def test_the_first_axis_is_samples_where_they_stay_apart_and_not_where_they_mix():
+    def graph(op: ops.Operator, shape: tuple[int, ...], given: tuple[int, ...]) -> Graph:
+        types = {"x": TensorType(shape), "out": TensorType(given)}
+        return Graph("g", (Node("n", op, ("x",), ("out",)),), types, ("x",), ("out",), {})
+
+    apart = graph(ops.Pointwise(("tanh", "x")), (4, 6), (4, 6))
+    mixed = graph(ops.Softmax(0), (4, 6), (4, 6))
+    one = graph(ops.Softmax(0), (1, 6), (1, 6))
+    assert [samples_in(g) for g in (apart, mixed, one)] == [4, 1, 1]
+    assert [is_batched(g, "out") for g in (apart, mixed, one)] == [True, False, True]
