@@ -179,11 +179,6 @@ class NpuConfig:
         return -(-self.lanes * self.parameter_bytes // self.bus_bytes) * self.bus_bytes
 
     @property
-    def parameter_memory_bytes(self) -> int:
-        """Bytes that the parameter memory holds."""
-        return self.parameter_rows * self.lanes * self.parameter_bytes
-
-    @property
     def steps(self) -> int:
         """Cycles that the lanes take for a word in the plainest case."""
         return self.columns // self.lanes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container
 from dataclasses import dataclass, field, replace
 from typing import TypedDict
 
@@ -13,6 +12,7 @@ from edgeinfer.arithmetic.fixedpoint import multiplier_and_shift, round_half_awa
 from edgeinfer.errors import QuantizationError
 from edgeinfer.graph import ABSENT, Graph, Node, Quantization, TensorType
 from edgeinfer.graph import operators as ops
+from edgeinfer.graph.builder import distinct
 from edgeinfer.quant.integer_types import IntegerTypes
 from edgeinfer.quant.ranges import reaches_far_beyond, useful_range
 from edgeinfer.quant.schemes import Width, activation_type
@@ -24,16 +24,7 @@ from edgeinfer.quant.weights import (
 )
 from edgeinfer.quant.widths import wider
 
-__all__ = ["Fragment", "OutputStage", "distinct"]
-
-
-def distinct(name: str, taken: Container[str]) -> str:
-    """``name``, or where that is taken, the first of ``name@2``, ``name@3`` ... that is not."""
-    found, count = name, 1
-    while found in taken:
-        count += 1
-        found = f"{name}@{count}"
-    return found
+__all__ = ["Fragment", "OutputStage"]
 
 
 class OutputStage(TypedDict):

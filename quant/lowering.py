@@ -11,8 +11,9 @@ import numpy as np
 from edgeinfer.errors import InputError, QuantizationError
 from edgeinfer.graph import Graph, Node, State, TensorType
 from edgeinfer.graph import operators as ops
+from edgeinfer.graph.builder import distinct
 from edgeinfer.graph.verification import verify
-from edgeinfer.quant.fragment import Fragment, distinct
+from edgeinfer.quant.fragment import Fragment
 from edgeinfer.quant.integer_types import IntegerTypes
 from edgeinfer.quant.rules import lower
 from edgeinfer.quant.weights import GivenWeights

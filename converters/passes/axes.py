@@ -52,14 +52,14 @@ def reindexed(op: ops.Operator, p: Permutation) -> Reindexed:
 @reindexed.register(ops.Maximum)
 @reindexed.register(ops.Minimum)
 @reindexed.register(ops.PRelu)
-def _(op: ops.Operator, p: Permutation) -> Reindexed:
+def _pointwise(op: ops.Operator, p: Permutation) -> Reindexed:
     return op, p
 
 
 @reindexed.register(ops.Concat)
 @reindexed.register(ops.Softmax)
 @reindexed.register(ops.LogSoftmax)
-def _(op: ops.Concat | ops.Softmax | ops.LogSoftmax, p: Permutation) -> Reindexed:
+def _concat(op: ops.Concat | ops.Softmax | ops.LogSoftmax, p: Permutation) -> Reindexed:
     return replace(op, axis=p[op.axis]), p
 
 
@@ -67,19 +67,19 @@ def _(op: ops.Concat | ops.Softmax | ops.LogSoftmax, p: Permutation) -> Reindexe
 @reindexed.register(ops.ReduceSum)
 @reindexed.register(ops.ReduceMax)
 @reindexed.register(ops.ReduceMin)
-def _(op: ops.ReduceMean, p: Permutation) -> Reindexed:
+def _reduce_mean(op: ops.ReduceMean, p: Permutation) -> Reindexed:
     moved = replace(op, axes=tuple(sorted(p[a] for a in op.axes)))
     return moved, p if op.keepdims else _without(p, op.axes)
 
 
 @reindexed.register
-def _(op: ops.ArgMax, p: Permutation) -> Reindexed:
+def _arg_max(op: ops.ArgMax, p: Permutation) -> Reindexed:
     moved = replace(op, axis=p[op.axis])
     return moved, p if op.keepdims else _without(p, (op.axis,))
 
 
 @reindexed.register
-def _(op: ops.Slice, p: Permutation) -> Reindexed:
+def _slice(op: ops.Slice, p: Permutation) -> Reindexed:
     q = invert(p)
     starts, sizes, steps = (
         tuple(values[axis] for axis in q) for values in (op.starts, op.sizes, op.steps)
@@ -88,14 +88,14 @@ def _(op: ops.Slice, p: Permutation) -> Reindexed:
 
 
 @reindexed.register
-def _(op: ops.Pad, p: Permutation) -> Reindexed:
+def _pad(op: ops.Pad, p: Permutation) -> Reindexed:
     q = invert(p)
     before, after = (tuple(values[axis] for axis in q) for values in (op.before, op.after))
     return replace(op, before=before, after=after), p
 
 
 @reindexed.register
-def _(op: ops.Dense, p: Permutation) -> Reindexed:
+def _dense(op: ops.Dense, p: Permutation) -> Reindexed:
     return (op, p) if p[-1] == len(p) - 1 else None
 
 

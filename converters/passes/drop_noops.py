@@ -71,36 +71,36 @@ def _gives_back(op: ops.Operator, shape: Shape, arity: int) -> bool:
 
 @_gives_back.register(ops.Reshape)
 @_gives_back.register(ops.Expand)
-def _(op: ops.Reshape | ops.Expand, shape: Shape, arity: int) -> bool:
+def _reshape(op: ops.Reshape | ops.Expand, shape: Shape, arity: int) -> bool:
     return op.shape == shape
 
 
 @_gives_back.register
-def _(op: ops.Transpose, shape: Shape, arity: int) -> bool:
+def _transpose(op: ops.Transpose, shape: Shape, arity: int) -> bool:
     return op.permutation == tuple(range(len(shape)))
 
 
 @_gives_back.register
-def _(op: ops.Slice, shape: Shape, arity: int) -> bool:
+def _slice(op: ops.Slice, shape: Shape, arity: int) -> bool:
     whole = op.sizes == shape and not any(op.starts)
     return whole and all(step == 1 or n == 1 for step, n in zip(op.steps, shape, strict=True))
 
 
 @_gives_back.register
-def _(op: ops.Pad, shape: Shape, arity: int) -> bool:
+def _pad(op: ops.Pad, shape: Shape, arity: int) -> bool:
     return not any(op.before) and not any(op.after)
 
 
 @_gives_back.register
-def _(op: ops.Tile, shape: Shape, arity: int) -> bool:
+def _tile(op: ops.Tile, shape: Shape, arity: int) -> bool:
     return all(n == 1 for n in op.repeats)
 
 
 @_gives_back.register
-def _(op: ops.Pointwise, shape: Shape, arity: int) -> bool:
+def _pointwise(op: ops.Pointwise, shape: Shape, arity: int) -> bool:
     return bool(op.expression == "x")
 
 
 @_gives_back.register
-def _(op: ops.Concat, shape: Shape, arity: int) -> bool:
+def _concat(op: ops.Concat, shape: Shape, arity: int) -> bool:
     return arity == 1

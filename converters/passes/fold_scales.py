@@ -158,7 +158,7 @@ def _scaled(op: ops.Operator, weights: np.ndarray, scale: np.ndarray) -> np.ndar
 
 
 @_scaled.register
-def _(op: ops.ConvTranspose, weights: np.ndarray, scale: np.ndarray) -> np.ndarray:
+def _conv_transpose(op: ops.ConvTranspose, weights: np.ndarray, scale: np.ndarray) -> np.ndarray:
     inputs, kh, kw, outputs = weights.shape
     grouped = weights.reshape(op.group, inputs // op.group, kh, kw, outputs)
     scaled: np.ndarray = grouped * scale.reshape(op.group, 1, 1, 1, outputs)

@@ -65,12 +65,12 @@ def _merged(op: ops.Operator, pad: ops.Pad, floor: float) -> ops.Operator | None
 
 
 @_merged.register
-def _(op: ops.Conv, pad: ops.Pad, floor: float) -> ops.Operator | None:
+def _conv(op: ops.Conv, pad: ops.Pad, floor: float) -> ops.Operator | None:
     return replace(op, pads=_added(op.pads, pad)) if pad.value == 0 else None
 
 
 @_merged.register
-def _(op: ops.AveragePool, pad: ops.Pad, floor: float) -> ops.Operator | None:
+def _average_pool(op: ops.AveragePool, pad: ops.Pad, floor: float) -> ops.Operator | None:
     pads = _added(op.pads, pad)
     counted = op.count_include_pad or not (any(op.pads) or any(op.ceil_pads))
     if pad.value != 0 or not counted or not _smaller(pads, op.kernel):
@@ -79,7 +79,7 @@ def _(op: ops.AveragePool, pad: ops.Pad, floor: float) -> ops.Operator | None:
 
 
 @_merged.register
-def _(op: ops.MaxPool, pad: ops.Pad, floor: float) -> ops.Operator | None:
+def _max_pool(op: ops.MaxPool, pad: ops.Pad, floor: float) -> ops.Operator | None:
     pads = _added(op.pads, pad)
     reach = tuple((k - 1) * d + 1 for k, d in zip(op.kernel, op.dilations, strict=True))
     never_wins = pad.value <= _LOWEST or pad.value <= floor

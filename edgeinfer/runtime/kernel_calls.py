@@ -22,7 +22,7 @@ Parameters = Mapping[str, int | tuple[int, ...]]
 Ints = Sequence[int]
 
 # What conv.c and depthwise.c are written for.
-_CHANNELS, _PIXELS, _LANES, _DEPTHWISE_BLOCK = 4, 2, 8, 64
+_CHANNELS, _LANES, _DEPTHWISE_BLOCK = 4, 8, 64
 # The two tables of an addition of int8.
 _TABLE_BYTES = 2 * 4 * 256
 # Patches that stay in a first-level cache beside the weights that they meet.
