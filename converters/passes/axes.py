@@ -43,31 +43,20 @@ def reindexed(op: ops.Operator, p: Permutation) -> Reindexed:
     return None
 
 
-@reindexed.register(ops.Pointwise)
-@reindexed.register(ops.Add)
-@reindexed.register(ops.Sub)
-@reindexed.register(ops.Mul)
-@reindexed.register(ops.Div)
-@reindexed.register(ops.Pow)
-@reindexed.register(ops.Maximum)
-@reindexed.register(ops.Minimum)
-@reindexed.register(ops.PRelu)
-def _pointwise(op: ops.Operator, p: Permutation) -> Reindexed:
+@reindexed.register(ops.Broadcasting)
+@reindexed.register(ops.Elementwise)
+def _element_by_element(op: ops.Operator, p: Permutation) -> Reindexed:
     return op, p
 
 
+@reindexed.register(ops.AlongAxis)
 @reindexed.register(ops.Concat)
-@reindexed.register(ops.Softmax)
-@reindexed.register(ops.LogSoftmax)
-def _concat(op: ops.Concat | ops.Softmax | ops.LogSoftmax, p: Permutation) -> Reindexed:
+def _along_axis(op: ops.AlongAxis | ops.Concat, p: Permutation) -> Reindexed:
     return replace(op, axis=p[op.axis]), p
 
 
-@reindexed.register(ops.ReduceMean)
-@reindexed.register(ops.ReduceSum)
-@reindexed.register(ops.ReduceMax)
-@reindexed.register(ops.ReduceMin)
-def _reduce_mean(op: ops.ReduceMean, p: Permutation) -> Reindexed:
+@reindexed.register
+def _reducing(op: ops.Reducing, p: Permutation) -> Reindexed:
     moved = replace(op, axes=tuple(sorted(p[a] for a in op.axes)))
     return moved, p if op.keepdims else _without(p, op.axes)
 

@@ -12,7 +12,6 @@ from edgeinfer.graph.shapes import output_shapes
 __all__ = ["drop_noops"]
 
 Shape = tuple[int, ...]
-_BROADCASTING = (ops.Add, ops.Sub, ops.Mul, ops.Div, ops.Pow, ops.Maximum, ops.Minimum)
 
 
 def drop_noops(graph: Graph) -> Graph:
@@ -36,7 +35,7 @@ def drop_noops(graph: Graph) -> Graph:
         if isinstance(node.op, ops.Reshape) and before and isinstance(before.op, ops.Reshape):
             rewriter.write(node, node.op, before.inputs, output)
             continue
-        if isinstance(node.op, _BROADCASTING):
+        if isinstance(node.op, ops.Broadcasting):
             rewriter.write(node, node.op, _unexpanded(rewriter, node), output)
             continue
         rewriter.copy(node)
@@ -58,7 +57,7 @@ def _unexpanded(rewriter: Rewriter, node: Node) -> list[str]:
 
 
 def _only_reshapes(op: ops.Operator, shape: Shape) -> bool:
-    if not isinstance(op, ops.ReduceMean | ops.ReduceSum | ops.ReduceMax | ops.ReduceMin):
+    if not isinstance(op, ops.Reducing):
         return False
     return all(shape[axis] == 1 for axis in op.axes)
 

@@ -14,17 +14,7 @@ from edgeinfer.graph import operators as ops
 __all__ = ["sink_transposes"]
 
 Permutation = tuple[int, ...]
-_NARY = (
-    ops.Add,
-    ops.Sub,
-    ops.Mul,
-    ops.Div,
-    ops.Pow,
-    ops.Maximum,
-    ops.Minimum,
-    ops.PRelu,
-    ops.Concat,
-)
+_NARY = (ops.Broadcasting, ops.PRelu, ops.Concat)
 
 
 def sink_transposes(graph: Graph) -> Graph:

@@ -131,7 +131,8 @@ class BoardNpu:
                 values |= self._infer_on_board(values)
             else:
                 session.run({name: values[name] for name in part.inputs})
-                values |= {n.outputs[0]: session.value(n.outputs[0]) for n in part.nodes}
+                made = (name for node in part.nodes for name in node.outputs)
+                values |= {name: session.value(name) for name in made}
         self._values = {name: values[name] for name in self._graph.outputs}
         return self._values
 

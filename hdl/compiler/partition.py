@@ -75,7 +75,7 @@ def _edges(graph: Graph, refused: set[str]) -> set[str]:
         if isinstance(node.op, ops.Reshape | ops.Transpose) and node.inputs[0] in moved:
             found.add(node.outputs[0])
             moved.update(node.outputs)
-    readers = Counter(name for node in graph.nodes for name in node.inputs)
+    readers = Counter(name for node in graph.nodes for name in node.operands)
     readers.update(graph.outputs)
     last = (ops.Reshape, ops.Transpose, ops.QSoftmax, ops.ArgMax)
     free = set(graph.outputs)
@@ -97,7 +97,7 @@ def _stages(graph: Graph, host: set[str]) -> dict[str, int]:
     for node in graph.nodes:
         side = node.outputs[0] in host
         stage = 0 if side else 1
-        for name in node.inputs:
+        for name in node.operands:
             if name in made:
                 before, other = made[name]
                 stage = max(stage, before + (other != side))
@@ -109,8 +109,8 @@ def _stages(graph: Graph, host: set[str]) -> dict[str, int]:
 def _cut(graph: Graph, nodes: tuple[Node, ...]) -> Graph:
     """``nodes`` as a Graph whose inputs and outputs are what crosses its border."""
     made = {name for node in nodes for name in node.outputs}
-    read = [name for node in nodes for name in node.inputs]
-    outside = {name for node in graph.nodes if node not in nodes for name in node.inputs}
+    read = [name for node in nodes for name in node.operands]
+    outside = {name for node in graph.nodes if node not in nodes for name in node.operands}
     constants = {name: graph.constants[name] for name in read if name in graph.constants}
     inputs = tuple(dict.fromkeys(n for n in read if n not in made and n not in constants))
     outputs = tuple(

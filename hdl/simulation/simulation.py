@@ -239,8 +239,8 @@ class Simulation:
                 self._reports.append(machine.run(self._values))
             else:
                 machine.run({name: self._values[name] for name in part.inputs})
-                for node in part.nodes:
-                    self._values[node.outputs[0]] = machine.value(node.outputs[0])
+                made = (name for node in part.nodes for name in node.outputs)
+                self._values |= {name: machine.value(name) for name in made}
         for name in names:
             q, raw = self.graph.types[name].quantization, self._values[name]
             is_float = results[name].dtype.kind == "f" and q is not None
@@ -261,7 +261,7 @@ class Simulation:
 
     def mismatches(self) -> list[Mismatch]:
         """Every value of the last run that is not the CPU's, in the order of the Graph."""
-        names = (node.outputs[0] for node in self.graph.nodes)
+        names = (name for node in self.graph.nodes for name in node.outputs)
         found = (
             Mismatch.of(name, self._session.value(name), self._values[name])
             for name in names
