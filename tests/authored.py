@@ -7,7 +7,7 @@ import numpy as np
 from edgeinfer.graph import Graph, GraphBuilder, Quantization, TensorType
 from edgeinfer.graph import operators as ops
 
-__all__ = ["REQUANTIZING", "Author"]
+__all__ = ["REQUANTIZING", "SCALE", "Author"]
 
 REQUANTIZING = {"output_zero_point": 3, "lo": -128, "hi": 127, "rounding": "single"}
 """Fields that operators share."""

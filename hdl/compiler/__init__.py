@@ -1,6 +1,6 @@
 """An integer Graph into programs for the NPU.
 
-partition   nodes for the NPU and for the host
+shuffles    channel shuffles as one operator        partition   nodes for the NPU, for the host
 layers      what the array does at once             lowering    operators as such layers
 fusion      additions into the layers before them   layout      values into lines and words
 kernel      kernels into passes and tiles           bands       tensors that do not fit, in bands
@@ -22,6 +22,7 @@ from edgeinfer.graph import Graph
 from edgeinfer.hdl.compiler.partition import partition
 from edgeinfer.hdl.compiler.program import Binding, LayerRecord, Program, Watch
 from edgeinfer.hdl.compiler.segment import compile_segment
+from edgeinfer.hdl.compiler.shuffles import with_gathers
 from edgeinfer.hdl.config import NpuConfig, configuration
 
 __all__ = ["Binding", "Compiled", "LayerRecord", "Program", "Watch", "compile"]
@@ -96,7 +97,7 @@ def compile(
         raise UnsupportedError(f"the NPU keeps no state from one run to the next: {names}")
     graph = graph.with_nodes(graph.nodes)  # without what no output needs
     segments = []
-    for segment in partition(graph, config, host_ops=host_ops):
+    for segment in partition(with_gathers(graph), config, host_ops=host_ops):
         program = None
         if segment.on_npu:
             program = compile_segment(segment.graph, config, stream=stream_weights)

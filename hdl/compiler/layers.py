@@ -122,11 +122,17 @@ class Lowered:
         A value with the same elements in the same order as another.
     concats : dict of str to tuple of str
         A value that is its operands side by side in the channels.
+    prologue : list of Layer
+        What makes constants; before all others, so that any layer may have them.
+    made : dict of str to tuple of int
+        Values that the Graph does not have: their height, width and channels.
     """
 
     layers: list[Layer] = field(default_factory=list)
     aliases: dict[str, str] = field(default_factory=dict)
     concats: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    prologue: list[Layer] = field(default_factory=list)
+    made: dict[str, tuple[int, int, int]] = field(default_factory=dict)
 
 
 def geometry(shape: tuple[int, ...]) -> tuple[int, int, int]:

@@ -135,6 +135,7 @@ class _LayoutBuilder:
         self.aliases, self.concats = lowered.aliases, dict(lowered.concats)
         self.layers: list[Layer] = []
         self.shapes = {name: geometry(kind.shape) for name, kind in graph.types.items()}
+        self.shapes |= lowered.made
         self.positions: dict[str, tuple[int, ...]] = {}
         self.parents: dict[str, tuple[str, int]] = {}
         self.pending = list(lowered.layers)

@@ -72,15 +72,19 @@ class NpuSite(Site):
         return UnsupportedError(why, node=self.node.name, operator=self.operator)
 
     def filter(self, **changes: object) -> Layer:
-        """A depthwise 1x1 filter of 1 that passes its source on, but for ``changes``."""
-        c = self.channels
-        lo, hi = _bounds(self.output)
+        """A depthwise 1x1 filter of 1 that passes its source on, but for ``changes``.
+
+        Unless they say otherwise, the source is the first value that the node takes.
+        """
+        source = str(changes.get("source", self.source))
+        c = geometry(self.graph.types[source].shape)[2]
+        lo, hi = _bounds(self.outputs[0])
         ones = np.ones(c, np.int64)
         layer = Layer(
             node=self.node,
             mode=Mode.DEPTHWISE,
-            source=self.source,
-            output=self.node.output,
+            source=source,
+            output=self.node.outputs[0],
             kernel=(1, 1),
             weights=ones.reshape(c, 1, 1, 1),
             group=c,
@@ -122,6 +126,7 @@ def lower_graph(graph: Graph, config: NpuConfig) -> Lowered:
     lowered = Lowered()
     for node in graph.nodes:
         _lower_node(NpuSite(node, graph, config, lowered))
+    lowered.layers = [*lowered.prologue, *lowered.layers]
     lowered.layers = fused(graph, lowered)
     return lowered
 
@@ -229,26 +234,61 @@ def _dense(op: ops.QDense, site: NpuSite) -> None:
 @_lower.register(ops.QMul)
 def _arithmetic(op: ops.QAdd | ops.QMul, site: NpuSite) -> None:
     a, b = site.node.operands
-    for name in (a, b):
-        if name in site.graph.constants:
-            raise site.refuse("has a constant operand")
     if site.type("a").dtype != site.type("b").dtype:
         raise site.refuse("takes int8 beside int16; the lanes take operands of one width")
-    shapes = [site.geometry(role) for role in ("a", "b")]
+    shapes = [_operand_geometry(site, role) for role in ("a", "b")]
     whole = site.output_geometry
-    swapped = shapes[0] != whole
+    swapped = shapes[0] != whole or site.is_constant("a")
     if swapped:
         a, b, shapes = b, a, shapes[::-1]
     if shapes[0] != whole or shapes[1] not in (whole, (1, 1, whole[2])):
         raise site.refuse("broadcasts other than one pixel to all are not there")
+    if b in site.graph.constants:
+        b = _constant_pixel(site, np.broadcast_to(site.graph.constants[b].ravel(), whole[2]))
     operation = Operation.MULTIPLY
     if isinstance(op, ops.QAdd):
         operation = Operation.SUBTRACT if isinstance(op, ops.QSub) else Operation.ADD
     if operation is Operation.SUBTRACT and swapped:
         operation = Operation.SUBTRACT_FROM
     second = Second(b, None, operation, op, swapped)
-    lo, hi = _bounds(site.type("a"))
+    lo, hi = _bounds(site.graph.types[a])
     site.add(site.filter(source=a, second=second, lo=lo, hi=hi, double=op.rounding == "double"))
+
+
+def _operand_geometry(site: NpuSite, role: str) -> tuple[int, int, int]:
+    """Height, width and channels of an operand; a constant's are one pixel of the result."""
+    shape = site.shape(role)
+    if not site.is_constant(role):
+        return geometry(shape)
+    channels = site.output_geometry[2]
+    if math.prod(shape) not in (1, channels) or (math.prod(shape) > 1 and shape[-1] != channels):
+        raise site.refuse("has a constant operand that is neither a number nor one a channel")
+    return 1, 1, channels
+
+
+def _constant_pixel(site: NpuSite, values: np.ndarray) -> str:
+    """A value of one pixel that a layer makes of its biases: it multiplies by zeros."""
+    name = f"constant of {site.node.output}"
+    site.lowered.made[name] = (1, 1, len(values))
+    source = site.graph.inputs[0]
+    count = len(values)
+    limits = np.iinfo(values.dtype)
+    layer = Layer(
+        node=site.node,
+        mode=Mode.DENSE,
+        source=source,
+        output=name,
+        kernel=(1, 1),
+        weights=np.zeros((count, 1, 1, geometry(site.graph.types[source].shape)[2]), np.int64),
+        bias=values.astype(np.int64),
+        multiplier=np.full(count, IDENTITY[0]),
+        shift=np.full(count, IDENTITY[1]),
+        zero_point=0,
+        lo=int(limits.min),
+        hi=int(limits.max),
+    )
+    site.lowered.prologue.append(layer)
+    return name
 
 
 @_lower.register
@@ -349,6 +389,17 @@ def _max_pool(op: ops.MaxPool, site: NpuSite) -> None:
 
 
 @_lower.register
+def _reduce_max(op: ops.ReduceMax, site: NpuSite) -> None:
+    shape = site.shape("x")
+    spatial = tuple(range(1, len(shape) - 1))
+    if tuple(sorted(a % len(shape) for a in op.axes)) != spatial:
+        raise site.refuse("takes the maximum over other axes than all spatial ones")
+    height, width, c = site.source_geometry
+    weights = np.ones((c, height, width, 1), np.int64)
+    site.add(site.filter(mode=Mode.MAXIMUM, kernel=(height, width), weights=weights))
+
+
+@_lower.register
 def _lookup(op: ops.Lookup, site: NpuSite) -> None:
     table = site.constant("table")
     if not site.config.tables:
@@ -416,14 +467,60 @@ def _read_densely(graph: Graph, name: str) -> bool:
 @_lower.register
 def _slice(op: ops.Slice, site: NpuSite) -> None:
     shape = site.shape("x")
-    if len(shape) != 4 or op.starts[3] or op.sizes[3] != shape[3] or min(op.steps) < 1:
-        raise site.refuse("takes other slices than of height and width, forwards")
-    site.add(
-        site.filter(
-            strides=(op.steps[1], op.steps[2]),
-            pads=(-op.starts[1], -op.starts[2]),
-        )
+    if len(shape) != 4 or min(op.steps[1:3]) < 1:
+        raise site.refuse("takes a slice of height or width backwards, or not of four axes")
+    window = {
+        "strides": (op.steps[1], op.steps[2]),
+        "pads": (-op.starts[1], -op.starts[2]),
+    }
+    channels = op.starts[3] + op.steps[3] * np.arange(op.sizes[3])
+    if np.array_equal(channels, np.arange(shape[3])):
+        site.add(site.filter(**window))
+    else:
+        site.add(_selection(site, channels, **window))
+
+
+def _selection(site: NpuSite, channels: np.ndarray, **changes: object) -> Layer:
+    """The layer that puts ``channels`` of its source side by side, with weights of ones."""
+    count = len(channels)
+    weights = np.zeros((count, 1, 1, site.channels), np.int64)
+    weights[np.arange(count), 0, 0, channels] = 1
+    return site.filter(
+        mode=Mode.DENSE,
+        weights=weights,
+        group=1,
+        bias=np.zeros(count, np.int64),
+        multiplier=np.full(count, IDENTITY[0]),
+        shift=np.full(count, IDENTITY[1]),
+        **changes,
     )
+
+
+@_lower.register
+def _split(op: ops.Split, site: NpuSite) -> None:
+    axes = len(site.shape("x"))
+    at = 0
+    for name, size in zip(site.node.outputs, op.sizes, strict=True):
+        if op.axis == axes - 1:
+            layer = _selection(site, np.arange(at, at + size), output=name)
+        elif axes == 4 and op.axis in (1, 2):
+            pads = (-at, 0) if op.axis == 1 else (0, -at)
+            layer = site.filter(pads=pads, output=name)
+        else:
+            raise site.refuse("splits another axis than height, width or channels")
+        site.add(layer)
+        at += size
+
+
+@_lower.register
+def _gather(op: ops.Gather, site: NpuSite) -> None:
+    axes = len(site.shape("data"))
+    if not site.is_constant("indices") or op.axis != axes - 1 or site.shape("indices") == ():
+        raise site.refuse("gathers other than channels, or by indices that a run computes")
+    indices = site.constant("indices")
+    if indices.ndim != 1:
+        raise site.refuse("gathers by indices of more than one axis")
+    site.add(_selection(site, indices % site.shape("data")[-1]))
 
 
 @_lower.register

@@ -1,0 +1,96 @@
+"""What only moves elements, or has constants, runs on the array: channels, maxima, shuffles."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgeinfer.graph import Graph
+from edgeinfer.graph import operators as ops
+from edgeinfer.hdl.compiler import compile
+from edgeinfer.hdl.config import preset
+from edgeinfer.meaning import reference
+from tests import strategies
+from tests.authored import REQUANTIZING, SCALE, Author
+from tests.hdl.compiler.compiled import golden_values
+
+ONE = 1 << 30
+ADD = {
+    "left_shift": 20,
+    "a_multiplier": ONE,
+    "a_shift": 31,
+    "b_multiplier": ONE,
+    "b_shift": 31,
+    "multiplier": ONE,
+    "shift": 49,
+}
+
+
+def shuffle(author: Author, x: str, groups: int) -> str:
+    """As exporters write it: channels into groups, exchanged, and back."""
+    _, height, width, channels = author.builder.shape(x)
+    apart = ops.Reshape((1, height, width, groups, channels // groups))
+    turned = author.node(ops.Transpose((0, 1, 2, 4, 3)), author.node(apart, x))
+    return author.node(ops.Reshape((1, height, width, channels)), turned)
+
+
+def global_maximum(author: Author) -> list[str]:
+    return [author.node(ops.ReduceMax((1, 2)), author.conv("x", 20, 1))]
+
+
+def shuffled(author: Author) -> list[str]:
+    return [author.conv(shuffle(author, author.conv("x", 24, 1), 3), 8, 3, group=4)]
+
+
+def channels_backwards(author: Author) -> list[str]:
+    wide = author.conv("x", 20, 1)
+    part = ops.Slice(starts=(0, 1, 0, 18), sizes=(1, 4, 3, 7), steps=(1, 1, 2, -2))
+    return [author.node(part, wide)]
+
+
+def gathered(author: Author) -> list[str]:
+    indices = author.builder.constant("indices", np.array([7, -1, 0, 0, 3]))
+    return [author.node(ops.Gather(3), author.conv("x", 12, 1), indices)]
+
+
+def constants(author: Author) -> list[str]:
+    """A scalar added, a constant a channel multiplied, on either side."""
+    draw = author.rng.integers
+    scalar = author.builder.constant("scalar", draw(-100, 100, ()).astype("int8"), SCALE)
+    each = author.builder.constant("each", draw(-128, 128, (20,)).astype("int8"), SCALE)
+    mul = ops.QMul(**REQUANTIZING, multiplier=ONE, shift=36)
+    first = author.node(ops.QAdd(**REQUANTIZING, **ADD), author.conv("x", 20, 1), scalar)
+    product = author.node(mul, each, first)
+    return [author.node(ops.QSub(**REQUANTIZING, **ADD), scalar, product)]
+
+
+@pytest.mark.parametrize("name", ["4x4", "8x16", "9x16"])
+@pytest.mark.parametrize(
+    "build", [global_maximum, shuffled, channels_backwards, gathered, constants]
+)
+def test_it_runs_whole_with_the_values_of_the_reference(build, name):
+    author = Author(1, 6, 5, 8)
+    graph: Graph = author.graph(*build(author))
+    inputs = strategies.random_inputs(graph, 0)
+    values: dict[str, np.ndarray] = {}
+    reference.execute(graph, inputs, observe=values.__setitem__)
+    program = compile(graph, preset(name)).program
+    found = golden_values(program, inputs)
+    assert set(graph.outputs) <= set(found)
+    for value, got in found.items():
+        np.testing.assert_array_equal(got, values[value], err_msg=value)
+
+
+@pytest.mark.parametrize(("axis", "sizes"), [(3, (4, 1, 15)), (1, (2, 4)), (2, (1, 1, 3))])
+def test_parts_of_a_split_run_whole(axis, sizes):
+    author = Author(1, 6, 5, 8)
+    parts = author.builder.add_several(
+        ops.Split(axis, sizes), author.conv("x", 20, 1), node="split"
+    )
+    graph = author.graph(*parts)
+    inputs = strategies.random_inputs(graph, 0)
+    values: dict[str, np.ndarray] = {}
+    reference.execute(graph, inputs, observe=values.__setitem__)
+    found = golden_values(compile(graph, preset("8x16")).program, inputs)
+    for value in graph.outputs:
+        np.testing.assert_array_equal(found[value], values[value], err_msg=value)
