@@ -139,4 +139,6 @@ def geometry(shape: tuple[int, ...]) -> tuple[int, int, int]:
     """Height, width and channels as which a shape with a batch of 1 lies in the buffer."""
     if len(shape) == 4:
         return shape[1], shape[2], shape[3]
+    if len(shape) < 2:
+        return 1, 1, math.prod(shape)
     return 1, math.prod(shape[1:-1]), shape[-1]
