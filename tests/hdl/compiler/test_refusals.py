@@ -37,11 +37,11 @@ POOL = ops.MaxPool(kernel=(1, 1))
     [
         (
             graph_of(
-                Node("gone", ops.ReduceMax(axes=(3,)), ("x",), ("y",)),
+                Node("gone", ops.ReduceMin(axes=(3,)), ("x",), ("y",)),
                 x=(1, 4, 4, 8),
                 y=(1, 4, 4, 1),
             ),
-            "the NPU cannot run ReduceMax 'gone': has no NPU lowering. edgeinfer hdl simulate "
+            "the NPU cannot run ReduceMin 'gone': has no NPU lowering. edgeinfer hdl simulate "
             "--host-ops leaves these to the CPU",
         ),
         (
@@ -67,25 +67,25 @@ POOL = ops.MaxPool(kernel=(1, 1))
         ),
         (
             graph_of(
-                Node("a", ops.ReduceMax(axes=(3,)), ("x",), ("z",)),
+                Node("a", ops.ReduceMin(axes=(3,)), ("x",), ("z",)),
                 Node("b", ops.ReduceMin(axes=(1,)), ("z",), ("y",)),
                 x=(1, 4, 4, 8),
                 z=(1, 4, 4, 1),
                 y=(1, 1, 4, 1),
             ),
-            "the NPU cannot run ReduceMax 'a', ReduceMin 'b': has no NPU lowering. edgeinfer hdl "
+            "the NPU cannot run ReduceMin 'a', ReduceMin 'b': has no NPU lowering. edgeinfer hdl "
             "simulate --host-ops leaves these to the CPU",
         ),
         (
             graph_of(
-                Node("a", ops.ReduceMax(axes=(3,)), ("x",), ("z",)),
+                Node("a", ops.ReduceMin(axes=(3,)), ("x",), ("z",)),
                 Node("b", ops.Concat(axis=1), ("z", "v"), ("y",)),
                 x=(1, 4, 4, 8),
                 z=(1, 4, 4, 1),
                 v=(1, 4, 4, 1),
                 y=(1, 8, 4, 1),
             ),
-            "the NPU cannot run ReduceMax 'a': has no NPU lowering; Concat 'b': joins along "
+            "the NPU cannot run ReduceMin 'a': has no NPU lowering; Concat 'b': joins along "
             "another axis than the channels. edgeinfer hdl simulate --host-ops leaves these to "
             "the CPU",
         ),
@@ -99,7 +99,7 @@ def test_an_operator_is_named_with_its_reason(graph, message):
 
 def test_a_model_with_nothing_for_the_npu_is_refused_even_with_host_ops():
     graph = graph_of(
-        Node("a", ops.ReduceMax(axes=(3,)), ("x",), ("y",)), x=(1, 4, 4, 8), y=(1, 4, 4, 1)
+        Node("a", ops.ReduceMin(axes=(3,)), ("x",), ("y",)), x=(1, 4, 4, 8), y=(1, 4, 4, 1)
     )
     with refused("no operator of the model runs on the NPU", UnsupportedError):
         compile(graph, CONFIG, host_ops=True)
