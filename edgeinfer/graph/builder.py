@@ -135,15 +135,13 @@ class GraphBuilder:
     ) -> tuple[str, ...]:
         """As ``add``, of an operator that gives any number of values; their names."""
         kinds = self.output_types(op, inputs, dtype, quantization)
-        if outputs is None:
-            outputs = []
-            for _ in kinds:
-                taken = {*self.types, *outputs}
-                outputs.append(distinct(type(op).__name__.lower(), taken))
-        for name, kind in zip(outputs, kinds, strict=True):
-            self._new(name, kind)
-        self._append(Node(node or outputs[0], op, inputs, tuple(outputs)))
-        return tuple(outputs)
+        given = [None] * len(kinds) if outputs is None else outputs
+        names = tuple(
+            self._new(name or self.distinct(type(op).__name__.lower()), kind)
+            for name, kind in zip(given, kinds, strict=True)
+        )
+        self._append(Node(node or names[0], op, inputs, names))
+        return names
 
     def output_types(
         self,

@@ -119,6 +119,9 @@ class KnownCalls:
             of_this[node] = known
             calls.append(known[2])
         self._of_last = of_this
+        # a search plans a hundred Graphs: what this one does not have is not kept for the next
+        live = {id(array) for _, constants, _ in of_this.values() for array in constants}
+        self._packs = {key: pack for key, pack in self._packs.items() if id(pack[0]) in live}
         return calls
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from edgeinfer.graph import Graph, Node, TensorType
 from edgeinfer.graph import operators as ops
+from edgeinfer.graph.builder import distinct
 
 __all__ = ["with_gathers"]
 
@@ -34,9 +35,7 @@ def with_gathers(graph: Graph) -> Graph:
         order = _channels(graph, first, second, last)
         if order is None:
             continue
-        indices = f"channels of {last.output}"
-        while indices in types:
-            indices += "'"
+        indices = distinct(f"channels of {last.output}", types)
         constants[indices], types[indices] = order, TensorType(order.shape, "int64")
         gather = ops.Gather(len(graph.types[last.output].shape) - 1)
         nodes[last.output] = Node(last.name, gather, (first.inputs[0], indices), last.outputs)

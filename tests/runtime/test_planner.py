@@ -10,7 +10,7 @@ from edgeinfer.errors import InputError
 from edgeinfer.graph import operators as ops
 from edgeinfer.graph.cost import peak_bytes
 from edgeinfer.runtime.kernel_calls import KernelSite, lower, packed_bytes
-from edgeinfer.runtime.planner import ALIGNMENT, plan
+from edgeinfer.runtime.planner import ALIGNMENT, KnownCalls, plan
 from tests import strategies
 from tests.refusals import refused
 from tests.runtime.runtime_graphs import chain, layer, small_cnn
@@ -123,6 +123,13 @@ def test_a_constant_of_many_nodes_is_packed_once():
     packs = {}
     calls = [lower(n.op, KernelSite(n, shared, packs)) for n in shared.nodes]
     assert len({id(call.operands[1]) for (call,) in calls}) == 1
+
+
+def test_a_search_keeps_no_packs_but_those_of_the_graph_that_it_planned_last():
+    known = KnownCalls()
+    for seed in range(3):
+        known.of(chain((1, 4, 4, 8), layer(8, 1, 1, 8, seed=seed), layer(8, 3, 3, 8, seed=seed)))
+        assert len(known._packs) == 2
 
 
 def test_memory_is_counted_before_anything_is_packed():
