@@ -103,24 +103,30 @@ class Entry:
         It takes integers that a run computes, not only floats.
     ignores : tuple of str
         Attributes that do not change its result in a run.
+    makes : tuple of operator classes
+        What it may become, beside the Reshapes and Transposes on the way.
     """
 
     function: Importer
     integers: bool
     ignores: tuple[str, ...]
+    makes: tuple[type[ops.Operator], ...]
 
 
 IMPORTERS: dict[str, Entry] = {}
 
 
 def importer(
-    *names: str, integers: bool = False, ignores: tuple[str, ...] = ()
+    *names: str,
+    makes: tuple[type[ops.Operator], ...] = (),
+    integers: bool = False,
+    ignores: tuple[str, ...] = (),
 ) -> Callable[[Importer], Importer]:
     """Register a function for the ONNX operators ``names``; see ``Entry``."""
 
     def register(function: Importer) -> Importer:
         for name in names:
-            IMPORTERS[name] = Entry(function, integers, ignores)
+            IMPORTERS[name] = Entry(function, integers, ignores, makes)
         return function
 
     return register
@@ -276,9 +282,13 @@ class Call:
 
         Where all operands are known, so is the value, and no node is needed.
 
+        It is one of those that the importer ``makes``.
+
         ``y@layout`` is for what holds the elements of the ONNX value y in another order of axes,
         ``y#part`` for a step on the way to y.
         """
+        if type(op) not in (*self._entry.makes, ops.Reshape, ops.Transpose):
+            raise AssertionError(f"{self.operator} does not say that it makes {type(op).__name__}")
         for operand in operands:
             dtype = self._walk.dtype(operand)
             if dtype != "float32" and isinstance(operand, Dynamic) and not self._entry.integers:

@@ -66,19 +66,19 @@ _BINARY: dict[str, tuple[str, type[ops.Operator]]] = {
 }
 
 
-@importer(*_PLAIN)
+@importer(*_PLAIN, makes=(ops.Pointwise,))
 def _plain(call: Call) -> Operand:
     return call.pointwise((_PLAIN[call.operator], "x"), call.operand(0))
 
 
-@importer(*_PARAMETRIC)
+@importer(*_PARAMETRIC, makes=(ops.Pointwise,))
 def _parametric(call: Call) -> Operand:
     function, defaults = _PARAMETRIC[call.operator]
     parameters = (call.real(name, default) for name, default in defaults.items())
     return call.pointwise((function, "x", *parameters), call.operand(0))
 
 
-@importer("Gelu")
+@importer("Gelu", makes=(ops.Pointwise,))
 def _gelu(call: Call) -> Operand:
     approximate = call.text("approximate", "none")
     if approximate not in ("none", "tanh"):
@@ -87,13 +87,13 @@ def _gelu(call: Call) -> Operand:
     return call.pointwise((function, "x"), call.operand(0))
 
 
-@importer("Swish")
+@importer("Swish", makes=(ops.Pointwise,))
 def _swish(call: Call) -> Operand:
     scaled = ("mul", "x", call.real("alpha", 1.0))
     return call.pointwise(("mul", "x", ("sigmoid", scaled)), call.operand(0))
 
 
-@importer("Clip")
+@importer("Clip", makes=(ops.Pointwise,))
 def _clip(call: Call) -> Operand:
     bounds = []
     for index, (name, otherwise) in enumerate((("min", -math.inf), ("max", math.inf)), start=1):
@@ -107,7 +107,7 @@ def _clip(call: Call) -> Operand:
     return call.pointwise(("clip", "x", *bounds), call.operand(0))
 
 
-@importer("PRelu")
+@importer("PRelu", makes=(ops.Pointwise, ops.PRelu))
 def _prelu(call: Call) -> Operand:
     slope = call.weights(1, "slope")
     if slope is None:
@@ -145,14 +145,20 @@ def _cast(call: Call) -> Operand:
     raise Refusal(f"a run cannot convert {source} to {target.name}")
 
 
-@importer(*_BINARY)
+@importer("Add", makes=(ops.Add, ops.Pointwise))
+@importer("Sub", makes=(ops.Sub, ops.Add, ops.Pointwise))
+@importer("Mul", makes=(ops.Mul, ops.Pointwise))
+@importer("Div", makes=(ops.Div, ops.Mul, ops.Pointwise))
+@importer("Pow", makes=(ops.Pow, ops.Pointwise))
+@importer("Max", makes=(ops.Maximum, ops.Pointwise))
+@importer("Min", makes=(ops.Minimum, ops.Pointwise))
 def _binary(call: Call) -> Operand:
     if call.operator not in ("Max", "Min") and len(call.inputs) != 2:
         raise ModelError(f"takes 2 inputs, not {len(call.inputs)}")
     return reduce(lambda a, b: _combine(call, call.operator, a, b), call.operands())
 
 
-@importer("Sum", "Mean")
+@importer("Sum", "Mean", makes=(ops.Add, ops.Pointwise))
 def _sum(call: Call) -> Operand:
     operands = call.operands()
     total = reduce(lambda a, b: _combine(call, "Add", a, b), operands)

@@ -41,7 +41,7 @@ def _bias(call: Call) -> list[Static]:
     return [] if bias is None else [bias]
 
 
-@importer("Conv")
+@importer("Conv", makes=(ops.Conv,))
 def _conv(call: Call) -> Operand:
     weights, rank, kernel = _kernel(call)
     x = call.operand(0)
@@ -58,7 +58,7 @@ def _conv(call: Call) -> Operand:
     return apply_nhwc(call, op, x, ohwi, *_bias(call))
 
 
-@importer("ConvTranspose")
+@importer("ConvTranspose", makes=(ops.ConvTranspose,))
 def _conv_transpose(call: Call) -> Operand:
     weights, rank, kernel = _kernel(call)
     x = call.operand(0)
@@ -115,7 +115,7 @@ def _halved(call: Call, total: tuple[int, int]) -> tuple[int, int, int, int]:
     return (bottom, right, top, left)
 
 
-@importer("Gemm")
+@importer("Gemm", makes=(ops.Dense, ops.MatMul, ops.Add, ops.Pointwise))
 def _gemm(call: Call) -> Operand:
     a, b, c = call.operand(0), call.operand(1), call.optional(2)
     if len(a.shape) != 2 or len(b.shape) != 2:
@@ -143,7 +143,7 @@ def _gemm(call: Call) -> Operand:
     return call.emit(ops.Add(), y, c if beta == 1 else call.pointwise(("mul", "x", beta), c))
 
 
-@importer("MatMul")
+@importer("MatMul", makes=(ops.Dense, ops.MatMul))
 def _matmul(call: Call) -> Operand:
     a, b = call.operand(0), call.operand(1)
     if isinstance(b, Static) and len(b.shape) == 2:

@@ -23,7 +23,7 @@ __all__: list[str] = []
 _BATCH_PARAMETERS = ("scale", "bias", "mean", "variance")
 
 
-@importer("BatchNormalization", ignores=("momentum",))
+@importer("BatchNormalization", makes=(ops.Mul, ops.Add), ignores=("momentum",))
 def _batch_normalization(call: Call) -> Sequence[Operand]:
     x = call.operand(0)
     training = bool(call.integer("training_mode", 0))
@@ -58,14 +58,14 @@ def _batch_normalization(call: Call) -> Sequence[Operand]:
     return [y]
 
 
-@importer("InstanceNormalization")
+@importer("InstanceNormalization", makes=(ops.InstanceNormalization,))
 def _instance_normalization(call: Call) -> Operand:
     scale, bias = _affine(call, 1, "scale"), _affine(call, 2, "bias")
     op = ops.InstanceNormalization(call.real("epsilon", 1e-5))
     return apply_nhwc(call, op, call.operand(0), scale, bias)
 
 
-@importer("LayerNormalization", ignores=("stash_type",))
+@importer("LayerNormalization", makes=(ops.LayerNormalization,), ignores=("stash_type",))
 def _layer_normalization(call: Call) -> Sequence[Operand]:
     if call.uses_output(1) or call.uses_output(2):
         raise Refusal("its outputs Mean and InvStdDev are not supported")
@@ -84,7 +84,7 @@ def _affine(call: Call, index: int, what: str) -> Static:
     return parameter
 
 
-@importer("LRN")
+@importer("LRN", makes=(ops.LRN,))
 def _lrn(call: Call) -> Operand:
     op = ops.LRN(
         call.integer("size", 0),

@@ -15,7 +15,8 @@ from edgeinfer.graph import operators as ops
 __all__: list[str] = []
 
 
-@importer("MaxPool", "AveragePool", ignores=("storage_order",))
+@importer("MaxPool", makes=(ops.MaxPool,), ignores=("storage_order",))
+@importer("AveragePool", makes=(ops.AveragePool,))
 def _pool(call: Call) -> Operand:
     x = call.operand(0)
     rank = spatial_rank(x)
@@ -58,7 +59,8 @@ def _ceil_pad(extent: int, reach: int, stride: int, before: int, after: int) -> 
     return max(0, (places - 1) * stride - span)
 
 
-@importer("GlobalAveragePool", "GlobalMaxPool")
+@importer("GlobalAveragePool", makes=(ops.ReduceMean,))
+@importer("GlobalMaxPool", makes=(ops.ReduceMax,))
 def _global_pool(call: Call) -> Operand:
     x = call.operand(0)
     axes = tuple(range(2, len(x.shape)))

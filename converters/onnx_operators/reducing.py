@@ -17,7 +17,10 @@ _REDUCTIONS: dict[str, type[ops.ReduceMean | ops.ReduceSum | ops.ReduceMax | ops
 }
 
 
-@importer(*_REDUCTIONS)
+@importer("ReduceMean", makes=(ops.ReduceMean,))
+@importer("ReduceSum", makes=(ops.ReduceSum,))
+@importer("ReduceMax", makes=(ops.ReduceMax,))
+@importer("ReduceMin", makes=(ops.ReduceMin,))
 def _reduce(call: Call) -> Operand:
     x = call.operand(0)
     rank = len(x.shape)
@@ -31,7 +34,7 @@ def _reduce(call: Call) -> Operand:
     return call.emit(_REDUCTIONS[call.operator](axes, keepdims), x)
 
 
-@importer("ArgMax")
+@importer("ArgMax", makes=(ops.ArgMax,))
 def _argmax(call: Call) -> Operand:
     x = call.operand(0)
     op = ops.ArgMax(
@@ -42,7 +45,8 @@ def _argmax(call: Call) -> Operand:
     return call.emit(op, x)
 
 
-@importer("Softmax", "LogSoftmax")
+@importer("Softmax", makes=(ops.Softmax,))
+@importer("LogSoftmax", makes=(ops.LogSoftmax,))
 def _softmax(call: Call) -> Operand:
     x = call.operand(0)
     op = ops.Softmax if call.operator == "Softmax" else ops.LogSoftmax

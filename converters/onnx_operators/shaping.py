@@ -19,7 +19,7 @@ __all__: list[str] = []
 _LOWEST = float(np.finfo(np.float32).min)
 
 
-@importer("Reshape", integers=True)
+@importer("Reshape", makes=(ops.Reshape,), integers=True)
 def _reshape(call: Call) -> Operand:
     x = call.operand(0)
     wanted = call.static_integers(1, "shape", "shape")
@@ -40,7 +40,7 @@ def _reshape(call: Call) -> Operand:
     return call.reshape(x, shape)
 
 
-@importer("Flatten", integers=True)
+@importer("Flatten", makes=(ops.Reshape,), integers=True)
 def _flatten(call: Call) -> Operand:
     x = call.operand(0)
     axis = call.integer("axis", 1)
@@ -48,7 +48,7 @@ def _flatten(call: Call) -> Operand:
     return call.reshape(x, (math.prod(x.shape[:axis]), math.prod(x.shape[axis:])))
 
 
-@importer("Squeeze", integers=True)
+@importer("Squeeze", makes=(ops.Reshape,), integers=True)
 def _squeeze(call: Call) -> Operand:
     x = call.operand(0)
     given = call.static_integers(1, "axes", "axes")
@@ -60,7 +60,7 @@ def _squeeze(call: Call) -> Operand:
     return call.reshape(x, [n for a, n in enumerate(x.shape) if a not in axes])
 
 
-@importer("Unsqueeze", integers=True)
+@importer("Unsqueeze", makes=(ops.Reshape,), integers=True)
 def _unsqueeze(call: Call) -> Operand:
     x = call.operand(0)
     given = call.static_integers(1, "axes", "axes") or ()
@@ -72,21 +72,21 @@ def _unsqueeze(call: Call) -> Operand:
     return call.reshape(x, [1 if a in axes else next(extents) for a in range(rank)])
 
 
-@importer("Transpose", integers=True)
+@importer("Transpose", makes=(ops.Transpose,), integers=True)
 def _transpose(call: Call) -> Operand:
     x = call.operand(0)
     order = call.integers("perm")
     return call.transpose(x, tuple(reversed(range(len(x.shape)))) if order is None else order)
 
 
-@importer("Concat", integers=True)
+@importer("Concat", makes=(ops.Concat,), integers=True)
 def _concat(call: Call) -> Operand:
     operands = call.operands()
     axis = call.axis(call.integer("axis", 1), len(operands[0].shape))
     return call.emit(ops.Concat(axis), *operands)
 
 
-@importer("Split", integers=True, ignores=("num_outputs",))
+@importer("Split", makes=(ops.Slice,), integers=True, ignores=("num_outputs",))
 def _split(call: Call) -> Sequence[Operand]:
     x = call.operand(0)
     axis = call.axis(call.integer("axis", 0), len(x.shape))
@@ -104,7 +104,7 @@ def _split(call: Call) -> Sequence[Operand]:
     ]
 
 
-@importer("Slice", integers=True)
+@importer("Slice", makes=(ops.Slice,), integers=True)
 def _slice(call: Call) -> Operand:
     x = call.operand(0)
     starts = call.static_integers(1, "starts", "starts") or ()
@@ -133,7 +133,7 @@ def _window(call: Call, x: Operand, windows: dict[int, tuple[int, int, int]]) ->
     return call.emit(ops.Slice(starts, sizes, steps), x)
 
 
-@importer("Pad")
+@importer("Pad", makes=(ops.Pad, ops.Slice))
 def _pad(call: Call) -> Operand:
     x = call.operand(0)
     mode = _pad_mode(call)
@@ -173,7 +173,7 @@ def _pad_value(call: Call) -> float:
     return min(max(number, _LOWEST), -_LOWEST)
 
 
-@importer("Expand", integers=True)
+@importer("Expand", makes=(ops.Expand,), integers=True)
 def _expand(call: Call) -> Operand:
     x = call.operand(0)
     wanted = call.static_integers(1, "shape", "shape") or ()
@@ -183,14 +183,14 @@ def _expand(call: Call) -> Operand:
     return call.emit(ops.Expand(shape), x)
 
 
-@importer("Tile", integers=True)
+@importer("Tile", makes=(ops.Tile,), integers=True)
 def _tile(call: Call) -> Operand:
     x = call.operand(0)
     repeats = call.static_integers(1, "repeats", "repeats") or ()
     return call.emit(ops.Tile(repeats), x)
 
 
-@importer("Gather", integers=True)
+@importer("Gather", makes=(ops.Gather, ops.Slice), integers=True)
 def _gather(call: Call) -> Operand:
     data, indices = call.operand(0), call.operand(1)
     axis = call.axis(call.integer("axis", 0), len(data.shape))
@@ -206,14 +206,14 @@ def _gather(call: Call) -> Operand:
     return call.emit(ops.Gather(axis), data, call.constant(known, "indices"))
 
 
-@importer("DepthToSpace")
+@importer("DepthToSpace", makes=(ops.DepthToSpace,))
 def _depth_to_space(call: Call) -> Operand:
     mode = call.text("mode", "DCR")
     op = ops.DepthToSpace(call.integer("blocksize", 0), mode)  # type: ignore[arg-type]
     return _blocks(call, op)
 
 
-@importer("SpaceToDepth")
+@importer("SpaceToDepth", makes=(ops.SpaceToDepth,))
 def _space_to_depth(call: Call) -> Operand:
     if call.text("mode", "DCR") != "DCR":
         raise Refusal(f"mode {call.text('mode', 'DCR')!r} is not supported")

@@ -48,7 +48,7 @@ def _reverse(op: Reverse, x: np.ndarray) -> tuple[np.ndarray, ...]:
     return (np.flip(x, op.axis),)
 
 
-@importer("ReverseSequence", ignores=("batch_axis",))
+@importer("ReverseSequence", makes=(Reverse,), ignores=("batch_axis",))
 def _import_reverse(call):
     """Where all sequences are as long as the axis."""
     return call.emit(Reverse(call.integer("time_axis", 0)), call.operand(0))
@@ -71,7 +71,7 @@ FUNCTIONS["shrink"] = (
 )
 
 
-@importer("Shrink")
+@importer("Shrink", makes=(ops.Pointwise,))
 def _import_shrink(call):
     parameters = (call.real("bias", 0.0), call.real("lambd", 0.5))
     return call.pointwise(("shrink", "x", *parameters), call.operand(0))
