@@ -15,7 +15,7 @@ from edgeinfer.graph.builder import distinct
 from edgeinfer.graph.verification import verify
 from edgeinfer.quant.fragment import Fragment
 from edgeinfer.quant.integer_types import IntegerTypes
-from edgeinfer.quant.rules import lower
+from edgeinfer.quant.rules import integer_operators, lower
 from edgeinfer.quant.weights import GivenWeights
 
 __all__ = ["Lowering", "lower_to_integers"]
@@ -111,6 +111,10 @@ class Lowering:
             raise QuantizationError(
                 error.message, node=node.name, operator=type(node.op).__name__
             ) from error
+        made = (*integer_operators(type(node.op)), ops.Rescale)
+        for new in fragment.nodes:
+            if not isinstance(new.op, made):
+                raise AssertionError(f"the rule of {node.op} does not say that it makes {new.op}")
         self._made[index] = key, fragment
         return fragment
 

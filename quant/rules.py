@@ -1,6 +1,6 @@
 """The quantization rule of every operator: a float node into the integer nodes that stand for it.
 
-``lower`` is registered by operator class; a class without a rule is refused by name before any
+``rule`` registers one by operator class; a class without a rule is refused by name before any
 calibration. Every value already has its integer type when the rules run, and a rule sees only its
 node's (``fragment.py``).
 """
@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import singledispatch
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -32,7 +33,7 @@ from edgeinfer.quant.fragment import Fragment
 from edgeinfer.quant.schemes import Width
 from edgeinfer.quant.widths import wider
 
-__all__ = ["fixed_output", "is_supported", "lower"]
+__all__ = ["fixed_output", "integer_operators", "is_supported", "lower", "rule"]
 
 # an interpolated 16-bit table may err by this many output steps before a full one takes its place
 _INTERPOLATION_STEPS = 4.0
@@ -72,7 +73,35 @@ def is_supported(op: ops.Operator) -> bool:
     return lower.dispatch(type(op)) is not refuse
 
 
-@lower.register
+Rule: TypeAlias = Callable[[Any, Node, Fragment], None]
+
+_MAKES: dict[Rule, tuple[type[ops.Operator], ...]] = {}
+
+
+def rule(
+    *classes: type[ops.Operator], makes: tuple[type[ops.Operator], ...]
+) -> Callable[[Rule], Rule]:
+    """Register the rule of ``classes``, which ``makes`` these operators, and a Rescale beside."""
+
+    def register(function: Rule) -> Rule:
+        for kind in classes:
+            lower.register(kind, function)
+        _MAKES[function] = makes
+        return function
+
+    return register
+
+
+def integer_operators(kind: type[ops.Operator]) -> tuple[type[ops.Operator], ...]:
+    """What may stand for an operator of ``kind`` in an integer Graph, beside a Rescale.
+
+    None where the quantizer refuses it. An operator that only selects stands for itself.
+    """
+    made = _MAKES.get(lower.dispatch(kind), ())
+    return tuple(kind if issubclass(kind, family) else family for family in made)
+
+
+@rule(ops.Conv, makes=(ops.QConv,))
 def _conv(op: ops.Conv, node: Node, to: Fragment) -> None:
     quantized = ops.QConv(
         **to.clamp(node.output, op.lo, op.hi),
@@ -85,7 +114,7 @@ def _conv(op: ops.Conv, node: Node, to: Fragment) -> None:
     to.emit_layer(quantized)
 
 
-@lower.register
+@rule(ops.Dense, makes=(ops.QDense,))
 def _dense(op: ops.Dense, node: Node, to: Fragment) -> None:
     quantized = ops.QDense(
         **to.clamp(node.output, op.lo, op.hi),
@@ -94,7 +123,7 @@ def _dense(op: ops.Dense, node: Node, to: Fragment) -> None:
     to.emit_layer(quantized)
 
 
-@lower.register
+@rule(ops.Pointwise, makes=(ops.Lookup, ops.Rescale, ops.Reshape))
 def _pointwise(op: ops.Pointwise, node: Node, to: Fragment) -> None:
     x, y = node.input("x"), node.output
     if not to.is_computed(x):  # a constant that the model gives out
@@ -188,17 +217,17 @@ def _sum_or_difference(
     to.emit(quantized, a, b)
 
 
-@lower.register
+@rule(ops.Add, makes=(ops.QAdd,))
 def _add(op: ops.Add, node: Node, to: Fragment) -> None:
     _sum_or_difference(op, node, to, ops.QAdd)
 
 
-@lower.register
+@rule(ops.Sub, makes=(ops.QSub,))
 def _sub(op: ops.Sub, node: Node, to: Fragment) -> None:
     _sum_or_difference(op, node, to, ops.QSub)
 
 
-@lower.register
+@rule(ops.Mul, makes=(ops.QMul,))
 def _mul(op: ops.Mul, node: Node, to: Fragment) -> None:
     a, b = to.operands()
     (a_scale, a_zero, _), (b_scale, b_zero, _) = to.kind(a), to.kind(b)
@@ -213,7 +242,7 @@ def _mul(op: ops.Mul, node: Node, to: Fragment) -> None:
     to.emit(quantized, a, b)
 
 
-@lower.register
+@rule(ops.PRelu, makes=(ops.QPRelu,))
 def _prelu(op: ops.PRelu, node: Node, to: Fragment) -> None:
     x, slope = node.inputs
     if slope not in to.graph.constants:
@@ -250,7 +279,7 @@ def _cyclic(slope: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return np.broadcast_to(full.reshape(full.shape[first:]), shape[first:]).reshape(-1)
 
 
-@lower.register
+@rule(ops.AveragePool, makes=(ops.QAveragePool,))
 def _average_pool(op: ops.AveragePool, node: Node, to: Fragment) -> None:
     x, y = node.input("x"), node.output
     (in_scale, zero_point, dtype), (out_scale, _, _) = to.kind(x), to.kind(y)
@@ -311,18 +340,18 @@ def _sum_over_axes(
     to.emit(quantized, x)
 
 
-@lower.register
+@rule(ops.ReduceMean, makes=(ops.QReduceSum,))
 def _reduce_mean(op: ops.ReduceMean, node: Node, to: Fragment) -> None:
     shape = to.type(node.input("x")).shape
     _sum_over_axes(op, node, to, math.prod(shape[a] for a in op.axes))
 
 
-@lower.register
+@rule(ops.ReduceSum, makes=(ops.QReduceSum,))
 def _reduce_sum(op: ops.ReduceSum, node: Node, to: Fragment) -> None:
     _sum_over_axes(op, node, to, 1)
 
 
-@lower.register
+@rule(ops.Softmax, makes=(ops.QSoftmax,))
 def _softmax(op: ops.Softmax, node: Node, to: Fragment) -> None:
     y = node.output
     width = wider(*_dtypes(to, node.input("x"), y))
@@ -336,7 +365,7 @@ def _softmax(op: ops.Softmax, node: Node, to: Fragment) -> None:
     to.emit_by_way_of(wide, ops.QSoftmax(op.axis), x, name)
 
 
-@lower.register
+@rule(ops.Joining, makes=(ops.Joining,))
 def _join(op: ops.Joining, node: Node, to: Fragment) -> None:
     y = node.output
     if to.type(y).quantization is None:
@@ -345,7 +374,7 @@ def _join(op: ops.Joining, node: Node, to: Fragment) -> None:
     to.emit(op, *(to.at_type_of(i, y) for i in range(len(node.inputs))))
 
 
-@lower.register
+@rule(ops.Pad, makes=(ops.Pad,))
 def _pad(op: ops.Pad, node: Node, to: Fragment) -> None:
     t = to.type(node.output)
     if t.quantization is None:
@@ -355,7 +384,7 @@ def _pad(op: ops.Pad, node: Node, to: Fragment) -> None:
     to.emit(replace(op, value=int(value[0])), to.at_type_of(0, node.output))
 
 
-@lower.register
+@rule(ops.Gather, makes=(ops.Gather,))
 def _gather(op: ops.Gather, node: Node, to: Fragment) -> None:
     y = node.output
     scaled = to.type(y).quantization is not None
@@ -363,7 +392,6 @@ def _gather(op: ops.Gather, node: Node, to: Fragment) -> None:
     to.emit(op, data, to.unscaled(node.inputs[1]))
 
 
-@lower.register(ops.ArgMax)
-@lower.register(ops.Selecting)
+@rule(ops.ArgMax, ops.Selecting, makes=(ops.ArgMax, ops.Selecting))
 def _selecting(op: ops.Operator, node: Node, to: Fragment) -> None:
     to.emit(op, *map(to.unscaled, node.inputs))
