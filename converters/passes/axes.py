@@ -40,6 +40,15 @@ def reindexed(op: ops.Operator, p: Permutation) -> Reindexed:
 
     None where there is none. Inputs beside the first are the caller's to transpose.
     """
+    raise NotImplementedError(type(op).__name__)
+
+
+@reindexed.register(ops.FloatOperator)
+@reindexed.register(ops.IntegerOperator)
+@reindexed.register(ops.Windowed)
+@reindexed.register(ops.Moving)
+def _tied_to_its_axes(op: ops.Operator, p: Permutation) -> Reindexed:
+    """Which axis is which is a part of its meaning."""
     return None
 
 

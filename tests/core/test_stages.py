@@ -2,6 +2,7 @@
 
 import pytest
 
+from edgeinfer.converters.passes import axes
 from edgeinfer.graph import batching, cost, shapes, verification
 from edgeinfer.graph import operators as ops
 from edgeinfer.meaning import float_executor, reference
@@ -17,6 +18,7 @@ STAGES = {
     "integer meaning": reference.evaluate,
     "kernels": kernel_calls.lower,
     "quantization": rules.lower,
+    "transposes": axes.reindexed,
 }
 
 
