@@ -21,7 +21,7 @@ from edgeinfer.converters.onnx_model import read_tensor, value_names
 from edgeinfer.converters.onnx_operators import IMPORTERS, Call, Dynamic, Operand, Refusal, Static
 from edgeinfer.converters.open_batch import guess_failed, is_free_batch
 from edgeinfer.errors import ModelError, ModelFileError, UnsupportedError
-from edgeinfer.graph import DType, Graph, Node, TensorType
+from edgeinfer.graph import DType, Graph, GraphBuilder, TensorType
 from edgeinfer.graph.operators import Operator, Pointwise, Reshape
 
 __all__ = ["Walk", "import_model"]
@@ -319,28 +319,23 @@ class Walk:
         if not outputs:
             raise ModelFileError("the model has no outputs")
         names = _Names([*self._inputs, *outputs], self._distinct)
-        types = {names.of(v): v.type for v in self._inputs}
-        constants: dict[str, np.ndarray] = {}
-        nodes = []
+        builder = GraphBuilder(graph.name or "model")
+        for value in self._inputs:
+            builder.input(names.of(value), value.type)
         for step in self._steps:
             for operand in step.operands:
-                if isinstance(operand, Static) and names.of(operand) not in constants:
+                if isinstance(operand, Static) and names.of(operand) not in builder.constants:
                     array = operand.clamped() if self.dtype(operand) == "float32" else operand.array
                     array = array.astype(self.dtype(operand), copy=False)
-                    constants[names.of(operand)] = array
-                    types[names.of(operand)] = TensorType(array.shape, self.dtype(operand))
-            output = names.of(step.output)
-            types[output] = step.output.type
-            nodes.append(Node(step.name, step.op, tuple(map(names.of, step.operands)), (output,)))
-        draft = Graph(
-            name=graph.name or "model",
-            nodes=(),
-            types=types,
-            inputs=tuple(map(names.of, self._inputs)),
-            outputs=tuple(map(names.of, outputs)),
-            constants=constants,
-        )
-        return draft.with_nodes(nodes)
+                    builder.constant(names.of(operand), array)
+            builder.add(
+                step.op,
+                *map(names.of, step.operands),
+                output=names.of(step.output),
+                node=step.name,
+                dtype=step.output.type.dtype,
+            )
+        return builder.graph(*map(names.of, outputs))
 
     def _named_output(self, value: ir.Value) -> Dynamic:
         """What the model's output has become, under the output's name."""
