@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from html import escape
 
 import numpy as np
@@ -17,6 +18,7 @@ from edgeinfer.cython_kernels.runtime import SUPPORTED, Program, RunError
 from edgeinfer.errors import EdgeInferError, InputError
 from edgeinfer.files import model_file
 from edgeinfer.graph import DType, Graph, Preparation
+from edgeinfer.graph.batching import obstacle
 from edgeinfer.graph.verification import verify
 from edgeinfer.runtime.planner import MAX_BYTES, KnownCalls, Plan, plan
 
@@ -36,7 +38,7 @@ class TensorInfo:
     name : str
         Its name in the model.
     shape : tuple of int
-        Its shape; where the Session's batch is free, the first extent is the batch of one slice.
+        Its shape; where the first axis is a batch, its extent is that of one slice.
     dtype : str
         The type of its raw integers.
     scale : float or None
@@ -214,8 +216,9 @@ class Session:
         ----------
         x : numpy.ndarray, or mapping of str to numpy.ndarray
             The input, or each by its name. Floats are quantized; integers must be of exactly the
-            input's dtype. Where the batch is free, the first axis may hold any number of slices,
-            which go through one after another; a batch of one may be left out.
+            input's dtype. Where the first axis is a batch, be it open in the model or fixed with
+            samples that stay apart, it may hold any number of slices, which go through one after
+            another; a batch of one may be left out.
         out : numpy.ndarray, or mapping of str to numpy.ndarray, optional
             Where to write the output, or each by its name: C-contiguous arrays of the outputs'
             shapes, float32 or the outputs' dtypes.
@@ -305,22 +308,19 @@ class Session:
 
     def _slices(self, arrays: Sequence[np.ndarray]) -> int:
         """How many batches ``arrays`` hold, which must be the same of each input."""
-        free = self._graph.free_batch
         slices = 0
         for array, info in zip(arrays, self.inputs, strict=True):
             shape = array.shape
-            if not free or not info.shape or len(shape) != len(info.shape):
-                fits = shape == info.shape
-                count = 1
-            else:
-                batch = info.shape[0]
-                fits = shape[1:] == info.shape[1:] and shape[0] > 0 and shape[0] % batch == 0
-                count = shape[0] // batch
-            if not fits:
-                expected = _expected(info, free)
-                raise InputError(
-                    f"input {info.name!r} must have shape {expected}, not {list(shape)}"
-                )
+            count = 1
+            if shape != info.shape:
+                count = shape[0] // info.shape[0] if shape and info.shape else 0
+                whole = bool(count) and shape == (count * info.shape[0], *info.shape[1:])
+                mixed = self._obstacle if whole else None
+                if not whole or mixed is not None:
+                    raise InputError(
+                        f"input {info.name!r} must have shape {self._expected(info)}, "
+                        f"not {list(shape)}{'' if mixed is None else f': {mixed}'}"
+                    )
             if slices not in (0, count):
                 raise InputError(
                     f"input {info.name!r} has a batch of {shape[0]}, "
@@ -334,6 +334,25 @@ class Session:
                     f"output {info.name!r} is one number, so this model takes one batch at a time"
                 )
         return slices
+
+    @cached_property
+    def _obstacle(self) -> str | None:
+        """Why the first axis of the inputs is no batch; None where it is."""
+        if self._graph.free_batch:
+            return None
+        if self._graph.states:
+            return "it keeps states from one run to the next"
+        extents = {info.shape[:1] for info in self.inputs}
+        if len(extents) > 1:
+            return "its inputs differ in their first axes"
+        ((extent,),) = extents
+        return obstacle(self._graph, self._graph.inputs, extent)
+
+    def _expected(self, info: TensorInfo) -> str:
+        if not info.shape or self._obstacle is not None:
+            return str(list(info.shape))
+        batch = "N" if info.shape[0] == 1 else f"a multiple of {info.shape[0]}"
+        return f"[{', '.join([batch, *map(str, info.shape[1:])])}]"
 
     def _explained(self, error: RunError) -> EdgeInferError:
         if error.reason == "nan":
@@ -375,13 +394,6 @@ class Stream:
         """Begin again."""
         for array, first in zip(self.state, self._first, strict=True):
             array[...] = first
-
-
-def _expected(info: TensorInfo, free: bool) -> str:
-    if not free or not info.shape:
-        return str(list(info.shape))
-    batch = "N" if info.shape[0] == 1 else f"a multiple of {info.shape[0]}"
-    return f"[{', '.join([batch, *map(str, info.shape[1:])])}]"
 
 
 def _by_name(given: Arrays, infos: Sequence[TensorInfo], what: str) -> list[np.ndarray]:

@@ -9,7 +9,8 @@ import pytest
 import edgeinfer
 from edgeinfer.errors import InputError, UnsupportedError
 from edgeinfer.files import model_file
-from edgeinfer.graph import Graph, Preparation, TensorType
+from edgeinfer.graph import Graph, GraphBuilder, Preparation, Quantization, TensorType
+from edgeinfer.graph import operators as ops
 from edgeinfer.meaning import reference
 from edgeinfer.runtime.session import Session, TensorInfo
 from tests.runtime.runtime_graphs import UNIT, rows_by_index, small_cnn, two_inputs
@@ -187,12 +188,35 @@ def test_wrong_inputs_are_refused(cnn):
     refused("input 'x' takes floats, or int8 as raw integers, not object", cnn.run, None)
 
 
-def test_a_fixed_batch_takes_no_other():
-    session = Session(small_cnn(free_batch=False))
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_fixed_batch_takes_more_samples_in_slices(batch):
+    fixed, free = (Session(small_cnn(batch, free_batch=free)) for free in (False, True))
+    x = np.random.default_rng(0).normal(0, 1, (4, 8, 8, 3)).astype(np.float32)
+    np.testing.assert_array_equal(fixed.run(x), free.run(x), strict=True)
+
+
+def test_a_first_axis_along_which_samples_mix_is_no_batch():
+    builder = GraphBuilder()
+    x = builder.input("x", TensorType((4, 8), "int8", Quantization.per_tensor(0.1, 0)))
+    session = Session(builder.graph(builder.add(ops.ReduceMax((0,)), x, node="loudest")))
     refused(
-        "input 'x' must have shape [1, 8, 8, 3], not [2, 8, 8, 3]",
+        "input 'x' must have shape [4, 8], not [8, 8]: "
+        "ReduceMax 'loudest' mixes what lies along it",
         session.run,
-        np.zeros((2, 8, 8, 3), np.float32),
+        np.zeros((8, 8), np.float32),
+    )
+
+
+def test_a_first_axis_that_no_other_input_has_is_no_batch():
+    builder = GraphBuilder()
+    kind = Quantization.per_tensor(0.1, 0)
+    x = builder.input("x", TensorType((2, 8), "int8", kind))
+    bound = builder.input("bound", TensorType((8,), "int8", kind))
+    session = Session(builder.graph(builder.add(ops.Minimum(), x, bound)))
+    refused(
+        "input 'x' must have shape [2, 8], not [4, 8]: its inputs differ in their first axes",
+        session.run,
+        {"x": np.zeros((4, 8), np.float32), "bound": np.zeros(8, np.float32)},
     )
 
 
