@@ -24,9 +24,9 @@ from edgeinfer.errors import ModelError, ModelFileError, UnsupportedError
 from edgeinfer.graph import DType, Graph, GraphBuilder, TensorType
 from edgeinfer.graph.operators import Operator, Pointwise, Reshape
 
-__all__ = ["Walk", "import_model"]
+__all__ = ["OLDEST_OPSET", "Walk", "import_model"]
 
-_OLDEST_OPSET = 7
+OLDEST_OPSET = 7
 _ADVICE = {
     **dict.fromkeys(("LSTM", "GRU", "RNN"), "recurrent layers are not imported"),
     **dict.fromkeys(("Loop", "Scan"), "loops are not imported: export the model unrolled"),
@@ -74,11 +74,11 @@ def import_model(
     """
     uses = any(node.domain == "" for node in model.graph.all_nodes())
     # a file that does not say is of opset 1, which does not matter where no node is of any
-    version = model.graph.opset_imports.get("", 1 if uses else _OLDEST_OPSET)
+    version = model.graph.opset_imports.get("", 1 if uses else OLDEST_OPSET)
     newest = onnx.defs.onnx_opset_version()
-    if not _OLDEST_OPSET <= version <= newest:
+    if not OLDEST_OPSET <= version <= newest:
         raise UnsupportedError(
-            f"opsets {_OLDEST_OPSET} to {newest} can be imported, not {version}: "
+            f"opsets {OLDEST_OPSET} to {newest} can be imported, not {version}: "
             "convert the model with onnx.version_converter, or update the onnx package"
         )
     shapes = dict(input_shapes or {})

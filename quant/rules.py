@@ -98,7 +98,7 @@ def integer_operators(kind: type[ops.Operator]) -> tuple[type[ops.Operator], ...
     None where the quantizer refuses it. An operator that only selects stands for itself.
     """
     made = _MAKES.get(lower.dispatch(kind), ())
-    return tuple(kind if issubclass(kind, family) else family for family in made)
+    return (kind,) if issubclass(kind, made) else made
 
 
 @rule(ops.Conv, makes=(ops.QConv,))

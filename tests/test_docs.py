@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from edgeinfer.cli.operator_table import as_markdown
+
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob(".github/**/*.md")]
 LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]+))?\)")
@@ -34,3 +36,8 @@ def test_code_names_documents_that_exist():
     named = {m for f in files for m in re.findall(r"docs/[\w-]+\.md", f.read_text("utf-8"))}
     assert len(named) > 5
     assert [name for name in sorted(named) if not (ROOT / name).is_file()] == []
+
+
+def test_the_table_of_operators_is_what_the_stages_say():
+    written = (ROOT / "docs/operators.md").read_text(encoding="utf-8")
+    assert written == as_markdown(), "edgeinfer operators --markdown > docs/operators.md"

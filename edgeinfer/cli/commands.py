@@ -13,6 +13,7 @@ from edgeinfer.cli.evaluate import evaluate
 from edgeinfer.cli.groups import InWorkingOrder
 from edgeinfer.cli.hdl import hdl
 from edgeinfer.cli.inspect import inspect
+from edgeinfer.cli.operators import operators
 from edgeinfer.cli.quantize import quantize
 from edgeinfer.cli.run import run
 
@@ -29,5 +30,5 @@ def edgeinfer() -> None:
     """Quantize ONNX models to int8 or int16 and run them on integers only."""
 
 
-for _command in (demo, inspect, quantize, evaluate, compare, run, bench, convert, hdl):
+for _command in (demo, inspect, quantize, evaluate, compare, run, bench, convert, operators, hdl):
     edgeinfer.add_command(_command)

@@ -175,6 +175,11 @@ def _lower(op: ops.Operator, site: NpuSite) -> None:
     raise site.refuse("has no NPU lowering")
 
 
+def is_lowered(kind: type[ops.Operator]) -> bool:
+    """Whether the NPU has an operator of ``kind``."""
+    return _lower.dispatch(kind) is not _lower.dispatch(object)
+
+
 def _requantizing(op: ops.Requantizing) -> dict[str, object]:
     return {
         "zero_point": op.output_zero_point,

@@ -1,0 +1,56 @@
+"""``edgeinfer operators``: which operators the import, the quantizer and each target take."""
+
+from __future__ import annotations
+
+import click
+
+from edgeinfer.cli import screen
+from edgeinfer.cli.command import Report, command
+
+__all__ = ["operators"]
+
+
+@command(example="edgeinfer operators conv")
+@click.argument("pattern", metavar="[NAME]", default="")
+@click.option("--markdown", is_flag=True, help="Print all of them as docs/operators.md has them.")
+def operators(pattern: str, markdown: bool) -> Report:
+    """Show the ONNX operators that can be imported, or those whose names hold NAME.
+
+    For each the opsets that have it, the operators of a Graph that it may become, and whether the
+    integer runtime and the NPU take these. What an operator asks of its attributes and shapes is
+    in the message of its refusal: edgeinfer inspect MODEL shows that.
+    """
+    from edgeinfer.cli.operator_table import TARGETS, answer, as_markdown, imported_operators
+
+    if markdown:
+        return Report({"markdown": as_markdown()}, [as_markdown().rstrip("\n")])
+    found = [op for op in imported_operators() if pattern.lower() in op.name.lower()]
+    if not found:
+        raise click.BadParameter(
+            f"no ONNX operator that can be imported has {pattern!r} in its name",
+            param_hint="'NAME'",
+        )
+    rows = [
+        (
+            op.name,
+            op.opsets,
+            ", ".join(kind.__name__ for kind in op.makes) or "its input",
+            *(answer(target, op.makes) for target in TARGETS),
+        )
+        for op in found
+    ]
+    return Report(
+        {
+            "operators": [
+                {
+                    "name": op.name,
+                    "first_opset": op.first,
+                    "last_opset": op.last,
+                    "becomes": [kind.__name__ for kind in op.makes],
+                    "targets": {target: answer(target, op.makes) for target in TARGETS},
+                }
+                for op in found
+            ]
+        },
+        [screen.table(("ONNX operator", "opsets", "becomes", *TARGETS), rows, left=3)],
+    )
