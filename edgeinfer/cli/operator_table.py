@@ -123,16 +123,16 @@ def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 _DOCUMENT = """\
 # Operators
 
-Written by `edgeinfer operators --markdown` from what each stage has registered; a test holds this file
-to it. What an integer operator computes is in [arithmetic.md](arithmetic.md), how one is added in
-[architecture.md](architecture.md#to-add-an-operator).
+Written by `edgeinfer operators --markdown` from what each stage has registered; a test holds this
+file to it. What an integer operator computes is in [arithmetic.md](arithmetic.md), how one is added
+in [architecture.md](architecture.md#to-add-an-operator).
 
 ## From ONNX
 
-Opsets {oldest} to the newest that the installed `onnx` knows. *becomes* is what an operator may become
-in a Graph, beside a Reshape or Transpose on the way. A target's `yes` means that it takes all of
-these, `some` that it takes some; a node can still be refused for its attributes or shapes, by a
-message that names it and the reason, which `edgeinfer inspect` shows.
+Opsets {oldest} to the newest that the installed `onnx` knows. *becomes* is what an operator may
+become in a Graph, beside a Reshape or Transpose on the way. A target's `yes` means that it takes
+all of these, `some` that it takes some; a node can still be refused for its attributes or shapes,
+by a message that names it and the reason, which `edgeinfer inspect` shows.
 
 Whatever is computed from constants alone becomes a constant, also by operators that are not listed;
 `If` becomes the branch that is always taken, `Shape`, `Size` and `Constant` become numbers.
@@ -142,8 +142,8 @@ Whatever is computed from constants alone becomes a constant, also by operators 
 ## Of the Graph
 
 *in integers* is what the quantizer makes of an operator, beside a `Rescale` where widths or scales
-meet. Every one of these runs on the CPU with int8, int16 and mixtures of them; *NPU* says whether all
-of them have a place on it ([which, and when](npu.md)).
+meet. Every one of these runs on the CPU with int8, int16 and mixtures of them; *NPU* says whether
+all of them have a place on it ([which, and when](npu.md)).
 
 {graph}
 """
