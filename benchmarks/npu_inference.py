@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 
 from edgeinfer.graph import Graph
-from edgeinfer.hdl.simulation.simulation import Report, Simulation
+from edgeinfer.hdl.simulation.simulation import InferenceReport, Simulation
 from edgeinfer.runtime.session import Arrays
 
 
-def inference(graph: Graph, config: str, x: Arrays, **options: bool) -> tuple[Report, float]:
+def inference(
+    graph: Graph, config: str, x: Arrays, **options: bool
+) -> tuple[InferenceReport, float]:
     """Its report, and its seconds; the benchmark ends where a value is not the CPU's."""
     with Simulation(graph, config, **options) as simulation:
         start = time.perf_counter()

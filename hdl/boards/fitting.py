@@ -16,7 +16,7 @@ from edgeinfer.hdl.boards.synthesis import Resources
 from edgeinfer.hdl.config import NpuConfig
 
 __all__ = [
-    "Measured",
+    "MeasuredNpu",
     "check_fit",
     "check_memories_fit",
     "check_multipliers_fit",
@@ -28,7 +28,7 @@ _FILE = Path(__file__).with_name("measured.json")
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredNpu:
     """A configuration as ``benchmarks/npu_resources.py`` found it.
 
     Parameters
@@ -61,11 +61,11 @@ class Measured:
 
 
 @cache
-def measured() -> Mapping[str, tuple[Measured, ...]]:
+def measured() -> Mapping[str, tuple[MeasuredNpu, ...]]:
     """By family."""
     document: dict[str, list[dict[str, Any]]] = json.loads(_FILE.read_text())
     return {
-        family: tuple(Measured(**{**each, "models": tuple(each["models"])}) for each in rows)
+        family: tuple(MeasuredNpu(**{**each, "models": tuple(each["models"])}) for each in rows)
         for family, rows in document.items()
     }
 

@@ -20,7 +20,7 @@ from edgeinfer.hdl.compiler.timing import predict
 from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.export.ip_xact import buses, ports
 from edgeinfer.hdl.export.model_map import ModelMap
-from edgeinfer.hdl.export.vectors import Run, Vectors, inference, random_sample
+from edgeinfer.hdl.export.vectors import ProgramRun, Vectors, inference, random_sample
 from edgeinfer.hdl.gateware.npu import npu_members, to_verilog
 from edgeinfer.hdl.gateware.registers import COUNTERS, ID, REGISTERS, config_word
 from edgeinfer.hdl.gateware.sequencer import Fault
@@ -148,7 +148,7 @@ def _numbered(numbers: Iterable[int]) -> bytes:
     return _hexadecimal(int(number).to_bytes(4, "little") for number in numbers)
 
 
-def _fields(run: Run) -> tuple[int, ...]:
+def _fields(run: ProgramRun) -> tuple[int, ...]:
     """A run as the test bench reads it."""
     return (run.base, run.offset, run.length, run.status, run.stalls, run.first, run.end)
 

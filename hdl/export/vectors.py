@@ -18,7 +18,7 @@ from edgeinfer.hdl.export.model_map import ModelMap
 from edgeinfer.hdl.export.observed import Observed
 from edgeinfer.runtime.session import Session
 
-__all__ = ["Run", "Vectors", "inference", "random_sample"]
+__all__ = ["ProgramRun", "Vectors", "inference", "random_sample"]
 
 _DONE = 2
 _PAGE = 4096
@@ -26,7 +26,7 @@ _PAGE = 4096
 
 
 @dataclass(frozen=True)
-class Run:
+class ProgramRun:
     """One program, from START until the NPU is at rest.
 
     Parameters
@@ -62,7 +62,7 @@ class Vectors:
     ----------
     memory : bytes
         Host memory with all images, inputs in their places.
-    runs : tuple of Run
+    runs : tuple of ProgramRun
     words : int64 [checks]
         The number of a word that a run must leave behind.
     values, masks : uint8 [checks, bus_bytes]
@@ -70,7 +70,7 @@ class Vectors:
     """
 
     memory: bytes
-    runs: tuple[Run, ...]
+    runs: tuple[ProgramRun, ...]
     words: np.ndarray
     values: np.ndarray
     masks: np.ndarray
@@ -107,7 +107,7 @@ class _Maker:
     def __init__(self, config: NpuConfig) -> None:
         self.config = config
         self._memory = bytearray()
-        self._runs: list[Run] = []
+        self._runs: list[ProgramRun] = []
         self._checks: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         self._count = 0
 
@@ -175,7 +175,7 @@ class _Maker:
         checks: tuple[int, int] | None = None,
     ) -> None:
         first, end = checks or (0, 0)
-        self._runs.append(Run(name, base, offset, length, status, stalls, first, end))
+        self._runs.append(ProgramRun(name, base, offset, length, status, stalls, first, end))
 
     def _expect(
         self,

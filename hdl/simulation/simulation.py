@@ -27,7 +27,7 @@ from edgeinfer.hdl.simulation.build import build
 from edgeinfer.hdl.simulation.simulator import Interval, SimulationError, Simulator
 from edgeinfer.runtime.session import Arrays, Session
 
-__all__ = ["LayerReport", "Report", "Simulation", "UnitReport"]
+__all__ = ["InferenceReport", "LayerReport", "Simulation", "UnitReport"]
 
 _SECTIONS = ("setup", "load", "infer", "store")
 _PAGE = 4096
@@ -78,7 +78,7 @@ class UnitReport:
 
 
 @dataclass(frozen=True)
-class Report:
+class InferenceReport:
     """One inference.
 
     Parameters
@@ -192,7 +192,7 @@ class Simulation:
                 simulators.push(simulator)
                 self._machines.append(_Machine(program, memory, simulator))
             self._simulators = simulators.pop_all()
-        self._reports: list[Report] = []
+        self._reports: list[InferenceReport] = []
 
     def __enter__(self) -> Simulation:
         return self
@@ -269,7 +269,7 @@ class Simulation:
         )
         return [each for each in found if each is not None]
 
-    def report(self) -> Report:
+    def report(self) -> InferenceReport:
         """What the last run took, all segments on the NPU one after another."""
         if not self._reports:
             raise InputError("there was no run to report")
@@ -329,7 +329,7 @@ class _Machine:
         simulator.check_bus(at_rest=True)
         return simulator.read(COUNTERS)
 
-    def run(self, values: dict[str, np.ndarray]) -> Report:
+    def run(self, values: dict[str, np.ndarray]) -> InferenceReport:
         """Take the inputs from ``values``, put every value that is made into it."""
         program, simulator = self.program, self.simulator
         for binding in program.inputs:
@@ -394,7 +394,7 @@ class _Machine:
 
     def _report(
         self, cycles: int, origin: int, ends: Sequence[int], units: Mapping[str, UnitReport]
-    ) -> Report:
+    ) -> InferenceReport:
         program = self.program
         intervals = tuple(
             Interval(i.unit, i.waiting, i.start - origin, i.end - origin)
@@ -418,7 +418,7 @@ class _Machine:
             )
             start, predicted = end - origin, expected
         macs = sum(record.macs for record in program.layers)
-        return Report(
+        return InferenceReport(
             cycles=cycles,
             predicted=self._prediction.cycles,
             macs=macs,
@@ -439,7 +439,7 @@ def _waiting(intervals: Sequence[Interval], start: int, end: int) -> dict[str, i
     return total
 
 
-def _joined(reports: Sequence[Report], config: NpuConfig) -> Report:
+def _joined(reports: Sequence[InferenceReport], config: NpuConfig) -> InferenceReport:
     """Segments one after another."""
     layers: list[LayerReport] = []
     intervals: list[Interval] = []
@@ -464,7 +464,7 @@ def _joined(reports: Sequence[Report], config: NpuConfig) -> Report:
         offset += report.cycles
     macs = sum(report.macs for report in reports)
     names = reports[0].units
-    return Report(
+    return InferenceReport(
         cycles=offset,
         predicted=sum(report.predicted for report in reports),
         macs=macs,

@@ -8,7 +8,7 @@ from html import escape
 import numpy as np
 
 from edgeinfer.hdl.isa import Unit
-from edgeinfer.hdl.simulation.simulation import Report
+from edgeinfer.hdl.simulation.simulation import InferenceReport
 from edgeinfer.hdl.simulation.simulator import Interval
 
 __all__ = ["timeline_svg"]
@@ -19,7 +19,7 @@ _WORKING, _WAITING, _IDLE = "#2f6f9f", "#e0a458", "#f2f2f2"
 _STYLE = "font-family:sans-serif;font-size:11px"
 
 
-def timeline_svg(report: Report, title: str) -> str:
+def timeline_svg(report: InferenceReport, title: str) -> str:
     """An SVG of ``report``.
 
     Each unit's band is divided into a thousand bins; a bin is filled as far as the unit was working

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from edgeinfer.hdl.isa import Unit
-from edgeinfer.hdl.simulation.simulation import Report
+from edgeinfer.hdl.simulation.simulation import InferenceReport
 
 __all__ = ["trace_events"]
 
@@ -14,7 +14,7 @@ _LAYERS = 0
 """The row of the layers; a unit's follow it."""
 
 
-def trace_events(report: Report, title: str) -> bytes:
+def trace_events(report: InferenceReport, title: str) -> bytes:
     """A JSON file of ``report`` in the Trace Event Format, in which a cycle is a microsecond.
 
     The first row has the layers with their MACs and predicted cycles; a row for each unit has when

@@ -16,8 +16,7 @@ from edgeinfer.cli.hdl.options import SVG, config_option, open_integer_model, sa
 from edgeinfer.cli.options import FILE, image_options
 
 if TYPE_CHECKING:
-    from edgeinfer.hdl.simulation.simulation import LayerReport, Simulation
-    from edgeinfer.hdl.simulation.simulation import Report as Measured
+    from edgeinfer.hdl.simulation.simulation import InferenceReport, LayerReport, Simulation
 
 __all__ = ["simulate"]
 
@@ -124,7 +123,7 @@ def simulate(
     )
 
 
-def _layer(layer: LayerReport, measured: Measured, simulation: Simulation) -> dict[str, Any]:
+def _layer(layer: LayerReport, measured: InferenceReport, simulation: Simulation) -> dict[str, Any]:
     return {
         "value": layer.output,
         "node": layer.name,
@@ -138,7 +137,7 @@ def _layer(layer: LayerReport, measured: Measured, simulation: Simulation) -> di
     }
 
 
-def _table(measured: Measured, simulation: Simulation) -> Any:
+def _table(measured: InferenceReport, simulation: Simulation) -> Any:
     rows = [
         (
             layer.output,
@@ -155,7 +154,7 @@ def _table(measured: Measured, simulation: Simulation) -> Any:
     return screen.table(headings, rows, left=3)
 
 
-def _summary(measured: Measured) -> list[tuple[str, str]]:
+def _summary(measured: InferenceReport) -> list[tuple[str, str]]:
     shown = [
         ("cycles", f"{measured.cycles:,} (predicted {measured.predicted:,})"),
         ("MACs", f"{measured.macs:,}, {measured.utilization:.1%} of the multipliers busy"),

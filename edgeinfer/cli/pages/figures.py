@@ -13,10 +13,10 @@ from edgeinfer.quant.observers import Histogram
 from edgeinfer.runtime.planner import plan
 
 __all__ = [
-    "Block",
+    "ArenaUse",
     "Cell",
-    "Confusion",
-    "Memory",
+    "ConfusionCells",
+    "Lifetime",
     "Range",
     "class_name",
     "confusion_of",
@@ -79,7 +79,7 @@ def range_of(seen: Histogram, kind: TensorType) -> Range:
 
 
 @dataclass(frozen=True)
-class Block:
+class Lifetime:
     """One value in the arena: from which step to which, from which byte on, how many."""
 
     name: str
@@ -90,15 +90,15 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Memory:
+class ArenaUse:
     """The arena of a model over the steps of one run."""
 
-    blocks: tuple[Block, ...]
+    blocks: tuple[Lifetime, ...]
     steps: int
     nbytes: int
 
 
-def memory_of(graph: Graph) -> Memory:
+def memory_of(graph: Graph) -> ArenaUse:
     """The figure of an integer Graph's arena, one step a node."""
     made = plan(graph)
     last = last_uses(graph)
@@ -106,11 +106,11 @@ def memory_of(graph: Graph) -> Memory:
     first |= {name: i for i, node in enumerate(graph.nodes) for name in node.outputs}
     end = len(graph.nodes) - 1
     blocks = [
-        Block(name, index, min(last.get(name, index), end), place.offset, place.nbytes)
+        Lifetime(name, index, min(last.get(name, index), end), place.offset, place.nbytes)
         for name, index in first.items()
         if (place := made.places.get(name)) is not None and place.space == "arena"
     ]
-    return Memory(tuple(blocks), len(graph.nodes), made.arena_bytes)
+    return ArenaUse(tuple(blocks), len(graph.nodes), made.arena_bytes)
 
 
 @dataclass(frozen=True)
@@ -124,20 +124,20 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Confusion:
+class ConfusionCells:
     """The cells of a confusion matrix that are not 0."""
 
     cells: tuple[Cell, ...]
     names: tuple[str, ...]
 
 
-def confusion_of(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> Confusion:
+def confusion_of(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> ConfusionCells:
     """The figure of counts by right class and by the class that it was taken for."""
     cells = []
     for right, row in enumerate(counts):
         whole = max(sum(row), 1)
         cells += [Cell(right, t, count, count / whole) for t, count in enumerate(row) if count]
-    return Confusion(tuple(cells), tuple(class_name(labels, i) for i in range(len(counts))))
+    return ConfusionCells(tuple(cells), tuple(class_name(labels, i) for i in range(len(counts))))
 
 
 def class_name(labels: Sequence[str], number: int) -> str:
