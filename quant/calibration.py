@@ -13,7 +13,7 @@ from edgeinfer.data.samples import Data, runs
 from edgeinfer.errors import MissingExtraError, QuantizationError
 from edgeinfer.graph import Graph
 from edgeinfer.meaning.float_executor import execute
-from edgeinfer.quant.never import indifferent_sides, without_never
+from edgeinfer.quant.never import FarNumbers, indifferent_sides, near_and_far
 from edgeinfer.quant.observers import Histogram
 from edgeinfer.quant.outliers import Arrival, Farthest, Outlier
 
@@ -188,6 +188,7 @@ class _Counting:
         self._keep = keep
         self._kept: dict[int, Run] = {}
         self._state: dict[str, np.ndarray] = {}
+        self._far: dict[str, FarNumbers] = {}
 
     def add(self, run: Arrival) -> None:
         """Execute and count one run."""
@@ -229,6 +230,10 @@ class _Counting:
         self.seen.held_back = evenly(
             sorted(self.seen.held_back, key=lambda run: run.index), MOST_HELD_BACK
         )
+        for name, far in self._far.items():
+            signs = far.settle(self.seen.fitted[name], self.seen.histograms[name])
+            if signs:
+                self.seen.never[name] = signs
         for name, fitted in self.seen.fitted.items():
             self.seen.histograms[name].merge(fitted)
         if self.seen.count > 1:
@@ -237,12 +242,9 @@ class _Counting:
 
     def _observe(self, name: str, array: np.ndarray, is_held_back: bool) -> None:
         if name in self._sides:
-            near = without_never(array, self._sides[name])
-            if near.size < array.size:
-                signs = {-1} if array.min() < near.min() else set()
-                signs |= {1} if array.max() > near.max() else set()
-                self.seen.never[name] = self.seen.never.get(name, frozenset()) | signs
-            array = near
+            array, far = near_and_far(array, self._sides[name])
+            if far.size:
+                self._far.setdefault(name, FarNumbers()).add(far, is_held_back)
         (self.seen.histograms if is_held_back else self.seen.fitted)[name].add(array)
 
 

@@ -10,12 +10,13 @@ from edgeinfer.data.samples import Data
 from edgeinfer.errors import InputError
 from edgeinfer.graph import Graph, Quantization, TensorType
 from edgeinfer.graph import operators as ops
+from edgeinfer.quant.bounds import Range, Ranges, bounded_groups, reach
 from edgeinfer.quant.calibration import MOST_HELD_BACK, Calibration, Progress, calibrate
 from edgeinfer.quant.integer_types import IntegerTypes
 from edgeinfer.quant.lowering import Lowering
 from edgeinfer.quant.observers import OBSERVERS, Observer, minmax
 from edgeinfer.quant.outputs import uncut_groups, uneven_outputs
-from edgeinfer.quant.ranges import Range, Ranges, bounded, group_ranges
+from edgeinfer.quant.ranges import group_ranges
 from edgeinfer.quant.refusals import refuse_unsupported
 from edgeinfer.quant.rules import fixed_output
 from edgeinfer.quant.schemes import SCHEMES, Width, activation_type, headroom
@@ -192,7 +193,7 @@ def _typed(
     spare: float,
 ) -> dict[str, TensorType]:
     """The integer type of every value that is not constant."""
-    types, limits = {}, bounded(graph, groups)
+    types, limits = {}, bounded_groups(graph, groups)
     for name, kind in graph.types.items():
         if name in graph.constants:
             continue
@@ -200,8 +201,9 @@ def _typed(
             types[name] = kind
             continue
         root = groups[name]
-        # beyond its function's bounds nothing comes
-        ends = ranges[root] == limits.get(root)
-        t = activation_type(kind.shape, *ranges[root], widths[root], 1.0 if ends else spare)
+        # beyond a function's bounds nothing comes
+        ends = reach(limits[root]) / reach(ranges[root]) if root in limits else spare
+        margin = max(1.0, min(spare, ends))
+        t = activation_type(kind.shape, *ranges[root], widths[root], margin)
         types[name] = replace(t, quantization=fixed.get(root, t.quantization))
     return types

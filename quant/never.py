@@ -17,8 +17,9 @@ import numpy as np
 from edgeinfer.arithmetic import pointwise
 from edgeinfer.graph import Graph, Node
 from edgeinfer.graph import operators as ops
+from edgeinfer.quant.observers import Histogram
 
-__all__ = ["Never", "indifferent_sides", "without_never"]
+__all__ = ["FarNumbers", "Never", "indifferent_sides", "near_and_far"]
 
 # which signs of far numbers an operator's result does not depend on the distance of
 _LOW, _HIGH = frozenset({-1}), frozenset({1})
@@ -91,20 +92,54 @@ def _pointwise(op: ops.Pointwise, place: int, given: frozenset[int]) -> frozense
     return frozenset(found)
 
 
-def without_never(x: np.ndarray, sides: frozenset[int]) -> np.ndarray:
-    """The elements of ``x`` that matter: all but those far beyond the rest on one of ``sides``."""
+def near_and_far(x: np.ndarray, sides: frozenset[int]) -> tuple[np.ndarray, np.ndarray]:
+    """The elements of ``x``, and apart those far beyond the rest on one of ``sides``."""
     x = x.ravel()
-    while x.size:
-        magnitudes = np.abs(x)
-        reach = magnitudes.max()
-        far = magnitudes >= reach / 2
-        rest = magnitudes[~far]
+    near = np.ones(x.size, bool)
+    magnitudes = np.abs(x)
+    while near.any():
+        reach = magnitudes[near].max()
+        far = near & (magnitudes >= reach / 2)
+        rest = magnitudes[near & ~far]
         if not rest.size or not 0 < rest.max() * _BEYOND <= reach:
             break
         if not all(int(side) in sides for side in np.unique(np.sign(x[far]))):
             break
-        x = x[~far]
-    return x
+        near &= ~far
+    return (x, x[:0]) if near.all() else (x[near], x[~near])
+
+
+class FarNumbers:
+    """What lay far beyond the rest of its run, kept apart until all runs are known.
+
+    Of four numbers one is soon 64 times beyond the others. It stands for never only where it is so
+    far beyond those of all other runs too.
+    """
+
+    def __init__(self) -> None:
+        # by exponent and sign, first the runs to calibrate by, then those held back
+        self._counted: dict[tuple[int, int], tuple[Histogram, Histogram]] = {}
+
+    def add(self, x: np.ndarray, is_held_back: bool) -> None:
+        """Count the numbers of one run, none of which is 0."""
+        limit = np.finfo(np.float32).max
+        x = np.clip(x, -limit, limit)
+        exponents, signs = np.frexp(x)[1], np.sign(x)
+        for exponent, sign in {*zip(exponents.tolist(), signs.astype(int).tolist(), strict=True)}:
+            counted = self._counted.setdefault((exponent, sign), (Histogram(), Histogram()))
+            counted[is_held_back].add(x[(exponents == exponent) & (signs == sign)])
+
+    def settle(self, fitted: Histogram, held_back: Histogram) -> frozenset[int]:
+        """Give back to both what is not far beyond all of them; the signs of what is."""
+        for key in sorted(self._counted):
+            counted = self._counted[key]
+            least = min(min(abs(h.low), abs(h.high)) for h in counted)
+            # what went was up to half as far as the farthest
+            if 2 * least < _BEYOND * max(fitted.reach, held_back.reach):
+                fitted.merge(counted[0])
+                held_back.merge(counted[1])
+                del self._counted[key]
+        return frozenset(sign for _, sign in self._counted)
 
 
 @dataclass(frozen=True)

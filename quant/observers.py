@@ -41,6 +41,11 @@ class Histogram:
         """How many values were seen."""
         return self.zeros + int(self.counts.sum())
 
+    @property
+    def reach(self) -> float:
+        """The largest magnitude seen; 0 where nothing was."""
+        return max(-self.low, self.high, 0.0)
+
     def add(self, x: np.ndarray) -> None:
         """Count the values of ``x``.
 

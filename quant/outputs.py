@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from edgeinfer.graph import Graph
 from edgeinfer.graph import operators as ops
+from edgeinfer.quant.bounds import function_bounds, near_outputs
 from edgeinfer.quant.calibration import Calibration
-from edgeinfer.quant.ranges import bounded, function_bounds
 
 __all__ = ["shares", "uncut_groups", "uneven_outputs"]
 
@@ -19,26 +19,9 @@ def uncut_groups(graph: Graph, groups: Mapping[str, str]) -> set[str]:
     """The groups whose range is all that was seen, whatever the outputs' error says.
 
     They are the outputs and what they are functions of, down to the layers: what is cut there, a
-    result can never reach again, and the samples that judge need not show it. So are ranges that a
-    function's bounds give.
+    result can never reach again, and the samples that judge need not show it.
     """
-    return {groups[name] for name in _heads(graph) if name in groups} | set(bounded(graph, groups))
-
-
-def _heads(graph: Graph) -> set[str]:
-    """The outputs, and the values that they are made from without a layer between."""
-    producers = graph.producers()
-    found: set[str] = set()
-    pending = list(graph.results)
-    while pending:
-        name = pending.pop()
-        if name in found or name in graph.constants:
-            continue
-        found.add(name)
-        node = producers.get(name)
-        if node is not None and isinstance(node.op, ops.Selecting | ops.Pointwise | ops.Softmax):
-            pending += node.operands
-    return found
+    return {groups[name] for name in near_outputs(graph) if name in groups}
 
 
 def shares(graph: Graph) -> set[str]:

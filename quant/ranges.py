@@ -2,7 +2,7 @@
 
 A range is what the observer takes of what calibration saw, and beside that:
 
-- what a bounded function gives, such as a Sigmoid, lies within its bounds whatever was seen;
+- what a bounded function gives an output, such as a Sigmoid, has its bounds (``bounds.py``);
 - numbers that stand for "never" (``never.py``) are kept below the others, and no farther;
 - a summand need reach no farther than its sum can hold;
 - a value that was 0 throughout gets the range of what it is computed from: nothing is known of it;
@@ -12,59 +12,24 @@ A range is what the observer takes of what calibration saw, and beside that:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeAlias
 
 import numpy as np
 
 from edgeinfer.graph import Graph, Node
 from edgeinfer.graph import operators as ops
+from edgeinfer.quant.bounds import Range, Ranges, bounded_outputs, hull, reach
 from edgeinfer.quant.calibration import Calibration
 from edgeinfer.quant.never import Never
 from edgeinfer.quant.observers import Observer
 from edgeinfer.quant.schemes import Width, levels
 
-__all__ = [
-    "Range",
-    "Ranges",
-    "bounded",
-    "function_bounds",
-    "group_ranges",
-    "reaches_far_beyond",
-    "useful_range",
-]
-
-Range: TypeAlias = tuple[float, float]
-
-# by value, or by the representative of a group that shares its quantization
-Ranges: TypeAlias = dict[str, Range]
-
-_BOUNDED = {"sigmoid": (0.0, 1.0), "hard_sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
+__all__ = ["group_ranges", "reaches_far_beyond", "useful_range"]
 
 # a summand that reaches this many times beyond what its sum can hold is cut
 _FAR = 64.0
 
 # the finest range of a value, as a share of the reach of what it is computed from
 _FINEST = 2.0**-20
-
-
-def function_bounds(op: ops.Operator) -> Range | None:
-    """The bounds that the function of ``op`` has, whatever it is given."""
-    if isinstance(op, ops.Softmax):
-        return 0.0, 1.0
-    if isinstance(op, ops.Pointwise) and isinstance(op.expression, tuple):
-        return _BOUNDED.get(op.expression[0])
-    return None
-
-
-def bounded(graph: Graph, groups: Mapping[str, str]) -> Ranges:
-    """The bounds of the functions that give members of a group, by its representative."""
-    found: Ranges = {}
-    for node in graph.nodes:
-        bounds = function_bounds(node.op)
-        if bounds is not None:
-            root = groups[node.output]
-            found[root] = _hull(found.get(root, bounds), bounds)
-    return found
 
 
 def group_ranges(
@@ -79,17 +44,13 @@ def group_ranges(
     ranges: Ranges = {}
     for name, root in groups.items():
         found = never.widened(name, *rule(seen.histograms[name], levels(widths[root])))
-        ranges[root] = _hull(ranges.get(root, (0.0, 0.0)), found)
-    for root, bounds in bounded(graph, groups).items():
-        ranges[root] = _hull(ranges[root], bounds)
+        ranges[root] = hull(ranges.get(root, (0.0, 0.0)), found)
+    for root, bounds in bounded_outputs(graph, groups).items():
+        ranges[root] = hull(ranges[root], bounds)
     for name, found in _useful(graph, groups, ranges).items():
         ranges[name] = found
     _give_steps(graph, groups, ranges)
     return ranges
-
-
-def _hull(a: Range, b: Range) -> Range:
-    return min(a[0], b[0]), max(a[1], b[1])
 
 
 def useful_range(total: Range, other: Range, place: int, *, subtract: bool) -> Range:
@@ -107,7 +68,7 @@ def useful_range(total: Range, other: Range, place: int, *, subtract: bool) -> R
 
 def reaches_far_beyond(useful: Range, found: Range) -> bool:
     """Whether so much of ``found`` is useless that it would leave the rest no steps."""
-    return _reach(found) > _FAR * _reach(useful) > 0
+    return reach(found) > _FAR * reach(useful) > 0
 
 
 def _useful(graph: Graph, groups: Mapping[str, str], ranges: Ranges) -> Ranges:
@@ -126,7 +87,7 @@ def _useful(graph: Graph, groups: Mapping[str, str], ranges: Ranges) -> Ranges:
                 continue
             wanted = _wanted(graph, groups, ranges, node, place)
             known = needed.get(root, (0.0, 0.0))
-            needed[root] = None if known is None else _hull(known, wanted)
+            needed[root] = None if known is None else hull(known, wanted)
     for name in graph.results:
         needed[groups.get(name, name)] = None
     narrower = {}
@@ -150,14 +111,10 @@ def _wanted(
     return useful_range(total, beside, place, subtract=isinstance(node.op, ops.Sub))
 
 
-def _reach(range_: Range) -> float:
-    return max(-range_[0], range_[1])
-
-
 def _give_steps(graph: Graph, groups: Mapping[str, str], ranges: Ranges) -> None:
     """Widen what is 0, or too fine for what it is computed from, in the order of the flow."""
     for name in graph.sources:
-        if name in groups and _reach(ranges[groups[name]]) == 0:
+        if name in groups and reach(ranges[groups[name]]) == 0:
             ranges[groups[name]] = (0.0, 1.0)
     for node in graph.nodes:
         for name in node.outputs:
@@ -165,20 +122,20 @@ def _give_steps(graph: Graph, groups: Mapping[str, str], ranges: Ranges) -> None
                 continue
             root = groups[name]
             taken = _reach_taken(graph, groups, ranges, node)
-            reach = _reach(ranges[root])
-            if reach == 0:
+            own = reach(ranges[root])
+            if own == 0:
                 ranges[root] = (0.0, taken)
-            elif reach < taken * _FINEST and not isinstance(node.op, ops.Pointwise):
+            elif own < taken * _FINEST and not isinstance(node.op, ops.Pointwise):
                 # a table may go from any scale to any other
                 low, high = ranges[root]
-                widening = taken * _FINEST / reach
+                widening = taken * _FINEST / own
                 ranges[root] = (low * widening, high * widening)
 
 
 def _reach_taken(graph: Graph, groups: Mapping[str, str], ranges: Ranges, node: Node) -> float:
     """How far a result of ``node`` might reach, about; never 0."""
     reaches = [
-        _reach(ranges[groups[name]]) if name in groups else _largest(graph, name)
+        reach(ranges[groups[name]]) if name in groups else _largest(graph, name)
         for name in node.operands
         if graph.types[name].dtype == "float32"
     ]
@@ -186,7 +143,7 @@ def _reach_taken(graph: Graph, groups: Mapping[str, str], ranges: Ranges, node: 
         found = reaches[0] * reaches[1]
     else:
         # a constant may be a bound that nothing reaches
-        computed = [_reach(ranges[groups[name]]) for name in node.operands if name in groups]
+        computed = [reach(ranges[groups[name]]) for name in node.operands if name in groups]
         found = max(computed, default=max(reaches, default=0.0))
     # of what is 0 by its weights nothing is known either
     return min(found, float(np.finfo(np.float32).max)) or 1.0

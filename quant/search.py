@@ -16,9 +16,9 @@ import numpy as np
 
 from edgeinfer.graph import Graph
 from edgeinfer.graph.cost import cost
+from edgeinfer.quant.bounds import Ranges
 from edgeinfer.quant.calibration import Calibration, Progress, Run, evenly
 from edgeinfer.quant.parts import part_axes, sums_along
-from edgeinfer.quant.ranges import Ranges
 from edgeinfer.runtime.planner import KnownCalls
 from edgeinfer.runtime.session import Session
 

@@ -13,6 +13,14 @@ from tests.accuracy.sqnr import sqnr_db
 # what 8-bit activations, and 16-bit activations with 8- or 16-bit weights, must keep of any model
 LEAST_SQNR_DB = {"int8": 15.0, "int16x8": 25.0, "int16": 50.0}
 
+# where bounded functions stand inside a model, within half a dB of what ranges as seen gave
+GATED = {
+    ("squeeze_excite_hard_swish", "int16"): 77.0,
+    ("efficientnet_silu", "int16"): 81.3,
+    ("mlp_of_many_activations", "int8"): 38.1,
+    ("mlp_of_many_activations", "int16"): 80.8,
+}
+
 
 @pytest.mark.parametrize("scheme", LEAST_SQNR_DB)
 @pytest.mark.parametrize("name", MODELS)
@@ -30,4 +38,5 @@ def test_a_quantized_export_keeps_its_outputs(name, scheme):
     runs = [session.run(x[i : i + 1]) for i in range(len(x))]
     for index, output in enumerate(session.outputs):
         values = [run[output.name] if isinstance(run, dict) else run for run in runs]
-        assert sqnr_db(expected[index], np.concatenate(values)) >= LEAST_SQNR_DB[scheme]
+        least = GATED.get((name, scheme), LEAST_SQNR_DB[scheme])
+        assert sqnr_db(expected[index], np.concatenate(values)) >= least

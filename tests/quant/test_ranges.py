@@ -7,7 +7,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeinfer.converters import from_onnx
-from edgeinfer.quant import quantize
+from edgeinfer.quant import choose_types, quantize
+from edgeinfer.quant.never import FarNumbers, near_and_far
+from edgeinfer.quant.observers import Histogram
 from edgeinfer.runtime.session import Session
 from tests.accuracy.sqnr import sqnr_db
 
@@ -222,3 +224,97 @@ def test_few_samples_leave_sixteen_bits_more_headroom():
     data = feeds(11, 300, x=(1, 3, 6, 6))
     for few in (2, 4, 8):
         assert kept_db(made, data[:few], data[100:], "int16") > 65
+
+
+def as_divided(arrays: list[np.ndarray]) -> tuple[Histogram, frozenset[int]]:
+    """The histogram of runs whose far numbers were kept apart until the end."""
+    near, far = Histogram(), FarNumbers()
+    for array in arrays:
+        rest, beyond = near_and_far(array, frozenset({-1, 1}))
+        near.add(rest)
+        if beyond.size:
+            far.add(beyond, is_held_back=False)
+    signs = far.settle(near, Histogram())
+    return near, signs
+
+
+def test_what_is_far_in_its_own_run_alone_is_no_never():
+    runs = [floats(i, 4) * 5 for i in range(200)]
+    assert any(near_and_far(run, frozenset({-1, 1}))[1].size for run in runs)
+    together = Histogram()
+    together.add(np.concatenate(runs))
+    divided, signs = as_divided(runs)
+    assert signs == frozenset()
+    np.testing.assert_array_equal(divided.counts, together.counts)
+    assert (divided.low, divided.high) == (together.low, together.high)
+
+
+def test_what_is_far_beyond_all_runs_stays_apart_beside_what_is_not():
+    runs = [floats(i, 4) * 5 for i in range(200)]
+    hidden = [np.append(run, np.float32([-1e9, -np.inf])) for run in runs]
+    (divided, signs), (without, _) = as_divided(hidden), as_divided(runs)
+    assert signs == frozenset({-1})
+    np.testing.assert_array_equal(divided.counts, without.counts)
+
+
+def gated(behind: str) -> onnx.ModelProto:
+    """A Sigmoid that nothing in calibration opens, before a layer or before the output."""
+    nodes = [
+        node("Conv", ["x", "w"], ["c"]),
+        node("Sigmoid", ["c"], ["gate"]),
+        node("Mul", ["gate", "z"], ["m" if behind == "layer" else "y"]),
+    ]
+    constants = {"w": floats(14, 4, 3, 1, 1) * np.float32(0.05)}
+    if behind == "layer":
+        nodes.append(node("Conv", ["m", "v"], ["y"]))
+        constants["v"] = floats(15, 4, 4, 1, 1)
+    return model(nodes, {"x": [1, 3, 6, 6], "z": [1, 4, 6, 6]}, constants)
+
+
+@pytest.mark.parametrize("scheme", ["int8", "int16"])
+def test_a_bounded_function_near_an_output_has_its_bounds_and_before_a_layer_what_was_seen(scheme):
+    data = feeds(16, 40, x=(1, 3, 6, 6), z=(1, 4, 6, 6))
+    open_, inner = (
+        choose_types(from_onnx(gated(behind)), data, scheme=scheme, observer="minmax")
+        for behind in ("output", "layer")
+    )
+    steps = 255 if scheme == "int8" else 32767
+    at_output = open_.values["gate"].quantization.step * steps
+    before_layer = inner.values["gate"].quantization.step * steps
+    seen = inner.domains["gate"][1]
+    assert 1.5 * seen < 1
+    assert at_output == pytest.approx(1, rel=1e-4)
+    assert before_layer == pytest.approx(seen if scheme == "int8" else 1.5 * seen, rel=1e-4)
+
+
+def test_the_headroom_of_a_bounded_function_ends_at_its_bounds():
+    data = feeds(17, 40, x=(1, 3, 6, 6), z=(1, 4, 6, 6))
+    for feed in data:
+        feed["x"] *= 3
+    types = choose_types(from_onnx(gated("layer")), data, scheme="int16")
+    assert 1 / 1.5 < types.domains["gate"][1] < 1
+    assert types.values["gate"].quantization.step * 32767 == pytest.approx(1, rel=1e-4)
+
+
+def test_what_a_bounded_function_shares_its_scale_with_keeps_its_headroom():
+    made = model(
+        [
+            node("Conv", ["x", "w"], ["c"]),
+            node("Sigmoid", ["c"], ["gate"]),
+            node("Conv", ["x", "u"], ["d"]),
+            node("Concat", ["gate", "d"], ["m"], axis=1),
+            node("Conv", ["m", "v"], ["y"]),
+        ],
+        {"x": [1, 3, 6, 6]},
+        {
+            "w": floats(18, 4, 3, 1, 1),
+            "u": floats(19, 4, 3, 1, 1) * np.float32(0.1),
+            "v": floats(20, 4, 8, 1, 1),
+        },
+    )
+    types = choose_types(from_onnx(made), feeds(18, 40, x=(1, 3, 6, 6)), scheme="int16")
+    low, high = types.domains["m"]
+    assert types.values["d"].quantization == types.values["m"].quantization
+    assert types.values["d"].quantization.step * 32767 == pytest.approx(
+        1.5 * max(-low, high), rel=1e-4
+    )

@@ -1,0 +1,96 @@
+"""What the bounds of functions say of ranges: at outputs nothing within them is ever cut.
+
+The scores of a detector may have been 0.4 at most in calibration, and 0.8 is what it is there to
+find. So what a Sigmoid gives to an output without a layer between has the Sigmoid's bounds as
+range, whatever was seen. Before a layer it has the range that was seen, whose steps are finer;
+there the headroom of 16 bits ends at the bounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+from edgeinfer.graph import Graph
+from edgeinfer.graph import operators as ops
+
+__all__ = [
+    "Range",
+    "Ranges",
+    "bounded_groups",
+    "bounded_outputs",
+    "function_bounds",
+    "hull",
+    "near_outputs",
+    "reach",
+]
+
+Range: TypeAlias = tuple[float, float]
+
+# by value, or by the representative of a group that shares its quantization
+Ranges: TypeAlias = dict[str, Range]
+
+_BOUNDED = {"sigmoid": (0.0, 1.0), "hard_sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
+
+
+def hull(a: Range, b: Range) -> Range:
+    """The range that holds both."""
+    return min(a[0], b[0]), max(a[1], b[1])
+
+
+def reach(range_: Range) -> float:
+    """The largest magnitude in it."""
+    return max(-range_[0], range_[1])
+
+
+def function_bounds(op: ops.Operator) -> Range | None:
+    """The bounds that the function of ``op`` has, whatever it is given."""
+    if isinstance(op, ops.Softmax):
+        return 0.0, 1.0
+    if isinstance(op, ops.Pointwise) and isinstance(op.expression, tuple):
+        return _BOUNDED.get(op.expression[0])
+    return None
+
+
+def near_outputs(graph: Graph) -> set[str]:
+    """The outputs and states, and the values that they are made from without a layer between."""
+    producers = graph.producers()
+    found: set[str] = set()
+    pending = list(graph.results)
+    while pending:
+        name = pending.pop()
+        if name in found or name in graph.constants:
+            continue
+        found.add(name)
+        node = producers.get(name)
+        if node is not None and isinstance(
+            node.op, ops.Selecting | ops.Elementwise | ops.Broadcasting | ops.Softmax
+        ):
+            pending += node.operands
+    return found
+
+
+def bounded_outputs(graph: Graph, groups: Mapping[str, str]) -> Ranges:
+    """The bounds of the functions near outputs, by the representative of their group."""
+    near = {groups[name] for name in near_outputs(graph) if name in groups}
+    found: Ranges = {}
+    for node in graph.nodes:
+        bounds = function_bounds(node.op)
+        if bounds is not None and groups[node.output] in near:
+            root = groups[node.output]
+            found[root] = hull(found.get(root, bounds), bounds)
+    return found
+
+
+def bounded_groups(graph: Graph, groups: Mapping[str, str]) -> Ranges:
+    """The bounds of each group that nothing but bounded functions gives, by its representative."""
+    found: Ranges = {}
+    unbounded = {groups[name] for name in graph.sources if name in groups}
+    for node in graph.nodes:
+        bounds = function_bounds(node.op)
+        for root in {groups[name] for name in node.outputs if name in groups}:
+            if bounds is not None:
+                found[root] = hull(found.get(root, bounds), bounds)
+            elif not all(groups.get(name, root) == root for name in node.operands):
+                unbounded.add(root)
+    return {root: bounds for root, bounds in found.items() if root not in unbounded}
