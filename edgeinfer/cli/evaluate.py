@@ -14,7 +14,7 @@ from rich.console import RenderableType
 from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command
 from edgeinfer.cli.evaluation import Evaluation, measure
-from edgeinfer.cli.models import open_model, open_pair, scores_in
+from edgeinfer.cli.models import open_model, open_pair, scores_in, with_first_output
 from edgeinfer.cli.options import (
     FILE,
     html_option,
@@ -59,6 +59,11 @@ _MISTAKES = 10  # that the screen shows; JSON holds the whole matrix
     multiple=True,
     help=f"What to measure, repeatable: {', '.join(METRICS)}. Default: what the labels suggest.",
 )
+@click.option(
+    "--output",
+    metavar="NAME",
+    help="The output that the labels are about. Default: the first.",
+)
 @html_option
 @samples_option
 @threads_option
@@ -68,6 +73,7 @@ def evaluate(
     data: Path,
     against: Path | None,
     metrics: tuple[str, ...],
+    output: str | None,
     html: Path | None,
     samples: int | None,
     threads: int,
@@ -75,8 +81,8 @@ def evaluate(
 ) -> Report:
     """Measure how good MODEL.eqm is.
 
-    The labels of DATA (under y, or subfolders of files) tell what the first output should be:
-    classes, maps of classes, 0 and 1, or numbers. A model that gives back its input needs none.
+    The labels of DATA (under y, or subfolders of files) tell what an output should be: classes,
+    maps of classes, 0 and 1, or numbers. A model that gives back its input needs none.
     With --against, also the agreement with the float model and the SQNR of each output in dB
     (null in JSON where there is no difference).
     """
@@ -91,6 +97,9 @@ def evaluate(
         graph, reference = open_model(model), None
     else:
         graph, reference = open_pair(model, against)
+    if output is not None:
+        graph = with_first_output(graph, output)
+        reference = None if reference is None else with_first_output(reference, output)
     dataset = load_data(
         data, graph, ImageOptions(**images), samples=samples, seed=None if samples is None else 0
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -26,6 +26,7 @@ __all__ = [
     "read_labels",
     "runner",
     "scores_in",
+    "with_first_output",
 ]
 
 # formats that are not written, by the ends of their files' names
@@ -157,6 +158,16 @@ def runner(graph: Graph, *, threads: int = 1) -> Run:
         return {graph.outputs[0]: result} if isinstance(result, np.ndarray) else dict(result)
 
     return run
+
+
+def with_first_output(graph: Graph, name: str) -> Graph:
+    """``graph`` with the output ``name`` before the others: the one that labels are about."""
+    if name not in graph.outputs:
+        raise InputError(
+            f"{graph.name!r} has no output {name!r}; its outputs are: {', '.join(graph.outputs)}"
+        )
+    others = (other for other in graph.outputs if other != name)
+    return replace(graph, outputs=(name, *others))
 
 
 def scores_in(graph: Graph) -> int:

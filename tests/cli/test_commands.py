@@ -14,7 +14,7 @@ from edgeinfer import __version__, quant
 from edgeinfer.cli import quantize as quantize_command
 from edgeinfer.cli.commands import edgeinfer
 from edgeinfer.files.model_file import read, save
-from edgeinfer.graph import Graph, Node, TensorType
+from edgeinfer.graph import Graph, GraphBuilder, Node, TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.quant.schemes import Width
 from edgeinfer.runtime.session import Session
@@ -289,6 +289,21 @@ def test_evaluate_and_run_take_a_regression_as_numbers(cli, workspace):
         "latency, median",
     ]
     assert cli.json("run line.eqm --data line.npz")["predictions"] == []
+
+
+def test_evaluate_measures_the_output_that_it_is_told(cli, workspace):
+    builder = GraphBuilder("two")
+    x = builder.input("x", TensorType((1, 3)))
+    sums = builder.constant("sums", np.ones((1, 3), "f4"))
+    scores = builder.add(ops.Dense(), x, builder.constant("eye", np.eye(3, dtype="f4")))
+    graph = builder.graph(scores, builder.add(ops.Dense(), x, sums, output="sum"), free_batch=True)
+    samples = np.random.default_rng(1).normal(size=(200, 3)).astype("f4")
+    save(quant.quantize(graph, samples, observer="minmax"), "two.eqm")
+    np.savez("sums.npz", x=samples, y=samples.sum(1))
+    assert cli.json("evaluate two.eqm --data sums.npz --output sum")["r2"] > 0.99
+    assert cli("evaluate two.eqm --data sums.npz --output total").stderr == (
+        "error: 'two' has no output 'total'; its outputs are: dense, sum\n"
+    )
 
 
 def test_a_model_that_gives_back_its_input_is_measured_by_that_and_never_ranked(cli, workspace):
