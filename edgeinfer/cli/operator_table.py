@@ -10,7 +10,7 @@ import onnx
 from edgeinfer.converters.onnx_import import OLDEST_OPSET
 from edgeinfer.converters.onnx_operators import IMPORTERS
 from edgeinfer.graph import operators as ops
-from edgeinfer.hdl.compiler import lowering
+from edgeinfer.hdl.compiler import takes
 from edgeinfer.quant.rules import integer_operators
 
 __all__ = ["TARGETS", "Imported", "answer", "as_markdown", "imported_operators"]
@@ -60,7 +60,7 @@ def imported_operators() -> list[Imported]:
 
 
 def _on_npu(kind: Kind) -> bool:
-    return all(map(lowering.is_lowered, _in_integers(kind)))
+    return all(takes(each).runs for each in _in_integers(kind))
 
 
 def _in_integers(kind: Kind) -> tuple[Kind, ...]:

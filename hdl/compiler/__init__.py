@@ -1,16 +1,16 @@
 """An integer Graph into programs for the NPU.
 
 shuffles    channel shuffles as one operator        partition   nodes for the NPU, for the host
-layers      what the array does at once             lowering    operators as such layers
-fusion      additions into the layers before them   layout      values into lines and words
-kernel      kernels into passes and tiles           bands       tensors that do not fit, in bands
-jobs        constants in host memory, in blocks     streams     blocks into the NPU's memories
-constants   blocks on their way into the NPU        traffic     bands on their way in and out
-transfers   lines between host memory and buffer    operands    which lines a band needs
-settings    a layer's numbers in SET instructions   waits       instructions and their SYNCs
-emission    layers into instructions                segment     all of these for one segment
-program     what comes out                          host_image  where it lies in host memory
-timing      the cycles that it will take
+layers      what the array does at once             rules       operators as such layers
+lowering    Graphs as such layers                   fusion      additions into the layers before
+layout      values into lines and words             bands       tensors that do not fit, in bands
+kernel      kernels into passes and tiles           jobs        constants in host memory, in blocks
+streams     blocks into the NPU's memories          constants   blocks on their way into the NPU
+traffic     bands on their way in and out           transfers   lines between host and buffer
+operands    which lines a band needs                settings    numbers in SET instructions
+waits       instructions and their SYNCs            emission    layers into instructions
+segment     all of these for one segment            program     what comes out
+host_image  where it lies in host memory            timing      the cycles that it will take
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from edgeinfer.errors import UnsupportedError
 from edgeinfer.graph import Graph
 from edgeinfer.hdl.compiler.partition import partition
 from edgeinfer.hdl.compiler.program import Binding, LayerRecord, Program, Watch
+from edgeinfer.hdl.compiler.rules import Taken, takes
 from edgeinfer.hdl.compiler.segment import compile_segment
 from edgeinfer.hdl.compiler.shuffles import with_gathers
 from edgeinfer.hdl.config import NpuConfig, configuration
 
-__all__ = ["Binding", "Compiled", "LayerRecord", "Program", "Watch", "compile"]
+__all__ = ["Binding", "Compiled", "LayerRecord", "Program", "Taken", "Watch", "compile", "takes"]
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,6 @@ def test_a_moving_operator_is_five_edits_and_a_function_two():
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == (
-        "the NPU cannot run Reverse 'y': has no NPU lowering. edgeinfer hdl simulate --host-ops "
-        "leaves these to the CPU\n"
+        "the NPU cannot run Reverse 'y': moves elements in a way that the NPU has no layer for. "
+        "edgeinfer hdl simulate --host-ops leaves these to the CPU\n"
     )

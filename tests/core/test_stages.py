@@ -5,6 +5,7 @@ import pytest
 from edgeinfer.converters.passes import axes
 from edgeinfer.graph import batching, cost, shapes, verification
 from edgeinfer.graph import operators as ops
+from edgeinfer.hdl.compiler import rules as npu_rules
 from edgeinfer.meaning import float_executor, reference
 from edgeinfer.quant import rules
 from edgeinfer.runtime import kernel_calls
@@ -19,6 +20,7 @@ STAGES = {
     "kernels": kernel_calls.lower,
     "quantization": rules.lower,
     "transposes": axes.reindexed,
+    "NPU": npu_rules.lower,
 }
 
 

@@ -41,8 +41,8 @@ POOL = ops.MaxPool(kernel=(1, 1))
                 x=(1, 4, 4, 8),
                 y=(1, 4, 4, 1),
             ),
-            "the NPU cannot run ReduceMin 'gone': has no NPU lowering. edgeinfer hdl simulate "
-            "--host-ops leaves these to the CPU",
+            "the NPU cannot run ReduceMin 'gone': takes the least of elements; the array has a "
+            "greatest alone. edgeinfer hdl simulate --host-ops leaves these to the CPU",
         ),
         (
             graph_of(Node("p", POOL, ("x",), ("y",)), x=(2, 4, 4, 8), y=(2, 4, 4, 8)),
@@ -73,8 +73,8 @@ POOL = ops.MaxPool(kernel=(1, 1))
                 z=(1, 4, 4, 1),
                 y=(1, 1, 4, 1),
             ),
-            "the NPU cannot run ReduceMin 'a', ReduceMin 'b': has no NPU lowering. edgeinfer hdl "
-            "simulate --host-ops leaves these to the CPU",
+            "the NPU cannot run ReduceMin 'a', ReduceMin 'b': takes the least of elements; the "
+            "array has a greatest alone. edgeinfer hdl simulate --host-ops leaves these to the CPU",
         ),
         (
             graph_of(
@@ -85,9 +85,9 @@ POOL = ops.MaxPool(kernel=(1, 1))
                 v=(1, 4, 4, 1),
                 y=(1, 8, 4, 1),
             ),
-            "the NPU cannot run ReduceMin 'a': has no NPU lowering; Concat 'b': joins along "
-            "another axis than the channels. edgeinfer hdl simulate --host-ops leaves these to "
-            "the CPU",
+            "the NPU cannot run ReduceMin 'a': takes the least of elements; the array has a "
+            "greatest alone; Concat 'b': joins along another axis than the channels. edgeinfer hdl "
+            "simulate --host-ops leaves these to the CPU",
         ),
     ],
     ids=["operator", "batch", "width", "concat", "one reason", "two reasons"],
