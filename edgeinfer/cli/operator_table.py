@@ -98,7 +98,7 @@ def as_markdown() -> str:
             _kind(kind),
             (kind.__doc__ or "").splitlines()[0].replace("``", "`"),
             ", ".join(f"`{made.__name__}`" for made in _in_integers(kind)) or "none yet",
-            answer("NPU", [kind]),
+            _npu(kind),
         )
         for name, kind in ops.OPERATORS.items()
     ]
@@ -107,6 +107,14 @@ def as_markdown() -> str:
         onnx=_table(("ONNX", "opsets", "becomes", *TARGETS), onnx_rows),
         graph=_table(("operator", "of", "what it gives", "in integers", "NPU"), graph_rows),
     )
+
+
+def _npu(kind: Kind) -> str:
+    """What the NPU does with an operator of ``kind``, or with those that stand for it."""
+    if issubclass(kind, ops.FloatOperator):
+        return answer("NPU", [kind])
+    taken = takes(kind)
+    return f"{'yes' if taken.runs else 'no'}{taken.why and f': {taken.why}'}"
 
 
 def _kind(kind: Kind) -> str:
@@ -142,8 +150,8 @@ Whatever is computed from constants alone becomes a constant, also by operators 
 ## Of the Graph
 
 *in integers* is what the quantizer makes of an operator, beside a `Rescale` where widths or scales
-meet. Every one of these runs on the CPU with int8, int16 and mixtures of them; *NPU* says whether
-all of them have a place on it ([which, and when](npu.md)).
+meet. Every one of these runs on the CPU with int8, int16 and mixtures of them; *NPU* says of them
+what the compiler for [the NPU](npu.md) does, and what it asks.
 
 {graph}
 """
