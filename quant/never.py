@@ -175,22 +175,24 @@ class Never:
 
     def _margin_at(self, node: Node) -> float:
         if isinstance(node.op, ops.Softmax):
-            return _SOFTMAX_MARGIN
+            # each of those that are never adds a little to the sum
+            shape = self.graph.types[node.output].shape
+            return _SOFTMAX_MARGIN + math.log(shape[node.op.axis])
         if isinstance(node.op, ops.Pointwise):
-            return _settling(node.op.expression)
+            return _settling(node.op)
         if isinstance(node.op, ops.Moving | ops.Add | ops.Sub):
             return max(map(self._margin, node.outputs))
         return 0.0
 
 
-def _settling(expression: pointwise.Expression) -> float:
+def _settling(op: ops.Pointwise) -> float:
     """From which distance on the function is within 1/1024 of what it settles to."""
-    distances = np.ldexp(1.0, np.arange(-4, 15))
+    distances = np.exp2(np.arange(-16, 61) / 4)
     needed = 0.0
-    for side in _BOTH:
-        y = pointwise.evaluate(expression, side * distances)
-        end = pointwise.evaluate(expression, np.array([side * 1e30]))[0]
-        if math.isfinite(end):
-            unsettled = distances[np.abs(y - end) > max(abs(end), 1.0) / 1024]
-            needed = max(needed, float(unsettled.max(initial=0.0)))
+    for side in _pointwise(op, 0, _BOTH):
+        y = pointwise.evaluate(op.expression, side * distances)
+        end = pointwise.evaluate(op.expression, np.array([side * 1e30]))[0]
+        unsettled = np.flatnonzero(np.abs(y - end) > max(abs(end), 1.0) / 1024)
+        if unsettled.size:
+            needed = max(needed, float(distances[min(unsettled[-1] + 1, distances.size - 1)]))
     return needed

@@ -23,7 +23,7 @@ def floats(seed: int, *shape: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
-def model(nodes, inputs, constants, output="y") -> onnx.ModelProto:
+def model(nodes, inputs, constants, output="y", opset=17) -> onnx.ModelProto:
     constants = {name: np.asarray(array) for name, array in constants.items()}
     graph = helper.make_graph(
         nodes,
@@ -32,7 +32,7 @@ def model(nodes, inputs, constants, output="y") -> onnx.ModelProto:
         [helper.make_empty_tensor_value_info(output)],
         [numpy_helper.from_array(array, name) for name, array in constants.items()],
     )
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
     return onnx.shape_inference.infer_shapes(made)
 
 
@@ -89,6 +89,45 @@ def test_a_constant_mask_before_a_softmax_leaves_the_scores_their_steps(never, s
     )
     data = feeds(2, 40, x=(1, 4, 8))
     assert kept_db(made, data[:30], data[30:], scheme) > LEAST_SQNR_DB[scheme]
+
+
+@pytest.mark.parametrize("scheme", LEAST_SQNR_DB)
+@pytest.mark.parametrize("function", ["Relu", "Sigmoid", "Elu", "HardSwish", "Gelu", "Mish"])
+def test_a_pad_before_a_function_that_settles_there_takes_no_step(function, scheme):
+    made = model(
+        [
+            node("Conv", ["x", "w"], ["c"]),
+            node("Pad", ["c", "pads", "never"], ["p"]),
+            node(function, ["p"], ["f"]),
+            node("Conv", ["f", "v"], ["y"]),
+        ],
+        {"x": [1, 3, 9, 9]},
+        {
+            "w": floats(1, 4, 3, 3, 3) * np.float32(0.3),
+            "v": floats(2, 5, 4, 3, 3),
+            "pads": np.array([0, 0, 1, 1, 0, 0, 1, 1]),
+            "never": np.float32(LOWEST),
+        },
+        opset=22,
+    )
+    data = feeds(1, 40, x=(1, 3, 9, 9))
+    assert kept_db(made, data[:30], data[30:], scheme) > LEAST_SQNR_DB[scheme]
+
+
+def test_thousands_of_masked_scores_add_nothing_to_a_softmax():
+    mask = np.zeros((1, 1, 4096), np.float32)
+    mask[..., 6:] = -1e9
+    made = model(
+        [
+            node("MatMul", ["x", "w"], ["s"]),
+            node("Add", ["s", "mask"], ["a"]),
+            node("Softmax", ["a"], ["y"], axis=2),
+        ],
+        {"x": [1, 4, 8]},
+        {"w": floats(3, 8, 4096) * np.float32(0.03), "mask": mask},
+    )
+    data = feeds(2, 40, x=(1, 4, 8))
+    assert kept_db(made, data[:30], data[30:], "int8") > LEAST_SQNR_DB["int8"]
 
 
 @pytest.mark.parametrize("scheme", LEAST_SQNR_DB)
