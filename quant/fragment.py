@@ -84,10 +84,6 @@ class Fragment:
         assert t.quantization is not None
         return t.quantization.step, t.quantization.zero_point, t.dtype  # type: ignore[return-value]
 
-    def domain(self, name: str) -> tuple[float, float]:
-        """The numbers that an activation is known to hold, or else all that its type does."""
-        return self.known.domains.get(name) or self.range(name)
-
     def range(self, name: str) -> tuple[float, float]:
         """The real numbers that an activation's type covers."""
         scale, zero_point, dtype = self.kind(name)

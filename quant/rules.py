@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import singledispatch
 from typing import Any, TypeAlias
@@ -21,11 +22,9 @@ from edgeinfer.arithmetic.fixedpoint import (
     average_multiplier,
     exponential_table_8,
     exponential_table_16,
-    interpolate_16,
-    interpolation_table_16,
     multiplier_and_shift,
-    table,
 )
+from edgeinfer.arithmetic.tables import KNOTS, function_table, interpolation_error
 from edgeinfer.errors import QuantizationError
 from edgeinfer.graph import Node, Quantization
 from edgeinfer.graph import operators as ops
@@ -133,9 +132,9 @@ def _pointwise(op: ops.Pointwise, node: Node, to: Fragment) -> None:
         integers = t.quantization.quantize(value, t.dtype)
         to.emit(ops.Reshape(t.shape), to.constant("constant", integers, t.quantization))
         return
-    in_dtype, out_dtype = to.kind(x)[2], to.kind(y)[2]
+    in_dtype, out_dtype = _dtypes(to, x, y)
     if in_dtype == "int8":
-        to.emit(ops.Lookup(), x, to.constant("table", _table(op, node, to, x, y), None))
+        _emit_table(op, node, to, y, 256)
         return
     bounds = _clip_bounds(op.expression)
     if bounds is not None:
@@ -143,18 +142,23 @@ def _pointwise(op: ops.Pointwise, node: Node, to: Fragment) -> None:
         return
     # a table of 65,536 bytes would serve an 8-bit result; one of 513 steps and a Rescale do too
     fine = to.in_16_bits("wide", y) if out_dtype == "int8" else y
-    entries = _table(op, node, to, x, fine)
-    knots = interpolation_table_16(_function(op, to, x), to.kind(x)[0], to.kind(fine)[0])
-    if knots is not None and _interpolation_error(knots, entries) <= _INTERPOLATION_STEPS:
-        entries = knots
-    to.emit_by_way_of(fine, ops.Lookup(), x, to.constant("table", entries, None))
+    _emit_table(op, node, to, fine, 65536)
 
 
-def _table(op: ops.Pointwise, node: Node, to: Fragment, x: str, y: str) -> np.ndarray:
+def _emit_table(op: ops.Pointwise, node: Node, to: Fragment, y: str, entries: int) -> None:
+    """A table that gives ``y``; of 65,536 entries, 513 where these are nearly as good."""
+    x = node.input("x")
+    lookup = ops.Lookup(op.expression, to.known.domains.get(x))
     try:
-        return table(_function(op, to, x), *to.kind(x)[:2], *to.kind(y)[:2], *_dtypes(to, x, y))
+        found = function_table(op.expression, lookup.domain, to.kind(x), to.kind(y), entries)
     except QuantizationError as error:
         raise QuantizationError(str(error), node=node.name, operator=str(op)) from error
+    if entries == 65536:
+        with suppress(QuantizationError):
+            knots = function_table(op.expression, lookup.domain, to.kind(x), to.kind(y), KNOTS)
+            if interpolation_error(knots, found) <= _INTERPOLATION_STEPS:
+                found = knots
+    to.emit_by_way_of(y, lookup, x, to.constant("table", found, None))
 
 
 def _dtypes(to: Fragment, *names: str) -> tuple[Width, ...]:
@@ -168,36 +172,6 @@ def _clip_bounds(expression: pointwise.Expression) -> tuple[float, float] | None
         case ("clip", "x", float(lo), float(hi)):
             return lo, hi
     return None
-
-
-def _function(op: ops.Pointwise, to: Fragment, x: str) -> Callable[[np.ndarray], np.ndarray]:
-    """The function, at the numbers that ``x`` holds.
-
-    An integer stands for all that round to it. Where the function is not finite, they are better
-    told by a number a quarter of a step away: to the 0 of a logarithm those round that lie about
-    there. And at the ends of what ``x`` holds, a steep function must not turn the rounding into
-    more than a step of its own: ``1e9 (m - 1)`` at ``m = 1.00001`` is meant at 1.
-    """
-    (low, high), step, out_step = to.domain(x), to.kind(x)[0], to.kind(to.node.output)[0]
-
-    def function(x: np.ndarray) -> np.ndarray:
-        y = pointwise.evaluate(op.expression, x)
-        infinite = ~np.isfinite(y)
-        if infinite.any():
-            nearby = np.clip(x + np.copysign(step / 4, (low + high) / 2 - x), low, high)
-            y = np.where(infinite, pointwise.evaluate(op.expression, nearby), y)
-        for end in (low, high):
-            (at_end,) = pointwise.evaluate(op.expression, np.array([end]))
-            rounded = (np.abs(x - end) <= step / 2) & (np.abs(y - at_end) > out_step)
-            y = np.where(rounded & ~infinite, at_end, y)
-        return y
-
-    return function
-
-
-def _interpolation_error(knots: np.ndarray, entries: np.ndarray) -> float:
-    q = np.arange(-32768, 32768)
-    return float(np.abs(interpolate_16(knots, q) - entries).max())
 
 
 def _sum_or_difference(
@@ -314,19 +288,19 @@ def _average_pool(op: ops.AveragePool, node: Node, to: Fragment) -> None:
 
 
 def _sum_over_axes(
-    op: ops.ReduceMean | ops.ReduceSum, node: Node, to: Fragment, divisor: int
+    op: ops.ReduceMean | ops.ReduceSum, node: Node, to: Fragment, *, mean: bool
 ) -> None:
     x, y = node.input("x"), node.output
     (in_scale, zero_point, dtype), (out_scale, _, _) = to.kind(x), to.kind(y)
     count = math.prod(to.type(x).shape[a] for a in op.axes)
     clamp = to.clamp(y)
-    exact = to.type(x).quantization == to.type(y).quantization and divisor == count
+    exact = mean and to.type(x).quantization == to.type(y).quantization
     if exact and count <= _EXACT_COUNT[dtype]:
         multiplier, shift = average_multiplier(count)
         clamp |= {"output_zero_point": 0, "rounding": "single"}
         zero_point = 0
     else:
-        ratio = in_scale / (out_scale * divisor)
+        ratio = in_scale / (out_scale * (count if mean else 1))
         wide = dtype == "int16" and count * 32768 >= 2**31
         multiplier, shift = multiplier_and_shift(ratio, 24 if wide else 31)
     quantized = ops.QReduceSum(
@@ -336,19 +310,19 @@ def _sum_over_axes(
         input_zero_point=zero_point,
         multiplier=multiplier,
         shift=shift,
+        mean=mean,
     )
     to.emit(quantized, x)
 
 
 @rule(ops.ReduceMean, makes=(ops.QReduceSum,))
 def _reduce_mean(op: ops.ReduceMean, node: Node, to: Fragment) -> None:
-    shape = to.type(node.input("x")).shape
-    _sum_over_axes(op, node, to, math.prod(shape[a] for a in op.axes))
+    _sum_over_axes(op, node, to, mean=True)
 
 
 @rule(ops.ReduceSum, makes=(ops.QReduceSum,))
 def _reduce_sum(op: ops.ReduceSum, node: Node, to: Fragment) -> None:
-    _sum_over_axes(op, node, to, 1)
+    _sum_over_axes(op, node, to, mean=False)
 
 
 @rule(ops.Softmax, makes=(ops.QSoftmax,))

@@ -6,6 +6,7 @@ from a drawn seed, so that drawing is quick.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
 
@@ -13,6 +14,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from edgeinfer.arithmetic import fixedpoint
+from edgeinfer.arithmetic.tables import function_table
+from edgeinfer.errors import QuantizationError
 from edgeinfer.graph import Graph, GraphBuilder, Quantization, TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.graph.shapes import window_extent
@@ -276,6 +279,10 @@ def prelu(b: Builder) -> None:
     b.add(op, x, b.constant(multiplier * signs), b.constant(shift), q=q)
 
 
+# beside random tables, those of functions, which say so
+EXPRESSIONS = (("sigmoid", "x"), ("mul", "x", ("tanh", "x")), ("log", ("abs", "x")))
+
+
 def lookup(b: Builder) -> None:
     if (x := b.pick()) is None:
         return
@@ -285,7 +292,16 @@ def lookup(b: Builder) -> None:
     if entries == 513:
         # slopes must fit int16
         table = (table // 2).astype(b.dtype)
-    b.add(ops.Lookup(), x, b.constant(table), q=b.quantization())
+    op, q = ops.Lookup(), b.quantization()
+    expression = b.one_of(None, *EXPRESSIONS)
+    if expression is not None:
+        known, given = b.types[x].quantization, b.types[x].dtype
+        domain = b.one_of(None, (-2.0, 3.0))
+        integers = (known.step, known.zero_point, given), (q.step, q.zero_point, b.dtype)
+        with contextlib.suppress(QuantizationError):  # too steep
+            table = function_table(expression, domain, *integers, entries)
+            op = ops.Lookup(expression, domain)
+    b.add(op, x, b.constant(table), q=q)
 
 
 def max_pool(b: Builder) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["FUNCTIONS", "Expression", "check", "evaluate", "substitute", "text"]
+__all__ = ["FUNCTIONS", "Expression", "check", "evaluate", "size", "substitute", "text"]
 
 Expression = Any  # str | float | tuple[str, Expression, ...]; mypy cannot bound the recursion
 
@@ -128,6 +128,11 @@ def evaluate(expression: Expression, x: np.ndarray) -> np.ndarray:
 
     with np.errstate(all="ignore"):
         return np.broadcast_to(np.asarray(value(expression), x.dtype), x.shape)
+
+
+def size(expression: Expression) -> int:
+    """How many terms it has: functions, numbers and places of ``"x"``."""
+    return 1 + sum(map(size, expression[1:])) if isinstance(expression, tuple) else 1
 
 
 def substitute(outer: Expression, inner: Expression) -> Expression:

@@ -13,9 +13,10 @@ from functools import singledispatch
 
 import numpy as np
 
-from edgeinfer.arithmetic import accumulators
+from edgeinfer.arithmetic import accumulators, pointwise
 from edgeinfer.arithmetic.fixedpoint import MAX_ACCUMULATOR_16
-from edgeinfer.errors import InputError, ModelError
+from edgeinfer.arithmetic.tables import Integers, function_table
+from edgeinfer.errors import InputError, ModelError, QuantizationError
 from edgeinfer.graph import operators as ops
 from edgeinfer.graph.cost import macs, peak_bytes
 from edgeinfer.graph.graph import ABSENT, Graph, TensorType
@@ -34,6 +35,12 @@ MAX_BYTES = 2**32
 MAX_NODES = 20_000
 MAX_LINKS = 100_000  # inputs of all nodes together
 
+# of expressions, each times the entries of its table: seconds, where each is as slow as erf
+_MAX_TERMS = 2**26
+
+# exp has another last bit on another processor, so a number next to a half rounds elsewhere
+_TABLE_STEPS = 1
+
 # strides, pads, dilations: far beyond sense, and their products far from overflow
 _MAX_EXTENT = 2**24
 
@@ -49,6 +56,7 @@ def verify(graph: Graph) -> None:
         What is wrong, with the node and the operator where one is to blame.
     """
     _verify_size(graph)
+    _verify_expressions(graph)
     _verify_node_names(graph)
     _verify_values(graph)
     _verify_states(graph)
@@ -86,6 +94,17 @@ def _verify_size(graph: Graph) -> None:
     for what, count, limit in (("nodes", len(graph.nodes), MAX_NODES), ("links", links, MAX_LINKS)):
         if count > limit:
             raise ModelError(f"the graph has {count} {what}; the limit is {limit}")
+
+
+def _verify_expressions(graph: Graph) -> None:
+    """Tables are made again, and a short file can ask for long work."""
+    terms = 0
+    for node in graph.nodes:
+        if isinstance(node.op, ops.Lookup) and node.op.expression is not None:
+            entries = graph.types.get(node.inputs[-1]) if node.inputs else None
+            terms += pointwise.size(node.op.expression) * (entries.elements if entries else 0)
+    if terms > _MAX_TERMS:
+        raise ModelError(f"its tables' expressions have {terms} terms; the limit is {_MAX_TERMS}")
 
 
 def _verify_node_names(graph: Graph) -> None:
@@ -420,7 +439,24 @@ def _q_reduce_sum(op: ops.QReduceSum, site: Site) -> None:
     _requantizes(op, site)
     x = site.type("x")
     reach = _activation(site, x, "x", op.input_zero_point)
-    _bounded(site, math.prod(x.shape[a] for a in op.axes) * reach, op.multiplier)
+    count = math.prod(x.shape[a] for a in op.axes)
+    _bounded(site, count * reach, op.multiplier)
+    if op.mean is not None:
+        _verify_mean(op, site, count)
+
+
+def _verify_mean(op: ops.QReduceSum, site: Site, count: int) -> None:
+    """The multiplier is that of a mean, or of a sum: one that the two types' scales give."""
+    x, y = _integers(site, site.type("x"), "x"), _integers(site, site.output, "the output")
+    expected = x[0] / (y[0] * (count if op.mean else 1))
+    found = op.multiplier * 2.0**-op.shift
+    # a mean of equal scales has a multiplier of its own, a little too large; what S = 62 cuts off
+    # leaves an error of half a unit
+    off = abs(found - expected)
+    site.require(
+        off <= expected * 2.0**-20 + 2.0**-63,
+        f"is no {'mean' if op.mean else 'sum'}: multiplies by {found:.6g}, not {expected:.6g}",
+    )
 
 
 @check.register
@@ -439,6 +475,40 @@ def _lookup(op: ops.Lookup, site: Site) -> None:
             output.dtype == "int16" and steps.max() < 2**15,
             "an interpolated table is int16, and its slopes fit int16",
         )
+    _verify_expression(op, site, entries)
+
+
+def _verify_expression(op: ops.Lookup, site: Site, entries: np.ndarray) -> None:
+    """The table is the one of its expression, made again."""
+    if op.expression is None:
+        site.require(op.domain is None, "has a domain, but no expression")
+        return
+    site.require(
+        op.domain is None or op.domain[0] <= op.domain[1],
+        f"has a domain that ends before it begins: {op.domain}",
+    )
+    function = pointwise.text(op.expression)
+    function = function if len(function) <= 60 else f"{function[:57]}..."
+    x, y = _integers(site, site.type("x"), "x"), _integers(site, site.output, "the output")
+    try:
+        made = function_table(op.expression, op.domain, x, y, len(entries))
+    except QuantizationError as error:
+        raise ModelError(
+            f"{function} has no table: {error}", node=site.node.name, operator=site.operator
+        ) from error
+    off = int(np.abs(entries.astype(np.int64) - made).max())
+    site.require(
+        off <= _TABLE_STEPS, f"its table is not that of {function}: it differs by {off} steps"
+    )
+
+
+def _integers(site: Site, t: TensorType, what: str) -> Integers:
+    """How an activation of type ``t`` stands for real numbers."""
+    q = t.quantization
+    site.require(q is not None and q.axis is None, f"{what} needs one scale")
+    assert q is not None
+    _activation(site, t, what, q.zero_point)
+    return q.step, q.zero_point, t.dtype
 
 
 @check.register

@@ -40,6 +40,10 @@ REFUSED = [
     (ops.Pointwise, {"expression": ("system", "x")}, "('system', 'x') is not an expression"),
     (ops.Pointwise, {"expression": 1}, "1 is not an expression"),
     (ops.Pointwise, {"expression": math.nan}, "nan is not an expression"),
+    (ops.Lookup, {"expression": ("system", "x")}, "('system', 'x') is not an expression"),
+    (ops.Lookup, {"domain": (0.0,)}, "Lookup.domain cannot be (0.0,)"),
+    (ops.Lookup, {"domain": (0.0, math.inf)}, "Lookup.domain cannot be (0.0, inf)"),
+    (ops.QReduceSum, {"axes": (), "mean": 1}, "QReduceSum.mean cannot be 1"),
 ]  # fmt: skip
 
 
@@ -56,8 +60,9 @@ def test_an_expression_is_bounded_in_depth_and_size():
     for _ in range(10):
         wide = ("add", wide, wide)
     for expression in (deep, wide):
-        with refused("an expression has at most 64 levels, 1024 terms", ValueError):
-            ops.Pointwise(expression)
+        for kind in (ops.Pointwise, ops.Lookup):
+            with refused("an expression has at most 64 levels, 1024 terms", ValueError):
+                kind(expression)
     ops.Pointwise(deep[1])
 
 
@@ -72,6 +77,8 @@ def test_an_operator_shows_what_differs_from_its_defaults():
     assert str(ops.Conv(0.0, strides=(2, 2))) == "Conv<lo=0.0 strides=(2,2)>"
     assert str(ops.Add()) == "Add"
     assert str(ops.Pointwise(("mul", "x", 2.0))) == "Pointwise<mul(x, 2)>"
+    assert str(ops.Lookup(("mul", "x", 2.0))) == "Lookup<mul(x, 2)>"
+    assert str(ops.Lookup()) == "Lookup"
 
 
 def test_the_registry_names_every_operator_that_a_graph_may_hold():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from edgeinfer.arithmetic import fixedpoint
+from edgeinfer.arithmetic.tables import function_table
 from edgeinfer.graph import ABSENT, Graph, Node, Quantization, TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.graph.verification import check, verify
@@ -527,6 +528,117 @@ def test_a_table_serves_its_input():
         "Lookup 'n': an interpolated table is int16, and its slopes fit int16",
         lookup(int16(3), steep, int16(3)),
     )
+
+
+WIDE = (0.5, 0, "int16")
+
+
+def tabulated(op, entries, out=None, x=None):
+    return one(op, x or int16(3), entries, out=out or int16(3))
+
+
+@pytest.mark.parametrize("entries", [513, 65536])
+def test_a_table_is_that_of_its_expression_to_a_step(entries):
+    op = ops.Lookup(("tanh", ("mul", "x", 0.01)), (-50.0, 50.0))
+    made = function_table(op.expression, op.domain, WIDE, WIDE, entries)
+    verify(tabulated(op, made))
+    # exp may have another last bit where the file was made
+    made[[7, 300]] += [1, -1]
+    verify(tabulated(op, made))
+    made[300] -= 1
+    refuse(
+        "Lookup 'n': its table is not that of tanh(mul(x, 0.01)): it differs by 2 steps",
+        tabulated(op, made),
+    )
+    verify(tabulated(ops.Lookup(), made))
+
+
+def test_an_expression_without_a_table_is_refused():
+    entries = np.zeros(65536, np.int16)
+    refuse(
+        "Lookup 'n': sqrt(x) has no table: the function is not a number at -16384, which the "
+        "input's range includes; calibrate with data that keeps inside its domain",
+        tabulated(ops.Lookup(("sqrt", "x")), entries),
+    )
+    refuse(
+        "Lookup 'n': mul(x, 1e+09) has no table: the function is too steep to be interpolated",
+        tabulated(ops.Lookup(("mul", "x", 1e9)), entries[:513]),
+    )
+    refuse(
+        "Lookup 'n': has a domain that ends before it begins: (1.0, 0.0)",
+        tabulated(ops.Lookup(("abs", "x"), (1.0, 0.0)), entries),
+    )
+    refuse(
+        "Lookup 'n': has a domain, but no expression",
+        tabulated(ops.Lookup(domain=(0.0, 1.0)), entries),
+    )
+    bare = dataclasses.replace(int16(3), quantization=None)
+    middle = Graph(
+        "g",
+        (
+            Node("m", ops.Rescale(lo=-32768, hi=32767), ("x",), ("v",)),
+            Node("n", ops.Lookup(("abs", "x")), ("v", "t"), ("y",)),
+        ),
+        {"x": int16(3), "v": bare, "t": TensorType((65536,), "int16"), "y": int16(3)},
+        ("x",),
+        ("y",),
+        {"t": entries},
+    )
+    refuse("Lookup 'n': x needs one scale", middle)
+
+
+def test_long_expressions_are_named_by_their_beginning():
+    entries = np.full(513, 100, np.int16)
+    inner = "sigmoid(sigmoid(sigmoid(sigmoid(x))))"
+    expression = "x"
+    for _ in range(4):
+        expression = ("sigmoid", expression)
+    refuse(
+        f"Lookup 'n': its table is not that of {inner}: it differs by 99 steps",
+        tabulated(ops.Lookup(expression), entries),
+    )
+    for _ in range(4):
+        expression = ("sigmoid", expression)
+    refuse(
+        "Lookup 'n': its table is not that of "
+        "sigmoid(sigmoid(sigmoid(sigmoid(sigmoid(sigmoid(sigmoid(s...: it differs by 99 steps",
+        tabulated(ops.Lookup(expression), entries),
+    )
+
+
+def test_the_work_of_making_tables_again_is_bounded():
+    wide = "x"
+    for _ in range(9):
+        wide = ("add", wide, wide)
+    g = one(ops.Lookup(wide), int16(3), np.zeros(65536, np.int16), out=int16(3))
+    names = [f"v{i}" for i in range(2)]
+    nodes = [
+        Node(n, ops.Lookup(wide), (x, "c1"), (n,))
+        for x, n in zip(["x0", *names], names, strict=False)
+    ]
+    types = {**g.types, **dict.fromkeys(names, int16(3))}
+    del types["y"]
+    refuse(
+        "its tables' expressions have 134086656 terms; the limit is 67108864",
+        dataclasses.replace(g, nodes=nodes, types=types, outputs=("z",)),
+    )
+
+
+def test_a_mean_multiplies_by_the_mean_of_its_scales():
+    def reduced(mean, multiplier, shift, count=8):
+        op = ops.QReduceSum(
+            axes=(0,), keepdims=False, input_zero_point=-3, output_zero_point=-3, mean=mean,
+            multiplier=multiplier, shift=shift,
+        )  # fmt: skip
+        return one(op, int8(count), out=int8())
+
+    eighth, whole = fixedpoint.multiplier_and_shift(1 / 8), fixedpoint.multiplier_and_shift(1.0)
+    for pair in (eighth, fixedpoint.average_multiplier(8)):
+        verify(reduced(True, *pair))
+        verify(reduced(None, *pair))
+        refuse("QReduceSum 'n': is no sum: multiplies by 0.125, not 1", reduced(False, *pair))
+    verify(reduced(False, *whole))
+    refuse("QReduceSum 'n': is no mean: multiplies by 1, not 0.125", reduced(True, *whole))
 
 
 def test_exponentials_keep_a_softmax_from_dividing_by_zero():

@@ -59,6 +59,7 @@ VALUES = [
     *(None, True, False, "", "x", "image", "scores", [], [1], [1, 1], [0, 1, 2, 3], {}, {"a": 1}),
     *("Add", "QAdd", "Reshape", "Lookup", "QSoftmax", "int8", "int16", "float32", "int64", "bool"),
     *("single", "double"),
+    *(["exp", "x"], ["log", "x"], ["mul", "x", ["sigmoid", "x"]], ["pow", "x", 0.5], ["exp"]),
 ]
 
 

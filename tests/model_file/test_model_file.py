@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from edgeinfer.arithmetic.tables import function_table
 from edgeinfer.errors import InputError, ModelError, ModelFileError, OutputError
 from edgeinfer.files.model_file import from_bytes, read, save, to_bytes
-from edgeinfer.graph import Graph, Node, Preparation, State, TensorType
+from edgeinfer.graph import Graph, Node, Preparation, Quantization, State, TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.meaning import float_executor, reference
 from edgeinfer.runtime.session import Session
@@ -132,6 +133,21 @@ def test_states_and_preparation_come_back():
     )
     back = from_bytes(to_bytes(graph))
     assert (back.states, back.preparation) == (graph.states, graph.preparation)
+
+
+def test_a_table_keeps_its_function_and_says_no_more_where_it_has_none():
+    expression = ("clip", ("mul", "x", -0.5), -math.inf, 3.0)
+    integers = (0.5, 0, "int16")
+    entries = function_table(expression, (-1.0, 2.5), integers, integers, 513)
+    kind = TensorType((3,), "int16", Quantization.per_tensor(0.5))
+    types = {"x": kind, "t": TensorType((513,), "int16"), "y": kind}
+    for op in (ops.Lookup(expression, (-1.0, 2.5)), ops.Lookup()):
+        nodes = (Node("n", op, ("x", "t"), ("y",)),)
+        graph = Graph("g", nodes, types, ("x",), ("y",), {"t": entries})
+        data = to_bytes(graph)
+        (node,) = parts(data)[0]["graph"]["nodes"]
+        assert ("attributes" in node) == (op.expression is not None)
+        assert from_bytes(data).nodes == graph.nodes
 
 
 # ---- files of other versions --------------------------------------------------------------------

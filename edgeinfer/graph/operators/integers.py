@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-from edgeinfer.graph.operators.attributes import Count, Index, Multiplier, Shift, ZeroPoint
+from edgeinfer.arithmetic import pointwise
+from edgeinfer.graph.operators.attributes import Count, Index, Multiplier, Real, Shift, ZeroPoint
 from edgeinfer.graph.operators.families import (
     BIAS,
     MULTIPLIER,
@@ -121,10 +122,23 @@ class Lookup(Elementwise, IntegerOperator):
     """x, table: y = f(x).
 
     int8 x: 256 entries, entry x + 128. int16 x: 65,536 entries, entry x + 32768; or 513 int16
-    entries, between which EI-1 interpolates.
+    entries, between which EI-1 interpolates. ``expression`` is the function of real numbers that
+    the table was made of, where that is known, and ``domain`` what x was then known to hold; they
+    compute nothing, and what has functions instead of tables is told by them (``tables.py``).
     """
 
     takes = (X, TABLE)
+
+    expression: Any = field(default=None, metadata={"since": "0.2.0"})
+    domain: tuple[Real, Real] | None = field(default=None, metadata={"since": "0.2.0"})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.expression is not None:
+            pointwise.check(self.expression)
+
+    def __str__(self) -> str:
+        return "Lookup" if self.expression is None else f"Lookup<{pointwise.text(self.expression)}>"
 
 
 @dataclass(frozen=True)
@@ -146,11 +160,15 @@ class QAveragePool(Requantizing, Windowed):
 
 @dataclass(frozen=True)
 class QReduceSum(Requantizing, Reducing):
-    """R1 of the sum of x - input_zero_point over ``axes``; a mean's 1/n is in the multiplier."""
+    """R1 of the sum of x - input_zero_point over ``axes``; a mean's 1/n is in the multiplier.
+
+    ``mean`` says whether there is one, and None that it is not known; it computes nothing.
+    """
 
     input_zero_point: ZeroPoint = 0
     multiplier: Multiplier = 0
     shift: Shift = 62
+    mean: bool | None = field(default=None, metadata={"since": "0.2.0"})
 
 
 @dataclass(frozen=True)

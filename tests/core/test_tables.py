@@ -1,0 +1,62 @@
+"""A table is made of its expression, its domain and two scales, and of nothing else."""
+
+import math
+
+import numpy as np
+import pytest
+
+from edgeinfer.arithmetic.fixedpoint import interpolate_16
+from edgeinfer.arithmetic.tables import KNOTS, function_table, interpolation_error
+from edgeinfer.errors import QuantizationError
+from tests.refusals import refused
+
+NARROW = (0.05, -3, "int8")
+WIDE = (4 / 32767, 0, "int16")
+SHARE = (1 / 32767, 0, "int16")
+
+
+def test_an_entry_is_the_function_of_what_its_integer_stands_for():
+    table = function_table(("tanh", "x"), None, NARROW, (0.008, 2, "int8"), 256)
+    for q in range(-128, 128):
+        real = math.tanh(0.05 * (q + 3)) / 0.008
+        assert table[q + 128] == max(-128, min(127, round(real) + 2))
+
+
+def test_knots_are_every_128th_entry_and_the_one_behind_the_last():
+    full = function_table(("sigmoid", "x"), None, WIDE, SHARE, 65536)
+    knots = function_table(("sigmoid", "x"), None, WIDE, SHARE, KNOTS)
+    np.testing.assert_array_equal(knots[:-1], full[::128])
+    between = interpolate_16(knots, np.arange(-32768, 32768))
+    assert interpolation_error(knots, full) == np.abs(between - full).max() <= 1
+
+
+def test_zero_stands_for_what_rounds_to_it_where_a_function_has_none():
+    table = function_table(("log", ("abs", "x")), (0.0, 6.0), NARROW, (0.1, 0, "int8"), 256)
+    assert table[-3 + 128] == round(math.log(0.05 / 4) / 0.1)
+
+
+def test_the_end_of_the_domain_is_meant_where_its_integer_is_beside_it():
+    steep = ("mul", ("sub", "x", 1.0), 1e9)
+    known, unknown = (
+        function_table(steep, domain, (1.00001 / 255, -128, "int8"), (1.0, 0, "int8"), 256)
+        for domain in ((0.0, 1.0), None)
+    )
+    assert known[-1] == 0
+    assert unknown[-1] == 127
+
+
+def test_what_is_no_number_or_too_steep_has_no_table():
+    with refused(
+        "the function is not a number at -6.25, which the input's range includes; "
+        "calibrate with data that keeps inside its domain",
+        QuantizationError,
+    ):
+        function_table(("sqrt", "x"), None, NARROW, NARROW, 256)
+    with refused("the function is too steep to be interpolated", QuantizationError):
+        function_table(("sign", "x"), None, WIDE, (1e-5, 0, "int16"), KNOTS)
+
+
+@pytest.mark.parametrize("entries", [KNOTS, 65536])
+def test_a_table_is_the_same_each_time(entries):
+    made = [function_table(("gelu", "x"), (-1.0, 2.0), WIDE, WIDE, entries) for _ in range(2)]
+    np.testing.assert_array_equal(*made)
