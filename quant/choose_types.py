@@ -13,6 +13,7 @@ from edgeinfer.graph import operators as ops
 from edgeinfer.quant.bounds import Range, Ranges, bounded_groups, reach
 from edgeinfer.quant.calibration import MOST_HELD_BACK, Calibration, Progress, calibrate
 from edgeinfer.quant.integer_types import IntegerTypes
+from edgeinfer.quant.knots import with_knots_at_bends
 from edgeinfer.quant.lowering import Lowering
 from edgeinfer.quant.observers import OBSERVERS, Observer, minmax
 from edgeinfer.quant.outputs import uncut_groups, uneven_outputs
@@ -193,7 +194,8 @@ def _typed(
     spare: float,
 ) -> dict[str, TensorType]:
     """The integer type of every value that is not constant."""
-    types, limits = {}, bounded_groups(graph, groups)
+    types: dict[str, TensorType] = {}
+    limits = bounded_groups(graph, groups)
     for name, kind in graph.types.items():
         if name in graph.constants:
             continue
@@ -206,4 +208,4 @@ def _typed(
         margin = max(1.0, min(spare, ends))
         t = activation_type(kind.shape, *ranges[root], widths[root], margin)
         types[name] = replace(t, quantization=fixed.get(root, t.quantization))
-    return types
+    return with_knots_at_bends(graph, groups, types, set(fixed))

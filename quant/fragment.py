@@ -212,6 +212,11 @@ class Fragment:
         exact = Quantization.per_tensor(scale / 128)
         return self._rescaled(index, replace(self.type(name), dtype=width, quantization=exact))
 
+    def at_step(self, index: int, step: float) -> str:
+        """Input ``index`` of the node at another scale; what lies beyond its integers saturates."""
+        t = self.type(self.node.inputs[index])
+        return self._rescaled(index, replace(t, quantization=Quantization.per_tensor(step)))
+
     def at_type_of(self, index: int, output: str) -> str:
         """Input ``index`` of the node at the width and quantization of ``output``."""
         name = self.node.inputs[index]

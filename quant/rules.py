@@ -22,17 +22,24 @@ from edgeinfer.arithmetic.fixedpoint import (
     average_multiplier,
     exponential_table_8,
     exponential_table_16,
+    interpolate_16,
     multiplier_and_shift,
+    requantize,
 )
-from edgeinfer.arithmetic.tables import KNOTS, function_table, interpolation_error
+from edgeinfer.arithmetic.tables import (
+    KNOTS,
+    Integers,
+    function_table,
+    step_with_bends_on_knots,
+)
 from edgeinfer.errors import QuantizationError
-from edgeinfer.graph import Node, Quantization
+from edgeinfer.graph import Node, Quantization, nearest_float32
 from edgeinfer.graph import operators as ops
 from edgeinfer.quant.fragment import Fragment
 from edgeinfer.quant.schemes import Width
 from edgeinfer.quant.widths import wider
 
-__all__ = ["fixed_output", "integer_operators", "is_supported", "lower", "rule"]
+__all__ = ["clip_bounds", "fixed_output", "integer_operators", "is_supported", "lower", "rule"]
 
 # an interpolated 16-bit table may err by this many output steps before a full one takes its place
 _INTERPOLATION_STEPS = 4.0
@@ -134,38 +141,66 @@ def _pointwise(op: ops.Pointwise, node: Node, to: Fragment) -> None:
         return
     in_dtype, out_dtype = _dtypes(to, x, y)
     if in_dtype == "int8":
-        _emit_table(op, node, to, y, 256)
+        _emit_table(op, to, x, y, _table(op, to, to.kind(x), to.kind(y), 256))
         return
-    bounds = _clip_bounds(op.expression)
+    bounds = clip_bounds(op.expression)
     if bounds is not None:
         to.emit(to.rescale(x, y, *bounds), x)
         return
     # a table of 65,536 bytes would serve an 8-bit result; one of 513 steps and a Rescale do too
-    fine = to.in_16_bits("wide", y) if out_dtype == "int8" else y
-    _emit_table(op, node, to, fine, 65536)
+    _emit_wide_table(op, to, x, to.in_16_bits("wide", y) if out_dtype == "int8" else y)
 
 
-def _emit_table(op: ops.Pointwise, node: Node, to: Fragment, y: str, entries: int) -> None:
-    """A table that gives ``y``; of 65,536 entries, 513 where these are nearly as good."""
-    x = node.input("x")
-    lookup = ops.Lookup(op.expression, to.known.domains.get(x))
-    try:
-        found = function_table(op.expression, lookup.domain, to.kind(x), to.kind(y), entries)
-    except QuantizationError as error:
-        raise QuantizationError(str(error), node=node.name, operator=str(op)) from error
-    if entries == 65536:
+def _emit_wide_table(op: ops.Pointwise, to: Fragment, x: str, y: str) -> None:
+    """The table of a function of 16 bits: of 513 knots where these are nearly as good as 65,536.
+
+    Where they are not, they may be after a Rescale to a finer scale: one that reaches no farther
+    than the function still changes, and has knots where it bends.
+    """
+    entries = _table(op, to, to.kind(x), to.kind(y), 65536)
+    own, finer = to.kind(x)[0], _finer_step(op, to.kind(x), to.kind(y), entries)
+    for step in (own, finer):
+        ratio = multiplier_and_shift(own / step)
+        q = requantize(np.arange(-32768, 32768), *ratio, 0, -32768, 32767)
         with suppress(QuantizationError):
-            knots = function_table(op.expression, lookup.domain, to.kind(x), to.kind(y), KNOTS)
-            if interpolation_error(knots, found) <= _INTERPOLATION_STEPS:
-                found = knots
-    to.emit_by_way_of(y, lookup, x, to.constant("table", found, None))
+            knots = _table(op, to, (step, 0, "int16"), to.kind(y), KNOTS)
+            if np.abs(interpolate_16(knots, q) - entries).max() <= _INTERPOLATION_STEPS:
+                _emit_table(op, to, x if step == own else to.at_step(0, step), y, knots)
+                return
+    _emit_table(op, to, x, y, entries)
+
+
+def _finer_step(op: ops.Pointwise, x: Integers, y: Integers, entries: np.ndarray) -> float:
+    """The scale of ``x`` that reaches as far as ``entries`` change, or a little farther."""
+    changes = np.flatnonzero(np.diff(entries)) - 32768
+    farthest = max(-int(changes.min(initial=0)), int(changes.max(initial=0)) + 1)
+    low, high = -32768 * y[0], 32767 * y[0]
+
+    def clamped(reals: np.ndarray) -> np.ndarray:
+        return np.clip(pointwise.evaluate(op.expression, reals), low, high)
+
+    return nearest_float32(step_with_bends_on_knots(clamped, x[0] * farthest / 32767, y[0]))
+
+
+def _emit_table(op: ops.Pointwise, to: Fragment, x: str, y: str, entries: np.ndarray) -> None:
+    lookup = ops.Lookup(op.expression, to.known.domains.get(to.node.input("x")))
+    to.emit_by_way_of(y, lookup, x, to.constant("table", entries, None))
+
+
+def _table(op: ops.Pointwise, to: Fragment, x: Integers, y: Integers, entries: int) -> np.ndarray:
+    domain = to.known.domains.get(to.node.input("x"))
+    try:
+        return function_table(op.expression, domain, x, y, entries)
+    except QuantizationError as error:
+        raise QuantizationError(str(error), node=to.node.name, operator=str(op)) from error
 
 
 def _dtypes(to: Fragment, *names: str) -> tuple[Width, ...]:
     return tuple(to.kind(name)[2] for name in names)
 
 
-def _clip_bounds(expression: pointwise.Expression) -> tuple[float, float] | None:
+def clip_bounds(expression: pointwise.Expression) -> tuple[float, float] | None:
+    """The bounds of a function that does nothing else, so that a Rescale is one."""
     match expression:
         case ("relu", "x"):
             return 0.0, math.inf

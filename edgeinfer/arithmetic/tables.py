@@ -6,21 +6,41 @@ its expression, its domain, and the integers that it takes and gives.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
 
 from edgeinfer.arithmetic import pointwise
-from edgeinfer.arithmetic.fixedpoint import interpolate_16, interpolation_table_16, table
+from edgeinfer.arithmetic.fixedpoint import interpolation_table_16, table
 from edgeinfer.errors import QuantizationError
 
-__all__ = ["KNOTS", "Domain", "Integers", "function_table", "interpolation_error"]
+__all__ = [
+    "KNOTS",
+    "Domain",
+    "Integers",
+    "function_table",
+    "step_ending_on_a_knot",
+    "step_with_bends_on_knots",
+]
 
 KNOTS = 513
 """The entries of a table between which EI-1 interpolates."""
 
 # how integers stand for real numbers: scale, zero point, element type
 Integers: TypeAlias = tuple[float, int, str]
+
+# inputs from one knot to the next
+_SPACING = 128
+
+# a scale may become so much coarser to have its knots where a function bends
+_COARSER = 1.5
+
+# beside a knot by half an input, a bend errs by less than an input's share of a step
+_BESIDE = 0.5
+
+# where bends are looked for, and how many a function may have before they are its nature
+_PLACES, _MOST_BENDS = 16385, 4
 
 # the real numbers that a value is known to hold; None where it may be all that its integers do
 Domain: TypeAlias = tuple[float, float] | None
@@ -61,10 +81,73 @@ def function_table(
     return knots
 
 
-def interpolation_error(knots: np.ndarray, entries: np.ndarray) -> float:
-    """By how many steps what ``knots`` give differs from the 65,536 ``entries``, at most."""
-    between = interpolate_16(knots, np.arange(-32768, 32768))
-    return float(np.abs(between - entries).max())
+def step_with_bends_on_knots(
+    function: Callable[[np.ndarray], np.ndarray], step: float, out_step: float
+) -> float:
+    """The least input scale from ``step`` on at which each bend of ``function`` has a knot.
+
+    Between two knots a bend, such as HardSwish's at -3 and 3, errs by an eighth of their distance
+    times what the slope changes by: 16 steps where both ranges are alike. Where no scale serves,
+    ``step`` itself.
+    """
+    bends = _bends(function, 32768 * step, out_step)
+    bends = [p for p in bends if abs(p) > _BESIDE * step]
+    if not bends or len(bends) > _MOST_BENDS:
+        return step
+    farthest = max(map(abs, bends)) / _SPACING
+    counts = range(int(farthest / step), 0, -1)
+    for tried in (step, *(farthest / count for count in counts)):
+        if tried > _COARSER * step:
+            break
+        places = np.array(bends) / tried
+        if np.abs(places - _SPACING * np.rint(places / _SPACING)).max() <= _BESIDE:
+            return tried
+    return step
+
+
+def _bends(
+    function: Callable[[np.ndarray], np.ndarray], reach: float, out_step: float
+) -> list[float]:
+    """Where the slope changes so abruptly that an interpolation across it errs by a step."""
+    x = np.linspace(-reach, reach, _PLACES) * (1 + 16 / _PLACES)  # with what lies beside the ends
+    with np.errstate(all="ignore"):
+        second = np.diff(function(x), 2)  # beside x[1:-1]
+        # what two places have more than those beside them: a smooth curve has the same there
+        beside = (second[:-3] + second[3:]) / 2
+        before, behind = second[1:-2] - beside, second[2:-1] - beside
+        changes = np.abs(before + behind) / (x[1] - x[0])
+        changes = np.where(np.isfinite(changes), changes, 0.0)
+    # the slope of the chord between knots errs by a quarter of the change, over their distance
+    least = 4 * out_step / (reach / 256)
+    found = []
+    for i in np.flatnonzero(changes > least):
+        if changes[i] == changes[max(i - 3, 0) : i + 4].max():
+            share = behind[i] / (before[i] + behind[i])
+            found.append(float(x[i + 2] + share * (x[1] - x[0])))
+    return found
+
+
+def step_ending_on_a_knot(
+    function: Callable[[np.ndarray], np.ndarray], in_step: float, step: float
+) -> float:
+    """The least output scale from ``step`` on with which results end at a knot, if they do.
+
+    Where an output's integers end before the function does, its table bends: what lies beyond the
+    last knot that they hold is clamped, and half of what lies before it errs. So the scale holds
+    the first knot that would be clamped.
+    """
+    with np.errstate(all="ignore"):
+        y = function(in_step * _SPACING * np.arange(-256.0, 257.0))
+    needed = step
+    for ends in (y / 32767, y / -32768):
+        over = ends > step
+        # clamped beside one that is not
+        first = over & ~(np.append(over[1:], True) & np.append(True, over[:-1]))
+        if first.any():
+            wider = float(ends[first].max())
+            if 2 * step < 32767 * (wider - step) and wider <= _COARSER * step:
+                needed = max(needed, wider)
+    return needed
 
 
 class _Function:

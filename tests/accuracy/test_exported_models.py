@@ -13,10 +13,12 @@ from tests.accuracy.sqnr import sqnr_db
 # what 8-bit activations, and 16-bit activations with 8- or 16-bit weights, must keep of any model
 LEAST_SQNR_DB = {"int8": 15.0, "int16x8": 25.0, "int16": 50.0}
 
-# where bounded functions stand inside a model, within half a dB of what ranges as seen gave
+# models full of functions, half a dB below what they were measured at
 GATED = {
-    ("squeeze_excite_hard_swish", "int16"): 77.0,
-    ("efficientnet_silu", "int16"): 81.3,
+    ("squeeze_excite_hard_swish", "int16"): 75.9,
+    ("hard_swish_in_primitives", "int16"): 76.6,
+    ("efficientnet_silu", "int16"): 80.0,
+    ("gelu_mixer_by_erf", "int16"): 75.4,
     ("mlp_of_many_activations", "int8"): 38.1,
     ("mlp_of_many_activations", "int16"): 80.8,
 }

@@ -22,6 +22,11 @@ WHOLE = {
     "dense_autoencoder_with_mul_and_add",
     "one_dimensional_convolutions",
     "stereo_regression_with_sub_and_mul",
+    "squeeze_excite_hard_swish",
+    "hard_swish_in_primitives",
+    "efficientnet_silu",
+    "mlp_of_many_activations",
+    "gelu_mixer_by_erf",
 }
 
 
