@@ -6,12 +6,13 @@ Graph (float) ──────────────────────
 ``choose_types`` is the first half, ``lower_to_integers`` the second, ``quantize`` both.
 """
 
-from edgeinfer.quant.choose_types import DEFAULT_OBSERVER, choose_types
+from edgeinfer.quant.choose_types import choose_types
 from edgeinfer.quant.compare import Difference, LayerError, compare, raised_channels
 from edgeinfer.quant.integer_types import IntegerTypes, given_type
 from edgeinfer.quant.judgement import Judgement, OutputQuality
 from edgeinfer.quant.lowering import lower_to_integers
 from edgeinfer.quant.observers import OBSERVERS
+from edgeinfer.quant.options import DEFAULT_OBSERVER, Options
 from edgeinfer.quant.post_training import Quantized, quantize, quantize_and_judge
 from edgeinfer.quant.prune import prune_constant_channels
 from edgeinfer.quant.schemes import SCHEMES
@@ -26,6 +27,7 @@ __all__ = [
     "IntegerTypes",
     "Judgement",
     "LayerError",
+    "Options",
     "OutputQuality",
     "Quantized",
     "choose_types",

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from edgeinfer.data.samples import Data
 from edgeinfer.errors import InputError
 from edgeinfer.graph import Graph, Quantization, TensorType
-from edgeinfer.graph import operators as ops
 from edgeinfer.quant.bounds import Range, Ranges, bounded_groups, reach
-from edgeinfer.quant.calibration import MOST_HELD_BACK, Calibration, Progress, calibrate
+from edgeinfer.quant.calibration import MOST_HELD_BACK, Calibration, calibrate
 from edgeinfer.quant.integer_types import IntegerTypes
 from edgeinfer.quant.knots import with_knots_at_bends
 from edgeinfer.quant.lowering import Lowering
 from edgeinfer.quant.observers import OBSERVERS, Observer, minmax
+from edgeinfer.quant.options import Options
 from edgeinfer.quant.outputs import uncut_groups, uneven_outputs
 from edgeinfer.quant.ranges import group_ranges
 from edgeinfer.quant.refusals import refuse_unsupported
@@ -25,9 +24,7 @@ from edgeinfer.quant.search import MAX_RUNS, search
 from edgeinfer.quant.sharing import shared_quantization
 from edgeinfer.quant.widths import group_widths
 
-__all__ = ["DEFAULT_OBSERVER", "Choice", "choose", "choose_types"]
-
-DEFAULT_OBSERVER = "auto"
+__all__ = ["Choice", "choose", "choose_types"]
 
 
 @dataclass(frozen=True)
@@ -53,52 +50,21 @@ class Choice:
     notes: list[str]
 
 
-def choose_types(
-    graph: Graph,
-    data: Data,
-    *,
-    scheme: str = "int8",
-    observer: str = DEFAULT_OBSERVER,
-    overrides: Mapping[str, str] | None = None,
-    samples: int | None = None,
-    seed: int = 0,
-    rounding: ops.Rounding = "single",
-    progress: Progress | None = None,
-) -> IntegerTypes:
-    """The integer types of all values of ``graph``; parameters and errors are ``quantize``'s."""
-    return choose(
-        graph,
-        data,
-        scheme=scheme,
-        observer=observer,
-        overrides=overrides or {},
-        samples=samples,
-        seed=seed,
-        rounding=rounding,
-        progress=progress,
-    ).types
+def choose_types(graph: Graph, data: Data, options: Options | None = None) -> IntegerTypes:
+    """The integer types of all values of ``graph``.
+
+    Parameters and errors are ``quantize``'s, its options in one.
+    """
+    return choose(graph, data, options or Options()).types
 
 
-def choose(
-    graph: Graph,
-    data: Data,
-    *,
-    scheme: str,
-    observer: str,
-    overrides: Mapping[str, str],
-    samples: int | None,
-    seed: int,
-    rounding: ops.Rounding,
-    progress: Progress | None,
-) -> Choice:
+def choose(graph: Graph, data: Data, options: Options) -> Choice:
     """The types, and what they were chosen from."""
-    bits = _option("scheme", scheme, SCHEMES)
-    rule = _option("observer", observer, {DEFAULT_OBSERVER: None, **OBSERVERS})
-    if rounding not in ("single", "double"):
-        raise InputError(f"rounding must be single or double, not {rounding!r}")
+    bits, rounding = SCHEMES[options.scheme], options.rounding
+    rule = OBSERVERS.get(options.observer)
     refuse_unsupported(graph)
     groups = shared_quantization(graph, average_pool=rounding == "double")
-    widths = group_widths(graph, groups, bits.activations, overrides)
+    widths = group_widths(graph, groups, bits.activations, options.overrides)
     if rounding == "double" and "int16" in widths.values():
         raise InputError("rounding 'double' is for int8 only, in every layer")
     # 16 bits need no cutting, and a run that depends on those before it is no judge by itself
@@ -107,17 +73,17 @@ def choose(
         graph,
         data,
         set(groups),
-        samples=samples,
-        seed=seed,
+        samples=options.samples,
+        seed=options.seed,
         keep=MAX_RUNS if searching else MOST_HELD_BACK,
-        progress=progress,
+        progress=options.progress,
     )
     notes: list[str] = []
     if rounding == "single":
         # a width that was asked for is the same whatever the others are
         asked = {
             root
-            for root, width in group_widths(graph, groups, "int16", overrides).items()
+            for root, width in group_widths(graph, groups, "int16", options.overrides).items()
             if width == "int8"
         }
         for root, note in uneven_outputs(graph, groups, seen).items():
@@ -150,7 +116,7 @@ def choose(
         def build(tried: Ranges) -> Graph:
             return lowering.graph_of(types({**ranges, **tried}))
 
-        ranges = {**ranges, **search(seen, proposals, build, progress)}
+        ranges = {**ranges, **search(seen, proposals, build, options.progress)}
     trial = ranges
     if seen.held_back:
         fitted = replace(seen, histograms=seen.fitted)
@@ -161,15 +127,6 @@ def choose(
 
 def _within(a: Range, b: Range) -> Range:
     return max(a[0], b[0]), min(a[1], b[1])
-
-
-_T = TypeVar("_T")
-
-
-def _option(what: str, name: str, known: dict[str, _T]) -> _T:
-    if name not in known:
-        raise InputError(f"{what} must be one of {', '.join(known)}, not {name!r}")
-    return known[name]
 
 
 def _prescribed(

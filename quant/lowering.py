@@ -6,12 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeAlias
 
-import numpy as np
-
 from edgeinfer.errors import InputError, QuantizationError
-from edgeinfer.graph import Graph, Node, State, TensorType
+from edgeinfer.graph import Graph, GraphBuilder
 from edgeinfer.graph import operators as ops
-from edgeinfer.graph.builder import distinct
 from edgeinfer.graph.verification import verify
 from edgeinfer.quant.fragment import Fragment
 from edgeinfer.quant.integer_types import IntegerTypes
@@ -74,6 +71,7 @@ class Lowering:
         self._weights = {} if weights is None else weights
         self._rounding = rounding
         self._made: dict[int, tuple[_Key, Fragment]] = {}
+        self._names = {*graph.types, *(node.name for node in graph.nodes)}
         layers = [n.name for n in graph.nodes if isinstance(n.op, ops.Conv | ops.Dense)]
         for name in self._weights:
             if name not in layers:
@@ -81,14 +79,43 @@ class Lowering:
 
     def graph_of(self, types: IntegerTypes) -> Graph:
         """The integer Graph for ``types``, which has yet to be verified."""
-        assembly = _Assembly(self._graph, types)
-        for index in range(len(self._graph.nodes)):
-            assembly.add(self._fragment(index, types))
-        states = tuple(map(assembly.of_integers, self._graph.states))
-        integer = replace(
-            self._graph, constants=assembly.constants, types=assembly.types, states=states
+        graph = self._graph
+        builder = GraphBuilder(graph.name, reserved=self._names)
+        for name in graph.inputs:
+            builder.input(name, types.values[name])
+        for state in graph.states:
+            first, t = graph.constants[state.first], types.values[state.input]
+            q = t.quantization
+            builder.state(state.input, first if q is None else q.quantize(first, t.dtype), q)
+        for index in range(len(graph.nodes)):
+            self._place(self._fragment(index, types), builder)
+        for state in graph.states:
+            builder.keep(state.input, state.output)
+        made = builder.graph(*graph.outputs)
+        return replace(
+            graph, nodes=made.nodes, types=made.types, constants=made.constants, states=made.states
         )
-        return integer.with_nodes(assembly.nodes)
+
+    def _place(self, fragment: Fragment, builder: GraphBuilder) -> None:
+        """Add what stands for one float node, each name that was made given once."""
+        names: dict[str, str] = {}
+        for name, array in fragment.constants.items():
+            # the same constant may serve another operator at another type
+            asked = name if name in self._graph.constants else builder.distinct(name)
+            names[name] = builder.constant(asked, array, fragment.types[name].quantization)
+        for node in fragment.nodes:
+            t = fragment.type(node.outputs[0])
+            made = [name for name in node.outputs if name in fragment.types]
+            names |= {name: builder.distinct(name) for name in made}
+            builder.add_several(
+                node.op,
+                *(names.get(name, name) for name in node.inputs),
+                outputs=[names.get(name, name) for name in node.outputs],
+                # what is made on the way is called by what it gives
+                node=names[node.name] if node.name in made else node.name,
+                dtype=t.dtype,
+                quantization=t.quantization,
+            )
 
     def _fragment(self, index: int, types: IntegerTypes) -> Fragment:
         node = self._graph.nodes[index]
@@ -117,49 +144,3 @@ class Lowering:
                 raise AssertionError(f"the rule of {node.op} does not say that it makes {new.op}")
         self._made[index] = key, fragment
         return fragment
-
-
-class _Assembly:
-    """Fragments one after another, each name that they made given once."""
-
-    def __init__(self, graph: Graph, types: IntegerTypes) -> None:
-        self._constants = graph.constants
-        self._taken = {*graph.types, *(node.name for node in graph.nodes)}
-        self.types: dict[str, TensorType] = dict(types.values)
-        self.constants: dict[str, np.ndarray] = {}
-        self.nodes: list[Node] = []
-
-    def add(self, fragment: Fragment) -> None:
-        """Take over the fragment's nodes and values."""
-        names = {name: self._placed(name, t) for name, t in fragment.types.items()}
-        self.constants |= {names[name]: array for name, array in fragment.constants.items()}
-        for node in fragment.nodes:
-            inputs, outputs = (
-                tuple(names.get(name, name) for name in values)
-                for values in (node.inputs, node.outputs)
-            )
-            if (inputs, outputs) != (node.inputs, node.outputs):
-                node = replace(
-                    node, name=names.get(node.name, node.name), inputs=inputs, outputs=outputs
-                )
-            self.nodes.append(node)
-
-    def of_integers(self, state: State) -> State:
-        """The state whose first value is one of the integers that its others are."""
-        t, first = self.types[state.input], self._constants[state.first]
-        name = self._placed(state.first, t)
-        q = t.quantization
-        self.constants[name] = first if q is None else q.quantize(first, t.dtype)
-        return replace(state, first=name)
-
-    def _placed(self, name: str, t: TensorType) -> str:
-        made = name
-        if name in self._constants:
-            # the same constant may serve another operator at another type
-            while self.types.get(name, t) != t or (name != made and name in self._taken):
-                name += "/rescaled"
-        else:
-            name = distinct(name, self._taken)
-            self._taken.add(name)
-        self.types[name] = t
-        return name

@@ -11,9 +11,10 @@ from edgeinfer.errors import EdgeInferWarning
 from edgeinfer.graph import Graph
 from edgeinfer.graph import operators as ops
 from edgeinfer.quant.calibration import Progress
-from edgeinfer.quant.choose_types import DEFAULT_OBSERVER, choose
+from edgeinfer.quant.choose_types import choose
 from edgeinfer.quant.judgement import Judgement, Reference, judge
 from edgeinfer.quant.lowering import Lowering, lower_to_integers
+from edgeinfer.quant.options import DEFAULT_OBSERVER, Options
 
 __all__ = ["Quantized", "quantize", "quantize_and_judge"]
 
@@ -49,23 +50,8 @@ def quantize(
         A float Graph in canonical form, from ``edgeinfer.converters.from_onnx``.
     data : array, dict of arrays, or iterable of either
         Calibration samples as the model takes them, a hundred or so; never written to.
-    scheme : str
-        ``int8``; ``int16x8``, 16-bit activations with 8-bit weights; or ``int16``, both 16-bit.
-    observer : str
-        How ranges are chosen from what was seen. ``minmax``, ``percentile``, ``entropy`` and
-        ``mse`` look at each value alone; ``auto`` lets the outputs decide between them
-        (``search.py``), and is ``minmax`` for 16-bit activations, which need no cutting.
-    overrides : mapping of str to str
-        Another width, ``int8`` or ``int16``, for the activations that a shell pattern names, by
-        their own names or by their nodes'; the last pattern that names a value counts. Values
-        that share their scale, such as a Reshape's, change together.
-    samples, seed : int
-        Of an array, how many samples to draw, and by which seed; of a stream, how many to take.
-    rounding : str
-        ``single``, or ``double`` for the bits of TFLM, CMSIS-NN and Ethos-U (int8 only).
-    progress : callable
-        Called as ``progress(stage, done, total)`` while samples are run (``calibrating``) and
-        ranges tried (``searching``); the total is None where it is not known.
+    scheme, observer, overrides, samples, seed, rounding, progress
+        See ``Options``.
 
     Raises
     ------
@@ -76,17 +62,8 @@ def quantize(
     InputError
         An option is unknown, or the data does not fit.
     """
-    made = quantize_and_judge(
-        graph,
-        data,
-        scheme=scheme,
-        observer=observer,
-        overrides=overrides,
-        samples=samples,
-        seed=seed,
-        rounding=rounding,
-        progress=progress,
-    )
+    options = Options(scheme, observer, overrides or {}, samples, seed, rounding, progress)
+    made = quantize_and_judge(graph, data, options)
     for finding in made.judgement.findings:
         warnings.warn(finding, EdgeInferWarning, stacklevel=2)
     return made.graph
@@ -95,17 +72,11 @@ def quantize(
 def quantize_and_judge(
     graph: Graph,
     data: Data,
+    options: Options | None = None,
     *,
-    scheme: str = "int8",
-    observer: str = DEFAULT_OBSERVER,
-    overrides: Mapping[str, str] | None = None,
-    samples: int | None = None,
-    seed: int = 0,
-    rounding: ops.Rounding = "single",
-    progress: Progress | None = None,
     reference: Reference | None = None,
 ) -> Quantized:
-    """As ``quantize``, and what is known of the result.
+    """As ``quantize``, its options in one, and what is known of the result.
 
     Every fifth sample judges ranges that the others alone gave; then all make those of the result.
 
@@ -115,26 +86,17 @@ def quantize_and_judge(
         The model that ``graph`` was made from: outputs by name for the inputs of one run. The
         import is held against it.
     """
-    choice = choose(
-        graph,
-        data,
-        scheme=scheme,
-        observer=observer,
-        overrides=overrides or {},
-        samples=samples,
-        seed=seed,
-        rounding=rounding,
-        progress=progress,
-    )
-    integer = lower_to_integers(graph, choice.types, rounding=rounding)
+    options = options or Options()
+    choice = choose(graph, data, options)
+    integer = lower_to_integers(graph, choice.types, rounding=options.rounding)
     provenance = {
         **graph.provenance,
-        "scheme": scheme,
-        "observer": observer,
-        "rounding": rounding,
-        **({"overrides": _text(overrides)} if overrides else {}),
+        "scheme": options.scheme,
+        "observer": options.observer,
+        "rounding": options.rounding,
+        **({"overrides": _text(options.overrides)} if options.overrides else {}),
     }
-    trial = Lowering(graph, rounding=rounding).graph_of(choice.trial)
+    trial = Lowering(graph, rounding=options.rounding).graph_of(choice.trial)
     judgement = judge(graph, trial, choice.seen, notes=choice.notes, reference=reference)
     return Quantized(replace(integer, provenance=provenance), judgement)
 

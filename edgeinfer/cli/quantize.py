@@ -131,7 +131,12 @@ def quantize(
     from edgeinfer.data import ImageOptions, load_data
     from edgeinfer.files.atomic_write import atomic_write, check_writable
     from edgeinfer.files.model_file import to_bytes
-    from edgeinfer.quant import prune_constant_channels, quantize_and_judge, raised_channels
+    from edgeinfer.quant import (
+        Options,
+        prune_constant_channels,
+        quantize_and_judge,
+        raised_channels,
+    )
 
     data = _calibration(data, calib)
     # the file gives what the model gives unless that is cut out of it
@@ -147,13 +152,7 @@ def quantize(
         made = quantize_and_judge(
             graph,
             dataset.samples,
-            scheme=scheme,
-            observer=observer,
-            overrides=overrides,
-            samples=samples,
-            seed=seed,
-            rounding=rounding,
-            progress=done,
+            Options(scheme, observer, overrides, samples, seed, rounding, done),
             reference=onnx_peer(model) if is_whole else None,
         )
     integer, judged = made.graph, made.judgement

@@ -15,10 +15,10 @@ from edgeinfer.graph.shapes import output_shapes
 __all__ = ["GraphBuilder", "distinct"]
 
 
-def distinct(name: str, taken: Container[str]) -> str:
-    """``name``, or where that is taken, the first of ``name@2``, ``name@3`` ... that is not."""
+def distinct(name: str, *taken: Container[str]) -> str:
+    """``name``, or where one of ``taken`` has it, the first of ``name@2`` ... that none has."""
     found, count = name, 1
-    while found in taken:
+    while any(found in names for names in taken):
         count += 1
         found = f"{name}@{count}"
     return found
@@ -38,6 +38,8 @@ class GraphBuilder:
     ----------
     name : str
         The Graph's name.
+    reserved : container of str
+        Names that only who asks for them gets: those of values and nodes to come.
 
     Attributes
     ----------
@@ -49,8 +51,9 @@ class GraphBuilder:
         In order.
     """
 
-    def __init__(self, name: str = "graph") -> None:
+    def __init__(self, name: str = "graph", *, reserved: Container[str] = ()) -> None:
         self.name = name
+        self._reserved = reserved
         self.types: dict[str, TensorType] = {}
         self.constants: dict[str, np.ndarray] = {}
         self.nodes: list[Node] = []
@@ -62,8 +65,8 @@ class GraphBuilder:
         return self.types[value].shape
 
     def distinct(self, name: str) -> str:
-        """``name``, changed where a value has it already."""
-        return distinct(name, self.types)
+        """``name``, changed where a value has it already, or where it is reserved."""
+        return distinct(name, self.types, self._reserved)
 
     def input(self, name: str, kind: TensorType) -> str:
         """A value that the caller of a run gives."""
@@ -76,7 +79,7 @@ class GraphBuilder:
         """A value that is known; the name that it got, which is another's where both are equal."""
         kind = TensorType(array.shape, str(array.dtype), quantization)  # type: ignore[arg-type]
         base, count = name, 1
-        while name in self.types:
+        while name in self.types or (count > 1 and name in self._reserved):
             known = self.constants.get(name)
             if known is not None and self.types[name] == kind and np.array_equal(known, array):
                 return name
@@ -163,7 +166,7 @@ class GraphBuilder:
 
     def state(self, name: str, first: np.ndarray, quantization: Quantization | None = None) -> str:
         """A value that begins as ``first`` and is then what ``keep`` says, run after run."""
-        constant = self.constant(f"{name}/first", first, quantization)
+        constant = self.constant(self.distinct(f"{name}/first"), first, quantization)
         self._states.append(State(self._new(name, self.types[constant]), ABSENT, constant))
         return name
 

@@ -46,6 +46,18 @@ def test_equal_constants_of_one_name_are_one_and_others_get_a_name_of_their_own(
     assert builder.distinct("c") == "c@3"
 
 
+def test_a_reserved_name_goes_to_who_asks_for_it():
+    builder = GraphBuilder(reserved={"c", "c@2", "before/first", "add"})
+    x = builder.input("x", PAIR)
+    zero, one = np.zeros((1, 2), "f4"), np.ones((1, 2), "f4")
+    assert [builder.constant("c", array) for array in (zero, one)] == ["c", "c@3"]
+    assert builder.distinct("add") == "add@2"
+    assert builder.add(ops.Add(), x, "c") == "add@2"
+    assert builder.add(ops.Add(), x, "c", output="add") == "add"
+    builder.keep(builder.state("before", zero), x)
+    assert builder.graph("add").states == (State("before", "x", "before/first@2"),)
+
+
 def test_a_state_begins_with_its_first_value_and_becomes_what_is_kept():
     builder = GraphBuilder()
     x = builder.input("x", PAIR)

@@ -6,7 +6,7 @@ import pytest
 from edgeinfer.converters import from_onnx
 from edgeinfer.graph import Graph
 from edgeinfer.meaning.float_executor import execute
-from edgeinfer.quant import choose_types, quantize, search
+from edgeinfer.quant import Options, choose_types, quantize, search
 from edgeinfer.quant.calibration import Run, evenly
 from edgeinfer.quant.outputs import uncut_groups
 from edgeinfer.quant.sharing import shared_quantization
@@ -47,7 +47,7 @@ def test_no_search_cuts_what_outputs_are_functions_of(name):
     graph = from_onnx(model)
     data = samples(model, 32, seed=1)
     groups = shared_quantization(graph, average_pool=False)
-    searched, whole = (choose_types(graph, data, observer=o) for o in ("auto", "minmax"))
+    searched, whole = (choose_types(graph, data, Options(observer=o)) for o in ("auto", "minmax"))
     uncut = uncut_groups(graph, groups)
     assert {groups[output] for output in graph.outputs} <= uncut
     for value, root in groups.items():
@@ -57,14 +57,14 @@ def test_no_search_cuts_what_outputs_are_functions_of(name):
 
 def test_few_samples_are_no_evidence():
     graph, data = detector(), pictures(15, 4)
-    auto, minmax = (choose_types(graph, data, observer=o) for o in ("auto", "minmax"))
+    auto, minmax = (choose_types(graph, data, Options(observer=o)) for o in ("auto", "minmax"))
     assert auto == minmax
 
 
 def test_a_model_too_large_to_be_tried_on_enough_samples_is_not_searched(monkeypatch):
     graph, data = detector(), pictures(64, 4)
     monkeypatch.setattr(search, "_BUDGET", 10**6)
-    auto, minmax = (choose_types(graph, data, observer=o) for o in ("auto", "minmax"))
+    auto, minmax = (choose_types(graph, data, Options(observer=o)) for o in ("auto", "minmax"))
     assert auto == minmax
 
 

@@ -6,7 +6,7 @@ import pytest
 from edgeinfer.errors import EdgeInferWarning
 from edgeinfer.graph import Graph, Node, TensorType
 from edgeinfer.graph import operators as ops
-from edgeinfer.quant import quantize, quantize_and_judge
+from edgeinfer.quant import Options, quantize, quantize_and_judge
 from edgeinfer.runtime.session import Session
 from tests.accuracy.sqnr import sqnr_db
 
@@ -31,8 +31,9 @@ PLAIN = dense(RNG.normal(size=(3, 4)))
 SAMPLES = RNG.normal(size=(60, 4)).astype(np.float32)
 
 
-def findings(graph: Graph, data, **options) -> list[str]:
-    return quantize_and_judge(graph, data, **options).judgement.findings
+def findings(graph: Graph, data, reference=None, **options) -> list[str]:
+    made = quantize_and_judge(graph, data, Options(**options), reference=reference)
+    return made.judgement.findings
 
 
 def test_ordinary_samples_are_nothing_to_speak_of():
@@ -46,7 +47,7 @@ def test_what_is_held_back_is_new_to_what_is_judged():
     data = SAMPLES.copy()
     # every fifth sample is larger than the others: the result has room for it, the trial none
     data[4::5] *= 2.5
-    made = quantize_and_judge(PLAIN, data, observer="minmax")
+    made = quantize_and_judge(PLAIN, data, Options(observer="minmax"))
     assert made.judgement.outputs[0].sqnr_db < 20
     x = data[4::5]
     expected = x @ PLAIN.constants["w"].T
@@ -146,7 +147,7 @@ def detector(boxes: float) -> Graph:
 @pytest.mark.parametrize("scheme", ["int8", "int16x8", "int16"])
 def test_scores_beside_boxes_are_kept(scheme):
     graph = detector(300.0)
-    made = quantize_and_judge(graph, SAMPLES[:40], scheme=scheme)
+    made = quantize_and_judge(graph, SAMPLES[:40], Options(scheme=scheme))
     y = Session(made.graph).run(SAMPLES[40:])
     logits = SAMPLES[40:] @ graph.constants["ws"].T
     assert sqnr_db(1 / (1 + np.exp(-logits)), y[:, 4:]) > 20
@@ -170,6 +171,6 @@ def test_scores_beside_small_boxes_stay_in_eight_bits():
 
 
 def test_a_width_that_was_asked_for_is_kept_and_its_loss_named():
-    made = quantize_and_judge(detector(3000.0), SAMPLES, overrides={"y": "int8"})
+    made = quantize_and_judge(detector(3000.0), SAMPLES, Options(overrides={"y": "int8"}))
     assert made.graph.types["y"].dtype == "int8"
     assert made.judgement.findings[0].startswith("output 'y' is constant at 4, 5, 6 along axis 1")

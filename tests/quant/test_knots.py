@@ -8,7 +8,7 @@ from edgeinfer.arithmetic.tables import step_ending_on_a_knot, step_with_bends_o
 from edgeinfer.graph import Graph, GraphBuilder, TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.meaning import reference
-from edgeinfer.quant import IntegerTypes, choose_types, given_type, lower_to_integers
+from edgeinfer.quant import IntegerTypes, Options, choose_types, given_type, lower_to_integers
 
 FUNCTIONS = {
     "HardSwish": ("hard_swish", "x"),
@@ -65,7 +65,7 @@ def largest_table(graph: Graph) -> int:
 def test_a_function_errs_by_no_more_than_a_table_may_with_513_entries(name, seen):
     graph = function_of(FUNCTIONS[name])
     data = np.linspace(*seen, 32 * 64, dtype=np.float32).reshape(32, 1, 64)
-    integer = lower_to_integers(graph, choose_types(graph, data, scheme="int16"))
+    integer = lower_to_integers(graph, choose_types(graph, data, Options(scheme="int16")))
     assert largest_table(integer) == 513
     assert steps_off(integer, FUNCTIONS[name]) <= MOST_STEPS
 
@@ -118,7 +118,7 @@ def test_a_bend_and_what_it_feeds_keep_their_shared_scales():
     both = builder.add(ops.Concat(1), y, builder.add(ops.Pointwise(("neg", "x")), z), output="both")
     data = np.random.default_rng(0).normal(size=(32, 1, 8)).astype(np.float32)
     graph = builder.graph(both)
-    types = choose_types(graph, {"x": 4 * data, "z": data}, scheme="int16").values
+    types = choose_types(graph, {"x": 4 * data, "z": data}, Options(scheme="int16")).values
     assert types["y"].quantization == types["both"].quantization
     knots = 3 / types["x"].quantization.step / 128
     assert abs(knots - round(knots)) < 0.01

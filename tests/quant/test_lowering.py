@@ -11,6 +11,7 @@ from edgeinfer.meaning.float_executor import execute
 from edgeinfer.quant import (
     GivenWeights,
     IntegerTypes,
+    Options,
     choose_types,
     given_type,
     lower_to_integers,
@@ -61,7 +62,7 @@ def layer(weights=WEIGHTS, zero_point=0, bias=BIAS) -> dict[str, GivenWeights]:
 def test_quantize_is_choosing_types_and_lowering_to_them(scheme):
     data = RNG.normal(size=(8, 2, 4)).astype(np.float32)
     made = quantize(DENSE, list(data), scheme=scheme)
-    lowered = lower_to_integers(DENSE, choose_types(DENSE, list(data), scheme=scheme))
+    lowered = lower_to_integers(DENSE, choose_types(DENSE, list(data), Options(scheme=scheme)))
     assert lowered.types == made.types
     assert all(np.array_equal(lowered.constants[k], made.constants[k]) for k in made.constants)
 

@@ -87,6 +87,11 @@ def test_an_unknown_observer_is_refused():
         quantize(TANH, SAMPLES, observer="best")
 
 
+def test_an_unknown_rounding_is_refused():
+    with refused("rounding must be one of single, double, not 'triple'", InputError):
+        quantize(TANH, SAMPLES, rounding="triple")
+
+
 def test_double_rounding_of_sixteen_bits_is_refused():
     with refused("rounding 'double' is for int8 only, in every layer", InputError):
         quantize(TANH, SAMPLES, scheme="int16", rounding="double")

@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeinfer.converters import from_onnx
-from edgeinfer.quant import choose_types, quantize
+from edgeinfer.quant import Options, choose_types, quantize
 from edgeinfer.quant.never import FarNumbers, near_and_far
 from edgeinfer.quant.observers import Histogram
 from edgeinfer.runtime.session import Session
@@ -314,7 +314,7 @@ def gated(behind: str) -> onnx.ModelProto:
 def test_a_bounded_function_near_an_output_has_its_bounds_and_before_a_layer_what_was_seen(scheme):
     data = feeds(16, 40, x=(1, 3, 6, 6), z=(1, 4, 6, 6))
     open_, inner = (
-        choose_types(from_onnx(gated(behind)), data, scheme=scheme, observer="minmax")
+        choose_types(from_onnx(gated(behind)), data, Options(scheme=scheme, observer="minmax"))
         for behind in ("output", "layer")
     )
     steps = 255 if scheme == "int8" else 32767
@@ -330,7 +330,7 @@ def test_the_headroom_of_a_bounded_function_ends_at_its_bounds():
     data = feeds(17, 40, x=(1, 3, 6, 6), z=(1, 4, 6, 6))
     for feed in data:
         feed["x"] *= 3
-    types = choose_types(from_onnx(gated("layer")), data, scheme="int16")
+    types = choose_types(from_onnx(gated("layer")), data, Options(scheme="int16"))
     assert 1 / 1.5 < types.domains["gate"][1] < 1
     assert types.values["gate"].quantization.step * 32767 == pytest.approx(1, rel=1e-4)
 
@@ -351,7 +351,7 @@ def test_what_a_bounded_function_shares_its_scale_with_keeps_its_headroom():
             "v": floats(20, 4, 8, 1, 1),
         },
     )
-    types = choose_types(from_onnx(made), feeds(18, 40, x=(1, 3, 6, 6)), scheme="int16")
+    types = choose_types(from_onnx(made), feeds(18, 40, x=(1, 3, 6, 6)), Options(scheme="int16"))
     low, high = types.domains["m"]
     assert types.values["d"].quantization == types.values["m"].quantization
     assert types.values["d"].quantization.step * 32767 == pytest.approx(

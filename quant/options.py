@@ -1,0 +1,65 @@
+"""How a Graph is to be quantized: what a user may choose, checked as it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import get_args
+
+from edgeinfer.errors import InputError
+from edgeinfer.graph.operators import Rounding
+from edgeinfer.quant.calibration import Progress
+from edgeinfer.quant.observers import OBSERVERS
+from edgeinfer.quant.schemes import SCHEMES
+
+__all__ = ["DEFAULT_OBSERVER", "Options"]
+
+DEFAULT_OBSERVER = "auto"
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of ``quantize``.
+
+    Parameters
+    ----------
+    scheme : str
+        ``int8``; ``int16x8``, 16-bit activations with 8-bit weights; or ``int16``, both 16-bit.
+    observer : str
+        How ranges are chosen from what was seen. ``minmax``, ``percentile``, ``entropy`` and
+        ``mse`` look at each value alone; ``auto`` lets the outputs decide between them
+        (``search.py``), and is ``minmax`` for 16-bit activations, which need no cutting.
+    overrides : mapping of str to str
+        Another width, ``int8`` or ``int16``, for the activations that a shell pattern names, by
+        their own names or by their nodes'; the last pattern that names a value counts. Values
+        that share their scale, such as a Reshape's, change together.
+    samples, seed : int
+        Of an array, how many samples to draw, and by which seed; of a stream, how many to take.
+    rounding : str
+        ``single``, or ``double`` for the bits of TFLM, CMSIS-NN and Ethos-U (int8 only).
+    progress : callable
+        Called as ``progress(stage, done, total)`` while samples are run (``calibrating``) and
+        ranges tried (``searching``); the total is None where it is not known.
+
+    Raises
+    ------
+    InputError
+        A scheme, an observer or a rounding is unknown.
+    """
+
+    scheme: str = "int8"
+    observer: str = DEFAULT_OBSERVER
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    samples: int | None = None
+    seed: int = 0
+    rounding: Rounding = "single"
+    progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        for what, given, known in (
+            ("scheme", self.scheme, tuple(SCHEMES)),
+            ("observer", self.observer, (DEFAULT_OBSERVER, *OBSERVERS)),
+            ("rounding", self.rounding, get_args(Rounding)),
+        ):
+            if given not in known:
+                raise InputError(f"{what} must be one of {', '.join(known)}, not {given!r}")
