@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgeinfer.graph import Graph, GraphBuilder, Quantization, TensorType
+from edgeinfer.graph import DType, Graph, GraphBuilder, Quantization, TensorType
 from edgeinfer.graph import operators as ops
 
 __all__ = ["REQUANTIZING", "SCALE", "Author"]
@@ -12,16 +12,19 @@ __all__ = ["REQUANTIZING", "SCALE", "Author"]
 REQUANTIZING = {"output_zero_point": 3, "lo": -128, "hi": 127, "rounding": "single"}
 """Fields that operators share."""
 
+ONE = 1 << 30
+
 SCALE = Quantization((0.0625,), 0, None)
 
 
 class Author:
-    """An int8 Graph whose input is ``x``; constants are drawn from ``rng``."""
+    """A Graph of int8, or of another ``dtype``, from ``x``; constants are drawn from ``rng``."""
 
-    def __init__(self, *shape: int) -> None:
+    def __init__(self, *shape: int, dtype: DType = "int8") -> None:
         self.rng = np.random.default_rng(0)
+        self.dtype = dtype
         self.builder = GraphBuilder("corner")
-        self.builder.input("x", TensorType(shape, "int8", SCALE))
+        self.builder.input("x", TensorType(shape, dtype, SCALE))
 
     def constant(self, low: int, high: int, shape: tuple[int, ...], dtype: str) -> str:
         array = self.rng.integers(low, high, shape).astype(dtype)
@@ -30,7 +33,7 @@ class Author:
     def node(self, op: ops.Operator, *inputs: str) -> str:
         count = len(self.builder.nodes)
         return self.builder.add(
-            op, *inputs, output=f"v{count}", node=f"n{count}", dtype="int8", quantization=SCALE
+            op, *inputs, output=f"v{count}", node=f"n{count}", dtype=self.dtype, quantization=SCALE
         )
 
     def parameters(self, count: int, shift: int) -> tuple[str, str, str]:
@@ -52,6 +55,17 @@ class Author:
         weights = self.constant(-128, 128, (out, kernel, kernel, depth), "int8")
         op = ops.QConv(**REQUANTIZING, input_zero_point=0, **fields)
         return self.node(op, x, weights, *self.parameters(out, 37 + kernel // 2))
+
+    def dense(self, x: str, out: int) -> str:
+        weights = self.constant(-128, 128, (out, self.builder.shape(x)[-1]), "int8")
+        op = ops.QDense(**REQUANTIZING, input_zero_point=0)
+        return self.node(op, x, weights, *self.parameters(out, 38))
+
+    def add(self, a: str, b: str) -> str:
+        one = {"a_multiplier": ONE, "a_shift": 31, "b_multiplier": ONE, "b_shift": 31}
+        return self.node(
+            ops.QAdd(**REQUANTIZING, **one, left_shift=20, multiplier=ONE, shift=49), a, b
+        )
 
     def graph(self, *outputs: str) -> Graph:
         return self.builder.graph(*outputs)

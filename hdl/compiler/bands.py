@@ -9,14 +9,15 @@ so that one band moves while another is computed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgeinfer.errors import UnsupportedError
 from edgeinfer.graph import Graph
 from edgeinfer.graph.lifetimes import spans
 from edgeinfer.hdl.compiler.kernel import LineShape, bank_conflict, kernel_of
-from edgeinfer.hdl.compiler.layers import Layer
+from edgeinfer.hdl.compiler.layers import Grid, Layer, Region
 from edgeinfer.hdl.compiler.layout import Layout, Tensor, View
+from edgeinfer.hdl.compiler.parts import Box, weights_box
 from edgeinfer.hdl.config import BANKS, NpuConfig
 from edgeinfer.hdl.isa import Mode
 from edgeinfer.runtime.arena import Buffer, allocate
@@ -47,6 +48,13 @@ class Surface:
     pitch: int
     top: int = 0
     group: int = 0
+
+    def of_grid(self, grid: Grid, columns: int) -> Surface:
+        """Where the rows and columns of a layer lie whose results are in ``grid`` of these."""
+        base = self.word(grid.top, grid.left, self.group, columns)
+        return replace(
+            self, base=base, pixel=self.pixel * grid.across, pitch=self.pitch * grid.down
+        )
 
     def word(self, y: int, x: int, group: int, columns: int) -> int:
         """The word of ``group`` of pixel (y, x)."""
@@ -83,6 +91,8 @@ class Bands:
     ----------
     rows, groups : int
         Output rows, and groups of channels, of a band.
+    box : Box
+        The parts of the kernel, each with a band of the source of its own.
     source, second, output : BandForm or None
         The bands' forms; None where the tensor stays in the buffer.
     bases : dict of str to tuple of int
@@ -92,6 +102,7 @@ class Bands:
     rows: int
     groups: int
     copies: int
+    box: Box
     source: BandForm | None
     second: BandForm | None
     output: BandForm | None
@@ -225,49 +236,86 @@ class _BandPlanner:
         return self._known_choices[key]
 
     def _cuts(self, layer: Layer) -> Iterator[Bands]:
-        columns = self.config.columns
+        columns, depth = self.config.columns, self.config.accumulator_depth
         output = self.layout.views[layer.output]
-        kernel = self._kernel(layer)
         groups = output.words(columns)
-        limit = max(1, self.config.weight_tiles // 2 // kernel)
-        limit = min(limit, self.config.parameter_rows // 2 // self.config.steps)
-        height = output.tensor.height
-        for count in sorted({min(groups, limit), *_halves(min(groups, limit))}):
-            for rows in sorted({height, *_halves(height)}):
-                for copies in (2, 1):
-                    yield self._cut(layer, rows, count, copies)
+        height = self._region(layer).rows
+        heights = sorted({height, *_halves(height)})
+        for box in self._boxes(layer):
+            limit, least = 1, max(1, depth // self._region(layer).columns)
+            if box == Box.whole(layer):
+                limit = max(1, self.config.weight_tiles // 2 // self._passes(layer))
+                limit = min(limit, self.config.parameter_rows // 2 // self.config.steps)
+                least = height
+            for count in sorted({min(groups, limit), *_halves(min(groups, limit))}):
+                for rows in sorted({min(least, rows) for rows in heights}):
+                    for copies in (2, 1):
+                        yield self._cut(layer, rows, count, copies, box)
 
-    def _kernel(self, layer: Layer) -> int:
+    def _shape(self, layer: Layer) -> LineShape:
+        tensor = self.layout.views[layer.source].tensor
+        return LineShape.of(tensor.pixel, tensor.width, tensor.pitch)
+
+    def _passes(self, layer: Layer) -> int:
         """Passes of a group."""
-        if id(layer) in self._known_passes:
-            return self._known_passes[id(layer)]
-        source = self.layout.views[layer.source]
-        tensor = source.tensor
-        shape = LineShape.of(tensor.pixel, tensor.width, tensor.pitch)
-        at = self.layout.views[layer.output].positions
-        kernels = kernel_of(layer, shape, source.positions, self.config, at)
-        self._known_passes[id(layer)] = max(k.passes for k in kernels)
+        if id(layer) not in self._known_passes:
+            views = self.layout.views
+            source, at = views[layer.source].positions, views[layer.output].positions
+            kernels = kernel_of(layer, self._shape(layer), source, self.config, at)
+            self._known_passes[id(layer)] = max(k.passes for k in kernels)
         return self._known_passes[id(layer)]
 
-    def _cut(self, layer: Layer, rows: int, groups: int, copies: int) -> Bands:
+    def _boxes(self, layer: Layer) -> Iterator[Box]:
+        """Parts for the weight memory; where the source has bands, smaller ones for these too."""
+        views = self.layout.views
+        source = views[layer.source]
+        box: Box | None
+        box = weights_box(layer, self._shape(layer), source.positions, self.config)
+        while box is not None:
+            yield box
+            smaller = box.flatter() or box.shallower(layer, self.config.columns)
+            box = smaller if self._is_spilled(source) else None
+
+    def _region(self, layer: Layer) -> Region:
+        tensor = self.layout.views[layer.output].tensor
+        return layer.region or Region(0, 0, tensor.height, tensor.width)
+
+    def _cut(self, layer: Layer, rows: int, groups: int, copies: int, box: Box) -> Bands:
         views, columns = self.layout.views, self.config.columns
         source, output = views[layer.source], views[layer.output]
-        lines = (rows - 1) * layer.strides[0] + (layer.kernel[0] - 1) * layer.dilations[0] + 1
         forms: dict[str, BandForm | None] = {"source": None, "second": None, "output": None}
         if self._is_spilled(source):
             tensor = source.tensor
-            whole = layer.mode is Mode.DENSE or groups * columns >= tensor.pixel
-            pixel = tensor.pixel if whole else groups * columns
+            lines = (rows - 1) * layer.strides[0] + (box.rows - 1) * layer.dilations[0] + 1
+            pixel = self._pixel(layer, source, groups, box)
+            whole = pixel == tensor.pixel
             pitch = tensor.pitch if whole else self._pitch(layer, tensor, pixel)
             forms["source"] = BandForm(min(lines, tensor.height), pixel, pitch)
         for name in _seconds(layer):
             second = views[name]
             if self._is_spilled(second):
                 height = min(rows, second.tensor.height)
-                forms["second"] = _part(second.tensor, height, groups, columns)
+                forms["second"] = _part(second.tensor, height, groups, columns, second.tensor.width)
         if self._is_spilled(output):
-            forms["output"] = _part(output.tensor, rows, groups, columns)
-        return Bands(rows, groups, copies, bases={}, **forms)
+            tensor, pixels = output.tensor, output.tensor.width
+            if layer.grid != Grid():
+                pixels = self._region(layer).columns
+            forms["output"] = _part(tensor, rows, groups, columns, pixels)
+        return Bands(rows, groups, copies, box, bases={}, **forms)
+
+    def _pixel(self, layer: Layer, source: View, groups: int, box: Box) -> int:
+        """Elements of a pixel in a band of the source."""
+        columns, pixel = self.config.columns, source.tensor.pixel
+        if layer.mode is not Mode.DENSE:
+            words = groups
+        elif box.channels < layer.weights.shape[3]:
+            words = max(
+                own[-1] // columns - own[0] // columns + 1
+                for own in (part.read(source.positions) for part in box.parts(layer))
+            )
+        else:
+            return pixel
+        return min(pixel, words * columns)
 
     def _is_spilled(self, view: View) -> bool:
         return id(view.tensor) in self.spilled
@@ -278,7 +326,8 @@ class _BandPlanner:
         if key not in self._known_pitches:
             least = tensor.width * pixel // self.config.columns
             self._known_pitches[key] = least
-            for pitch in range(least, least + BANKS):
+            banks = () if layer.mode is Mode.DENSE else range(least, least + BANKS)
+            for pitch in banks:
                 shape = LineShape.of(pixel, tensor.width, pitch)
                 kernels = kernel_of(layer, shape, (pixel - 1,), self.config)
                 if not bank_conflict(kernels, shape, self.config, layer):
@@ -291,11 +340,15 @@ class _BandPlanner:
         views, columns = self.layout.views, self.config.columns
         output = views[layer.output]
         groups = output.words(columns)
-        chunks, parts = -(-groups // bands.groups), -(-output.tensor.height // bands.rows)
+        chunks, parts = -(-groups // bands.groups), -(-self._region(layer).rows // bands.rows)
         moved = 0.0
         if bands.source is not None:
             whole = bands.source.pixel == views[layer.source].tensor.pixel
-            moved += bands.source.words * parts * (1 if whole and parts == 1 else chunks)
+            once = whole and parts == 1 and bands.box.rows == layer.kernel[0]
+            moved += bands.source.words * parts * (1 if once else chunks)
+            # a part of the kernel has bands of its own
+            kernel = Box.whole(layer)
+            moved *= -(-kernel.rows // bands.box.rows) * -(-kernel.channels // bands.box.channels)
         items = chunks * parts
         # a single copy keeps the array waiting for the bus
         return moved * (2 if bands.copies == 1 else 1) + 64 * items
@@ -327,11 +380,12 @@ def _halves(count: int) -> Iterator[int]:
         yield count
 
 
-def _part(tensor: Tensor, rows: int, groups: int, columns: int) -> BandForm:
-    """``rows`` of ``tensor``, ``groups`` of its channels; as it lies in host memory where all."""
-    if groups * columns >= tensor.pixel:
+def _part(tensor: Tensor, rows: int, groups: int, columns: int, pixels: int) -> BandForm:
+    """``rows`` of ``pixels``, ``groups`` of their channels; as in host memory where that is all."""
+    if groups * columns >= tensor.pixel and pixels == tensor.width:
         return BandForm(rows, tensor.pixel, tensor.pitch)
-    return BandForm(rows, groups * columns, tensor.width * groups)
+    words = min(groups, tensor.pixel // columns)
+    return BandForm(rows, words * columns, pixels * words)
 
 
 def place(

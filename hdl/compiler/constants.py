@@ -67,9 +67,9 @@ class ConstantStream:
 
     def setup(self) -> Iterator[isa.Instruction]:
         """Loads of what stays."""
-        for block in self.blocks:
-            if block.slot.resident:
-                yield from self._load(block)
+        resident = {block.slot.address: block for block in self.blocks if block.slot.resident}
+        for block in resident.values():
+            yield from self._load(block)
 
     def _load(self, block: Block) -> Iterator[isa.Instruction]:
         return read_linear(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.compiler.bands import Bands, Surface
@@ -21,39 +20,9 @@ from edgeinfer.hdl.compiler.waits import Schedule
 from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.isa import Unit
 
-__all__ = ["Emitter", "OutputTile", "tiles_of_output"]
+__all__ = ["Emitter"]
 
 _ADDRESSES = 1 << 20
-
-
-@dataclass(frozen=True)
-class OutputTile:
-    """Output pixels that the accumulators take at once."""
-
-    top: int
-    rows: int
-    left: int
-    columns: int
-
-
-def tiles_of_output(region: Region, depth: int) -> list[OutputTile]:
-    """``region`` in tiles of ``depth`` pixels at most.
-
-    Whole rows where they fit. A region of several rows is two tiles at least, so that the next
-    layer can begin with the first while the last one passes through the lanes.
-    """
-    height, width = region.bottom - region.top, region.right - region.left
-    parts = -(-width // depth)
-    columns = -(-width // parts)
-    bands = -(-height // max(1, depth // columns))
-    if height > 1:
-        bands = max(2, bands)
-    rows = -(-height // bands)
-    return [
-        OutputTile(top, min(rows, region.bottom - top), left, min(columns, region.right - left))
-        for top in range(region.top, region.bottom, rows)
-        for left in range(region.left, region.right, columns)
-    ]
 
 
 class Emitter:
@@ -117,17 +86,16 @@ class Emitter:
             self._table.load(table, self.schedule)
         operands = Operands(layer, self.views, self.config.columns)
         traffic = LayerTraffic(operands, bands, self.schedule, self._stores, self.config)
-        output = operands.tensor("output")
-        region = layer.region or Region(0, 0, output.height, output.width)
-        every = list(items(region, jobs, bands))
+        every = list(items(jobs, bands))
         ahead = bands is not None and bands.copies > 1
         traffic.fetch(every[0])
         for item, following in zip(every, [*every[1:], None], strict=True):
             if following is not None and ahead:
                 traffic.fetch(following)
             self._item(operands, item, traffic)
-            if following is None or following.job is not item.job:
+            if following is None or following.job.weights != item.job.weights:
                 self.weights.used(self.schedule, item.job.weights)
+            if following is None or following.job.parameters != item.job.parameters:
                 self.parameters.used(self.schedule, item.job.parameters)
             if following is not None and not ahead:
                 traffic.fetch(following)
@@ -136,17 +104,20 @@ class Emitter:
 
     def _item(self, operands: Operands, item: Item, traffic: LayerTraffic) -> None:
         """Compute one band, or all of a layer, and store what does not stay."""
-        surfaces = {name: traffic.surface(item, name) for name in operands.views}
-        for setting in settings(operands, surfaces):
+        job, region, depth = item.job, item.region, self.config.accumulator_depth
+        surfaces = {name: traffic.surface(item, name) for name in operands.names(job)}
+        for setting in settings(operands, job, surfaces):
             self.schedule.emit(setting)
-        for tile in tiles_of_output(item.region, self.config.accumulator_depth):
-            self._convolve(operands, item.job, tile, surfaces["source"])
-            self._activate(operands, item.job, tile, surfaces)
+        # two, so that the next layer can begin with the first while the last one is in the lanes
+        for tile in [region] if job.is_part else region.tiles(depth, least=2):
+            self._convolve(operands, job, tile, surfaces["source"])
+            if job.last:
+                self._activate(operands, job, tile, surfaces)
         traffic.done(item)
 
-    def _convolve(self, operands: Operands, job: Job, tile: OutputTile, source: Surface) -> None:
+    def _convolve(self, operands: Operands, job: Job, tile: Region, source: Surface) -> None:
         """A tile's sums into the accumulators."""
-        layer, kernel, schedule = operands.layer, job.kernel, self.schedule
+        layer, kernel, schedule = job.layer, job.kernel, self.schedule
         tensor = operands.tensor("source")
         schedule.emit(kernel.setting)
         block = self.weights.blocks[job.weights]
@@ -174,11 +145,13 @@ class Emitter:
                 tail=tail,
                 groups=job.groups,
                 group_step=kernel.group_step,
+                first=job.first,
+                last=job.last,
             )
         )
 
     def _activate(
-        self, operands: Operands, job: Job, tile: OutputTile, surfaces: Mapping[str, Surface]
+        self, operands: Operands, job: Job, tile: Region, surfaces: Mapping[str, Surface]
     ) -> None:
         """A tile's sums through the lanes into the buffer."""
         schedule, columns, output = self.schedule, self.config.columns, surfaces["output"]
@@ -204,10 +177,11 @@ class Emitter:
         )
         written = operands.tensor("output")
         if not written.spilled:
-            schedule.note(written, tile.top, tile.top + tile.rows, Unit.ACTIVATE)
+            lines = job.layer.grid.lines(range(tile.top, tile.bottom))
+            schedule.note(written, lines.start, lines.stop, Unit.ACTIVATE)
 
 
-def _fetches(layer: Layer, kernel: Kernel, tile: OutputTile, tensor: Tensor) -> tuple[int, int]:
+def _fetches(layer: Layer, kernel: Kernel, tile: Region, tensor: Tensor) -> tuple[int, int]:
     """Fetches in a row, and those after the last row: "Feed" in docs/npu-design.md."""
     taps = kernel.setting.taps
     if taps == 1:

@@ -73,6 +73,7 @@ def kernel_of(
     out_positions: tuple[int, ...] | None = None,
 ) -> list[Kernel]:
     """The kernels of ``layer``, most often one, over channels that lie at ``positions``."""
+    positions = layer.read(positions)
     if layer.mode is not Mode.DENSE:
         words = -(-(positions[-1] + 1) // config.columns)
         setting = _filter_setting(layer, shape, config)
@@ -82,12 +83,12 @@ def kernel_of(
         return _grouped(layer, shape, positions, config)
     last = (out_positions or range(len(layer.weights)))[-1]
     groups = last // config.columns + 1
-    depth = positions[-1] + 1
-    choices = [_dense(layer, shape, 0, depth, flat, span) for flat, span in _ways(layer)]
+    start, end = positions[0], positions[-1] + 1
+    choices = [_dense(layer, shape, start, end, flat, span) for flat, span in _ways(layer)]
     kernels = []
     for setting in choices:
         count = sum(1 for _ in passes(setting, config.rows))
-        kernel = Kernel(setting, 0, 0, 0, groups, count)
+        kernel = Kernel(setting, start, 0, 0, groups, count)
         if not setting.span or not bank_conflict([kernel], shape, config, layer):
             kernels.append(kernel)
     return [min(kernels, key=lambda k: k.passes)]
@@ -101,15 +102,15 @@ def _ways(layer: Layer) -> list[tuple[bool, bool]]:
 
 
 def _dense(
-    layer: Layer, shape: LineShape, start: int, depth: int, flat: bool, span: bool
+    layer: Layer, shape: LineShape, start: int, end: int, flat: bool, span: bool
 ) -> isa.SetKernel:
     kh, kw = layer.kernel
     if flat:
-        run = (kw - 1) * shape.pixel + depth - start
+        run = (kw - 1) * shape.pixel + end - start
         return isa.SetKernel(mode=Mode.DENSE, run=run, runs=1, run_step=0, lines=kh, span=span)
     step = layer.dilations[1] * shape.pixel
     return isa.SetKernel(
-        mode=Mode.DENSE, run=depth - start, runs=kw, run_step=step if kw > 1 else 0, lines=kh
+        mode=Mode.DENSE, run=end - start, runs=kw, run_step=step if kw > 1 else 0, lines=kh
     )
 
 
@@ -178,7 +179,7 @@ def tiles_of(
 ) -> np.ndarray:
     """The tiles of ``kernel``, int64 [groups x passes, R, C]; one tile where all are equal."""
     build = _dense_tiles if layer.mode is Mode.DENSE else _filter_tiles
-    tiles = build(layer, kernel, shape, positions, out_positions, config)
+    tiles = build(layer, kernel, shape, layer.read(positions), out_positions, config)
     return tiles[:1] if (tiles == tiles[0]).all() else tiles
 
 
@@ -259,10 +260,11 @@ def bank_conflict(kernels: list[Kernel], shape: LineShape, config: NpuConfig, la
             banks = [s * step % BANKS for s in range(setting.streams)]
             if len(set(banks)) < len(banks):
                 return True
-        elif setting.span and _spans_conflict(
-            setting, shape, step, layer.strides[1], layer.pads[1], config.rows, config.columns
-        ):
-            return True
+        elif setting.span:
+            first = kernel.offset - layer.pads[1] * shape.pixel
+            stride, rows, columns = layer.strides[1], config.rows, config.columns
+            if _spans_conflict(setting, shape, step, stride, first, rows, columns):
+                return True
     return False
 
 
@@ -272,13 +274,13 @@ def _spans_conflict(
     shape: LineShape,
     step: int,
     stride: int,
-    pad: int,
+    first: int,
     rows: int,
     columns: int,
 ) -> bool:
     """Whether a pass over two kernel rows does; remembered, as every plan of a model asks anew."""
     return any(
-        _conflict(each, setting, shape, step, stride, pad, rows, columns)
+        _conflict(each, setting, shape, step, stride, first, rows, columns)
         for each in passes(setting, rows)
         if each.split < rows  # a window of one line lies in two words that follow each other
     )
@@ -290,7 +292,7 @@ def _conflict(
     shape: LineShape,
     step: int,
     stride: int,
-    pad: int,
+    first: int,
     rows: int,
     columns: int,
 ) -> bool:
@@ -298,8 +300,7 @@ def _conflict(
     own = r < each.split
     element = each.run * setting.run_step + np.where(own, each.k + r, r - each.split)
     fetches = shape.line_end // (stride * shape.pixel) + 1
-    start = (np.arange(fetches) * stride - pad)[:, None] * shape.pixel
-    element = start + element
+    element = first + np.arange(fetches)[:, None] * stride * shape.pixel + element
     # the lines' beginnings are any word: all that counts are the distances
     word = element // columns + np.where(own, 0, step)
     word = np.where((element >= 0) & (element < shape.line_end), word, -1)

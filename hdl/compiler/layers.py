@@ -7,7 +7,7 @@ with the numbers it needs; where its values lie, and how it is cut into tiles, c
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from edgeinfer.graph import Node
 from edgeinfer.graph import operators as ops
 from edgeinfer.hdl.isa import Mode, Operation
 
-__all__ = ["IDENTITY", "Layer", "Lowered", "Region", "Second", "geometry"]
+__all__ = ["IDENTITY", "Grid", "Layer", "Lowered", "Region", "Second", "geometry"]
 
 IDENTITY = (1 << 30, 30)
 """Multiplier and shift under which R1 gives back every accumulator."""
@@ -47,12 +47,68 @@ class Second:
 
 @dataclass(frozen=True)
 class Region:
-    """Output rows and columns, first and one past the last."""
+    """A layer's rows and columns, first and one past the last."""
 
     top: int
     left: int
     bottom: int
     right: int
+
+    @property
+    def rows(self) -> int:
+        """How many."""
+        return self.bottom - self.top
+
+    @property
+    def columns(self) -> int:
+        """How many."""
+        return self.right - self.left
+
+    def bands(self, rows: int) -> list[Region]:
+        """Parts of ``rows`` rows at most."""
+        return [
+            replace(self, top=top, bottom=min(top + rows, self.bottom))
+            for top in range(self.top, self.bottom, rows)
+        ]
+
+    def tiles(self, pixels: int, *, least: int = 1) -> list[Region]:
+        """Parts of so many ``pixels`` at most: whole rows where they fit.
+
+        ``least`` is the number of parts at least, where there are so many rows.
+        """
+        across = -(-self.columns // -(-self.columns // pixels))
+        down = max(-(-self.rows // max(1, pixels // across)), min(least, self.rows))
+        return [
+            replace(band, left=left, right=min(left + across, self.right))
+            for band in self.bands(-(-self.rows // down))
+            for left in range(self.left, self.right, across)
+        ]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where a layer's results lie in its output.
+
+    Row r is line ``top + r down``, column c pixel ``left + c across``.
+    """
+
+    top: int = 0
+    left: int = 0
+    down: int = 1
+    across: int = 1
+
+    def lines(self, rows: range) -> range:
+        """The lines of ``rows``."""
+        return _spread(rows, self.top, self.down)
+
+    def pixels(self, columns: range) -> range:
+        """The pixels of ``columns``."""
+        return _spread(columns, self.left, self.across)
+
+
+def _spread(places: range, first: int, step: int) -> range:
+    start = first + places.start * step
+    return range(start, start + (len(places) - 1) * step + 1, step)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +130,8 @@ class Layer:
         The integer that padding reads as.
     weights : int64 [O, kh, kw, I / group]
         Depthwise and maximum: [C, kh, kw, 1].
+    channels : range or None
+        Those of the source that the weights are for, all I of them; None where that is every one.
     group : int
     bias, multiplier, shift : int64 [O]
         The bias holds what the source's zero point adds.
@@ -81,7 +139,9 @@ class Layer:
     double : bool
         R2 instead of R1.
     region : Region or None
-        The part of the output that this layer makes; None for all.
+        The rows and columns that this layer makes; None for all of its output.
+    grid : Grid
+        Where they lie in it.
     second : Second or None
     table : array or None
         What the result is looked up in.
@@ -104,10 +164,40 @@ class Layer:
     pads: tuple[int, int] = (0, 0)
     pad: int = 0
     group: int = 1
+    channels: range | None = None
     double: bool = False
     region: Region | None = None
+    grid: Grid = Grid()
     second: Second | None = None
     table: np.ndarray | None = None
+
+    def read(self, positions: tuple[int, ...]) -> tuple[int, ...]:
+        """Of a source with its channels at ``positions``, those that the weights are for."""
+        return (
+            positions
+            if self.channels is None
+            else positions[self.channels.start :][: len(self.channels)]
+        )
+
+    def part(self, rows: range, columns: range, channels: range) -> Layer:
+        """The same with a part of its kernel; the parts' sums, or maxima, make the whole's."""
+        top, left = rows.start * self.dilations[0], columns.start * self.dilations[1]
+        own = self.channels
+        if len(channels) < self.weights.shape[3]:
+            start = channels.start + (own.start if own is not None else 0)
+            own = range(start, start + len(channels))
+        return replace(
+            self,
+            kernel=(len(rows), len(columns)),
+            pads=(self.pads[0] - top, self.pads[1] - left),
+            weights=self.weights[
+                :,
+                rows.start : rows.stop,
+                columns.start : columns.stop,
+                channels.start : channels.stop,
+            ],
+            channels=own,
+        )
 
 
 @dataclass

@@ -22,13 +22,11 @@ class Item:
     region: Region
 
 
-def items(region: Region, jobs: Sequence[Job], bands: Bands | None) -> Iterator[Item]:
-    """``jobs`` over ``region``, in ``bands`` of rows where there are any."""
-    rows = region.bottom - region.top if bands is None else bands.rows
+def items(jobs: Sequence[Job], bands: Bands | None) -> Iterator[Item]:
+    """``jobs`` in ``bands`` of rows where there are any."""
     for job in jobs:
-        for top in range(region.top, region.bottom, rows):
-            bottom = min(top + rows, region.bottom)
-            yield Item(job, Region(top, region.left, bottom, region.right))
+        for region in job.region.bands(job.region.rows if bands is None else bands.rows):
+            yield Item(job, region)
 
 
 class Operands:
@@ -55,6 +53,10 @@ class Operands:
             values["second"] = layer.second.value
         self.views = {name: views[value] for name, value in values.items()}
 
+    def names(self, job: Job) -> list[str]:
+        """Those that ``job`` needs: a part of sums that are not complete only its source."""
+        return list(self.views) if job.last else ["source"]
+
     def tensor(self, name: str) -> Tensor:
         """The tensor of one of them."""
         return self.views[name].tensor
@@ -65,8 +67,8 @@ class Operands:
         return _is_one_pixel(self.tensor("second"))
 
     def lines(self, item: Item, name: str) -> range:
-        """The lines of a tensor that ``item`` reads or writes."""
-        region, layer = item.region, self.layer
+        """The lines of a tensor that ``item`` reads, or its rows of the result."""
+        region, layer = item.region, item.job.layer
         if name != "output" and _is_one_pixel(self.tensor(name)):
             return range(1)
         if name != "source":
@@ -80,8 +82,9 @@ class Operands:
     def groups(self, item: Item, name: str) -> range:
         """The words of a pixel that ``item`` reads or writes."""
         job = item.job
-        if name == "source" and self.layer.mode is Mode.DENSE:
-            return range(self.views["source"].words(self.columns))
+        if name == "source" and job.layer.mode is Mode.DENSE:
+            own = job.layer.read(self.views["source"].positions)
+            return range(own[0] // self.columns, own[-1] // self.columns + 1)
         first = job.kernel.first + job.group
         return range(first, first + job.groups)
 

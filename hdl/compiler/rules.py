@@ -19,11 +19,14 @@ from edgeinfer.errors import UnsupportedError
 from edgeinfer.graph import Graph, Node, TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.graph.site import Site
-from edgeinfer.hdl.compiler.layers import IDENTITY, Layer, Lowered, Region, Second, geometry
+from edgeinfer.hdl.compiler.layers import IDENTITY, Grid, Layer, Lowered, Region, Second, geometry
 from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.isa import Mode, Operation
 
 __all__ = ["NpuSite", "Taken", "lower", "takes"]
+
+_PHASES = 8
+"""Layers, a side, of an operator whose result they make by turns."""
 
 _FLATTENED = 1024
 """Elements that a kernel of ones and zeros, which has their square, still lays side by side."""
@@ -490,13 +493,18 @@ def _slice(op: ops.Slice, site: NpuSite) -> None:
 
 def _selection(site: NpuSite, channels: np.ndarray, **changes: object) -> Layer:
     """The layer that puts ``channels`` of its source side by side, with weights of ones."""
-    count = len(channels)
-    weights = np.zeros((count, 1, 1, site.channels), np.int64)
-    weights[np.arange(count), 0, 0, channels] = 1
+    count, first = len(channels), int(channels.min())
+    own = range(first, int(channels.max()) + 1)
+    if count > 1 and np.array_equal(channels, own):
+        weights, group = np.ones((count, 1, 1, 1), np.int64), count
+    else:
+        weights, group = np.zeros((count, 1, 1, len(own)), np.int64), 1
+        weights[np.arange(count), 0, 0, channels - first] = 1
     return site.filter(
         mode=Mode.DENSE,
         weights=weights,
-        group=1,
+        group=group,
+        channels=own,
         bias=np.zeros(count, np.int64),
         multiplier=np.full(count, IDENTITY[0]),
         shift=np.full(count, IDENTITY[1]),
@@ -556,3 +564,92 @@ def _pad(op: ops.Pad, site: NpuSite) -> None:
             shift=np.full(out, IDENTITY[1]),
         )
     )
+
+
+@_rule(ops.ResizeNearest, where=f"rows and columns in steps that repeat after {_PHASES} at most")
+def _resize_nearest(op: ops.ResizeNearest, site: NpuSite) -> None:
+    rows, columns = (_phases(site, places) for places in (op.rows, op.columns))
+    for top, (line, down, height) in enumerate(rows):
+        for left, (pixel, across, width) in enumerate(columns):
+            site.add(
+                site.filter(
+                    strides=(down, across),
+                    pads=(-line, -pixel),
+                    region=Region(0, 0, height, width),
+                    grid=Grid(top, left, len(rows), len(columns)),
+                )
+            )
+
+
+def _phases(site: NpuSite, places: tuple[int, ...]) -> list[tuple[int, int, int]]:
+    """``places`` as the fewest progressions that take turns: of each its first, step and length."""
+    for count in range(1, min(_PHASES, len(places)) + 1):
+        each = [np.array(places[phase::count]) for phase in range(count)]
+        steps = [np.unique(np.diff(own)) for own in each]
+        if all(len(step) < 2 and (step >= 0).all() for step in steps):
+            return [
+                (int(own[0]), int(step[0]) if len(step) else 0, len(own))
+                for own, step in zip(each, steps, strict=True)
+            ]
+    raise site.refuse(f"takes rows or columns in steps that do not repeat after {_PHASES} or fewer")
+
+
+@_rule(ops.DepthToSpace)
+def _depth_to_space(op: ops.DepthToSpace, site: NpuSite) -> None:
+    height, width, channels = site.source_geometry
+    block, count = op.block, channels // op.block**2
+    order = np.arange(channels)
+    if op.mode == "CRD":
+        order = order.reshape(count, -1).T
+    for phase, own in enumerate(order.reshape(-1, count)):
+        grid = Grid(phase // block, phase % block, block, block)
+        site.add(_selection(site, own, region=Region(0, 0, height, width), grid=grid))
+
+
+@_rule(ops.SpaceToDepth, where=f"blocks of {_FLATTENED} elements at most")
+def _space_to_depth(op: ops.SpaceToDepth, site: NpuSite) -> None:
+    count = op.block**2 * site.channels
+    if count > _FLATTENED:
+        raise site.refuse(f"has blocks of {count} elements; the NPU takes {_FLATTENED} at most")
+    site.add(
+        site.filter(
+            mode=Mode.DENSE,
+            kernel=(op.block, op.block),
+            strides=(op.block, op.block),
+            weights=np.eye(count, dtype=np.int64).reshape(count, op.block, op.block, -1),
+            group=1,
+            bias=np.zeros(count, np.int64),
+            multiplier=np.full(count, IDENTITY[0]),
+            shift=np.full(count, IDENTITY[1]),
+        )
+    )
+
+
+@_rule(ops.Expand)
+def _expand(op: ops.Expand, site: NpuSite) -> None:
+    before, after = site.source_geometry, site.output_geometry
+    down, across = (int(old == new) for old, new in zip(before[:2], after[:2], strict=True))
+    if before[2] == after[2]:
+        site.add(site.filter(strides=(down, across)))
+    else:
+        site.add(_selection(site, np.zeros(after[2], int), strides=(down, across)))
+
+
+@_rule(ops.Tile, where=f"height and width {_PHASES} times at most")
+def _tile(op: ops.Tile, site: NpuSite) -> None:
+    height, width, channels = site.source_geometry
+    down, across, deep = (
+        new // old for old, new in zip(site.source_geometry, site.output_geometry, strict=True)
+    )
+    if max(down, across) > _PHASES:
+        raise site.refuse(f"repeats height or width more than {_PHASES} times")
+    for row in range(down):
+        for column in range(across):
+            place = {
+                "region": Region(0, 0, height, width),
+                "grid": Grid(row * height, column * width),
+            }
+            if deep == 1:
+                site.add(site.filter(**place))
+            else:
+                site.add(_selection(site, np.tile(np.arange(channels), deep), **place))

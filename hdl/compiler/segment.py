@@ -114,8 +114,8 @@ def _compiled(graph: Graph, config: NpuConfig, stream: bool, *, tight: bool) -> 
         watches=_watches(graph, layout, counts),
         layers=_records(graph, layout, counts),
         buffer_words=buffer_words,
-        weight_tiles=sum(b.size for b in weights),
-        parameter_rows=sum(b.size for b in parameters),
+        weight_tiles=sum({b.host: b.size for b in weights}.values()),
+        parameter_rows=sum({b.host: b.size for b in parameters}.values()),
     )
 
 

@@ -7,24 +7,27 @@ from collections.abc import Iterator, Mapping
 from edgeinfer.graph import operators as ops
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.compiler.bands import Surface
-from edgeinfer.hdl.compiler.layers import Second
+from edgeinfer.hdl.compiler.jobs import Job
+from edgeinfer.hdl.compiler.layers import Layer, Second
 from edgeinfer.hdl.compiler.operands import Operands
 from edgeinfer.hdl.isa import Mode, Operation
 
 __all__ = ["settings"]
 
 
-def settings(operands: Operands, surfaces: Mapping[str, Surface]) -> Iterator[isa.Instruction]:
-    """All settings of a layer but its kernel's, for operands that lie on ``surfaces``."""
-    layer = operands.layer
-    yield _source(operands, surfaces["source"])
-    yield _output(operands, surfaces)
-    if layer.second is not None:
-        yield from _second(layer.second)
+def settings(
+    operands: Operands, job: Job, surfaces: Mapping[str, Surface]
+) -> Iterator[isa.Instruction]:
+    """All settings of ``job`` but its kernel's, for operands that lie on ``surfaces``."""
+    yield _source(operands, job.layer, surfaces["source"])
+    if job.last:
+        yield _output(operands, surfaces)
+        if job.layer.second is not None:
+            yield from _second(job.layer.second)
 
 
-def _source(operands: Operands, source: Surface) -> isa.SetSource:
-    layer, tensor = operands.layer, operands.tensor("source")
+def _source(operands: Operands, layer: Layer, source: Surface) -> isa.SetSource:
+    tensor = operands.tensor("source")
     down, across = layer.strides
     by_pixel = layer.mode is not Mode.DEPTHWISE or layer.kernel[1] == 1
     return isa.SetSource(

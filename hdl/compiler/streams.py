@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 __all__ = ["Slot", "plan_slots"]
@@ -26,35 +26,49 @@ class Slot:
     after: int
 
 
-def plan_slots(sizes: Sequence[int], capacity: int, *, stream: bool = False) -> list[Slot]:
+def plan_slots(
+    blocks: Sequence[tuple[Hashable, int]], capacity: int, *, stream: bool = False
+) -> list[Slot]:
     """A slot for each block, in the order in which a program uses them, each once.
 
     All stay where all fit, unless ``stream`` asks for the opposite. Otherwise half of the memory,
     or twice the largest block if that is more, is a ring through which the later blocks pass.
+
+    Parameters
+    ----------
+    blocks : sequence of (hashable, int)
+        What each holds, and its size. Of those that hold the same one may stay for all.
+    capacity : int
+    stream : bool
 
     Raises
     ------
     ValueError
         The largest block is larger than the memory.
     """
-    largest = max(sizes, default=0)
+    largest = max((size for _, size in blocks), default=0)
     if largest > capacity:
         raise ValueError(f"{largest} > {capacity}")
-    if sum(sizes) <= capacity and not stream:
+    if sum(dict(blocks).values()) <= capacity and not stream:
         ring = 0
     else:
         ring = capacity if stream else min(capacity, max(2 * largest, capacity // 2))
-    slots: list[Slot] = []
+    resident: dict[Hashable, Slot] = {}
     used = 0
-    for size in sizes:
+    for content, size in blocks:
+        if content in resident:
+            continue
         if used + size > capacity - ring:
             break
-        slots.append(Slot(used, True, -1))
+        resident[content] = Slot(used, True, -1)
         used += size
+    slots: list[Slot] = []
     start = place = used
     taken: list[tuple[int, int, int]] = []  # address, end, block
-    for index in range(len(slots), len(sizes)):
-        size = sizes[index]
+    for index, (content, size) in enumerate(blocks):
+        if content in resident:
+            slots.append(resident[content])
+            continue
         if place + size > capacity:
             place = start
         met = [t for t in taken if t[0] < place + size and place < t[1]]

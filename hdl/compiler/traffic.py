@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.compiler.bands import Bands, Surface
+from edgeinfer.hdl.compiler.layers import Grid
 from edgeinfer.hdl.compiler.layout import Tensor
 from edgeinfer.hdl.compiler.operands import Item, Operands
 from edgeinfer.hdl.compiler.transfers import Part, move
@@ -109,7 +110,7 @@ class LayerTraffic:
     def fetch(self, item: Item) -> None:
         """Bring the lines that ``item`` needs, where they are not there yet."""
         for name, user in _USERS.items():
-            if name not in self._forms:
+            if name not in self._forms or name not in self.operands.names(item.job):
                 continue
             view, form, copies = self.operands.views[name], self._forms[name], self._copies[name]
             tensor = view.tensor
@@ -141,7 +142,9 @@ class LayerTraffic:
         view = self.operands.views[name]
         tensor = view.tensor
         if name not in self._forms:
-            return Surface(tensor.base + view.word, tensor.pixel, tensor.pitch)
+            grid = item.job.layer.grid if name == "output" else Grid()
+            whole = Surface(tensor.base + view.word, tensor.pixel, tensor.pitch)
+            return whole.of_grid(grid, self.config.columns)
         form, copies = self._forms[name], self._copies[name]
         lines, groups = contents = self._contents(item, name)
         if name == "output":
@@ -160,8 +163,10 @@ class LayerTraffic:
 
     def done(self, item: Item) -> None:
         """``item`` has been computed: its operands' places are free, its result is stored."""
-        for name, copies in self._copies.items():
-            index = self._in_use[name]
+        for name in self._forms:
+            if name not in self.operands.names(item.job):
+                continue
+            copies, index = self._copies[name], self._in_use[name]
             if name == "output":
                 self._store(item, copies.bases[index])
                 copies.free[index] = self.schedule.counts[Unit.STORE]
@@ -173,10 +178,13 @@ class LayerTraffic:
         tensor, schedule = view.tensor, self.schedule
         lines, groups = self.operands.lines(item, "output"), self.operands.groups(item, "output")
         words = range(view.word + groups.start, view.word + groups.stop)
-        part = Part(lines, range(item.region.left, item.region.right), words)
+        grid, region = item.job.layer.grid, item.region
+        pixels = grid.pixels(range(region.left, region.right))
+        part = Part(grid.lines(lines), pixels, words)
         schedule.wait(Unit.STORE, Unit.ACTIVATE)
-        surface = Surface(base, form.pixel, form.pitch, lines.start)
-        for each in move(isa.WriteHost, tensor, tensor.host, surface, part, self.config):
+        surface = Surface(base, form.pixel, form.pitch)
+        write, left = isa.WriteHost, region.left
+        for each in move(write, tensor, tensor.host, surface, part, self.config, left):
             schedule.emit(each)
         self.stores.add(range(base, base + form.words), schedule.counts[Unit.STORE])
-        schedule.note(tensor, lines.start, lines.stop, Unit.STORE)
+        schedule.note(tensor, part.lines.start, part.lines.stop, Unit.STORE)

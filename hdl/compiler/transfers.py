@@ -38,8 +38,12 @@ def move(
     surface: Surface,
     part: Part,
     config: NpuConfig,
+    left: int = 0,
 ) -> Iterator[isa.ReadHost | isa.WriteHost]:
-    """The transfers of ``part`` of a tensor between its image at ``host`` and ``surface``."""
+    """The transfers of ``part`` of a tensor between its image at ``host`` and ``surface``.
+
+    On ``surface`` its lines follow each other from the first on, its pixels from ``left`` on.
+    """
     lines = part.lines
     if not lines:
         return
@@ -50,24 +54,24 @@ def move(
         for first in range(lines.start, lines.stop, _LINES):
             yield instruction(
                 host=host + first * tensor.pitch * word_bytes,
-                address=surface.base + (first - surface.top) * surface.pitch,
+                address=surface.base + (first - lines.start) * surface.pitch,
                 lines=min(_LINES, lines.stop - first),
                 words=tensor.pitch,
                 host_step=tensor.pitch * word_bytes,
-                step=tensor.pitch,
+                step=surface.pitch,
                 **memory,
             )
         return
     pixel = tensor.pixel // columns
     first = part.words.start if as_in_host else surface.group
-    for y in lines:
+    for row, y in enumerate(lines):
         start = y * tensor.pitch + part.pixels.start * pixel + part.words.start
         yield instruction(
             host=host + start * word_bytes,
-            address=surface.word(y, part.pixels.start, first, columns),
+            address=surface.word(surface.top + row, left, first, columns),
             lines=len(part.pixels),
             words=len(part.words),
-            host_step=pixel * word_bytes,
+            host_step=part.pixels.step * pixel * word_bytes,
             step=surface.pixel // columns,
             **memory,
         )
