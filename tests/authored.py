@@ -12,6 +12,9 @@ __all__ = ["REQUANTIZING", "SCALE", "Author"]
 REQUANTIZING = {"output_zero_point": 3, "lo": -128, "hi": 127, "rounding": "single"}
 """Fields that operators share."""
 
+WIDE = {"output_zero_point": 0, "lo": -5000, "hi": 32767}
+"""What is different where values are int16."""
+
 ONE = 1 << 30
 
 SCALE = Quantization((0.0625,), 0, None)
@@ -23,6 +26,7 @@ class Author:
     def __init__(self, *shape: int, dtype: DType = "int8") -> None:
         self.rng = np.random.default_rng(0)
         self.dtype = dtype
+        self.requantizing = REQUANTIZING if dtype == "int8" else REQUANTIZING | WIDE
         self.builder = GraphBuilder("corner")
         self.builder.input("x", TensorType(shape, dtype, SCALE))
 
@@ -38,7 +42,7 @@ class Author:
 
     def parameters(self, count: int, shift: int) -> tuple[str, str, str]:
         return (
-            self.constant(-500, 500, (count,), "int32"),
+            self.constant(-500, 500, (count,), "int32" if self.dtype == "int8" else "int64"),
             self.constant(1 << 30, (1 << 31) - 1, (count,), "int32"),
             self.constant(shift, shift + 1, (count,), "int8"),
         )
@@ -53,18 +57,18 @@ class Author:
         }
         depth = self.builder.shape(x)[3] // fields["group"]
         weights = self.constant(-128, 128, (out, kernel, kernel, depth), "int8")
-        op = ops.QConv(**REQUANTIZING, input_zero_point=0, **fields)
+        op = ops.QConv(**self.requantizing, input_zero_point=0, **fields)
         return self.node(op, x, weights, *self.parameters(out, 37 + kernel // 2))
 
     def dense(self, x: str, out: int) -> str:
         weights = self.constant(-128, 128, (out, self.builder.shape(x)[-1]), "int8")
-        op = ops.QDense(**REQUANTIZING, input_zero_point=0)
+        op = ops.QDense(**self.requantizing, input_zero_point=0)
         return self.node(op, x, weights, *self.parameters(out, 38))
 
     def add(self, a: str, b: str) -> str:
         one = {"a_multiplier": ONE, "a_shift": 31, "b_multiplier": ONE, "b_shift": 31}
         return self.node(
-            ops.QAdd(**REQUANTIZING, **one, left_shift=20, multiplier=ONE, shift=49), a, b
+            ops.QAdd(**self.requantizing, **one, left_shift=20, multiplier=ONE, shift=49), a, b
         )
 
     def graph(self, *outputs: str) -> Graph:

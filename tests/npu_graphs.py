@@ -29,17 +29,23 @@ GROWTHS = (
     strategies.pad,
     strategies.reshape,
     strategies.transpose,
+    strategies.tile_or_expand,
+    strategies.depth_and_space,
+    strategies.resize,
 )
 
 SMALL = {
     "8x16": {"buffer_bytes": 4096},
-    "4x4": {"buffer_bytes": 1024, "weight_bytes": 2048, "parameter_rows": 16},
-    "8x8": {"buffer_bytes": 2048, "weight_bytes": 8192, "weight_port": 8, "lanes": 8},
-    "9x16": {"buffer_bytes": 4096, "weight_bytes": 4608, "lanes": 16},
+    "4x4": {"buffer_bytes": 1024, "weight_bytes": 256, "parameter_rows": 16},
+    "8x8": {"buffer_bytes": 2048, "weight_bytes": 1024, "weight_port": 8, "lanes": 8},
+    "9x16": {"buffer_bytes": 4096, "weight_bytes": 1152, "lanes": 16},
     "16x16": {"accumulator_depth": 16},
-    "8x8-16": {"buffer_bytes": 4096},
+    "8x8-16": {"buffer_bytes": 4096, "weight_bytes": 2048},
 }
-"""What to change in a preset so that tensors, weights and parameters must be streamed."""
+"""What to change in a preset so that tensors, weights and parameters must be streamed.
+
+Weight memories are of 8 or 16 tiles: kernels of a few dozen elements are deep sums.
+"""
 
 
 def configuration(name: str, *, small: bool) -> NpuConfig:

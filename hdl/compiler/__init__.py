@@ -1,16 +1,17 @@
 """An integer Graph into programs for the NPU.
 
-shuffles    channel shuffles as one operator        partition   nodes for the NPU, for the host
-layers      what the array does at once             rules       operators as such layers
-lowering    Graphs as such layers                   fusion      additions into the layers before
-layout      values into lines and words             bands       tensors that do not fit, in bands
-kernel      kernels into passes and tiles           jobs        constants in host memory, in blocks
-streams     blocks into the NPU's memories          constants   blocks on their way into the NPU
-traffic     bands on their way in and out           transfers   lines between host and buffer
-operands    which lines a band needs                settings    numbers in SET instructions
-waits       instructions and their SYNCs            emission    layers into instructions
-segment     all of these for one segment            program     what comes out
-host_image  where it lies in host memory            timing      the cycles that it will take
+shuffles        channel shuffles as one operator        partition   nodes for the NPU, for the host
+layers          what the array does at once             rules       operators as such layers
+lowering        Graphs as such layers                   fusion      additions into layers before
+layout          values into lines and words             kernel      kernels into passes and tiles
+parts           kernels that do not fit, in parts       bands       tensors that do not, in bands
+jobs            groups whose constants come together    constants   blocks into the NPU
+constant_image  constants in host memory, in blocks     streams     and their places in it
+traffic         bands on their way in and out           transfers   lines between host and buffer
+operands        which lines a band needs                settings    numbers in SET instructions
+waits           instructions and their SYNCs            emission    layers into instructions
+segment         all of these for one segment            program     what comes out
+host_image      where it lies in host memory            timing      the cycles that it will take
 """
 
 from __future__ import annotations

@@ -1,26 +1,21 @@
-"""Layers into jobs: groups whose constants are in the NPU together, and their image in memory."""
+"""Layers into jobs: groups, or parts of a kernel, whose constants are in the NPU together."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from edgeinfer.errors import UnsupportedError
 from edgeinfer.hdl.compiler.bands import Bands
-from edgeinfer.hdl.compiler.constants import Block
+from edgeinfer.hdl.compiler.constant_image import ConstantImage, Placed
 from edgeinfer.hdl.compiler.kernel import Kernel, LineShape, kernel_of, tiles_of
 from edgeinfer.hdl.compiler.layers import Layer, Region
 from edgeinfer.hdl.compiler.layout import Layout
 from edgeinfer.hdl.compiler.parts import Box, weights_box
-from edgeinfer.hdl.compiler.streams import plan_slots
-from edgeinfer.hdl.config import NpuConfig
 
-__all__ = ["ALIGNMENT", "ConstantImage", "Job"]
-
-ALIGNMENT = 64
-"""Of everything in host memory: any bus's beats, and whole cache lines."""
+__all__ = ["Job", "jobs_of"]
 
 
 @dataclass(frozen=True)
@@ -64,84 +59,25 @@ class Job:
         return not (self.first and self.last)
 
 
-class ConstantImage:
-    """Weights, parameters and tables in host memory, as layer after layer adds them.
+def jobs_of(layer: Layer, layout: Layout, bands: Bands | None, image: ConstantImage) -> list[Job]:
+    """The jobs of ``layer``, its constants in blocks of ``image``.
 
-    Parameters
-    ----------
-    config : NpuConfig
-
-    Attributes
-    ----------
-    image : bytearray
-        From the base address on.
+    Raises
+    ------
+    UnsupportedError
+        The weights of one group, or of a part of them, are more than the weight memory holds.
     """
-
-    def __init__(self, config: NpuConfig) -> None:
-        self.config = config
-        self.image = bytearray()
-        self._weights: list[tuple[int, int]] = []  # where a block lies, and its size
-        self._parameters: list[tuple[int, int]] = []
-        self._tables: dict[bytes, int] = {}
-
-    def put(self, data: bytes) -> int:
-        """Where ``data`` lie in host memory from now on."""
-        at = len(self.image)
-        self.image += data + bytes(-len(data) % ALIGNMENT)
-        return at
-
-    def jobs(self, layer: Layer, layout: Layout, bands: Bands | None) -> list[Job]:
-        """The jobs of ``layer``, its constants in blocks.
-
-        Raises
-        ------
-        UnsupportedError
-            One group's weights are more than the weight memory holds.
-        """
-        source, output = layout.views[layer.source], layout.views[layer.output]
-        tensor = source.tensor
-        shape = LineShape.of(tensor.pixel, tensor.width, tensor.pitch)
-        if bands is not None and bands.source is not None:
-            shape = LineShape.of(bands.source.pixel, tensor.width, bands.source.pitch)
-        whole = Region(0, 0, output.tensor.height, output.tensor.width)
-        making = _Making(self, layer, shape, source.positions, output.positions)
-        region = layer.region or whole
-        box = making.box() if bands is None else bands.box
-        if box == Box.whole(layer):
-            return making.whole(region, None if bands is None else bands.groups)
-        rows = region.rows if bands is None else bands.rows
-        return making.parts(box, region.bands(rows))
-
-    def add_weights(self, host: int, tiles: int) -> int:
-        """The number of a block of ``tiles`` that lie at ``host``."""
-        self._weights.append((host, tiles))
-        return len(self._weights) - 1
-
-    def add_parameters(self, rows: bytes) -> int:
-        """The number of a block of parameters."""
-        self._parameters.append((self.put(rows), len(rows) // self.config.parameter_row_bytes))
-        return len(self._parameters) - 1
-
-    def table(self, layer: Layer) -> int | None:
-        """Where the table of ``layer`` lies in host memory; equal ones lie there once."""
-        if layer.table is None:
-            return None
-        data = _table_bytes(layer.table)
-        if data not in self._tables:
-            self._tables[data] = self.put(data)
-        return self._tables[data]
-
-    def blocks(self, *, stream: bool) -> tuple[list[Block], list[Block]]:
-        """The blocks of weights and those of parameters, with their slots."""
-        config = self.config
-        both = []
-        for placed, capacity in (
-            (self._weights, config.weight_tiles),
-            (self._parameters, config.parameter_rows),
-        ):
-            slots = plan_slots(placed, capacity, stream=stream)
-            both.append([Block(h, s, slot) for (h, s), slot in zip(placed, slots, strict=True)])
-        return both[0], both[1]
+    source, output = layout.views[layer.source], layout.views[layer.output]
+    tensor = source.tensor
+    shape = LineShape.of(tensor.pixel, tensor.width, tensor.pitch)
+    if bands is not None and bands.source is not None:
+        shape = LineShape.of(bands.source.pixel, tensor.width, bands.source.pitch)
+    making = _Making(image, layer, shape, source.positions, output.positions)
+    region = layer.region or Region(0, 0, output.tensor.height, output.tensor.width)
+    box = making.box() if bands is None else bands.box
+    if box == Box.whole(layer):
+        return making.whole(region, None if bands is None else bands.groups)
+    return making.parts(box, region.bands(region.rows if bands is None else bands.rows))
 
 
 @dataclass(frozen=True)
@@ -182,14 +118,10 @@ class _Making:
         config = self.image.config
         return tiles_of(layer, kernel, self.shape, self.positions, self.at, config)
 
-    def _put(self, tiles: np.ndarray) -> int:
-        return self.image.put(tiles.astype(f"<i{self.image.config.element_bytes}").tobytes())
-
     def _parameters(self, kernel: Kernel, group: int, groups: int) -> int:
         first = kernel.first + group
-        own, at = range(first, first + groups), np.array(self.at)
-        rows = _parameter_rows(self.layer, own, at, self.shared, self.image.config)
-        return self.image.add_parameters(rows)
+        own = range(first, first + groups)
+        return self.image.add_parameters(self.layer, own, self.at, shared=self.shared)
 
     def whole(self, region: Region, most: int | None) -> list[Job]:
         """Jobs of all of the kernel for ``most`` groups, or as many as is best."""
@@ -218,7 +150,7 @@ class _Making:
                         kernel=kernel,
                         group=group,
                         groups=groups,
-                        weights=self.image.add_weights(self._put(own), len(own)),
+                        weights=self.image.add_weights(self.image.put_tiles(own)),
                         parameters=self._parameters(kernel, group, groups),
                         repeat=repeat,
                         shared=self.shared,
@@ -228,43 +160,45 @@ class _Making:
 
     def parts(self, box: Box, regions: Sequence[Region]) -> list[Job]:
         """Jobs of parts of the kernel, tile by tile: the weights come anew for each."""
-        config = self.image.config
         layers = list(box.parts(self.layer))
-        # where each group's weights lie, and their tiles, by part and kernel
-        places: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        # each part has as many kernels of as many groups
         kernels = [self._kernels(layer) for layer in layers]
-        for index, layer in enumerate(layers):
-            for number, kernel in enumerate(kernels[index]):
-                tiles = self._tiles(layer, kernel)
-                self._check(kernel, len(tiles) == 1)
-                cuts = np.split(tiles, kernel.groups) if len(tiles) > 1 else [tiles]
-                placed = [(self._put(own), len(own)) for own in cuts]
-                places[index, number] = placed if len(tiles) > 1 else placed * kernel.groups
+        tiles = [t for each in regions for t in each.tiles(self.image.config.accumulator_depth)]
         jobs = []
-        for number, first in enumerate(kernels[0]):
-            for group in range(first.groups):
-                parameters = self._parameters(first, group, 1)
-                for region in regions:
-                    for tile in region.tiles(config.accumulator_depth):
-                        for index, layer in enumerate(layers):
-                            kernel = kernels[index][number]
-                            host, size = places[index, number][group]
-                            jobs.append(
-                                Job(
-                                    layer=layer,
-                                    region=tile,
-                                    kernel=kernel,
-                                    group=group,
-                                    groups=1,
-                                    weights=self.image.add_weights(host, size),
-                                    parameters=parameters,
-                                    repeat=size < kernel.passes,
-                                    shared=self.shared,
-                                    first=index == 0,
-                                    last=index == len(layers) - 1,
-                                )
+        for number, one in enumerate(kernels[0]):
+            parts = [
+                (layer, own[number], self._placed(layer, own[number]))
+                for layer, own in zip(layers, kernels, strict=True)
+            ]
+            for group in range(one.groups):
+                parameters = self._parameters(one, group, 1)
+                for tile in tiles:
+                    for index, (layer, kernel, placed) in enumerate(parts):
+                        jobs.append(
+                            Job(
+                                layer=layer,
+                                region=tile,
+                                kernel=kernel,
+                                group=group,
+                                groups=1,
+                                weights=self.image.add_weights(placed[group]),
+                                parameters=parameters,
+                                repeat=placed[group][1] < kernel.passes,
+                                shared=self.shared,
+                                first=index == 0,
+                                last=index == len(parts) - 1,
                             )
+                        )
         return jobs
+
+    def _placed(self, layer: Layer, kernel: Kernel) -> list[Placed]:
+        """Where the weights of each group of a part lie."""
+        tiles = self._tiles(layer, kernel)
+        repeat = len(tiles) == 1
+        self._check(kernel, repeat)
+        if repeat:
+            return [self.image.put_tiles(tiles)] * kernel.groups
+        return [self.image.put_tiles(own) for own in np.split(tiles, kernel.groups)]
 
     def _check(self, kernel: Kernel, repeat: bool) -> None:
         config, node = self.image.config, self.layer.node
@@ -276,58 +210,3 @@ class _Making:
                 node=node.name,
                 operator=type(node.op).__name__,
             )
-
-
-def _parameter_rows(
-    layer: Layer, groups: range, at: np.ndarray, shared: bool, config: NpuConfig
-) -> bytes:
-    """The records of a layer's output channels in ``groups`` of columns, as host memory has them.
-
-    Parameters
-    ----------
-    layer : Layer
-    groups : range
-    at : int array [O]
-        The column of each output channel, counted through all groups.
-    shared : bool
-        Whether one group's records serve all.
-    config : NpuConfig
-    """
-    columns, bits = config.columns, config.accumulator_bits
-    if shared:
-        groups, at = range(1), np.arange(columns)
-        layer = replace(
-            layer,
-            bias=np.repeat(layer.bias[:1], columns),
-            multiplier=np.repeat(layer.multiplier[:1], columns),
-            shift=np.repeat(layer.shift[:1], columns),
-        )
-    column = at - groups.start * columns
-    here = (column >= 0) & (column < len(groups) * columns)
-    bias, multiplier, shift = (np.zeros(len(groups) * columns, np.uint64) for _ in range(3))
-    shift[:] = 2  # of columns without a channel
-    bias[column[here]] = layer.bias[here].astype(np.uint64) & np.uint64((1 << bits) - 1)
-    multiplier[column[here]] = layer.multiplier[here]
-    shift[column[here]] = layer.shift[here]
-    # bias, multiplier and shift side by side in 128 bits, of which a shift drops what is beyond 64
-    low = bias | multiplier << np.uint64(bits)
-    high = multiplier >> np.uint64(64 - bits)
-    at_shift = bits + 31
-    if at_shift < 64:
-        low |= shift << np.uint64(at_shift)
-        high |= shift >> np.uint64(64 - at_shift)
-    else:
-        high |= shift << np.uint64(at_shift - 64)
-    whole = np.stack([low, high], 1).astype("<u8").view(np.uint8)
-    records = whole[:, : config.parameter_bytes]
-    rows = records.reshape(-1, config.lanes * config.parameter_bytes)
-    padded = np.zeros((len(rows), config.parameter_row_bytes), np.uint8)
-    padded[:, : rows.shape[1]] = rows
-    return padded.tobytes()
-
-
-def _table_bytes(table: np.ndarray) -> bytes:
-    if len(table) == 256:
-        return table.astype("<i1").tobytes()
-    pairs = np.stack([table[:-1], np.diff(table)], 1)
-    return pairs.astype("<i2").tobytes()

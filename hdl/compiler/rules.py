@@ -598,10 +598,10 @@ def _phases(site: NpuSite, places: tuple[int, ...]) -> list[tuple[int, int, int]
 def _depth_to_space(op: ops.DepthToSpace, site: NpuSite) -> None:
     height, width, channels = site.source_geometry
     block, count = op.block, channels // op.block**2
-    order = np.arange(channels)
+    by_place = np.arange(channels).reshape(-1, count)
     if op.mode == "CRD":
-        order = order.reshape(count, -1).T
-    for phase, own in enumerate(order.reshape(-1, count)):
+        by_place = np.arange(channels).reshape(count, -1).T
+    for phase, own in enumerate(by_place):
         grid = Grid(phase // block, phase % block, block, block)
         site.add(_selection(site, own, region=Region(0, 0, height, width), grid=grid))
 

@@ -11,9 +11,10 @@ from edgeinfer.graph.cost import macs
 from edgeinfer.graph.site import Site
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.compiler.bands import place
+from edgeinfer.hdl.compiler.constant_image import ALIGNMENT, ConstantImage
 from edgeinfer.hdl.compiler.constants import Block, ConstantStream
 from edgeinfer.hdl.compiler.emission import Emitter
-from edgeinfer.hdl.compiler.jobs import ALIGNMENT, ConstantImage
+from edgeinfer.hdl.compiler.jobs import jobs_of
 from edgeinfer.hdl.compiler.layout import Layout, lay_out
 from edgeinfer.hdl.compiler.lowering import lower_graph
 from edgeinfer.hdl.compiler.program import Binding, LayerRecord, Program, Watch
@@ -43,7 +44,7 @@ def _compiled(graph: Graph, config: NpuConfig, stream: bool, *, tight: bool) -> 
     buffer_words, bands, spilled = place(graph, layout, config)
     constants = ConstantImage(config)
     jobs = [
-        constants.jobs(layer, layout, band)
+        jobs_of(layer, layout, band, constants)
         for layer, band in zip(layout.layers, bands, strict=True)
     ]
     tables = [constants.table(layer) for layer in layout.layers]

@@ -64,17 +64,77 @@ def constants(author: Author) -> list[str]:
     return [author.node(ops.QSub(**REQUANTIZING, **ADD), scalar, product)]
 
 
+def depth_to_space(author: Author, mode: str = "DCR") -> list[str]:
+    """Channels that fill words, and some that do not."""
+    return [
+        author.node(ops.DepthToSpace(block, mode), author.conv("x", channels, 1))
+        for block, channels in ((2, 64), (2, 12), (3, 45))
+    ]
+
+
+def depth_to_space_by_columns(author: Author) -> list[str]:
+    return depth_to_space(author, "CRD")
+
+
+def space_to_depth(author: Author) -> list[str]:
+    even = author.node(ops.Slice((0, 0, 0, 0), (1, 6, 4, 8), (1, 1, 1, 1)), "x")
+    return [author.node(ops.SpaceToDepth(2), author.conv(even, 5, 1))]
+
+
+def resized(author: Author) -> list[str]:
+    """Twice and thrice as large, by one and a half, smaller, rows backwards in turn, one pixel."""
+    x = author.conv("x", 20, 1)
+    pixel = author.node(ops.ReduceMax((1, 2)), x)
+    places = [
+        (x, np.arange(12) // 2, np.arange(15) // 3),
+        (x, np.arange(9) * 2 // 3, np.arange(3) * 2),
+        (x, (5, 0, 3, 1), (4, 4)),
+        (pixel, np.zeros(7, int), np.zeros(12, int)),
+    ]
+    return [
+        author.conv(author.node(ops.ResizeNearest(tuple(map(int, r)), tuple(map(int, c))), v), 4, 1)
+        for v, r, c in places
+    ]
+
+
+def expanded(author: Author) -> list[str]:
+    pixel = author.node(ops.ReduceMax((1, 2)), author.conv("x", 20, 1))
+    return [
+        author.node(ops.Expand((1, 6, 5, 20)), pixel),
+        author.node(ops.Expand((1, 6, 5, 7)), author.conv("x", 1, 1)),
+    ]
+
+
+def tiled(author: Author) -> list[str]:
+    x = author.conv("x", 5, 1)
+    return [author.node(ops.Tile((1, 2, 3, 1)), x), author.node(ops.Tile((1, 1, 2, 2)), x)]
+
+
+@pytest.mark.parametrize("small", [{}, {"buffer_bytes": 1024}], ids=["preset", "in bands"])
 @pytest.mark.parametrize("name", ["4x4", "8x16", "9x16"])
 @pytest.mark.parametrize(
-    "build", [global_maximum, shuffled, channels_backwards, gathered, constants]
+    "build",
+    [
+        global_maximum,
+        shuffled,
+        channels_backwards,
+        gathered,
+        constants,
+        depth_to_space,
+        depth_to_space_by_columns,
+        space_to_depth,
+        resized,
+        expanded,
+        tiled,
+    ],
 )
-def test_it_runs_whole_with_the_values_of_the_reference(build, name):
+def test_it_runs_whole_with_the_values_of_the_reference(build, name, small):
     author = Author(1, 6, 5, 8)
     graph: Graph = author.graph(*build(author))
     inputs = strategies.random_inputs(graph, 0)
     values: dict[str, np.ndarray] = {}
     reference.execute(graph, inputs, observe=values.__setitem__)
-    program = compile(graph, preset(name)).program
+    program = compile(graph, preset(name).replace(**small)).program
     found = golden_values(program, inputs)
     assert set(graph.outputs) <= set(found)
     for value, got in found.items():

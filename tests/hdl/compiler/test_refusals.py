@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from edgeinfer.errors import UnsupportedError
@@ -114,36 +113,42 @@ def test_a_row_that_the_buffer_cannot_hold_is_refused():
     with pytest.raises(UnsupportedError) as caught:
         compile(graph, CONFIG)
     assert str(caught.value) == (
-        "one row of a layer takes 319968 bytes of the buffer, 8x16 has 81920. Take a larger "
+        "one row of a layer takes 159968 bytes of the buffer, 8x16 has 81920. Take a larger "
         "configuration"
     )
 
 
-def test_weights_of_one_group_that_the_memory_cannot_hold_are_refused():
-    depth, out = 4096, 16
-    weights = np.ones((out, 3, 3, depth), np.int8)
-    weights[0, 0, 0, 0] = 2
-    constants = {
-        "w": weights,
-        "b": np.arange(out, dtype=np.int32),
-        "m": np.full(out, 1 << 30, np.int32),
-        "s": np.full(out, 40, np.int8),
-    }
-    types = {
-        "x": TensorType((1, 3, 3, depth), "int8", Q8),
-        "y": TensorType((1, 1, 1, out), "int8", Q8),
-        **{n: TensorType(a.shape, str(a.dtype)) for n, a in constants.items()},
-    }
-    op = ops.QConv(output_zero_point=-3, lo=-128, hi=127, input_zero_point=-3)
-    graph = Graph(
-        "g", (Node("c", op, ("x", *constants), ("y",)),), types, ("x",), ("y",), constants
-    )
+def test_groups_of_channels_that_even_a_part_of_the_kernel_cannot_hold_are_refused():
+    author = Author(1, 4, 4, 80)
+    graph = author.graph(author.conv("x", 4, 3, group=2))
     message = (
-        "QConv 'c': one group of output channels takes 4608 tiles of weights, the weight memory of "
-        "8x16 holds 2176. Take a larger configuration"
+        "QConv 'n0': one group of output channels takes 10 tiles of weights, the weight memory of "
+        "8x16 holds 8. Take a larger configuration"
     )
     with refused(message, UnsupportedError):
+        compile(graph, CONFIG.replace(weight_bytes=1024))
+
+
+@pytest.mark.parametrize(
+    ("op", "message"),
+    [
+        (
+            ops.ResizeNearest(tuple(i * 3 // 13 for i in range(17)), (0, 1, 2, 3)),
+            "takes rows or columns in steps that do not repeat after 8 or fewer",
+        ),
+        (ops.Tile((1, 9, 1, 1)), "repeats height or width more than 8 times"),
+        (ops.SpaceToDepth(4), "has blocks of 1280 elements; the NPU takes 1024 at most"),
+    ],
+)
+def test_what_would_take_too_many_layers_is_refused(op, message):
+    author = Author(1, 4, 4, 80)
+    graph = author.graph(author.conv(author.node(op, author.conv("x", 80, 1)), 4, 1))
+    with pytest.raises(UnsupportedError) as refusal:
         compile(graph, CONFIG)
+    assert str(refusal.value) == (
+        f"the NPU cannot run {type(op).__name__} 'n1': {message}. edgeinfer hdl simulate "
+        "--host-ops leaves these to the CPU"
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,151 @@
+"""Weights, parameters and tables in host memory, in blocks in the order of their use."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TypeAlias
+
+import numpy as np
+
+from edgeinfer.hdl.compiler.constants import Block
+from edgeinfer.hdl.compiler.layers import Layer
+from edgeinfer.hdl.compiler.streams import plan_slots
+from edgeinfer.hdl.config import NpuConfig
+
+__all__ = ["ALIGNMENT", "ConstantImage", "Placed"]
+
+ALIGNMENT = 64
+"""Of everything in host memory: any bus's beats, and whole cache lines."""
+
+Placed: TypeAlias = tuple[int, int]
+"""Bytes from the base address to a block, and its tiles or rows."""
+
+
+class ConstantImage:
+    """Weights, parameters and tables in host memory, as layer after layer adds them.
+
+    Parameters
+    ----------
+    config : NpuConfig
+
+    Attributes
+    ----------
+    image : bytearray
+        From the base address on.
+    """
+
+    def __init__(self, config: NpuConfig) -> None:
+        self.config = config
+        self.image = bytearray()
+        self._weights: list[Placed] = []  # of the blocks in the order of their use
+        self._parameters: list[Placed] = []
+        self._tables: dict[bytes, int] = {}
+
+    def _put(self, data: bytes) -> int:
+        at = len(self.image)
+        self.image += data + bytes(-len(data) % ALIGNMENT)
+        return at
+
+    def put_tiles(self, tiles: np.ndarray) -> Placed:
+        """Where ``tiles`` [count, R, C] of weights lie from now on."""
+        data = tiles.astype(f"<i{self.config.element_bytes}").tobytes()
+        return self._put(data), len(tiles)
+
+    def add_weights(self, placed: Placed) -> int:
+        """The number of a block, the next that is used, of weights that are there."""
+        self._weights.append(placed)
+        return len(self._weights) - 1
+
+    def add_parameters(
+        self, layer: Layer, groups: range, at: tuple[int, ...], *, shared: bool
+    ) -> int:
+        """The number of a block of the parameters of ``layer`` in ``groups`` of columns.
+
+        Parameters
+        ----------
+        layer : Layer
+        groups : range
+        at : tuple of int
+            The column of each output channel, counted through all groups.
+        shared : bool
+            Whether one group's records serve all.
+        """
+        rows = _parameter_rows(layer, groups, np.array(at), shared, self.config)
+        self._parameters.append((self._put(rows), len(rows) // self.config.parameter_row_bytes))
+        return len(self._parameters) - 1
+
+    def table(self, layer: Layer) -> int | None:
+        """Where the table of ``layer`` lies in host memory; equal ones lie there once."""
+        if layer.table is None:
+            return None
+        data = _table_bytes(layer.table)
+        if data not in self._tables:
+            self._tables[data] = self._put(data)
+        return self._tables[data]
+
+    def blocks(self, *, stream: bool) -> tuple[list[Block], list[Block]]:
+        """The blocks of weights and those of parameters, with their slots."""
+        config = self.config
+        both = []
+        for placed, capacity in (
+            (self._weights, config.weight_tiles),
+            (self._parameters, config.parameter_rows),
+        ):
+            slots = plan_slots(placed, capacity, stream=stream)
+            both.append([Block(h, s, slot) for (h, s), slot in zip(placed, slots, strict=True)])
+        return both[0], both[1]
+
+
+def _parameter_rows(
+    layer: Layer, groups: range, at: np.ndarray, shared: bool, config: NpuConfig
+) -> bytes:
+    """The records of a layer's output channels in ``groups`` of columns, as host memory has them.
+
+    Parameters
+    ----------
+    layer : Layer
+    groups : range
+    at : int array [O]
+        The column of each output channel, counted through all groups.
+    shared : bool
+        Whether one group's records serve all.
+    config : NpuConfig
+    """
+    columns, bits = config.columns, config.accumulator_bits
+    if shared:
+        groups, at = range(1), np.arange(columns)
+        layer = replace(
+            layer,
+            bias=np.repeat(layer.bias[:1], columns),
+            multiplier=np.repeat(layer.multiplier[:1], columns),
+            shift=np.repeat(layer.shift[:1], columns),
+        )
+    column = at - groups.start * columns
+    here = (column >= 0) & (column < len(groups) * columns)
+    bias, multiplier, shift = (np.zeros(len(groups) * columns, np.uint64) for _ in range(3))
+    shift[:] = 2  # of columns without a channel
+    bias[column[here]] = layer.bias[here].astype(np.uint64) & np.uint64((1 << bits) - 1)
+    multiplier[column[here]] = layer.multiplier[here]
+    shift[column[here]] = layer.shift[here]
+    # bias, multiplier and shift side by side in 128 bits, of which a shift drops what is beyond 64
+    low = bias | multiplier << np.uint64(bits)
+    high = multiplier >> np.uint64(64 - bits)
+    at_shift = bits + 31
+    if at_shift < 64:
+        low |= shift << np.uint64(at_shift)
+        high |= shift >> np.uint64(64 - at_shift)
+    else:
+        high |= shift << np.uint64(at_shift - 64)
+    whole = np.stack([low, high], 1).astype("<u8").view(np.uint8)
+    records = whole[:, : config.parameter_bytes]
+    rows = records.reshape(-1, config.lanes * config.parameter_bytes)
+    padded = np.zeros((len(rows), config.parameter_row_bytes), np.uint8)
+    padded[:, : rows.shape[1]] = rows
+    return padded.tobytes()
+
+
+def _table_bytes(table: np.ndarray) -> bytes:
+    if len(table) == 256:
+        return table.astype("<i1").tobytes()
+    pairs = np.stack([table[:-1], np.diff(table)], 1)
+    return pairs.astype("<i2").tobytes()
