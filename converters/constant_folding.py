@@ -24,7 +24,7 @@ from edgeinfer.graph.site import Site
 from edgeinfer.graph.verification import padded_elements, work
 from edgeinfer.meaning.float_executor import evaluate
 
-__all__ = ["FOLDABLE", "Folder"]
+__all__ = ["FOLDABLE", "RANDOM", "Folder"]
 
 # elements of all folded constants together
 _BUDGET = 2**28
@@ -36,13 +36,13 @@ _UNARY = """Abs Ceil Cos Erf Exp Floor IsInf IsNaN Log Neg Not Reciprocal Round 
     Sqrt Tanh Relu Identity Cast CastLike Clip Softplus"""
 _BINARY = """Add And Div Equal Greater GreaterOrEqual Less LessOrEqual Max Min Mean Mod Mul Or Pow
     Sub Sum Where Xor BitwiseAnd BitwiseOr BitwiseXor"""
-_OF_INPUT_SIZE = """ArgMax ArgMin Concat Constant CumSum DequantizeLinear EyeLike Flatten
-    GatherElements GatherND NonZero ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum Reshape
-    ScatterElements ScatterND Shape Size Slice Split Squeeze Transpose Trilu Unsqueeze"""
+_OF_INPUT_SIZE = """ArgMax ArgMin Compress Concat Constant CumSum DequantizeLinear EyeLike Flatten
+    GatherElements GatherND MeanVarianceNormalization NonZero ReduceMax ReduceMean ReduceMin
+    ReduceProd ReduceSum Reshape ScatterElements ScatterND Shape Size Slice Split Squeeze Transpose
+    Trilu Unique Unsqueeze"""
 _OTHERS = "ConstantOfShape Expand Gather MatMul OneHot Pad Range Tile"
 
-# each evaluation would give something else
-_RANDOM = (
+RANDOM = (
     "Bernoulli",
     "Dropout",
     "Multinomial",
@@ -51,6 +51,7 @@ _RANDOM = (
     "RandomUniform",
     "RandomUniformLike",
 )
+"""Operators that give something else each time."""
 
 FOLDABLE = frozenset(f"{_UNARY} {_BINARY} {_OF_INPUT_SIZE} {_OTHERS}".split())
 """Operators whose results are bounded without asking onnx for their shapes."""
@@ -146,7 +147,7 @@ class Folder:
             return True
         graphs = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
         return (
-            node.op_type not in _RANDOM
+            node.op_type not in RANDOM
             and onnx.defs.has(node.op_type, version)
             and not any(a.type in graphs for a in node.attributes.values())
         )

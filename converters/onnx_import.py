@@ -14,7 +14,7 @@ import onnx
 import onnx_ir as ir
 
 from edgeinfer import advice
-from edgeinfer.converters.constant_folding import FOLDABLE, Folder
+from edgeinfer.converters.constant_folding import FOLDABLE, RANDOM, Folder
 from edgeinfer.converters.distinct_names import DistinctNames
 from edgeinfer.converters.onnx_inputs import Inputs, static_inputs
 from edgeinfer.converters.onnx_model import read_tensor, value_names
@@ -37,6 +37,7 @@ _ADVICE = {
     **dict.fromkeys(
         ("NonMaxSuppression", "NonZero", "TopK", "Unique"), "do this step in the program"
     ),
+    **dict.fromkeys(RANDOM, "each run would give something else: make its result an input"),
 }
 _ADVICE_OF_DOMAIN = {
     "ai.onnx.ml": "trees and other classical models are not imported, only neural networks",
@@ -340,6 +341,8 @@ class Walk:
     def _named_output(self, value: ir.Value) -> Dynamic:
         """What the model's output has become, under the output's name."""
         result, name = self._value(value), str(value.name)
+        if result in self._inputs and value.is_graph_input():
+            return result
         if not isinstance(result, Dynamic) or result in self._given:
             if result is None:
                 raise ModelFileError(f"nothing computes the output {name!r}")
@@ -360,7 +363,8 @@ class _Names:
 
     def __init__(self, reserved: Sequence[Dynamic], distinct: DistinctNames) -> None:
         self._distinct = distinct
-        self._names: dict[Operand, str] = {v: distinct.claim(v.name) for v in reserved}
+        distinct_values = dict.fromkeys(reserved)  # an input may be an output
+        self._names: dict[Operand, str] = {v: distinct.claim(v.name) for v in distinct_values}
         if any(v.name != name for v, name in self._names.items()):
             raise ModelFileError("two inputs or outputs of the model have the same name")
 

@@ -7,36 +7,21 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from edgeinfer.advice import give_shapes
+from edgeinfer.advice import cut, give_shapes
+from edgeinfer.converters.raw_samples import FLOATS, becoming
 from edgeinfer.errors import InputError, ModelError, ModelFileError, UnsupportedError
 from edgeinfer.graph import DType, TensorType
 
 __all__ = ["Inputs", "static_inputs"]
 
-_FLOATS = ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE")
-_SMALL_INTEGERS = ("UINT8", "INT8", "UINT16", "INT16", "UINT32", "INT32", "INT64")
+# what may go in as floats, as raw samples do
+_RAW = ("UINT8", "INT8", "UINT16", "INT16", "UINT32", "INT32", "INT64", "BOOL")
 _INPUT_TYPES: dict[str, DType] = {
-    **dict.fromkeys(_FLOATS, "float32"),
+    **dict.fromkeys(FLOATS, "float32"),
     "INT32": "int32",
     "INT64": "int64",
     "BOOL": "bool",
 }
-# they give out elements of their first input as they are, or nothing but its shape
-_MOVING = (
-    "Expand",
-    "Flatten",
-    "Gather",
-    "Identity",
-    "Reshape",
-    "Shape",
-    "Size",
-    "Slice",
-    "Split",
-    "Squeeze",
-    "Tile",
-    "Transpose",
-    "Unsqueeze",
-)
 
 
 @dataclass(frozen=True)
@@ -107,37 +92,22 @@ def _input_dtype(value: ir.Value) -> DType:
     kind = "no tensor"
     if isinstance(value.type, ir.TensorType) and value.dtype is not None:
         kind = value.dtype.name
-    if kind in _SMALL_INTEGERS and _is_only_cast(value):
-        return "float32"  # raw samples: the numbers go in as floats, and the Cast has nothing to do
+    if kind in _RAW:
+        found = becoming(value)
+        if not found.obstacles and (found.floats or kind not in _INPUT_TYPES):
+            return "float32"
+        if kind not in _INPUT_TYPES:
+            behind = cut(inputs=found.floats)
+            where = f"; the model can begin behind that with {behind}" if behind else ""
+            raise UnsupportedError(
+                f"input {value.name!r} holds {kind}, and {found.obstacles[0]}: that is supported "
+                f"only where a Cast to float comes first{where}"
+            )
     if kind not in _INPUT_TYPES:
         raise UnsupportedError(
-            f"input {value.name!r} holds {kind}; float, int32, int64 and bool are supported, "
-            "other integers only where they are cast to float before anything computes with them"
+            f"input {value.name!r} holds {kind}; floats, integers and bool are supported"
         )
     return _INPUT_TYPES[kind]
-
-
-def _is_only_cast(value: ir.Value) -> bool:
-    """Whether all that becomes of the elements of ``value`` begins with a Cast to floats."""
-    pending, seen, is_cast = [value], {value}, False
-    while pending:
-        value = pending.pop()
-        if value.is_graph_output():
-            return False
-        for node, index in value.uses():
-            if node.op_type == "Cast" and _casts_to_float(node):
-                is_cast = True
-            elif node.op_type not in _MOVING or node.domain != "" or index != 0:
-                return False
-            elif node.op_type not in ("Shape", "Size"):
-                pending += [v for v in node.outputs if v not in seen]
-                seen.update(node.outputs)
-    return is_cast
-
-
-def _casts_to_float(node: ir.Node) -> bool:
-    to = node.attributes.get("to")
-    return to is not None and to.value in [int(ir.DataType[name]) for name in _FLOATS]
 
 
 def _static_shape(
@@ -158,7 +128,12 @@ def _static_shape(
 def _given_shape(
     value: ir.Value, declared: Sequence[object] | None, given: Sequence[int]
 ) -> tuple[int, ...]:
-    shape = tuple(int(n) for n in given)
+    try:
+        shape = tuple(int(n) for n in given)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"the shape of input {value.name!r} must be whole numbers, not {given!r}"
+        ) from None
     fits = declared is None or (
         len(declared) == len(shape)
         and all(_is_open(d) or d == n for d, n in zip(declared, shape, strict=True))

@@ -65,6 +65,7 @@ def read_model(
             name = graph.sparse_initializer[0].values.name
             raise UnsupportedError(f"initializer {name!r} is sparse: store it as a dense tensor")
         _forget_other_types(graph)
+        _type_outputs(graph)
     for tensor in _tensors(proto):
         _check_tensor(tensor, folder, allow_links)
     return _inlined(proto)
@@ -211,6 +212,14 @@ def _forget_other_types(graph: onnx.GraphProto) -> None:
     for value in (*graph.input, *graph.output, *graph.value_info):
         if value.type.WhichOneof("value") not in (None, "tensor_type"):
             value.ClearField("type")
+
+
+def _type_outputs(graph: onnx.GraphProto) -> None:
+    """Repeat the types of inputs that are outputs too; onnx_ir would lose them."""
+    types = {value.name: value.type for value in graph.input}
+    for value in graph.output:
+        if value.name in types and value.type.WhichOneof("value") is None:
+            value.type.CopyFrom(types[value.name])
 
 
 def _check_name(name: str | bytes) -> None:

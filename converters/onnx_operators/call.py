@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeinfer.errors import ModelError
-from edgeinfer.graph import TensorType
+from edgeinfer.graph import DType, TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.graph.shapes import output_shapes
 
@@ -238,6 +238,10 @@ class Call:
     def operands(self) -> list[Operand]:
         """All inputs of an operator that takes any number of them."""
         return [self.operand(index) for index in range(max(1, len(self.inputs)))]
+
+    def dtype(self, value: Operand) -> DType:
+        """The element type that ``value`` has in the Graph."""
+        return self._walk.dtype(value)
 
     def weights(self, index: int, what: str) -> Static | None:
         """The input ``index``, which must be known at import where it is there."""

@@ -98,6 +98,8 @@ def _clip(call: Call) -> Operand:
     bounds = []
     for index, (name, otherwise) in enumerate((("min", -math.inf), ("max", math.inf)), start=1):
         bound = call.static(index, "bounds")
+        if bound is not None and bound.size > 1:
+            raise ModelError(f"its {name} must be one number, not of shape {list(bound.shape)}")
         value = float(bound.reshape(())) if bound is not None and bound.size else otherwise
         if call.has(name):
             value = call.bound(name, otherwise)
@@ -128,9 +130,8 @@ def _dropout(call: Call) -> list[Operand]:
     training = call.static(2, "training_mode")
     if training is not None and training.any():
         raise Refusal("it is in training mode: export the model in evaluation mode")
-    if call.uses_output(1):
-        raise Refusal("its mask is used")
-    return [call.operand(0)]
+    x = call.operand(0)
+    return [x, call.constant(np.ones(x.shape, bool), "mask")][: call.output_count]
 
 
 @importer("Cast", integers=True, ignores=("saturate", "round_mode"))
@@ -143,6 +144,33 @@ def _cast(call: Call) -> Operand:
     if source in ("int32", "int64") and target.name in ("INT32", "INT64"):
         return x
     raise Refusal(f"a run cannot convert {source} to {target.name}")
+
+
+@importer("CastLike", integers=True, ignores=("saturate", "round_mode"))
+def _cast_like(call: Call) -> Operand:
+    x, like = call.operand(0), call.operand(1)
+    source, target = call.dtype(x), call.dtype(like)
+    if source != target:
+        raise Refusal(f"a run cannot convert {source} to {target}")
+    return x
+
+
+@importer("Where", makes=(ops.Add, ops.Mul, ops.Pointwise))
+def _where(call: Call) -> Operand:
+    condition = call.static(0, "condition")
+    if condition is None:
+        raise ModelError("input 0 is missing")
+    chosen = np.asarray(condition, bool)
+    shares: list[Operand] = []
+    for place, here in ((1, chosen), (2, ~chosen)):
+        value = call.operand(place)
+        if isinstance(value, Static):
+            array = np.where(here, value.clamped(), np.float32(0))
+            shares.append(call.constant(array, f"chosen of input {place}"))
+        else:
+            factor = call.constant(here.astype(np.float32), f"choice of input {place}")
+            shares.append(_combine(call, "Mul", value, factor))
+    return _combine(call, "Add", *shares)
 
 
 @importer("Add", makes=(ops.Add, ops.Pointwise))

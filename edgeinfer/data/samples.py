@@ -85,7 +85,7 @@ def _list(names: Iterable[str]) -> str:
 def _checked(graph: Graph, name: str, array: np.ndarray) -> np.ndarray:
     expected = graph.types[name]
     if expected.dtype == "float32" or expected.quantization is not None:
-        if array.dtype.kind not in "fiu":
+        if array.dtype.kind not in "fiub":
             raise InputError(f"input {name!r} takes numbers, not {array.dtype}")
         # what is too large becomes infinite
         with np.errstate(over="ignore"):

@@ -426,7 +426,7 @@ def _as_input(array: np.ndarray, info: TensorInfo) -> np.ndarray:
         return np.ascontiguousarray(array, info.dtype).reshape(array.shape)
     if info.scale is None:
         raise InputError(f"input {info.name!r} takes {info.dtype}, not {array.dtype}")
-    if array.dtype.kind != "f":
+    if array.dtype.kind not in "fb":
         raise InputError(
             f"input {info.name!r} takes floats, or {info.dtype} as raw integers, not {array.dtype}"
         )

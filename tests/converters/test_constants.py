@@ -57,6 +57,23 @@ BRANCHES = {
     "an Einsum": ([node("Einsum", ["k", "k"], ["c"], equation="...hw,...hw->...hw")], IMAGE),
     "a norm": ([node("ReduceL2", ["k"], ["c"], axes=[2, 3])], IMAGE),
     "a function that no run computes": ([node("Atan", ["k"], ["c"])], IMAGE),
+    "a choice": (
+        [node("Where", ["b", "k", "z"], ["c"])],
+        {**IMAGE, "b": RNG.random((4, 1, 1)) < 0.5, "z": np.float32(0)},
+    ),
+    "some elements": (
+        [node("Compress", ["k", "b"], ["c"], axis=2)],
+        {"k": normal(1, 4, 9, 6), "b": np.arange(9) % 3 > 0},
+    ),
+    "different elements": (
+        [node("Unique", ["k"], ["u"]), node("Reshape", ["u", "s"], ["c"])],
+        {**IMAGE, "s": SIZES},
+    ),
+    "a standardized image": ([node("MeanVarianceNormalization", ["k"], ["c"])], IMAGE),
+    "a mask that keeps all": (
+        [node("Dropout", ["k"], ["d", "m"]), node("Cast", ["m"], ["c"], to=TensorProto.FLOAT)],
+        IMAGE,
+    ),
     "a function with parameters": ([node("HardSigmoid", ["k"], ["c"], alpha=0.3)], IMAGE),
     "a chain": (
         [

@@ -11,6 +11,7 @@ from edgeinfer.graph import Graph
 from edgeinfer.graph import operators as ops
 from edgeinfer.meaning.reference import execute
 from edgeinfer.quant import quantize
+from edgeinfer.session import Session
 from tests.converters.onnx_agreement import agreement, model, node
 
 RNG = np.random.default_rng(5)
@@ -87,6 +88,17 @@ def test_what_the_quantizer_rescales_is_called_like_no_value_of_the_model(other)
         return from_onnx(model(made, (1, 3, 6, 6), constants))
 
     np.testing.assert_array_equal(integers(joined(other)), integers(joined("plain")))
+
+
+def test_an_input_may_be_an_output_under_the_same_name():
+    made = layers(("a", "b", "c"))
+    made.graph.output.add().name = "x"
+    graph = agreement(made)
+    assert graph.outputs == ("y", "x")
+    integer = quantize(graph, SAMPLES, observer="minmax")
+    x = integer.types["x"].quantization.quantize(SAMPLES[:1], "int8")
+    np.testing.assert_array_equal(execute(integer, {"x": x})["x"], x)
+    np.testing.assert_array_equal(Session(integer).run(x)["x"], x)
 
 
 def test_a_name_that_is_made_is_none_that_the_model_uses():

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 
 from edgeinfer.advice import for_command_line
 from edgeinfer.converters import from_onnx
-from edgeinfer.errors import InputError, ModelError
+from edgeinfer.errors import InputError, ModelError, UnsupportedError
 from edgeinfer.meaning.float_executor import execute
 from edgeinfer.quant import quantize
 from edgeinfer.session import Session
@@ -253,10 +253,30 @@ def test_an_import_that_fails_says_what_it_took_the_open_axis_to_be():
             node("Cast", ["t"], ["f"], to=TensorProto.FLOAT16),
             node("Cast", ["f"], ["g"], to=TensorProto.FLOAT),
         ],
+        [
+            node("Split", ["x", "parts"], ["r", "g", "b"], axis=3),
+            node("Concat", ["b", "g", "r"], ["bgr"], axis=3),
+            node("CastLike", ["bgr", "half"], ["f"]),
+        ],
+        [
+            node("Pad", ["x", "pads", "grey"], ["p"]),
+            node("Clip", ["p", "grey"], ["c"]),
+            node("Resize", ["c", "", "scales"], ["r"], mode="nearest"),
+            node("Cast", ["r"], ["f"], to=TensorProto.FLOAT),
+        ],
     ],
 )
 def test_pixels_may_be_moved_before_they_are_cast(between):
-    constants = {"zero": [0], "three": [3], "axis": [3], "half": np.float32(127.5)}
+    constants = {
+        "zero": [0],
+        "three": [3],
+        "axis": [3],
+        "half": np.float32(127.5),
+        "parts": [1, 1, 2],
+        "pads": [0, 1, 0, 0, 0, 0, 2, 0],
+        "grey": np.uint8(114),
+        "scales": np.array([1, 2, 2, 1], np.float32),
+    }
     last = between[-1].output[0]
     proto = model([*between, node("Sub", [last, "half"], ["y"])], (1, 5, 7, 4), constants)
     proto.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
@@ -274,10 +294,37 @@ def test_pixels_that_are_computed_with_before_a_cast_are_refused():
     proto.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
     with pytest.raises(ModelError) as caught:
         from_onnx(proto)
+    assert type(caught.value) is UnsupportedError
     assert str(caught.value) == (
-        "input 'x' holds UINT8; float, int32, int64 and bool are supported, other integers only "
-        "where they are cast to float before anything computes with them"
+        "input 'x' holds UINT8, and Add 's' computes with it: that is supported only where a Cast "
+        "to float comes first; the model can begin behind that with inputs=['y']"
     )
+
+
+def test_pixels_joined_with_what_are_none_are_refused():
+    nodes = [
+        node("Concat", ["x", "k"], ["c"], axis=0),
+        node("Cast", ["c"], ["f"], to=TensorProto.FLOAT),
+        node("Relu", ["f"], ["y"]),
+    ]
+    proto = model(nodes, (1, 4), {"k": np.zeros((1, 4), "u1")})
+    proto.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
+    with for_command_line(), pytest.raises(UnsupportedError) as caught:
+        from_onnx(proto)
+    assert str(caught.value) == (
+        "input 'x' holds UINT8, and Concat 'c' joins it with others: that is supported only where "
+        "a Cast to float comes first; the model can begin behind that with --input f"
+    )
+
+
+def test_a_mask_that_is_only_cast_goes_in_as_numbers():
+    nodes = [node("Cast", ["m"], ["f"], to=TensorProto.FLOAT), node("Mul", ["x", "f"], ["y"])]
+    proto = model(nodes, inputs={"x": [1, 4], "m": [1, 4]})
+    proto.graph.input[1].type.tensor_type.elem_type = TensorProto.BOOL
+    graph = from_onnx(proto)
+    x, mask = normal(1, 4), np.array([[True, False, True, False]])
+    session = Session(quantize(graph, [{"x": x, "m": mask}], scheme="int16"))
+    np.testing.assert_allclose(session.run({"x": x, "m": mask}), x * mask, atol=1e-3)
 
 
 def test_a_signal_of_one_axis_is_no_batch():

@@ -123,6 +123,17 @@ def test_pow_takes_integer_exponents_by_column():
     agreement(proto)
 
 
+@pytest.mark.parametrize("dynamic", ["x x", "x k", "k x"])
+@pytest.mark.parametrize("condition", [(1, 1, 5, 5), (3, 1, 5), (5,), ()])
+def test_where_by_a_constant_condition(dynamic, condition):
+    constants = {"b": RNG.random(condition) < 0.5, "k": normal(5)}
+    nodes = [
+        node("Neg", ["x"], ["n"]),
+        node("Where", ["b", *dynamic.replace("x x", "x n").split()], ["y"]),
+    ]
+    agreement(model(nodes, (1, 3, 5, 5), constants))
+
+
 @pytest.mark.parametrize("operator", ["Sum", "Mean", "Max", "Min"])
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_an_operator_of_any_number_of_values(operator, count):

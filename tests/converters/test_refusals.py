@@ -93,6 +93,13 @@ def test_every_operator_that_is_not_supported_is_named_at_once():
         (node("Relu", ["x"], ["y"], novelty=1), {}, "its attribute 'novelty' is not supported"),
         (node("LSTM", ["x", "x", "x"], ["y"]), {}, "recurrent layers are not imported"),
         (
+            node("RandomNormalLike", ["x"], ["y"]),
+            {},
+            "each run would give something else: make its result an input",
+        ),
+        (node("Where", ["x", "x", "k"], ["y"]), {"k": 1.0}, "its condition must be constant"),
+        (node("CastLike", ["x", "k"], ["y"]), {"k": 1}, "a run cannot convert float32 to int64"),
+        (
             node("QuantizeLinear", ["x", "k"], ["y"]),
             {"k": np.float32(1)},
             "import the float model: edgeinfer quantizes it itself",
@@ -136,6 +143,9 @@ def test_input_shapes_must_fit_the_model():
     assert refusal(InputError, proto, input_shapes={"x": [1, 4]}) == (
         "[1, 4] is given as the shape of input 'x', which the model declares as [N, 3]"
     )
+    assert refusal(InputError, proto, input_shapes={"x": "1x3"}) == (
+        "the shape of input 'x' must be whole numbers, not '1x3'"
+    )
     assert refusal(InputError, proto, batch=0) == "batch must be a positive integer, not 0"
 
 
@@ -162,6 +172,11 @@ def test_shapes_that_do_not_fit_name_the_node():
     assert refusal(ModelError, proto) == (
         "MatMul 'dense': weights [3, 4] do not fit x of shape [2, 5]"
     )
+
+
+def test_a_bound_that_is_no_number_names_the_node():
+    proto = model([node("Clip", ["x", "k"], ["y"])], constants={"k": np.zeros(5, "f4")})
+    assert refusal(ModelError, proto) == ("Clip 'y': its min must be one number, not of shape [5]")
 
 
 def test_a_cycle():

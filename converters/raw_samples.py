@@ -1,0 +1,88 @@
+"""Decides whether an input's integers may go into a Graph as floats: the pixels of a camera, say.
+
+They may where a Cast to floats comes before anything computes with them. The numbers are the same
+then, and the Cast has nothing to do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+__all__ = ["FLOATS", "Becoming", "becoming"]
+
+FLOATS = ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE")
+"""The element types that are float32 in a Graph."""
+
+# they give out numbers of their first input as they are, bounded at most, or only its shape
+_MOVING = """Clip Concat DepthToSpace Expand Flatten Gather Identity Pad Reshape Resize Shape Size
+    Slice SpaceToDepth Split Squeeze Tile Transpose Unsqueeze Upsample"""
+
+
+@dataclass(frozen=True)
+class Becoming:
+    """What becomes of the elements of an input.
+
+    Parameters
+    ----------
+    floats : list of str
+        The values in which they are floats for the first time.
+    obstacles : list of str
+        What is made of them before that, in the order of the flow.
+    """
+
+    floats: list[str]
+    obstacles: list[str]
+
+
+def becoming(value: ir.Value) -> Becoming:
+    """Follow the elements of the input ``value`` until they are floats."""
+    reached = {value: None}  # a dict keeps the order
+    pending, joins = [value], []
+    floats: dict[str, None] = {}
+    obstacles: dict[str, None] = {}
+    while pending:
+        value = pending.pop(0)
+        if value.is_graph_output():
+            obstacles[f"{value.name!r} is an output"] = None
+        for node, place in value.uses():
+            if not _is_harmless(node, place):
+                obstacles[f"{_called(node)} computes with it"] = None
+            if _gives_floats(node):
+                floats[str(node.outputs[0].name)] = None
+            elif node.op_type not in ("Shape", "Size"):
+                joins += [node] if node.op_type == "Concat" else []
+                pending += [v for v in node.outputs if v not in reached]
+                reached.update(dict.fromkeys(node.outputs))
+    for node in joins:
+        if not all(v in reached for v in node.inputs):
+            obstacles[f"{_called(node)} joins it with others"] = None
+    return Becoming(list(floats), list(obstacles))
+
+
+def _is_harmless(node: ir.Node, place: int) -> bool:
+    if node.domain != "":
+        return False
+    if node.op_type in ("Cast", "CastLike"):
+        return _gives_floats(node)
+    if node.op_type in ("Resize", "Upsample") and "mode" in node.attributes:
+        mode = node.attributes["mode"].value
+        return mode == "nearest" and place == 0
+    return node.op_type in _MOVING.split() and (place == 0 or node.op_type == "Concat")
+
+
+def _gives_floats(node: ir.Node) -> bool:
+    if node.op_type == "Cast":
+        to = node.attributes.get("to")
+        return to is not None and to.value in [int(ir.DataType[name]) for name in FLOATS]
+    if node.op_type == "CastLike" and len(node.inputs) == 2 and node.inputs[1] is not None:
+        like = node.inputs[1]
+        kind = like.dtype if like.const_value is None else like.const_value.dtype
+        return kind is not None and kind.name in FLOATS
+    return node.op_type == "DequantizeLinear"
+
+
+def _called(node: ir.Node) -> str:
+    name = node.name or next((v.name for v in node.outputs if v.name), "")
+    return f"{node.op_type} {name!r}"
