@@ -17,7 +17,7 @@ from edgeinfer.graph import Graph
 from edgeinfer.quant.calibration import Calibration, Run
 from edgeinfer.quant.compare import Difference
 from edgeinfer.quant.outputs import shares
-from edgeinfer.quant.parts import extremes_along, part_axes
+from edgeinfer.quant.parts import extremes_along, part_axes, sums_along
 from edgeinfer.runtime.planner import KnownCalls
 from edgeinfer.runtime.session import Session
 
@@ -28,6 +28,9 @@ Reference = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 
 # the least extent of a part, as a share of the largest part's, that is not float32's own rounding
 _ALIVE = 2.0**-20
+
+# below this ratio of signal to noise, the noise is half as large as the signal
+_NOISE_DB = 6.0
 
 _MIN_SAMPLES = 8
 _SATURATING = 0.05
@@ -52,12 +55,18 @@ class OutputQuality:
         It is one and the same on all runs, which the float one is not.
     lost : dict of int to list of int
         By axis, the indices at which it is one and the same number, and the float one is not.
+    noisy : dict of int to list of int
+        By axis, the other indices at which less than 6 dB are left, where the whole has more.
+    is_wide : bool
+        It has 16 bits.
     """
 
     name: str
     difference: Difference = field(default_factory=Difference)
     constant: bool = False
     lost: dict[int, list[int]] = field(default_factory=dict)
+    noisy: dict[int, list[int]] = field(default_factory=dict)
+    is_wide: bool = False
 
     @property
     def sqnr_db(self) -> float:
@@ -128,19 +137,26 @@ def judge(
 def _measured(graph: Graph, trial: Graph, judged: Sequence[Run]) -> list[OutputQuality]:
     session, probabilities = Session.of_trusted(trial, KnownCalls()), shares(graph)
     extents = {name: (_Extents(), _Extents()) for name in graph.outputs}
+    ratios = {name: _Ratios() for name in graph.outputs}
     outputs = {name: OutputQuality(name) for name in graph.outputs}
     for run in judged:
         result = session.run(run.feed)
         for name, quality in outputs.items():
             y = result[name] if isinstance(result, dict) else result
             quality.difference.add(run.outputs[name], y)
+            ratios[name].add(run.outputs[name], y)
             for seen, array in zip(extents[name], (run.outputs[name], y), strict=True):
                 seen.add(array)
     for name, (floats, integers) in extents.items():
-        q = trial.types[name].quantization
-        if q is not None:
-            outputs[name].constant = floats.whole > 0 and integers.whole == 0
-            outputs[name].lost = {} if name in probabilities else _lost(floats, integers)
+        if trial.types[name].quantization is None:
+            continue
+        output = outputs[name]
+        output.is_wide = trial.types[name].dtype == "int16"
+        output.constant = floats.whole > 0 and integers.whole == 0
+        if name not in probabilities:
+            output.lost = _lost(floats, integers)
+            if output.sqnr_db >= _NOISE_DB:
+                output.noisy = _noisy(floats, ratios[name], output.lost)
     return list(outputs.values())
 
 
@@ -183,6 +199,37 @@ def _lost(floats: _Extents, integers: _Extents) -> dict[int, list[int]]:
     return lost
 
 
+class _Ratios:
+    """Signal and noise of an output at each index of each axis."""
+
+    def __init__(self) -> None:
+        self._signal: dict[int, np.ndarray] = {}
+        self._noise: dict[int, np.ndarray] = {}
+
+    def add(self, a: np.ndarray, b: np.ndarray) -> None:
+        """Take in one run's floats and integers."""
+        signal = a.astype(np.float64)
+        noise = (signal - b) ** 2
+        for axis in part_axes(a.shape):
+            self._signal[axis] = self._signal.get(axis, 0) + sums_along(signal**2, axis)
+            self._noise[axis] = self._noise.get(axis, 0) + sums_along(noise, axis)
+
+    def below(self, axis: int, ratio_db: float) -> np.ndarray:
+        """Whether signal and noise differ by less than ``ratio_db``, by index along ``axis``."""
+        return np.asarray(self._signal[axis] < self._noise[axis] * 10 ** (ratio_db / 10))
+
+
+def _noisy(floats: _Extents, ratios: _Ratios, lost: dict[int, list[int]]) -> dict[int, list[int]]:
+    """By axis, the indices at which little but noise is left, but for those that are lost."""
+    noisy = {}
+    for axis, extents in floats.by_axis.items():
+        found = ratios.below(axis, _NOISE_DB) & (extents > _ALIVE * extents.max())
+        found[lost.get(axis, [])] = False
+        if found.any():
+            noisy[axis] = np.flatnonzero(found).tolist()
+    return noisy
+
+
 def _about_samples(graph: Graph, seen: Calibration) -> list[str]:
     found = []
     for name in graph.inputs:
@@ -198,9 +245,8 @@ def _about_samples(graph: Graph, seen: Calibration) -> list[str]:
                 "with samples that differ, as those that the model will see"
             )
     if seen.count < _MIN_SAMPLES:
-        found.append(
-            f"{seen.count} calibration samples say little about others; give a hundred or so"
-        )
+        say = "samples say" if seen.count > 1 else "sample says"
+        found.append(f"{seen.count} calibration {say} little about others; give a hundred or so")
     for outlier in seen.outliers:
         found.append(
             f"sample {outlier.index} was left out: its input {outlier.input!r} reaches "
@@ -233,19 +279,37 @@ def _about_saturation(graph: Graph, seen: Calibration) -> list[str]:
 def _about_outputs(outputs: Sequence[OutputQuality]) -> list[str]:
     found = []
     for output in outputs:
+        override = f"the override {output.name!r} to int16"
+        elsewhere = "compare shows which layers lose it"
         if output.constant:
+            remedy = elsewhere if output.is_wide else f"try scheme int16x8, or {override}"
             found.append(
                 f"output {output.name!r} is the same for all samples once quantized, and was not "
-                f"before; try scheme int16x8, or the override {output.name!r} to int16"
+                f"before; {remedy}"
             )
-        for axis, indices in output.lost.items():
-            named = ", ".join(map(str, indices[:_NAMED])) + (", ..." if indices[_NAMED:] else "")
+        elif output.sqnr_db < _NOISE_DB:
+            remedy = elsewhere if output.is_wide else f"try scheme int16x8; {elsewhere}"
             found.append(
-                f"output {output.name!r} is constant at {named} along axis {axis} once quantized, "
-                "and was not before: one scale serves the whole output; give these an output of "
-                f"their own, or try scheme int16x8 or the override {output.name!r} to int16"
+                f"output {output.name!r} is mostly noise once quantized, with "
+                f"{output.sqnr_db:.1f} dB; {remedy}"
             )
+        own = "one scale serves the whole output; give these an output of their own"
+        own += "" if output.is_wide else f", or try scheme int16x8 or {override}"
+        found += [
+            f"output {output.name!r} is constant at {_named(indices)} along axis {axis} once "
+            f"quantized, and was not before: {own}"
+            for axis, indices in output.lost.items()
+        ]
+        found += [
+            f"output {output.name!r} is mostly noise at {_named(indices)} along axis {axis} once "
+            f"quantized, with less than {_NOISE_DB:.0f} dB: {own}"
+            for axis, indices in output.noisy.items()
+        ]
     return found
+
+
+def _named(indices: Sequence[int]) -> str:
+    return ", ".join(map(str, indices[:_NAMED])) + (", ..." if indices[_NAMED:] else "")
 
 
 def _about_import(judged: Sequence[Run], reference: Reference) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgeinfer import advice
-from edgeinfer.errors import QuantizationError, UnsupportedError
+from edgeinfer.errors import InputError, QuantizationError, UnsupportedError
 from edgeinfer.graph import Graph, Node
 from edgeinfer.quant.rules import is_supported
 
@@ -15,11 +15,18 @@ def refuse_unsupported(graph: Graph) -> None:
 
     Raises
     ------
+    InputError
+        It is no Graph.
     UnsupportedError
         Some nodes have no integer meaning: they are named, and where the model can be cut.
     QuantizationError
         An input has none.
     """
+    if not isinstance(graph, Graph):
+        raise InputError(
+            f"quantize takes a Graph, not {type(graph).__name__}: edgeinfer.converters.from_onnx "
+            "makes one of a model, and edgeinfer.quantize takes its path"
+        )
     refused = [node for node in graph.nodes if not is_supported(node.op)]
     if refused:
         ends = _values_before(graph, refused)

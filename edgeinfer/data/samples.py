@@ -33,6 +33,8 @@ def runs(graph: Graph, data: Data, *, limit: int | None = None) -> Iterator[dict
         no data at all.
     """
     count = 0
+    if not isinstance(data, Iterable):
+        raise InputError(f"samples are arrays, or arrays by name, not {type(data).__name__}")
     batches: Iterable[Batch] = [data] if isinstance(data, np.ndarray | Mapping) else data
     for batch in batches:
         for feed in _slices(graph, _named(graph, batch)):
@@ -94,6 +96,8 @@ def _checked(graph: Graph, name: str, array: np.ndarray) -> np.ndarray:
             raise InputError(f"the data for input {name!r} holds a value that is not finite")
     elif array.dtype != expected.dtype:
         raise InputError(f"input {name!r} takes {expected.dtype}, not {array.dtype}")
+    if expected.shape[:1] == (1,) and array.shape == expected.shape[1:]:
+        return array[np.newaxis]  # one sample, without the axis of the batch
     return array
 
 

@@ -98,6 +98,33 @@ def test_a_part_that_one_scale_loses_is_named():
     assert findings(graph, SAMPLES, overrides={"layer": "int16"}) == []
 
 
+def test_a_part_that_is_mostly_noise_is_named():
+    assert findings(dense(np.diag([150.0, 1.0, 120.0, 130.0])), SAMPLES) == [
+        "output 'layer' is mostly noise at 1 along axis 1 once quantized, with less than 6 dB: one "
+        "scale serves the whole output; give these an output of their own, or try scheme int16x8 "
+        "or the override 'layer' to int16"
+    ]
+
+
+def test_who_has_sixteen_bits_is_not_told_to_take_them():
+    graph = dense(np.diag([1e6, 1.0, 8e5, 7e5]))
+    assert findings(graph, SAMPLES, scheme="int16") == [
+        "output 'layer' is constant at 1 along axis 1 once quantized, and was not before: one "
+        "scale serves the whole output; give these an output of their own"
+    ]
+
+
+def test_an_output_that_is_mostly_noise_is_named():
+    # what is left of the input is the difference of two large numbers
+    graph = dense(np.array([[1000.0, 1000.0, 0.0, 0.0]]), ("small", ops.Pointwise(("sin", "x"))))
+    (finding,) = findings(graph, SAMPLES)
+    start, end = "output 'small' is mostly noise once quantized, with ", " dB; try scheme int16x8; "
+    assert finding.startswith(start)
+    ratio_db, rest = finding.removeprefix(start).split(end)
+    assert float(ratio_db) < 6
+    assert rest == "compare shows which layers lose it"
+
+
 def test_an_output_that_became_constant_is_named():
     # ReLU of what two spoilt layers leave: 8 bits round all of it to 0
     graph = dense(np.full((2, 4), 1e-4), ("shifted", ops.Pointwise(("add", "x", 100.0))))

@@ -32,6 +32,7 @@ TANH = graph_of(("tanh", ops.Pointwise(("tanh", "x"))), ("softmax", ops.Softmax(
 @pytest.mark.parametrize("observer", ["auto", *OBSERVERS])
 def test_the_same_data_gives_the_same_bytes_however_it_is_handed_over(scheme, observer):
     ways = [SAMPLES, SAMPLES[:, 0], {"x": SAMPLES[:, 0]}, list(SAMPLES), iter(SAMPLES)]
+    ways += [list(SAMPLES[:, 0])]  # each without the axis of a batch
     made = {to_bytes(quantize(TANH, way, scheme=scheme, observer=observer)) for way in ways}
     assert len(made) == 1
 
@@ -100,6 +101,17 @@ def test_double_rounding_of_sixteen_bits_is_refused():
 def test_no_data_is_refused():
     with refused("the data holds no samples", InputError):
         quantize(TANH, [])
+    with refused("samples are arrays, or arrays by name, not NoneType", InputError):
+        quantize(TANH, None)
+
+
+def test_what_is_no_graph_is_refused():
+    with refused(
+        "quantize takes a Graph, not str: edgeinfer.converters.from_onnx makes one of a model, "
+        "and edgeinfer.quantize takes its path",
+        InputError,
+    ):
+        quantize("model.onnx", SAMPLES)
 
 
 def test_data_that_is_not_finite_is_refused():
