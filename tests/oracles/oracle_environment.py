@@ -4,6 +4,8 @@
 
     tosa/    pip install tosa-tools
     tflm/    pip install tflite-micro ai-edge-litert
+
+Beside them, ``wheels/`` holds packages that carry models and data (``test_detector.py``).
 """
 
 from __future__ import annotations
