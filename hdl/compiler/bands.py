@@ -273,8 +273,12 @@ class _BandPlanner:
         box = weights_box(layer, self._shape(layer), source.positions, self.config)
         while box is not None:
             yield box
-            smaller = box.flatter() or box.shallower(layer, self.config.columns)
-            box = smaller if self._is_spilled(source) else None
+            if not self._is_spilled(source):
+                return
+            smaller = box.flatter()
+            if smaller is None and _has_words(source, self.config.columns):
+                smaller = box.shallower(layer, self.config.columns)
+            box = smaller
 
     def _region(self, layer: Layer) -> Region:
         tensor = self.layout.views[layer.output].tensor
@@ -308,7 +312,7 @@ class _BandPlanner:
         columns, pixel = self.config.columns, source.tensor.pixel
         if layer.mode is not Mode.DENSE:
             words = groups
-        elif box.channels < layer.weights.shape[3]:
+        elif box.channels < layer.weights.shape[3] and _has_words(source, columns):
             words = max(
                 own[-1] // columns - own[0] // columns + 1
                 for own in (part.read(source.positions) for part in box.parts(layer))
@@ -372,6 +376,11 @@ class _BandPlanner:
 
 def _seconds(layer: Layer) -> tuple[str, ...]:
     return () if layer.second is None else (layer.second.value,)
+
+
+def _has_words(source: View, columns: int) -> bool:
+    """Whether its pixels are whole words, so that a band can have some of them."""
+    return source.tensor.pixel % columns == 0
 
 
 def _halves(count: int) -> Iterator[int]:
