@@ -77,6 +77,8 @@ def kernel_of(
     if layer.mode is not Mode.DENSE:
         words = -(-(positions[-1] + 1) // config.columns)
         setting = _filter_setting(layer, shape, config)
+        if _streams_conflict(setting, layer, shape):
+            setting = replace(setting, streams=1)
         count = sum(1 for _ in passes(setting, config.rows))
         return [Kernel(setting, 0, config.columns, 0, words, count)]
     if layer.group > 1:
@@ -252,20 +254,25 @@ def _rows_of(room: np.ndarray, each: Pass, rows: int) -> np.ndarray:
 
 
 def bank_conflict(kernels: list[Kernel], shape: LineShape, config: NpuConfig, layer: Layer) -> bool:
-    """Whether a fetch of some output pixel would need two words of one bank."""
+    """Whether some fetch would need two words of one bank, or passes are more lest one does."""
+    if layer.mode is not Mode.DENSE:
+        return _streams_conflict(_filter_setting(layer, shape, config), layer, shape)
     step = layer.dilations[0] * shape.pitch
     for kernel in kernels:
         setting = kernel.setting
-        if setting.mode is not Mode.DENSE:
-            banks = [s * step % BANKS for s in range(setting.streams)]
-            if len(set(banks)) < len(banks):
-                return True
-        elif setting.span:
+        if setting.span:
             first = kernel.offset - layer.pads[1] * shape.pixel
             stride, rows, columns = layer.strides[1], config.rows, config.columns
             if _spans_conflict(setting, shape, step, stride, first, rows, columns):
                 return True
     return False
+
+
+def _streams_conflict(setting: isa.SetKernel, layer: Layer, shape: LineShape) -> bool:
+    """Whether two kernel rows of a pass have lines of one bank."""
+    step = layer.dilations[0] * shape.pitch
+    banks = [s * step % BANKS for s in range(setting.streams)]
+    return len(set(banks)) < len(banks)
 
 
 @functools.lru_cache(maxsize=1 << 14)
