@@ -179,13 +179,18 @@ def test_wrong_inputs_are_refused(cnn):
     refused("input 'x' must have shape [N, 8, 8, 3], not [0, 8, 8, 3]", cnn.run, x[:0])
     refused("the model has no input 'y'; its inputs are: x", cnn.run, {"x": x, "y": x})
     refused("input 'x' is missing", cnn.run, {})
-    for dtype in ("int16", "uint8", "int64", "bool", "complex64"):
+    for dtype in ("int16", "uint8", "int64", "complex64"):
         refused(
             f"input 'x' takes floats, or int8 as raw integers, not {dtype}",
             cnn.run,
             x.astype(dtype),
         )
     refused("input 'x' takes floats, or int8 as raw integers, not object", cnn.run, None)
+
+
+def test_a_mask_is_taken_as_numbers(cnn):
+    mask = np.random.default_rng(0).random((1, 8, 8, 3)) < 0.5
+    np.testing.assert_array_equal(cnn.run(mask), cnn.run(mask.astype(np.float32)), strict=True)
 
 
 @pytest.mark.parametrize("batch", [1, 2])
