@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 
 from edgeinfer.arithmetic import pointwise
 from edgeinfer.arithmetic.tables import step_ending_on_a_knot, step_with_bends_on_knots
@@ -44,14 +44,25 @@ def with_knots_at_bends(
             continue
         if types[x].dtype != "int16" or clip_bounds(node.op.expression) is not None:
             continue
-        function, x = partial(pointwise.evaluate, node.op.expression), groups[x]
+        expression, x = node.op.expression, groups[x]
         if x in wide:
-            steps[x] = step_with_bends_on_knots(function, steps[x], steps[y])
+            steps[x] = _input_step(expression, steps[x], steps[y])
         if y in wide:
-            steps[y] = step_ending_on_a_knot(function, steps[x], steps[y])
+            steps[y] = _output_step(expression, steps[x], steps[y])
     return {
         name: replace(t, quantization=Quantization.per_tensor(steps[groups[name]]))
         if name in groups and groups[name] in wide
         else t
         for name, t in types.items()
     }
+
+
+# a search tries a hundred types of an 8-bit Graph, in which those of 16 bits stay as they are
+@lru_cache(maxsize=1024)
+def _input_step(expression: pointwise.Expression, step: float, out_step: float) -> float:
+    return step_with_bends_on_knots(partial(pointwise.evaluate, expression), step, out_step)
+
+
+@lru_cache(maxsize=1024)
+def _output_step(expression: pointwise.Expression, in_step: float, step: float) -> float:
+    return step_ending_on_a_knot(partial(pointwise.evaluate, expression), in_step, step)
