@@ -84,6 +84,8 @@ def from_onnx(
     from edgeinfer.converters.onnx_model import read_model, value_names
     from edgeinfer.converters.passes import canonicalize
 
+    # one name is what a string is, not its letters
+    inputs, outputs = ((names,) if isinstance(names, str) else names for names in (inputs, outputs))
     model = read_model(source, allow_links=allow_links)
     if inputs or outputs:
         cut_model(model, inputs=inputs, outputs=outputs)

@@ -29,7 +29,7 @@ def cut_model(model: ir.Model, *, inputs: Sequence[str], outputs: Sequence[str])
     Raises
     ------
     InputError
-        A name is that of no value, stands twice, or is an input and an output.
+        A name is that of no value, stands twice, or is an input and an output; or nothing is left.
     """
     graph = model.graph
     names = [*inputs, *outputs]
@@ -39,12 +39,15 @@ def cut_model(model: ir.Model, *, inputs: Sequence[str], outputs: Sequence[str])
     if any(_value(graph, name).type is None for name in inputs):
         _infer_types(model)
     ends = [_value(graph, name) for name in outputs] or list(graph.outputs)
+    called = [str(value.name) for value in ends]  # who begins the model takes the name over
     begins = {name: _beginning(_value(graph, name)) for name in inputs}
-    graph.outputs[:] = [begins.get(str(value.name), value) for value in ends]
+    graph.outputs[:] = [begins.get(name, v) for name, v in zip(called, ends, strict=True)]
     kept = [value for value in graph.inputs if value.name not in begins]
     graph.inputs[:] = [*kept, *begins.values()]
     common.RemoveUnusedNodesPass()(model)
     graph.inputs[:] = [v for v in graph.inputs if v.name in begins or _is_needed(v)]
+    if not graph:
+        raise InputError(f"nothing is left to compute of the model where it is cut at {names}")
 
 
 def _value(graph: ir.Graph, name: str) -> ir.Value:

@@ -6,6 +6,7 @@ constants. What cannot be imported is collected, and refused all at once.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
@@ -31,19 +32,20 @@ _ADVICE = {
     **dict.fromkeys(("LSTM", "GRU", "RNN"), "recurrent layers are not imported"),
     **dict.fromkeys(("Loop", "Scan"), "loops are not imported: export the model unrolled"),
     **dict.fromkeys(
-        ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger"),
-        "import the float model: edgeinfer quantizes it itself",
-    ),
-    **dict.fromkeys(
         ("NonMaxSuppression", "NonZero", "TopK", "Unique"), "do this step in the program"
     ),
     **dict.fromkeys(RANDOM, "each run would give something else: make its result an input"),
 }
 _ADVICE_OF_DOMAIN = {
     "ai.onnx.ml": "trees and other classical models are not imported, only neural networks",
-    "com.microsoft": "onnxruntime's own operators are not imported: export the model without "
-    "its optimizations",
+    **dict.fromkeys(
+        ("com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc"),
+        "onnxruntime's own operators are not imported: export the model without its optimizations",
+    ),
 }
+# what the operators of quantized models are called, those of onnxruntime's own too
+_QUANTIZED = re.compile("(Dynamic|Matmul|MatMul)?(Q|Deq)uantize|QLinear|QGemm|.*Integer")
+_ADVICE_QUANTIZED = "import the float model: edgeinfer quantizes it itself"
 _ADVICE_OTHERWISE = "not supported: export it as supported operators"
 
 
@@ -380,6 +382,8 @@ def _node_name(node: ir.Node) -> str:
 
 
 def _advice(node: ir.Node) -> str:
+    if node.domain in ("", *_ADVICE_OF_DOMAIN) and _QUANTIZED.match(node.op_type):
+        return _ADVICE_QUANTIZED
     if node.domain == "" and node.op_type in _ADVICE:
         return _ADVICE[node.op_type]
     return _ADVICE_OF_DOMAIN.get(node.domain, _ADVICE_OTHERWISE)

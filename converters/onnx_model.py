@@ -20,8 +20,9 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx_ir.passes import common
 
 from edgeinfer.advice import follow_links
-from edgeinfer.errors import ModelFileError, UnsupportedError
+from edgeinfer.errors import InputError, ModelFileError, UnsupportedError
 from edgeinfer.files.input_file import read_file
+from edgeinfer.files.other_formats import other_format
 
 __all__ = ["external_files", "read_model", "read_tensor", "value_names"]
 
@@ -41,23 +42,29 @@ def read_model(
     Raises
     ------
     InputError
-        The file cannot be read.
+        The file cannot be read, or is an .eqm file.
     ModelFileError
         It is not a whole ONNX model, is cyclic, or its external data lies outside its folder.
     UnsupportedError
         An initializer is sparse.
     """
-    folder = None
+    folder, what = None, "the model"
     if isinstance(source, onnx.ModelProto):
         proto = onnx.ModelProto()
         proto.CopyFrom(source)
     else:
+        what = "the file"
         if not isinstance(source, bytes):
             path = Path(source)
-            folder, source = path.parent, read_file(path)
-        proto = _parse(source)
+            what, folder, source = str(path), path.parent, read_file(path)
+            if path.suffix.lower() == ".eqm":
+                raise InputError(f"{path} is an .eqm file, which edgeinfer.load reads")
+        told = other_format(content=source)
+        if told is not None:
+            raise ModelFileError(f"{what} {told}")
+        proto = _parse(source, what)
     if not proto.HasField("graph") or not proto.graph.node:
-        raise ModelFileError("the file holds no ONNX graph")
+        raise ModelFileError(f"{what} holds no ONNX graph")
     _check_expansion(proto)
     _check_names(proto)
     for graph in _graphs(proto):
@@ -66,6 +73,8 @@ def read_model(
             raise UnsupportedError(f"initializer {name!r} is sparse: store it as a dense tensor")
         _forget_other_types(graph)
         _type_outputs(graph)
+    _refuse_sparse_attributes(proto)
+    _call_default_domain(proto)
     for tensor in _tensors(proto):
         _check_tensor(tensor, folder, allow_links)
     return _inlined(proto)
@@ -75,7 +84,7 @@ def external_files(path: Path) -> list[Path]:
     """The files beside the model in ``path`` that hold its external data, each once."""
     locations = {
         entry.value
-        for tensor in _tensors(_parse(read_file(path)))
+        for tensor in _tensors(_parse(read_file(path), str(path)))
         for entry in tensor.external_data
         if entry.key == "location"
     }
@@ -115,12 +124,12 @@ def value_names(model: ir.Model) -> frozenset[str]:
     return frozenset(str(name) for name in names if name)
 
 
-def _parse(data: bytes) -> onnx.ModelProto:
+def _parse(data: bytes, what: str) -> onnx.ModelProto:
     proto = onnx.ModelProto()
     try:
         proto.ParseFromString(data)
     except DecodeError as error:
-        raise ModelFileError(f"not an ONNX file, or a damaged one: {error}") from None
+        raise ModelFileError(f"{what} is no ONNX file, or a damaged one: {error}") from None
     return proto
 
 
@@ -220,6 +229,20 @@ def _type_outputs(graph: onnx.GraphProto) -> None:
     for value in graph.output:
         if value.name in types and value.type.WhichOneof("value") is None:
             value.type.CopyFrom(types[value.name])
+
+
+def _refuse_sparse_attributes(proto: onnx.ModelProto) -> None:
+    for node in _nodes(proto):
+        if any(a.HasField("sparse_tensor") or a.sparse_tensors for a in node.attribute):
+            name = node.name or ", ".join(node.output)
+            raise UnsupportedError(f"{node.op_type} {name!r} is sparse: store a dense tensor")
+
+
+def _call_default_domain(proto: onnx.ModelProto) -> None:
+    """The domain of ONNX itself is '' from here on; a model may call it 'ai.onnx'."""
+    for imported in (*proto.opset_import, *(i for f in proto.functions for i in f.opset_import)):
+        if imported.domain == "ai.onnx":
+            imported.domain = ""
 
 
 def _check_name(name: str | bytes) -> None:

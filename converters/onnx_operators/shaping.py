@@ -83,7 +83,9 @@ def _transpose(call: Call) -> Operand:
 def _concat(call: Call) -> Operand:
     operands = call.operands()
     axis = call.axis(call.integer("axis", 1), len(operands[0].shape))
-    return call.emit(ops.Concat(axis), *operands)
+    # an exporter begins a list that grows with one that is empty
+    operands = [v for v in operands if isinstance(v, Dynamic) or v.array.size] or operands
+    return call.emit(ops.Concat(axis), *operands) if len(operands) > 1 else operands[0]
 
 
 @importer("Split", makes=(ops.Slice,), integers=True, ignores=("num_outputs",))

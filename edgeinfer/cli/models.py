@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -13,6 +13,7 @@ import numpy as np
 from edgeinfer.data.samples import samples_in
 from edgeinfer.errors import InputError, OutputError
 from edgeinfer.files.input_file import read_file
+from edgeinfer.files.other_formats import other_format
 from edgeinfer.graph import Graph
 
 __all__ = [
@@ -89,18 +90,20 @@ def open_pair(a: Path, b: Path) -> tuple[Graph, Graph]:
 def _open_like(path: Path, like: Graph) -> Graph:
     shapes = {name: like.types[name].shape for name in like.inputs}
     batch = next(iter(shapes.values()))[0] if like.free_batch else 1
-    graph = open_model(path, Import(batch, shapes))
-    if path.suffix.lower() == ".onnx" and graph.outputs != like.outputs:
+    if path.suffix.lower() == ".onnx":
         # the .eqm may have been made of a part, whose values bear the same names
-        with contextlib.suppress(InputError):
+        with suppress(InputError):
             return open_model(path, Import(batch, shapes, like.inputs, like.outputs))
-    return graph
+    return open_model(path, Import(batch, shapes))
 
 
 def import_onnx(path: Path, how: Import | None = None) -> Graph:
     """The float Graph of the ONNX model in ``path``."""
+    if path.suffix.lower() == ".eqm":
+        raise InputError(f"{path} is an .eqm file; give the .onnx that it was made from")
     if path.suffix.lower() != ".onnx":
-        raise InputError(f"{path} is neither an .onnx nor an .eqm file")
+        told = other_format(path) or "is neither an .onnx nor an .eqm file"
+        raise InputError(f"{path} {told}")
     from edgeinfer.converters import from_onnx
 
     how = Import() if how is None else how

@@ -37,6 +37,7 @@ from edgeinfer.arithmetic.fixedpoint import CONTRACT
 from edgeinfer.errors import InputError, ModelError, ModelFileError
 from edgeinfer.files.atomic_write import atomic_write
 from edgeinfer.files.input_file import read_file
+from edgeinfer.files.other_formats import other_format
 from edgeinfer.graph import (
     Graph,
     Node,
@@ -99,6 +100,9 @@ def read(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Graph
     try:
         return from_bytes(data)
     except ModelFileError as error:
+        told = other_format(content=data) or other_format(path)
+        if told is not None:
+            raise ModelFileError(f"{path} {told}") from None
         raise ModelFileError(f"{path}: {error}") from error
 
 

@@ -45,6 +45,14 @@ def test_a_model_is_quantized_and_compared_where_it_is_cut(cli, workspace, unsup
     assert min(layer["sqnr_db"] for layer in layers) > 30
 
 
+def test_a_model_that_begins_at_a_cut_is_compared_there(cli, workspace, unsupported):
+    np.save(workspace / "inner.npy", np.random.default_rng(2).normal(size=(20, 4, 6, 6)))
+    cli("quantize half.onnx --data inner.npy -o inner.eqm --input c --output r")
+    assert read(workspace / "inner.eqm").inputs == ("c",)
+    layers = cli.json("compare half.onnx inner.eqm --data inner.npy")["layers"]
+    assert [layer["value"] for layer in layers] == ["r"]
+
+
 def test_an_axis_that_is_no_batch_is_asked_for_as_an_option(cli, workspace):
     proto = model([node("Softmax", ["x"], ["y"], axis=0)], ["time", 8])
     (workspace / "time.onnx").write_bytes(proto.SerializeToString())

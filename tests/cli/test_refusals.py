@@ -40,6 +40,13 @@ def wrong_files(workspace):
     Path("cut.npz").write_bytes(Path("digits_test.npz").read_bytes()[:900])
     Path("cut.eqm").write_bytes(Path("digits.eqm").read_bytes()[:900])
     Path("two.txt").write_text("a\nb\n")
+    Path("nothing.onnx").touch()
+    Path("pointer.onnx").write_text("version https://git-lfs.github.com/spec/v1\nsize 9\n")
+    Path("page.onnx").write_text("\n<!DOCTYPE html>\n<html></html>\n")
+    for name in ("renamed.onnx", "renamed.eqm"):
+        Path(name).write_bytes(b"\x1c\0\0\0TFL3" + bytes(40))
+    Path("saved").mkdir()
+    Path("saved/saved_model.pb").touch()
     for suffix in ("npz", "png", "onnx", "eqm"):
         Path(f"zeros.{suffix}").symlink_to("/dev/zero")
     Image.new("L", (8, 8), 255).save("image.png")
@@ -48,11 +55,30 @@ def wrong_files(workspace):
     Path("broken/a.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
 
 
+TENSORFLOW = "export the model that it was made from as ONNX, with tf2onnx"
 REFUSALS = {
     "inspect model.onnx": "there is no file model.onnx",
     "inspect model.eqm": "there is no file model.eqm",
     "inspect folder": "folder is neither an .onnx nor an .eqm file",
     "inspect two.txt": "two.txt is neither an .onnx nor an .eqm file",
+    "inspect net.tflite": f"net.tflite is a TensorFlow Lite model: {TENSORFLOW}",
+    "inspect net.keras": f"net.keras is a Keras model: {TENSORFLOW}",
+    "inspect saved": f"saved is a folder of TensorFlow's: {TENSORFLOW}",
+    "inspect net.pt": (
+        "net.pt is a PyTorch model: export the model as ONNX, with torch.onnx.export"
+    ),
+    "inspect net.engine": ("net.engine is a TensorRT engine: give the .onnx that it was made from"),
+    "inspect pointer.onnx": (
+        "pointer.onnx is a pointer of Git LFS, not the file that it stands for: "
+        "git lfs pull brings it"
+    ),
+    "inspect page.onnx": "page.onnx is a web page, not a model: download the file itself",
+    "inspect renamed.onnx": f"renamed.onnx is a TensorFlow Lite model: {TENSORFLOW}",
+    "inspect renamed.eqm": f"renamed.eqm is a TensorFlow Lite model: {TENSORFLOW}",
+    "inspect nothing.onnx": "nothing.onnx holds no ONNX graph",
+    "convert digits.eqm -o a.eqm": (
+        "digits.eqm is an .eqm file; give the .onnx that it was made from"
+    ),
     "bench floats.eqm": "there is no file floats.eqm",
     "quantize digits.eqm --data digits_calib.npz -o a.eqm": (
         "digits.eqm is quantized already; give the .onnx that it was made from"

@@ -55,6 +55,21 @@ def test_only_the_inputs_that_are_still_needed_stay():
     assert from_onnx(proto, inputs=["c"]).inputs == ("k", "c")
 
 
+def test_a_name_alone_is_one_name():
+    graph = from_onnx(network(), inputs="prepared", outputs="middle")
+    assert (graph.inputs, graph.outputs) == (("prepared",), ("middle",))
+
+
+@pytest.mark.parametrize("cut", [{"inputs": ["y"]}, {"outputs": ["x"]}])
+def test_a_cut_that_leaves_nothing_is_refused(cut):
+    ((name,),) = cut.values()
+    with pytest.raises(InputError) as caught:
+        from_onnx(network(), **cut)
+    assert str(caught.value) == (
+        f"nothing is left to compute of the model where it is cut at ['{name}']"
+    )
+
+
 def test_a_cut_where_no_shape_is_known_asks_for_it():
     nodes = [
         node("Fancy", ["x"], ["v"], domain="com.example"),

@@ -362,6 +362,18 @@ def test_transpose(order):
     agreement(model([node("Transpose", ["x"], ["y"], **attributes)]))
 
 
+def test_concat_begins_with_nothing():
+    empty = np.zeros((1, 0, 6, 5), "f4")
+    agreement(model([node("Concat", ["k", "x", "x"], ["y"], axis=1)], constants={"k": empty}))
+    agreement(model([node("Concat", ["k", "x"], ["y"], axis=1)], constants={"k": empty}))
+
+
+def test_the_domain_of_onnx_has_two_names():
+    proto = model([node("Relu", ["x"], ["y"], domain="ai.onnx")])
+    proto.opset_import[0].domain = "ai.onnx"
+    agreement(proto)
+
+
 @pytest.mark.parametrize("opset", [7, 13, 18])
 def test_split_into_parts_given_or_equal(opset):
     outputs = ("a", "b")

@@ -385,6 +385,48 @@ def test_a_sparse_initializer_is_named():
     )
 
 
+def test_a_sparse_attribute_is_named():
+    values = helper.make_tensor("v", TensorProto.FLOAT, [1], [1.0])
+    places = helper.make_tensor("i", TensorProto.INT64, [1], [3])
+    sparse = helper.make_sparse_tensor(values, places, [4, 3, 6, 5])
+    nodes = [node("Constant", [], ["k"], sparse_value=sparse), node("Add", ["x", "k"], ["y"])]
+    assert refusal(UnsupportedError, model(nodes)) == (
+        "Constant 'k' is sparse: store a dense tensor"
+    )
+
+
+@pytest.mark.parametrize(
+    "operator, domain",
+    [
+        ("DynamicQuantizeLinear", ""),
+        ("MatMulInteger", ""),
+        ("QLinearAdd", "com.microsoft"),
+        ("DequantizeLinear", "com.microsoft"),
+        ("MatMulIntegerToFloat", "com.microsoft"),
+        ("QGemm", "com.microsoft"),
+    ],
+)
+def test_whatever_makes_a_model_quantized_is_told_to_import_the_float_one(operator, domain):
+    proto = model([node(operator, ["x"], ["y"], domain=domain)])
+    proto.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    where = f"{operator} ({domain or 'ai.onnx'} opset {1 if domain else 17}) at 'y'"
+    assert refusal(UnsupportedError, proto) == (
+        f"1 node cannot be imported: {where}: import the float model: edgeinfer quantizes it itself"
+    )
+
+
+def test_the_files_of_a_user_are_told_apart(tmp_path):
+    ours, other = tmp_path / "m.eqm", tmp_path / "m.onnx"
+    ours.touch()
+    assert refusal(InputError, ours) == f"{ours} is an .eqm file, which edgeinfer.load reads"
+    other.write_bytes(b"version https://git-lfs.github.com/spec/v1")
+    assert refusal(ModelFileError, other) == (
+        f"{other} is a pointer of Git LFS, not the file that it stands for: git lfs pull brings it"
+    )
+    other.write_bytes(b"")
+    assert refusal(ModelFileError, other) == f"{other} holds no ONNX graph"
+
+
 @pytest.mark.parametrize("field", [b"\x12", b"\x1a"], ids=["producer", "its version"])
 def test_a_producer_that_is_no_text_is_refused(field):
     content = model([node("Relu", ["x"], ["y"])]).SerializeToString()
