@@ -51,13 +51,13 @@ def move(
     memory = {"memory": Memory.BUFFER} if instruction is isa.ReadHost else {}
     as_in_host = surface.pixel == tensor.pixel
     if as_in_host and part == Part.of(tensor, lines, columns):
-        for first in range(lines.start, lines.stop, _LINES):
+        for first in range(0, len(lines), _LINES):
             yield instruction(
-                host=host + first * tensor.pitch * word_bytes,
-                address=surface.base + (first - lines.start) * surface.pitch,
-                lines=min(_LINES, lines.stop - first),
+                host=host + lines[first] * tensor.pitch * word_bytes,
+                address=surface.base + first * surface.pitch,
+                lines=min(_LINES, len(lines) - first),
                 words=tensor.pitch,
-                host_step=tensor.pitch * word_bytes,
+                host_step=lines.step * tensor.pitch * word_bytes,
                 step=surface.pitch,
                 **memory,
             )

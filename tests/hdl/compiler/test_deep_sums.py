@@ -12,7 +12,7 @@ from edgeinfer.hdl.compiler import Program, compile
 from edgeinfer.hdl.config import NpuConfig, preset
 from edgeinfer.meaning import reference
 from tests import strategies
-from tests.authored import REQUANTIZING, Author
+from tests.authored import ONE, REQUANTIZING, Author
 from tests.hdl.compiler.compiled import golden_values
 
 TINY = {
@@ -105,6 +105,19 @@ def test_a_mean_and_a_maximum_of_more_lines_than_the_buffer_holds():
     mean = ops.QReduceSum(**REQUANTIZING, axes=(1, 2), input_zero_point=0, multiplier=1, shift=20)
     graph = author.graph(author.node(mean, "x"), author.node(ops.ReduceMax((1, 2)), "x"))
     assert parts(checked(graph, preset("8x8").replace(buffer_bytes=1024)))
+
+
+def test_parts_of_a_mean_have_as_many_kernel_rows_in_a_pass_as_its_lines_allow():
+    """All five take a pass each, so that lines may lie as they like; of a part three could not."""
+    author = Author(1, 16, 16, 7)
+    counts = np.arange(1, 6)
+    multiplier = author.builder.constant("m", np.floor(ONE / counts).astype("int32"))
+    shift = author.builder.constant("s", np.full(5, 30, "int8"))
+    pool = ops.QAveragePool(**REQUANTIZING, kernel=(5, 1), strides=(1, 2), count_include_pad=False)
+    pooled = author.node(pool, "x", multiplier, shift)
+    kept = author.node(ops.MaxPool((1, 1), kernel=(1, 1)), "x")
+    graph = author.graph(author.conv(pooled, 35, 1, group=7, strides=(2, 3)), kept)
+    assert parts(checked(graph, preset("8x16").replace(buffer_bytes=2048)))
 
 
 def test_half_of_the_weight_memory_still_holds_a_kernel_whole():

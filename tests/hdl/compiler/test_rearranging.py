@@ -82,7 +82,7 @@ def space_to_depth(author: Author) -> list[str]:
 
 
 def resized(author: Author) -> list[str]:
-    """Twice and thrice as large, by one and a half, smaller, rows backwards in turn, one pixel."""
+    """Twice and thrice as large, by one and a half, smaller, in another order, all of one pixel."""
     x = author.conv("x", 20, 1)
     pixel = author.node(ops.ReduceMax((1, 2)), x)
     places = [
@@ -95,6 +95,10 @@ def resized(author: Author) -> list[str]:
         author.conv(author.node(ops.ResizeNearest(tuple(map(int, r)), tuple(map(int, c))), v), 4, 1)
         for v, r, c in places
     ]
+
+
+def rows_by_turns(author: Author) -> list[str]:
+    return [author.node(ops.ResizeNearest((1, 0, 1, 0, 3, 3, 3, 3), tuple(range(5))), "x")]
 
 
 def expanded(author: Author) -> list[str]:
@@ -110,7 +114,7 @@ def tiled(author: Author) -> list[str]:
     return [author.node(ops.Tile((1, 2, 3, 1)), x), author.node(ops.Tile((1, 1, 2, 2)), x)]
 
 
-@pytest.mark.parametrize("small", [{}, {"buffer_bytes": 1024}], ids=["preset", "in bands"])
+@pytest.mark.parametrize("small", [{}, {"buffer_bytes": 512}], ids=["preset", "in bands"])
 @pytest.mark.parametrize("name", ["4x4", "8x16", "9x16"])
 @pytest.mark.parametrize(
     "build",
@@ -124,6 +128,7 @@ def tiled(author: Author) -> list[str]:
         depth_to_space_by_columns,
         space_to_depth,
         resized,
+        rows_by_turns,
         expanded,
         tiled,
     ],
