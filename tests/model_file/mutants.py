@@ -314,7 +314,7 @@ def change_a_constant(rng: random.Random, file: ModelFile) -> None:
                 raw[rng.randrange(len(raw))] = rng.randrange(256)
         case 2 | 3:
             info = np.iinfo(array.dtype)
-            array[...] = rng.choice((info.min, info.min + 1, -1, 0, 1, info.max))
+            array[...] = rng.choice((info.min, info.min + 1, max(-1, info.min), 0, 1, info.max))
         case 4:
             file.constants[name] = np.zeros(array.shape, rng.choice(("u1", "f8", "i8", "?")))
         case _:
