@@ -6,30 +6,37 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from edgeinfer.graph import Graph
+
 if TYPE_CHECKING:
+    import onnx
+
     from edgeinfer.data.samples import Data
-    from edgeinfer.graph import Graph
 
 __all__ = ["quantize"]
 
 
 def quantize(
-    model: str | os.PathLike[str] | Graph,
+    model: str | os.PathLike[str] | bytes | onnx.ModelProto | Graph,
     data: Data,
     *,
+    batch: int = 1,
     input_shapes: Mapping[str, Sequence[int]] | None = None,
+    inputs: Sequence[str] = (),
+    outputs: Sequence[str] = (),
+    allow_links: bool = False,
     **options: Any,
 ) -> Graph:
     """Import ``model`` and make all of it integer.
 
     Parameters
     ----------
-    model : path or Graph
-        An ONNX file, or a float Graph.
+    model : path, bytes, onnx.ModelProto or Graph
+        An ONNX model, or a float Graph.
     data : array, dict of arrays, or iterable of either
         Calibration samples as the model takes them, a hundred or so.
-    input_shapes : mapping of str to sequence of int, optional
-        Whole shapes by input name, where a file leaves axes open.
+    batch, input_shapes, inputs, outputs, allow_links
+        How an ONNX model is imported: the options of ``edgeinfer.converters.from_onnx``.
     options
         Those of ``edgeinfer.quant.quantize``: ``scheme``, ``overrides`` and others.
 
@@ -42,6 +49,13 @@ def quantize(
     from edgeinfer.converters import from_onnx
     from edgeinfer.quant import quantize as make_integer
 
-    if isinstance(model, str | os.PathLike):
-        model = from_onnx(model, input_shapes=input_shapes)
+    if not isinstance(model, Graph):
+        model = from_onnx(
+            model,
+            batch=batch,
+            input_shapes=input_shapes,
+            inputs=inputs,
+            outputs=outputs,
+            allow_links=allow_links,
+        )
     return make_integer(model, data, **options)

@@ -95,7 +95,9 @@ def _checked(graph: Graph, name: str, array: np.ndarray) -> np.ndarray:
         if not np.isfinite(array).all():
             raise InputError(f"the data for input {name!r} holds a value that is not finite")
     elif array.dtype != expected.dtype:
-        raise InputError(f"input {name!r} takes {expected.dtype}, not {array.dtype}")
+        if array.dtype.kind not in "iu" or (array.astype(expected.dtype) != array).any():
+            raise InputError(f"input {name!r} takes {expected.dtype}, not {array.dtype}")
+        array = array.astype(expected.dtype)
     if expected.shape[:1] == (1,) and array.shape == expected.shape[1:]:
         return array[np.newaxis]  # one sample, without the axis of the batch
     return array

@@ -139,12 +139,14 @@ def task_of(graph: Graph, labels: np.ndarray | None) -> Task:
         readings["numbers"] = _numbers
         return Task("numbers", labels, ("mae", "rmse", "r2"), readings)
     axis = _class_axis(shape, labels.shape[1:])
+    # of a table's or an array's floats
+    wholes = wholes or bool((labels == np.rint(labels)).all())
     if axis is None or not wholes:
         raise InputError(
             f"labels of type {labels.dtype} and shape {list(labels.shape)} do not fit output "
             f"{name!r}, which gives {_shape(shape)} a sample"
         )
-    return _classification(labels, axis, shape[axis - 1], readings)
+    return _classification(labels.astype(np.int64), axis, shape[axis - 1], readings)
 
 
 def _classification(

@@ -425,7 +425,9 @@ def _as_input(array: np.ndarray, info: TensorInfo) -> np.ndarray:
     if array.dtype == info.dtype:
         return np.ascontiguousarray(array, info.dtype).reshape(array.shape)
     if info.scale is None:
-        raise InputError(f"input {info.name!r} takes {info.dtype}, not {array.dtype}")
+        if array.dtype.kind not in "iu" or not np.can_cast(array.dtype, info.dtype):
+            raise InputError(f"input {info.name!r} takes {info.dtype}, not {array.dtype}")
+        return np.ascontiguousarray(array, info.dtype).reshape(array.shape)
     if array.dtype.kind not in "fb":
         raise InputError(
             f"input {info.name!r} takes floats, or {info.dtype} as raw integers, not {array.dtype}"

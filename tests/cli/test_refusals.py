@@ -31,7 +31,7 @@ def wrong_files(workspace):
     np.savez("text.npz", image=np.full((1, 1, 8, 8), "a"))
     np.savez("labels.npz", image=image, y=np.zeros(5, int))
     np.savez("beyond.npz", image=image, y=np.full(400, 10))
-    np.savez("real.npz", image=image, y=np.zeros(400))
+    np.savez("real.npz", image=image, y=np.full(400, 0.5))
     np.save("object.npy", np.array([{}], object), allow_pickle=True)
     np.savez("unnamed.npz", y=np.zeros(5, int))
     Path("garbage.npz").write_bytes(b"PKgarbage")

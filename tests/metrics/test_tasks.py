@@ -28,6 +28,7 @@ ONE_HOT = np.eye(4)[[2, 0, 1]]
     [
         (giving((1, 4)), [2, 0, 3], "classes", ("top1",)),
         (giving((1, 4, 1, 1)), [2, 0, 3], "classes", ("top1",)),
+        (giving((1, 4)), [2.0, 0.0, 3.0], "classes", ("top1",)),
         (giving((1, 4)), ONE_HOT, "classes", ("top1",)),
         (giving((1, 4)), ONE_HOT.astype(int), "classes", ("top1",)),
         (giving((1, 1, 1, 4)), ONE_HOT, "classes", ("top1",)),
@@ -55,7 +56,7 @@ def test_shapes_and_values_tell_what_labels_are(graph, labels, about, defaults):
     [
         (
             giving((1, 4)),
-            np.zeros(3),
+            np.array([0, 1, 0.5]),
             "labels of type float64 and shape [3] do not fit output 'out', which gives "
             "4 numbers a sample",
         ),

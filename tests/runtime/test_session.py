@@ -265,12 +265,16 @@ def test_an_index_outside_its_axis_is_refused(index):
     )
 
 
-def test_indices_of_another_type_are_refused():
-    refused(
-        "input 'i' takes int64, not int32",
-        Session(rows_by_index()).run,
-        np.zeros(4, np.int32),
-    )
+@pytest.mark.parametrize("dtype", ["float32", "uint64", "bool"])
+def test_indices_of_another_type_are_refused(dtype):
+    refused(f"input 'i' takes int64, not {dtype}", Session(rows_by_index()).run, np.zeros(4, dtype))
+
+
+def test_indices_may_be_shorter_integers():
+    session, index = Session(rows_by_index()), np.array([3, 0, 1, -1])
+    expected = session.run(index)
+    np.testing.assert_array_equal(session.run(index.astype(np.int32)), expected)
+    np.testing.assert_array_equal(session.run(index.astype(np.int8)), expected)
 
 
 def test_a_wrong_out_is_refused(cnn):
