@@ -28,21 +28,36 @@ _ASKED_AT_ONCE = 8
 _DECODED = 4
 """From an instruction's last beat to its distribution."""
 
-_LOADED = 4
+_SYNC = 2
+"""From a look at the counters, which is good, to the next instruction."""
+
+_LOADED = 2
 """From a transfer's last beat until LOAD has completed it."""
+
+_STORED = -2
+"""From when another burst may take the last one's place until STORE has completed."""
 
 _QUEUE = 4
 _DISPATCH = 2
 """From the sequencer to a unit."""
 
-_LANE_LATENCY = 12
-_PAIR_LATENCY = 24
+_LANE_LATENCY = 10
+_PAIR_LATENCY = 22
 """From a word's last part to its place in the buffer, without and with a second operand."""
 
 _SUM_LATENCY = 11
 """From a fetch to its sum in the accumulators, beside one cycle a row."""
 
-_HALT = 3
+_FIRST_FETCH = 4
+"""From the taking of a CONVOLVE to its first fetch."""
+
+_FETCH_LATENCY = 2
+"""From a group's last fetch until CONVOLVE has completed it."""
+
+_TILE_LATENCY = 8
+"""From a tile's load to its last row in the array, beside one cycle a row."""
+
+_HALT = 5
 
 Process = Iterator[None]
 
@@ -159,6 +174,7 @@ class _Timeline:
                 while len(times) < count:
                     yield None
                 begin = max(begin, times[count - 1] + 1) if count else begin
+                begin += _SYNC
             free[0] = begin
             self.begun[unit].append(begin)
             self._note(begin)
@@ -191,8 +207,8 @@ class _Timeline:
                 continue
             assert isinstance(transfer, isa.WriteHost)
             free[0] = self.writes.store(free[0], self._stretch(transfer, Memory.BUFFER))
-            self.completed[unit].append(free[0])
-            self._note(free[0])
+            self.completed[unit].append(free[0] + _STORED)
+            self._note(free[0] + _STORED)
 
     def _stretch(self, transfer: isa.ReadHost | isa.WriteHost, memory: Memory) -> Stretch:
         bus = self.config.bus_bytes
@@ -215,12 +231,12 @@ class _Timeline:
             while self.tiles.left:
                 yield
             free[0] = self.tiles.loaded + 1
-            self.completed[unit].append(free[0])
+            self.completed[unit].append(self.tiles.loaded + self.config.rows + _TILE_LATENCY)
             self._note(free[0])
 
     def _convolve(self, unit: Unit) -> Process:
         free = [0]
-        dense, tiles = True, 0
+        dense, tiles, time = True, 0, 0
         for command in self._commands(unit, free):
             if command is None:
                 yield
@@ -236,7 +252,7 @@ class _Timeline:
                 fetches = command.rows * command.period + command.tail
             # a pass takes two cycles to be made
             fetches = max(fetches, 2)
-            time = free[0]
+            time = max(time, free[0] + _FIRST_FETCH)
             for _ in range(command.groups):
                 if command.first:
                     while len(self.released) <= len(self.full):
@@ -250,10 +266,11 @@ class _Timeline:
                     time = self.tiles.swap(time, count, fetches)
                     left -= count
                     self._note(time)
-                self.completed[unit].append(time)
+                self.completed[unit].append(time + _FETCH_LATENCY)
                 if command.last:
                     self.full.append(time + self.config.rows + _SUM_LATENCY)
-            free[0] = time
+            # the next one is taken when only the last two passes are on their way
+            free[0] = max(free[0] + 1, time - 2 * fetches)
 
     def _activate(self, unit: Unit) -> Process:
         free = [0]
