@@ -43,6 +43,9 @@ _ADVICE_OF_DOMAIN = {
         "onnxruntime's own operators are not imported: export the model without its optimizations",
     ),
 }
+# behind a network of scikit-learn's
+_NAMING_CLASSES = {("ai.onnx.ml", name) for name in ("ArrayFeatureExtractor", "ZipMap")}
+_ADVICE_OF_CLASSES = "name the classes in the program"
 # what the operators of quantized models are called, those of onnxruntime's own too
 _QUANTIZED = re.compile("(Dynamic|Matmul|MatMul)?(Q|Deq)uantize|QLinear|QGemm|.*Integer")
 _ADVICE_QUANTIZED = "import the float model: edgeinfer quantizes it itself"
@@ -384,6 +387,8 @@ def _node_name(node: ir.Node) -> str:
 def _advice(node: ir.Node) -> str:
     if node.domain in ("", *_ADVICE_OF_DOMAIN) and _QUANTIZED.match(node.op_type):
         return _ADVICE_QUANTIZED
+    if (node.domain, node.op_type) in _NAMING_CLASSES:
+        return _ADVICE_OF_CLASSES
     if node.domain == "" and node.op_type in _ADVICE:
         return _ADVICE[node.op_type]
     return _ADVICE_OF_DOMAIN.get(node.domain, _ADVICE_OTHERWISE)

@@ -198,7 +198,12 @@ def _gather(call: Call) -> Operand:
     axis = call.axis(call.integer("axis", 0), len(data.shape))
     if isinstance(indices, Dynamic):
         return call.emit(ops.Gather(axis), data, indices)
-    known, extent = indices.array, data.shape[axis]
+    return _rows(call, data, indices.array, axis)
+
+
+def _rows(call: Call, data: Operand, known: np.ndarray, axis: int) -> Operand:
+    """The elements of ``data`` at indices along an axis that are known at import."""
+    extent = data.shape[axis]
     if known.dtype.kind not in "iu" or (known < -extent).any() or (known >= extent).any():
         raise ModelError(f"indices must be integers from {-extent} to {extent - 1}")
     known = np.where(known < 0, known + extent, known).astype(np.int64)
@@ -206,6 +211,16 @@ def _gather(call: Call) -> Operand:
         one = _window(call, data, {axis: (int(known.reshape(())), 1, 1)})
         return call.reshape(one, (*data.shape[:axis], *known.shape, *data.shape[axis + 1 :]))
     return call.emit(ops.Gather(axis), data, call.constant(known, "indices"))
+
+
+@importer("GatherND", makes=(ops.Gather, ops.Slice), integers=True)
+def _gather_nd(call: Call) -> Operand:
+    indices = call.static(1, "indices")
+    if indices is None:
+        raise ModelError("input 1 is missing")
+    if call.integer("batch_dims", 0) or indices.shape[-1:] != (1,):
+        raise Refusal("only whole rows of the first axis can be gathered")
+    return _rows(call, call.operand(0), indices[..., 0], 0)
 
 
 @importer("DepthToSpace", makes=(ops.DepthToSpace,))

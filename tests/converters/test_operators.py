@@ -444,6 +444,12 @@ def test_gather(axis, indices):
     agreement(model([gather], (3, 4, 5), {"i": np.array(indices, np.int64)}))
 
 
+@pytest.mark.parametrize("indices", [[[2], [0], [-1]], [[1]], [[[0], [1]], [[3], [3]]]])
+def test_gather_nd_of_rows(indices):
+    proto = model([node("GatherND", ["x", "i"], ["y"])], (4, 6, 5), {"i": np.array(indices)})
+    agreement(proto)
+
+
 @pytest.mark.parametrize("mode", ["DCR", "CRD"])
 def test_depth_to_space_and_back(mode):
     layer = node("DepthToSpace", ["x"], ["y"], blocksize=2, mode=mode)
