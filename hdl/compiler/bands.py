@@ -340,22 +340,20 @@ class _BandPlanner:
         return self._known_pitches[key]
 
     def _cost(self, layer: Layer, bands: Bands) -> float:
-        """Words of the source that the bus moves, and a little for every band."""
+        """Words of the source that the bus moves, and a little for every band and part."""
         views, columns = self.layout.views, self.config.columns
-        output = views[layer.output]
-        groups = output.words(columns)
-        chunks, parts = -(-groups // bands.groups), -(-self._region(layer).rows // bands.rows)
+        groups = views[layer.output].words(columns)
+        chunks, tops = -(-groups // bands.groups), -(-self._region(layer).rows // bands.rows)
+        kernel, box = Box.whole(layer), bands.box
+        in_rows, in_channels = -(-kernel.rows // box.rows), -(-kernel.channels // box.channels)
+        parts = in_rows * in_channels * -(-kernel.columns // box.columns)
         moved = 0.0
         if bands.source is not None:
             whole = bands.source.pixel == views[layer.source].tensor.pixel
-            once = whole and parts == 1 and bands.box.rows == layer.kernel[0]
-            moved += bands.source.words * parts * (1 if once else chunks)
-            # a part of the kernel has bands of its own
-            kernel = Box.whole(layer)
-            moved *= -(-kernel.rows // bands.box.rows) * -(-kernel.channels // bands.box.channels)
-        items = chunks * parts
+            once = whole and tops == 1 and in_rows == 1
+            moved += bands.source.words * tops * (1 if once else chunks) * in_rows * in_channels
         # a single copy keeps the array waiting for the bus
-        return moved * (2 if bands.copies == 1 else 1) + 64 * items
+        return moved * (2 if bands.copies == 1 else 1) + 64 * chunks * tops * parts
 
     def _allocate(self, bands: Sequence[Bands | None]) -> int:
         tensors = {k: b for k, b in self.lives.items() if k not in self.spilled}

@@ -117,7 +117,7 @@ def test_parts_of_a_mean_have_as_many_kernel_rows_in_a_pass_as_its_lines_allow()
     pooled = author.node(pool, "x", multiplier, shift)
     kept = author.node(ops.MaxPool((1, 1), kernel=(1, 1)), "x")
     graph = author.graph(author.conv(pooled, 35, 1, group=7, strides=(2, 3)), kept)
-    assert parts(checked(graph, preset("8x16").replace(buffer_bytes=2048)))
+    assert parts(checked(graph, preset("8x16").replace(buffer_bytes=1280)))
 
 
 def test_half_of_the_weight_memory_still_holds_a_kernel_whole():
