@@ -32,10 +32,26 @@ def residual(channels: int = 16) -> Graph:
     )
 
 
+def deep_convolution() -> Graph:
+    author = Author(1, 7, 7, 512)
+    return author.graph(author.conv("x", 64, 3, pads=(1, 1, 1, 1)))
+
+
+def deep_dense() -> Graph:
+    author = Author(1, 25_088)
+    return author.graph(author.dense("x", 24))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "config", "cycles"),
-    [(residual, "4x4", 3_294), (digits, "4x4", 11_346), (digits, "8x16", 1_766)],
+    [
+        (residual, "4x4", 3_294),
+        (digits, "4x4", 11_346),
+        (digits, "8x16", 1_766),
+        (deep_convolution, "8x8", 225_970),
+        (deep_dense, "8x8", 76_174),
+    ],
 )
 def test_an_inference_takes_its_cycles(model, config, cycles):
     graph = model()
