@@ -16,13 +16,13 @@ import onnx_ir as ir
 
 from edgeinfer import advice
 from edgeinfer.converters.constant_folding import FOLDABLE, RANDOM, Folder
-from edgeinfer.converters.distinct_names import DistinctNames
 from edgeinfer.converters.onnx_inputs import Inputs, static_inputs
 from edgeinfer.converters.onnx_model import read_tensor, value_names
 from edgeinfer.converters.onnx_operators import IMPORTERS, Call, Dynamic, Operand, Refusal, Static
 from edgeinfer.converters.open_batch import guess_failed, is_free_batch
 from edgeinfer.errors import ModelError, ModelFileError, UnsupportedError
 from edgeinfer.graph import DType, Graph, GraphBuilder, TensorType
+from edgeinfer.graph.names import DistinctNames
 from edgeinfer.graph.operators import Operator, Pointwise, Reshape
 
 __all__ = ["OLDEST_OPSET", "Walk", "import_model"]

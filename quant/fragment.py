@@ -12,7 +12,7 @@ from edgeinfer.arithmetic.fixedpoint import multiplier_and_shift, round_half_awa
 from edgeinfer.errors import QuantizationError
 from edgeinfer.graph import ABSENT, Graph, Node, Quantization, TensorType
 from edgeinfer.graph import operators as ops
-from edgeinfer.graph.builder import distinct
+from edgeinfer.graph.names import distinct
 from edgeinfer.quant.integer_types import IntegerTypes
 from edgeinfer.quant.ranges import reaches_far_beyond, useful_range
 from edgeinfer.quant.schemes import Width, activation_type

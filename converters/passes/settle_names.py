@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 from dataclasses import replace
 
-from edgeinfer.converters.distinct_names import DistinctNames
 from edgeinfer.graph import Graph, Node
 from edgeinfer.graph import operators as ops
+from edgeinfer.graph.names import DistinctNames
 
 __all__ = ["settle_names"]
 

@@ -9,19 +9,11 @@ import numpy as np
 
 from edgeinfer.errors import ModelError
 from edgeinfer.graph.graph import ABSENT, DType, Graph, Node, Quantization, State, TensorType
+from edgeinfer.graph.names import copies, distinct
 from edgeinfer.graph.operators import Operator
 from edgeinfer.graph.shapes import output_shapes
 
-__all__ = ["GraphBuilder", "distinct"]
-
-
-def distinct(name: str, *taken: Container[str]) -> str:
-    """``name``, or where one of ``taken`` has it, the first of ``name@2`` ... that none has."""
-    found, count = name, 1
-    while any(found in names for names in taken):
-        count += 1
-        found = f"{name}@{count}"
-    return found
+__all__ = ["GraphBuilder"]
 
 
 class GraphBuilder:
@@ -78,15 +70,14 @@ class GraphBuilder:
     ) -> str:
         """A value that is known; the name that it got, which is another's where both are equal."""
         kind = TensorType(array.shape, str(array.dtype), quantization)  # type: ignore[arg-type]
-        base, count = name, 1
-        while name in self.types or (count > 1 and name in self._reserved):
-            known = self.constants.get(name)
-            if known is not None and self.types[name] == kind and np.array_equal(known, array):
-                return name
-            count += 1
-            name = f"{base}@{count}"
-        self.constants[name] = np.asarray(array, order="C")  # which keeps an array without axes
-        return self._new(name, kind)
+        for copy in copies(name):
+            known = self.constants.get(copy)
+            if known is not None and self.types[copy] == kind and np.array_equal(known, array):
+                return copy
+            if copy not in self.types and (copy == name or copy not in self._reserved):
+                break
+        self.constants[copy] = np.asarray(array, order="C")  # which keeps an array without axes
+        return self._new(copy, kind)
 
     def add(
         self,

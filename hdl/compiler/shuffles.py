@@ -9,7 +9,7 @@ import numpy as np
 
 from edgeinfer.graph import Graph, Node, TensorType
 from edgeinfer.graph import operators as ops
-from edgeinfer.graph.builder import distinct
+from edgeinfer.graph.names import distinct
 
 __all__ = ["with_gathers"]
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from edgeinfer.converters import from_onnx
-from edgeinfer.converters.distinct_names import DistinctNames
 from edgeinfer.graph import Graph
 from edgeinfer.graph import operators as ops
+from edgeinfer.graph.names import DistinctNames
 from edgeinfer.meaning.reference import execute
 from edgeinfer.quant import quantize
 from edgeinfer.session import Session
