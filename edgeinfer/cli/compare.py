@@ -37,7 +37,7 @@ __all__ = ["compare"]
     help="How many layers to show; 0 shows all. JSON always holds all.",
 )
 @html_option
-@samples_option
+@samples_option()
 @threads_option
 @image_options
 def compare(

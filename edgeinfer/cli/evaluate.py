@@ -65,7 +65,7 @@ _MISTAKES = 10  # that the screen shows; JSON holds the whole matrix
     help="The output that the labels are about. Default: the first.",
 )
 @html_option
-@samples_option
+@samples_option()
 @threads_option
 @image_options
 def evaluate(

@@ -22,6 +22,7 @@ __all__ = [
     "check_output",
     "file_bytes",
     "import_onnx",
+    "open_integer_model",
     "open_model",
     "open_pair",
     "read_labels",
@@ -76,6 +77,21 @@ def open_model(path: Path, how: Import | None = None) -> Graph:
             raise InputError(f"{path} cannot be cut: give the .onnx that it was made from")
         return read(path)
     return import_onnx(path, how)
+
+
+def open_integer_model(path: Path) -> Graph:
+    """The integer Graph in ``path``, for the NPU.
+
+    Raises
+    ------
+    InputError
+        It is a float one.
+    """
+    if path.suffix.lower() != ".onnx":
+        graph = open_model(path)
+        if graph.is_integer:
+            return graph
+    raise InputError(f"the NPU runs integer models; quantize {path} first")
 
 
 def open_pair(a: Path, b: Path) -> tuple[Graph, Graph]:

@@ -168,11 +168,14 @@ def threads_option(function: F) -> F:
     )(function)
 
 
-def samples_option(function: F) -> F:
-    """``--samples``."""
+def samples_option(default: int | None = None) -> Callable[[F], F]:
+    """``--samples``: ``default`` of them, or all."""
+    otherwise = "; all, if it is not given" if default is None else ""
     return click.option(
         "--samples",
         metavar="N",
         type=click.IntRange(1),
-        help="Use this many samples; all, if it is not given.",
-    )(function)
+        default=default,
+        show_default=True,
+        help=f"Use this many samples{otherwise}.",
+    )

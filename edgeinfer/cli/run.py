@@ -47,7 +47,7 @@ _FILES = "files"  # in OUT.npz, unless an output has that name
     show_default=True,
     help="How many of the best classes to print for a sample.",
 )
-@samples_option
+@samples_option()
 @threads_option
 @image_options
 def run(

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeinfer.cli.command import Report, command
-from edgeinfer.cli.hdl.options import config_option, open_integer_model
+from edgeinfer.cli.hdl.options import config_option
+from edgeinfer.cli.models import open_integer_model
 from edgeinfer.cli.options import FILE
 from edgeinfer.errors import InputError
 from edgeinfer.files.input_file import is_folder, read_file

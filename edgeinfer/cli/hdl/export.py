@@ -9,7 +9,8 @@ import click
 
 from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command, one_line
-from edgeinfer.cli.hdl.options import config_option, open_integer_model
+from edgeinfer.cli.hdl.options import config_option
+from edgeinfer.cli.models import open_integer_model
 from edgeinfer.cli.options import FILE, image_options
 
 __all__ = ["export"]

@@ -6,24 +6,17 @@ import math
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
-from edgeinfer.cli.models import open_model
-from edgeinfer.errors import InputError
 from edgeinfer.files.atomic_write import is_special
-
-if TYPE_CHECKING:
-    from edgeinfer.graph import Graph
 
 __all__ = [
     "SVG",
     "Megahertz",
     "baud_option",
     "config_option",
-    "open_integer_model",
-    "samples_option",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -87,31 +80,3 @@ def baud_option(function: F) -> F:
         show_default=True,
         help="Of the serial line; the same to build and to run.",
     )(function)
-
-
-def samples_option(function: F) -> F:
-    """``--samples``."""
-    return click.option(
-        "--samples",
-        metavar="N",
-        type=click.IntRange(1),
-        default=1,
-        show_default=True,
-        help="How many samples to run, one after another.",
-    )(function)
-
-
-def open_integer_model(path: Path) -> Graph:
-    """The integer Graph in ``path``.
-
-    Raises
-    ------
-    InputError
-        It is a float one.
-    """
-    if path.suffix.lower() == ".onnx":
-        raise InputError(f"the NPU runs integer models; quantize {path} first")
-    graph = open_model(path)
-    if not graph.is_integer:
-        raise InputError(f"the NPU runs integer models; quantize {path} first")
-    return graph

@@ -12,8 +12,9 @@ import click
 from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command
 from edgeinfer.cli.hdl.comparison import Comparison
-from edgeinfer.cli.hdl.options import baud_option, open_integer_model, samples_option
-from edgeinfer.cli.options import FILE, image_options
+from edgeinfer.cli.hdl.options import baud_option
+from edgeinfer.cli.models import open_integer_model
+from edgeinfer.cli.options import FILE, image_options, samples_option
 
 __all__ = ["run"]
 
@@ -23,7 +24,7 @@ __all__ = ["run"]
 @click.option("--port", metavar="PORT", required=True, help="The board's serial line.")
 @baud_option
 @click.option("--data", metavar="DATA", type=FILE, required=True, help="What to run.")
-@samples_option
+@samples_option(default=1)
 @image_options
 def run(model: Path, port: str, baud: int, data: Path, samples: int, **images: Any) -> Report:
     """Run MODEL.eqm on a board over its serial line.

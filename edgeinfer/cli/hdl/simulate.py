@@ -12,8 +12,9 @@ import click
 from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command
 from edgeinfer.cli.hdl.comparison import Comparison
-from edgeinfer.cli.hdl.options import SVG, config_option, open_integer_model, samples_option
-from edgeinfer.cli.options import FILE, image_options
+from edgeinfer.cli.hdl.options import SVG, config_option
+from edgeinfer.cli.models import open_integer_model
+from edgeinfer.cli.options import FILE, image_options, samples_option
 
 if TYPE_CHECKING:
     from edgeinfer.hdl.simulation.simulation import InferenceReport, LayerReport, Simulation
@@ -25,7 +26,7 @@ __all__ = ["simulate"]
 @click.argument("model", metavar="MODEL.eqm", type=FILE)
 @config_option
 @click.option("--data", metavar="DATA", type=FILE, required=True, help="What to run.")
-@samples_option
+@samples_option(default=1)
 @click.option("--trace", metavar="FILE.json", type=FILE, help="Write what every layer took.")
 @click.option("--timeline", metavar="FILE.svg", type=SVG, help="Draw what the units did.")
 @click.option(
