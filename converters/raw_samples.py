@@ -16,8 +16,8 @@ FLOATS = ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE")
 """The element types that are float32 in a Graph."""
 
 # they give out numbers of their first input as they are, bounded at most, or only its shape
-_MOVING = """Clip Concat DepthToSpace Expand Flatten Gather GatherND Identity Pad Reshape Resize Shape
-    Size Slice SpaceToDepth Split Squeeze Tile Transpose Unsqueeze Upsample"""
+_MOVING = """Clip Concat DepthToSpace Expand Flatten Gather GatherND Identity Pad Reshape Resize
+    Shape Size Slice SpaceToDepth Split Squeeze Tile Transpose Unsqueeze Upsample"""
 
 
 @dataclass(frozen=True)
