@@ -13,7 +13,7 @@ from edgeinfer.data.samples import Data, runs
 from edgeinfer.errors import MissingExtraError, QuantizationError
 from edgeinfer.graph import Graph
 from edgeinfer.meaning.float_executor import execute
-from edgeinfer.quant.never import FarNumbers, indifferent_sides, near_and_far
+from edgeinfer.quant.never import FarNumbers, fillings, indifferent_sides, near_and_far
 from edgeinfer.quant.observers import Histogram
 from edgeinfer.quant.outliers import Arrival, Farthest, Outlier
 
@@ -189,6 +189,7 @@ class _Counting:
         self._kept: dict[int, Run] = {}
         self._state: dict[str, np.ndarray] = {}
         self._far: dict[str, FarNumbers] = {}
+        self._fillings = fillings(graph, self._sides)
 
     def add(self, run: Arrival) -> None:
         """Execute and count one run."""
@@ -234,6 +235,11 @@ class _Counting:
             signs = far.settle(self.seen.fitted[name], self.seen.histograms[name])
             if signs:
                 self.seen.never[name] = signs
+        for name in set(self._fillings) & set(self.seen.fitted):
+            filling, known = self._fillings[name], self.seen.never.get(name, frozenset())
+            signs = filling.settle(self.seen.fitted[name], self.seen.histograms[name])
+            if signs:
+                self.seen.never[name] = known | signs
         for name, fitted in self.seen.fitted.items():
             self.seen.histograms[name].merge(fitted)
         if self.seen.count > 1:
@@ -241,6 +247,8 @@ class _Counting:
         return self.seen
 
     def _observe(self, name: str, array: np.ndarray, is_held_back: bool) -> None:
+        if name in self._fillings:
+            array = self._fillings[name].without(array, is_held_back)
         if name in self._sides:
             array, far = near_and_far(array, self._sides[name])
             if far.size:

@@ -19,7 +19,7 @@ from edgeinfer.graph import Graph, Node
 from edgeinfer.graph import operators as ops
 from edgeinfer.quant.observers import Histogram
 
-__all__ = ["FarNumbers", "Never", "indifferent_sides", "near_and_far"]
+__all__ = ["FarNumbers", "Filling", "Never", "fillings", "indifferent_sides", "near_and_far"]
 
 # which signs of far numbers an operator's result does not depend on the distance of
 _LOW, _HIGH = frozenset({-1}), frozenset({1})
@@ -140,6 +140,48 @@ class FarNumbers:
                 held_back.merge(counted[1])
                 del self._counted[key]
         return frozenset(sign for _, sign in self._counted)
+
+
+def fillings(graph: Graph, sides: Mapping[str, frozenset[int]]) -> dict[str, Filling]:
+    """By value, the number that a Pad filled it with, on a side where its distance is not asked."""
+    numbers: dict[str, float] = {}
+    for node in graph.nodes:
+        name = node.outputs[0]
+        if isinstance(node.op, ops.Pad) and node.op.mode == "constant":
+            numbers[name] = node.op.value
+        elif isinstance(node.op, ops.Moving) and node.inputs[0] in numbers:
+            numbers[name] = numbers[node.inputs[0]]
+    return {
+        name: Filling(number)
+        for name, number in numbers.items()
+        if number and int(math.copysign(1, number)) in sides.get(name, _NEITHER)
+    }
+
+
+class Filling:
+    """The number that a Pad filled a value with, kept apart until all runs are known.
+
+    It stands for never however near it lies, where it is beyond all others on its side of 0.
+    """
+
+    def __init__(self, number: float) -> None:
+        self._number = np.float32(number)
+        self._counted = Histogram(), Histogram()
+
+    def without(self, x: np.ndarray, is_held_back: bool) -> np.ndarray:
+        """The other elements of ``x``, when those that are the number are counted."""
+        filled = x == self._number
+        self._counted[is_held_back].add(x[filled])
+        return x[~filled]
+
+    def settle(self, fitted: Histogram, held_back: Histogram) -> frozenset[int]:
+        """Give it back to both if some go as far, and else its sign."""
+        low, high = min(fitted.low, held_back.low), max(fitted.high, held_back.high)
+        if self._number < min(low, 0) or self._number > max(high, 0):
+            return frozenset({int(np.sign(self._number))})
+        fitted.merge(self._counted[0])
+        held_back.merge(self._counted[1])
+        return _NEITHER
 
 
 @dataclass(frozen=True)

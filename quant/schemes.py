@@ -26,6 +26,9 @@ _ENOUGH_RUNS = 32
 # the least positive float32 that every processor counts with
 _LEAST_SCALE = float(np.finfo(np.float32).tiny)
 
+# no integer of a scale stands for an infinite number
+_MOST = float(np.finfo(np.float32).max)
+
 
 @dataclass(frozen=True)
 class Scheme:
@@ -65,8 +68,9 @@ def activation_type(
     symmetric about zero point 0, and covers ``headroom_16`` times the range.
     """
     if dtype == "int16":
-        scale = headroom_16 * max(-low, high) / 32767
+        scale = min(headroom_16 * max(-low, high) / 32767, _MOST / 32769)
         return TensorType(shape, dtype, Quantization.per_tensor(max(scale, _LEAST_SCALE)))
     scale = float(np.float32(max((high - low) / 255, _LEAST_SCALE)))
     zero_point = int(np.clip(np.rint(-128 - low / scale), -128, 127))
+    scale = min(scale, _MOST / (max(zero_point + 128, 127 - zero_point) + 1))
     return TensorType(shape, dtype, Quantization.per_tensor(scale, zero_point))

@@ -92,6 +92,59 @@ def test_a_constant_mask_before_a_softmax_leaves_the_scores_their_steps(never, s
 
 
 @pytest.mark.parametrize("scheme", LEAST_SQNR_DB)
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+@pytest.mark.parametrize("never", [-1000.0, -128.0])
+def test_a_pad_beyond_all_others_takes_no_step_however_near_it_lies(never, layout, scheme):
+    behind = [node("MaxPool", ["p"], ["y"], kernel_shape=[4, 3], strides=[2, 1])]
+    if layout == "nhwc":
+        behind = [
+            node("Transpose", ["p"], ["t"], perm=[0, 2, 3, 1]),
+            node("ReduceMax", ["t"], ["y"], axes=[1, 2]),
+        ]
+    made = model(
+        [node("Conv", ["x", "w"], ["c"]), node("Pad", ["c", "pads", "never"], ["p"]), *behind],
+        {"x": [1, 3, 9, 9]},
+        {
+            "w": floats(1, 4, 3, 3, 3),
+            "pads": np.array([0, 0, 2, 1, 0, 0, 2, 1]),
+            "never": np.float32(never),
+        },
+    )
+    data = feeds(1, 40, x=(1, 3, 9, 9))
+    assert kept_db(made, data[:30], data[30:], scheme) > LEAST_SQNR_DB[scheme]
+
+
+@pytest.mark.parametrize("scheme", LEAST_SQNR_DB)
+@pytest.mark.parametrize("high", [0.0, -LOWEST])
+def test_the_largest_numbers_stay_finite(high, scheme):
+    made = model([node("Neg", ["x"], ["y"])], {"x": [1, 2]}, {})
+    data = np.full((16, 1, 2), LOWEST, np.float32)
+    data[::2, :, 0] = high
+    session = Session(quantize(from_onnx(made), list(data), scheme=scheme))
+    y = np.stack([session.run(x) for x in data])
+    np.testing.assert_allclose(y, -data, rtol=0.02, atol=1e36)
+
+
+def test_a_pad_that_wins_somewhere_is_a_number_like_others():
+    made = model(
+        [
+            node("Conv", ["x", "w"], ["c"]),
+            node("Pad", ["c", "pads", "low"], ["p"]),
+            node("MaxPool", ["p"], ["y"], kernel_shape=[2, 2]),
+        ],
+        {"x": [1, 3, 9, 9]},
+        {
+            "w": floats(1, 4, 3, 3, 3),
+            "pads": np.array([0, 0, 2, 2, 0, 0, 2, 2]),
+            "low": np.float32(-5),
+        },
+    )
+    data = feeds(1, 40, x=(1, 3, 9, 9))
+    y = Session(quantize(from_onnx(made), data)).run(data[0])
+    np.testing.assert_allclose(y[..., 0, 0], -5, atol=0.2)
+
+
+@pytest.mark.parametrize("scheme", LEAST_SQNR_DB)
 @pytest.mark.parametrize("function", ["Relu", "Sigmoid", "Elu", "HardSwish", "Gelu", "Mish"])
 def test_a_pad_before_a_function_that_settles_there_takes_no_step(function, scheme):
     made = model(
