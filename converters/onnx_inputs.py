@@ -18,7 +18,7 @@ __all__ = ["Inputs", "static_inputs"]
 _RAW = ("UINT8", "INT8", "UINT16", "INT16", "UINT32", "INT32", "INT64", "BOOL")
 _INPUT_TYPES: dict[str, DType] = {
     **dict.fromkeys(FLOATS, "float32"),
-    "INT32": "int32",
+    "INT32": "int64",  # indices, which a Graph has of one type
     "INT64": "int64",
     "BOOL": "bool",
 }

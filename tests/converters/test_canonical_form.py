@@ -14,7 +14,8 @@ from onnx import TensorProto, helper
 
 from edgeinfer.converters import from_onnx
 from edgeinfer.graph import operators as ops
-from tests.converters.onnx_agreement import agreement, model, node, operators
+from edgeinfer.meaning.float_executor import execute
+from tests.converters.onnx_agreement import agreement, model, node, onnxruntime_values, operators
 
 RNG = np.random.default_rng(5)
 
@@ -518,8 +519,12 @@ def test_raw_samples_that_are_cast_to_float_enter_as_floats(kind):
     assert operators(graph) == ["Pointwise"]
 
 
-def test_indices_that_a_run_gives_stay_integers():
+@pytest.mark.parametrize("kind", ["int64", "int32"])
+def test_indices_that_a_run_gives_stay_integers(kind):
     proto = model([node("Gather", ["table", "x"], ["y"])], (5,), {"table": normal(7, 3)})
-    proto.graph.input[0].type.tensor_type.elem_type = TensorProto.INT64
-    graph = agreement(proto, feeds={"x": integers(0, 6, -1, 3, 3)})
+    proto.graph.input[0].type.tensor_type.elem_type = TensorProto.DataType.Value(kind.upper())
+    graph = from_onnx(proto)
+    index = integers(0, 6, -1, 3, 3)
+    expected = onnxruntime_values(proto, {"x": index.astype(kind)}, ["y"])["y"]
+    np.testing.assert_array_equal(execute(graph, {"x": index})["y"], expected)
     assert graph.types["x"].dtype == "int64"
