@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -100,7 +101,7 @@ class _Making:
     positions: tuple[int, ...]
     at: tuple[int, ...]
 
-    @property
+    @cached_property
     def shared(self) -> bool:
         """Whether one group's parameters serve all."""
         layer = self.layer
