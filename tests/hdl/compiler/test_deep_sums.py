@@ -100,6 +100,16 @@ def test_a_kernel_whose_lines_the_buffer_does_not_hold(name, kernel):
     assert parts(program)
 
 
+def test_weights_of_parts_that_fit_stay_in_the_weight_memory_for_all_tiles():
+    author = Author(1, 8, 8, 32)
+    graph = author.graph(author.conv("x", 24, 3, pads=(1, 1, 1, 1)))
+    program = checked(graph, preset("8x8").replace(buffer_bytes=512))
+    loads = [each for each in program.infer if isinstance(each, isa.ReadHost)]
+    assert parts(program)
+    assert {each.memory for each in loads} == {isa.Memory.BUFFER}
+    assert program.weight_tiles == 3 * 36
+
+
 def test_a_mean_and_a_maximum_of_more_lines_than_the_buffer_holds():
     author = Author(1, 40, 8, 24)
     mean = ops.QReduceSum(**REQUANTIZING, axes=(1, 2), input_zero_point=0, multiplier=1, shift=20)
