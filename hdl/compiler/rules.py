@@ -25,7 +25,7 @@ from edgeinfer.hdl.isa import Mode, Operation
 
 __all__ = ["NpuSite", "Taken", "lower", "takes"]
 
-_PHASES = 8
+_PHASES = 32
 """Layers, a side, of an operator whose result they make by turns."""
 
 _FLATTENED = 1024

@@ -88,6 +88,7 @@ def resized(author: Author) -> list[str]:
     places = [
         (x, np.arange(12) // 2, np.arange(15) // 3),
         (x, np.arange(9) * 2 // 3, np.arange(3) * 2),
+        (x, np.arange(6 * 11) // 11, np.arange(5)),
         (x, (5, 0, 3, 1), (4, 4)),
         (pixel, np.zeros(7, int), np.zeros(12, int)),
     ]
