@@ -9,7 +9,7 @@ from typing import Any
 
 from edgeinfer.errors import InputError
 
-__all__ = ["BANKS", "MAX_STREAMS", "PRESETS", "NpuConfig", "configuration", "preset"]
+__all__ = ["BANKS", "MAX_STREAMS", "PRESETS", "NpuConfig", "configuration", "preset", "usual_port"]
 
 BANKS = 4
 """Banks of the unified buffer: word ``a`` is row ``a // 4`` of bank ``a % 4``."""
@@ -247,6 +247,11 @@ def preset(name: str) -> NpuConfig:
     return PRESETS[name]
 
 
+def usual_port(rows: int) -> int:
+    """Rows of weights in a cycle, of four at most, for an array of ``rows``."""
+    return max(p for p in range(1, 5) if rows % p == 0)
+
+
 def _begun(rows: int, columns: int, width: int) -> dict[str, Any]:
     """The sizes of an array without a preset, before any is given."""
     usual = NpuConfig(8, 8)
@@ -258,7 +263,7 @@ def _begun(rows: int, columns: int, width: int) -> dict[str, Any]:
         "width": width,
         "weight_bytes": max(usual.weight_bytes // tile, 2) * tile,
         "lanes": min(usual.lanes, columns),
-        "weight_port": max(p for p in range(1, usual.weight_port + 1) if rows % p == 0),
+        "weight_port": usual_port(rows),
         "bus_bytes": min(usual.bus_bytes, max(4, word)),
     }
 

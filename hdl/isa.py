@@ -21,6 +21,7 @@ Second operands are read ahead: one that an earlier ACTIVATE writes needs a SYNC
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
@@ -64,6 +65,7 @@ __all__ = [
     "fields",
     "from_bytes",
     "host_word_bytes",
+    "pass_count",
     "passes",
     "to_bytes",
 ]
@@ -489,6 +491,12 @@ def passes(kernel: SetKernel, rows: int) -> Iterator[Pass]:
             k, run = 0, run + 1
             if run == kernel.runs:
                 line, run = line + 1, 0
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def pass_count(kernel: SetKernel, rows: int) -> int:
+    """How many ``passes`` a group has; remembered, as a program says the same kernel many times."""
+    return sum(1 for _ in passes(kernel, rows))
 
 
 def encode(instruction: Instruction) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
 from math import gcd, inf
 
 __all__ = ["ReadBus", "Stretch", "WriteBus"]
@@ -48,9 +49,7 @@ class Stretch:
 
     def runs(self, line: int) -> list[tuple[int, int]]:
         """The bursts of ``line`` in order: beats, and how many bursts of so many."""
-        head = min(self.beats, -(self.host + line * self.step) % _BURST)
-        whole, tail = divmod(self.beats - head, _BURST)
-        return [(b, n) for b, n in ((head, 1), (_BURST, whole), (tail, 1)) if b and n]
+        return _cut(self.beats, (self.host + line * self.step) % _BURST)
 
     @property
     def period(self) -> int:
@@ -58,18 +57,25 @@ class Stretch:
         return max(_OUTSTANDING, _BURST // gcd(self.step, _BURST))
 
 
-@dataclass
+@lru_cache(maxsize=1 << 14)
+def _cut(beats: int, begin: int) -> list[tuple[int, int]]:
+    """The bursts of ``beats`` from the beat ``begin`` of a burst's room on; not to be changed."""
+    head = min(beats, -begin % _BURST)
+    whole, tail = divmod(beats - head, _BURST)
+    return [(b, n) for b, n in ((head, 1), (_BURST, whole), (tail, 1)) if b and n]
+
+
 class _Progress:
-    """What has been served of a stretch."""
+    """What has been served of a stretch, which was asked for at ``asked``."""
 
-    stretch: Stretch
-    asked: int
-    line: int = 0
-    runs: list[tuple[int, int]] = field(default_factory=list)
-    before: tuple[int, ...] = ()  # the channel's state a period ago
-
-    def __post_init__(self) -> None:
-        self.runs = self.stretch.runs(0)
+    def __init__(self, stretch: Stretch, asked: int) -> None:
+        self.stretch, self.asked = stretch, asked
+        self.period = stretch.period
+        self.line = 0
+        self.runs = stretch.runs(0)
+        self.run = 0  # the first that is not served
+        self.left = self.runs[0][1]  # bursts of it
+        self.before: tuple[int, ...] = ()  # the channel's state a period ago
 
 
 class _Channel:
@@ -85,7 +91,10 @@ class _Channel:
 
     def _turn(self, asked: int) -> int:
         """The turn of a burst that was asked for at ``asked``."""
-        return max(asked, self._time, self._ends[0])
+        turn, free = self._time, self._ends[0]
+        if free > turn:
+            turn = free
+        return asked if asked > turn else turn
 
     def _burst(self, turn: int, beats: int) -> None:
         """A burst has its turn."""
@@ -93,22 +102,26 @@ class _Channel:
 
     def _go(self, progress: _Progress, limit: float) -> bool:
         """Serve what has its turn before ``limit``; whether that is all."""
-        stretch = progress.stretch
+        stretch, period, asked = progress.stretch, progress.period, progress.asked
         while True:
-            while progress.runs:
-                beats, count = progress.runs.pop(0)
-                left = self._run(progress.asked, beats, count, limit)
+            runs = progress.runs
+            while progress.run < len(runs):
+                left = self._run(asked, runs[progress.run][0], progress.left, limit)
                 if left:
-                    progress.runs.insert(0, (beats, left))
+                    progress.left = left
                     return False
+                progress.run += 1
+                if progress.run < len(runs):
+                    progress.left = runs[progress.run][1]
             progress.line += 1
-            if progress.line % stretch.period == 0:
-                periods = (stretch.lines - progress.line - 1) // stretch.period
-                progress.line += stretch.period * self._skip(progress.before, periods, limit)
+            if progress.line % period == 0:
+                periods = (stretch.lines - progress.line - 1) // period
+                progress.line += period * self._skip(progress.before, periods, limit)
                 progress.before = self._state()
             if progress.line >= stretch.lines:
                 return True
             progress.runs = stretch.runs(progress.line)
+            progress.run, progress.left = 0, progress.runs[0][1]
 
     def _run(self, asked: int, beats: int, count: int, limit: float) -> int:
         """Serve up to ``count`` equal bursts; how many are left at ``limit``."""
@@ -183,7 +196,8 @@ class ReadBus(_Channel):
         return True
 
     def _burst(self, turn: int, beats: int) -> None:
-        self._ends.append(max(turn + _LATENCY, self._ends[-1]) + beats)
+        first, ends = turn + _LATENCY, self._ends
+        ends.append((first if first > ends[-1] else ends[-1]) + beats)
         self._time = turn + 1
 
 

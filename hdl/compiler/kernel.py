@@ -11,7 +11,7 @@ import numpy as np
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.compiler.layers import Layer
 from edgeinfer.hdl.config import BANKS, NpuConfig
-from edgeinfer.hdl.isa import Mode, Pass, passes
+from edgeinfer.hdl.isa import Mode, Pass, pass_count, passes
 
 __all__ = ["Kernel", "LineShape", "bank_conflict", "kernel_of", "tiles_of"]
 
@@ -79,7 +79,7 @@ def kernel_of(
         setting = _filter_setting(layer, shape, config)
         if _streams_conflict(setting, layer, shape):
             setting = replace(setting, streams=1)
-        count = sum(1 for _ in passes(setting, config.rows))
+        count = pass_count(setting, config.rows)
         return [Kernel(setting, 0, config.columns, 0, words, count)]
     if layer.group > 1:
         return _grouped(layer, shape, positions, config)
@@ -89,7 +89,7 @@ def kernel_of(
     choices = [_dense(layer, shape, start, end, flat, span) for flat, span in _ways(layer)]
     kernels = []
     for setting in choices:
-        count = sum(1 for _ in passes(setting, config.rows))
+        count = pass_count(setting, config.rows)
         kernel = Kernel(setting, start, 0, 0, groups, count)
         if not setting.span or not bank_conflict([kernel], shape, config, layer):
             kernels.append(kernel)
@@ -154,7 +154,7 @@ def _grouped(
         low, high = int(members[0]) * depth, (int(members[-1]) + 1) * depth
         start = positions[low] // config.rows * config.rows
         setting = _dense(layer, shape, start, positions[high - 1] + 1, False, False)
-        count = sum(1 for _ in passes(setting, config.rows))
+        count = pass_count(setting, config.rows)
         kernel = Kernel(setting, start, 0, first // config.columns, 1, count)
         kernels = _merged(kernels, kernel)
     return kernels

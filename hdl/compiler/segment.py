@@ -32,15 +32,19 @@ def compile_segment(graph: Graph, config: NpuConfig, *, stream: bool) -> Program
     UnsupportedError
         The model does not fit the configuration's memories.
     """
-    fast = _compiled(graph, config, stream, tight=False)
-    if not any(watch.binding.view.tensor.spilled for watch in fast.watches):
+    lowered = lower_graph(graph, config)
+    wide = lay_out(graph, lowered, config, tight=False)
+    fast = _compiled(graph, wide, config, stream)
+    if not any(tensor.spilled for tensor in wide.tensors()):
         return fast
-    small = _compiled(graph, config, stream, tight=True)
+    close = lay_out(graph, lowered, config, tight=True)
+    if [tensor.pitch for tensor in close.tensors()] == [t.pitch for t in wide.tensors()]:
+        return fast  # they are the same
+    small = _compiled(graph, close, config, stream)
     return min(fast, small, key=lambda program: program.prediction.cycles)
 
 
-def _compiled(graph: Graph, config: NpuConfig, stream: bool, *, tight: bool) -> Program:
-    layout = lay_out(graph, lower_graph(graph, config), config, tight=tight)
+def _compiled(graph: Graph, layout: Layout, config: NpuConfig, stream: bool) -> Program:
     buffer_words, bands, spilled = place(graph, layout, config)
     constants = ConstantImage(config)
     jobs = [

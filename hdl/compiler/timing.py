@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.compiler.bus import ReadBus, Stretch, WriteBus
 from edgeinfer.hdl.config import NpuConfig
-from edgeinfer.hdl.isa import Memory, Mode, Operation, ProgramError, Unit, passes
+from edgeinfer.hdl.isa import Memory, Mode, Operation, ProgramError, Unit, pass_count
 
 __all__ = ["Prediction", "predict"]
 
@@ -59,7 +59,13 @@ _TILE_LATENCY = 8
 
 _HALT = 5
 
-Process = Iterator[None]
+Wait = tuple[Sequence[object], int]
+"""A list, and how many entries it must have before a process can go on."""
+
+Process = Iterator[Wait]
+
+_NEVER: Wait = ((), 1)
+"""What the last wait of a process is for."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,7 @@ def predict(program: Sequence[isa.Instruction], config: NpuConfig) -> Prediction
 
 
 class _Timeline:
-    """The units as processes that yield where a time they need is not known yet."""
+    """The units as processes, each of which yields what it waits for: a time not known yet."""
 
     def __init__(self, program: Sequence[isa.Instruction], config: NpuConfig) -> None:
         self.program, self.config = program, config
@@ -102,7 +108,6 @@ class _Timeline:
         self.released: list[int] = [0, 0]
         self.reads, self.writes = ReadBus(), WriteBus()
         self.last = 0
-        self.progress = False
 
     def run(self) -> Prediction:
         works = {
@@ -114,20 +119,24 @@ class _Timeline:
         }
         processes: list[Process] = [self._sequencer()]
         processes += [works[unit](unit) for unit in Unit]
-        while True:
-            self.progress = False
-            for process in processes:
-                next(process)
-            if not self.progress and not self.reads.serve():
-                break
+        waits = [next(process) for process in processes]
+        moved = True
+        while moved:
+            moved = False
+            for number, (entries, needed) in enumerate(waits):
+                if len(entries) >= needed:
+                    waits[number] = next(processes[number])
+                    moved = True
+            # nothing else can happen before the bus has answered
+            moved = moved or self.reads.serve()
         done = sum(map(len, self.begun.values()))
         if done < sum(not isinstance(i, isa.Halt) for i in self.program):
             raise ProgramError("the program waits for what never happens")
         return Prediction(self.last + _HALT, self.completed[Unit.ACTIVATE])
 
     def _note(self, time: int) -> None:
-        self.last = max(self.last, time)
-        self.progress = True
+        if time > self.last:
+            self.last = time
 
     def _sequencer(self) -> Process:
         beats = max(1, isa.INSTRUCTION_BYTES // self.config.bus_bytes)
@@ -140,8 +149,8 @@ class _Timeline:
                 self.reads.fetch(time, count * beats, answers[-1])
                 asked += count
             stretch, place = divmod(index, _ASKED_AT_ONCE)
-            while not answers[stretch]:
-                yield
+            if not answers[stretch]:
+                yield answers[stretch], 1
             fetched = answers[stretch][0] + (place + 1) * beats + _DECODED
             time = max(time + 1, fetched)
             if isinstance(instruction, isa.Halt):
@@ -149,21 +158,21 @@ class _Timeline:
             unit = instruction.waiter if isinstance(instruction, isa.Sync) else instruction.unit
             assert unit is not None
             before = len(self.queues[unit]) - _QUEUE
-            while len(self.begun[unit]) <= before:
-                yield
+            if len(self.begun[unit]) <= before:
+                yield self.begun[unit], before + 1
             if before >= 0:
                 time = max(time, self.begun[unit][before])
             self.queues[unit].append((instruction, time))
             self._note(time)
-        while True:
-            yield
+        yield _NEVER
 
-    def _commands(self, unit: Unit, free: list[int]) -> Iterator[isa.Instruction | None]:
-        """The unit's instructions, each when it begins (``free[0]``); None where it must wait."""
+    def _commands(self, unit: Unit, free: list[int]) -> Iterator[isa.Instruction | Wait]:
+        """The unit's instructions, each when it begins (``free[0]``), and what it waits for."""
+        queue = self.queues[unit]
         for index in range(len(self.program)):
-            while len(self.queues[unit]) <= index:
-                yield None
-            instruction, time = self.queues[unit][index]
+            if len(queue) <= index:
+                yield queue, index + 1
+            instruction, time = queue[index]
             begin = max(time + _DISPATCH, free[0])
             if isinstance(instruction, isa.Sync):
                 times = self.completed[instruction.on]
@@ -171,8 +180,8 @@ class _Timeline:
                 count = instruction.count
                 while count + 0x8000 <= len(times):
                     count += 0x10000
-                while len(times) < count:
-                    yield None
+                if len(times) < count:
+                    yield times, count
                 begin = max(begin, times[count - 1] + 1) if count else begin
                 begin += _SYNC
             free[0] = begin
@@ -180,20 +189,19 @@ class _Timeline:
             self._note(begin)
             if not isinstance(instruction, isa.Sync):
                 yield instruction
-        while True:
-            yield None
+        yield _NEVER
 
     def _load(self, unit: Unit) -> Process:
         free = [0]
         for transfer in self._commands(unit, free):
-            if transfer is None:
-                yield
+            if isinstance(transfer, tuple):
+                yield transfer
                 continue
             assert isinstance(transfer, isa.ReadHost)
             answer: list[int] = []
             self.reads.load(free[0], self._stretch(transfer, transfer.memory), answer)
-            while not answer:
-                yield
+            if not answer:
+                yield answer, 1
             # the next transfer's addresses go out while this one's data arrive
             free[0] = max(free[0] + 1, answer[0])
             self.completed[unit].append(answer[1] + _LOADED)
@@ -202,8 +210,8 @@ class _Timeline:
     def _store(self, unit: Unit) -> Process:
         free = [0]
         for transfer in self._commands(unit, free):
-            if transfer is None:
-                yield
+            if isinstance(transfer, tuple):
+                yield transfer
                 continue
             assert isinstance(transfer, isa.WriteHost)
             free[0] = self.writes.store(free[0], self._stretch(transfer, Memory.BUFFER))
@@ -222,14 +230,12 @@ class _Timeline:
     def _weights(self, unit: Unit) -> Process:
         free = [0]
         for read in self._commands(unit, free):
-            if read is None:
-                yield
+            if isinstance(read, tuple):
+                yield read
                 continue
             assert isinstance(read, isa.ReadWeights)
             self.tiles.read(free[0], read.count)
-            self.progress = True
-            while self.tiles.left:
-                yield
+            yield self.tiles.used, len(self.tiles.asked)
             free[0] = self.tiles.loaded + 1
             self.completed[unit].append(self.tiles.loaded + self.config.rows + _TILE_LATENCY)
             self._note(free[0])
@@ -238,12 +244,12 @@ class _Timeline:
         free = [0]
         dense, tiles, time = True, 0, 0
         for command in self._commands(unit, free):
-            if command is None:
-                yield
+            if isinstance(command, tuple):
+                yield command
                 continue
             if isinstance(command, isa.SetKernel):
                 dense = command.mode is Mode.DENSE
-                tiles = sum(1 for _ in passes(command, self.config.rows))
+                tiles = pass_count(command, self.config.rows)
             if not isinstance(command, isa.Convolve):
                 free[0] += 1
                 continue
@@ -255,13 +261,13 @@ class _Timeline:
             time = max(time, free[0] + _FIRST_FETCH)
             for _ in range(command.groups):
                 if command.first:
-                    while len(self.released) <= len(self.full):
-                        yield
+                    if len(self.released) <= len(self.full):
+                        yield self.released, len(self.full) + 1
                     time = max(time, self.released[len(self.full)] + 1)
                 left = tiles
                 while left:
-                    while not self.tiles.left:
-                        yield
+                    if not self.tiles.left:
+                        yield self.tiles.asked, len(self.tiles.used) + 1
                     count = min(left, self.tiles.left)
                     time = self.tiles.swap(time, count, fetches)
                     left -= count
@@ -276,8 +282,8 @@ class _Timeline:
         free = [0]
         interval, latency = self.config.steps, _LANE_LATENCY
         for command in self._commands(unit, free):
-            if command is None:
-                yield
+            if isinstance(command, tuple):
+                yield command
                 continue
             if isinstance(command, isa.SetOutput):
                 plain = command.operation is Operation.NONE
@@ -289,8 +295,8 @@ class _Timeline:
             time = free[0]
             for _ in range(command.groups):
                 index = len(self.completed[unit])
-                while len(self.full) <= index:
-                    yield
+                if len(self.full) <= index:
+                    yield self.full, index + 1
                 time = max(time, self.full[index]) + command.rows * command.columns * interval
                 self.released.append(time)
                 self.completed[unit].append(time + latency)
@@ -310,6 +316,8 @@ class _Tiles:
 
     Attributes
     ----------
+    asked, used : list of int
+        When each READ_WEIGHTS began, and when the load of its last tile did, once that is used.
     left : int
         Tiles that READ_WEIGHTS has been told to load and that no pass has used.
     loaded : int
@@ -318,18 +326,20 @@ class _Tiles:
 
     def __init__(self, reads: int) -> None:
         self._reads = reads
+        self.asked: list[int] = []
+        self.used: list[int] = []
         self.left = 0
         self.loaded = -reads
-        self._begin = 0
         self._swapped = 0  # the first fetch of the last pass
 
     def read(self, time: int, count: int) -> None:
         """READ_WEIGHTS of ``count`` tiles begins at ``time``; those before are all used."""
-        self._begin, self.left = time, count
+        self.asked.append(time)
+        self.left = count
 
     def swap(self, time: int, count: int, fetches: int) -> int:
         """When ``count`` passes of ``fetches`` cycles are over, the first at ``time`` or later."""
-        loaded = max(self._begin, self._swapped, self.loaded + self._reads)
+        loaded = max(self.asked[-1], self._swapped, self.loaded + self._reads)
         swapped = max(loaded + 1, time)
         self.left -= count
         for done in range(1, count):
@@ -343,4 +353,6 @@ class _Tiles:
                 break
             loaded, swapped = next_loaded, next_swapped
         self.loaded, self._swapped = loaded, swapped
+        if not self.left:
+            self.used.append(loaded)
         return swapped + fetches

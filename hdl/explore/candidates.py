@@ -7,12 +7,12 @@ from itertools import product
 
 from edgeinfer.graph import Graph
 from edgeinfer.hdl.compiler import compile
-from edgeinfer.hdl.config import BANKS, NpuConfig
+from edgeinfer.hdl.config import BANKS, NpuConfig, usual_port
 
 __all__ = ["CANDIDATES", "SIDES", "arrays", "candidates"]
 
-SIDES = (4, 8, 16, 32, 64, 128, 256)
-"""Rows of the arrays that are tried."""
+SIDES = (4, 8, 9, 16, 32, 64, 128, 256)
+"""Rows of the arrays that are tried; nine hold a 3x3 kernel's taps."""
 
 _PARTS = (1, 2, 8)
 CANDIDATES = len(_PARTS) ** 2
@@ -27,9 +27,11 @@ _ADDRESSES = 1 << 20
 
 def arrays(width: int, largest: int) -> Iterator[NpuConfig]:
     """Square arrays and those with twice the columns, with few lanes and with many."""
-    for rows, ratio, slower in product(SIDES, (1, 2), (2, 1)):
-        columns = rows * ratio
-        if columns > largest:
+    for rows, ratio, slower in product(SIDES, (1, 2), (4, 2, 1)):
+        square = 1 << (rows - 1).bit_length()
+        columns = square * ratio
+        # nine rows and a quarter of the lanes are what an ECP5-85F has the multipliers for
+        if columns > largest or (slower == 4 and rows == square):
             continue
         yield _sized(
             NpuConfig(
@@ -39,7 +41,7 @@ def arrays(width: int, largest: int) -> Iterator[NpuConfig]:
                 buffer_bytes=BANKS * columns * width // 8,
                 weight_bytes=rows * columns * width // 8,
                 lanes=columns // slower,
-                weight_port=min(4, rows),
+                weight_port=usual_port(rows),
                 bus_bytes=min(8, columns * width // 8),
                 tables=True,
             ),

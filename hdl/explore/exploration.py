@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from edgeinfer.errors import InputError, UnsupportedError
 from edgeinfer.graph import Graph
+from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.explore.candidates import CANDIDATES, SIDES, arrays, candidates
 from edgeinfer.hdl.explore.estimate import Estimate, estimate
 
@@ -92,6 +95,7 @@ def explore(
     budget: Budget = Budget(),
     *,
     largest: int = 256,
+    workers: int = 1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Exploration:
     """Try arrays from 4x4 to ``largest`` columns, with memories of three sizes each.
@@ -104,6 +108,9 @@ def explore(
         Which of them are affordable.
     largest : int
         Columns at most; 4 or more.
+    workers : int
+        Processes that try arrays side by side. More than one import the calling program's main
+        module anew, as ``multiprocessing`` does where it spawns.
     progress : callable
         Told how many NPUs have been tried or left out, and of how many.
 
@@ -117,24 +124,58 @@ def explore(
     if largest < SIDES[0]:
         raise InputError(f"largest must be at least {SIDES[0]} columns, not {largest}")
     width = 16 if any(kind.dtype == "int16" for kind in graph.types.values()) else 8
-    found: list[Estimate] = []
-    refusal: UnsupportedError | None = None
     every = list(arrays(width, largest))
     total = len(every) * CANDIDATES
-    for done, roomy in enumerate(every):
-        progress(done * CANDIDATES, total)
-        try:
-            for tried, config in enumerate(candidates(graph, roomy)):
+    found: list[Estimate] = []
+    refusal: UnsupportedError | None = None
+    with _tried(graph, every, workers) as arrays_tried:
+        for done, array in enumerate(arrays_tried):
+            for tried, each in enumerate(array):
                 progress(done * CANDIDATES + tried, total)
-                try:
-                    found.append(estimate(graph, config))
-                except UnsupportedError:
-                    continue  # its memories are too small for one of the layers
-        except UnsupportedError as error:
-            refusal = error
-    progress(total, total)
+                if isinstance(each, UnsupportedError):
+                    refusal = each
+                else:
+                    found.append(each)
+            progress((done + 1) * CANDIDATES, total)
     if not found:
         assert refusal is not None
         raise refusal
     found.sort(key=lambda each: (each.cycles, *_size(each)))
     return Exploration(tuple(found), budget)
+
+
+Tried = Iterable[Estimate | UnsupportedError]
+
+
+@contextmanager
+def _tried(graph: Graph, every: list[NpuConfig], workers: int) -> Iterator[Iterable[Tried]]:
+    """What ``_array`` finds for each of ``every``, in their order."""
+    if workers == 1:
+        yield (_array(graph, roomy) for roomy in every)
+        return
+    # no forks: whoever shows the progress may have threads
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(min(workers, len(every)), _keep, (graph,)) as pool:
+        yield pool.imap(_array_of_kept, every)
+
+
+def _array(graph: Graph, roomy: NpuConfig) -> Iterator[Estimate | UnsupportedError]:
+    """Estimates of an array with memories of all sizes; the refusal where none takes the model."""
+    try:
+        for config in candidates(graph, roomy):
+            with suppress(UnsupportedError):  # its memories are too small for one of the layers
+                yield estimate(graph, config)
+    except UnsupportedError as error:
+        yield error
+
+
+_kept: list[Graph] = []
+"""The Graph that a worker has been told once."""
+
+
+def _keep(graph: Graph) -> None:
+    _kept.append(graph)
+
+
+def _array_of_kept(roomy: NpuConfig) -> list[Estimate | UnsupportedError]:
+    return list(_array(_kept[0], roomy))

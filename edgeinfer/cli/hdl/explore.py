@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ __all__ = ["explore"]
 _SHOWN = 12
 
 
-@command(example="edgeinfer hdl explore digits.eqm --dsp 156 --bram 400")
+@command(example="edgeinfer hdl explore digits.eqm --dsp 156 --bram 400 --largest 16")
 @click.argument("model", metavar="MODEL.eqm", type=FILE)
 @click.option("--dsp", metavar="N", type=click.IntRange(1), help="Multipliers of 18 x 18 bits.")
 @click.option("--bram", metavar="KIB", type=click.IntRange(1), help="On-chip memory.")
@@ -73,6 +74,7 @@ def explore(
             graph,
             budget,
             largest=largest,
+            workers=os.cpu_count() or 1,
             progress=lambda count, total: done("exploring", count, total),
         )
     best, front = found.best, found.front

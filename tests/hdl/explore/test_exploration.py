@@ -80,7 +80,9 @@ def test_nothing_affordable_is_better_than_the_front(everything):
 
 
 def test_arrays_of_all_sizes_are_tried(everything):
-    assert {each.config.rows for each in everything.estimates} == {4, 8, 16, 32, 64}
+    assert {each.config.rows for each in everything.estimates} == {4, 8, 9, 16, 32, 64}
+    nine = {(e.config.columns, e.config.lanes) for e in everything.estimates if e.config.rows == 9}
+    assert nine == {(16, 4), (16, 8), (16, 16), (32, 8), (32, 16), (32, 32)}
 
 
 def test_the_largest_memories_hold_all_of_the_model():
@@ -114,6 +116,27 @@ def test_a_budget_that_holds_nothing_is_refused(everything):
         f"no NPU for this model fits: the smallest, 4x4, takes {least.multipliers} multipliers "
         f"and {least.memory_bytes:,} bytes of memory"
     )
+
+
+def test_processes_side_by_side_find_the_same(graph, everything):
+    told = []
+    found = explore(
+        graph, largest=64, workers=2, progress=lambda done, total: told.append((done, total))
+    )
+    assert found == everything
+    assert told == sorted(told)
+    assert told[-1][0] == told[-1][1] > 200
+
+
+def test_processes_pass_a_refusal_on():
+    author = Author(2, 4, 4, 8)
+    refused = author.graph(author.conv("x", 8, 1))
+    messages = []
+    for workers in (1, 2):
+        with pytest.raises(UnsupportedError) as refusal:
+            explore(refused, largest=4, workers=workers)
+        messages.append(str(refusal.value))
+    assert messages[0] == messages[1]
 
 
 def test_a_model_that_no_npu_runs_is_refused():
