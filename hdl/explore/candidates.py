@@ -26,12 +26,12 @@ _ADDRESSES = 1 << 20
 
 
 def arrays(width: int, largest: int) -> Iterator[NpuConfig]:
-    """Square arrays and those with twice the columns, with few lanes and with many."""
+    """Square arrays, those with twice the columns and 9x16, with few lanes and with many."""
     for rows, ratio, slower in product(SIDES, (1, 2), (4, 2, 1)):
         square = 1 << (rows - 1).bit_length()
         columns = square * ratio
-        # nine rows and a quarter of the lanes are what an ECP5-85F has the multipliers for
-        if columns > largest or (slower == 4 and rows == square):
+        # with a quarter of the lanes 9x16 has no more multipliers than an ECP5-85F
+        if columns > largest or (slower == 4 if rows == square else ratio == 2):
             continue
         yield _sized(
             NpuConfig(

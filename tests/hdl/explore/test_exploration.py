@@ -82,7 +82,7 @@ def test_nothing_affordable_is_better_than_the_front(everything):
 def test_arrays_of_all_sizes_are_tried(everything):
     assert {each.config.rows for each in everything.estimates} == {4, 8, 9, 16, 32, 64}
     nine = {(e.config.columns, e.config.lanes) for e in everything.estimates if e.config.rows == 9}
-    assert nine == {(16, 4), (16, 8), (16, 16), (32, 8), (32, 16), (32, 32)}
+    assert nine == {(16, 4), (16, 8), (16, 16)}
 
 
 def test_the_largest_memories_hold_all_of_the_model():
