@@ -24,6 +24,8 @@ _CHARACTER, _LINE = 5.0, 9.0
 """Of such a name, in pixels of a hundred an inch."""
 _CLOSE = 12.0
 """Pixels within which dots share a label."""
+_STEPS = 100
+"""Points of the slope that no label covers."""
 _GREY, _BLUE, _RED = "#a8adb4", "#2763a5", "#b3261e"
 
 
@@ -108,8 +110,8 @@ def roofline_svg(best: Estimate, title: str) -> str:
 def _name_layers(axes: Any, layers: Sequence[LayerEstimate], cycles: int) -> None:
     """The layers' names beside their dots; dots that lie close share a label.
 
-    The layers that take most of ``cycles`` are named first; a label that would cover another goes
-    to the next free side of its dot.
+    The layers that take most of ``cycles`` are named first; a label that would cover another, a
+    dot or the roof, or leave the axes, goes to the next free side of its dot.
     """
     axes.set(xscale="log", yscale="log")
     axes.autoscale_view()
@@ -122,7 +124,16 @@ def _name_layers(axes: Any, layers: Sequence[LayerEstimate], cycles: int) -> Non
             near[0].append(layer)
         else:
             groups.append((dot, [layer]))
-    taken: list[tuple[float, float, float, float]] = []
+    roof = axes.lines[0].get_xydata()
+    (foot, ground), (knee, height), (end, _) = map(to_points, roof)
+    taken = [(knee, height - 1, end, height + 1)]
+    for part in range(_STEPS):
+        x, y = (
+            low + (high - low) * part / _STEPS for low, high in ((foot, knee), (ground, height))
+        )
+        taken.append((x, y, x, y))
+    taken += [(x - 2, y - 2, x + 2, y + 2) for (x, y), _ in groups]
+    first, last = (to_points((edge, roof[1][1]))[0] for edge in axes.get_xlim())
     for (x, y), named in groups:
         more = f" and {len(named) - 1} more" if len(named) > 1 else ""
         text = _plain(named[0].output) + more
@@ -135,7 +146,8 @@ def _name_layers(axes: Any, layers: Sequence[LayerEstimate], cycles: int) -> Non
             (x - radius - width, y - height / 2),
         ):
             box = (left, bottom, left + width, bottom + height)
-            if not any(_overlap(box, other) for other in taken):
+            inside = first <= left and left + width <= last
+            if inside and not any(_overlap(box, other) for other in taken):
                 taken.append(box)
                 axes.annotate(
                     text,
