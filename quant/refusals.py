@@ -16,7 +16,7 @@ def refuse_unsupported(graph: Graph) -> None:
     Raises
     ------
     InputError
-        It is no Graph.
+        It is no Graph, or an integer one already.
     UnsupportedError
         Some nodes have no integer meaning: they are named, and where the model can be cut.
     QuantizationError
@@ -27,6 +27,8 @@ def refuse_unsupported(graph: Graph) -> None:
             f"quantize takes a Graph, not {type(graph).__name__}: edgeinfer.converters.from_onnx "
             "makes one of a model, and edgeinfer.quantize takes its path"
         )
+    if any(kind.quantization is not None for kind in graph.types.values()):
+        raise InputError(f"graph {graph.name!r} is integer already; quantize takes the float one")
     refused = [node for node in graph.nodes if not is_supported(node.op)]
     if refused:
         ends = _values_before(graph, refused)

@@ -150,6 +150,11 @@ class Session:
         keep_values: bool = False,
         max_bytes: int = MAX_BYTES,
     ) -> None:
+        if not isinstance(graph, Graph):
+            raise InputError(
+                f"a Session runs a Graph, not {type(graph).__name__}: edgeinfer.load makes one of "
+                "an .eqm file"
+            )
         if type(num_threads) is not int or not 1 <= num_threads <= MAX_THREADS:
             raise InputError(
                 f"num_threads must be between 1 and {MAX_THREADS}, not {num_threads!r}"

@@ -114,6 +114,11 @@ def test_what_is_no_graph_is_refused():
         quantize("model.onnx", SAMPLES)
 
 
+def test_an_integer_graph_is_not_quantized_again():
+    with refused("graph 'layers' is integer already; quantize takes the float one", InputError):
+        quantize(quantize(TANH, SAMPLES), SAMPLES)
+
+
 def test_data_that_is_not_finite_is_refused():
     broken = SAMPLES.copy()
     broken[3, 0, 2] = np.nan

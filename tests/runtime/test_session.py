@@ -265,6 +265,14 @@ def test_an_index_outside_its_axis_is_refused(index):
     )
 
 
+def test_a_path_is_no_graph():
+    refused(
+        "a Session runs a Graph, not str: edgeinfer.load makes one of an .eqm file",
+        Session,
+        "model.eqm",
+    )
+
+
 @pytest.mark.parametrize("dtype", ["float32", "uint64", "bool"])
 def test_indices_of_another_type_are_refused(dtype):
     refused(f"input 'i' takes int64, not {dtype}", Session(rows_by_index()).run, np.zeros(4, dtype))
