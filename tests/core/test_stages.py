@@ -3,7 +3,7 @@
 import pytest
 
 from edgeinfer.converters.passes import axes
-from edgeinfer.graph import batching, cost, shapes, verification
+from edgeinfer.graph import batching, cost, operator_checks, shapes
 from edgeinfer.graph import operators as ops
 from edgeinfer.hdl.compiler import rules as npu_rules
 from edgeinfer.meaning import float_executor, reference
@@ -12,7 +12,7 @@ from edgeinfer.runtime import kernel_calls
 
 STAGES = {
     "shapes": shapes.shape_rule,
-    "verification": verification.check,
+    "checks": operator_checks.check,
     "cost": cost.macs,
     "batching": batching.follow,
     "float meaning": float_executor.evaluate,

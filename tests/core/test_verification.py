@@ -9,7 +9,8 @@ from edgeinfer.arithmetic import fixedpoint
 from edgeinfer.arithmetic.tables import function_table
 from edgeinfer.graph import ABSENT, Graph, Node, Quantization, TensorType
 from edgeinfer.graph import operators as ops
-from edgeinfer.graph.verification import check, verify
+from edgeinfer.graph.operator_checks import check
+from edgeinfer.graph.verification import verify
 from tests.refusals import refused
 
 Q = Quantization.per_tensor(0.5, -3)
