@@ -41,3 +41,21 @@ def test_code_names_documents_that_exist():
 def test_the_table_of_operators_is_what_the_stages_say():
     written = (ROOT / "docs/operators.md").read_text(encoding="utf-8")
     assert written == as_markdown(), "edgeinfer operators --markdown > docs/operators.md"
+
+
+OF_THE_CORE = ("arithmetic", "graph", "meaning", "files", "data", "metrics", "runtime")
+
+
+@pytest.mark.parametrize(
+    ("document", "folders"),
+    [
+        ("architecture", [*(f"edgeinfer/{name}" for name in OF_THE_CORE), "converters"]),
+        ("architecture", ["hdl", "hdl/compiler"]),
+        ("quantization", ["quant"]),
+    ],
+)
+def test_a_document_has_a_place_for_every_module(document, folders):
+    named = set(re.findall(r"\w+\.py", (ROOT / f"docs/{document}.md").read_text("utf-8")))
+    modules = {path.name for name in folders for path in ROOT.glob(f"{name}/*.py")}
+    assert len(modules) > 20
+    assert sorted(modules - named - {"__init__.py"}) == []
