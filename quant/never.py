@@ -83,13 +83,27 @@ def _sub(op: ops.Sub, place: int, given: frozenset[int]) -> frozenset[int]:
 
 @_ignored.register
 def _pointwise(op: ops.Pointwise, place: int, given: frozenset[int]) -> frozenset[int]:
-    """The sides on which the function has settled long before the largest numbers."""
+    """Where the function has settled long before the largest numbers, or is linear."""
+    slopes = {side: _slope(op, side) for side in _BOTH}
+    passed = [side for side, slope in slopes.items() if side * int(np.sign(slope)) in given]
+    return _settled(op) | frozenset(passed)
+
+
+def _settled(op: ops.Pointwise) -> frozenset[int]:
+    """The sides on which the function is constant from 10,000 on."""
     found = []
     for side in _BOTH:
         near, far = pointwise.evaluate(op.expression, np.array([1e4, 1e30]) * side)
         if math.isfinite(far) and abs(near - far) <= 1e-6 * abs(far):
             found.append(side)
     return frozenset(found)
+
+
+def _slope(op: ops.Pointwise, side: int) -> float:
+    """That of the function far out on a side, where it is linear; else 0."""
+    near, far = pointwise.evaluate(op.expression, np.array([1e10, 1e20]) * side)
+    is_linear = math.isfinite(far) and far != 0 and abs(near * 1e10 / far - 1) < 1e-6
+    return float(far / (1e20 * side)) if is_linear else 0.0
 
 
 def near_and_far(x: np.ndarray, sides: frozenset[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -221,7 +235,9 @@ class Never:
             shape = self.graph.types[node.output].shape
             return _SOFTMAX_MARGIN + math.log(shape[node.op.axis])
         if isinstance(node.op, ops.Pointwise):
-            return _settling(node.op)
+            behind = max(map(self._margin, node.outputs))
+            slopes = [abs(slope) for side in _BOTH if (slope := _slope(node.op, side))]
+            return max([_settling(node.op), *(behind / slope for slope in slopes)])
         if isinstance(node.op, ops.Moving | ops.Add | ops.Sub):
             return max(map(self._margin, node.outputs))
         return 0.0
@@ -231,7 +247,7 @@ def _settling(op: ops.Pointwise) -> float:
     """From which distance on the function is within 1/1024 of what it settles to."""
     distances = np.exp2(np.arange(-16, 61) / 4)
     needed = 0.0
-    for side in _pointwise(op, 0, _BOTH):
+    for side in _settled(op):
         y = pointwise.evaluate(op.expression, side * distances)
         end = pointwise.evaluate(op.expression, np.array([side * 1e30]))[0]
         unsettled = np.flatnonzero(np.abs(y - end) > max(abs(end), 1.0) / 1024)

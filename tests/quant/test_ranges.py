@@ -167,6 +167,27 @@ def test_a_pad_before_a_function_that_settles_there_takes_no_step(function, sche
     assert kept_db(made, data[:30], data[30:], scheme) > LEAST_SQNR_DB[scheme]
 
 
+@pytest.mark.parametrize("scheme", LEAST_SQNR_DB)
+@pytest.mark.parametrize("never", [-65504.0, LOWEST])
+def test_a_pad_before_a_function_that_keeps_the_order_takes_no_step(never, scheme):
+    made = model(
+        [
+            node("Conv", ["x", "w"], ["c"]),
+            node("Pad", ["c", "pads", "never"], ["p"]),
+            node("LeakyRelu", ["p"], ["f"], alpha=0.1),
+            node("MaxPool", ["f"], ["y"], kernel_shape=[3, 3]),
+        ],
+        {"x": [1, 3, 9, 9]},
+        {
+            "w": floats(1, 4, 3, 3, 3),
+            "pads": np.array([0, 0, 1, 1, 0, 0, 1, 1]),
+            "never": np.float32(never),
+        },
+    )
+    data = feeds(1, 40, x=(1, 3, 9, 9))
+    assert kept_db(made, data[:30], data[30:], scheme) > LEAST_SQNR_DB[scheme] - 1
+
+
 def test_thousands_of_masked_scores_add_nothing_to_a_softmax():
     mask = np.zeros((1, 1, 4096), np.float32)
     mask[..., 6:] = -1e9
