@@ -125,7 +125,7 @@ def test_processes_side_by_side_find_the_same(graph, everything):
     )
     assert found == everything
     assert told == sorted(told)
-    assert told[-1][0] == told[-1][1] > 200
+    assert told[-1][0] == told[-1][1]
 
 
 def test_processes_pass_a_refusal_on():
