@@ -10,15 +10,16 @@ import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from edgeinfer.graph import Node
 from edgeinfer.graph import operators as ops
 from edgeinfer.hdl.isa import Mode, Operation
 
-__all__ = ["IDENTITY", "Grid", "Layer", "Lowered", "Region", "Second", "geometry"]
+__all__ = ["Grid", "Layer", "Lowered", "Region", "Second", "geometry", "identity"]
 
-IDENTITY = (1 << 30, 30)
-"""Multiplier and shift under which R1 gives back every accumulator."""
+# multiplier and shift under which R1 gives back every accumulator
+_IDENTITY = (1 << 30, 30)
 
 
 @dataclass(frozen=True)
@@ -198,6 +199,31 @@ class Layer:
             ],
             channels=own,
         )
+
+
+def identity(
+    node: Node, mode: Mode, source: str, output: str, weights: np.ndarray, dtype: DTypeLike
+) -> Layer:
+    """The layer whose results are its sums as they are, within the integers of ``dtype``.
+
+    ``weights`` are int64 [O, kh, kw, I], of all channels in one group if the mode is dense.
+    """
+    count, limits = len(weights), np.iinfo(dtype)
+    return Layer(
+        node=node,
+        mode=mode,
+        source=source,
+        output=output,
+        kernel=(weights.shape[1], weights.shape[2]),
+        weights=weights,
+        group=1 if mode is Mode.DENSE else count,
+        bias=np.zeros(count, np.int64),
+        multiplier=np.full(count, _IDENTITY[0]),
+        shift=np.full(count, _IDENTITY[1]),
+        zero_point=0,
+        lo=int(limits.min),
+        hi=int(limits.max),
+    )
 
 
 @dataclass

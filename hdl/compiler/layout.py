@@ -13,7 +13,7 @@ import numpy as np
 
 from edgeinfer.graph import Graph
 from edgeinfer.hdl.compiler.kernel import LineShape, bank_conflict, kernel_of
-from edgeinfer.hdl.compiler.layers import IDENTITY, Layer, Lowered, geometry
+from edgeinfer.hdl.compiler.layers import Layer, Lowered, geometry, identity
 from edgeinfer.hdl.config import BANKS, NpuConfig
 from edgeinfer.hdl.isa import Mode
 
@@ -231,26 +231,12 @@ class _LayoutBuilder:
         while name in self.shapes:
             name += "'"
         self.shapes[name] = self.shapes[value]
-        ones = np.ones(count, np.int64)
-        weights = ones.reshape(-1, 1, 1, 1) if depthwise else np.eye(count, dtype=np.int64)
-        limits = np.iinfo(self.graph.types[value].dtype)
+        mode = Mode.DEPTHWISE if depthwise else Mode.DENSE
+        weights = np.ones(count, np.int64) if depthwise else np.eye(count, dtype=np.int64)
         node = next(n for n in self.graph.nodes if user in n.outputs)
+        kind = self.graph.types[value]
         self.layers.append(
-            Layer(
-                node=node,
-                mode=Mode.DEPTHWISE if depthwise else Mode.DENSE,
-                source=value,
-                output=name,
-                kernel=(1, 1),
-                weights=weights.reshape(count, 1, 1, -1),
-                group=count if depthwise else 1,
-                bias=0 * ones,
-                multiplier=IDENTITY[0] * ones,
-                shift=IDENTITY[1] * ones,
-                zero_point=0,
-                lo=int(limits.min),
-                hi=int(limits.max),
-            )
+            identity(node, mode, value, name, weights.reshape(count, 1, 1, -1), kind.dtype)
         )
         self.positions[name] = self.positions[value] if depthwise else tuple(range(count))
         return name

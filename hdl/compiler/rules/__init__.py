@@ -1,0 +1,19 @@
+"""What every operator is on the NPU: the rule that makes layers of it, or why there is none."""
+
+from edgeinfer.graph import operators as ops
+from edgeinfer.hdl.compiler.rules import computing, moving  # noqa: F401
+from edgeinfer.hdl.compiler.rules.registry import NpuSite, Taken, lower, refused, takes
+
+__all__ = ["NpuSite", "Taken", "lower", "takes"]
+
+refused("computes in floats; the NPU runs integer Graphs", ops.FloatOperator)
+refused("moves elements in a way that the NPU has no layer for", ops.Moving)
+refused(
+    "moves elements between pixels and channels; the host does so at inputs and outputs alone",
+    ops.Transpose,
+)
+refused("has a factor of its own for negative numbers; the lanes have one for all", ops.QPRelu)
+refused("divides by a sum; the host does so at outputs alone", ops.QSoftmax)
+refused("looks for a place; the host does so at outputs alone", ops.ArgMax)
+refused("takes the least of elements; the array has a greatest alone", ops.ReduceMin)
+refused("compares two values; the lanes add and multiply alone", ops.Maximum, ops.Minimum)

@@ -1,0 +1,252 @@
+"""The NPU's rules of what computes: layers, sums and products, pools, tables."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+
+from edgeinfer.arithmetic.accumulators import folded_bias
+from edgeinfer.graph import TensorType
+from edgeinfer.graph import operators as ops
+from edgeinfer.hdl.compiler.layers import Layer, Region, Second, geometry, identity
+from edgeinfer.hdl.compiler.rules.registry import NpuSite, rule
+from edgeinfer.hdl.isa import Mode, Operation
+
+
+def _requantizing(op: ops.Requantizing) -> dict[str, object]:
+    return {
+        "zero_point": op.output_zero_point,
+        "lo": op.lo,
+        "hi": op.hi,
+        "double": op.rounding == "double",
+    }
+
+
+@rule(ops.QConv)
+def _conv(op: ops.QConv, site: NpuSite) -> None:
+    weights = site.constant("weights").astype(np.int64)
+    out = len(weights)
+    depthwise = op.group == site.channels == out and out > 1 and op.dilations[1] == 1
+    site.add(
+        Layer(
+            node=site.node,
+            mode=Mode.DEPTHWISE if depthwise else Mode.DENSE,
+            source=site.source,
+            output=site.node.output,
+            kernel=(weights.shape[1], weights.shape[2]),
+            strides=op.strides,
+            dilations=op.dilations,
+            pads=(op.pads[0], op.pads[1]),
+            pad=op.input_zero_point,
+            weights=weights,
+            group=op.group,
+            bias=folded_bias(weights, site.constant("bias"), op.input_zero_point),
+            multiplier=site.constant("multiplier").astype(np.int64),
+            shift=site.constant("shift").astype(np.int64),
+            **_requantizing(op),  # type: ignore[arg-type]
+        )
+    )
+
+
+@rule(ops.QDense)
+def _dense(op: ops.QDense, site: NpuSite) -> None:
+    weights = site.constant("weights").astype(np.int64)
+    site.add(
+        Layer(
+            node=site.node,
+            mode=Mode.DENSE,
+            source=site.source,
+            output=site.node.output,
+            kernel=(1, 1),
+            pad=op.input_zero_point,
+            weights=weights.reshape(len(weights), 1, 1, -1),
+            bias=folded_bias(weights, site.constant("bias"), op.input_zero_point),
+            multiplier=site.constant("multiplier").astype(np.int64),
+            shift=site.constant("shift").astype(np.int64),
+            **_requantizing(op),  # type: ignore[arg-type]
+        )
+    )
+
+
+@rule(
+    ops.QAdd,
+    ops.QMul,
+    where="of values of one shape, or with one pixel, a number or a constant a channel",
+)
+def _arithmetic(op: ops.QAdd | ops.QMul, site: NpuSite) -> None:
+    a, b = site.node.operands
+    if site.type("a").dtype != site.type("b").dtype:
+        raise site.refuse("takes int8 beside int16; the lanes take operands of one width")
+    shapes = [_operand_geometry(site, role) for role in ("a", "b")]
+    whole = site.output_geometry
+    swapped = shapes[0] != whole or site.is_constant("a")
+    if swapped:
+        a, b, shapes = b, a, shapes[::-1]
+    if shapes[0] != whole or shapes[1] not in (whole, (1, 1, whole[2])):
+        raise site.refuse("broadcasts other than one pixel to all are not there")
+    if b in site.graph.constants:
+        b = _constant_pixel(site, np.broadcast_to(site.graph.constants[b].ravel(), whole[2]))
+    operation = Operation.MULTIPLY
+    if isinstance(op, ops.QAdd):
+        operation = Operation.SUBTRACT if isinstance(op, ops.QSub) else Operation.ADD
+    if operation is Operation.SUBTRACT and swapped:
+        operation = Operation.SUBTRACT_FROM
+    second = Second(b, None, operation, op, swapped)
+    lo, hi = bounds(site.graph.types[a])
+    site.add(site.filter(source=a, second=second, lo=lo, hi=hi, double=op.rounding == "double"))
+
+
+def _operand_geometry(site: NpuSite, role: str) -> tuple[int, int, int]:
+    """Height, width and channels of an operand; a constant's are one pixel of the result."""
+    shape = site.shape(role)
+    if not site.is_constant(role):
+        return geometry(shape)
+    channels = site.output_geometry[2]
+    if math.prod(shape) not in (1, channels) or (math.prod(shape) > 1 and shape[-1] != channels):
+        raise site.refuse("has a constant operand that is neither a number nor one a channel")
+    return 1, 1, channels
+
+
+def _constant_pixel(site: NpuSite, values: np.ndarray) -> str:
+    """A value of one pixel that a layer makes of its biases: it multiplies by zeros."""
+    name = f"constant of {site.node.output}"
+    site.lowered.made[name] = (1, 1, len(values))
+    source = site.graph.inputs[0]
+    channels = geometry(site.graph.types[source].shape)[2]
+    zeros = np.zeros((len(values), 1, 1, channels), np.int64)
+    layer = identity(site.node, Mode.DENSE, source, name, zeros, values.dtype)
+    layer = replace(layer, bias=values.astype(np.int64))
+    site.lowered.prologue.append(layer)
+    return name
+
+
+@rule(ops.Rescale)
+def _rescale(op: ops.Rescale, site: NpuSite) -> None:
+    ones = np.ones(site.channels, np.int64)
+    site.add(
+        site.filter(
+            bias=-op.input_zero_point * ones,
+            multiplier=op.multiplier * ones,
+            shift=op.shift * ones,
+            **_requantizing(op),
+        )
+    )
+
+
+@rule(ops.QAveragePool, where="not where pads that count meet those of ceil_mode")
+def _average_pool(op: ops.QAveragePool, site: NpuSite) -> None:
+    multiplier, shift = site.constant("multiplier"), site.constant("shift")
+    height, width, _ = site.output_geometry
+    extent = site.source_geometry
+    top, left, bottom, right = op.pads
+    if op.count_include_pad:
+        low, high = (-top, -left), (extent[0] + bottom, extent[1] + right)
+    else:
+        low, high = (0, 0), extent[:2]
+
+    def counts(axis: int, outputs: int) -> np.ndarray:
+        start = np.arange(outputs) * op.strides[axis] - op.pads[axis]
+        inside = np.minimum(start + op.kernel[axis], high[axis]) - np.maximum(start, low[axis])
+        return inside
+
+    rows, columns = counts(0, height), counts(1, width)
+    ones = np.ones(site.channels, np.int64)
+    weights = np.ones((len(ones), *op.kernel, 1), np.int64)
+    pad = op.pad_value if op.count_include_pad else op.input_zero_point
+    if op.count_include_pad and any(op.ceil_pads):
+        raise site.refuse("counts its pads and has ceil_mode's; the array has one padding")
+    for band in _bands(rows):
+        for stretch in _bands(columns):
+            n = int(rows[band.start] * columns[stretch.start])
+            site.add(
+                site.filter(
+                    kernel=op.kernel,
+                    strides=op.strides,
+                    pads=(top, left),
+                    pad=pad,
+                    weights=weights,
+                    bias=folded_bias(weights, 0 * ones, op.input_zero_point),
+                    multiplier=int(multiplier[n - 1]) * ones,
+                    shift=int(shift[n - 1]) * ones,
+                    region=Region(band.start, stretch.start, band.stop, stretch.stop),
+                    **_requantizing(op),
+                )
+            )
+
+
+def _bands(counts: np.ndarray) -> list[range]:
+    """Stretches of equal counts."""
+    edges = [0, *(np.flatnonzero(np.diff(counts)) + 1).tolist(), len(counts)]
+    return [range(a, b) for a, b in pairwise(edges)]
+
+
+@rule(ops.QReduceSum, where="over all of height and width")
+def _reduce_sum(op: ops.QReduceSum, site: NpuSite) -> None:
+    shape = site.shape("x")
+    spatial = tuple(range(1, len(shape) - 1))
+    if tuple(sorted(a % len(shape) for a in op.axes)) != spatial:
+        raise site.refuse("sums other axes than all spatial ones")
+    height, width, c = site.source_geometry
+    ones = np.ones(c, np.int64)
+    weights = np.ones((c, height, width, 1), np.int64)
+    site.add(
+        site.filter(
+            kernel=(height, width),
+            weights=weights,
+            bias=folded_bias(weights, 0 * ones, op.input_zero_point),
+            multiplier=op.multiplier * ones,
+            shift=op.shift * ones,
+            **_requantizing(op),
+        )
+    )
+
+
+@rule(ops.MaxPool)
+def _max_pool(op: ops.MaxPool, site: NpuSite) -> None:
+    c = site.channels
+    site.add(
+        site.filter(
+            mode=Mode.MAXIMUM,
+            kernel=op.kernel,
+            strides=op.strides,
+            dilations=op.dilations,
+            pads=(op.pads[0], op.pads[1]),
+            pad=bounds(site.output)[0],
+            weights=np.ones((c, *op.kernel, 1), np.int64),
+        )
+    )
+
+
+@rule(ops.ReduceMax, where="over all of height and width")
+def _reduce_max(op: ops.ReduceMax, site: NpuSite) -> None:
+    shape = site.shape("x")
+    spatial = tuple(range(1, len(shape) - 1))
+    if tuple(sorted(a % len(shape) for a in op.axes)) != spatial:
+        raise site.refuse("takes the maximum over other axes than all spatial ones")
+    height, width, c = site.source_geometry
+    weights = np.ones((c, height, width, 1), np.int64)
+    site.add(site.filter(mode=Mode.MAXIMUM, kernel=(height, width), weights=weights))
+
+
+@rule(ops.Lookup, where="tables of 256 entries, or of 513 on NPUs of 16 bits")
+def _lookup(op: ops.Lookup, site: NpuSite) -> None:
+    table = site.constant("table")
+    if not site.config.tables:
+        raise site.refuse(f"{site.config.name} was configured without tables")
+    entries = {8: 256, 16: 513}[site.config.width]
+    if table.size != entries:
+        raise site.refuse(
+            f"a table of {table.size} entries does not fit the lanes' table of {entries}"
+        )
+    if site.type("x").dtype != f"int{site.config.width}":
+        raise site.refuse("an int8 table does not fit a 16-bit configuration")
+    site.add(site.filter(table=table.astype(np.int64).ravel()))
+
+
+def bounds(kind: TensorType) -> tuple[int, int]:
+    """The least and the greatest integer of a value."""
+    limits = np.iinfo(kind.dtype)
+    return int(limits.min), int(limits.max)
