@@ -12,6 +12,7 @@ import importlib, pkgutil, sys
 import edgeinfer
 
 import amaranth.sim, amaranth_boards, click, filelock, jinja2, matplotlib.pyplot, numpy.testing
+import concurrent.futures.process, multiprocessing.reduction
 import onnx, onnx_ir, onnxruntime, PIL.Image, platformdirs, rich.progress, serial
 import safetensors.numpy
 
