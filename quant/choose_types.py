@@ -78,18 +78,7 @@ def choose(graph: Graph, data: Data, options: Options) -> Choice:
         keep=MAX_RUNS if searching else MOST_HELD_BACK,
         progress=options.progress,
     )
-    notes: list[str] = []
-    if rounding == "single":
-        # a width that was asked for is the same whatever the others are
-        asked = {
-            root
-            for root, width in group_widths(graph, groups, "int16", options.overrides).items()
-            if width == "int8"
-        }
-        for root, note in uneven_outputs(graph, groups, seen).items():
-            if widths[root] == "int8" and root not in asked:
-                widths[root] = "int16"
-                notes.append(note)
+    notes = _widen(graph, groups, widths, seen, options) if rounding == "single" else []
     domains = {name: (h.low, h.high) for name, h in seen.histograms.items()}
     fixed = _prescribed(graph, groups, widths)
 
@@ -123,6 +112,24 @@ def choose(graph: Graph, data: Data, options: Options) -> Choice:
         known = group_ranges(graph, groups, widths, fitted, minmax)
         trial = {root: _within(range_, known[root]) for root, range_ in ranges.items()}
     return Choice(types(ranges), types(trial), seen, notes)
+
+
+def _widen(
+    graph: Graph,
+    groups: Mapping[str, str],
+    widths: dict[str, Width],
+    seen: Calibration,
+    options: Options,
+) -> list[str]:
+    """Give 16 bits to outputs of which 8 would lose a part, unless 8 were asked for; says which."""
+    # a width that was asked for is the same whatever the others are
+    asked = group_widths(graph, groups, "int16", options.overrides)
+    notes = []
+    for root, note in uneven_outputs(graph, groups, seen).items():
+        if widths[root] == "int8" and asked[root] != "int8":
+            widths[root] = "int16"
+            notes.append(note)
+    return notes
 
 
 def _within(a: Range, b: Range) -> Range:
