@@ -7,14 +7,15 @@ immutable: a pass takes one and gives back another.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from html import escape
 from typing import Literal, get_args
 
 import numpy as np
 
 from edgeinfer.errors import InputError, ModelError
-from edgeinfer.graph import summary
 from edgeinfer.graph.operators import Operator
 from edgeinfer.graph.preparation import Preparation
 
@@ -31,6 +32,9 @@ __all__ = [
 
 ABSENT = ""
 """What stands in a node's inputs for an optional one that is left out."""
+
+# nodes that a table in a notebook shows; the rest is counted
+_MOST_ROWS = 200
 
 DType = Literal["bool", "int8", "int16", "int32", "int64", "float32"]
 
@@ -331,12 +335,35 @@ class Graph:
         )
 
     def __repr__(self) -> str:
-        return "\n".join(summary.in_lines(self))
+        """Its name and kind, what it takes, gives and keeps, and how many of which operators."""
+        kind = "integer" if self.is_integer else "float"
+        lines = [f"{kind} graph {self.name!r}: {len(self.nodes)} nodes"]
+        lines += [f"  input  {name}: {self.types[name]}" for name in self.inputs]
+        lines += [f"  output {name}: {self.types[name]}" for name in self.outputs]
+        lines += [f"  state  {s.input} <- {s.output}: {self.types[s.input]}" for s in self.states]
+        counts = Counter(type(node.op).__name__ for node in self.nodes)
+        if counts:
+            lines.append(f"  {', '.join(f'{count} {op}' for op, count in counts.most_common())}")
+        return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        return summary.in_html(self)
+        """For notebooks: the same, and a table with a row a node."""
+        rows = [
+            f"<tr><td>{escape(node.name)}</td><td>{escape(str(node.op))}</td>"
+            f"<td>{escape(', '.join(str(self.types[name]) for name in node.outputs))}</td></tr>"
+            for node in self.nodes[:_MOST_ROWS]
+        ]
+        left = len(self.nodes) - len(rows)
+        if left:
+            rows.append(f"<tr><td colspan=3>and {left} more</td></tr>")
+        return (
+            f"<pre>{escape(repr(self))}</pre>"
+            "<table><thead><tr><th>node</th><th>operator</th><th>gives</th></tr></thead>"
+            f"<tbody>{''.join(rows)}</tbody></table>"
+        )
 
     def __str__(self) -> str:
+        """Every node, in order, with its types."""
         lines = [f"graph {self.name}"]
         lines += [f"  input  {name}: {self.types[name]}" for name in self.inputs]
         for node in self.nodes:
