@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
@@ -20,6 +20,9 @@ from edgeinfer.cli.options import (
     threads_option,
 )
 from edgeinfer.cli.profiling import layer_times
+
+if TYPE_CHECKING:
+    from edgeinfer.quant import LayerError
 
 __all__ = ["compare"]
 
@@ -94,37 +97,37 @@ def compare(
         times = layer_times(second, dataset, threads)
         title = f"{b.name} beside {a.name}"
         atomic_write(html, comparison_page(title, facts, errors, seen, second, times))
-    shown = errors[: worst or None]
-    rows = [
-        (
-            e.value,
-            e.operator + (" (output)" if e.is_output else ""),
-            screen.decibels(e.sqnr_db),
-            f"{e.largest:.4g}",
-        )
-        for e in shown
-    ]
-    hidden = len(errors) - len(shown)
+    hidden = len(errors) - len(errors[: worst or None])
     return Report(
         {
             "a": str(a),
             "b": str(b),
             "samples": count,
-            "layers": [
-                {
-                    "value": e.value,
-                    "node": e.node,
-                    "operator": e.operator,
-                    "sqnr_db": e.sqnr_db,
-                    "largest_error": e.largest,
-                    "is_output": e.is_output,
-                }
-                for e in errors
-            ],
+            "layers": [_described(error) for error in errors],
         },
         [
-            screen.table(("value", "operator", "SQNR dB", "largest error"), rows, left=2),
+            screen.table(
+                ("value", "operator", "SQNR dB", "largest error"),
+                [_row(error) for error in errors[: worst or None]],
+                left=2,
+            ),
             f"\n{count} samples" + (f"; {hidden} better layers are not shown" if hidden else ""),
             *([] if html is None else [f"wrote {html}"]),
         ],
     )
+
+
+def _described(error: LayerError) -> dict[str, Any]:
+    return {
+        "value": error.value,
+        "node": error.node,
+        "operator": error.operator,
+        "sqnr_db": error.sqnr_db,
+        "largest_error": error.largest,
+        "is_output": error.is_output,
+    }
+
+
+def _row(error: LayerError) -> tuple[str, ...]:
+    operator = error.operator + (" (output)" if error.is_output else "")
+    return error.value, operator, screen.decibels(error.sqnr_db), f"{error.largest:.4g}"

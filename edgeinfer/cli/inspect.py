@@ -16,6 +16,7 @@ from edgeinfer.errors import ModelError
 
 if TYPE_CHECKING:
     from edgeinfer.graph import Graph, Preparation
+    from edgeinfer.graph.cost import LayerCost
 
 __all__ = ["inspect"]
 
@@ -35,17 +36,6 @@ def inspect(file: Path, how: Import) -> Report:
     refusal = None if graph.is_integer else _refusal(graph)
     total = cost(graph)
     arena, scratch = _memory(graph) if graph.is_integer else (total.peak, None)
-    rows = [
-        (
-            layer.node.outputs[0],
-            type(layer.node.op).__name__,
-            screen.extents(layer.output),
-            f"{layer.macs:,}",
-            f"{layer.parameters:,}",
-            f"{layer.flash:,}",
-        )
-        for layer in total.layers
-    ]
     shown = [
         ("model", graph.name or file.stem),
         *(("input", f"{n}: {graph.types[n]}") for n in graph.inputs),
@@ -74,22 +64,13 @@ def inspect(file: Path, how: Import) -> Report:
             "arena_bytes": None if refusal else arena,
             "scratch_bytes": scratch,
             "estimated": total.estimated,
-            "layers": [
-                {
-                    "value": layer.node.outputs[0],
-                    "node": layer.node.name,
-                    "operator": type(layer.node.op).__name__,
-                    "shape": list(layer.output),
-                    "macs": layer.macs,
-                    "parameters": layer.parameters,
-                    "flash_bytes": layer.flash,
-                }
-                for layer in total.layers
-            ],
+            "layers": [_described(layer) for layer in total.layers],
         },
         [
             screen.table(
-                ("value", "operator", "shape", "MACs", "parameters", "flash"), rows, left=2
+                ("value", "operator", "shape", "MACs", "parameters", "flash"),
+                [_row(layer) for layer in total.layers],
+                left=2,
             ),
             "",
             screen.pairs(shown),
@@ -128,6 +109,29 @@ def _prepared(how: Preparation) -> str:
 
     size = "stretched" if how.size is None else f"shorter side {how.size}, middle cut out"
     return f"{how.channels}, {how.layout}, {size}, (pixel - {listed(how.mean)}) / {listed(how.std)}"
+
+
+def _row(layer: LayerCost) -> tuple[str, ...]:
+    return (
+        layer.node.outputs[0],
+        type(layer.node.op).__name__,
+        screen.extents(layer.output),
+        f"{layer.macs:,}",
+        f"{layer.parameters:,}",
+        f"{layer.flash:,}",
+    )
+
+
+def _described(layer: LayerCost) -> dict[str, object]:
+    return {
+        "value": layer.node.outputs[0],
+        "node": layer.node.name,
+        "operator": type(layer.node.op).__name__,
+        "shape": list(layer.output),
+        "macs": layer.macs,
+        "parameters": layer.parameters,
+        "flash_bytes": layer.flash,
+    }
 
 
 def _value(graph: Graph, name: str) -> dict[str, object]:

@@ -20,7 +20,7 @@ from edgeinfer.errors import InputError
 if TYPE_CHECKING:
     from edgeinfer.data import DataSet
     from edgeinfer.graph import Graph
-    from edgeinfer.quant import Judgement, LayerError
+    from edgeinfer.quant import Judgement, LayerError, OutputQuality
 
 __all__ = ["OBSERVERS", "SCHEMES", "WIDTHS", "quantize"]
 
@@ -178,15 +178,7 @@ def quantize(
             "seconds": seconds,
             "bytes": sizes,
             "judged_on": {"samples": judged.samples, "held_back": judged.held_back},
-            "outputs": [
-                {
-                    "name": output.name,
-                    "sqnr_db": output.sqnr_db,
-                    "constant": output.constant,
-                    "lost": {str(axis): indices for axis, indices in output.lost.items()},
-                }
-                for output in judged.outputs
-            ],
+            "outputs": [_described(quality) for quality in judged.outputs],
             "raised_channels": raised,
         },
         [
@@ -204,6 +196,15 @@ def _floats(model: Path, how: Import) -> Graph:
     if graph.is_integer:
         raise InputError(f"{model} is quantized already; give the .onnx that it was made from")
     return graph
+
+
+def _described(quality: OutputQuality) -> dict[str, Any]:
+    return {
+        "name": quality.name,
+        "sqnr_db": quality.sqnr_db,
+        "constant": quality.constant,
+        "lost": {str(axis): indices for axis, indices in quality.lost.items()},
+    }
 
 
 def _errors(graph: Graph, integer: Graph, data: DataSet) -> list[LayerError]:
