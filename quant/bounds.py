@@ -21,8 +21,8 @@ __all__ = [
     "bounded_outputs",
     "function_bounds",
     "hull",
+    "magnitude",
     "near_outputs",
-    "reach",
 ]
 
 Range: TypeAlias = tuple[float, float]
@@ -38,7 +38,7 @@ def hull(a: Range, b: Range) -> Range:
     return min(a[0], b[0]), max(a[1], b[1])
 
 
-def reach(range_: Range) -> float:
+def magnitude(range_: Range) -> float:
     """The largest magnitude in it."""
     return max(-range_[0], range_[1])
 

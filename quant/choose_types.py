@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from edgeinfer.data.samples import Data
 from edgeinfer.errors import InputError
 from edgeinfer.graph import Graph, Quantization, TensorType
-from edgeinfer.quant.bounds import Range, Ranges, bounded_groups, reach
+from edgeinfer.quant.bounds import Range, Ranges, bounded_groups, magnitude
 from edgeinfer.quant.calibration import MOST_HELD_BACK, Calibration, calibrate
 from edgeinfer.quant.integer_types import IntegerTypes
 from edgeinfer.quant.knots import with_knots_at_bends
@@ -168,7 +168,7 @@ def _typed(
             continue
         root = groups[name]
         # beyond a function's bounds nothing comes
-        ends = reach(limits[root]) / reach(ranges[root]) if root in limits else spare
+        ends = magnitude(limits[root]) / magnitude(ranges[root]) if root in limits else spare
         margin = max(1.0, min(spare, ends))
         t = activation_type(kind.shape, *ranges[root], widths[root], margin)
         types[name] = replace(t, quantization=fixed.get(root, t.quantization))

@@ -17,7 +17,7 @@ import numpy as np
 
 from edgeinfer.graph import Graph, Node
 from edgeinfer.graph import operators as ops
-from edgeinfer.quant.bounds import Range, Ranges, bounded_outputs, hull, reach
+from edgeinfer.quant.bounds import Range, Ranges, bounded_outputs, hull, magnitude
 from edgeinfer.quant.calibration import Calibration
 from edgeinfer.quant.never import Never
 from edgeinfer.quant.observers import Observer
@@ -68,7 +68,7 @@ def useful_range(total: Range, other: Range, place: int, *, subtract: bool) -> R
 
 def reaches_far_beyond(useful: Range, found: Range) -> bool:
     """Whether so much of ``found`` is useless that it would leave the rest no steps."""
-    return reach(found) > _FAR * reach(useful) > 0
+    return magnitude(found) > _FAR * magnitude(useful) > 0
 
 
 def _useful(graph: Graph, groups: Mapping[str, str], ranges: Ranges) -> Ranges:
@@ -114,7 +114,7 @@ def _wanted(
 def _give_steps(graph: Graph, groups: Mapping[str, str], ranges: Ranges) -> None:
     """Widen what is 0, or too fine for what it is computed from, in the order of the flow."""
     for name in graph.sources:
-        if name in groups and reach(ranges[groups[name]]) == 0:
+        if name in groups and magnitude(ranges[groups[name]]) == 0:
             ranges[groups[name]] = (0.0, 1.0)
     for node in graph.nodes:
         for name in node.outputs:
@@ -122,7 +122,7 @@ def _give_steps(graph: Graph, groups: Mapping[str, str], ranges: Ranges) -> None
                 continue
             root = groups[name]
             taken = _reach_taken(graph, groups, ranges, node)
-            own = reach(ranges[root])
+            own = magnitude(ranges[root])
             if own == 0:
                 ranges[root] = (0.0, taken)
             elif own < taken * _FINEST and not isinstance(node.op, ops.Pointwise):
@@ -135,7 +135,7 @@ def _give_steps(graph: Graph, groups: Mapping[str, str], ranges: Ranges) -> None
 def _reach_taken(graph: Graph, groups: Mapping[str, str], ranges: Ranges, node: Node) -> float:
     """How far a result of ``node`` might reach, about; never 0."""
     reaches = [
-        reach(ranges[groups[name]]) if name in groups else _largest(graph, name)
+        magnitude(ranges[groups[name]]) if name in groups else _largest(graph, name)
         for name in node.operands
         if graph.types[name].dtype == "float32"
     ]
@@ -143,7 +143,7 @@ def _reach_taken(graph: Graph, groups: Mapping[str, str], ranges: Ranges, node: 
         found = reaches[0] * reaches[1]
     else:
         # a constant may be a bound that nothing reaches
-        computed = [reach(ranges[groups[name]]) for name in node.operands if name in groups]
+        computed = [magnitude(ranges[groups[name]]) for name in node.operands if name in groups]
         found = max(computed, default=max(reaches, default=0.0))
     # of what is 0 by its weights nothing is known either
     return min(found, float(np.finfo(np.float32).max)) or 1.0
