@@ -11,7 +11,8 @@ traffic         bands on their way in and out           transfers   lines betwee
 operands        which lines a band needs                settings    numbers in SET instructions
 waits           instructions and their SYNCs            emission    layers into instructions
 segment         all of these for one segment            program     what comes out
-host_image      where it lies in host memory            timing      the cycles that it will take
+host_image      where it lies in host memory            bus         when its bursts come and go
+timing          the cycles that it will take
 """
 
 from __future__ import annotations

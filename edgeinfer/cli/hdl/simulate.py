@@ -84,7 +84,7 @@ def simulate(
     with simulation, screen.tracked("simulating", graph, dataset, samples) as feeds:
         comparison = Comparison.of(simulation, feeds)
         measured = simulation.report()
-    layers = [_layer(layer, measured, simulation) for layer in measured.layers]
+    layers = [_layer(layer, simulation) for layer in measured.layers]
     found = {
         "model": str(model),
         "config": simulation.config.text,
@@ -124,7 +124,7 @@ def simulate(
     )
 
 
-def _layer(layer: LayerReport, measured: InferenceReport, simulation: Simulation) -> dict[str, Any]:
+def _layer(layer: LayerReport, simulation: Simulation) -> dict[str, Any]:
     return {
         "value": layer.output,
         "node": layer.name,
