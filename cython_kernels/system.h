@@ -60,11 +60,6 @@ static inline void condition_wait(condition *c, mutex *m)
     SleepConditionVariableSRW(c, m, INFINITE, 0);
 }
 
-static inline void condition_signal(condition *c)
-{
-    WakeConditionVariable(c);
-}
-
 static inline void condition_broadcast(condition *c)
 {
     WakeAllConditionVariable(c);
@@ -98,9 +93,39 @@ static inline int64_t process_number(void)
     return GetCurrentProcessId();
 }
 
+/* A number that threads change at once; every access is ordered with every other. */
+typedef volatile LONG counter;
+
+static inline long counter_add(counter *c, long amount)
+{
+    return InterlockedExchangeAdd(c, amount);
+}
+
+static inline long counter_read(counter *c)
+{
+    return InterlockedCompareExchange(c, 0, 0);
+}
+
+static inline void counter_set(counter *c, long value)
+{
+    InterlockedExchange(c, value);
+}
+
+/* Lets the core rest for some ten cycles, or another thread have it. */
+static inline void pause_core(void)
+{
+    YieldProcessor();
+}
+
+static inline void yield_core(void)
+{
+    SwitchToThread();
+}
+
 #else
 
 #include <pthread.h>
+#include <sched.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -151,11 +176,6 @@ static inline void condition_wait(condition *c, mutex *m)
     pthread_cond_wait(c, m);
 }
 
-static inline void condition_signal(condition *c)
-{
-    pthread_cond_signal(c);
-}
-
 static inline void condition_broadcast(condition *c)
 {
     pthread_cond_broadcast(c);
@@ -181,6 +201,37 @@ static inline int64_t nanoseconds_now(void)
 static inline int64_t process_number(void)
 {
     return getpid();
+}
+
+typedef long counter;
+
+static inline long counter_add(counter *c, long amount)
+{
+    return __atomic_fetch_add(c, amount, __ATOMIC_SEQ_CST);
+}
+
+static inline long counter_read(counter *c)
+{
+    return __atomic_load_n(c, __ATOMIC_SEQ_CST);
+}
+
+static inline void counter_set(counter *c, long value)
+{
+    __atomic_store_n(c, value, __ATOMIC_SEQ_CST);
+}
+
+static inline void pause_core(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+static inline void yield_core(void)
+{
+    sched_yield();
 }
 
 #endif

@@ -1,4 +1,10 @@
-/* The pool of threads.h: waiting is sleeping, never spinning. */
+/* The pool of threads.h: who waits spins while there is work now and then, and sleeps afterwards.
+ *
+ * A job is handed out by one counter, `tickets`, which begins with its parts and is taken down. A
+ * ticket above 0 is a part that is the taker's alone; the job's fields do not change before all
+ * parts are finished, so who holds a ticket may read them. Who comes too late gets 0 or less, and
+ * has read nothing.
+ */
 
 /* for system.h */
 #define _POSIX_C_SOURCE 200809L
@@ -9,6 +15,12 @@
 
 #include "system.h"
 
+/* What a worker spins for after its last part: a few runs of a small model. */
+#define SPIN_NANOSECONDS 50000
+
+/* Turns without a look at the clock; after them, others may have the core. */
+#define SPINS 64
+
 typedef struct {
     thread_pool *pool;
     int index; /* the caller is 0 */
@@ -17,44 +29,68 @@ typedef struct {
 
 struct thread_pool {
     mutex owner; /* held by the caller whose job runs */
-    mutex lock;  /* guards everything below */
-    condition wake, done;
     part_function function;
     void *job;
-    int parts, next, running; /* of the job: all, the first not yet taken, those not finished */
-    int status;               /* of a part that has failed, or 0 */
-    int ending;
+    int parts;
+    counter tickets, finished;
+    counter status; /* of a part that has failed, or 0 */
+    mutex lock;     /* held to fall asleep, and to wake who has */
+    condition wake;
+    counter asleep, ending;
     int worker_count;
     worker workers[];
 };
 
-/* Takes parts until none is left; the lock is held on entry and on return. */
+/* Takes parts until none is left. */
 static void take_parts(thread_pool *pool, int thread)
 {
-    while (pool->next < pool->parts) {
-        const int part = pool->next++;
-        mutex_unlock(&pool->lock);
-        const int status = pool->function(pool->job, part, thread);
-        mutex_lock(&pool->lock);
+    long ticket;
+    while (counter_read(&pool->tickets) > 0 && (ticket = counter_add(&pool->tickets, -1)) > 0) {
+        const int status = pool->function(pool->job, pool->parts - (int)ticket, thread);
         if (status != 0)
-            pool->status = status;
-        if (--pool->running == 0)
-            condition_signal(&pool->done);
+            counter_set(&pool->status, status);
+        counter_add(&pool->finished, 1);
     }
+}
+
+/* Whether there is a job, or the end; waits for either, at first awake. */
+static void await_job(thread_pool *pool)
+{
+    const int64_t until = nanoseconds_now() + SPIN_NANOSECONDS;
+    do {
+        for (int i = 0; i < SPINS; ++i) {
+            if (counter_read(&pool->tickets) > 0 || counter_read(&pool->ending))
+                return;
+            pause_core();
+        }
+        yield_core();
+    } while (nanoseconds_now() < until);
+    mutex_lock(&pool->lock);
+    /* announced before the last look, as a caller looks for sleepers after it has put up a job */
+    counter_add(&pool->asleep, 1);
+    while (counter_read(&pool->tickets) <= 0 && !counter_read(&pool->ending))
+        condition_wait(&pool->wake, &pool->lock);
+    counter_add(&pool->asleep, -1);
+    mutex_unlock(&pool->lock);
 }
 
 THREAD_FUNCTION(work, argument)
 {
     const worker *self = argument;
-    thread_pool *pool = self->pool;
-    mutex_lock(&pool->lock);
-    while (!pool->ending) {
-        take_parts(pool, self->index);
-        if (!pool->ending)
-            condition_wait(&pool->wake, &pool->lock);
+    while (!counter_read(&self->pool->ending)) {
+        take_parts(self->pool, self->index);
+        await_job(self->pool);
     }
-    mutex_unlock(&pool->lock);
     return 0;
+}
+
+static void wake_all(thread_pool *pool)
+{
+    if (counter_read(&pool->asleep) > 0) {
+        mutex_lock(&pool->lock);
+        condition_broadcast(&pool->wake);
+        mutex_unlock(&pool->lock);
+    }
 }
 
 thread_pool *thread_pool_new(int threads)
@@ -65,7 +101,6 @@ thread_pool *thread_pool_new(int threads)
     mutex_init(&pool->owner);
     mutex_init(&pool->lock);
     condition_init(&pool->wake);
-    condition_init(&pool->done);
     while (pool->worker_count < threads - 1) {
         worker *w = &pool->workers[pool->worker_count];
         w->pool = pool;
@@ -81,13 +116,10 @@ thread_pool *thread_pool_new(int threads)
 
 void thread_pool_free(thread_pool *pool)
 {
-    mutex_lock(&pool->lock);
-    pool->ending = 1;
-    condition_broadcast(&pool->wake);
-    mutex_unlock(&pool->lock);
+    counter_set(&pool->ending, 1);
+    wake_all(pool);
     for (int i = 0; i < pool->worker_count; ++i)
         thread_join(&pool->workers[i].thread);
-    condition_destroy(&pool->done);
     condition_destroy(&pool->wake);
     mutex_destroy(&pool->lock);
     mutex_destroy(&pool->owner);
@@ -96,8 +128,8 @@ void thread_pool_free(thread_pool *pool)
 
 int thread_pool_run(thread_pool *pool, part_function function, void *job, int parts)
 {
-    int status = 0;
     if (parts < 2 || pool == NULL || !mutex_try_lock(&pool->owner)) {
+        int status = 0;
         for (int part = 0; part < parts; ++part) {
             const int ended = function(job, part, 0);
             if (ended != 0)
@@ -105,19 +137,21 @@ int thread_pool_run(thread_pool *pool, part_function function, void *job, int pa
         }
         return status;
     }
-    mutex_lock(&pool->lock);
     pool->function = function;
     pool->job = job;
-    pool->parts = pool->running = parts;
-    pool->next = 0;
-    pool->status = 0;
-    condition_broadcast(&pool->wake);
+    pool->parts = parts;
+    counter_set(&pool->status, 0);
+    counter_set(&pool->finished, 0);
+    counter_set(&pool->tickets, parts);
+    wake_all(pool);
     take_parts(pool, 0);
-    while (pool->running > 0)
-        condition_wait(&pool->done, &pool->lock);
-    pool->parts = pool->next = 0;
-    status = pool->status;
-    mutex_unlock(&pool->lock);
+    for (int i = 1; counter_read(&pool->finished) < parts; ++i) {
+        if (i % SPINS == 0)
+            yield_core(); /* whoever has the last part may wait for this core */
+        else
+            pause_core();
+    }
+    const int status = (int)counter_read(&pool->status);
     mutex_unlock(&pool->owner);
     return status;
 }

@@ -1,4 +1,5 @@
-/* A small pool of threads that sleep between jobs; a step is one job of a few parts. */
+/* A small pool of threads for jobs that follow each other closely; a step is a job of a few parts.
+ */
 
 #ifndef EDGEINFER_THREADS_H
 #define EDGEINFER_THREADS_H
