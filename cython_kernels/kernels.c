@@ -1,6 +1,7 @@
 /* The table of kernels: the names by which a Plan calls them, an entry an instruction set. */
 
 #include "kernels.h"
+#include "edges.h"
 
 #define NAME_ONE(name) {#name, 1},
 #define NAME_RANKED(name) {#name, MAX_RANK},
@@ -8,10 +9,16 @@
     static const parameter family##_names[] = {LIST(NAME_ONE, NAME_RANKED){NULL, 0}}
 
 NAMES(add, ADD_PARAMETERS);
+NAMES(add_linear, ADD_LINEAR_PARAMETERS);
 NAMES(add_s8, ADD_S8_PARAMETERS);
 NAMES(argmax, ARGMAX_PARAMETERS);
 NAMES(average_pool, AVERAGE_POOL_PARAMETERS);
 NAMES(conv, CONV_PARAMETERS);
+#ifdef HAS_X86_KERNELS
+NAMES(conv_flat, CONV_FLAT_PARAMETERS);
+NAMES(conv_rows, CONV_ROWS_PARAMETERS);
+NAMES(depthwise_lines, DEPTHWISE_LINES_PARAMETERS);
+#endif
 NAMES(copy, COPY_PARAMETERS);
 NAMES(depthwise, DEPTHWISE_PARAMETERS);
 NAMES(extreme, EXTREME_PARAMETERS);
@@ -27,33 +34,59 @@ NAMES(rescale, RESCALE_PARAMETERS);
 NAMES(softmax, AXIS_PARAMETERS);
 NAMES(take, TAKE_PARAMETERS);
 
-#define SCALAR(name, family) {#name, "scalar", name, family##_names}
+#define LOOP_ENTRY(isa, name, family) {#name, #isa, name##_##isa, family##_names, NULL},
+#define LAYER_ENTRY(isa, name, family) {#name, #isa, name##_##isa, family##_names, &layout_##isa},
+
+#ifdef HAS_X86_KERNELS
+static const weight_layout layout_avx512vnni = {16, 4, 4, 128, 1};
+static const weight_layout layout_avx2 = {8, 2, 2, 0, 2};
+
+static int has_avx512vnni(void)
+{
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vnni");
+}
+
+static int has_avx2(void)
+{
+    return __builtin_cpu_supports("avx2");
+}
+#endif
+
+static int always(void)
+{
+    return 1;
+}
+
+const instruction_set instruction_sets[] = {
+#ifdef HAS_X86_KERNELS
+    {"avx512vnni", has_avx512vnni},
+    {"avx2", has_avx2},
+#endif
+    {"scalar", always},
+    {NULL, NULL},
+};
+
+#define EDGE_LOOPS(isa)                                                                           \
+    int quantize_##isa(const edge *e, const float *x, void *q);                                   \
+    void dequantize_##isa(const edge *e, const void *q, float *x);
+#define EDGE_ENTRY(isa) {#isa, quantize_##isa, dequantize_##isa},
+
+#ifdef HAS_X86_KERNELS
+#define EACH_ISA(ENTRY) ENTRY(avx512vnni) ENTRY(avx2) ENTRY(scalar)
+#else
+#define EACH_ISA(ENTRY) ENTRY(scalar)
+#endif
+
+EACH_ISA(EDGE_LOOPS)
+
+const edge_loops edge_loops_of[] = {EACH_ISA(EDGE_ENTRY){NULL, NULL, NULL}};
 
 const kernel kernels[] = {
-    SCALAR(add, add),
-    SCALAR(add_s8, add_s8),
-    SCALAR(argmax, argmax),
-    SCALAR(average_pool, average_pool),
-    SCALAR(conv_s16_acc32, conv),
-    SCALAR(conv_s16_acc64, conv),
-    SCALAR(conv_s8, conv),
-    SCALAR(copy, copy),
-    SCALAR(depthwise_s16_acc32, depthwise),
-    SCALAR(depthwise_s16_acc64, depthwise),
-    SCALAR(depthwise_s8, depthwise),
-    SCALAR(extreme, extreme),
-    SCALAR(fill, fill),
-    SCALAR(gather, gather),
-    SCALAR(lookup, lookup),
-    SCALAR(lookup_interpolated, lookup),
-    SCALAR(max_pool, max_pool),
-    SCALAR(mul, mul),
-    SCALAR(prelu, prelu),
-    SCALAR(reduce_extreme, reduce_extreme),
-    SCALAR(reduce_sum, reduce_sum),
-    SCALAR(rescale, rescale),
-    SCALAR(softmax_s16, softmax),
-    SCALAR(softmax_s8, softmax),
-    SCALAR(take, take),
-    {NULL, NULL, NULL, NULL},
+#ifdef HAS_X86_KERNELS
+    EACH_LOOP(LOOP_ENTRY, avx512vnni) EACH_LAYER(LAYER_ENTRY, avx512vnni)
+        EACH_LOOP(LOOP_ENTRY, avx2) EACH_LAYER(LAYER_ENTRY, avx2)
+#endif
+            EACH_LOOP(LOOP_ENTRY, scalar){NULL, NULL, NULL, NULL, NULL},
 };

@@ -10,6 +10,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The compilers whose way to speak of instruction sets the kernels know. */
+#if defined(__x86_64__) && defined(__GNUC__)
+#define HAS_X86_KERNELS
+#endif
+
 #define MAX_RANK 16
 #define MAX_OPERANDS 6
 
@@ -38,15 +43,31 @@ typedef struct {
     int64_t count;
 } parameter;
 
+/* How a kernel wants a layer's weights: see conv_rows.h. */
+typedef struct {
+    int64_t lanes, taps, vectors; /* of a vector, of an instruction, of a block */
+    int64_t offset;               /* that its copy of x adds to each element */
+    int64_t bytes;                /* of a weight, and of an element of that copy */
+} weight_layout;
+
 typedef struct {
     const char *name;
     const char *isa;
     kernel_function run;
     const parameter *parameters; /* ends with a NULL name */
+    const weight_layout *layout; /* NULL where the planner packs without asking */
 } kernel;
 
 /* The kernels that this build has; ends with a NULL name. */
 extern const kernel kernels[];
+
+/* Instruction sets, the best first, "scalar" last, and whether this processor has each. */
+typedef struct {
+    const char *name;
+    int (*is_supported)(void);
+} instruction_set;
+
+extern const instruction_set instruction_sets[]; /* ends with a NULL name */
 
 /* The lists stand as they are written; taken for calls, they would be broken as such. */
 /* clang-format off */
@@ -64,12 +85,40 @@ extern const kernel kernels[];
     ONE(input_zero_point) ONE(out_bytes) OUTPUT_STAGE(ONE)
 PARAMETERS(conv_parameters, CONV_PARAMETERS);
 
+#define CONV_ROWS_PARAMETERS(ONE, RANKED)                                                         \
+    ONE(in_height) ONE(in_width) ONE(out_height) ONE(out_width)                                   \
+    ONE(group) ONE(depth) ONE(outputs) /* of one group */                                         \
+    ONE(kernel_height) ONE(kernel_width) ONE(stride_height) ONE(stride_width)                     \
+    ONE(dilation_height) ONE(dilation_width) ONE(pad_top) ONE(pad_left)                           \
+    ONE(steps) /* that one row of the kernel takes */                                             \
+    ONE(pixel) /* elements of the scratch from one window to the next */                          \
+    ONE(pitch) /* and from one row to the next */                                                 \
+    ONE(band) /* output rows of a unit */                                                         \
+    ONE(is_short) ONE(input_zero_point) ONE(out_bytes) OUTPUT_STAGE(ONE)
+PARAMETERS(conv_rows_parameters, CONV_ROWS_PARAMETERS);
+
+#define CONV_FLAT_PARAMETERS(ONE, RANKED)                                                         \
+    ONE(pixels) ONE(depth) ONE(outputs) ONE(steps)                                                \
+    ONE(tile) /* pixels of a unit */                                                              \
+    ONE(is_short) ONE(out_bytes) OUTPUT_STAGE(ONE)
+PARAMETERS(conv_flat_parameters, CONV_FLAT_PARAMETERS);
+
 #define DEPTHWISE_PARAMETERS(ONE, RANKED)                                                         \
     ONE(in_height) ONE(in_width) ONE(out_height) ONE(out_width) ONE(channels)                     \
     ONE(kernel_height) ONE(kernel_width) ONE(stride_height) ONE(stride_width)                     \
     ONE(dilation_height) ONE(dilation_width) ONE(pad_top) ONE(pad_left)                           \
     ONE(input_zero_point) ONE(out_bytes) OUTPUT_STAGE(ONE)
 PARAMETERS(depthwise_parameters, DEPTHWISE_PARAMETERS);
+
+#define DEPTHWISE_LINES_PARAMETERS(ONE, RANKED)                                                   \
+    ONE(in_height) ONE(in_width) ONE(out_height) ONE(out_width) ONE(depth)                        \
+    ONE(kernel_height) ONE(kernel_width) ONE(stride_height) ONE(stride_width)                     \
+    ONE(dilation_height) ONE(dilation_width) ONE(pad_top) ONE(pad_left)                           \
+    ONE(pixels) ONE(channels) ONE(pixel_stride) /* of a row, as the kernel sees it */             \
+    ONE(block) /* channels at a time */                                                           \
+    ONE(spacing) ONE(quads) ONE(lines) ONE(pitch) ONE(band)                                       \
+    ONE(is_short) ONE(input_zero_point) ONE(out_bytes) OUTPUT_STAGE(ONE)
+PARAMETERS(depthwise_lines_parameters, DEPTHWISE_LINES_PARAMETERS);
 
 #define POOL_PARAMETERS(ONE, RANKED)                                                              \
     ONE(bytes) ONE(in_height) ONE(in_width) ONE(out_height) ONE(out_width) ONE(channels)          \
@@ -97,6 +146,11 @@ PARAMETERS(add_parameters, ADD_PARAMETERS);
 #define ADD_S8_PARAMETERS(ONE, RANKED)                                                            \
     BROADCAST_PARAMETERS(ONE, RANKED) ONE(multiplier) ONE(shift) ONE(subtract) OUTPUT_STAGE(ONE)
 PARAMETERS(add_s8_parameters, ADD_S8_PARAMETERS);
+
+#define ADD_LINEAR_PARAMETERS(ONE, RANKED)                                                        \
+    ONE(rank) RANKED(extents) RANKED(a_strides) RANKED(b_strides)                                 \
+    ONE(a_factor) ONE(b_factor) ONE(offset) ONE(shift) ONE(lo) ONE(hi)
+PARAMETERS(add_linear_parameters, ADD_LINEAR_PARAMETERS);
 
 #define MUL_PARAMETERS(ONE, RANKED)                                                               \
     BROADCAST_PARAMETERS(ONE, RANKED) ONE(a_zero_point) ONE(b_zero_point) ONE(multiplier)         \
@@ -156,31 +210,36 @@ PARAMETERS(take_parameters, TAKE_PARAMETERS);
     int name(const void *parameters, void *const *operands, int64_t begin, int64_t end,           \
              void *scratch)
 
-KERNEL(add);
-KERNEL(add_s8);
-KERNEL(argmax);
-KERNEL(average_pool);
-KERNEL(conv_s16_acc32);
-KERNEL(conv_s16_acc64);
-KERNEL(conv_s8);
-KERNEL(copy);
-KERNEL(depthwise_s16_acc32);
-KERNEL(depthwise_s16_acc64);
-KERNEL(depthwise_s8);
-KERNEL(extreme);
-KERNEL(fill);
-KERNEL(gather);
-KERNEL(lookup);
-KERNEL(lookup_interpolated);
-KERNEL(max_pool);
-KERNEL(mul);
-KERNEL(prelu);
-KERNEL(reduce_extreme);
-KERNEL(reduce_sum);
-KERNEL(rescale);
-KERNEL(softmax_s16);
-KERNEL(softmax_s8);
-KERNEL(take);
+/* Kernels that are plain loops, with the lists of their parameters: every instruction set has
+ * them. */
+/* clang-format off */
+#define EACH_LOOP(ENTRY, isa)                                                                     \
+    ENTRY(isa, add, add) ENTRY(isa, add_linear, add_linear) ENTRY(isa, add_s8, add_s8)            \
+    ENTRY(isa, argmax, argmax) ENTRY(isa, average_pool, average_pool)                             \
+    ENTRY(isa, conv_s16_acc32, conv) ENTRY(isa, conv_s16_acc64, conv) ENTRY(isa, conv_s8, conv)   \
+    ENTRY(isa, copy, copy) ENTRY(isa, depthwise_s16_acc32, depthwise)                             \
+    ENTRY(isa, depthwise_s16_acc64, depthwise) ENTRY(isa, depthwise_s8, depthwise)                \
+    ENTRY(isa, extreme, extreme) ENTRY(isa, fill, fill) ENTRY(isa, gather, gather)                \
+    ENTRY(isa, lookup, lookup) ENTRY(isa, lookup_interpolated, lookup)                            \
+    ENTRY(isa, max_pool, max_pool) ENTRY(isa, mul, mul) ENTRY(isa, prelu, prelu)                  \
+    ENTRY(isa, reduce_extreme, reduce_extreme) ENTRY(isa, reduce_sum, reduce_sum)                 \
+    ENTRY(isa, rescale, rescale) ENTRY(isa, softmax_s16, softmax)                                 \
+    ENTRY(isa, softmax_s8, softmax) ENTRY(isa, take, take)
+
+/* Those of layers on packed weights, for the instruction sets that have them. */
+#define EACH_LAYER(ENTRY, isa)                                                                    \
+    ENTRY(isa, conv_flat, conv_flat) ENTRY(isa, conv_rows, conv_rows)                             \
+    ENTRY(isa, depthwise_lines, depthwise_lines)
+/* clang-format on */
+
+#define DECLARE(isa, name, family) KERNEL(name##_##isa);
+EACH_LOOP(DECLARE, scalar)
+#ifdef HAS_X86_KERNELS
+EACH_LOOP(DECLARE, avx2)
+EACH_LAYER(DECLARE, avx2)
+EACH_LOOP(DECLARE, avx512vnni)
+EACH_LAYER(DECLARE, avx512vnni)
+#endif
 
 /* For bodies that a kernel instantiates once a width: the width is then a constant in each. */
 #ifdef _MSC_VER

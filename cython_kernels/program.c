@@ -7,42 +7,9 @@
 
 #include <string.h>
 
-#include "requantize.h"
 #include "system.h"
 
-/* The nearest integer to a float below 2^22 in magnitude, halves to even: at 1.5 * 2^23 a float
- * has no fraction bits left, and every instruction set vectorizes an addition. */
-static inline float round_half_even(float x)
-{
-    const float magic = 12582912.0f;
-    return (x + magic) - magic;
-}
-
-/* Integers of floats: divide, round half to even, add the zero point, clamp. The clamp comes
- * first, between integers, which changes no result and keeps the conversion in range. */
-EACH_WIDTH int quantize(const edge *e, const float *restrict x, void *restrict q, int64_t bytes)
-{
-    const int32_t largest = (int32_t)((INT64_C(1) << (8 * bytes - 1)) - 1);
-    const float lo = (float)(-largest - 1 - e->zero_point);
-    const float hi = (float)(largest - e->zero_point);
-    int nan = 0;
-    for (int64_t i = 0; i < e->elements; ++i) {
-        const float real = x[i] / e->scale;
-        const float low = real > lo ? real : lo;
-        const float clamped = low < hi ? low : hi;
-        nan |= real != real;
-        store(q, i, bytes, (int32_t)round_half_even(clamped) + e->zero_point);
-    }
-    return nan ? NOT_A_NUMBER : DONE;
-}
-
-EACH_WIDTH void dequantize(const edge *e, const void *restrict q, float *restrict x, int64_t bytes)
-{
-    for (int64_t i = 0; i < e->elements; ++i)
-        x[i] = (float)((int32_t)load(q, i, bytes) - e->zero_point) * e->scale;
-}
-
-static int read_input(const edge *e, caller_array from, int64_t slice, void *q)
+static int read_input(const program *p, const edge *e, caller_array from, int64_t slice, void *q)
 {
     if (!from.is_float) {
         const size_t size = (size_t)(e->elements * e->bytes);
@@ -50,10 +17,11 @@ static int read_input(const edge *e, caller_array from, int64_t slice, void *q)
         return DONE;
     }
     const float *x = (const float *)from.data + slice * e->elements;
-    return e->bytes == 1 ? quantize(e, x, q, 1) : quantize(e, x, q, 2);
+    return p->edges->quantize(e, x, q);
 }
 
-static void write_output(const edge *e, caller_array to, int64_t slice, const void *q)
+static void write_output(const program *p, const edge *e, caller_array to, int64_t slice,
+                         const void *q)
 {
     if (!to.is_float) {
         const size_t size = (size_t)(e->elements * e->bytes);
@@ -61,10 +29,7 @@ static void write_output(const edge *e, caller_array to, int64_t slice, const vo
         return;
     }
     float *x = (float *)to.data + slice * e->elements;
-    if (e->bytes == 1)
-        dequantize(e, q, x, 1);
-    else
-        dequantize(e, q, x, 2);
+    p->edges->dequantize(e, q, x);
 }
 
 static void *resolve(const program *p, uint8_t *memory, place at)
@@ -108,7 +73,7 @@ int program_run(const program *p, uint8_t *memory, thread_pool *threads,
     for (int64_t slice = 0; slice < slices; ++slice) {
         for (*where = 0; *where < p->input_count; ++*where) {
             const edge *e = &p->inputs[*where];
-            const int status = read_input(e, inputs[*where], slice, resolve(p, memory, e->at));
+            const int status = read_input(p, e, inputs[*where], slice, resolve(p, memory, e->at));
             if (status != DONE)
                 return status;
         }
@@ -122,7 +87,7 @@ int program_run(const program *p, uint8_t *memory, thread_pool *threads,
         }
         for (int64_t i = 0; i < p->output_count; ++i) {
             const edge *e = &p->outputs[i];
-            write_output(e, outputs[i], slice, resolve(p, memory, e->at));
+            write_output(p, e, outputs[i], slice, resolve(p, memory, e->at));
         }
     }
     return DONE;

@@ -3,14 +3,9 @@
 #ifndef EDGEINFER_PROGRAM_H
 #define EDGEINFER_PROGRAM_H
 
+#include "edges.h"
 #include "kernels.h"
 #include "threads.h"
-
-enum space { ARENA, CONSTANTS };
-
-typedef struct {
-    int64_t space, offset;
-} place;
 
 typedef struct {
     kernel_function run;
@@ -21,18 +16,11 @@ typedef struct {
     int64_t parts; /* into how many pieces the units go, for whichever thread is free */
 } step;
 
-/* An input or an output: where its integers are, and what they stand for. */
-typedef struct {
-    place at;
-    int64_t elements, bytes;
-    float scale;
-    int32_t zero_point;
-} edge;
-
 typedef struct {
     step *steps;
     edge *inputs, *outputs;
     int64_t step_count, input_count, output_count;
+    const edge_loops *edges;
     const uint8_t *constants;
     int64_t arena_bytes;
     int64_t scratch_bytes; /* of one thread; all threads' follow the arena */

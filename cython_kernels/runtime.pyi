@@ -1,10 +1,11 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from edgeinfer.runtime.planner import Plan
 
 KERNELS: dict[str, tuple[str, ...]]
+LAYOUTS: dict[tuple[str, str], tuple[int, int, int, int, int]]
 SUPPORTED: tuple[str, ...]
 
 class RunError(Exception):
@@ -25,4 +26,19 @@ class Program:
         nanoseconds: np.ndarray | None = None,
     ) -> None: ...
 
-__all__ = ["KERNELS", "SUPPORTED", "Program", "RunError"]
+class PlainRuns:
+    def _prepare(
+        self,
+        program: Program,
+        ndarray: type,
+        empty: Callable[..., np.ndarray],
+        x: tuple[tuple[int, ...], float | None, np.dtype, np.dtype],
+        y: tuple[tuple[int, ...], float | None, np.dtype, np.dtype],
+    ) -> None: ...
+    def run(
+        self,
+        x: np.ndarray | Mapping[str, np.ndarray],
+        out: np.ndarray | Mapping[str, np.ndarray] | None = None,
+    ) -> np.ndarray | dict[str, np.ndarray]: ...
+
+__all__ = ["KERNELS", "LAYOUTS", "SUPPORTED", "PlainRuns", "Program", "RunError"]

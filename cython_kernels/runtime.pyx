@@ -21,6 +21,7 @@ cdef extern from "kernels.h" nogil:
     enum: NOT_A_NUMBER
     enum: INDEX_OUT_OF_RANGE
     enum: MAX_OPERANDS
+    enum: MAX_RANK
 
     ctypedef int (*kernel_function)(
         const void *parameters, void *const *operands, int64_t begin, int64_t end, void *scratch
@@ -30,13 +31,27 @@ cdef extern from "kernels.h" nogil:
         const char *name
         int64_t count
 
+    ctypedef struct weight_layout:
+        int64_t lanes
+        int64_t taps
+        int64_t vectors
+        int64_t offset
+        int64_t bytes
+
     ctypedef struct kernel:
         const char *name
         const char *isa
         kernel_function run
         const parameter *parameters
+        const weight_layout *layout
 
     const kernel kernels[]
+
+    ctypedef struct instruction_set:
+        const char *name
+        int (*is_supported)()
+
+    const instruction_set instruction_sets[]
 
 cdef extern from "system.h" nogil:
     int64_t process_number()
@@ -71,7 +86,13 @@ cdef extern from "program.h" nogil:
         float scale
         int32_t zero_point
 
+    ctypedef struct edge_loops:
+        const char *isa
+
+    const edge_loops edge_loops_of[]
+
     ctypedef struct program:
+        const edge_loops *edges
         step *steps
         edge *inputs
         edge *outputs
@@ -91,7 +112,7 @@ cdef extern from "program.h" nogil:
         const caller_array *outputs, int64_t slices, int64_t *nanoseconds, int64_t *where
     )
 
-__all__ = ["KERNELS", "SUPPORTED", "Program", "RunError"]
+__all__ = ["KERNELS", "LAYOUTS", "SUPPORTED", "PlainRuns", "Program", "RunError"]
 
 
 def _kernel_table():
@@ -109,8 +130,32 @@ cdef size_t ALIGNMENT = 64
 # More pieces than threads, so that a thread which the machine holds up delays one piece.
 cdef int PARTS_A_THREAD = 4
 
+def _layouts():
+    table = {}
+    cdef const weight_layout *layout
+    cdef const kernel *k = &kernels[0]
+    while k.name != NULL:
+        if k.layout != NULL:
+            key = k.name.decode(), k.isa.decode()
+            layout = k.layout
+            table[key] = (layout.lanes, layout.taps, layout.vectors, layout.offset, layout.bytes)
+        k += 1
+    return table
+
+
+def _supported():
+    names = []
+    cdef const instruction_set *i = &instruction_sets[0]
+    while i.name != NULL:
+        if i.is_supported():
+            names.append(i.name.decode())
+        i += 1
+    return tuple(names)
+
+
 KERNELS = _kernel_table()
-SUPPORTED = ("scalar",)
+LAYOUTS = _layouts()
+SUPPORTED = _supported()
 
 
 class RunError(Exception):
@@ -214,6 +259,11 @@ cdef class Program:
         self.c.outputs = <edge *>calloc(max(len(plan.outputs), 1), sizeof(edge))
         if self.c.steps == NULL or self.c.inputs == NULL or self.c.outputs == NULL:
             raise MemoryError
+        self.c.edges = &edge_loops_of[0]
+        while strcmp(self.c.edges.isa, plan.isa.encode()) != 0:
+            self.c.edges += 1
+            if self.c.edges.isa == NULL:
+                raise ValueError(f"no loops for {plan.isa}")
         for s in plan.steps:
             self._add_step(s)
         for e in plan.inputs:
@@ -402,6 +452,132 @@ cdef class Program:
             self.idle = ctx
         if status != DONE:
             raise RunError("nan" if status == NOT_A_NUMBER else "index", where)
+
+
+cdef class PlainRuns:
+    """The runs of a model of one input and one output that are given exactly what it takes.
+
+    They are answered here, with no Python in between; all else goes to ``_run_any``, which
+    a subclass has. ``_prepare`` is called once.
+    """
+
+    cdef Program program
+    cdef object ndarray, empty, out_shape, float_out, raw_out
+    cdef int rank, out_rank
+    cdef int64_t shape[MAX_RANK]
+    cdef int64_t out_extents[MAX_RANK]
+    cdef bytes raw_in, raw_out_format
+
+    def _prepare(self, Program program, ndarray, empty, x, y):
+        """Take runs of ``program`` from now on.
+
+        Parameters
+        ----------
+        ndarray, empty : type and callable
+            NumPy's.
+        x, y : (shape, scale, float dtype, raw dtype)
+            The input and the output; a scale of None where there are no floats.
+        """
+        if len(x[0]) > MAX_RANK or len(y[0]) > MAX_RANK or x[1] is None or y[1] is None:
+            return
+        self.ndarray, self.empty = ndarray, empty
+        self.rank, self.out_rank = len(x[0]), len(y[0])
+        for i, extent in enumerate(x[0]):
+            self.shape[i] = extent
+        for i, extent in enumerate(y[0]):
+            self.out_extents[i] = extent
+        self.raw_in, self.raw_out_format = x[3].char.encode(), y[3].char.encode()
+        self.out_shape, self.float_out, self.raw_out = y[0], y[2], y[3]
+        self.program = program
+
+    def run(self, x, out=None):
+        """The outputs for ``x``: floats for floats, raw integers for raw integers.
+
+        Parameters
+        ----------
+        x : numpy.ndarray, or mapping of str to numpy.ndarray
+            The input, or each by its name. Floats are quantized; integers must be of exactly the
+            input's dtype. Where the first axis is a batch, be it open in the model or fixed with
+            samples that stay apart, it may hold any number of slices, which go through one after
+            another; a batch of one may be left out.
+        out : numpy.ndarray, or mapping of str to numpy.ndarray, optional
+            Where to write the output, or each by its name: C-contiguous arrays of the outputs'
+            shapes, float32 or the outputs' dtypes.
+
+        Returns
+        -------
+        numpy.ndarray, or dict of str to numpy.ndarray
+            The only output, or each by its name; ``out`` where it is given.
+
+        Raises
+        ------
+        InputError
+            A name, shape or dtype does not fit, a float is NaN, an index is outside its axis, or
+            the model keeps states from one run to the next, which belong to a ``stream``.
+        """
+        if (
+            self.program is not None
+            and type(x) is self.ndarray
+            and (out is None or type(out) is self.ndarray)
+            and self.program.pool == NULL
+        ):
+            made = self._plain(x, out)
+            if made is not None:
+                return made
+        return self._run_any(x, out)
+
+    cdef object _plain(self, x, out):
+        """The output, or None where ``x`` or ``out`` are not exactly what is taken."""
+        cdef Program program = self.program
+        cdef context *ctx = program._take()
+        cdef Py_buffer *view = &ctx.views[0]
+        cdef Py_buffer *out_view = &ctx.views[1]
+        cdef int64_t where = 0
+        cdef int status = NOT_A_NUMBER, held = 0
+        try:
+            PyObject_GetBuffer(x, view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
+            held = 1
+            if _fits(view, self.raw_in, self.rank, self.shape, &ctx.arrays[0]):
+                if out is None:
+                    floats = ctx.arrays[0].is_float
+                    out = self.empty(self.out_shape, self.float_out if floats else self.raw_out)
+                PyObject_GetBuffer(
+                    out, out_view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | PyBUF_WRITABLE
+                )
+                held = 2
+                if _fits(
+                    out_view, self.raw_out_format, self.out_rank, self.out_extents, &ctx.arrays[1]
+                ):
+                    with nogil:
+                        status = program_run(
+                            &program.c, ctx.memory, NULL, ctx.arrays, ctx.arrays + 1, 1, NULL,
+                            &where,
+                        )
+        except (BufferError, ValueError):
+            pass  # not contiguous, or not to be written to
+        finally:
+            if held > 0:
+                PyBuffer_Release(view)
+            if held > 1:
+                PyBuffer_Release(out_view)
+            ctx.next = program.idle
+            program.idle = ctx
+        return out if status == DONE else None
+
+
+cdef bint _fits(Py_buffer *view, bytes raw, int rank, const int64_t *shape, caller_array *to):
+    """Whether a buffer is float32, or of the format ``raw``, and of exactly ``shape``."""
+    cdef int axis
+    if view.format == NULL or view.ndim != rank:
+        return False
+    to.is_float = strcmp(view.format, b"f") == 0
+    if not to.is_float and strcmp(view.format, raw) != 0:
+        return False
+    for axis in range(rank):
+        if view.shape[axis] != shape[axis]:
+            return False
+    to.data = view.buf
+    return True
 
 
 cdef void _free_context(context *ctx) noexcept:

@@ -8,13 +8,13 @@ from typing import Literal
 
 import numpy as np
 
-from edgeinfer.cython_kernels.runtime import KERNELS, SUPPORTED
+from edgeinfer.cython_kernels.runtime import SUPPORTED
 from edgeinfer.errors import InputError, UnsupportedError
 from edgeinfer.graph import Graph, Node
 from edgeinfer.graph.cost import peak_bytes
 from edgeinfer.graph.lifetimes import last_uses, spans
 from edgeinfer.runtime.arena import Buffer, allocate
-from edgeinfer.runtime.kernel_calls import KernelCall, KernelSite, lower, packed_bytes
+from edgeinfer.runtime.catalogue import KernelCall, KernelSite, best_isa, lower, packed_bytes
 
 __all__ = ["ALIGNMENT", "MAX_BYTES", "Edge", "KnownCalls", "Place", "Plan", "Step", "plan"]
 
@@ -24,8 +24,8 @@ ALIGNMENT = 64
 # Constants as the kernels read them and one arena: far beyond devices, and little for a server.
 MAX_BYTES = 1 << 30
 
-# Work of a part that is worth waking a thread for: some ten microseconds of multiplications.
-GRAIN = 1 << 17
+# Work of a part that is worth handing to a thread that is awake: about a microsecond of products.
+GRAIN = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,8 @@ class Plan:
         The size of the arena.
     scratch_bytes : int
         What each thread needs beside it.
+    isa : str
+        The instruction set of the loops that take in and give out floats.
     """
 
     steps: tuple[Step, ...]
@@ -93,6 +95,7 @@ class Plan:
     constants: np.ndarray
     arena_bytes: int
     scratch_bytes: int
+    isa: str = "scalar"
 
 
 class KnownCalls:
@@ -104,7 +107,7 @@ class KnownCalls:
         ] = {}
         self._packs: dict[tuple[object, ...], tuple[np.ndarray, np.ndarray]] = {}
 
-    def of(self, graph: Graph) -> list[list[KernelCall]]:
+    def of(self, graph: Graph, isa: str) -> list[list[KernelCall]]:
         """The calls of every node; packed anew only where the node, a type or a constant is new."""
         of_this, calls = {}, []
         for node in graph.nodes:
@@ -114,7 +117,7 @@ class KnownCalls:
             known = self._of_last.get(node)
             if known is None or known[0] != seen:
                 # the constants are kept, so that no other takes their place in memory
-                site = KernelSite(node, graph, self._packs)
+                site = KernelSite(node, graph, self._packs, isa)
                 known = seen, constants, lower(node.op, site)
             of_this[node] = known
             calls.append(known[2])
@@ -159,8 +162,11 @@ def plan(
         raise InputError(f"isa must be one of {', '.join(SUPPORTED)}, not {isa!r}")
     if not graph.is_integer:
         raise UnsupportedError(f"graph {graph.name!r} holds floats; quantize it first")
-    _check_memory(graph, keep_values, max_bytes)
-    calls = (known or KnownCalls()).of(graph)
+    needed = _bytes_before_packing(graph, keep_values)
+    _check_memory(needed, max_bytes)
+    calls = (known or KnownCalls()).of(graph, isa)
+    scratch = max((c.scratch for node_calls in calls for c in node_calls), default=0)
+    _check_memory(needed + scratch, max_bytes)
     roots = _roots(graph, calls)
     buffers = _buffers(graph, calls, roots, keep_values)
     arena_bytes = allocate({id(b): b for b in buffers.values()}.values(), ALIGNMENT)
@@ -184,7 +190,7 @@ def plan(
         Step(
             node.name,
             call.kernel,
-            isa if isa in KERNELS[call.kernel] else "scalar",
+            _isa_of(call, isa),
             tuple(map(place, call.operands)),
             call.parameters,
             call.units,
@@ -194,7 +200,6 @@ def plan(
         for call in node_calls
     )
     computed = [*graph.sources, *(name for node in graph.nodes for name in node.outputs)]
-    scratch = max((c.scratch for node_calls in calls for c in node_calls), default=0)
     return Plan(
         steps,
         tuple(map(edge, graph.sources)),
@@ -203,15 +208,26 @@ def plan(
         blob.bytes(),
         arena_bytes,
         _aligned(scratch),
+        isa,
     )
 
 
-def _check_memory(graph: Graph, keep_values: bool, max_bytes: int) -> None:
+def _isa_of(call: KernelCall, isa: str) -> str:
+    found = best_isa(call.kernel, isa)
+    assert found is not None, call.kernel
+    return found
+
+
+def _bytes_before_packing(graph: Graph, keep_values: bool) -> int:
+    """At most what the constants and one arena take, of shapes alone."""
     if keep_values:
         arena = sum(t.nbytes for name, t in graph.types.items() if name not in graph.constants)
     else:
         arena = peak_bytes(graph, lambda t: t.nbytes)
-    needed = arena + packed_bytes(graph)
+    return arena + packed_bytes(graph)
+
+
+def _check_memory(needed: int, max_bytes: int) -> None:
     if needed > max_bytes:
         raise InputError(
             f"the model would take {needed:,} bytes of memory, and the limit is {max_bytes:,}: "

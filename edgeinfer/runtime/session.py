@@ -14,7 +14,7 @@ from html import escape
 
 import numpy as np
 
-from edgeinfer.cython_kernels.runtime import SUPPORTED, Program, RunError
+from edgeinfer.cython_kernels.runtime import SUPPORTED, PlainRuns, Program, RunError
 from edgeinfer.errors import EdgeInferError, InputError
 from edgeinfer.files import model_file
 from edgeinfer.graph import DType, Graph, Preparation
@@ -104,7 +104,7 @@ def load(
     return Session(graph, num_threads=num_threads, isa=isa, max_bytes=max_bytes)
 
 
-class Session:
+class Session(PlainRuns):
     """An integer Graph that is planned and ready to run.
 
     Several threads may call ``run`` at once: each concurrent caller has a memory of its own.
@@ -189,6 +189,10 @@ class Session:
         self.inputs = tuple(TensorInfo.of(name, graph) for name in graph.inputs)
         self.outputs = tuple(TensorInfo.of(name, graph) for name in graph.outputs)
         self.labels = graph.labels
+        if len(self.inputs) == len(self.outputs) == 1 and not graph.states and not keep_values:
+            self._prepare(
+                self._program, np.ndarray, np.empty, *map(_edge, self.inputs + self.outputs)
+            )
 
     def __repr__(self) -> str:
         lines = [f"Session of {self._graph.name!r}: {len(self._plan.steps)} steps"]
@@ -214,31 +218,8 @@ class Session:
         """Bytes of the constants, as the kernels read them."""
         return int(self._plan.constants.nbytes)
 
-    def run(self, x: Arrays, out: Arrays | None = None) -> np.ndarray | dict[str, np.ndarray]:
-        """The outputs for ``x``: floats for floats, raw integers for raw integers.
-
-        Parameters
-        ----------
-        x : numpy.ndarray, or mapping of str to numpy.ndarray
-            The input, or each by its name. Floats are quantized; integers must be of exactly the
-            input's dtype. Where the first axis is a batch, be it open in the model or fixed with
-            samples that stay apart, it may hold any number of slices, which go through one after
-            another; a batch of one may be left out.
-        out : numpy.ndarray, or mapping of str to numpy.ndarray, optional
-            Where to write the output, or each by its name: C-contiguous arrays of the outputs'
-            shapes, float32 or the outputs' dtypes.
-
-        Returns
-        -------
-        numpy.ndarray, or dict of str to numpy.ndarray
-            The only output, or each by its name; ``out`` where it is given.
-
-        Raises
-        ------
-        InputError
-            A name, shape or dtype does not fit, a float is NaN, an index is outside its axis, or
-            the model keeps states from one run to the next, which belong to a ``stream``.
-        """
+    def _run_any(self, x: Arrays, out: Arrays | None = None) -> np.ndarray | dict[str, np.ndarray]:
+        """What ``run`` does with everything that is not the plain case."""
         if self._graph.states:
             raise InputError(
                 "the model keeps states from one run to the next: use stream = session.stream() "
@@ -399,6 +380,11 @@ class Stream:
         """Begin again."""
         for array, first in zip(self.state, self._first, strict=True):
             array[...] = first
+
+
+def _edge(info: TensorInfo) -> tuple[tuple[int, ...], float | None, np.dtype, np.dtype]:
+    """What ``PlainRuns`` asks of an input or output."""
+    return info.shape, info.scale, np.dtype(np.float32), np.dtype(info.dtype)
 
 
 def _by_name(given: Arrays, infos: Sequence[TensorInfo], what: str) -> list[np.ndarray]:

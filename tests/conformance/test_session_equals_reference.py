@@ -43,36 +43,34 @@ def same_outputs(graph, inputs, **options):
             np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
 
 
-@pytest.fixture(params=[1, 2])
-def num_threads(request, monkeypatch):
-    """Small steps too are divided among threads."""
+@pytest.fixture(params=[(SUPPORTED[0], 2), *((isa, 1) for isa in SUPPORTED)])
+def how(request, monkeypatch):
+    """Every instruction set; and the best with small steps, too, divided among threads."""
     monkeypatch.setattr(planner, "GRAIN", 1)
-    return request.param
+    isa, num_threads = request.param
+    return {"isa": isa, "num_threads": num_threads}
 
 
-@pytest.mark.parametrize("isa", SUPPORTED)
-@settings(COMMON, max_examples=150)
+@settings(COMMON, max_examples=90)
 @given(drawn=strategies.graphs_with_inputs())
-def test_every_value_of_a_random_graph_is_the_references(drawn, isa, num_threads):
-    same_everywhere(*drawn, isa=isa, num_threads=num_threads)
+def test_every_value_of_a_random_graph_is_the_references(drawn, how):
+    same_everywhere(*drawn, **how)
 
 
-@pytest.mark.parametrize("isa", SUPPORTED)
-@settings(COMMON, max_examples=150)
+@settings(COMMON, max_examples=90)
 @given(drawn=strategies.graphs_with_inputs(max_nodes=14))
-def test_sharing_memory_between_values_changes_no_output(drawn, isa, num_threads):
-    same_outputs(*drawn, isa=isa, num_threads=num_threads)
+def test_sharing_memory_between_values_changes_no_output(drawn, how):
+    same_outputs(*drawn, **how)
 
 
-@pytest.mark.parametrize("isa", SUPPORTED)
 @pytest.mark.parametrize("scheme", strategies.SCHEMES)
 @pytest.mark.parametrize("growth", sorted(set(strategies.GROWTHS), key=lambda g: g.__name__))
-def test_every_operator_is_the_references(growth, scheme, isa, num_threads):
+def test_every_operator_is_the_references(growth, scheme, how):
     growths = (strategies.argmax, growth) if growth is strategies.gather_computed else (growth,)
 
-    @settings(COMMON, max_examples=25)
+    @settings(COMMON, max_examples=14)
     @given(strategies.graphs_with_inputs(schemes=(scheme,), growths=growths, max_nodes=3))
     def check(drawn):
-        same_everywhere(*drawn, isa=isa, num_threads=num_threads)
+        same_everywhere(*drawn, **how)
 
     check()

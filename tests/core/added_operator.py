@@ -25,7 +25,9 @@ from edgeinfer.hdl import compile
 from edgeinfer.meaning import float_executor, reference
 from edgeinfer.meaning.either import move
 from edgeinfer.quant import quantize
-from edgeinfer.runtime import kernel_calls
+from edgeinfer.runtime import catalogue
+from edgeinfer.runtime.catalogue.call import strides_of
+from edgeinfer.runtime.catalogue.moves import copy
 from edgeinfer.runtime.session import Session
 
 # ---- what moves elements: five edits ------------------------------------------------------------
@@ -54,13 +56,13 @@ def _import_reverse(call):
     return call.emit(Reverse(call.integer("time_axis", 0)), call.operand(0))
 
 
-@kernel_calls.lower.register
-def _reversed_copy(op: Reverse, site: kernel_calls.KernelSite) -> list[kernel_calls.KernelCall]:
+@catalogue.lower.register
+def _reversed_copy(op: Reverse, site: catalogue.KernelSite) -> list[catalogue.KernelCall]:
     shape = site.shape("x")
-    steps = list(kernel_calls._strides(shape))
+    steps = list(strides_of(shape))
     start = (shape[op.axis] - 1) * steps[op.axis]
     steps[op.axis] = -steps[op.axis]
-    return [kernel_calls._copy(site, shape, steps, in_start=start)]
+    return [copy(site, shape, steps, in_start=start)]
 
 
 # ---- a function of one variable: two edits ------------------------------------------------------

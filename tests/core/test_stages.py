@@ -8,7 +8,7 @@ from edgeinfer.graph import operators as ops
 from edgeinfer.hdl.compiler import rules as npu_rules
 from edgeinfer.meaning import float_executor, reference
 from edgeinfer.quant import rules
-from edgeinfer.runtime import kernel_calls
+from edgeinfer.runtime import catalogue
 
 STAGES = {
     "shapes": shapes.shape_rule,
@@ -17,7 +17,7 @@ STAGES = {
     "batching": batching.follow,
     "float meaning": float_executor.evaluate,
     "integer meaning": reference.evaluate,
-    "kernels": kernel_calls.lower,
+    "kernels": catalogue.lower,
     "quantization": rules.lower,
     "transposes": axes.reindexed,
     "NPU": npu_rules.lower,

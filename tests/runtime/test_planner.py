@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from edgeinfer.cython_kernels.runtime import SUPPORTED
 from edgeinfer.errors import InputError
 from edgeinfer.graph import operators as ops
 from edgeinfer.graph.cost import peak_bytes
-from edgeinfer.runtime.kernel_calls import KernelSite, lower, packed_bytes
+from edgeinfer.runtime.catalogue import KernelSite, lower, packed_bytes
 from edgeinfer.runtime.planner import ALIGNMENT, KnownCalls, plan
 from tests import strategies
 from tests.refusals import refused
@@ -128,7 +129,8 @@ def test_a_constant_of_many_nodes_is_packed_once():
 def test_a_search_keeps_no_packs_but_those_of_the_graph_that_it_planned_last():
     known = KnownCalls()
     for seed in range(3):
-        known.of(chain((1, 4, 4, 8), layer(8, 1, 1, 8, seed=seed), layer(8, 3, 3, 8, seed=seed)))
+        graph = chain((1, 4, 4, 8), layer(8, 1, 1, 8, seed=seed), layer(8, 3, 3, 8, seed=seed))
+        known.of(graph, SUPPORTED[0])
         assert len(known._packs) == 2
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import edgeinfer
+from edgeinfer.cython_kernels.runtime import SUPPORTED
 from edgeinfer.errors import InputError, UnsupportedError
 from edgeinfer.files import model_file
 from edgeinfer.graph import Graph, GraphBuilder, Preparation, Quantization, TensorType
@@ -309,9 +310,10 @@ def test_a_wrong_number_of_threads_is_refused(num_threads):
 
 
 def test_an_unknown_isa_is_refused(monkeypatch):
-    refused("isa must be one of scalar, not 'avx9'", Session, small_cnn(), isa="avx9")
+    known = ", ".join(SUPPORTED)
+    refused(f"isa must be one of {known}, not 'avx9'", Session, small_cnn(), isa="avx9")
     monkeypatch.setenv("EDGEINFER_ISA", "mmx")
-    refused("isa must be one of scalar, not 'mmx'", Session, small_cnn())
+    refused(f"isa must be one of {known}, not 'mmx'", Session, small_cnn())
     monkeypatch.setenv("EDGEINFER_ISA", "scalar")
     Session(small_cnn())
 

@@ -3,9 +3,6 @@
  * A unit is an element; for PRelu it is a run of `slopes` elements.
  */
 
-#include "kernels.h"
-#include "requantize.h"
-
 EACH_WIDTH void rescale_elements(const rescale_parameters *p, void *const *operands, int64_t begin,
                                  int64_t end, int64_t in_bytes, int64_t out_bytes)
 {
@@ -17,7 +14,7 @@ EACH_WIDTH void rescale_elements(const rescale_parameters *p, void *const *opera
 }
 
 /* Operands: x, y. */
-KERNEL(rescale)
+KERNEL(LOOP(rescale))
 {
     const rescale_parameters *p = parameters;
     if (p->in_bytes == 1 && p->out_bytes == 1)
@@ -30,7 +27,7 @@ KERNEL(rescale)
 }
 
 /* Operands: x, multiplier, shift, y; the arrays serve what lies below the zero point. */
-KERNEL(prelu)
+KERNEL(LOOP(prelu))
 {
     const prelu_parameters *p = parameters;
     const int32_t *multiplier = operands[1];
@@ -58,7 +55,7 @@ EACH_WIDTH void look_up(void *const *operands, int64_t begin, int64_t end, int64
 }
 
 /* Operands: x, table, y; the table has an entry for each value that x can have. */
-KERNEL(lookup)
+KERNEL(LOOP(lookup))
 {
     const lookup_parameters *p = parameters;
     if (p->in_bytes == 1 && p->out_bytes == 1)
@@ -71,7 +68,7 @@ KERNEL(lookup)
 }
 
 /* Operands: x, 513 knots, y, all int16; fixedpoint.interpolate_16. */
-KERNEL(lookup_interpolated)
+KERNEL(LOOP(lookup_interpolated))
 {
     const int16_t *x = operands[0], *knots = operands[1];
     int16_t *y = operands[2];

@@ -3,11 +3,8 @@
  * A unit is an element of the output; for softmax it is a whole line along the axis.
  */
 
-#include "kernels.h"
-#include "requantize.h"
-
 /* Operands: x, y. */
-KERNEL(reduce_sum)
+KERNEL(LOOP(reduce_sum))
 {
     const reduce_sum_parameters *p = parameters;
     const int64_t last = p->rank - 1, reduced = last - p->kept;
@@ -31,7 +28,7 @@ KERNEL(reduce_sum)
 }
 
 /* Operands: x, y. */
-KERNEL(reduce_extreme)
+KERNEL(LOOP(reduce_extreme))
 {
     const reduce_extreme_parameters *p = parameters;
     const int64_t last = p->rank - 1, reduced = last - p->kept;
@@ -55,7 +52,7 @@ KERNEL(reduce_extreme)
 }
 
 /* Operands: x, y (int64): the index of the first or the last of the largest. */
-KERNEL(argmax)
+KERNEL(LOOP(argmax))
 {
     const argmax_parameters *p = parameters;
     for (int64_t unit = begin; unit < end; ++unit) {
@@ -74,7 +71,7 @@ KERNEL(argmax)
 }
 
 /* Operands: x, 256 exponentials, y; fixedpoint.softmax_8. */
-KERNEL(softmax_s8)
+KERNEL(LOOP(softmax_s8))
 {
     const softmax_parameters *p = parameters;
     const int32_t *exponentials = operands[1];
@@ -103,7 +100,7 @@ static inline int64_t exponential_16(const int32_t *exponentials, int32_t d)
 }
 
 /* Operands: x, 2 x 256 exponentials, y; fixedpoint.softmax_16. */
-KERNEL(softmax_s16)
+KERNEL(LOOP(softmax_s16))
 {
     const softmax_parameters *p = parameters;
     const int32_t *exponentials = operands[1];

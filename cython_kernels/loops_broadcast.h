@@ -4,9 +4,6 @@
  * before it fixed. Each body is instantiated for all 8 bits, all 16 bits and any mixture.
  */
 
-#include "kernels.h"
-#include "requantize.h"
-
 /* Calls `row` for each unit with the widths as constants where all three are equal. */
 #define EACH_ROW(p, row)                                                                          \
     do {                                                                                          \
@@ -67,7 +64,7 @@ ROW(extreme_row, extreme_parameters)
     }
 }
 
-KERNEL(add)
+KERNEL(LOOP(add))
 {
     const add_parameters *p = parameters;
     EACH_ROW(p, add_row);
@@ -75,7 +72,7 @@ KERNEL(add)
 }
 
 /* Operands: a, b, the 256 entries of a, those of b, y. */
-KERNEL(add_s8)
+KERNEL(LOOP(add_s8))
 {
     const add_s8_parameters *p = parameters;
     const int64_t last = p->rank - 1, length = p->extents[last];
@@ -100,14 +97,14 @@ KERNEL(add_s8)
     return DONE;
 }
 
-KERNEL(mul)
+KERNEL(LOOP(mul))
 {
     const mul_parameters *p = parameters;
     EACH_ROW(p, mul_row);
     return DONE;
 }
 
-KERNEL(extreme)
+KERNEL(LOOP(extreme))
 {
     const extreme_parameters *p = parameters;
     EACH_ROW(p, extreme_row);

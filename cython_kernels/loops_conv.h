@@ -10,12 +10,7 @@
  * the output channels; a dense layer is a convolution whose pixels are its rows.
  */
 
-#include <string.h>
-
-#include "kernels.h"
-#include "requantize.h"
-
-#define CHANNELS 4
+#define CHANNELS 4 /* of a turn of the inner loop */
 #define PIXELS 2
 
 /* Products of one pair of pixels with CHANNELS rows of weights, modulo 2^32. */
@@ -176,17 +171,17 @@ EACH_WIDTH int conv(const conv_parameters *p, void *const *operands, int64_t beg
     return DONE;
 }
 
-KERNEL(conv_s8)
+KERNEL(LOOP(conv_s8))
 {
     return conv(parameters, operands, begin, end, scratch, 1, 32);
 }
 
-KERNEL(conv_s16_acc32)
+KERNEL(LOOP(conv_s16_acc32))
 {
     return conv(parameters, operands, begin, end, scratch, 2, 32);
 }
 
-KERNEL(conv_s16_acc64)
+KERNEL(LOOP(conv_s16_acc64))
 {
     return conv(parameters, operands, begin, end, scratch, 2, 64);
 }

@@ -1,9 +1,5 @@
 /* Moves elements of any width: strided copies, fills, index lists and gathers. */
 
-#include <string.h>
-
-#include "kernels.h"
-
 EACH_WIDTH void copy_row(const void *x, void *y, int64_t length, int64_t in_step, int64_t out_step,
                          int64_t bytes)
 {
@@ -12,7 +8,7 @@ EACH_WIDTH void copy_row(const void *x, void *y, int64_t length, int64_t in_step
 }
 
 /* Operands: x, y. A unit is a row: the last axis, everything before it fixed. */
-KERNEL(copy)
+KERNEL(LOOP(copy))
 {
     const copy_parameters *p = parameters;
     const int64_t last = p->rank - 1, length = p->extents[last];
@@ -35,7 +31,7 @@ KERNEL(copy)
 }
 
 /* Operands: y. A unit is an element. */
-KERNEL(fill)
+KERNEL(LOOP(fill))
 {
     const fill_parameters *p = parameters;
     for (int64_t i = begin; i < end; ++i)
@@ -46,7 +42,7 @@ KERNEL(fill)
 /* Operands: x, offsets, y. y[n, i, j, ..., :run] starts at x[n outer_stride + offsets_0[i] +
  * offsets_1[j] + ...]; the lists of offsets stand one after another. A unit is a row of the last
  * list. */
-KERNEL(take)
+KERNEL(LOOP(take))
 {
     const take_parameters *p = parameters;
     const int64_t last = p->rank - 1, length = p->extents[last];
@@ -78,7 +74,7 @@ KERNEL(take)
 
 /* Operands: x, indices (int64), y. A unit is one index at one place before the axis; it moves
  * `inner` elements. Negative indices count from the end. */
-KERNEL(gather)
+KERNEL(LOOP(gather))
 {
     const gather_parameters *p = parameters;
     const int64_t *indices = operands[1];

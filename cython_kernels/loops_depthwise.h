@@ -6,10 +6,7 @@
  * Operands: x, weights, bias, multiplier, shift, y. A unit is a row of the output.
  */
 
-#include "kernels.h"
-#include "requantize.h"
-
-#define BLOCK 64 /* channels whose accumulators stay in the first cache */
+#define DEPTHWISE_BLOCK 64 /* channels whose accumulators stay in the first cache */
 
 #define DEPTHWISE(name, x_type, acc_type, bias_type, product_type)                                \
     static void name##_taps(const depthwise_parameters *p, const x_type *const restrict sample,   \
@@ -29,7 +26,7 @@
         }                                                                                         \
     }                                                                                             \
                                                                                                   \
-    KERNEL(name)                                                                                  \
+    KERNEL(LOOP(name))                                                                            \
     {                                                                                             \
         const depthwise_parameters *p = parameters;                                               \
         const x_type *x = operands[0];                                                            \
@@ -38,7 +35,7 @@
         const int8_t *shift = operands[4];                                                        \
         const output_stage out = STAGE(p);                                                        \
         x_type *padding = scratch;                                                                \
-        for (int64_t c = 0; c < BLOCK; ++c)                                                       \
+        for (int64_t c = 0; c < DEPTHWISE_BLOCK; ++c)                                             \
             padding[c] = (x_type)p->input_zero_point;                                             \
         for (int64_t unit = begin; unit < end; ++unit) {                                          \
             const int64_t sample = unit / p->out_height, row = unit % p->out_height;              \
@@ -46,10 +43,10 @@
             for (int64_t column = 0; column < p->out_width; ++column) {                           \
                 const int64_t left = column * p->stride_width - p->pad_left;                      \
                 const int64_t y = (unit * p->out_width + column) * p->channels;                   \
-                for (int64_t first = 0; first < p->channels; first += BLOCK) {                    \
+                for (int64_t first = 0; first < p->channels; first += DEPTHWISE_BLOCK) {          \
                     const int64_t rest = p->channels - first;                                     \
-                    const int64_t count = rest < BLOCK ? rest : BLOCK;                            \
-                    acc_type acc[BLOCK];                                                          \
+                    const int64_t count = rest < DEPTHWISE_BLOCK ? rest : DEPTHWISE_BLOCK;        \
+                    acc_type acc[DEPTHWISE_BLOCK];                                                \
                     for (int64_t c = 0; c < count; ++c)                                           \
                         acc[c] = (acc_type)bias[first + c];                                       \
                     name##_taps(p, x + sample * p->in_height * p->in_width * p->channels + first, \

@@ -1,0 +1,169 @@
+/* Convolutions of every size on rows of x that are copied, padded, into the scratch.
+ *
+ * In NHWC a row of a window is one run of kernel_width * depth elements, and the windows of
+ * neighbouring pixels begin a constant number of elements apart: nothing else is needed, neither
+ * im2col nor a table of addresses. Where the kernel is dilated along the row, the copy brings each
+ * pixel's taps together. What the kernels read beyond a run meets weights of 0.
+ *
+ * An instruction set includes this file after it has defined
+ *
+ *     CONV(name)                  the name of its kernel `name`
+ *     value                       the type of an element in the scratch
+ *     copy_elements, fill_elements   how x becomes such elements
+ *     LANES, TAPS, MOST_VECTORS   channels of a vector; products that one instruction sums into
+ *                                 a lane; vectors of a block of channels
+ *     tiles                       [vectors - 1] of tile functions by number of pixels, ending in
+ * NULL
+ *
+ * Operands: x, weights, stages, y. Weights lie as [group][block][kernel row][step][vector of the
+ * block][LANES][TAPS]; a stage is what `stage_*.h` makes of a vector. A unit is a band of output
+ * rows of one sample, or for conv_flat a number of pixels.
+ */
+
+#include <string.h>
+
+#include "conv_tile.h"
+#include "kernels.h"
+
+/* The tile function for `count` pixels in a row: as few tiles as possible, of as equal sizes. */
+static inline int64_t tile_pixels(int64_t vectors, int64_t count)
+{
+    int64_t most = 0;
+    while (tiles[vectors - 1][most] != NULL)
+        ++most;
+    const int64_t tiles_needed = (count + most - 1) / most;
+    return (count + tiles_needed - 1) / tiles_needed;
+}
+
+/* All channels of one group for one row of `count` output pixels; the last tile overlaps the one
+ * before it. */
+static void multiply_row(const conv_tile *common, int64_t count, const value *x, const weight *w,
+                         const int32_t *stages, char *y, int64_t vectors, int64_t outputs,
+                         int64_t out_bytes)
+{
+    conv_tile t = *common;
+    for (int64_t first = 0; first < vectors; first += MOST_VECTORS) {
+        const int64_t block = vectors - first < MOST_VECTORS ? vectors - first : MOST_VECTORS;
+        const int64_t channels = outputs - first * LANES;
+        t.channels = channels < block * LANES ? channels : block * LANES;
+        const int64_t pixels = tile_pixels(block, count);
+        const tile_function tile = tiles[block - 1][pixels - 1];
+        for (int64_t pixel = 0; pixel < count; pixel += pixels) {
+            const int64_t at = pixel + pixels <= count ? pixel : count - pixels;
+            tile(&t, x + at * t.pixel, w, stages, y + at * t.out_pixel);
+        }
+        w += t.rows * t.steps * block * LANES * TAPS;
+        stages += block * STAGE_VECTORS * LANES;
+        y += block * LANES * out_bytes;
+    }
+}
+
+/* The columns of input row `from` that windows see, as elements of the scratch. */
+static void copy_row(const conv_rows_parameters *p, const int8_t *from, value *to)
+{
+    const int64_t depth = p->depth, across = p->group * depth;
+    const value padding = (value)(p->input_zero_point + OFFSET);
+    if (p->dilation_width > 1) {
+        for (int64_t ox = 0; ox < p->out_width; ++ox, to += p->pixel)
+            for (int64_t kx = 0; kx < p->kernel_width; ++kx) {
+                const int64_t ix = ox * p->stride_width - p->pad_left + kx * p->dilation_width;
+                value *tap = to + kx * depth;
+                if (ix >= 0 && ix < p->in_width)
+                    copy_elements(tap, from + ix * across, depth);
+                else
+                    fill_elements(tap, padding, depth);
+            }
+        return;
+    }
+    const int64_t columns = (p->out_width - 1) * p->stride_width + p->kernel_width;
+    const int64_t left = p->pad_left < columns ? p->pad_left : columns;
+    const int64_t seen = columns - left < p->in_width ? columns - left : p->in_width;
+    fill_elements(to, padding, left * depth);
+    to += left * depth;
+    if (p->group == 1)
+        copy_elements(to, from, seen * depth);
+    else
+        for (int64_t ix = 0; ix < seen; ++ix)
+            copy_elements(to + ix * depth, from + ix * across, depth);
+    fill_elements(to + seen * depth, padding, (columns - left - seen) * depth);
+}
+
+/* Input rows from `top` on, as many as the windows of `rows` output rows reach. */
+static void copy_rows(const conv_rows_parameters *p, const int8_t *sample, int64_t top,
+                      int64_t rows, value *to)
+{
+    const int64_t across = p->group * p->depth;
+    const int64_t reach = (p->kernel_height - 1) * p->dilation_height + 1;
+    const int64_t count = (rows - 1) * p->stride_height + reach;
+    for (int64_t i = 0; i < count; ++i, to += p->pitch) {
+        if (i % p->stride_height >= reach)
+            continue; /* between two windows */
+        const int64_t iy = top + i;
+        if (iy >= 0 && iy < p->in_height)
+            copy_row(p, sample + iy * p->in_width * across, to);
+        else
+            fill_elements(to, (value)(p->input_zero_point + OFFSET), p->pitch);
+    }
+}
+
+KERNEL(CONV(conv_rows))
+{
+    const conv_rows_parameters *p = parameters;
+    const int8_t *x = operands[0];
+    const int64_t across = p->group * p->depth, out_across = p->group * p->outputs;
+    const int64_t bands = (p->out_height + p->band - 1) / p->band;
+    const int64_t vectors = (p->outputs + LANES - 1) / LANES;
+    const int64_t group_weights = p->kernel_height * p->steps * vectors * LANES * TAPS;
+    const conv_tile common = {.rows = p->kernel_height,
+                              .row = p->dilation_height * p->pitch,
+                              .pixel = p->pixel,
+                              .steps = p->steps,
+                              .out_pixel = out_across * p->out_bytes,
+                              .out_bytes = p->out_bytes,
+                              .is_short = p->is_short,
+                              .out = STAGE(p)};
+    for (int64_t unit = begin; unit < end; ++unit) {
+        const int64_t sample = unit / bands, first = unit % bands * p->band;
+        const int64_t rows = p->out_height - first < p->band ? p->out_height - first : p->band;
+        const int8_t *image = x + sample * p->in_height * p->in_width * across;
+        char *y = (char *)operands[3] +
+                  (sample * p->out_height + first) * p->out_width * common.out_pixel;
+        for (int64_t g = 0; g < p->group; ++g) {
+            copy_rows(p, image + g * p->depth, first * p->stride_height - p->pad_top, rows,
+                      scratch);
+            const weight *w = (const weight *)operands[1] + g * group_weights;
+            const int32_t *stages =
+                (const int32_t *)operands[2] + g * vectors * STAGE_VECTORS * LANES;
+            for (int64_t row = 0; row < rows; ++row)
+                multiply_row(&common, p->out_width,
+                             (const value *)scratch + row * p->stride_height * p->pitch, w, stages,
+                             y + (row * p->out_width * out_across + g * p->outputs) * p->out_bytes,
+                             vectors, p->outputs, p->out_bytes);
+        }
+    }
+    return DONE;
+}
+
+/* 1x1 convolutions without strides, and dense layers: rows of `depth` elements one after another.
+ */
+KERNEL(CONV(conv_flat))
+{
+    const conv_flat_parameters *p = parameters;
+    const int64_t vectors = (p->outputs + LANES - 1) / LANES;
+    const conv_tile common = {.rows = 1,
+                              .pixel = p->depth,
+                              .steps = p->steps,
+                              .out_pixel = p->outputs * p->out_bytes,
+                              .out_bytes = p->out_bytes,
+                              .is_short = p->is_short,
+                              .out = STAGE(p)};
+    for (int64_t unit = begin; unit < end; ++unit) {
+        const int64_t first = unit * p->tile;
+        const int64_t count = p->pixels - first < p->tile ? p->pixels - first : p->tile;
+        copy_elements(scratch, (const int8_t *)operands[0] + first * p->depth, count * p->depth);
+        multiply_row(&common, count, scratch, operands[1], operands[2],
+                     (char *)operands[3] + first * common.out_pixel, vectors, p->outputs,
+                     p->out_bytes);
+    }
+    return DONE;
+}

@@ -1,0 +1,4 @@
+/* The plain loops for every processor. */
+
+#define LOOP(name) name##_scalar
+#include "loops.h"

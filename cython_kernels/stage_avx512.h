@@ -1,0 +1,85 @@
+/* The end of a layer in AVX-512: accumulators of 16 channels into its integers.
+ *
+ * A stage is four vectors for 16 channels: bias, multiplier, rounding, shift. In the short form
+ * (proofs.py says when) it holds rounding 2^(S-33) + z 2^(S-32) and shift S - 32, and
+ *
+ *     R1(acc, M, S) + z = (hi32(acc M) + rounding) >> (S - 32)
+ *
+ * as floors of floors merge. In the long form shift is S, and 64 bits are kept to the end.
+ */
+
+#ifndef EDGEINFER_STAGE_AVX512_H
+#define EDGEINFER_STAGE_AVX512_H
+
+#include <immintrin.h>
+
+#include "conv_tile.h"
+
+static inline __m512i stage_vector(const int32_t *stage, int which)
+{
+    return _mm512_loadu_si512(stage + 16 * which);
+}
+
+/* Products of the even and of the odd lanes with their multipliers. */
+static inline __m512i product_even(__m512i acc, __m512i multiplier)
+{
+    return _mm512_mul_epi32(acc, multiplier);
+}
+
+static inline __m512i product_odd(__m512i acc, __m512i multiplier)
+{
+    return _mm512_mul_epi32(_mm512_srli_epi64(acc, 32), _mm512_srli_epi64(multiplier, 32));
+}
+
+static inline __m512i short_stage(__m512i acc, __m512i multiplier, __m512i rounding, __m512i shift)
+{
+    const __m512i even = product_even(acc, multiplier), odd = product_odd(acc, multiplier);
+    const __m512i high = _mm512_mask_shuffle_epi32(odd, 0x5555, even, _MM_PERM_DDBB);
+    return _mm512_srav_epi32(_mm512_add_epi32(high, rounding), shift);
+}
+
+/* One half of the lanes in 64 bits, clamped there. */
+static inline __m512i long_half(__m512i product, __m512i shift, const output_stage *out)
+{
+    const __m512i one = _mm512_set1_epi64(1);
+    __m512i rounding = _mm512_sllv_epi64(one, _mm512_sub_epi64(shift, one));
+    if (out->twice) {
+        const __m512i tie = _mm512_set1_epi64(INT64_C(1) << 30);
+        const __mmask8 late = _mm512_cmpgt_epi64_mask(shift, _mm512_set1_epi64(31));
+        const __mmask8 negative = _mm512_movepi64_mask(product);
+        rounding = _mm512_mask_add_epi64(rounding, late & (__mmask8)~negative, rounding, tie);
+        rounding = _mm512_mask_sub_epi64(rounding, late & negative, rounding, tie);
+    }
+    __m512i y = _mm512_srav_epi64(_mm512_add_epi64(product, rounding), shift);
+    y = _mm512_add_epi64(y, _mm512_set1_epi64(out->zero_point));
+    y = _mm512_max_epi64(y, _mm512_set1_epi64(out->lo));
+    return _mm512_min_epi64(y, _mm512_set1_epi64(out->hi));
+}
+
+static inline __m512i long_stage(__m512i acc, __m512i multiplier, __m512i shift,
+                                 const output_stage *out)
+{
+    const __m512i even =
+        long_half(product_even(acc, multiplier), _mm512_maskz_mov_epi32(0x5555, shift), out);
+    const __m512i odd = long_half(product_odd(acc, multiplier), _mm512_srli_epi64(shift, 32), out);
+    return _mm512_mask_shuffle_epi32(even, 0xaaaa, odd, _MM_PERM_CCAA);
+}
+
+/* ---- stores ---- */
+
+/* 16 `vectors` integers that saturate to 8 bits, as bytes in order. */
+static inline __m512i packed_4(const __m512i *y)
+{
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const __m512i low = _mm512_packs_epi32(y[0], y[1]), high = _mm512_packs_epi32(y[2], y[3]);
+    return _mm512_permutexvar_epi32(order, _mm512_packs_epi16(low, high));
+}
+
+static inline __m256i packed_2(const __m512i *y)
+{
+    const __m256i order = _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7);
+    const __m512i words = _mm512_packs_epi32(y[0], y[1]);
+    return _mm256_permutevar8x32_epi32(_mm512_cvtsepi16_epi8(words), order);
+}
+
+#endif

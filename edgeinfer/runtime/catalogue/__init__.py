@@ -1,0 +1,25 @@
+"""The catalogue: for each integer operator the kernels that compute it; the best is called.
+
+call           what a kernel is called with       layers        convolutions, dense layers
+pools          windows without weights            pairs         two operands, broadcast
+elementwise    one operand, element by element    reductions    along axes
+moves          what only moves elements           memory        bytes of packed constants
+"""
+
+from edgeinfer.runtime.catalogue import elementwise, layers, moves, pairs, pools, reductions
+from edgeinfer.runtime.catalogue.call import KernelCall, KernelSite, best_isa, lower
+from edgeinfer.runtime.catalogue.memory import packed_bytes
+
+__all__ = [
+    "KernelCall",
+    "KernelSite",
+    "best_isa",
+    "elementwise",
+    "layers",
+    "lower",
+    "moves",
+    "packed_bytes",
+    "pairs",
+    "pools",
+    "reductions",
+]

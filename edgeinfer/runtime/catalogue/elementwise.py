@@ -1,0 +1,80 @@
+"""Operators of one operand, element by element, into calls of their kernels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgeinfer.graph import operators as ops
+from edgeinfer.runtime.catalogue.call import (
+    KernelCall,
+    KernelSite,
+    lower,
+    output_stage,
+    overwritable,
+)
+
+__all__: list[str] = []
+
+
+@lower.register
+def _rescale(op: ops.Rescale, site: KernelSite) -> list[KernelCall]:
+    return [
+        KernelCall(
+            "rescale",
+            (site.node.input("x"), site.node.output),
+            {
+                **output_stage(op),
+                "in_bytes": site.itemsize("x"),
+                "out_bytes": site.output.itemsize,
+                "input_zero_point": op.input_zero_point,
+                "multiplier": op.multiplier,
+                "shift": op.shift,
+            },
+            units=site.elements,
+            work=site.elements,
+            in_place=overwritable(site, "x"),
+        )
+    ]
+
+
+@lower.register
+def _q_prelu(op: ops.QPRelu, site: KernelSite) -> list[KernelCall]:
+    multiplier, shift = site.constant("multiplier"), site.constant("shift")
+    return [
+        KernelCall(
+            "prelu",
+            (
+                site.node.input("x"),
+                multiplier.astype(np.int32),
+                shift.astype(np.int8),
+                site.node.output,
+            ),
+            {
+                **output_stage(op),
+                "in_bytes": site.itemsize("x"),
+                "out_bytes": site.output.itemsize,
+                "input_zero_point": op.input_zero_point,
+                "multiplier": op.multiplier,
+                "shift": op.shift,
+                "slopes": len(multiplier),
+            },
+            units=site.elements // len(multiplier),
+            work=site.elements,
+            in_place=overwritable(site, "x"),
+        )
+    ]
+
+
+@lower.register
+def _lookup(op: ops.Lookup, site: KernelSite) -> list[KernelCall]:
+    table = site.constant("table")
+    return [
+        KernelCall(
+            "lookup_interpolated" if len(table) == 513 else "lookup",
+            (site.node.input("x"), table, site.node.output),
+            {"in_bytes": site.itemsize("x"), "out_bytes": site.output.itemsize},
+            units=site.elements,
+            work=site.elements,
+            in_place=overwritable(site, "x"),
+        )
+    ]

@@ -1,0 +1,116 @@
+"""Depthwise layers of int8 on lines in the scratch (depthwise_lines.h), packed for its tiles."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from edgeinfer.cython_kernels.runtime import LAYOUTS
+from edgeinfer.graph import operators as ops
+from edgeinfer.runtime.catalogue.call import KernelCall, KernelSite, output_stage, window
+from edgeinfer.runtime.catalogue.rows import Layout, stages_of
+
+__all__ = ["depthwise_call"]
+
+# what a band's lines may take of a second-level cache
+_LINE_BYTES = 65536
+# what kernels may read beyond the last line, in columns
+_SLACK = 64
+
+
+def depthwise_call(op: ops.QConv, site: KernelSite) -> KernelCall | None:
+    """The call for a depthwise convolution, where some instruction set has one."""
+    isa = site.best("depthwise_lines")
+    if isa is None or site.itemsize("x") != 1:
+        return None
+    layout = Layout(*LAYOUTS["depthwise_lines", isa])
+    x, weights, out = site.shape("x"), site.shape("weights"), site.output.shape
+    depth, height, width = weights[:3]
+    block = layout.lanes * layout.vectors
+    several = _side_by_side(out[2], depth, layout) if op.strides[1] == 1 else 1
+    channels = several * depth
+    quads = -(-height // layout.taps)
+    spacing = 1
+    if op.dilations[0] == 1:
+        # as many output rows a line as its taps hold without another quad
+        fitting = (g for g in (4, 2, 1) if height + g - 1 <= quads * layout.taps)
+        spacing = next(g for g in fitting if layout.taps % g == 0)
+    lines_of_quad = layout.taps * op.dilations[0] // spacing
+    columns = (out[2] - 1) * op.strides[1] + (width - 1) * op.dilations[1] + 1
+    own = min(depth, block)
+    pitch = columns * own + _SLACK
+
+    def lines(band: int) -> int:
+        """At most what the rows of a band take."""
+        return -(-((band - 1) * op.strides[0]) // spacing) + 1 + (quads - 1) * lines_of_quad
+
+    band = spacing
+    while band < out[1] and lines(2 * band) * pitch * layout.taps * layout.bytes <= _LINE_BYTES:
+        band *= 2
+    band = min(band, out[1])
+    stage, short = stages_of(op, site, layout, 1, several)
+
+    def blocks_of_phases(array: np.ndarray) -> np.ndarray:
+        return _packed(array, layout, several, spacing, quads)
+
+    return KernelCall(
+        "depthwise_lines",
+        (
+            site.node.input("x"),
+            site.packed("weights", blocks_of_phases, layout, several, spacing),
+            stage,
+            site.node.output,
+        ),
+        {
+            **window(x, out, (height, width), op.strides, op.pads, op.dilations),
+            **output_stage(op),
+            "depth": depth,
+            "pixels": out[2] // several,
+            "channels": channels,
+            "pixel_stride": op.strides[1],
+            "block": block,
+            "spacing": spacing,
+            "quads": quads,
+            "lines": lines(band),
+            "pitch": pitch,
+            "band": band,
+            "is_short": short,
+            "input_zero_point": op.input_zero_point,
+            "out_bytes": site.output.itemsize,
+        },
+        units=out[0] * -(-out[1] // band),
+        work=4 * site.elements * math.prod(weights[1:]),
+        scratch=lines(band) * pitch * layout.taps * layout.bytes + x[2] * depth + _SLACK,
+    )
+
+
+def _side_by_side(width: int, depth: int, layout: Layout) -> int:
+    """How many pixels of few channels fill a block of channels best, as divisors of the row."""
+    block = layout.lanes * layout.vectors
+    fitting = [n for n in range(1, width + 1) if width % n == 0 and n * depth <= block]
+
+    def fullness(n: int) -> tuple[float, int]:
+        vectors = -(-n * depth // layout.lanes)
+        return n * depth / (vectors * layout.lanes), n
+
+    return max(fitting, key=fullness, default=1)
+
+
+def _packed(
+    weights: np.ndarray, layout: Layout, several: int, spacing: int, quads: int
+) -> np.ndarray:
+    """[C, kh, kw, 1] as [block][phase][quad][kx][vector][lane][tap], flat."""
+    depth, height, width = weights.shape[:3]
+    phases = np.zeros((spacing, several * depth, quads * layout.taps, width), layout.dtype)
+    for phase in range(spacing):
+        phases[phase, :, phase : phase + height] = np.tile(weights[..., 0], (several, 1, 1))
+    split = phases.reshape(spacing, several * depth, quads, layout.taps, width)
+    blocks = []
+    for first in range(0, several * depth, layout.lanes * layout.vectors):
+        part = split[:, first : first + layout.lanes * layout.vectors]
+        padding = -part.shape[1] % layout.lanes
+        part = np.pad(part, ((0, 0), (0, padding), (0, 0), (0, 0), (0, 0)))
+        part = part.reshape(spacing, -1, layout.lanes, quads, layout.taps, width)
+        blocks.append(part.transpose(0, 3, 5, 1, 2, 4).ravel())
+    return np.concatenate(blocks)

@@ -1,0 +1,124 @@
+"""Operators of two operands, broadcast, into calls of their kernels."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from edgeinfer.arithmetic import fixedpoint
+from edgeinfer.graph import operators as ops
+from edgeinfer.runtime.catalogue.call import (
+    KernelCall,
+    KernelSite,
+    Parameters,
+    collapse,
+    lower,
+    output_stage,
+    overwritable,
+    strides_of,
+)
+from edgeinfer.runtime.catalogue.proofs import linear_sum
+
+__all__: list[str] = []
+
+
+def _broadcast(
+    site: KernelSite,
+    kernel: str,
+    parameters: Parameters,
+    *tables: np.ndarray,
+) -> list[KernelCall]:
+    out = site.output.shape
+    strides = []
+    for role in ("a", "b"):
+        shape = (1,) * (len(out) - len(site.shape(role))) + site.shape(role)
+        strides.append(
+            [0 if n == 1 else step for n, step in zip(shape, strides_of(shape), strict=True)]
+        )
+    extents, (a_strides, b_strides, _) = collapse(out, *strides, strides_of(out))
+    return [
+        KernelCall(
+            kernel,
+            (*site.node.inputs, *tables, site.node.output),
+            {
+                **parameters,
+                "rank": len(extents),
+                "extents": tuple(extents),
+                "a_strides": tuple(a_strides),
+                "b_strides": tuple(b_strides),
+            },
+            units=math.prod(extents[:-1]),
+            work=site.elements,
+            in_place=overwritable(site, "a", "b"),
+        )
+    ]
+
+
+def _widths(site: KernelSite) -> dict[str, int]:
+    return {
+        "a_bytes": site.itemsize("a"),
+        "b_bytes": site.itemsize("b"),
+        "out_bytes": site.output.itemsize,
+    }
+
+
+@lower.register
+def _q_add(op: ops.QAdd, site: KernelSite) -> list[KernelCall]:
+    narrow = site.itemsize("a") == site.itemsize("b") == site.output.itemsize == 1
+    linear = linear_sum(op) if narrow else None
+    if linear is not None:
+        form = {**vars(linear), "lo": op.lo, "hi": op.hi}
+        return _broadcast(site, "add_linear", form)
+    result = {
+        **output_stage(op),
+        **_widths(site),
+        "multiplier": op.multiplier,
+        "shift": op.shift,
+        "subtract": int(isinstance(op, ops.QSub)),
+    }
+    if narrow:
+        a = _common_scale(op, op.a_zero_point, op.a_multiplier, op.a_shift)
+        b = _common_scale(op, op.b_zero_point, op.b_multiplier, op.b_shift)
+        return _broadcast(site, "add_s8", result, a, b)
+    operands = {
+        "a_zero_point": op.a_zero_point,
+        "b_zero_point": op.b_zero_point,
+        "left_shift": op.left_shift,
+        "a_multiplier": op.a_multiplier,
+        "a_shift": op.a_shift,
+        "b_multiplier": op.b_multiplier,
+        "b_shift": op.b_shift,
+    }
+    return _broadcast(site, "add", {**result, **operands})
+
+
+def _common_scale(op: ops.QAdd, zero_point: int, multiplier: int, shift: int) -> np.ndarray:
+    """What each int8 becomes at twice the larger scale: verified ratios keep it within int32."""
+    q = np.arange(-128, 128, dtype=np.int64) - zero_point
+    wide = fixedpoint.round_shift(q << op.left_shift, multiplier, shift, op.rounding)
+    return wide.astype(np.int32)
+
+
+@lower.register
+def _q_mul(op: ops.QMul, site: KernelSite) -> list[KernelCall]:
+    return _broadcast(
+        site,
+        "mul",
+        {
+            **output_stage(op),
+            **_widths(site),
+            "a_zero_point": op.a_zero_point,
+            "b_zero_point": op.b_zero_point,
+            "multiplier": op.multiplier,
+            "shift": op.shift,
+        },
+    )
+
+
+@lower.register(ops.Maximum)
+@lower.register(ops.Minimum)
+def _maximum(op: ops.Maximum | ops.Minimum, site: KernelSite) -> list[KernelCall]:
+    return _broadcast(
+        site, "extreme", {**_widths(site), "largest": int(isinstance(op, ops.Maximum))}
+    )

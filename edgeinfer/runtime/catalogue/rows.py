@@ -1,0 +1,174 @@
+"""Layers of int8 on rows in the scratch (conv_rows.h): weights and stages packed for its tiles."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgeinfer.arithmetic.accumulators import folded_bias, largest_sums, reach
+from edgeinfer.cython_kernels.runtime import LAYOUTS
+from edgeinfer.graph import operators as ops
+from edgeinfer.runtime.catalogue.call import KernelCall, KernelSite, output_stage, window
+from edgeinfer.runtime.catalogue.proofs import ShortStage, short_stage
+
+__all__ = ["Layout", "conv_call", "dense_call", "stages_of"]
+
+# what a unit's rows may take of a first-level cache, beside the weights that they meet
+_ROW_BYTES = 16384
+# into how many bands an image is divided, if they are not lower than that
+_BANDS, _LEAST_BAND = 8, 4
+# what kernels may read beyond the last run, and what keeps rows from each other's cache lines
+_SLACK = 64
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a kernel wants its weights; see ``weight_layout`` in kernels.h."""
+
+    lanes: int
+    taps: int
+    vectors: int
+    offset: int
+    bytes: int
+
+    @property
+    def dtype(self) -> str:
+        """The element type of a packed weight."""
+        return f"int{8 * self.bytes}"
+
+
+def conv_call(op: ops.QConv, site: KernelSite) -> KernelCall | None:
+    """The call for a convolution, where some instruction set has one."""
+    x, weights, out = site.shape("x"), site.shape("weights"), site.output.shape
+    plain = weights[1:3] == (1, 1) and op.strides == (1, 1) and not any(op.pads)
+    if plain and op.group == 1:
+        return _flat(op, site, math.prod(out[:3]), x[3])
+    isa = site.best("conv_rows")
+    if isa is None or site.itemsize("x") != 1:
+        return None
+    layout = Layout(*LAYOUTS["conv_rows", isa])
+    outputs, (height, width, depth) = weights[0] // op.group, weights[1:]
+    steps = -(-width * depth // layout.taps)
+    if op.dilations[1] > 1:  # each pixel's taps are brought together
+        pixel = steps * layout.taps
+        columns = out[2] * pixel
+    else:
+        pixel = op.strides[1] * depth
+        columns = ((out[2] - 1) * op.strides[1] + width) * depth
+    pitch = -(-columns // _SLACK) * _SLACK + _SLACK
+    kernel_reach = (height - 1) * op.dilations[0] + 1
+    # several bands for threads to share; a band reads its first rows beside the one before it
+    fitting = (_ROW_BYTES // (pitch * layout.bytes) - kernel_reach) // op.strides[0] + 1
+    band = max(1, min(out[1], fitting, max(_LEAST_BAND, -(-out[1] // _BANDS))))
+    stage, short = stages_of(op, site, layout, op.group)
+    return KernelCall(
+        "conv_rows",
+        (site.node.input("x"), _weights(site, layout, op.group), stage, site.node.output),
+        {
+            **window(x, out, (height, width), op.strides, op.pads, op.dilations),
+            **output_stage(op),
+            "group": op.group,
+            "depth": depth,
+            "outputs": outputs,
+            "steps": steps,
+            "pixel": pixel,
+            "pitch": pitch,
+            "band": band,
+            "is_short": short,
+            "input_zero_point": op.input_zero_point,
+            "out_bytes": site.output.itemsize,
+        },
+        units=out[0] * -(-out[1] // band),
+        work=math.prod(out[:3]) * math.prod(weights),
+        scratch=((band - 1) * op.strides[0] + kernel_reach) * pitch * layout.bytes + _SLACK,
+    )
+
+
+def dense_call(op: ops.QDense, site: KernelSite) -> KernelCall | None:
+    """The call for a dense layer, where some instruction set has one."""
+    x = site.shape("x")
+    return _flat(op, site, math.prod(x[:-1]), x[-1])
+
+
+def _flat(
+    op: ops.QConv | ops.QDense, site: KernelSite, pixels: int, depth: int
+) -> KernelCall | None:
+    isa = site.best("conv_flat")
+    if isa is None or site.itemsize("x") != 1:
+        return None
+    layout = Layout(*LAYOUTS["conv_flat", isa])
+    weights = site.shape("weights")
+    most = max(16, min(512, _ROW_BYTES // (depth * layout.bytes)))
+    units = -(-pixels // most)
+    tile = -(-pixels // units)
+    stage, short = stages_of(op, site, layout, 1)
+    return KernelCall(
+        "conv_flat",
+        (site.node.input("x"), _weights(site, layout, 1), stage, site.node.output),
+        {
+            **output_stage(op),
+            "pixels": pixels,
+            "depth": depth,
+            "outputs": weights[0],
+            "steps": -(-depth // layout.taps),
+            "tile": tile,
+            "is_short": short,
+            "out_bytes": site.output.itemsize,
+        },
+        units=units,
+        work=pixels * math.prod(weights),
+        scratch=tile * depth * layout.bytes + _SLACK,
+    )
+
+
+# ---- packing --------------------------------------------------------------------------------
+
+
+def _weights(site: KernelSite, layout: Layout, group: int) -> np.ndarray:
+    def blocks_of_vectors(weights: np.ndarray) -> np.ndarray:
+        return _packed(weights, layout, group)
+
+    return site.packed("weights", blocks_of_vectors, layout, group)
+
+
+def _packed(weights: np.ndarray, layout: Layout, group: int) -> np.ndarray:
+    """[O, kh, kw, D] or [O, D] as [group][block][kh][step][vector][lane][tap], flat."""
+    rows = weights.shape[1] if weights.ndim == 4 else 1
+    grouped = weights.reshape(group, len(weights) // group, rows, -1)
+    padding = -grouped.shape[1] % layout.lanes, -grouped.shape[3] % layout.taps
+    padded = np.pad(grouped, ((0, 0), (0, padding[0]), (0, 0), (0, padding[1])))
+    vectors, steps = padded.shape[1] // layout.lanes, padded.shape[3] // layout.taps
+    split = padded.reshape(group, vectors, layout.lanes, rows, steps, layout.taps)
+    blocks = [
+        split[:, first : first + layout.vectors].transpose(0, 3, 4, 1, 2, 5).reshape(group, -1)
+        for first in range(0, vectors, layout.vectors)
+    ]
+    return np.concatenate(blocks, axis=1).astype(layout.dtype)
+
+
+def stages_of(
+    op: ops.QConv | ops.QDense, site: KernelSite, layout: Layout, group: int, repeats: int = 1
+) -> tuple[np.ndarray, int]:
+    """Stages [group][vector][4][lane], and 1 where they have the short form.
+
+    With ``repeats``, all channels that many times over.
+    """
+    weights, bias, multiplier, shift = (
+        site.constant(role) for role in ("weights", "bias", "multiplier", "shift")
+    )
+    # partial sums and biases may wrap: the accumulator itself is proven
+    folded = folded_bias(weights, bias, op.input_zero_point + layout.offset).astype(np.int32)
+    short = None
+    if op.rounding == "single":
+        largest = largest_sums(weights, bias, reach("int8", op.input_zero_point))
+        short = short_stage(multiplier, shift, op.output_zero_point, largest)
+    stage = short or ShortStage(multiplier, np.zeros_like(multiplier), shift)
+    rows = np.stack([folded, stage.multiplier, stage.rounding, stage.shift]).astype(np.int32)
+    rows = np.tile(rows.reshape(4, group, -1), (1, 1, repeats))
+    # a shift of 33 for lanes without a channel, which no form minds
+    padded = np.pad(rows, ((0, 0), (0, 0), (0, -rows.shape[2] % layout.lanes)))
+    padded[3, :, rows.shape[2] :] = 33 - 32 * (short is not None)
+    split = padded.reshape(4, group, -1, layout.lanes).transpose(1, 2, 0, 3)
+    return np.ascontiguousarray(split), int(short is not None)

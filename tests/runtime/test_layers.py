@@ -1,0 +1,171 @@
+"""Layers on packed weights give the reference's bits on every instruction set, around each tile."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from edgeinfer.arithmetic import fixedpoint
+from edgeinfer.cython_kernels.runtime import SUPPORTED
+from edgeinfer.graph import operators as ops
+from edgeinfer.meaning import reference
+from edgeinfer.runtime.catalogue.proofs import linear_sum, short_stage
+from edgeinfer.runtime.session import Session
+from tests.runtime.runtime_graphs import chain
+
+COMMON = settings(deadline=None, max_examples=120, suppress_health_check=[HealthCheck.too_slow])
+
+# on both sides of every number of lanes, of pixels of a tile and of channels of a block
+CHANNELS = st.sampled_from(
+    [1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 24, 31, 32, 33, 48, 49, 63, 64, 65, 96]
+)
+EXTENTS = st.integers(1, 34)
+KERNELS = st.sampled_from([(1, 1), (3, 3), (2, 2), (1, 5), (5, 1), (5, 5), (1, 9), (9, 1), (7, 3)])
+
+
+@st.composite
+def stages(draw, outputs):
+    """Biases, multipliers and shifts: of common ratios, or any that the contract takes."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    bias = rng.integers(-30000, 30000, outputs).astype(np.int32)
+    multiplier = rng.integers(2**30, 2**31, outputs).astype(np.int32)
+    least, most = draw(st.sampled_from([(36, 44), (33, 62), (2, 62), (31, 33)]))
+    return bias, multiplier, rng.integers(least, most + 1, outputs).astype(np.int8)
+
+
+@st.composite
+def attributes(draw):
+    lo, hi = sorted(draw(st.tuples(st.integers(-128, 127), st.integers(-128, 127))))
+    clamp = draw(st.sampled_from([(-128, 127), (lo, hi)]))
+    return {
+        "input_zero_point": draw(st.integers(-128, 127)),
+        "output_zero_point": draw(st.integers(-128, 127)),
+        "lo": clamp[0],
+        "hi": clamp[1],
+        "rounding": draw(st.sampled_from(["single", "single", "double"])),
+    }
+
+
+@st.composite
+def convolutions(draw):
+    kernel, dilations = (
+        draw(KERNELS),
+        draw(st.sampled_from([(1, 1), (1, 1), (2, 1), (1, 2), (3, 3)])),
+    )
+    strides = draw(st.sampled_from([(1, 1), (1, 1), (2, 2), (1, 2), (3, 1)]))
+    pads = tuple(draw(st.integers(0, 3)) for _ in range(4))
+    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+    height, width = (max(draw(EXTENTS), r) for r in reach)
+    kind = draw(st.sampled_from(["whole", "whole", "grouped", "depthwise"]))
+    if kind == "depthwise":
+        channels = draw(CHANNELS)
+        group, depth, outputs = channels, 1, channels
+    else:
+        group = draw(st.integers(2, 4)) if kind == "grouped" else 1
+        depth, outputs = draw(CHANNELS), draw(CHANNELS) * group
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    weights = rng.integers(-127, 128, (outputs, *kernel, depth)).astype(np.int8)
+    op = ops.QConv(
+        **draw(attributes()), strides=strides, pads=pads, dilations=dilations, group=group
+    )
+    samples = draw(st.integers(1, 2))
+    return chain((samples, height, width, group * depth), (op, weights, *draw(stages(outputs))))
+
+
+@st.composite
+def dense_layers(draw):
+    rows, depth = draw(st.sampled_from([1, 1, 2, 5, 6, 7, 13, 40])), draw(st.integers(1, 200))
+    outputs = draw(CHANNELS)
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    weights = rng.integers(-127, 128, (outputs, depth)).astype(np.int8)
+    return chain((rows, depth), (ops.QDense(**draw(attributes())), weights, *draw(stages(outputs))))
+
+
+def check(graph, isa, seed):
+    x = np.random.default_rng(seed).integers(-128, 128, graph.types["x"].shape).astype(np.int8)
+    found = Session(graph, isa=isa).run(x)
+    (expected,) = reference.execute(graph, {"x": x}).values()
+    np.testing.assert_array_equal(found, expected, strict=True)
+
+
+@pytest.mark.parametrize("isa", SUPPORTED)
+@COMMON
+@given(graph=convolutions(), seed=st.integers(0, 99))
+def test_a_convolution_is_the_references(isa, graph, seed):
+    check(graph, isa, seed)
+
+
+@pytest.mark.parametrize("isa", SUPPORTED)
+@COMMON
+@given(graph=dense_layers(), seed=st.integers(0, 99))
+def test_a_dense_layer_is_the_references(isa, graph, seed):
+    check(graph, isa, seed)
+
+
+# ---- proofs ----------------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    multiplier=st.integers(2**30, 2**31 - 1),
+    shift=st.integers(2, 62),
+    zero_point=st.integers(-128, 127),
+    largest=st.integers(1, 2**31 - 1),
+    seed=st.integers(0, 99),
+)
+def test_the_short_form_is_r1_wherever_there_is_one(multiplier, shift, zero_point, largest, seed):
+    pair = np.array([multiplier]), np.array([shift])
+    form = short_stage(*pair, zero_point, np.array([largest]))
+    if form is None:
+        return
+    acc = np.random.default_rng(seed).integers(-largest, largest + 1, 1000)
+    acc[:5] = -largest, largest, 0, -1, 1
+    high = (acc * form.multiplier.astype(np.int64)) >> 32
+    total = high + form.rounding
+    assert np.abs(total).max() < 2**31
+    expected = fixedpoint.round_shift(acc, multiplier, shift, "single") + zero_point
+    np.testing.assert_array_equal(total >> form.shift, expected)
+
+
+def test_a_convolution_of_common_ratios_has_the_short_form():
+    assert short_stage(np.array([2**30]), np.array([38]), -3, np.array([2**24])) is not None
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    a=st.floats(0.001, 0.5),
+    b=st.floats(0.001, 0.5),
+    y=st.floats(0.002, 0.8),
+    zero_points=st.tuples(*[st.integers(-128, 127)] * 3),
+    kind=st.sampled_from([ops.QAdd, ops.QSub]),
+    rounding=st.sampled_from(["single", "double"]),
+)
+def test_a_linear_sum_is_equal_for_every_pair(a, b, y, zero_points, kind, rounding):
+    parameters = fixedpoint.add_parameters(a, b, y, bits=8)
+    op = kind(
+        **parameters,
+        a_zero_point=zero_points[0],
+        b_zero_point=zero_points[1],
+        output_zero_point=zero_points[2],
+        rounding=rounding,
+    )
+    form = linear_sum(op)
+    if form is None:
+        return
+    q = np.arange(-128, 128, dtype=np.int64)
+    total = q[:, None] * form.a_factor + q * form.b_factor + form.offset
+    assert np.abs(total).max() < 2**31
+    first, second = np.meshgrid(q.astype(np.int8), q.astype(np.int8), indexing="ij")
+    (expected,) = reference.evaluate(op, first, second)
+    np.testing.assert_array_equal(np.clip(total >> form.shift, op.lo, op.hi), expected)
+
+
+def test_common_sums_have_the_linear_form():
+    found = 0
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        a, b, y = np.exp(rng.uniform(math.log(0.01), math.log(0.1), 3))
+        found += linear_sum(ops.QAdd(**fixedpoint.add_parameters(a, b, y, bits=8))) is not None
+    assert found >= 18
