@@ -19,7 +19,7 @@ from edgeinfer.meaning import interpreter
 from edgeinfer.meaning.either import move
 from edgeinfer.meaning.windows import window_sums, windows
 
-__all__ = ["evaluate", "execute"]
+__all__ = ["common_scale", "evaluate", "execute"]
 
 
 def execute(
@@ -108,18 +108,18 @@ def _q_dense(
 
 @evaluate.register
 def _q_add(op: ops.QAdd, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
-    left, right = _common_scale(op, a, b)
+    left, right = common_scale(op, a, b)
     return _requantized(op, left + right, op.multiplier, op.shift)
 
 
 @evaluate.register
 def _q_sub(op: ops.QSub, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
-    left, right = _common_scale(op, a, b)
+    left, right = common_scale(op, a, b)
     return _requantized(op, left - right, op.multiplier, op.shift)
 
 
-def _common_scale(op: ops.QAdd, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both operands at twice the larger scale."""
+def common_scale(op: ops.QAdd, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What a sum adds: both operands, in int64, at twice the larger scale and ``left_shift`` bits."""
     left = _wide(a, op.a_zero_point) << op.left_shift
     right = _wide(b, op.b_zero_point) << op.left_shift
     return (

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from edgeinfer.arithmetic import fixedpoint
 from edgeinfer.graph import operators as ops
+from edgeinfer.meaning import reference
 from edgeinfer.runtime.catalogue.call import (
     KernelCall,
     KernelSite,
@@ -78,8 +78,9 @@ def _q_add(op: ops.QAdd, site: KernelSite) -> list[KernelCall]:
         "subtract": int(isinstance(op, ops.QSub)),
     }
     if narrow:
-        a = _common_scale(op, op.a_zero_point, op.a_multiplier, op.a_shift)
-        b = _common_scale(op, op.b_zero_point, op.b_multiplier, op.b_shift)
+        q = np.arange(-128, 128)
+        # verified ratios keep what 8 bits become within 32
+        a, b = (table.astype(np.int32) for table in reference.common_scale(op, q, q))
         return _broadcast(site, "add_s8", result, a, b)
     operands = {
         "a_zero_point": op.a_zero_point,
@@ -91,13 +92,6 @@ def _q_add(op: ops.QAdd, site: KernelSite) -> list[KernelCall]:
         "b_shift": op.b_shift,
     }
     return _broadcast(site, "add", {**result, **operands})
-
-
-def _common_scale(op: ops.QAdd, zero_point: int, multiplier: int, shift: int) -> np.ndarray:
-    """What each int8 becomes at twice the larger scale: verified ratios keep it within int32."""
-    q = np.arange(-128, 128, dtype=np.int64) - zero_point
-    wide = fixedpoint.round_shift(q << op.left_shift, multiplier, shift, op.rounding)
-    return wide.astype(np.int32)
 
 
 @lower.register

@@ -8,8 +8,8 @@ from functools import cache
 
 import numpy as np
 
-from edgeinfer.arithmetic import fixedpoint
 from edgeinfer.graph import operators as ops
+from edgeinfer.meaning import reference
 
 __all__ = ["LinearSum", "ShortStage", "linear_sum", "short_stage"]
 
@@ -76,8 +76,8 @@ def linear_sum(op: ops.QAdd) -> LinearSum | None:
     Every pair bounds the offset from both sides, so the offset is found rather than tried.
     """
     sign = -1 if isinstance(op, ops.QSub) else 1
-    y = _all_sums(op, sign)
     q = np.arange(-128, 128, dtype=np.int64)
+    (y,) = reference.evaluate(op, q[:, None], q)
     last = op.multiplier * 2.0**-op.shift * 2.0**op.left_shift
     ratios = (
         op.a_multiplier * 2.0**-op.a_shift * last,
@@ -98,25 +98,3 @@ def linear_sum(op: ops.QAdd) -> LinearSum | None:
         if low < high and np.abs(t).max() + abs(offset) < 2**31:
             return LinearSum(a_factor, b_factor, offset, shift)
     return None
-
-
-def _all_sums(op: ops.QAdd, sign: int) -> np.ndarray:
-    """What the operator gives for every a, down, and every b, across."""
-    a, b = (
-        fixedpoint.round_shift(
-            (np.arange(-128, 128, dtype=np.int64) - zero) << op.left_shift, m, s, op.rounding
-        )
-        for zero, m, s in (
-            (op.a_zero_point, op.a_multiplier, op.a_shift),
-            (op.b_zero_point, op.b_multiplier, op.b_shift),
-        )
-    )
-    return fixedpoint.requantize(
-        a[:, None] + sign * b,
-        op.multiplier,
-        op.shift,
-        op.output_zero_point,
-        op.lo,
-        op.hi,
-        op.rounding,
-    )
