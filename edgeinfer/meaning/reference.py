@@ -119,7 +119,7 @@ def _q_sub(op: ops.QSub, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]
 
 
 def common_scale(op: ops.QAdd, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What a sum adds: both operands, in int64, at twice the larger scale and ``left_shift`` bits."""
+    """Both operands at twice the larger scale, in int64, as a sum or a difference takes them."""
     left = _wide(a, op.a_zero_point) << op.left_shift
     right = _wide(b, op.b_zero_point) << op.left_shift
     return (
