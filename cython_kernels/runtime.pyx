@@ -128,7 +128,7 @@ def _kernel_table():
 cdef size_t ALIGNMENT = 64
 
 # More pieces than threads, so that a thread which the machine holds up delays one piece.
-cdef int PARTS_A_THREAD = 4
+cdef int PARTS_A_THREAD = 2
 
 def _layouts():
     table = {}

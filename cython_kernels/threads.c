@@ -27,14 +27,21 @@ typedef struct {
     thread thread;
 } worker;
 
+/* What cores change in turn has a cache line to itself. */
+#define LINE 64
+
 struct thread_pool {
     mutex owner; /* held by the caller whose job runs */
     part_function function;
     void *job;
     int parts;
-    counter tickets, finished;
     counter status; /* of a part that has failed, or 0 */
-    mutex lock;     /* held to fall asleep, and to wake who has */
+    char before_tickets[LINE];
+    counter tickets;
+    char before_finished[LINE];
+    counter finished;
+    char after_finished[LINE];
+    mutex lock; /* held to fall asleep, and to wake who has */
     condition wake;
     counter asleep, ending;
     int worker_count;

@@ -22,6 +22,9 @@ from edgeinfer.runtime.catalogue.proofs import linear_sum
 
 __all__: list[str] = []
 
+# elements of a row that is worth a thread's while
+_CHUNK = 4096
+
 
 def _broadcast(
     site: KernelSite,
@@ -37,6 +40,11 @@ def _broadcast(
             [0 if n == 1 else step for n, step in zip(shape, strides_of(shape), strict=True)]
         )
     extents, (a_strides, b_strides, _) = collapse(out, *strides, strides_of(out))
+    chunk = math.gcd(extents[-1], _CHUNK)
+    if len(extents) == 1 and chunk >= _CHUNK // 4:
+        # rows for threads to share, of what is one row
+        extents = [extents[0] // chunk, chunk]
+        a_strides, b_strides = ([chunk * s[0], s[0]] for s in (a_strides, b_strides))
     return [
         KernelCall(
             kernel,

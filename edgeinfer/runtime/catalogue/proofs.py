@@ -65,8 +65,11 @@ class LinearSum:
     shift: int
 
 
-# factors of 22 bits: with 8 bits of each operand their products and sum stay below 2^31
-_FACTOR_BITS = 22
+# shifts that are tried: from the most bits that fit down, as finer factors err less
+_SHIFTS = 12
+
+# what factors may be beside the rounded ratios, where these themselves do not serve
+_NUDGES = [(0, 0), *((a, b) for a in (-1, 0, 1) for b in (-1, 0, 1) if a or b)]
 
 
 @cache
@@ -84,17 +87,30 @@ def linear_sum(op: ops.QAdd) -> LinearSum | None:
         sign * op.b_multiplier * 2.0**-op.b_shift * last,
     )
     largest = max(map(abs, ratios))
-    if not 0 < largest < 2**_FACTOR_BITS:
+    if not 0 < largest < 2**16:
         return None
-    most = min(_FACTOR_BITS - 1 - math.floor(math.log2(largest)), 24)
-    inner, below, above = (y > op.lo) & (y < op.hi), y <= op.lo, y >= op.hi
-    for shift in range(most, 4, -1):
-        a_factor, b_factor = (round(ratio * 2.0**shift) for ratio in ratios)
-        t = a_factor * q[:, None] + b_factor * q
-        least, beyond = (y << shift) - t, ((y + 1) << shift) - t
-        low = max(least[inner | above].max(initial=-(2**62)), -(2**62))
-        high = min(beyond[inner | below].min(initial=2**62), 2**62)
-        offset = int(np.clip(0, low, high - 1))
-        if low < high and np.abs(t).max() + abs(offset) < 2**31:
-            return LinearSum(a_factor, b_factor, offset, shift)
+    most = 30 - math.ceil(math.log2(128 * sum(map(abs, ratios))))
+    shifts = range(most, max(most - _SHIFTS, 1), -1)
+    for nudge in _NUDGES:
+        for shift in shifts if nudge == (0, 0) else shifts[:2]:
+            a_factor, b_factor = (
+                round(ratio * 2.0**shift) + n for ratio, n in zip(ratios, nudge, strict=True)
+            )
+            found = _with_offset(op, y, a_factor, b_factor, shift)
+            if found is not None:
+                return found
     return None
+
+
+def _with_offset(
+    op: ops.QAdd, y: np.ndarray, a_factor: int, b_factor: int, shift: int
+) -> LinearSum | None:
+    """The form with these factors, where one offset serves every pair and all fits 32 bits."""
+    q = np.arange(-128, 128, dtype=np.int64)
+    t = a_factor * q[:, None] + b_factor * q
+    # a clamped result asks for one side alone
+    least = ((y << shift) - t)[y > op.lo].max(initial=-(2**62))
+    beyond = (((y + 1) << shift) - t)[y < op.hi].min(initial=2**62)
+    offset = int(np.clip(0, least, max(beyond - 1, least)))
+    fits = max(abs(int(t.min()) + offset), abs(int(t.max()) + offset)) < 2**31
+    return LinearSum(a_factor, b_factor, offset, shift) if least < beyond and fits else None
