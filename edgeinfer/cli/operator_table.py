@@ -11,6 +11,7 @@ from edgeinfer.converters.onnx_import import OLDEST_OPSET
 from edgeinfer.converters.onnx_operators import IMPORTERS
 from edgeinfer.graph import operators as ops
 from edgeinfer.hdl.compiler import takes
+from edgeinfer.meaning import float_executor
 from edgeinfer.quant.rules import integer_operators
 
 __all__ = ["TARGETS", "Imported", "answer", "as_markdown", "imported_operators"]
@@ -67,7 +68,14 @@ def _in_integers(kind: Kind) -> tuple[Kind, ...]:
     return (kind,) if issubclass(kind, ops.IntegerOperator) else integer_operators(kind)
 
 
+def _in_floats(kind: Kind) -> bool:
+    return not issubclass(kind, ops.IntegerOperator) and (
+        float_executor.evaluate.dispatch(kind) is not float_executor.evaluate.dispatch(object)
+    )
+
+
 TARGETS: Mapping[str, Callable[[Kind], bool]] = {
+    "float": _in_floats,
     "int8": lambda kind: bool(_in_integers(kind)),
     "int16": lambda kind: bool(_in_integers(kind)),
     "NPU": lambda kind: bool(_in_integers(kind)) and _on_npu(kind),
