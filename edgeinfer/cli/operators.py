@@ -9,6 +9,8 @@ from edgeinfer.cli.command import Report, command
 
 __all__ = ["operators"]
 
+_ROOM = 21  # for what an operator becomes, beside the longest names in 80 columns
+
 
 @command(example="edgeinfer operators conv")
 @click.argument("pattern", metavar="[NAME]", default="")
@@ -30,12 +32,14 @@ def operators(pattern: str, markdown: bool) -> Report:
             f"no ONNX operator that can be imported has {pattern!r} in its name",
             param_hint="'NAME'",
         )
+    # whatever is imported has a meaning in floats
+    targets = [target for target in TARGETS if target != "float"]
     rows = [
         (
             op.name,
             op.opsets,
-            ", ".join(kind.__name__ for kind in op.makes) or "its input",
-            *(answer(target, op.makes) for target in TARGETS),
+            _listed([kind.__name__ for kind in op.makes]) or "its input",
+            *(answer(target, op.makes) for target in targets),
         )
         for op in found
     ]
@@ -52,5 +56,15 @@ def operators(pattern: str, markdown: bool) -> Report:
                 for op in found
             ]
         },
-        [screen.table(("ONNX operator", "opsets", "becomes", *TARGETS), rows, left=3)],
+        [screen.table(("ONNX operator", "opsets", "becomes", *targets), rows, left=3)],
     )
+
+
+def _listed(names: list[str]) -> str:
+    """As many of ``names`` as have room, and how many more there are."""
+    for count in range(len(names), 0, -1):
+        rest = f" +{len(names) - count}" if count < len(names) else ""
+        shown = ", ".join(names[:count]) + rest
+        if len(shown) <= _ROOM:
+            return shown
+    return ", ".join(names[:1])

@@ -478,3 +478,24 @@ def test_quantize_wants_samples(cli):
     done = cli("quantize digits.onnx -o a.eqm")
     assert done.exit_code == 2
     assert done.stderr.splitlines()[-1] == "Error: Missing option '--data'."
+
+
+def test_operators_says_what_an_onnx_operator_becomes_and_who_takes_it(cli):
+    found = {each["name"]: each for each in cli.json("operators resize")["operators"]}
+    assert found["Resize"] == {
+        "name": "Resize",
+        "first_opset": 10,
+        "last_opset": None,
+        "becomes": ["ResizeNearest", "ResizeLinear"],
+        "targets": {"float": "yes", "int8": "some", "int16": "some", "NPU": "some"},
+    }
+    shown = cli("operators upsample").stdout.splitlines()[-1]
+    assert shown.split("  ")[0] == "Upsample"
+    assert "7-9" in shown and "ResizeNearest +1" in shown
+
+
+def test_operators_refuses_a_name_that_no_operator_has(cli):
+    assert cli("operators zzz").stderr.endswith(
+        "Error: Invalid value for 'NAME': no ONNX operator that can be imported has 'zzz' in its "
+        "name\n"
+    )
