@@ -23,8 +23,18 @@ import logging
 from edgeinfer.errors import EdgeInferError
 from edgeinfer.files.model_file import read, save
 from edgeinfer.one_call import quantize
-from edgeinfer.runtime.session import Session, load
 from edgeinfer.version import __version__
+
+try:
+    from edgeinfer.runtime.session import Session, load
+except ModuleNotFoundError as error:
+    if error.name != "edgeinfer.cython_kernels.runtime":
+        raise
+    raise ImportError(
+        "this is the source folder of edgeinfer, and its kernels are not compiled; compile them "
+        "here with: pip install -e '.[all]', or start Python in another folder, where it finds "
+        "the edgeinfer that is installed"
+    ) from None
 
 __all__ = ["EdgeInferError", "Session", "__version__", "load", "quantize", "read", "save"]
 
