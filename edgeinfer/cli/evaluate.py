@@ -240,4 +240,6 @@ def _tables(results: dict[str, Any], labels: Sequence[str]) -> list[RenderableTy
         ]
         if mistakes:
             tables += [screen.table(("class", "taken for", "times"), mistakes, left=2), ""]
+        else:
+            tables += ["no class was taken for another", ""]
     return tables

@@ -227,7 +227,8 @@ def _coarser(raised: dict[str, list[int]]) -> list[str]:
 
 def _quality(judged: Judgement) -> list[str]:
     """The SQNR of each output, and on what."""
-    held = "samples held back" if judged.held_back else "of the calibration samples"
+    samples = "sample" if judged.samples == 1 else "samples"
+    held = f"{samples} held back" if judged.held_back else "of the calibration samples"
     return [
         f"output {output.name}: SQNR {screen.decibels(output.sqnr_db)} dB on "
         f"{judged.samples} {held}"

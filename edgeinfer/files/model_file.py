@@ -95,7 +95,7 @@ def read(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Graph
     if path.suffix.lower() == ".onnx":
         raise InputError(
             f"{path} is an ONNX model, not an .eqm file: make one of it with "
-            "edgeinfer.converters.from_onnx and edgeinfer.quant.quantize, or edgeinfer quantize"
+            "edgeinfer.quantize, or on the command line with: edgeinfer quantize"
         )
     try:
         return from_bytes(data)

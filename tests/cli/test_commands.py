@@ -267,6 +267,9 @@ def test_evaluate_measures_what_is_asked_for_beside_the_reference(cli):
     printed = cli(f"{line} confusion --metric top3").stdout
     assert "class   taken for   times\n" in printed
     assert f"top-3 accuracy              {found['top3']:.4f}\n  of digits.onnx" in printed
+    line = "evaluate digits.eqm --data digits_test.npz --samples 1 --metric confusion"
+    printed = cli(line).stdout
+    assert printed.startswith("no class was taken for another\n\n")
 
 
 def test_evaluate_and_run_take_a_regression_as_numbers(cli, workspace):

@@ -405,7 +405,7 @@ def test_an_onnx_file_is_told_from_a_damaged_one(tmp_path):
     path.write_bytes(b"\x08\x08")
     with refused(
         f"{path} is an ONNX model, not an .eqm file: make one of it with "
-        "edgeinfer.converters.from_onnx and edgeinfer.quant.quantize, or edgeinfer quantize",
+        "edgeinfer.quantize, or on the command line with: edgeinfer quantize",
         InputError,
     ):
         read(path)

@@ -18,6 +18,11 @@ ALLOWED = {
     "hdl": {"edgeinfer", "hdl"},
 }
 FOLDERS = set(ALLOWED) - {"edgeinfer"}
+UNCOMPILED = """
+import sys
+sys.modules["edgeinfer.cython_kernels.runtime"] = None
+import edgeinfer
+"""
 HEAVY = ("onnx", "onnx_ir", "onnxruntime", "amaranth", "click", "rich", "PIL", "torch")
 
 
@@ -72,3 +77,13 @@ def test_running_models_loads_nothing_heavy(module):
     assert not loaded.intersection(HEAVY)
     parts = {part(name) for name in ran.stdout.split() if name.startswith("edgeinfer.")}
     assert parts <= {"edgeinfer", "cython_kernels"}
+
+
+def test_a_checkout_that_is_not_compiled_says_so():
+    command = [sys.executable, "-c", UNCOMPILED]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.stderr.splitlines()[-1] == (
+        "ImportError: this is the source folder of edgeinfer, and its kernels are not compiled; "
+        "compile them here with: pip install -e '.[all]', or start Python in another folder, "
+        "where it finds the edgeinfer that is installed"
+    )
