@@ -65,8 +65,8 @@ def config_option(function: F) -> F:
         metavar="NAME",
         default="8x16",
         show_default=True,
-        help="Rows x columns of the array: 4x4, 8x8, 8x16 or 16x16, which bring their sizes, "
-        "or others, such as 4x8; 8x8-16 for int16 models. "
+        help="Rows x columns of the array: 4x4, 8x8, 8x16, 9x16 or 16x16, which bring their "
+        "sizes, or others, such as 4x8; 8x8-16 for int16 models. "
         "Other sizes than these follow: 8x16,lanes=16,buffer_bytes=65536.",
     )(function)
 
