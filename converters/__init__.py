@@ -10,6 +10,7 @@ still import this module.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     import onnx
 
 __all__ = ["from_onnx"]
+
+_log = logging.getLogger(__name__)
 
 
 def from_onnx(
@@ -92,4 +95,5 @@ def from_onnx(
     imported = import_model(model, batch=batch, input_shapes=input_shapes)
     graph = canonicalize(imported, value_names(model))
     verify(graph)
+    _log.info("imported %r: %d operators", graph.name, len(graph.nodes))
     return graph

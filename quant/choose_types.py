@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -25,6 +26,8 @@ from edgeinfer.quant.sharing import shared_quantization
 from edgeinfer.quant.widths import group_widths
 
 __all__ = ["Choice", "choose", "choose_types"]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,14 @@ def choose(graph: Graph, data: Data, options: Options) -> Choice:
         seed=options.seed,
         keep=MAX_RUNS if searching else MOST_HELD_BACK,
         progress=options.progress,
+    )
+    wide = sum(width == "int16" for width in widths.values())
+    _log.info(
+        "calibrated %r by %d runs: %d scales, %d of them of 16 bits",
+        graph.name,
+        seen.count,
+        len(widths),
+        wide,
     )
     notes = _widen(graph, groups, widths, seen, options) if rounding == "single" else []
     domains = {name: (h.low, h.high) for name, h in seen.histograms.items()}

@@ -9,6 +9,7 @@ order of the flow, as far as a fixed budget of multiply-accumulates goes.
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -23,6 +24,8 @@ from edgeinfer.runtime.planner import KnownCalls
 from edgeinfer.runtime.session import Session
 
 __all__ = ["MAX_RUNS", "search"]
+
+_log = logging.getLogger(__name__)
 
 # how many calibration runs judge a proposal, at most; fewer than so many are no evidence
 MAX_RUNS, _MIN_RUNS = 128, 16
@@ -67,15 +70,18 @@ def search(
     """
     best = proposals["minmax"]
     if len(calibration.kept) < _MIN_RUNS:
+        _log.info("minmax, as %d runs are too few to judge others", len(calibration.kept))
         return best
     work = max(1, cost(build(best)).macs)
     affordable = _BUDGET // (_PROPOSALS * work)
     runs = evenly(calibration.kept, max(_MIN_RUNS, min(MAX_RUNS, affordable)))
     tries = min(_MAX_PROPOSALS, _BUDGET // (work * len(runs)))
     if tries < len(proposals):
+        _log.info("minmax, as the model is too large to try others on %d runs", len(runs))
         return best
     known = KnownCalls()
     least = _Noise.of(build(best), runs, known)
+    taken = 0
     changes = list(itertools.islice(_changes(proposals), tries))
     for tried, change in enumerate(changes, start=1):
         if progress is not None:
@@ -86,6 +92,8 @@ def search(
         noise = _Noise.of(build(ranges), runs, known)
         if noise.is_better_than(least):
             best, least = ranges, noise
+            taken += 1
+    _log.info("tried %d other ranges on %d runs, and took %d", len(changes), len(runs), taken)
     return best
 
 

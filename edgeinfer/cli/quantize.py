@@ -183,6 +183,7 @@ def quantize(
         },
         [
             f"wrote {output}: {scheme}, {runs} calibration samples, {seconds:.1f} s",
+            *_given_widths(overrides),
             f"{model.name} had {sizes['model']:,} bytes, {output.name} has {sizes['output']:,}",
             *_quality(judged),
             *_coarser(raised),
@@ -196,6 +197,11 @@ def _floats(model: Path, how: Import) -> Graph:
     if graph.is_integer:
         raise InputError(f"{model} is quantized already; give the .onnx that it was made from")
     return graph
+
+
+def _given_widths(overrides: dict[str, str]) -> list[str]:
+    given = ", ".join(f"{pattern}={width}" for pattern, width in overrides.items())
+    return [f"widths other than the scheme's: {given}"] if given else []
 
 
 def _described(quality: OutputQuality) -> dict[str, Any]:

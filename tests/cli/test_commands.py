@@ -117,6 +117,9 @@ def test_quantize_gives_overridden_values_their_width_and_the_layer_more_accurac
     plain = cli.json(f"{line} -o a.eqm")
     mixed = cli.json(f"{line} -o a.eqm --override *=int16 --override image=int8")
     assert mixed["overrides"] == {"*": "int16", "image": "int8"}
+    assert "\nwidths other than the scheme's: image=int16\n" in (
+        cli(f"{line} -o a.eqm --override image=int16").stdout
+    )
     assert mixed["outputs"][0]["sqnr_db"] > plain["outputs"][0]["sqnr_db"] + 2
 
 

@@ -28,6 +28,16 @@ def test_v_says_what_is_done_and_vv_how_long_it_took(cli):
     assert more[-1].startswith("edgeinfer.cli: evaluating took 0.")
 
 
+def test_import_and_quantization_say_what_they_do(cli):
+    assert cli(f"{QUANTIZE} -v").stderr.splitlines()[:4] == [
+        "edgeinfer.converters: imported 'digits': 8 operators",
+        "edgeinfer.data.loading: digits_calib.npz feeds 200 runs, with no labels",
+        "edgeinfer.cli: calibrating",
+        "edgeinfer.quant.choose_types: calibrated 'digits' by 200 runs: 7 scales, 0 of them of "
+        "16 bits",
+    ]
+
+
 def test_v_leaves_the_json_alone_and_the_logger_as_it_was(cli):
     logger = logging.getLogger("edgeinfer")
     before = logger.level, list(logger.handlers)
