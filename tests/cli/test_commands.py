@@ -113,7 +113,7 @@ def test_the_choices_are_those_of_the_quantizer():
 
 
 def test_quantize_gives_overridden_values_their_width_and_the_layer_more_accuracy(cli):
-    line = "quantize digits.onnx --data digits_calib.npz --samples 50 --observer minmax --json"
+    line = "quantize digits.onnx --data digits_calib.npz --samples 50 --observer minmax"
     plain = cli.json(f"{line} -o a.eqm")
     mixed = cli.json(f"{line} -o a.eqm --override *=int16 --override image=int8")
     assert mixed["overrides"] == {"*": "int16", "image": "int8"}
