@@ -150,6 +150,9 @@ def _cast(call: Call) -> Operand:
 def _cast_like(call: Call) -> Operand:
     x, like = call.operand(0), call.operand(1)
     source, target = call.dtype(x), call.dtype(like)
+    # floats of 8 bits and less are numbers of another kind
+    if isinstance(like, Static) and target == "float32" and like.array.dtype.itemsize == 1:
+        raise Refusal(f"a run cannot convert {source} to {like.array.dtype}")
     if source != target:
         raise Refusal(f"a run cannot convert {source} to {target}")
     return x
