@@ -15,7 +15,7 @@ from edgeinfer.runtime.catalogue.proofs import linear_sum, short_stage
 from edgeinfer.runtime.session import Session
 from tests.runtime.runtime_graphs import chain
 
-COMMON = settings(deadline=None, max_examples=120, suppress_health_check=[HealthCheck.too_slow])
+COMMON = settings(deadline=None, max_examples=70, suppress_health_check=[HealthCheck.too_slow])
 
 # on both sides of every number of lanes, of pixels of a tile and of channels of a block
 CHANNELS = st.sampled_from(
