@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from edgeinfer.arithmetic import fixedpoint
 from edgeinfer.cython_kernels.runtime import SUPPORTED
+from edgeinfer.graph import GraphBuilder, TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.meaning import reference
 from edgeinfer.runtime.catalogue.proofs import linear_sum, short_stage
 from edgeinfer.runtime.session import Session
-from tests.runtime.runtime_graphs import chain
+from tests.runtime.runtime_graphs import UNIT, chain
 
 COMMON = settings(deadline=None, max_examples=70, suppress_health_check=[HealthCheck.too_slow])
 
@@ -160,6 +161,22 @@ def test_a_linear_sum_is_equal_for_every_pair(a, b, y, zero_points, kind, roundi
     first, second = np.meshgrid(q.astype(np.int8), q.astype(np.int8), indexing="ij")
     (expected,) = reference.evaluate(op, first, second)
     np.testing.assert_array_equal(np.clip(total >> form.shift, op.lo, op.hi), expected)
+
+
+@pytest.mark.parametrize("isa", SUPPORTED)
+@pytest.mark.parametrize("y", [1.0, 1e3, 1e6])
+def test_a_sum_that_nearly_vanishes_is_the_references(isa, y):
+    op = ops.QAdd(**fixedpoint.add_parameters(1e-3, 2e-3, y, bits=8))
+    form = linear_sum(op)
+    assert form is None or form.shift < 32
+    builder = GraphBuilder()
+    a = builder.input("a", TensorType((1, 256), "int8", UNIT))
+    b = builder.input("b", TensorType((1, 256), "int8", UNIT))
+    graph = builder.graph(builder.add(op, a, b))
+    q = np.arange(-128, 128).astype(np.int8)[None]
+    feeds = {"a": q, "b": q[:, ::-1].copy()}
+    (expected,) = reference.execute(graph, feeds).values()
+    np.testing.assert_array_equal(Session(graph, isa=isa).run(feeds), expected, strict=True)
 
 
 def test_common_sums_have_the_linear_form():

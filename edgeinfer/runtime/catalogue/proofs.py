@@ -89,7 +89,8 @@ def linear_sum(op: ops.QAdd) -> LinearSum | None:
     largest = max(map(abs, ratios))
     if not 0 < largest < 2**16:
         return None
-    most = 30 - math.ceil(math.log2(128 * sum(map(abs, ratios))))
+    # the sum of both products below 2^30, and a shift that 32 bits have
+    most = min(30, 30 - math.ceil(math.log2(128 * sum(map(abs, ratios)))))
     shifts = range(most, max(most - _SHIFTS, 1), -1)
     for nudge in _NUDGES:
         for shift in shifts if nudge == (0, 0) else shifts[:2]:
