@@ -38,13 +38,27 @@ static inline void fill_elements(value *to, value with, int64_t count)
     memset(to, with, (size_t)count);
 }
 
-/* For bodies that a tile instantiates with its sizes as constants. */
-#define EACH_TILE static inline __attribute__((always_inline))
-/* Turns that have each their own registers. */
-#define EACH(i, count) _Pragma("GCC unroll 16") for (int i = 0; i < (count); ++i)
-#define DOT(acc, x, w) __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(x), "v"(w))
+#define ODD_STEPS_BELOW 8
+#define ADD_PRODUCTS(acc, x, w) __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(x), "v"(w))
 
-static inline __m512i broadcast_quad(const uint8_t *x)
+typedef __m512i vector;
+
+static inline vector load_vector(const void *x)
+{
+    return _mm512_loadu_si512(x);
+}
+
+static inline vector zero_vector(void)
+{
+    return _mm512_setzero_si512();
+}
+
+static inline vector add_vectors(vector a, vector b)
+{
+    return _mm512_add_epi32(a, b);
+}
+
+static inline vector broadcast_taps(const value *x)
 {
     int32_t quad;
     memcpy(&quad, x, sizeof quad);
@@ -54,7 +68,8 @@ static inline __m512i broadcast_quad(const uint8_t *x)
 /* ---- how a tile ends ---- */
 
 /* The integers of one pixel, `vectors` of them, to memory. */
-EACH_TILE void store_pixel(const conv_tile *t, const __m512i *y, int vectors, char *to)
+static inline __attribute__((always_inline)) void store_pixel(const conv_tile *t, const __m512i *y,
+                                                              int vectors, char *to)
 {
     const int8_t lo = (int8_t)t->out.lo, hi = (int8_t)t->out.hi;
     if (t->out_bytes == 2) {
@@ -97,116 +112,7 @@ EACH_TILE void store_pixel(const conv_tile *t, const __m512i *y, int vectors, ch
     }
 }
 
-/* The accumulators of a tile whose stages have no short form; not made anew for each tile. */
-static __attribute__((noinline)) void finish_long(const conv_tile *t, __m512i *acc, int pixels,
-                                                  int vectors, const int32_t *stage, char *y)
-{
-    for (int p = 0; p < pixels; ++p, acc += vectors, y += t->out_pixel)
-        for (int v = 0; v < vectors; ++v) {
-            const int32_t *own = stage + 16 * STAGE_VECTORS * v;
-            acc[v] = long_stage(acc[v], stage_vector(own, STAGE_MULTIPLIER),
-                                stage_vector(own, STAGE_SHIFT), &t->out);
-            if (v == vectors - 1)
-                store_pixel(t, acc, vectors, y);
-        }
-}
-
-EACH_TILE void finish(const conv_tile *t, __m512i acc[MOST_PIXELS][MOST_VECTORS], int pixels,
-                      int vectors, const int32_t *stage, char *y)
-{
-    if (!t->is_short) {
-        __m512i all[MOST_PIXELS * MOST_VECTORS];
-        EACH (p, pixels)
-            EACH (v, vectors)
-                all[p * vectors + v] = acc[p][v];
-        finish_long(t, all, pixels, vectors, stage, y);
-        return;
-    }
-    EACH (v, vectors) {
-        const int32_t *own = stage + 16 * STAGE_VECTORS * v;
-        const __m512i multiplier = stage_vector(own, STAGE_MULTIPLIER);
-        const __m512i rounding = stage_vector(own, STAGE_ROUNDING);
-        const __m512i shift = stage_vector(own, STAGE_SHIFT);
-        EACH (p, pixels)
-            acc[p][v] = short_stage(acc[p][v], multiplier, rounding, shift);
-    }
-    EACH (p, pixels)
-        store_pixel(t, acc[p], vectors, y + p * t->out_pixel);
-}
-
-/* ---- tiles ---- */
-
-/* One step of a kernel row: four taps of each pixel with those of each channel. */
-EACH_TILE void multiply_step(const uint8_t *x, int64_t pixel, const int8_t *w,
-                             __m512i acc[MOST_PIXELS][MOST_VECTORS], int pixels, int vectors)
-{
-    EACH (p, pixels) {
-        const __m512i taps = broadcast_quad(x + p * pixel);
-        EACH (v, vectors)
-            DOT(acc[p][v], taps, _mm512_loadu_si512(w + 64 * v));
-    }
-}
-
-/* `pixels` by `vectors` accumulators, which unrolling makes registers. Where they are few, the
- * even and the odd steps have their own, as one sum would wait for itself. */
-EACH_TILE void multiply_tile(const conv_tile *t, const uint8_t *x, const int8_t *w,
-                             const int32_t *stage, char *y, int pixels, int vectors)
-{
-    const int two = pixels * vectors < 8;
-    __m512i acc[MOST_PIXELS][MOST_VECTORS], odd[MOST_PIXELS][MOST_VECTORS];
-    EACH (p, pixels)
-        EACH (v, vectors) {
-            acc[p][v] = stage_vector(stage + 16 * STAGE_VECTORS * v, STAGE_BIAS);
-            odd[p][v] = _mm512_setzero_si512();
-        }
-    for (int64_t row = 0; row < t->rows; ++row, x += t->row) {
-        const uint8_t *at = x;
-        int64_t step = 0;
-        if (two)
-            for (; step + 2 <= t->steps; step += 2, at += 8, w += 128 * vectors) {
-                multiply_step(at, t->pixel, w, acc, pixels, vectors);
-                multiply_step(at + 4, t->pixel, w + 64 * vectors, odd, pixels, vectors);
-            }
-        for (; step < t->steps; ++step, at += 4, w += 64 * vectors)
-            multiply_step(at, t->pixel, w, acc, pixels, vectors);
-    }
-    if (two)
-        EACH (p, pixels)
-            EACH (v, vectors)
-                acc[p][v] = _mm512_add_epi32(acc[p][v], odd[p][v]);
-    finish(t, acc, pixels, vectors, stage, y);
-}
-
-/* The same for a depthwise kernel, whose lines have a lane for each channel. */
-EACH_TILE void multiply_lines(const conv_tile *t, const int32_t *x, const int8_t *w,
-                              const int32_t *stage, char *y, int pixels, int vectors)
-{
-    __m512i acc[MOST_PIXELS][MOST_VECTORS];
-    EACH (p, pixels)
-        EACH (v, vectors)
-            acc[p][v] = stage_vector(stage + 16 * STAGE_VECTORS * v, STAGE_BIAS);
-    for (int64_t row = 0; row < t->rows; ++row, x += t->row) {
-        const int32_t *at = x;
-        for (int64_t step = 0; step < t->steps; ++step, at += t->step, w += 64 * vectors)
-            EACH (p, pixels)
-                EACH (v, vectors)
-                    DOT(acc[p][v], _mm512_loadu_si512(at + p * t->pixel + 16 * v),
-                        _mm512_loadu_si512(w + 64 * v));
-    }
-    finish(t, acc, pixels, vectors, stage, y);
-}
-
-#define TILE(pixels, vectors)                                                                     \
-    static void tile_##pixels##_##vectors(const conv_tile *t, const void *x, const void *w,       \
-                                          const int32_t *stage, void *y)                          \
-    {                                                                                             \
-        multiply_tile(t, x, w, stage, y, pixels, vectors);                                        \
-    }                                                                                             \
-    static void lines_##pixels##_##vectors(const conv_tile *t, const void *x, const void *w,      \
-                                           const int32_t *stage, void *y)                         \
-    {                                                                                             \
-        multiply_lines(t, x, w, stage, y, pixels, vectors);                                       \
-    }
+#include "conv_tiles.h"
 
 /* As many accumulators as 32 registers hold beside the weights of a step. */
 /* clang-format off */
@@ -214,8 +120,6 @@ EACH_TILE void multiply_lines(const conv_tile *t, const int32_t *x, const int8_t
 #define TILES_3(TILE, v) TILES_4(TILE, v) TILE(7, v) TILE(8, v)
 #define TILES_2(TILE, v) TILES_3(TILE, v) TILE(9, v) TILE(10, v) TILE(11, v) TILE(12, v)
 #define TILES_1(TILE, v) TILES_2(TILE, v) TILE(13, v) TILE(14, v) TILE(15, v) TILE(16, v)
-#define NAME(pixels, vectors) tile_##pixels##_##vectors,
-#define LINES(pixels, vectors) lines_##pixels##_##vectors,
 TILES_1(TILE, 1)
 TILES_2(TILE, 2)
 TILES_3(TILE, 3)

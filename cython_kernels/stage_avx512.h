@@ -56,9 +56,10 @@ static inline __m512i long_half(__m512i product, __m512i shift, const output_sta
     return _mm512_min_epi64(y, _mm512_set1_epi64(out->hi));
 }
 
-static inline __m512i long_stage(__m512i acc, __m512i multiplier, __m512i shift,
-                                 const output_stage *out)
+static inline __m512i long_stage(__m512i acc, const int32_t *stage, const output_stage *out)
 {
+    const __m512i multiplier = stage_vector(stage, STAGE_MULTIPLIER);
+    const __m512i shift = stage_vector(stage, STAGE_SHIFT);
     const __m512i even =
         long_half(product_even(acc, multiplier), _mm512_maskz_mov_epi32(0x5555, shift), out);
     const __m512i odd = long_half(product_odd(acc, multiplier), _mm512_srli_epi64(shift, 32), out);

@@ -1,0 +1,139 @@
+/* The register tiles of a layer on packed weights, and how each ends: one text for every
+ * instruction set, which includes it after it has defined
+ *
+ *     vector                      LANES sums, with load_vector, zero_vector, add_vectors
+ *     broadcast_taps(x)           TAPS elements of x in every lane
+ *     ADD_PRODUCTS(acc, x, w)     acc plus, lane by lane, the products of TAPS elements
+ *     stage_vector, short_stage, long_stage     as in stage_*.h
+ *     store_pixel(t, y, vectors, to)            the integers of one pixel to memory
+ *     ODD_STEPS_BELOW             so few accumulators wait for their own sums: the odd steps of a
+ *                                 row get accumulators of their own
+ *
+ * and the sizes that conv_rows.h names. Accumulators are an array that unrolling makes registers.
+ */
+
+/* For bodies that a tile instantiates with its sizes as constants. */
+#define EACH_TILE static inline __attribute__((always_inline))
+
+/* Turns that have each their own registers. */
+#define EACH(i, count) _Pragma("GCC unroll 16") for (int i = 0; i < (count); ++i)
+
+/* A stage's place among those of a tile. */
+static inline const int32_t *stage_at(const int32_t *stages, int v)
+{
+    return stages + LANES * STAGE_VECTORS * v;
+}
+
+/* The accumulators of a tile whose stages have no short form; not made anew for each tile. */
+static __attribute__((noinline)) void finish_long(const conv_tile *t, vector *acc, int pixels,
+                                                  int vectors, const int32_t *stages, char *y)
+{
+    for (int p = 0; p < pixels; ++p, acc += vectors, y += t->out_pixel) {
+        for (int v = 0; v < vectors; ++v)
+            acc[v] = long_stage(acc[v], stage_at(stages, v), &t->out);
+        store_pixel(t, acc, vectors, y);
+    }
+}
+
+EACH_TILE void finish(const conv_tile *t, vector acc[MOST_PIXELS][MOST_VECTORS], int pixels,
+                      int vectors, const int32_t *stages, char *y)
+{
+    if (!t->is_short) {
+        vector all[MOST_PIXELS * MOST_VECTORS];
+        EACH (p, pixels)
+            EACH (v, vectors)
+                all[p * vectors + v] = acc[p][v];
+        finish_long(t, all, pixels, vectors, stages, y);
+        return;
+    }
+    EACH (v, vectors) {
+        const int32_t *own = stage_at(stages, v);
+        const vector multiplier = stage_vector(own, STAGE_MULTIPLIER);
+        const vector rounding = stage_vector(own, STAGE_ROUNDING);
+        const vector shift = stage_vector(own, STAGE_SHIFT);
+        EACH (p, pixels)
+            acc[p][v] = short_stage(acc[p][v], multiplier, rounding, shift);
+    }
+    EACH (p, pixels)
+        store_pixel(t, acc[p], vectors, y + p * t->out_pixel);
+}
+
+/* Every accumulator begins as its channel's bias. */
+EACH_TILE void begin_tile(const int32_t *stages, vector acc[MOST_PIXELS][MOST_VECTORS], int pixels,
+                          int vectors)
+{
+    EACH (p, pixels)
+        EACH (v, vectors)
+            acc[p][v] = stage_vector(stage_at(stages, v), STAGE_BIAS);
+}
+
+/* One step of a kernel row: the taps of each pixel with those of each channel. */
+EACH_TILE void multiply_step(const value *x, int64_t pixel, const weight *w,
+                             vector acc[MOST_PIXELS][MOST_VECTORS], int pixels, int vectors)
+{
+    EACH (p, pixels) {
+        const vector taps = broadcast_taps(x + p * pixel);
+        EACH (v, vectors)
+            ADD_PRODUCTS(acc[p][v], taps, load_vector(w + LANES * TAPS * v));
+    }
+}
+
+EACH_TILE void multiply_tile(const conv_tile *t, const value *x, const weight *w,
+                             const int32_t *stages, char *y, int pixels, int vectors)
+{
+    const int two = pixels * vectors < ODD_STEPS_BELOW, step_weights = LANES * TAPS * vectors;
+    vector acc[MOST_PIXELS][MOST_VECTORS], odd[MOST_PIXELS][MOST_VECTORS];
+    begin_tile(stages, acc, pixels, vectors);
+    if (two)
+        EACH (p, pixels)
+            EACH (v, vectors)
+                odd[p][v] = zero_vector();
+    for (int64_t row = 0; row < t->rows; ++row, x += t->row) {
+        const value *at = x;
+        int64_t step = 0;
+        if (two)
+            for (; step + 2 <= t->steps; step += 2, at += 2 * TAPS, w += 2 * step_weights) {
+                multiply_step(at, t->pixel, w, acc, pixels, vectors);
+                multiply_step(at + TAPS, t->pixel, w + step_weights, odd, pixels, vectors);
+            }
+        for (; step < t->steps; ++step, at += TAPS, w += step_weights)
+            multiply_step(at, t->pixel, w, acc, pixels, vectors);
+    }
+    if (two)
+        EACH (p, pixels)
+            EACH (v, vectors)
+                acc[p][v] = add_vectors(acc[p][v], odd[p][v]);
+    finish(t, acc, pixels, vectors, stages, y);
+}
+
+/* The same for a depthwise kernel, whose lines have a lane for each channel. */
+EACH_TILE void multiply_lines(const conv_tile *t, const int32_t *x, const weight *w,
+                              const int32_t *stages, char *y, int pixels, int vectors)
+{
+    vector acc[MOST_PIXELS][MOST_VECTORS];
+    begin_tile(stages, acc, pixels, vectors);
+    for (int64_t row = 0; row < t->rows; ++row, x += t->row) {
+        const int32_t *at = x;
+        for (int64_t step = 0; step < t->steps; ++step, at += t->step, w += LANES * TAPS * vectors)
+            EACH (p, pixels)
+                EACH (v, vectors)
+                    ADD_PRODUCTS(acc[p][v], load_vector(at + p * t->pixel + LANES * v),
+                                 load_vector(w + LANES * TAPS * v));
+    }
+    finish(t, acc, pixels, vectors, stages, y);
+}
+
+#define TILE(pixels, vectors)                                                                     \
+    static void tile_##pixels##_##vectors(const conv_tile *t, const void *x, const void *w,       \
+                                          const int32_t *stages, void *y)                         \
+    {                                                                                             \
+        multiply_tile(t, x, w, stages, y, pixels, vectors);                                       \
+    }                                                                                             \
+    static void lines_##pixels##_##vectors(const conv_tile *t, const void *x, const void *w,      \
+                                           const int32_t *stages, void *y)                        \
+    {                                                                                             \
+        multiply_lines(t, x, w, stages, y, pixels, vectors);                                      \
+    }
+
+#define NAME(pixels, vectors) tile_##pixels##_##vectors,
+#define LINES(pixels, vectors) lines_##pixels##_##vectors,
