@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 
-from edgeinfer.cython_kernels.runtime import LAYOUTS
 from edgeinfer.graph import operators as ops
 from edgeinfer.runtime.catalogue.call import KernelCall, KernelSite, output_stage, window
 from edgeinfer.runtime.catalogue.rows import Layout, stages_of
@@ -21,10 +20,9 @@ _SLACK = 64
 
 def depthwise_call(op: ops.QConv, site: KernelSite) -> KernelCall | None:
     """The call for a depthwise convolution, where some instruction set has one."""
-    isa = site.best("depthwise_lines")
-    if isa is None or site.itemsize("x") != 1:
+    layout = Layout.of("depthwise_lines", site)
+    if layout is None:
         return None
-    layout = Layout(*LAYOUTS["depthwise_lines", isa])
     x, weights, out = site.shape("x"), site.shape("weights"), site.output.shape
     depth, height, width = weights[:3]
     block = layout.lanes * layout.vectors

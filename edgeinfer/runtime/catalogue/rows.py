@@ -33,6 +33,12 @@ class Layout:
     offset: int
     bytes: int
 
+    @classmethod
+    def of(cls, kernel: str, site: KernelSite) -> Layout | None:
+        """What ``kernel`` wants at ``site``; None where no instruction set has it, or x is wide."""
+        isa = site.best(kernel)
+        return None if isa is None or site.itemsize("x") != 1 else cls(*LAYOUTS[kernel, isa])
+
     @property
     def dtype(self) -> str:
         """The element type of a packed weight."""
@@ -45,10 +51,9 @@ def conv_call(op: ops.QConv, site: KernelSite) -> KernelCall | None:
     plain = weights[1:3] == (1, 1) and op.strides == (1, 1) and not any(op.pads)
     if plain and op.group == 1:
         return _flat(op, site, math.prod(out[:3]), x[3])
-    isa = site.best("conv_rows")
-    if isa is None or site.itemsize("x") != 1:
+    layout = Layout.of("conv_rows", site)
+    if layout is None:
         return None
-    layout = Layout(*LAYOUTS["conv_rows", isa])
     outputs, (height, width, depth) = weights[0] // op.group, weights[1:]
     steps = -(-width * depth // layout.taps)
     if op.dilations[1] > 1:  # each pixel's taps are brought together
@@ -95,10 +100,9 @@ def dense_call(op: ops.QDense, site: KernelSite) -> KernelCall | None:
 def _flat(
     op: ops.QConv | ops.QDense, site: KernelSite, pixels: int, depth: int
 ) -> KernelCall | None:
-    isa = site.best("conv_flat")
-    if isa is None or site.itemsize("x") != 1:
+    layout = Layout.of("conv_flat", site)
+    if layout is None:
         return None
-    layout = Layout(*LAYOUTS["conv_flat", isa])
     weights = site.shape("weights")
     most = max(16, min(512, _ROW_BYTES // (depth * layout.bytes)))
     units = -(-pixels // most)
