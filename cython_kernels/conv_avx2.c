@@ -24,6 +24,7 @@ typedef int16_t weight;
 #define MOST_VECTORS 2
 #define MOST_PIXELS 12
 #define OFFSET 0
+#define TAKES_X 0
 
 static inline void copy_elements(value *restrict to, const int8_t *restrict x, int64_t count)
 {
@@ -111,6 +112,7 @@ static const tile_function tiles[MOST_VECTORS][MOST_PIXELS + 1] = {{TILES_1(NAME
 static const tile_function depthwise_tiles[MOST_VECTORS][MOST_PIXELS + 1] = {{TILES_1(LINES, 1)},
                                                                              {TILES_2(LINES, 2)}};
 
+#include "conv_blocks.h"
 #include "conv_rows.h"
 
 /* Two rows into lanes of two. */

@@ -26,6 +26,7 @@ typedef int8_t weight;
 #define MOST_VECTORS 4
 #define MOST_PIXELS 16
 #define OFFSET 128 /* vpdpbusd takes one operand unsigned */
+#define TAKES_X 0
 
 static inline void copy_elements(value *restrict to, const int8_t *restrict x, int64_t count)
 {
@@ -65,53 +66,6 @@ static inline vector broadcast_taps(const value *x)
     return _mm512_set1_epi32(quad);
 }
 
-/* ---- how a tile ends ---- */
-
-/* The integers of one pixel, `vectors` of them, to memory. */
-static inline __attribute__((always_inline)) void store_pixel(const conv_tile *t, const __m512i *y,
-                                                              int vectors, char *to)
-{
-    const int8_t lo = (int8_t)t->out.lo, hi = (int8_t)t->out.hi;
-    if (t->out_bytes == 2) {
-        const __m256i low = _mm256_set1_epi16((short)t->out.lo);
-        const __m256i high = _mm256_set1_epi16((short)t->out.hi);
-        for (int v = 0; v < vectors; ++v) {
-            const int64_t left = t->channels - 16 * v;
-            const __mmask16 mask = left >= 16 ? 0xffff : (__mmask16)((1u << left) - 1);
-            __m256i words = _mm512_cvtsepi32_epi16(y[v]);
-            words = _mm256_min_epi16(_mm256_max_epi16(words, low), high);
-            _mm256_mask_storeu_epi16(to + 32 * v, mask, words);
-        }
-        return;
-    }
-    const int whole = t->channels == 16 * vectors;
-    if (vectors > 2) {
-        const __m512i all[4] = {y[0], y[1], y[2], vectors > 3 ? y[3] : y[2]};
-        __m512i bytes = packed_4(all);
-        bytes =
-            _mm512_min_epi8(_mm512_max_epi8(bytes, _mm512_set1_epi8(lo)), _mm512_set1_epi8(hi));
-        if (whole && vectors == 4)
-            _mm512_storeu_si512(to, bytes);
-        else
-            _mm512_mask_storeu_epi8(to, (UINT64_C(1) << t->channels) - 1, bytes);
-    } else if (vectors == 2) {
-        __m256i bytes = packed_2(y);
-        bytes =
-            _mm256_min_epi8(_mm256_max_epi8(bytes, _mm256_set1_epi8(lo)), _mm256_set1_epi8(hi));
-        if (whole)
-            _mm256_storeu_si256((__m256i *)to, bytes);
-        else
-            _mm256_mask_storeu_epi8(to, (__mmask32)((UINT64_C(1) << t->channels) - 1), bytes);
-    } else {
-        __m128i bytes = _mm512_cvtsepi32_epi8(y[0]);
-        bytes = _mm_min_epi8(_mm_max_epi8(bytes, _mm_set1_epi8(lo)), _mm_set1_epi8(hi));
-        if (whole)
-            _mm_storeu_si128((__m128i *)to, bytes);
-        else
-            _mm_mask_storeu_epi8(to, (__mmask16)((1u << t->channels) - 1), bytes);
-    }
-}
-
 #include "conv_tiles.h"
 
 /* As many accumulators as 32 registers hold beside the weights of a step. */
@@ -132,6 +86,7 @@ static const tile_function tiles[MOST_VECTORS][MOST_PIXELS + 1] = {
 static const tile_function depthwise_tiles[MOST_VECTORS][MOST_PIXELS + 1] = {
     {TILES_1(LINES, 1)}, {TILES_2(LINES, 2)}, {TILES_3(LINES, 3)}, {TILES_4(LINES, 4)}};
 
+#include "conv_blocks.h"
 #include "conv_rows.h"
 
 /* Four rows into lanes of four, 16 columns at a time. */

@@ -10,10 +10,9 @@
  *     CONV(name)                  the name of its kernel `name`
  *     value                       the type of an element in the scratch
  *     copy_elements, fill_elements   how x becomes such elements
- *     LANES, TAPS, MOST_VECTORS   channels of a vector; products that one instruction sums into
- *                                 a lane; vectors of a block of channels
- *     tiles                       [vectors - 1] of tile functions by number of pixels, ending in
- * NULL
+ *     TAKES_X                     whether such elements are those of x
+ *     LANES, TAPS                 channels of a vector; products of a step in a lane
+ *     multiply_band               all output pixels of a band: see conv_blocks.h
  *
  * Operands: x, weights, stages, y. Weights lie as [group][block][kernel row][step][vector of the
  * block][LANES][TAPS]; a stage is what `stage_*.h` makes of a vector. A unit is a band of output
@@ -24,39 +23,6 @@
 
 #include "conv_tile.h"
 #include "kernels.h"
-
-/* The tile function for `count` pixels in a row: as few tiles as possible, of as equal sizes. */
-static inline int64_t tile_pixels(int64_t vectors, int64_t count)
-{
-    int64_t most = 0;
-    while (tiles[vectors - 1][most] != NULL)
-        ++most;
-    const int64_t tiles_needed = (count + most - 1) / most;
-    return (count + tiles_needed - 1) / tiles_needed;
-}
-
-/* All channels of one group for one row of `count` output pixels; the last tile overlaps the one
- * before it. */
-static void multiply_row(const conv_tile *common, int64_t count, const value *x, const weight *w,
-                         const int32_t *stages, char *y, int64_t vectors, int64_t outputs,
-                         int64_t out_bytes)
-{
-    conv_tile t = *common;
-    for (int64_t first = 0; first < vectors; first += MOST_VECTORS) {
-        const int64_t block = vectors - first < MOST_VECTORS ? vectors - first : MOST_VECTORS;
-        const int64_t channels = outputs - first * LANES;
-        t.channels = channels < block * LANES ? channels : block * LANES;
-        const int64_t pixels = tile_pixels(block, count);
-        const tile_function tile = tiles[block - 1][pixels - 1];
-        for (int64_t pixel = 0; pixel < count; pixel += pixels) {
-            const int64_t at = pixel + pixels <= count ? pixel : count - pixels;
-            tile(&t, x + at * t.pixel, w, stages, y + at * t.out_pixel);
-        }
-        w += t.rows * t.steps * block * LANES * TAPS;
-        stages += block * STAGE_VECTORS * LANES;
-        y += block * LANES * out_bytes;
-    }
-}
 
 /* The columns of input row `from` that windows see, as elements of the scratch. */
 static void copy_row(const conv_rows_parameters *p, const int8_t *from, value *to)
@@ -134,11 +100,12 @@ KERNEL(CONV(conv_rows))
             const weight *w = (const weight *)operands[1] + g * group_weights;
             const int32_t *stages =
                 (const int32_t *)operands[2] + g * vectors * STAGE_VECTORS * LANES;
-            for (int64_t row = 0; row < rows; ++row)
-                multiply_row(&common, p->out_width,
-                             (const value *)scratch + row * p->stride_height * p->pitch, w, stages,
-                             y + (row * p->out_width * out_across + g * p->outputs) * p->out_bytes,
-                             vectors, p->outputs, p->out_bytes);
+            const conv_band band = {.rows = rows,
+                                    .pixels = p->out_width,
+                                    .x_row = p->stride_height * p->pitch,
+                                    .y_row = p->out_width * common.out_pixel,
+                                    .outputs = p->outputs};
+            multiply_band(&common, &band, scratch, w, stages, y + g * p->outputs * p->out_bytes);
         }
     }
     return DONE;
@@ -149,7 +116,6 @@ KERNEL(CONV(conv_rows))
 KERNEL(CONV(conv_flat))
 {
     const conv_flat_parameters *p = parameters;
-    const int64_t vectors = (p->outputs + LANES - 1) / LANES;
     const conv_tile common = {.rows = 1,
                               .pixel = p->depth,
                               .steps = p->steps,
@@ -160,10 +126,15 @@ KERNEL(CONV(conv_flat))
     for (int64_t unit = begin; unit < end; ++unit) {
         const int64_t first = unit * p->tile;
         const int64_t count = p->pixels - first < p->tile ? p->pixels - first : p->tile;
-        copy_elements(scratch, (const int8_t *)operands[0] + first * p->depth, count * p->depth);
-        multiply_row(&common, count, scratch, operands[1], operands[2],
-                     (char *)operands[3] + first * common.out_pixel, vectors, p->outputs,
-                     p->out_bytes);
+        const conv_band band = {.rows = 1, .pixels = count, .outputs = p->outputs};
+        const int8_t *x = (const int8_t *)operands[0] + first * p->depth;
+        const value *values = scratch;
+        if (TAKES_X && p->steps * TAPS == p->depth)
+            values = (const value *)x;
+        else
+            copy_elements(scratch, x, count * p->depth);
+        multiply_band(&common, &band, values, operands[1], operands[2],
+                      (char *)operands[3] + first * common.out_pixel);
     }
     return DONE;
 }

@@ -1,4 +1,4 @@
-/* What a register tile of a convolution takes: shared by all instruction sets. */
+/* What a tile of a convolution takes, and a band of them: shared by all instruction sets. */
 
 #ifndef EDGEINFER_CONV_TILE_H
 #define EDGEINFER_CONV_TILE_H
@@ -18,6 +18,13 @@ typedef struct {
     int64_t is_short;  /* the form of the stages */
     output_stage out;
 } conv_tile;
+
+/* Output pixels side by side in rows, with all channels of one group. */
+typedef struct {
+    int64_t rows, pixels; /* of a row */
+    int64_t x_row, y_row; /* elements of the scratch, and bytes, from one row to the next */
+    int64_t outputs;
+} conv_band;
 
 /* What a stage holds for each vector of channels. */
 enum { STAGE_BIAS, STAGE_MULTIPLIER, STAGE_ROUNDING, STAGE_SHIFT, STAGE_VECTORS };

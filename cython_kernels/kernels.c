@@ -38,8 +38,12 @@ NAMES(take, TAKE_PARAMETERS);
 #define LAYER_ENTRY(isa, name, family) {#name, #isa, name##_##isa, family##_names, &layout_##isa},
 
 #ifdef HAS_X86_KERNELS
-static const weight_layout layout_avx512vnni = {16, 4, 4, 128, 1};
-static const weight_layout layout_avx2 = {8, 2, 2, 0, 2};
+static const weight_layout layout_avx512vnni = {16, 4, 4, 128, 1, 1};
+static const weight_layout layout_avx2 = {8, 2, 2, 0, 2, 1};
+
+#ifdef HAS_AMX_KERNELS
+static const weight_layout layout_amx = {16, 4, 4, 0, 1, 16};
+#endif
 
 static int has_avx512vnni(void)
 {
@@ -60,6 +64,9 @@ static int always(void)
 }
 
 const instruction_set instruction_sets[] = {
+#ifdef HAS_AMX_KERNELS
+    {"amx", has_amx},
+#endif
 #ifdef HAS_X86_KERNELS
     {"avx512vnni", has_avx512vnni},
     {"avx2", has_avx2},
@@ -84,9 +91,12 @@ EACH_ISA(EDGE_LOOPS)
 const edge_loops edge_loops_of[] = {EACH_ISA(EDGE_ENTRY){NULL, NULL, NULL}};
 
 const kernel kernels[] = {
-#ifdef HAS_X86_KERNELS
-    EACH_LOOP(LOOP_ENTRY, avx512vnni) EACH_LAYER(LAYER_ENTRY, avx512vnni)
-        EACH_LOOP(LOOP_ENTRY, avx2) EACH_LAYER(LAYER_ENTRY, avx2)
+#ifdef HAS_AMX_KERNELS
+    EACH_CONV(LAYER_ENTRY, amx)
 #endif
-            EACH_LOOP(LOOP_ENTRY, scalar){NULL, NULL, NULL, NULL, NULL},
+#ifdef HAS_X86_KERNELS
+        EACH_LOOP(LOOP_ENTRY, avx512vnni) EACH_LAYER(LAYER_ENTRY, avx512vnni)
+            EACH_LOOP(LOOP_ENTRY, avx2) EACH_LAYER(LAYER_ENTRY, avx2)
+#endif
+                EACH_LOOP(LOOP_ENTRY, scalar){NULL, NULL, NULL, NULL, NULL},
 };

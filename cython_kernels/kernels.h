@@ -13,6 +13,9 @@
 /* The compilers whose way to speak of instruction sets the kernels know. */
 #if defined(__x86_64__) && defined(__GNUC__)
 #define HAS_X86_KERNELS
+#ifdef __linux__ /* which lends AMX to a process that asks */
+#define HAS_AMX_KERNELS
+#endif
 #endif
 
 #define MAX_RANK 16
@@ -48,6 +51,7 @@ typedef struct {
     int64_t lanes, taps, vectors; /* of a vector, of an instruction, of a block */
     int64_t offset;               /* that its copy of x adds to each element */
     int64_t bytes;                /* of a weight, and of an element of that copy */
+    int64_t chunk;                /* steps of a row that are taken at once, at most */
 } weight_layout;
 
 typedef struct {
@@ -227,9 +231,9 @@ PARAMETERS(take_parameters, TAKE_PARAMETERS);
     ENTRY(isa, softmax_s8, softmax) ENTRY(isa, take, take)
 
 /* Those of layers on packed weights, for the instruction sets that have them. */
+#define EACH_CONV(ENTRY, isa) ENTRY(isa, conv_flat, conv_flat) ENTRY(isa, conv_rows, conv_rows)
 #define EACH_LAYER(ENTRY, isa)                                                                    \
-    ENTRY(isa, conv_flat, conv_flat) ENTRY(isa, conv_rows, conv_rows)                             \
-    ENTRY(isa, depthwise_lines, depthwise_lines)
+    EACH_CONV(ENTRY, isa) ENTRY(isa, depthwise_lines, depthwise_lines)
 /* clang-format on */
 
 #define DECLARE(isa, name, family) KERNEL(name##_##isa);
@@ -239,6 +243,10 @@ EACH_LOOP(DECLARE, avx2)
 EACH_LAYER(DECLARE, avx2)
 EACH_LOOP(DECLARE, avx512vnni)
 EACH_LAYER(DECLARE, avx512vnni)
+#endif
+#ifdef HAS_AMX_KERNELS
+EACH_CONV(DECLARE, amx)
+int has_amx(void);
 #endif
 
 /* For bodies that a kernel instantiates once a width: the width is then a constant in each. */

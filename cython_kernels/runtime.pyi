@@ -4,8 +4,9 @@ import numpy as np
 
 from edgeinfer.runtime.planner import Plan
 
+EDGE_LOOPS: tuple[str, ...]
 KERNELS: dict[str, tuple[str, ...]]
-LAYOUTS: dict[tuple[str, str], tuple[int, int, int, int, int]]
+LAYOUTS: dict[tuple[str, str], tuple[int, int, int, int, int, int]]
 SUPPORTED: tuple[str, ...]
 
 class RunError(Exception):
@@ -41,4 +42,4 @@ class PlainRuns:
         out: np.ndarray | Mapping[str, np.ndarray] | None = None,
     ) -> np.ndarray | dict[str, np.ndarray]: ...
 
-__all__ = ["KERNELS", "LAYOUTS", "SUPPORTED", "PlainRuns", "Program", "RunError"]
+__all__ = ["EDGE_LOOPS", "KERNELS", "LAYOUTS", "SUPPORTED", "PlainRuns", "Program", "RunError"]

@@ -37,6 +37,7 @@ cdef extern from "kernels.h" nogil:
         int64_t vectors
         int64_t offset
         int64_t bytes
+        int64_t chunk
 
     ctypedef struct kernel:
         const char *name
@@ -112,7 +113,7 @@ cdef extern from "program.h" nogil:
         const caller_array *outputs, int64_t slices, int64_t *nanoseconds, int64_t *where
     )
 
-__all__ = ["KERNELS", "LAYOUTS", "SUPPORTED", "PlainRuns", "Program", "RunError"]
+__all__ = ["EDGE_LOOPS", "KERNELS", "LAYOUTS", "SUPPORTED", "PlainRuns", "Program", "RunError"]
 
 
 def _kernel_table():
@@ -138,7 +139,10 @@ def _layouts():
         if k.layout != NULL:
             key = k.name.decode(), k.isa.decode()
             layout = k.layout
-            table[key] = (layout.lanes, layout.taps, layout.vectors, layout.offset, layout.bytes)
+            table[key] = (
+                layout.lanes, layout.taps, layout.vectors, layout.offset, layout.bytes,
+                layout.chunk,
+            )
         k += 1
     return table
 
@@ -153,6 +157,16 @@ def _supported():
     return tuple(names)
 
 
+def _edge_loops():
+    names = []
+    cdef const edge_loops *loops = &edge_loops_of[0]
+    while loops.isa != NULL:
+        names.append(loops.isa.decode())
+        loops += 1
+    return tuple(names)
+
+
+EDGE_LOOPS = _edge_loops()
 KERNELS = _kernel_table()
 LAYOUTS = _layouts()
 SUPPORTED = _supported()
@@ -260,10 +274,10 @@ cdef class Program:
         if self.c.steps == NULL or self.c.inputs == NULL or self.c.outputs == NULL:
             raise MemoryError
         self.c.edges = &edge_loops_of[0]
-        while strcmp(self.c.edges.isa, plan.isa.encode()) != 0:
+        while strcmp(self.c.edges.isa, plan.edges_isa.encode()) != 0:
             self.c.edges += 1
             if self.c.edges.isa == NULL:
-                raise ValueError(f"no loops for {plan.isa}")
+                raise ValueError(f"no loops for {plan.edges_isa}")
         for s in plan.steps:
             self._add_step(s)
         for e in plan.inputs:

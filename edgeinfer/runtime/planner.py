@@ -8,13 +8,13 @@ from typing import Literal
 
 import numpy as np
 
-from edgeinfer.cython_kernels.runtime import SUPPORTED
+from edgeinfer.cython_kernels.runtime import EDGE_LOOPS, SUPPORTED
 from edgeinfer.errors import InputError, UnsupportedError
 from edgeinfer.graph import Graph, Node
 from edgeinfer.graph.cost import peak_bytes
 from edgeinfer.graph.lifetimes import last_uses, spans
 from edgeinfer.runtime.arena import Buffer, allocate
-from edgeinfer.runtime.catalogue import KernelCall, KernelSite, best_isa, lower, packed_bytes
+from edgeinfer.runtime.catalogue import KernelCall, KernelSite, having, lower, packed_bytes
 
 __all__ = ["ALIGNMENT", "MAX_BYTES", "Edge", "KnownCalls", "Place", "Plan", "Step", "plan"]
 
@@ -84,7 +84,7 @@ class Plan:
         The size of the arena.
     scratch_bytes : int
         What each thread needs beside it.
-    isa : str
+    edges_isa : str
         The instruction set of the loops that take in and give out floats.
     """
 
@@ -95,7 +95,7 @@ class Plan:
     constants: np.ndarray
     arena_bytes: int
     scratch_bytes: int
-    isa: str = "scalar"
+    edges_isa: str = "scalar"
 
 
 class KnownCalls:
@@ -190,7 +190,7 @@ def plan(
         Step(
             node.name,
             call.kernel,
-            _isa_of(call, isa),
+            call.isa or next(having(call.kernel, isa)),
             tuple(map(place, call.operands)),
             call.parameters,
             call.units,
@@ -208,14 +208,8 @@ def plan(
         blob.bytes(),
         arena_bytes,
         _aligned(scratch),
-        isa,
+        next(name for name in SUPPORTED[SUPPORTED.index(isa) :] if name in EDGE_LOOPS),
     )
-
-
-def _isa_of(call: KernelCall, isa: str) -> str:
-    found = best_isa(call.kernel, isa)
-    assert found is not None, call.kernel
-    return found
 
 
 def _bytes_before_packing(graph: Graph, keep_values: bool) -> int:

@@ -7,14 +7,14 @@ moves          what only moves elements           memory        bytes of packed 
 """
 
 from edgeinfer.runtime.catalogue import elementwise, layers, moves, pairs, pools, reductions
-from edgeinfer.runtime.catalogue.call import KernelCall, KernelSite, best_isa, lower
+from edgeinfer.runtime.catalogue.call import KernelCall, KernelSite, having, lower
 from edgeinfer.runtime.catalogue.memory import packed_bytes
 
 __all__ = [
     "KernelCall",
     "KernelSite",
-    "best_isa",
     "elementwise",
+    "having",
     "layers",
     "lower",
     "moves",

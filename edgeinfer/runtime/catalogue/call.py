@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
 
@@ -20,8 +20,8 @@ __all__ = [
     "KernelSite",
     "Parameters",
     "along",
-    "best_isa",
     "collapse",
+    "having",
     "lower",
     "output_stage",
     "overwritable",
@@ -53,6 +53,8 @@ class KernelCall:
         Bytes that each thread needs beside the operands.
     in_place : tuple of str
         Inputs over which the output may be written, element by element.
+    isa : str, optional
+        The instruction set whose kernel it is; the best that has one, where it is not said.
     """
 
     kernel: str
@@ -62,12 +64,13 @@ class KernelCall:
     work: int
     scratch: int = 0
     in_place: tuple[str, ...] = ()
+    isa: str | None = None
 
 
-def best_isa(kernel: str, isa: str) -> str | None:
-    """The best instruction set up to ``isa`` that has ``kernel``; None where none has it."""
+def having(kernel: str, isa: str) -> Iterator[str]:
+    """The instruction sets up to ``isa`` that have ``kernel``, the best first."""
     allowed = SUPPORTED[SUPPORTED.index(isa) :]
-    return next((name for name in allowed if name in KERNELS.get(kernel, ())), None)
+    return (name for name in allowed if name in KERNELS.get(kernel, ()))
 
 
 @dataclass(frozen=True)
@@ -86,9 +89,9 @@ class KernelSite(Site):
     packs: dict[tuple[object, ...], tuple[np.ndarray, np.ndarray]]
     isa: str = "scalar"
 
-    def best(self, kernel: str) -> str | None:
-        """The best instruction set that has ``kernel``; None where none has it."""
-        return best_isa(kernel, self.isa)
+    def having(self, kernel: str) -> Iterator[str]:
+        """The instruction sets that have ``kernel``, the best first."""
+        return having(kernel, self.isa)
 
     def packed(
         self, role: str, make: Callable[[np.ndarray], np.ndarray], *how: object

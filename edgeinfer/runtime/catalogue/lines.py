@@ -20,7 +20,7 @@ _SLACK = 64
 
 def depthwise_call(op: ops.QConv, site: KernelSite) -> KernelCall | None:
     """The call for a depthwise convolution, where some instruction set has one."""
-    layout = Layout.of("depthwise_lines", site)
+    layout = Layout.of("depthwise_lines", site, site.shape("x")[2])
     if layout is None:
         return None
     x, weights, out = site.shape("x"), site.shape("weights"), site.output.shape

@@ -19,6 +19,8 @@ __all__ = ["Layout", "conv_call", "dense_call", "stages_of"]
 _ROW_BYTES = 16384
 # into how many bands an image is divided, if they are not lower than that
 _BANDS, _LEAST_BAND = 8, 4
+# below this, tiles of pixels stay empty
+_FEW_PIXELS = 4
 # what kernels may read beyond the last run, and what keeps rows from each other's cache lines
 _SLACK = 64
 
@@ -32,12 +34,23 @@ class Layout:
     vectors: int
     offset: int
     bytes: int
+    chunk: int
+    isa: str
 
     @classmethod
-    def of(cls, kernel: str, site: KernelSite) -> Layout | None:
-        """What ``kernel`` wants at ``site``; None where no instruction set has it, or x is wide."""
-        isa = site.best(kernel)
-        return None if isa is None or site.itemsize("x") != 1 else cls(*LAYOUTS[kernel, isa])
+    def of(cls, kernel: str, site: KernelSite, pixels: int) -> Layout | None:
+        """What the best kernel for ``pixels`` wants; None where there is none, or x is wide."""
+        if site.itemsize("x") != 1:
+            return None
+        layouts = (cls(*LAYOUTS[kernel, isa], isa) for isa in site.having(kernel))
+        # an instruction that takes pixels by the dozen has no use for a few
+        return next((w for w in layouts if w.chunk == 1 or pixels >= _FEW_PIXELS), None)
+
+    def steps(self, run: int) -> int:
+        """Steps along ``run`` elements of a window: chunks of equal sizes."""
+        steps = -(-run // self.taps)
+        chunks = -(-steps // self.chunk)
+        return chunks * -(-steps // chunks)
 
     @property
     def dtype(self) -> str:
@@ -51,11 +64,11 @@ def conv_call(op: ops.QConv, site: KernelSite) -> KernelCall | None:
     plain = weights[1:3] == (1, 1) and op.strides == (1, 1) and not any(op.pads)
     if plain and op.group == 1:
         return _flat(op, site, math.prod(out[:3]), x[3])
-    layout = Layout.of("conv_rows", site)
+    layout = Layout.of("conv_rows", site, out[2])
     if layout is None:
         return None
     outputs, (height, width, depth) = weights[0] // op.group, weights[1:]
-    steps = -(-width * depth // layout.taps)
+    steps = layout.steps(width * depth)
     if op.dilations[1] > 1:  # each pixel's taps are brought together
         pixel = steps * layout.taps
         columns = out[2] * pixel
@@ -88,6 +101,7 @@ def conv_call(op: ops.QConv, site: KernelSite) -> KernelCall | None:
         units=out[0] * -(-out[1] // band),
         work=math.prod(out[:3]) * math.prod(weights),
         scratch=((band - 1) * op.strides[0] + kernel_reach) * pitch * layout.bytes + _SLACK,
+        isa=layout.isa,
     )
 
 
@@ -100,7 +114,7 @@ def dense_call(op: ops.QDense, site: KernelSite) -> KernelCall | None:
 def _flat(
     op: ops.QConv | ops.QDense, site: KernelSite, pixels: int, depth: int
 ) -> KernelCall | None:
-    layout = Layout.of("conv_flat", site)
+    layout = Layout.of("conv_flat", site, pixels)
     if layout is None:
         return None
     weights = site.shape("weights")
@@ -116,7 +130,7 @@ def _flat(
             "pixels": pixels,
             "depth": depth,
             "outputs": weights[0],
-            "steps": -(-depth // layout.taps),
+            "steps": layout.steps(depth),
             "tile": tile,
             "is_short": short,
             "out_bytes": site.output.itemsize,
@@ -124,6 +138,7 @@ def _flat(
         units=units,
         work=pixels * math.prod(weights),
         scratch=tile * depth * layout.bytes + _SLACK,
+        isa=layout.isa,
     )
 
 
@@ -141,7 +156,8 @@ def _packed(weights: np.ndarray, layout: Layout, group: int) -> np.ndarray:
     """[O, kh, kw, D] or [O, D] as [group][block][kh][step][vector][lane][tap], flat."""
     rows = weights.shape[1] if weights.ndim == 4 else 1
     grouped = weights.reshape(group, len(weights) // group, rows, -1)
-    padding = -grouped.shape[1] % layout.lanes, -grouped.shape[3] % layout.taps
+    run = grouped.shape[3]
+    padding = -grouped.shape[1] % layout.lanes, layout.steps(run) * layout.taps - run
     padded = np.pad(grouped, ((0, 0), (0, padding[0]), (0, 0), (0, padding[1])))
     vectors, steps = padded.shape[1] // layout.lanes, padded.shape[3] // layout.taps
     split = padded.reshape(group, vectors, layout.lanes, rows, steps, layout.taps)

@@ -1,0 +1,347 @@
+/* Convolutions and dense layers of int8 with AMX: tiles of 16 pixels, 16 channels and 64 products.
+ *
+ * An instruction takes pixels by rows, `pixel` elements apart, each of `chunk` quads: the windows
+ * of conv_rows.h as they stand. Sums go through memory, as only memory joins tiles and vectors.
+ */
+
+/* for syscall */
+#define _GNU_SOURCE
+
+#include <string.h>
+
+#include "kernels.h"
+
+#ifdef HAS_AMX_KERNELS
+#include <cpuid.h>
+#include <immintrin.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#ifdef __clang__
+#pragma clang attribute push(                                                                     \
+    __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,amx-tile,amx-int8"))),   \
+    apply_to = function)
+#else
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,amx-tile,amx-int8")
+#endif
+
+#include "conv_tile.h"
+#include "stage_avx512.h"
+
+typedef int8_t value;
+typedef int8_t weight;
+
+#define CONV(name) name##_amx
+#define LANES 16
+#define TAPS 4
+#define MOST_VECTORS 4
+#define MOST_PIXELS 16 /* of an instruction */
+#define OFFSET 0
+#define TAKES_X 1
+
+static inline void copy_elements(value *restrict to, const int8_t *restrict x, int64_t count)
+{
+    memcpy(to, x, (size_t)count);
+}
+
+static inline void fill_elements(value *to, value with, int64_t count)
+{
+    memset(to, with, (size_t)count);
+}
+
+/* ---- sums ---- */
+
+/* What the manual calls TILECFG. */
+typedef struct {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+} tile_shapes;
+
+/* Registers 0 to 3 hold sums, 4 and 5 quads of pixels, 6 and 7 those of channels. */
+static void shape_tiles(int64_t pixels, int64_t chunk)
+{
+    tile_shapes shapes = {.palette = 1};
+    for (int i = 0; i < 8; ++i) {
+        shapes.rows[i] = (uint8_t)(i < 6 ? pixels : chunk);
+        shapes.row_bytes[i] = (uint16_t)(i == 4 || i == 5 ? 4 * chunk : 64);
+    }
+    _tile_loadconfig(&shapes);
+}
+
+/* Up to four tiles of pixels, one after another; those that lie in no one row have several rows.
+ */
+#define MOST_TILES 4
+
+typedef struct {
+    const conv_tile *t;
+    const value *x[MOST_TILES];
+    char *y[MOST_TILES];
+    int64_t pixels; /* of a tile */
+    int64_t chunk;  /* quads of an instruction */
+    int64_t block;  /* vectors of channels */
+} pixel_tiles;
+
+/* The sums of pixels with all channels: [tile][pixel][channel]. */
+#define SUM_CHANNELS (LANES * MOST_VECTORS)
+typedef int32_t tile_sums[MOST_TILES * MOST_PIXELS * SUM_CHANNELS];
+
+#define LOAD_X(into, tile) _tile_loadd(into, p->x[tile] + at, p->t->pixel)
+#define LOAD_W(into, vector) _tile_loadd(into, w + 64 * (vector), 64 * p->block)
+#define LOAD_BIAS(into, vector) _tile_loadd(into, stages + STAGE_VECTORS * LANES * (vector), 0)
+#define STORE(from, tile, vector)                                                                 \
+    _tile_stored(from, sums + (tile) * p->pixels * SUM_CHANNELS + LANES * (vector),               \
+                 4 * SUM_CHANNELS)
+
+/* For each chunk of each row of the kernel. */
+#define EACH_CHUNK                                                                                \
+    for (int64_t row = 0; row < p->t->rows; ++row)                                                \
+        for (int64_t step = 0, at = row * p->t->row; step < p->t->steps;                          \
+             step += p->chunk, at += TAPS * p->chunk, w += 64 * p->block * p->chunk)
+
+/* Tiles of pixels by vectors of channels; as many sums at once as hide an instruction's latency.
+ */
+#define SUMS(shape)                                                                               \
+    static void sums_##shape(const pixel_tiles *p, const weight *w, const int32_t *stages,        \
+                             int32_t *sums)
+
+SUMS(1_by_1)
+{
+    LOAD_BIAS(0, 0);
+    EACH_CHUNK
+    {
+        LOAD_X(4, 0);
+        LOAD_W(6, 0);
+        _tile_dpbssd(0, 4, 6);
+    }
+    STORE(0, 0, 0);
+}
+
+SUMS(1_by_2)
+{
+    LOAD_BIAS(0, 0);
+    LOAD_BIAS(1, 1);
+    EACH_CHUNK
+    {
+        LOAD_X(4, 0);
+        LOAD_W(6, 0);
+        LOAD_W(7, 1);
+        _tile_dpbssd(0, 4, 6);
+        _tile_dpbssd(1, 4, 7);
+    }
+    STORE(0, 0, 0);
+    STORE(1, 0, 1);
+}
+
+SUMS(1_by_4)
+{
+    LOAD_BIAS(0, 0);
+    LOAD_BIAS(1, 1);
+    LOAD_BIAS(2, 2);
+    LOAD_BIAS(3, 3);
+    EACH_CHUNK
+    {
+        LOAD_X(4, 0);
+        LOAD_W(6, 0);
+        LOAD_W(7, 1);
+        _tile_dpbssd(0, 4, 6);
+        _tile_dpbssd(1, 4, 7);
+        LOAD_W(6, 2);
+        LOAD_W(7, 3);
+        _tile_dpbssd(2, 4, 6);
+        _tile_dpbssd(3, 4, 7);
+    }
+    STORE(0, 0, 0);
+    STORE(1, 0, 1);
+    STORE(2, 0, 2);
+    STORE(3, 0, 3);
+}
+
+SUMS(2_by_1)
+{
+    LOAD_BIAS(0, 0);
+    LOAD_BIAS(1, 0);
+    EACH_CHUNK
+    {
+        LOAD_W(6, 0);
+        LOAD_X(4, 0);
+        LOAD_X(5, 1);
+        _tile_dpbssd(0, 4, 6);
+        _tile_dpbssd(1, 5, 6);
+    }
+    STORE(0, 0, 0);
+    STORE(1, 1, 0);
+}
+
+SUMS(2_by_2)
+{
+    LOAD_BIAS(0, 0);
+    LOAD_BIAS(1, 1);
+    LOAD_BIAS(2, 0);
+    LOAD_BIAS(3, 1);
+    EACH_CHUNK
+    {
+        LOAD_X(4, 0);
+        LOAD_W(6, 0);
+        LOAD_W(7, 1);
+        _tile_dpbssd(0, 4, 6);
+        _tile_dpbssd(1, 4, 7);
+        LOAD_X(5, 1);
+        _tile_dpbssd(2, 5, 6);
+        _tile_dpbssd(3, 5, 7);
+    }
+    STORE(0, 0, 0);
+    STORE(1, 0, 1);
+    STORE(2, 1, 0);
+    STORE(3, 1, 1);
+}
+
+SUMS(4_by_1)
+{
+    LOAD_BIAS(0, 0);
+    LOAD_BIAS(1, 0);
+    LOAD_BIAS(2, 0);
+    LOAD_BIAS(3, 0);
+    EACH_CHUNK
+    {
+        LOAD_W(6, 0);
+        LOAD_X(4, 0);
+        LOAD_X(5, 1);
+        _tile_dpbssd(0, 4, 6);
+        _tile_dpbssd(1, 5, 6);
+        LOAD_X(4, 2);
+        LOAD_X(5, 3);
+        _tile_dpbssd(2, 4, 6);
+        _tile_dpbssd(3, 5, 6);
+    }
+    STORE(0, 0, 0);
+    STORE(1, 1, 0);
+    STORE(2, 2, 0);
+    STORE(3, 3, 0);
+}
+
+/* How many of `left` tiles go together with a block of channels: 1, 2 or 4. */
+static inline int64_t tiles_together(int64_t left, int64_t vectors)
+{
+    if (left >= 4 && vectors == 1)
+        return 4;
+    return left >= 2 ? 2 : 1;
+}
+
+static void sum_tiles(const pixel_tiles *p, int64_t tiles, const weight *w, const int32_t *stages,
+                      int32_t *sums)
+{
+    int64_t vector = 0;
+    for (; p->block - vector >= 4 && tiles == 1; vector += 4)
+        sums_1_by_4(p, w + 64 * vector, stages + STAGE_VECTORS * LANES * vector,
+                    sums + LANES * vector);
+    for (; p->block - vector >= 2 && tiles < 4; vector += 2)
+        (tiles == 1 ? sums_1_by_2 : sums_2_by_2)(
+            p, w + 64 * vector, stages + STAGE_VECTORS * LANES * vector, sums + LANES * vector);
+    if (vector < p->block)
+        (tiles == 1   ? sums_1_by_1
+         : tiles == 2 ? sums_2_by_1
+                      : sums_4_by_1)(p, w + 64 * vector, stages + STAGE_VECTORS * LANES * vector,
+                                     sums + LANES * vector);
+}
+
+/* ---- their end ---- */
+
+/* The sums of one tile into integers of `vectors` vectors of channels. */
+static inline __attribute__((always_inline)) void finish_tile(const conv_tile *t,
+                                                              const int32_t *sums, int64_t pixels,
+                                                              const int32_t *stages, char *y,
+                                                              int vectors)
+{
+    __m512i multiplier[MOST_VECTORS], rounding[MOST_VECTORS], shift[MOST_VECTORS];
+    for (int v = 0; v < vectors; ++v) {
+        const int32_t *own = stages + STAGE_VECTORS * LANES * v;
+        multiplier[v] = stage_vector(own, STAGE_MULTIPLIER);
+        rounding[v] = stage_vector(own, STAGE_ROUNDING);
+        shift[v] = stage_vector(own, STAGE_SHIFT);
+    }
+    for (int64_t pixel = 0; pixel < pixels; ++pixel, sums += SUM_CHANNELS, y += t->out_pixel) {
+        __m512i out[MOST_VECTORS];
+        for (int v = 0; v < vectors; ++v) {
+            const __m512i acc = _mm512_loadu_si512(sums + LANES * v);
+            out[v] = t->is_short ? short_stage(acc, multiplier[v], rounding[v], shift[v])
+                                 : long_stage(acc, stages + STAGE_VECTORS * LANES * v, &t->out);
+        }
+        store_pixel(t, out, vectors, y);
+    }
+}
+
+#define FINISH(vectors)                                                                           \
+    static void finish_##vectors(const conv_tile *t, const int32_t *sums, int64_t pixels,         \
+                                 const int32_t *stages, char *y)                                  \
+    {                                                                                             \
+        finish_tile(t, sums, pixels, stages, y, vectors);                                         \
+    }
+FINISH(1)
+FINISH(2)
+FINISH(3)
+FINISH(4)
+
+typedef void (*finish_function)(const conv_tile *t, const int32_t *sums, int64_t pixels,
+                                const int32_t *stages, char *y);
+static const finish_function finishes[MOST_VECTORS] = {finish_1, finish_2, finish_3, finish_4};
+
+/* ---- a band ---- */
+
+/* Tiles of a row are of equal sizes, and the last overlaps the one before it; a tile's time goes
+ * by its pixels. */
+static void multiply_band(const conv_tile *common, const conv_band *band, const value *x,
+                          const weight *w, const int32_t *stages, char *y)
+{
+    conv_tile t = *common;
+    const int64_t vectors = (band->outputs + LANES - 1) / LANES;
+    const int64_t tiles_of_row = (band->pixels + MOST_PIXELS - 1) / MOST_PIXELS;
+    const int64_t tiles = band->rows * tiles_of_row;
+    const int64_t chunks = (t.steps + 15) / 16;
+    pixel_tiles p = {.t = &t,
+                     .pixels = (band->pixels + tiles_of_row - 1) / tiles_of_row,
+                     .chunk = t.steps / chunks};
+    tile_sums sums;
+    shape_tiles(p.pixels, p.chunk);
+    for (int64_t first = 0; first < vectors; first += MOST_VECTORS) {
+        p.block = vectors - first < MOST_VECTORS ? vectors - first : MOST_VECTORS;
+        const int64_t channels = band->outputs - first * LANES;
+        t.channels = channels < p.block * LANES ? channels : p.block * LANES;
+        for (int64_t tile = 0; tile < tiles;) {
+            const int64_t together = tiles_together(tiles - tile, p.block);
+            for (int64_t i = 0; i < together; ++i, ++tile) {
+                const int64_t row = tile / tiles_of_row;
+                const int64_t ends = (tile % tiles_of_row + 1) * p.pixels;
+                const int64_t at = (ends < band->pixels ? ends : band->pixels) - p.pixels;
+                p.x[i] = x + row * band->x_row + at * t.pixel;
+                p.y[i] = y + row * band->y_row + at * t.out_pixel;
+            }
+            sum_tiles(&p, together, w, stages, sums);
+            for (int64_t i = 0; i < together; ++i)
+                finishes[p.block - 1](&t, sums + i * p.pixels * SUM_CHANNELS, p.pixels, stages,
+                                      p.y[i]);
+        }
+        w += t.rows * t.steps * p.block * LANES * TAPS;
+        stages += p.block * STAGE_VECTORS * LANES;
+        y += p.block * LANES * t.out_bytes;
+    }
+    _tile_release();
+}
+
+#include "conv_rows.h"
+
+/* Whether the processor has AMX and the system lends this process its registers. */
+int has_amx(void)
+{
+    enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
+    unsigned a, b, c, d;
+    if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0)
+        return 0;
+    const unsigned tiles_and_int8 = 3u << 24;
+    return (d & tiles_and_int8) == tiles_and_int8 &&
+           syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+}
+
+#ifdef __clang__
+#pragma clang attribute pop
+#endif
+#endif

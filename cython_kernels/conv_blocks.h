@@ -1,0 +1,43 @@
+/* A band of a convolution in register tiles: block by block of channels, row by row, so that a
+ * block's weights stay near while the rows go by.
+ *
+ * An instruction set includes this file after conv_tiles.h and the tables of its tiles, for
+ * conv_rows.h:
+ *
+ *     MOST_VECTORS     of a block of channels
+ *     tiles            [vectors - 1] of tile functions by number of pixels, ending in NULL
+ */
+
+/* How many pixels of `count` in a row make a tile: as few tiles as possible, of as equal sizes. */
+static inline int64_t tile_pixels(int64_t vectors, int64_t count)
+{
+    int64_t most = 0;
+    while (tiles[vectors - 1][most] != NULL)
+        ++most;
+    const int64_t tiles_needed = (count + most - 1) / most;
+    return (count + tiles_needed - 1) / tiles_needed;
+}
+
+/* All channels of one group; the last tile of a row overlaps the one before it. */
+static void multiply_band(const conv_tile *common, const conv_band *band, const value *x,
+                          const weight *w, const int32_t *stages, char *y)
+{
+    conv_tile t = *common;
+    const int64_t vectors = (band->outputs + LANES - 1) / LANES;
+    for (int64_t first = 0; first < vectors; first += MOST_VECTORS) {
+        const int64_t block = vectors - first < MOST_VECTORS ? vectors - first : MOST_VECTORS;
+        const int64_t channels = band->outputs - first * LANES;
+        t.channels = channels < block * LANES ? channels : block * LANES;
+        const int64_t pixels = tile_pixels(block, band->pixels);
+        const tile_function tile = tiles[block - 1][pixels - 1];
+        for (int64_t row = 0; row < band->rows; ++row)
+            for (int64_t pixel = 0; pixel < band->pixels; pixel += pixels) {
+                const int64_t at = pixel + pixels <= band->pixels ? pixel : band->pixels - pixels;
+                tile(&t, x + row * band->x_row + at * t.pixel, w, stages,
+                     y + row * band->y_row + at * t.out_pixel);
+            }
+        w += t.rows * t.steps * block * LANES * TAPS;
+        stages += block * STAGE_VECTORS * LANES;
+        y += block * LANES * t.out_bytes;
+    }
+}
