@@ -23,8 +23,7 @@ typedef int8_t weight;
 #define CONV(name) name##_avx512vnni
 #define LANES 16
 #define TAPS 4
-#define MOST_VECTORS 4
-#define MOST_PIXELS 16
+#define REGISTERS 32
 #define OFFSET 128 /* vpdpbusd takes one operand unsigned */
 #define TAKES_X 0
 
@@ -67,24 +66,6 @@ static inline vector broadcast_taps(const value *x)
 }
 
 #include "conv_tiles.h"
-
-/* As many accumulators as 32 registers hold beside the weights of a step. */
-/* clang-format off */
-#define TILES_4(TILE, v) TILE(1, v) TILE(2, v) TILE(3, v) TILE(4, v) TILE(5, v) TILE(6, v)
-#define TILES_3(TILE, v) TILES_4(TILE, v) TILE(7, v) TILE(8, v)
-#define TILES_2(TILE, v) TILES_3(TILE, v) TILE(9, v) TILE(10, v) TILE(11, v) TILE(12, v)
-#define TILES_1(TILE, v) TILES_2(TILE, v) TILE(13, v) TILE(14, v) TILE(15, v) TILE(16, v)
-TILES_1(TILE, 1)
-TILES_2(TILE, 2)
-TILES_3(TILE, 3)
-TILES_4(TILE, 4)
-/* clang-format on */
-
-static const tile_function tiles[MOST_VECTORS][MOST_PIXELS + 1] = {
-    {TILES_1(NAME, 1)}, {TILES_2(NAME, 2)}, {TILES_3(NAME, 3)}, {TILES_4(NAME, 4)}};
-
-static const tile_function depthwise_tiles[MOST_VECTORS][MOST_PIXELS + 1] = {
-    {TILES_1(LINES, 1)}, {TILES_2(LINES, 2)}, {TILES_3(LINES, 3)}, {TILES_4(LINES, 4)}};
 
 #include "conv_blocks.h"
 #include "conv_rows.h"

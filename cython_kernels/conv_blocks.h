@@ -1,11 +1,7 @@
 /* A band of a convolution in register tiles: block by block of channels, row by row, so that a
  * block's weights stay near while the rows go by.
  *
- * An instruction set includes this file after conv_tiles.h and the tables of its tiles, for
- * conv_rows.h:
- *
- *     MOST_VECTORS     of a block of channels
- *     tiles            [vectors - 1] of tile functions by number of pixels, ending in NULL
+ * An instruction set includes this file after conv_tiles.h, for conv_rows.h.
  */
 
 /* How many pixels of `count` in a row make a tile: as few tiles as possible, of as equal sizes. */

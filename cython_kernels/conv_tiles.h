@@ -9,8 +9,19 @@
  *     ODD_STEPS_BELOW             so few accumulators wait for their own sums: the odd steps of a
  *                                 row get accumulators of their own
  *
+ *     REGISTERS                   how many vectors the processor holds, 16 or 32
+ *
  * and the sizes that conv_rows.h names. Accumulators are an array that unrolling makes registers.
  */
+
+/* Vectors of a block of channels, and pixels of a tile. */
+#if REGISTERS == 32
+#define MOST_VECTORS 4
+#define MOST_PIXELS 16
+#else
+#define MOST_VECTORS 2
+#define MOST_PIXELS 12
+#endif
 
 /* For bodies that a tile instantiates with its sizes as constants. */
 #define EACH_TILE static inline __attribute__((always_inline))
@@ -137,3 +148,27 @@ EACH_TILE void multiply_lines(const conv_tile *t, const int32_t *x, const weight
 
 #define NAME(pixels, vectors) tile_##pixels##_##vectors,
 #define LINES(pixels, vectors) lines_##pixels##_##vectors,
+
+/* As many accumulators as the registers hold beside the weights of a step and what an addition
+ * takes. */
+/* clang-format off */
+#define PIXELS_6(TILE, v) TILE(1, v) TILE(2, v) TILE(3, v) TILE(4, v) TILE(5, v) TILE(6, v)
+#define PIXELS_8(TILE, v) PIXELS_6(TILE, v) TILE(7, v) TILE(8, v)
+#define PIXELS_12(TILE, v) PIXELS_8(TILE, v) TILE(9, v) TILE(10, v) TILE(11, v) TILE(12, v)
+#define PIXELS_16(TILE, v) PIXELS_12(TILE, v) TILE(13, v) TILE(14, v) TILE(15, v) TILE(16, v)
+#if REGISTERS == 32
+PIXELS_16(TILE, 1)
+PIXELS_12(TILE, 2)
+PIXELS_8(TILE, 3)
+PIXELS_6(TILE, 4)
+#define TABLE(ENTRY)                                                                              \
+    {{PIXELS_16(ENTRY, 1)}, {PIXELS_12(ENTRY, 2)}, {PIXELS_8(ENTRY, 3)}, {PIXELS_6(ENTRY, 4)}}
+#else
+PIXELS_12(TILE, 1)
+PIXELS_6(TILE, 2)
+#define TABLE(ENTRY) {{PIXELS_12(ENTRY, 1)}, {PIXELS_6(ENTRY, 2)}}
+#endif
+/* clang-format on */
+
+static const tile_function tiles[MOST_VECTORS][MOST_PIXELS + 1] = TABLE(NAME);
+static const tile_function depthwise_tiles[MOST_VECTORS][MOST_PIXELS + 1] = TABLE(LINES);

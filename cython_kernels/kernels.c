@@ -39,6 +39,7 @@ NAMES(take, TAKE_PARAMETERS);
 
 #ifdef HAS_X86_KERNELS
 static const weight_layout layout_avx512vnni = {16, 4, 4, 128, 1, 1};
+static const weight_layout layout_avxvnni = {8, 4, 2, 128, 1, 1};
 static const weight_layout layout_avx2 = {8, 2, 2, 0, 2, 1};
 
 #ifdef HAS_AMX_KERNELS
@@ -69,6 +70,7 @@ const instruction_set instruction_sets[] = {
 #endif
 #ifdef HAS_X86_KERNELS
     {"avx512vnni", has_avx512vnni},
+    {"avxvnni", has_avxvnni},
     {"avx2", has_avx2},
 #endif
     {"scalar", always},
@@ -96,7 +98,8 @@ const kernel kernels[] = {
 #endif
 #ifdef HAS_X86_KERNELS
         EACH_LOOP(LOOP_ENTRY, avx512vnni) EACH_LAYER(LAYER_ENTRY, avx512vnni)
-            EACH_LOOP(LOOP_ENTRY, avx2) EACH_LAYER(LAYER_ENTRY, avx2)
+            EACH_LAYER(LAYER_ENTRY, avxvnni) EACH_LOOP(LOOP_ENTRY, avx2)
+                EACH_LAYER(LAYER_ENTRY, avx2)
 #endif
-                EACH_LOOP(LOOP_ENTRY, scalar){NULL, NULL, NULL, NULL, NULL},
+                    EACH_LOOP(LOOP_ENTRY, scalar){NULL, NULL, NULL, NULL, NULL},
 };

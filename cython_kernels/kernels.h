@@ -243,6 +243,8 @@ EACH_LOOP(DECLARE, avx2)
 EACH_LAYER(DECLARE, avx2)
 EACH_LOOP(DECLARE, avx512vnni)
 EACH_LAYER(DECLARE, avx512vnni)
+EACH_LAYER(DECLARE, avxvnni)
+int has_avxvnni(void);
 #endif
 #ifdef HAS_AMX_KERNELS
 EACH_CONV(DECLARE, amx)
