@@ -25,6 +25,7 @@
 #endif
 
 #include "conv_tile.h"
+#include "layer_s8.h"
 #include "stage_avx512.h"
 
 typedef int8_t value;

@@ -14,7 +14,7 @@
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")
 #endif
 
-#include "conv_tile.h"
+#include "layer_s8.h"
 #include "stage_avx512.h"
 
 typedef uint8_t value;
@@ -40,30 +40,6 @@ static inline void fill_elements(value *to, value with, int64_t count)
 
 #define ODD_STEPS_BELOW 8
 #define ADD_PRODUCTS(acc, x, w) __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(x), "v"(w))
-
-typedef __m512i vector;
-
-static inline vector load_vector(const void *x)
-{
-    return _mm512_loadu_si512(x);
-}
-
-static inline vector zero_vector(void)
-{
-    return _mm512_setzero_si512();
-}
-
-static inline vector add_vectors(vector a, vector b)
-{
-    return _mm512_add_epi32(a, b);
-}
-
-static inline vector broadcast_taps(const value *x)
-{
-    int32_t quad;
-    memcpy(&quad, x, sizeof quad);
-    return _mm512_set1_epi32(quad);
-}
 
 #include "conv_tiles.h"
 

@@ -13,7 +13,7 @@
 #pragma GCC target("avx2,fma,avxvnni")
 #endif
 
-#include "conv_tile.h"
+#include "layer_s8.h"
 #include "stage_avx2.h"
 
 typedef uint8_t value;

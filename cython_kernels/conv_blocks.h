@@ -14,26 +14,41 @@ static inline int64_t tile_pixels(int64_t vectors, int64_t count)
     return (count + tiles_needed - 1) / tiles_needed;
 }
 
+/* One tile of pixels with one block of channels. */
+static inline void multiply(const conv_tile *t, tile_function tile, const value *x,
+                            const weight *w, const int32_t *stages, char *y, int64_t pixels,
+                            int64_t vectors)
+{
+#if WIDE
+    if (t->part_rows < t->rows || t->part_steps < t->steps) {
+        multiply_parts(t, tile, x, w, stages, y, pixels, vectors);
+        return;
+    }
+#endif
+    tile(t, x, w, stages, y);
+}
+
 /* All channels of one group; the last tile of a row overlaps the one before it. */
 static void multiply_band(const conv_tile *common, const conv_band *band, const value *x,
                           const weight *w, const int32_t *stages, char *y)
 {
     conv_tile t = *common;
-    const int64_t vectors = (band->outputs + LANES - 1) / LANES;
+    const int64_t vectors = (band->outputs + LANES - 1) / LANES * t.planes;
     for (int64_t first = 0; first < vectors; first += MOST_VECTORS) {
         const int64_t block = vectors - first < MOST_VECTORS ? vectors - first : MOST_VECTORS;
-        const int64_t channels = band->outputs - first * LANES;
-        t.channels = channels < block * LANES ? channels : block * LANES;
+        const int64_t left = band->outputs - first / t.planes * LANES;
+        const int64_t channels = block / t.planes * LANES;
+        t.channels = left < channels ? left : channels;
         const int64_t pixels = tile_pixels(block, band->pixels);
         const tile_function tile = tiles[block - 1][pixels - 1];
         for (int64_t row = 0; row < band->rows; ++row)
             for (int64_t pixel = 0; pixel < band->pixels; pixel += pixels) {
                 const int64_t at = pixel + pixels <= band->pixels ? pixel : band->pixels - pixels;
-                tile(&t, x + row * band->x_row + at * t.pixel, w, stages,
-                     y + row * band->y_row + at * t.out_pixel);
+                multiply(&t, tile, x + row * band->x_row + at * t.pixel, w, stages,
+                         y + row * band->y_row + at * t.out_pixel, pixels, block);
             }
         w += t.rows * t.steps * block * LANES * TAPS;
         stages += block * STAGE_VECTORS * LANES;
-        y += block * LANES * t.out_bytes;
+        y += channels * t.out_bytes;
     }
 }

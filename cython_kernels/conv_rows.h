@@ -25,7 +25,7 @@
 #include "kernels.h"
 
 /* The columns of input row `from` that windows see, as elements of the scratch. */
-static void copy_row(const conv_rows_parameters *p, const int8_t *from, value *to)
+static void copy_row(const rows_parameters *p, const x_type *from, value *to)
 {
     const int64_t depth = p->depth, across = p->group * depth;
     const value padding = (value)(p->input_zero_point + OFFSET);
@@ -55,8 +55,8 @@ static void copy_row(const conv_rows_parameters *p, const int8_t *from, value *t
 }
 
 /* Input rows from `top` on, as many as the windows of `rows` output rows reach. */
-static void copy_rows(const conv_rows_parameters *p, const int8_t *sample, int64_t top,
-                      int64_t rows, value *to)
+static void copy_rows(const rows_parameters *p, const x_type *sample, int64_t top, int64_t rows,
+                      value *to)
 {
     const int64_t across = p->group * p->depth;
     const int64_t reach = (p->kernel_height - 1) * p->dilation_height + 1;
@@ -74,12 +74,10 @@ static void copy_rows(const conv_rows_parameters *p, const int8_t *sample, int64
 
 KERNEL(CONV(conv_rows))
 {
-    const conv_rows_parameters *p = parameters;
-    const int8_t *x = operands[0];
+    const rows_parameters *p = parameters;
+    const x_type *x = operands[0];
     const int64_t across = p->group * p->depth, out_across = p->group * p->outputs;
     const int64_t bands = (p->out_height + p->band - 1) / p->band;
-    const int64_t vectors = (p->outputs + LANES - 1) / LANES;
-    const int64_t group_weights = p->kernel_height * p->steps * vectors * LANES * TAPS;
     const conv_tile common = {.rows = p->kernel_height,
                               .row = p->dilation_height * p->pitch,
                               .pixel = p->pixel,
@@ -87,11 +85,15 @@ KERNEL(CONV(conv_rows))
                               .out_pixel = out_across * p->out_bytes,
                               .out_bytes = p->out_bytes,
                               .is_short = p->is_short,
+                              .planes = PLANES(p),
+                              PARTS(p),
                               .out = STAGE(p)};
+    const int64_t vectors = (p->outputs + LANES - 1) / LANES * PLANES(p);
+    const int64_t group_weights = p->kernel_height * p->steps * vectors * LANES * TAPS;
     for (int64_t unit = begin; unit < end; ++unit) {
         const int64_t sample = unit / bands, first = unit % bands * p->band;
         const int64_t rows = p->out_height - first < p->band ? p->out_height - first : p->band;
-        const int8_t *image = x + sample * p->in_height * p->in_width * across;
+        const x_type *image = x + sample * p->in_height * p->in_width * across;
         char *y = (char *)operands[3] +
                   (sample * p->out_height + first) * p->out_width * common.out_pixel;
         for (int64_t g = 0; g < p->group; ++g) {
@@ -115,19 +117,21 @@ KERNEL(CONV(conv_rows))
  */
 KERNEL(CONV(conv_flat))
 {
-    const conv_flat_parameters *p = parameters;
+    const flat_parameters *p = parameters;
     const conv_tile common = {.rows = 1,
                               .pixel = p->depth,
                               .steps = p->steps,
                               .out_pixel = p->outputs * p->out_bytes,
                               .out_bytes = p->out_bytes,
                               .is_short = p->is_short,
+                              .planes = PLANES(p),
+                              PARTS(p),
                               .out = STAGE(p)};
     for (int64_t unit = begin; unit < end; ++unit) {
         const int64_t first = unit * p->tile;
         const int64_t count = p->pixels - first < p->tile ? p->pixels - first : p->tile;
         const conv_band band = {.rows = 1, .pixels = count, .outputs = p->outputs};
-        const int8_t *x = (const int8_t *)operands[0] + first * p->depth;
+        const x_type *x = (const x_type *)operands[0] + first * p->depth;
         const value *values = scratch;
         if (TAKES_X && p->steps * TAPS == p->depth)
             values = (const value *)x;

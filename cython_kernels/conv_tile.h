@@ -16,6 +16,9 @@ typedef struct {
     int64_t out_bytes; /* of an output element */
     int64_t channels;  /* that are stored */
     int64_t is_short;  /* the form of the stages */
+    int64_t planes;    /* neighbouring vectors that make one of channels */
+    int64_t part_rows, part_steps; /* that accumulators hold at a time: see wide_sums.h */
+    double *parts;                 /* the sums of those before; NULL where all are one part */
     output_stage out;
 } conv_tile;
 
@@ -28,6 +31,12 @@ typedef struct {
 
 /* What a stage holds for each vector of channels. */
 enum { STAGE_BIAS, STAGE_MULTIPLIER, STAGE_ROUNDING, STAGE_SHIFT, STAGE_VECTORS };
+
+/* For sums beyond 32 bits, M 2^-S in doubles, two vectors of them. */
+enum { STAGE_FACTOR = STAGE_MULTIPLIER };
+
+/* Beside it, the last bit of a double is a half. */
+#define WIDE_ZERO 0x1.8p51
 
 /* A tile's windows begin at x; its outputs go to y. */
 typedef void (*tile_function)(const conv_tile *t, const void *x, const void *w,

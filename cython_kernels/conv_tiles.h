@@ -6,6 +6,7 @@
  *     ADD_PRODUCTS(acc, x, w)     acc plus, lane by lane, the products of TAPS elements
  *     stage_vector, short_stage, long_stage     as in stage_*.h
  *     store_pixel(t, y, vectors, to)            the integers of one pixel to memory
+ *     WIDE                        whether sums may exceed 32 bits: what wide_sums.h asks for
  *     ODD_STEPS_BELOW             so few accumulators wait for their own sums: the odd steps of a
  *                                 row get accumulators of their own
  *
@@ -35,6 +36,9 @@ static inline const int32_t *stage_at(const int32_t *stages, int v)
     return stages + LANES * STAGE_VECTORS * v;
 }
 
+#if WIDE
+#include "wide_sums.h"
+#else
 /* The accumulators of a tile whose stages have no short form; not made anew for each tile. */
 static __attribute__((noinline)) void finish_long(const conv_tile *t, vector *acc, int pixels,
                                                   int vectors, const int32_t *stages, char *y)
@@ -45,6 +49,7 @@ static __attribute__((noinline)) void finish_long(const conv_tile *t, vector *ac
         store_pixel(t, acc, vectors, y);
     }
 }
+#endif
 
 EACH_TILE void finish(const conv_tile *t, vector acc[MOST_PIXELS][MOST_VECTORS], int pixels,
                       int vectors, const int32_t *stages, char *y)
@@ -119,7 +124,7 @@ EACH_TILE void multiply_tile(const conv_tile *t, const value *x, const weight *w
 
 /* The same for a depthwise kernel, whose lines have a lane for each channel. */
 EACH_TILE void multiply_lines(const conv_tile *t, const int32_t *x, const weight *w,
-                              const int32_t *stages, char *y, int pixels, int vectors)
+                              const int32_t *stages, char *y, int pixels, int vectors, int planes)
 {
     vector acc[MOST_PIXELS][MOST_VECTORS];
     begin_tile(stages, acc, pixels, vectors);
@@ -128,7 +133,7 @@ EACH_TILE void multiply_lines(const conv_tile *t, const int32_t *x, const weight
         for (int64_t step = 0; step < t->steps; ++step, at += t->step, w += LANES * TAPS * vectors)
             EACH (p, pixels)
                 EACH (v, vectors)
-                    ADD_PRODUCTS(acc[p][v], load_vector(at + p * t->pixel + LANES * v),
+                    ADD_PRODUCTS(acc[p][v], load_vector(at + p * t->pixel + LANES * (v / planes)),
                                  load_vector(w + LANES * TAPS * v));
     }
     finish(t, acc, pixels, vectors, stages, y);
@@ -139,15 +144,21 @@ EACH_TILE void multiply_lines(const conv_tile *t, const int32_t *x, const weight
                                           const int32_t *stages, void *y)                         \
     {                                                                                             \
         multiply_tile(t, x, w, stages, y, pixels, vectors);                                       \
-    }                                                                                             \
-    static void lines_##pixels##_##vectors(const conv_tile *t, const void *x, const void *w,      \
-                                           const int32_t *stages, void *y)                        \
-    {                                                                                             \
-        multiply_lines(t, x, w, stages, y, pixels, vectors);                                      \
     }
 
+#define LINES_TILE(planes, pixels, vectors)                                                       \
+    static void lines_##planes##_##pixels##_##vectors(                                            \
+        const conv_tile *t, const void *x, const void *w, const int32_t *stages, void *y)         \
+    {                                                                                             \
+        multiply_lines(t, x, w, stages, y, pixels, vectors, planes);                              \
+    }
+
+#define LINES(pixels, vectors) LINES_TILE(1, pixels, vectors)
+#define LINES_OF_PLANES(pixels, vectors) LINES_TILE(2, pixels, vectors)
+
 #define NAME(pixels, vectors) tile_##pixels##_##vectors,
-#define LINES(pixels, vectors) lines_##pixels##_##vectors,
+#define LINES_NAME(pixels, vectors) lines_1_##pixels##_##vectors,
+#define LINES_OF_PLANES_NAME(pixels, vectors) lines_2_##pixels##_##vectors,
 
 /* As many accumulators as the registers hold beside the weights of a step and what an addition
  * takes. */
@@ -157,18 +168,30 @@ EACH_TILE void multiply_lines(const conv_tile *t, const int32_t *x, const weight
 #define PIXELS_12(TILE, v) PIXELS_8(TILE, v) TILE(9, v) TILE(10, v) TILE(11, v) TILE(12, v)
 #define PIXELS_16(TILE, v) PIXELS_12(TILE, v) TILE(13, v) TILE(14, v) TILE(15, v) TILE(16, v)
 #if REGISTERS == 32
-PIXELS_16(TILE, 1)
-PIXELS_12(TILE, 2)
-PIXELS_8(TILE, 3)
-PIXELS_6(TILE, 4)
+#define EACH_SIZE(TILE) PIXELS_16(TILE, 1) PIXELS_12(TILE, 2) PIXELS_8(TILE, 3) PIXELS_6(TILE, 4)
 #define TABLE(ENTRY)                                                                              \
     {{PIXELS_16(ENTRY, 1)}, {PIXELS_12(ENTRY, 2)}, {PIXELS_8(ENTRY, 3)}, {PIXELS_6(ENTRY, 4)}}
+#define EACH_EVEN_SIZE(TILE) PIXELS_12(TILE, 2) PIXELS_6(TILE, 4)
+#define EVEN_TABLE(ENTRY) {{NULL}, {PIXELS_12(ENTRY, 2)}, {NULL}, {PIXELS_6(ENTRY, 4)}}
 #else
-PIXELS_12(TILE, 1)
-PIXELS_6(TILE, 2)
+#define EACH_SIZE(TILE) PIXELS_12(TILE, 1) PIXELS_6(TILE, 2)
 #define TABLE(ENTRY) {{PIXELS_12(ENTRY, 1)}, {PIXELS_6(ENTRY, 2)}}
+#define EACH_EVEN_SIZE(TILE) PIXELS_6(TILE, 2)
+#define EVEN_TABLE(ENTRY) {{NULL}, {PIXELS_6(ENTRY, 2)}}
+#endif
+EACH_SIZE(TILE)
+EACH_SIZE(LINES)
+#if WIDE
+EACH_EVEN_SIZE(LINES_OF_PLANES)
 #endif
 /* clang-format on */
 
 static const tile_function tiles[MOST_VECTORS][MOST_PIXELS + 1] = TABLE(NAME);
-static const tile_function depthwise_tiles[MOST_VECTORS][MOST_PIXELS + 1] = TABLE(LINES);
+
+/* By planes as well. */
+static const tile_function depthwise_tiles[][MOST_VECTORS][MOST_PIXELS + 1] = {
+    TABLE(LINES_NAME),
+#if WIDE
+    EVEN_TABLE(LINES_OF_PLANES_NAME),
+#endif
+};

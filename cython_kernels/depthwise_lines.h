@@ -8,7 +8,7 @@
  * An instruction set includes this file after conv_rows.h and
  *
  *     interleave(to, rows, count)   `count` elements of TAPS rows into a line
- *     depthwise_tiles               as `tiles`
+ *     depthwise_tiles               as `tiles`, by planes as well
  *
  * Operands: x, weights, stages, y. Where a row has no strides and few channels, a pixel of the
  * kernel is several of the image side by side. Weights lie as
@@ -20,15 +20,15 @@ typedef struct {
 } column;
 
 /* A line from input row `top` on, of the block's `channels` from `image` on. */
-static void make_line(const depthwise_lines_parameters *p, const int8_t *image, int64_t top,
-                      int64_t channels, const int8_t *padding, column *to)
+static void make_line(const lines_parameters *p, const x_type *image, int64_t top,
+                      int64_t channels, const x_type *padding, column *to)
 {
     const int64_t across = p->in_width * p->depth;
     const int64_t columns =
         (p->out_width - 1) * p->stride_width + (p->kernel_width - 1) * p->dilation_width + 1;
     const int64_t left = p->pad_left < columns ? p->pad_left : columns;
     const int64_t seen = columns - left < p->in_width ? columns - left : p->in_width;
-    const int8_t *rows[TAPS];
+    const x_type *rows[TAPS];
     int64_t steps[TAPS];
     for (int64_t tap = 0; tap < TAPS; ++tap) {
         const int64_t iy = top + tap * p->dilation_height;
@@ -57,16 +57,17 @@ static inline int64_t floor_division(int64_t a, int64_t b)
 
 KERNEL(CONV(depthwise_lines))
 {
-    const depthwise_lines_parameters *p = parameters;
+    const lines_parameters *p = parameters;
     const int64_t bands = (p->out_height + p->band - 1) / p->band;
     const int64_t lines_of_quad = TAPS * p->dilation_height / p->spacing;
-    int8_t *padding = (int8_t *)((column *)scratch + p->lines * p->pitch);
-    memset(padding, (int)p->input_zero_point, (size_t)(p->in_width * p->depth));
+    x_type *padding = (x_type *)((column *)scratch + p->lines * p->pitch);
+    for (int64_t i = 0; i < p->in_width * p->depth; ++i)
+        padding[i] = (x_type)p->input_zero_point;
     for (int64_t unit = begin; unit < end; ++unit) {
         const int64_t sample = unit / bands, first = unit % bands * p->band;
         const int64_t rows = p->out_height - first < p->band ? p->out_height - first : p->band;
-        const int8_t *image =
-            (const int8_t *)operands[0] + sample * p->in_height * p->in_width * p->depth;
+        const x_type *image =
+            (const x_type *)operands[0] + sample * p->in_height * p->in_width * p->depth;
         const int64_t top = first * p->stride_height - p->pad_top;
         const int64_t first_line = floor_division(top, p->spacing);
         const int64_t last_line = floor_division(top + (rows - 1) * p->stride_height, p->spacing) +
@@ -77,7 +78,7 @@ KERNEL(CONV(depthwise_lines))
             /* of the kernel's pixel, which may be several of the image */
             const int64_t left = p->channels - channel;
             const int64_t channels = left < p->block ? left : p->block;
-            const int64_t vectors = (channels + LANES - 1) / LANES;
+            const int64_t vectors = (channels + LANES - 1) / LANES * PLANES(p);
             const int64_t own = channels < p->depth ? channels : p->depth;
             const int64_t phase_weights = p->quads * p->kernel_width * vectors * LANES * TAPS;
             for (int64_t line = first_line; line <= last_line; ++line)
@@ -92,9 +93,10 @@ KERNEL(CONV(depthwise_lines))
                            .out_bytes = p->out_bytes,
                            .channels = channels,
                            .is_short = p->is_short,
+                           .planes = PLANES(p),
                            .out = STAGE(p)};
             const int64_t pixels = tile_pixels(vectors, p->pixels);
-            const tile_function tile = depthwise_tiles[vectors - 1][pixels - 1];
+            const tile_function tile = depthwise_tiles[PLANES(p) - 1][vectors - 1][pixels - 1];
             for (int64_t row = 0; row < rows; ++row) {
                 const int64_t at = top + row * p->stride_height;
                 const int64_t line = floor_division(at, p->spacing);

@@ -18,6 +18,9 @@ NAMES(conv, CONV_PARAMETERS);
 NAMES(conv_flat, CONV_FLAT_PARAMETERS);
 NAMES(conv_rows, CONV_ROWS_PARAMETERS);
 NAMES(depthwise_lines, DEPTHWISE_LINES_PARAMETERS);
+NAMES(conv_flat_s16, CONV_FLAT_S16_PARAMETERS);
+NAMES(conv_rows_s16, CONV_ROWS_S16_PARAMETERS);
+NAMES(depthwise_lines_s16, DEPTHWISE_LINES_S16_PARAMETERS);
 #endif
 NAMES(copy, COPY_PARAMETERS);
 NAMES(depthwise, DEPTHWISE_PARAMETERS);
@@ -36,11 +39,15 @@ NAMES(take, TAKE_PARAMETERS);
 
 #define LOOP_ENTRY(isa, name, family) {#name, #isa, name##_##isa, family##_names, NULL},
 #define LAYER_ENTRY(isa, name, family) {#name, #isa, name##_##isa, family##_names, &layout_##isa},
+#define LAYER_S16_ENTRY(isa, name, family)                                                        \
+    {#name, #isa, name##_##isa, family##_names, &layout_s16_##isa},
 
 #ifdef HAS_X86_KERNELS
 static const weight_layout layout_avx512vnni = {16, 4, 4, 128, 1, 1};
 static const weight_layout layout_avxvnni = {8, 4, 2, 128, 1, 1};
 static const weight_layout layout_avx2 = {8, 2, 2, 0, 2, 1};
+static const weight_layout layout_s16_avx512vnni = {16, 2, 4, 0, 2, 1};
+static const weight_layout layout_s16_avx2 = {8, 2, 2, 0, 2, 1};
 
 #ifdef HAS_AMX_KERNELS
 static const weight_layout layout_amx = {16, 4, 4, 0, 1, 16};
@@ -55,7 +62,7 @@ static int has_avx512vnni(void)
 
 static int has_avx2(void)
 {
-    return __builtin_cpu_supports("avx2");
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 #endif
 
@@ -98,8 +105,9 @@ const kernel kernels[] = {
 #endif
 #ifdef HAS_X86_KERNELS
         EACH_LOOP(LOOP_ENTRY, avx512vnni) EACH_LAYER(LAYER_ENTRY, avx512vnni)
-            EACH_LAYER(LAYER_ENTRY, avxvnni) EACH_LOOP(LOOP_ENTRY, avx2)
-                EACH_LAYER(LAYER_ENTRY, avx2)
+            EACH_LAYER_S16(LAYER_S16_ENTRY, avx512vnni) EACH_LAYER(LAYER_ENTRY, avxvnni)
+                EACH_LOOP(LOOP_ENTRY, avx2) EACH_LAYER(LAYER_ENTRY, avx2)
+                    EACH_LAYER_S16(LAYER_S16_ENTRY, avx2)
 #endif
-                    EACH_LOOP(LOOP_ENTRY, scalar){NULL, NULL, NULL, NULL, NULL},
+                        EACH_LOOP(LOOP_ENTRY, scalar){NULL, NULL, NULL, NULL, NULL},
 };

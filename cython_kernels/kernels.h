@@ -107,6 +107,19 @@ PARAMETERS(conv_rows_parameters, CONV_ROWS_PARAMETERS);
     ONE(is_short) ONE(out_bytes) OUTPUT_STAGE(ONE)
 PARAMETERS(conv_flat_parameters, CONV_FLAT_PARAMETERS);
 
+/* For sums that may exceed 32 bits: see wide_sums.h. */
+#define WIDE_PARAMETERS(ONE)                                                                      \
+    ONE(planes) /* of weights: one, or low and high bytes */                                      \
+    ONE(part_rows) ONE(part_steps) /* whose products surely fit 32 bits together */
+
+#define CONV_ROWS_S16_PARAMETERS(ONE, RANKED)                                                     \
+    CONV_ROWS_PARAMETERS(ONE, RANKED) WIDE_PARAMETERS(ONE)
+PARAMETERS(conv_rows_s16_parameters, CONV_ROWS_S16_PARAMETERS);
+
+#define CONV_FLAT_S16_PARAMETERS(ONE, RANKED)                                                     \
+    CONV_FLAT_PARAMETERS(ONE, RANKED) WIDE_PARAMETERS(ONE)
+PARAMETERS(conv_flat_s16_parameters, CONV_FLAT_S16_PARAMETERS);
+
 #define DEPTHWISE_PARAMETERS(ONE, RANKED)                                                         \
     ONE(in_height) ONE(in_width) ONE(out_height) ONE(out_width) ONE(channels)                     \
     ONE(kernel_height) ONE(kernel_width) ONE(stride_height) ONE(stride_width)                     \
@@ -123,6 +136,10 @@ PARAMETERS(depthwise_parameters, DEPTHWISE_PARAMETERS);
     ONE(spacing) ONE(quads) ONE(lines) ONE(pitch) ONE(band)                                       \
     ONE(is_short) ONE(input_zero_point) ONE(out_bytes) OUTPUT_STAGE(ONE)
 PARAMETERS(depthwise_lines_parameters, DEPTHWISE_LINES_PARAMETERS);
+
+#define DEPTHWISE_LINES_S16_PARAMETERS(ONE, RANKED)                                               \
+    DEPTHWISE_LINES_PARAMETERS(ONE, RANKED) ONE(planes)
+PARAMETERS(depthwise_lines_s16_parameters, DEPTHWISE_LINES_S16_PARAMETERS);
 
 #define POOL_PARAMETERS(ONE, RANKED)                                                              \
     ONE(bytes) ONE(in_height) ONE(in_width) ONE(out_height) ONE(out_width) ONE(channels)          \
@@ -234,6 +251,9 @@ PARAMETERS(take_parameters, TAKE_PARAMETERS);
 #define EACH_CONV(ENTRY, isa) ENTRY(isa, conv_flat, conv_flat) ENTRY(isa, conv_rows, conv_rows)
 #define EACH_LAYER(ENTRY, isa)                                                                    \
     EACH_CONV(ENTRY, isa) ENTRY(isa, depthwise_lines, depthwise_lines)
+#define EACH_LAYER_S16(ENTRY, isa)                                                                \
+    ENTRY(isa, conv_flat_s16, conv_flat_s16) ENTRY(isa, conv_rows_s16, conv_rows_s16)             \
+    ENTRY(isa, depthwise_lines_s16, depthwise_lines_s16)
 /* clang-format on */
 
 #define DECLARE(isa, name, family) KERNEL(name##_##isa);
@@ -241,10 +261,12 @@ EACH_LOOP(DECLARE, scalar)
 #ifdef HAS_X86_KERNELS
 EACH_LOOP(DECLARE, avx2)
 EACH_LAYER(DECLARE, avx2)
+EACH_LAYER_S16(DECLARE, avx2)
 EACH_LOOP(DECLARE, avx512vnni)
 EACH_LAYER(DECLARE, avx512vnni)
 EACH_LAYER(DECLARE, avxvnni)
 int has_avxvnni(void);
+EACH_LAYER_S16(DECLARE, avx512vnni)
 #endif
 #ifdef HAS_AMX_KERNELS
 EACH_CONV(DECLARE, amx)

@@ -50,6 +50,71 @@ static inline __m256i long_stage(__m256i acc, const int32_t *stage, const output
     return _mm256_loadu_si256((const __m256i *)lanes);
 }
 
+/* ---- sums beyond 32 bits: see wide_sums.h ---- */
+
+typedef struct {
+    __m256d low, high; /* lanes */
+} wide;
+
+static inline wide wide_of(const __m256i *acc, int planes)
+{
+    wide sums = {_mm256_cvtepi32_pd(_mm256_castsi256_si128(acc[0])),
+                 _mm256_cvtepi32_pd(_mm256_extracti128_si256(acc[0], 1))};
+    if (planes == 2) {
+        const __m256d scale = _mm256_set1_pd(256);
+        const __m256d low = _mm256_cvtepi32_pd(_mm256_castsi256_si128(acc[1]));
+        const __m256d high = _mm256_cvtepi32_pd(_mm256_extracti128_si256(acc[1], 1));
+        sums.low = _mm256_fmadd_pd(low, scale, sums.low);
+        sums.high = _mm256_fmadd_pd(high, scale, sums.high);
+    }
+    return sums;
+}
+
+static inline wide load_wide(const double *sums)
+{
+    return (wide){_mm256_loadu_pd(sums), _mm256_loadu_pd(sums + 4)};
+}
+
+static inline void store_wide(double *sums, wide with)
+{
+    _mm256_storeu_pd(sums, with.low);
+    _mm256_storeu_pd(sums + 4, with.high);
+}
+
+static inline wide add_wide(wide a, wide b)
+{
+    return (wide){_mm256_add_pd(a.low, b.low), _mm256_add_pd(a.high, b.high)};
+}
+
+/* `call` is of a function that is no part of the caller, so nothing moves out of it. */
+#define ROUNDING_DOWN(call)                                                                       \
+    do {                                                                                          \
+        const unsigned mode = _mm_getcsr();                                                       \
+        _mm_setcsr((mode & ~(unsigned)_MM_ROUND_MASK) | _MM_ROUND_DOWN);                          \
+        call;                                                                                     \
+        _mm_setcsr(mode);                                                                         \
+    } while (0)
+
+/* As stage_avx512.h's. */
+static inline __m256 wide_half(__m256d acc, const int32_t *factor, const output_stage *out)
+{
+    const __m256d zero = _mm256_set1_pd(WIDE_ZERO + (double)out->zero_point + 0.5);
+    const __m256d lo = _mm256_set1_pd(WIDE_ZERO + (double)out->lo);
+    const __m256d hi = _mm256_set1_pd(WIDE_ZERO + (double)out->hi);
+    const __m256d y = _mm256_fmadd_pd(acc, _mm256_loadu_pd((const double *)factor), zero);
+    return _mm256_castpd_ps(_mm256_min_pd(_mm256_max_pd(y, lo), hi));
+}
+
+static inline __m256i wide_stage(wide sums, const int32_t *stage, const output_stage *out)
+{
+    const int32_t *factors = stage + 8 * STAGE_FACTOR;
+    const __m256i twice = _mm256_castps_si256(_mm256_shuffle_ps(
+        wide_half(sums.low, factors, out), wide_half(sums.high, factors + 8, out), 0x88));
+    return _mm256_srai_epi32(_mm256_permute4x64_epi64(twice, 0xd8), 1);
+}
+
+/* ---- stores ---- */
+
 /* The integers of one pixel, `vectors` of them, to memory. */
 static inline __attribute__((always_inline)) void store_pixel(const conv_tile *t, const __m256i *y,
                                                               int vectors, char *to)

@@ -12,8 +12,33 @@
 #define EDGEINFER_STAGE_AVX512_H
 
 #include <immintrin.h>
+#include <string.h>
 
 #include "conv_tile.h"
+
+typedef __m512i vector;
+
+static inline vector load_vector(const void *x)
+{
+    return _mm512_loadu_si512(x);
+}
+
+static inline vector zero_vector(void)
+{
+    return _mm512_setzero_si512();
+}
+
+static inline vector add_vectors(vector a, vector b)
+{
+    return _mm512_add_epi32(a, b);
+}
+
+static inline vector broadcast_taps(const void *x)
+{
+    int32_t quad;
+    memcpy(&quad, x, sizeof quad);
+    return _mm512_set1_epi32(quad);
+}
 
 static inline __m512i stage_vector(const int32_t *stage, int which)
 {
@@ -66,6 +91,66 @@ static inline __m512i long_stage(__m512i acc, const int32_t *stage, const output
     return _mm512_mask_shuffle_epi32(even, 0xaaaa, odd, _MM_PERM_CCAA);
 }
 
+/* ---- sums beyond 32 bits: see wide_sums.h ---- */
+
+typedef struct {
+    __m512d low, high; /* lanes */
+} wide;
+
+static inline wide wide_of(const __m512i *acc, int planes)
+{
+    wide sums = {_mm512_cvtepi32_pd(_mm512_castsi512_si256(acc[0])),
+                 _mm512_cvtepi32_pd(_mm512_extracti64x4_epi64(acc[0], 1))};
+    if (planes == 2) {
+        const __m512d scale = _mm512_set1_pd(256);
+        const __m512d low = _mm512_cvtepi32_pd(_mm512_castsi512_si256(acc[1]));
+        const __m512d high = _mm512_cvtepi32_pd(_mm512_extracti64x4_epi64(acc[1], 1));
+        sums.low = _mm512_fmadd_pd(low, scale, sums.low);
+        sums.high = _mm512_fmadd_pd(high, scale, sums.high);
+    }
+    return sums;
+}
+
+static inline wide load_wide(const double *sums)
+{
+    return (wide){_mm512_loadu_pd(sums), _mm512_loadu_pd(sums + 8)};
+}
+
+static inline void store_wide(double *sums, wide with)
+{
+    _mm512_storeu_pd(sums, with.low);
+    _mm512_storeu_pd(sums + 8, with.high);
+}
+
+static inline wide add_wide(wide a, wide b)
+{
+    return (wide){_mm512_add_pd(a.low, b.low), _mm512_add_pd(a.high, b.high)};
+}
+
+#define ROUNDING_DOWN(call) call /* as wide_half says itself */
+
+/* Twice the integers, and more, in the lower halves of the lanes. Beside 1.5 2^51 the last bit of
+ * a double is a half, so that one rounding down leaves floor(2 (acc M / 2^S + 1/2 + z)). */
+static inline __m512i wide_half(__m512d acc, const int32_t *factor, const output_stage *out)
+{
+    const __m512d zero = _mm512_set1_pd(WIDE_ZERO + (double)out->zero_point + 0.5);
+    const __m512d lo = _mm512_set1_pd(WIDE_ZERO + (double)out->lo);
+    const __m512d hi = _mm512_set1_pd(WIDE_ZERO + (double)out->hi);
+    const __m512d y = _mm512_fmadd_round_pd(acc, _mm512_loadu_pd((const double *)factor), zero,
+                                            _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+    return _mm512_castpd_si512(_mm512_min_pd(_mm512_max_pd(y, lo), hi));
+}
+
+static inline __m512i wide_stage(wide sums, const int32_t *stage, const output_stage *out)
+{
+    const __m512i lower =
+        _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    const int32_t *factors = stage + 16 * STAGE_FACTOR;
+    const __m512i twice = _mm512_permutex2var_epi32(wide_half(sums.low, factors, out), lower,
+                                                    wide_half(sums.high, factors + 16, out));
+    return _mm512_srai_epi32(twice, 1);
+}
+
 /* ---- stores ---- */
 
 /* 16 `vectors` integers that saturate to 8 bits, as bytes in order. */
@@ -83,21 +168,34 @@ static inline __m256i packed_2(const __m512i *y)
     return _mm256_permutevar8x32_epi32(_mm512_cvtsepi16_epi8(words), order);
 }
 
+/* The same as 16-bit integers. */
+static inline __attribute__((always_inline)) void store_words(const conv_tile *t, const __m512i *y,
+                                                              int vectors, char *to)
+{
+    const __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
+    const __m512i lo = _mm512_set1_epi16((short)t->out.lo);
+    const __m512i hi = _mm512_set1_epi16((short)t->out.hi);
+    for (int v = 0; v < vectors; v += 2, to += 64) {
+        const __m512i second = v + 1 < vectors ? y[v + 1] : y[v];
+        __m512i words = _mm512_permutexvar_epi64(order, _mm512_packs_epi32(y[v], second));
+        words = _mm512_min_epi16(_mm512_max_epi16(words, lo), hi);
+        const int64_t left = t->channels - 16 * v;
+        if (left >= 32)
+            _mm512_storeu_si512(to, words);
+        else if (left == 16)
+            _mm256_storeu_si256((__m256i *)to, _mm512_castsi512_si256(words));
+        else
+            _mm512_mask_storeu_epi16(to, (__mmask32)((UINT64_C(1) << left) - 1), words);
+    }
+}
+
 /* The integers of one pixel, `vectors` of them, to memory. */
 static inline __attribute__((always_inline)) void store_pixel(const conv_tile *t, const __m512i *y,
                                                               int vectors, char *to)
 {
     const int8_t lo = (int8_t)t->out.lo, hi = (int8_t)t->out.hi;
     if (t->out_bytes == 2) {
-        const __m256i low = _mm256_set1_epi16((short)t->out.lo);
-        const __m256i high = _mm256_set1_epi16((short)t->out.hi);
-        for (int v = 0; v < vectors; ++v) {
-            const int64_t left = t->channels - 16 * v;
-            const __mmask16 mask = left >= 16 ? 0xffff : (__mmask16)((1u << left) - 1);
-            __m256i words = _mm512_cvtsepi32_epi16(y[v]);
-            words = _mm256_min_epi16(_mm256_max_epi16(words, low), high);
-            _mm256_mask_storeu_epi16(to + 32 * v, mask, words);
-        }
+        store_words(t, y, vectors, to);
         return;
     }
     const int whole = t->channels == 16 * vectors;

@@ -1,4 +1,4 @@
-"""Depthwise layers of int8 on lines in the scratch (depthwise_lines.h), packed for its tiles."""
+"""Depthwise layers on lines in the scratch (depthwise_lines.h), packed for its tiles."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from edgeinfer.graph import operators as ops
 from edgeinfer.runtime.catalogue.call import KernelCall, KernelSite, output_stage, window
 from edgeinfer.runtime.catalogue.rows import Layout, stages_of
+from edgeinfer.runtime.catalogue.wide import wide_layer
 
 __all__ = ["depthwise_call"]
 
@@ -25,8 +26,15 @@ def depthwise_call(op: ops.QConv, site: KernelSite) -> KernelCall | None:
         return None
     x, weights, out = site.shape("x"), site.shape("weights"), site.output.shape
     depth, height, width = weights[:3]
-    block = layout.lanes * layout.vectors
-    several = _side_by_side(out[2], depth, layout) if op.strides[1] == 1 else 1
+    planes = site.constant("weights")[None]
+    how: tuple[object, ...] = ()
+    if site.itemsize("x") == 2:
+        layer = wide_layer(op, site, 1)
+        planes, how = layer.planes, layer.how
+        if (layer.part_rows, layer.part_steps) != (height, width):
+            return None
+    block = layout.lanes * layout.vectors // len(planes)
+    several = _side_by_side(out[2], depth, layout.lanes, block) if op.strides[1] == 1 else 1
     channels = several * depth
     quads = -(-height // layout.taps)
     spacing = 1
@@ -47,17 +55,22 @@ def depthwise_call(op: ops.QConv, site: KernelSite) -> KernelCall | None:
     while band < out[1] and lines(2 * band) * pitch * layout.taps * layout.bytes <= _LINE_BYTES:
         band *= 2
     band = min(band, out[1])
-    stage, short = stages_of(op, site, layout, 1, several)
+    if site.itemsize("x") == 1:
+        stages, short = stages_of(op, site, layout, 1, several)
+        form = {"is_short": short}
+    else:
+        stages = layer.stages(layout.lanes, 1, several)
+        form = {name: layer.parameters[name] for name in ("is_short", "planes")}
 
-    def blocks_of_phases(array: np.ndarray) -> np.ndarray:
-        return _packed(array, layout, several, spacing, quads)
+    def blocks_of_phases(_: np.ndarray) -> np.ndarray:
+        return _packed(planes, layout, several, spacing, quads)
 
     return KernelCall(
-        "depthwise_lines",
+        layout.kernel,
         (
             site.node.input("x"),
-            site.packed("weights", blocks_of_phases, layout, several, spacing),
-            stage,
+            site.packed("weights", blocks_of_phases, layout, several, spacing, *how),
+            stages,
             site.node.output,
         ),
         {
@@ -73,42 +86,44 @@ def depthwise_call(op: ops.QConv, site: KernelSite) -> KernelCall | None:
             "lines": lines(band),
             "pitch": pitch,
             "band": band,
-            "is_short": short,
+            **form,
             "input_zero_point": op.input_zero_point,
             "out_bytes": site.output.itemsize,
         },
         units=out[0] * -(-out[1] // band),
         work=4 * site.elements * math.prod(weights[1:]),
-        scratch=lines(band) * pitch * layout.taps * layout.bytes + x[2] * depth + _SLACK,
+        scratch=lines(band) * pitch * layout.taps * layout.bytes
+        + x[2] * depth * site.itemsize("x")
+        + _SLACK,
     )
 
 
-def _side_by_side(width: int, depth: int, layout: Layout) -> int:
+def _side_by_side(width: int, depth: int, lanes: int, block: int) -> int:
     """How many pixels of few channels fill a block of channels best, as divisors of the row."""
-    block = layout.lanes * layout.vectors
     fitting = [n for n in range(1, width + 1) if width % n == 0 and n * depth <= block]
 
     def fullness(n: int) -> tuple[float, int]:
-        vectors = -(-n * depth // layout.lanes)
-        return n * depth / (vectors * layout.lanes), n
+        vectors = -(-n * depth // lanes)
+        return n * depth / (vectors * lanes), n
 
     return max(fitting, key=fullness, default=1)
 
 
 def _packed(
-    weights: np.ndarray, layout: Layout, several: int, spacing: int, quads: int
+    planes: np.ndarray, layout: Layout, several: int, spacing: int, quads: int
 ) -> np.ndarray:
-    """[C, kh, kw, 1] as [block][phase][quad][kx][vector][lane][tap], flat."""
-    depth, height, width = weights.shape[:3]
-    phases = np.zeros((spacing, several * depth, quads * layout.taps, width), layout.dtype)
+    """[P, C, kh, kw, 1] as [block][phase][quad][kx][vector][plane][lane][tap], flat."""
+    count, depth, height, width = planes.shape[:4]
+    channels = several * depth
+    phases = np.zeros((count, spacing, channels, quads * layout.taps, width), layout.dtype)
     for phase in range(spacing):
-        phases[phase, :, phase : phase + height] = np.tile(weights[..., 0], (several, 1, 1))
-    split = phases.reshape(spacing, several * depth, quads, layout.taps, width)
+        phases[:, phase, :, phase : phase + height] = np.tile(planes[..., 0], (1, several, 1, 1))
+    block = layout.lanes * layout.vectors // count
     blocks = []
-    for first in range(0, several * depth, layout.lanes * layout.vectors):
-        part = split[:, first : first + layout.lanes * layout.vectors]
-        padding = -part.shape[1] % layout.lanes
-        part = np.pad(part, ((0, 0), (0, padding), (0, 0), (0, 0), (0, 0)))
-        part = part.reshape(spacing, -1, layout.lanes, quads, layout.taps, width)
-        blocks.append(part.transpose(0, 3, 5, 1, 2, 4).ravel())
+    for first in range(0, channels, block):
+        part = phases[:, :, first : first + block]
+        padding = -part.shape[2] % layout.lanes
+        part = np.pad(part, ((0, 0), (0, 0), (0, padding), (0, 0), (0, 0)))
+        part = part.reshape(count, spacing, -1, layout.lanes, quads, layout.taps, width)
+        blocks.append(part.transpose(1, 4, 6, 2, 0, 3, 5).ravel())
     return np.concatenate(blocks)

@@ -26,8 +26,8 @@ def packed_bytes(graph: Graph) -> int:
             outputs, taps = site.shape("weights")[0], site.shape("weights")[1:]
             sizes[node.input("weights"), group] = _weights_at_most(outputs, taps, group)
             # a stage of 32 bits four times for each channel of a whole vector, which a depthwise
-            # layer may repeat until they fill a block; else 16 bytes a channel
-            sizes[(node.name,)] = 16 * (max(outputs, _BLOCK) + group * _LANES)
+            # layer may repeat until they fill a block, for each plane of its weights
+            sizes[(node.name,)] = 32 * (max(outputs, _BLOCK) + group * _LANES)
         else:
             constants = [name for name in node.operands if name in graph.constants]
             sizes.update(((name,), graph.types[name].nbytes) for name in constants)
@@ -41,9 +41,9 @@ def _weights_at_most(outputs: int, taps: tuple[int, ...], group: int) -> int:
     """Bytes of a layer's weights in the largest form that kernels have for it."""
     channels = outputs + group * _LANES
     rows, columns = (taps[0], math.prod(taps[1:])) if len(taps) == 3 else (1, math.prod(taps))
-    # two planes of int16, taps padded to 8; int16 with the taps of each row padded to 4; int16 for
-    # each of four phases, the rows padded to 4
+    # two planes of int16, taps padded to 8, or those of each row to 4; two for each of two phases,
+    # or int16 for each of four, the rows padded to 4
     plain = 4 * channels * (rows * columns + 8)
-    in_rows = 2 * channels * rows * (columns + 4)
+    in_rows = 4 * channels * rows * (columns + 4)
     in_lines = 8 * (channels + _BLOCK) * (rows + 3) * columns if group == outputs else 0
     return max(plain, in_rows, in_lines)

@@ -1,4 +1,4 @@
-"""Layers of int8 on rows in the scratch (conv_rows.h): weights and stages packed for its tiles."""
+"""Layers on rows in the scratch (conv_rows.h): weights and stages packed for its tiles."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from edgeinfer.cython_kernels.runtime import LAYOUTS
 from edgeinfer.graph import operators as ops
 from edgeinfer.runtime.catalogue.call import KernelCall, KernelSite, output_stage, window
 from edgeinfer.runtime.catalogue.proofs import ShortStage, short_stage
+from edgeinfer.runtime.catalogue.wide import wide_layer
 
-__all__ = ["Layout", "conv_call", "dense_call", "stages_of"]
+__all__ = ["Layout", "PackedLayer", "conv_call", "dense_call", "packed_layer", "stages_of"]
 
 # what a unit's rows may take of a first-level cache, beside the weights that they meet
 _ROW_BYTES = 16384
@@ -35,14 +36,14 @@ class Layout:
     offset: int
     bytes: int
     chunk: int
+    kernel: str
     isa: str
 
     @classmethod
     def of(cls, kernel: str, site: KernelSite, pixels: int) -> Layout | None:
-        """What the best kernel for ``pixels`` wants; None where there is none, or x is wide."""
-        if site.itemsize("x") != 1:
-            return None
-        layouts = (cls(*LAYOUTS[kernel, isa], isa) for isa in site.having(kernel))
+        """What the best kernel for ``pixels`` wants; None where no instruction set has one."""
+        name = kernel if site.itemsize("x") == 1 else f"{kernel}_s16"
+        layouts = (cls(*LAYOUTS[name, isa], name, isa) for isa in site.having(name))
         # an instruction that takes pixels by the dozen has no use for a few
         return next((w for w in layouts if w.chunk == 1 or pixels >= _FEW_PIXELS), None)
 
@@ -80,10 +81,10 @@ def conv_call(op: ops.QConv, site: KernelSite) -> KernelCall | None:
     # several bands for threads to share; a band reads its first rows beside the one before it
     fitting = (_ROW_BYTES // (pitch * layout.bytes) - kernel_reach) // op.strides[0] + 1
     band = max(1, min(out[1], fitting, max(_LEAST_BAND, -(-out[1] // _BANDS))))
-    stage, short = stages_of(op, site, layout, op.group)
+    layer = packed_layer(op, site, layout, op.group)
     return KernelCall(
-        "conv_rows",
-        (site.node.input("x"), _weights(site, layout, op.group), stage, site.node.output),
+        layout.kernel,
+        (site.node.input("x"), layer.weights, layer.stages, site.node.output),
         {
             **window(x, out, (height, width), op.strides, op.pads, op.dilations),
             **output_stage(op),
@@ -94,7 +95,7 @@ def conv_call(op: ops.QConv, site: KernelSite) -> KernelCall | None:
             "pixel": pixel,
             "pitch": pitch,
             "band": band,
-            "is_short": short,
+            **layer.parameters,
             "input_zero_point": op.input_zero_point,
             "out_bytes": site.output.itemsize,
         },
@@ -121,10 +122,10 @@ def _flat(
     most = max(16, min(512, _ROW_BYTES // (depth * layout.bytes)))
     units = -(-pixels // most)
     tile = -(-pixels // units)
-    stage, short = stages_of(op, site, layout, 1)
+    layer = packed_layer(op, site, layout, 1)
     return KernelCall(
-        "conv_flat",
-        (site.node.input("x"), _weights(site, layout, 1), stage, site.node.output),
+        layout.kernel,
+        (site.node.input("x"), layer.weights, layer.stages, site.node.output),
         {
             **output_stage(op),
             "pixels": pixels,
@@ -132,7 +133,7 @@ def _flat(
             "outputs": weights[0],
             "steps": layout.steps(depth),
             "tile": tile,
-            "is_short": short,
+            **layer.parameters,
             "out_bytes": site.output.itemsize,
         },
         units=units,
@@ -145,25 +146,49 @@ def _flat(
 # ---- packing --------------------------------------------------------------------------------
 
 
-def _weights(site: KernelSite, layout: Layout, group: int) -> np.ndarray:
-    def blocks_of_vectors(weights: np.ndarray) -> np.ndarray:
-        return _packed(weights, layout, group)
+@dataclass(frozen=True)
+class PackedLayer:
+    """Weights and stages as a kernel takes them, and the parameters that say in which form."""
 
-    return site.packed("weights", blocks_of_vectors, layout, group)
+    weights: np.ndarray
+    stages: np.ndarray
+    parameters: dict[str, int]
 
 
-def _packed(weights: np.ndarray, layout: Layout, group: int) -> np.ndarray:
-    """[O, kh, kw, D] or [O, D] as [group][block][kh][step][vector][lane][tap], flat."""
-    rows = weights.shape[1] if weights.ndim == 4 else 1
-    grouped = weights.reshape(group, len(weights) // group, rows, -1)
-    run = grouped.shape[3]
-    padding = -grouped.shape[1] % layout.lanes, layout.steps(run) * layout.taps - run
-    padded = np.pad(grouped, ((0, 0), (0, padding[0]), (0, 0), (0, padding[1])))
-    vectors, steps = padded.shape[1] // layout.lanes, padded.shape[3] // layout.taps
-    split = padded.reshape(group, vectors, layout.lanes, rows, steps, layout.taps)
+def packed_layer(
+    op: ops.QConv | ops.QDense, site: KernelSite, layout: Layout, group: int
+) -> PackedLayer:
+    """The layer at ``site`` in the form of conv_rows.h."""
+    if site.itemsize("x") == 1:
+        planes = site.constant("weights")[None]
+        stages, short = stages_of(op, site, layout, group)
+        how: tuple[object, ...] = ()
+        parameters = {"is_short": short}
+    else:
+        layer = wide_layer(op, site, layout.taps)
+        planes, how = layer.planes, layer.how
+        stages, parameters = layer.stages(layout.lanes, group), layer.parameters
+
+    def blocks_of_vectors(_: np.ndarray) -> np.ndarray:
+        return _packed(planes, layout, group)
+
+    packed = site.packed("weights", blocks_of_vectors, layout, group, *how)
+    return PackedLayer(packed, stages, parameters)
+
+
+def _packed(planes: np.ndarray, layout: Layout, group: int) -> np.ndarray:
+    """[P, O, kh, kw, D] or [P, O, D] as [group][block][kh][step][vector][plane][lane][tap]."""
+    rows = planes.shape[2] if planes.ndim == 5 else 1
+    grouped = planes.reshape(len(planes), group, planes.shape[1] // group, rows, -1)
+    run = grouped.shape[4]
+    padding = -grouped.shape[2] % layout.lanes, layout.steps(run) * layout.taps - run
+    padded = np.pad(grouped, ((0, 0), (0, 0), (0, padding[0]), (0, 0), (0, padding[1])))
+    vectors, steps = padded.shape[2] // layout.lanes, padded.shape[4] // layout.taps
+    split = padded.reshape(len(planes), group, vectors, layout.lanes, rows, steps, layout.taps)
+    block = layout.vectors // len(planes)
     blocks = [
-        split[:, first : first + layout.vectors].transpose(0, 3, 4, 1, 2, 5).reshape(group, -1)
-        for first in range(0, vectors, layout.vectors)
+        split[:, :, first : first + block].transpose(1, 4, 5, 2, 0, 3, 6).reshape(group, -1)
+        for first in range(0, vectors, block)
     ]
     return np.concatenate(blocks, axis=1).astype(layout.dtype)
 
@@ -171,7 +196,7 @@ def _packed(weights: np.ndarray, layout: Layout, group: int) -> np.ndarray:
 def stages_of(
     op: ops.QConv | ops.QDense, site: KernelSite, layout: Layout, group: int, repeats: int = 1
 ) -> tuple[np.ndarray, int]:
-    """Stages [group][vector][4][lane], and 1 where they have the short form.
+    """Stages [group][vector][4][lane] for int8 x, and 1 where they have the short form.
 
     With ``repeats``, all channels that many times over.
     """

@@ -1,0 +1,32 @@
+/* Convolutions and dense layers of int16 x with AVX2: 16 products an instruction. */
+
+#include "kernels.h"
+
+#ifdef HAS_X86_KERNELS
+#include <immintrin.h>
+#ifdef __clang__
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#else
+#pragma GCC target("avx2,fma")
+#endif
+
+#include "layer_s16.h"
+
+#define LANES 8
+#define REGISTERS 16
+#define CONV(name) name##_s16_avx2
+
+#include "pairs_s16.h"
+
+#include "pairs_avx2.h"
+
+#include "conv_tiles.h"
+
+#include "conv_blocks.h"
+#include "conv_rows.h"
+#include "depthwise_lines.h"
+
+#ifdef __clang__
+#pragma clang attribute pop
+#endif
+#endif
