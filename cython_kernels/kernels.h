@@ -173,6 +173,14 @@ PARAMETERS(add_s8_parameters, ADD_S8_PARAMETERS);
     ONE(a_factor) ONE(b_factor) ONE(offset) ONE(shift) ONE(lo) ONE(hi)
 PARAMETERS(add_linear_parameters, ADD_LINEAR_PARAMETERS);
 
+/* Of int16 alone; a shift that is 32 less, and what is added before it. */
+#define ADD_S16_PARAMETERS(ONE, RANKED)                                                           \
+    ONE(rank) RANKED(extents) RANKED(a_strides) RANKED(b_strides)                                 \
+    ONE(a_multiplier) ONE(a_rounding) ONE(a_shift)                                                \
+    ONE(b_multiplier) ONE(b_rounding) ONE(b_shift) ONE(b_sign)                                    \
+    ONE(multiplier) ONE(rounding) ONE(shift) ONE(lo) ONE(hi)
+PARAMETERS(add_s16_parameters, ADD_S16_PARAMETERS);
+
 #define MUL_PARAMETERS(ONE, RANKED)                                                               \
     BROADCAST_PARAMETERS(ONE, RANKED) ONE(a_zero_point) ONE(b_zero_point) ONE(multiplier)         \
     ONE(shift) OUTPUT_STAGE(ONE)
@@ -235,7 +243,8 @@ PARAMETERS(take_parameters, TAKE_PARAMETERS);
  * them. */
 /* clang-format off */
 #define EACH_LOOP(ENTRY, isa)                                                                     \
-    ENTRY(isa, add, add) ENTRY(isa, add_linear, add_linear) ENTRY(isa, add_s8, add_s8)            \
+    ENTRY(isa, add, add) ENTRY(isa, add_linear, add_linear) ENTRY(isa, add_s16, add_s16)          \
+    ENTRY(isa, add_s8, add_s8)                                                                    \
     ENTRY(isa, argmax, argmax) ENTRY(isa, average_pool, average_pool)                             \
     ENTRY(isa, conv_s16_acc32, conv) ENTRY(isa, conv_s16_acc64, conv) ENTRY(isa, conv_s8, conv)   \
     ENTRY(isa, copy, copy) ENTRY(isa, depthwise_s16_acc32, depthwise)                             \

@@ -1,15 +1,19 @@
 """Layers of int16 give the reference's bits on every instruction set, whatever holds their sums."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from edgeinfer.arithmetic import fixedpoint
 from edgeinfer.arithmetic.accumulators import largest_sums
 from edgeinfer.cython_kernels.runtime import SUPPORTED
-from edgeinfer.graph import Quantization
+from edgeinfer.graph import GraphBuilder, Quantization, TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.meaning import reference
+from edgeinfer.runtime.catalogue.proofs import short_sum
 from edgeinfer.runtime.planner import plan
 from edgeinfer.runtime.session import Session
 from tests.runtime.runtime_graphs import chain
@@ -112,6 +116,51 @@ def test_a_wide_convolution_is_the_references(isa, graph, seed):
 @given(graph=dense_layers(), seed=st.integers(0, 99))
 def test_a_wide_dense_layer_is_the_references(isa, graph, seed):
     check(graph, isa, seed)
+
+
+# ---- sums of two operands --------------------------------------------------------------------
+
+EVERYTHING = np.arange(-32768, 32768).astype(np.int16)
+
+
+@pytest.mark.parametrize("isa", SUPPORTED)
+@settings(deadline=None, max_examples=30)
+@given(
+    scales=st.tuples(*[st.sampled_from([0.001, 0.0013, 0.002, 0.004, 0.03, 7.0, 1e-6])] * 3),
+    kind=st.sampled_from([ops.QAdd, ops.QSub]),
+    clamp=st.sampled_from([(-32768, 32767), (0, 32767), (-7000, 9000)]),
+    seed=st.integers(0, 99),
+)
+def test_a_sum_of_int16_is_the_references(isa, scales, kind, clamp, seed):
+    op = kind(**fixedpoint.add_parameters(*scales, bits=16), lo=clamp[0], hi=clamp[1])
+    assert (short_sum(op) is not None) == (op.shift >= 33)  # only a far finer output has none
+    rng = np.random.default_rng(seed)
+    extents = (2, 3, rng.integers(1, 70))
+    for b_shape in (extents, extents[2:], (1, 3, 1)):
+        builder = GraphBuilder()
+        a = builder.input("a", TensorType(extents, "int16", WIDE))
+        b = builder.input("b", TensorType(b_shape, "int16", WIDE))
+        y = builder.add(op, a, b, dtype="int16", quantization=WIDE)
+        session = Session(builder.graph(y), isa=isa)
+        feeds = {
+            "a": rng.choice(EVERYTHING, extents),
+            "b": rng.choice(np.array([-32768, 32767, 0, -1, 5, 12345], np.int16), b_shape),
+        }
+        (expected,) = reference.execute(builder.graph(y), feeds).values()
+        np.testing.assert_array_equal(session.run(feeds), expected, strict=True)
+
+
+@settings(deadline=None, max_examples=100)
+@given(ratio=st.floats(2**-31, 0.5))
+def test_an_operands_short_form_is_r1_for_every_int16(ratio):
+    multiplier, shift = fixedpoint.multiplier_and_shift(ratio)
+    op = ops.QAdd(**fixedpoint.add_parameters(1.0, 1.0, 1.0, bits=16))
+    form = short_sum(dataclasses.replace(op, b_multiplier=multiplier, b_shift=shift))
+    q = EVERYTHING.astype(np.int64)
+    high = ((q << 16) * form.b_multiplier >> 32) + form.b_rounding
+    assert np.abs(high).max() < 2**31 and 0 <= form.b_shift < 32
+    expected = fixedpoint.single_round(q << 15, multiplier, shift)
+    np.testing.assert_array_equal(high >> form.b_shift, expected)
 
 
 # ---- forms of sums ---------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from edgeinfer.runtime.catalogue.call import (
     overwritable,
     strides_of,
 )
-from edgeinfer.runtime.catalogue.proofs import linear_sum
+from edgeinfer.runtime.catalogue.proofs import linear_sum, short_sum
 
 __all__: list[str] = []
 
@@ -78,12 +78,18 @@ def _q_add(op: ops.QAdd, site: KernelSite) -> list[KernelCall]:
     if linear is not None:
         form = {**vars(linear), "lo": op.lo, "hi": op.hi}
         return _broadcast(site, "add_linear", form)
+    sign = -1 if isinstance(op, ops.QSub) else 1
+    wide = site.itemsize("a") == site.itemsize("b") == site.output.itemsize == 2
+    short = short_sum(op) if wide else None
+    if short is not None:
+        form = {**vars(short), "b_sign": sign, "lo": op.lo, "hi": op.hi}
+        return _broadcast(site, "add_s16", form)
     result = {
         **output_stage(op),
         **_widths(site),
         "multiplier": op.multiplier,
         "shift": op.shift,
-        "subtract": int(isinstance(op, ops.QSub)),
+        "subtract": int(sign < 0),
     }
     if narrow:
         q = np.arange(-128, 128)

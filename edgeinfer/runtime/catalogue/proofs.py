@@ -11,7 +11,7 @@ import numpy as np
 from edgeinfer.graph import operators as ops
 from edgeinfer.meaning import reference
 
-__all__ = ["LinearSum", "ShortStage", "linear_sum", "short_stage"]
+__all__ = ["LinearSum", "ShortStage", "ShortSum", "linear_sum", "short_stage", "short_sum"]
 
 
 @dataclass(frozen=True)
@@ -115,3 +115,41 @@ def _with_offset(
     offset = int(np.clip(0, least, max(beyond - 1, least)))
     fits = max(abs(int(t.min()) + offset), abs(int(t.max()) + offset)) < 2**31
     return LinearSum(a_factor, b_factor, offset, shift) if least < beyond and fits else None
+
+
+@dataclass(frozen=True)
+class ShortSum:
+    """A sum of int16 in 32 bits: each of its three roundings ``(hi32(x M) + rounding) >> shift``,
+    with ``x`` an operand times 2^16, or the sum of both."""
+
+    a_multiplier: int
+    a_rounding: int
+    a_shift: int
+    b_multiplier: int
+    b_rounding: int
+    b_shift: int
+    multiplier: int
+    rounding: int
+    shift: int
+
+
+def short_sum(op: ops.QAdd) -> ShortSum | None:
+    """The form of a sum, or difference, of int16 in 32 bits (docs/arithmetic.md)."""
+    operands = [
+        _short_operand(*pair)
+        for pair in ((op.a_multiplier, op.a_shift), (op.b_multiplier, op.b_shift))
+    ]
+    zero_points = op.a_zero_point, op.b_zero_point, op.output_zero_point
+    if op.left_shift != 15 or op.rounding != "single" or any(zero_points) or op.shift < 33:
+        return None
+    a, b = operands
+    if a is None or b is None:
+        return None
+    return ShortSum(*a, *b, op.multiplier, 1 << (op.shift - 33), op.shift - 32)
+
+
+def _short_operand(multiplier: int, shift: int) -> tuple[int, int, int] | None:
+    """``R1(q 2^15, M, S)`` from ``hi32(q 2^16 M)``, which is below 2^30."""
+    if (multiplier, shift) == (2**30, 31):
+        return 2**30, 0, 0
+    return (multiplier, 1 << (shift - 32), shift - 31) if shift >= 32 else None
