@@ -37,14 +37,16 @@ typedef int8_t weight;
 #define MOST_VECTORS 4
 #define MOST_PIXELS 16 /* of an instruction */
 #define OFFSET 0
+#define X_PLANES 1
 #define TAKES_X 1
 
-static inline void copy_elements(value *restrict to, const int8_t *restrict x, int64_t count)
+static inline void copy_elements(value *restrict to, const int8_t *restrict x, int64_t count,
+                                 int64_t plane)
 {
     memcpy(to, x, (size_t)count);
 }
 
-static inline void fill_elements(value *to, value with, int64_t count)
+static inline void fill_elements(value *to, value with, int64_t count, int64_t plane)
 {
     memset(to, with, (size_t)count);
 }

@@ -25,15 +25,17 @@ typedef int8_t weight;
 #define TAPS 4
 #define REGISTERS 32
 #define OFFSET 128 /* vpdpbusd takes one operand unsigned */
+#define X_PLANES 1
 #define TAKES_X 0
 
-static inline void copy_elements(value *restrict to, const int8_t *restrict x, int64_t count)
+static inline void copy_elements(value *restrict to, const int8_t *restrict x, int64_t count,
+                                 int64_t plane)
 {
     for (int64_t i = 0; i < count; ++i)
         to[i] = (value)(x[i] ^ -128);
 }
 
-static inline void fill_elements(value *to, value with, int64_t count)
+static inline void fill_elements(value *to, value with, int64_t count, int64_t plane)
 {
     memset(to, with, (size_t)count);
 }

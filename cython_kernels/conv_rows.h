@@ -9,10 +9,11 @@
  *
  *     CONV(name)                  the name of its kernel `name`
  *     value                       the type of an element in the scratch
- *     copy_elements, fill_elements   how x becomes such elements
- *     TAKES_X                     whether such elements are those of x
- *     LANES, TAPS                 channels of a vector; products of a step in a lane
- *     multiply_band               all output pixels of a band: see conv_blocks.h
+ *     X_PLANES                    how many of them make an element of x, in planes of the scratch
+ *     copy_elements, fill_elements   how x becomes such elements, `plane` apart where it has
+ * planes TAKES_X                     whether such elements are those of x LANES, TAPS channels of
+ * a vector; products of a step in a lane multiply_band               all output pixels of a band:
+ * see conv_blocks.h
  *
  * Operands: x, weights, stages, y. Weights lie as [group][block][kernel row][step][vector of the
  * block][LANES][TAPS]; a stage is what `stage_*.h` makes of a vector. A unit is a band of output
@@ -28,6 +29,7 @@
 static void copy_row(const rows_parameters *p, const x_type *from, value *to)
 {
     const int64_t depth = p->depth, across = p->group * depth;
+    const int64_t plane = p->pitch / X_PLANES;
     const value padding = (value)(p->input_zero_point + OFFSET);
     if (p->dilation_width > 1) {
         for (int64_t ox = 0; ox < p->out_width; ++ox, to += p->pixel)
@@ -35,23 +37,23 @@ static void copy_row(const rows_parameters *p, const x_type *from, value *to)
                 const int64_t ix = ox * p->stride_width - p->pad_left + kx * p->dilation_width;
                 value *tap = to + kx * depth;
                 if (ix >= 0 && ix < p->in_width)
-                    copy_elements(tap, from + ix * across, depth);
+                    copy_elements(tap, from + ix * across, depth, plane);
                 else
-                    fill_elements(tap, padding, depth);
+                    fill_elements(tap, padding, depth, plane);
             }
         return;
     }
     const int64_t columns = (p->out_width - 1) * p->stride_width + p->kernel_width;
     const int64_t left = p->pad_left < columns ? p->pad_left : columns;
     const int64_t seen = columns - left < p->in_width ? columns - left : p->in_width;
-    fill_elements(to, padding, left * depth);
+    fill_elements(to, padding, left * depth, plane);
     to += left * depth;
     if (p->group == 1)
-        copy_elements(to, from, seen * depth);
+        copy_elements(to, from, seen * depth, plane);
     else
         for (int64_t ix = 0; ix < seen; ++ix)
-            copy_elements(to + ix * depth, from + ix * across, depth);
-    fill_elements(to + seen * depth, padding, (columns - left - seen) * depth);
+            copy_elements(to + ix * depth, from + ix * across, depth, plane);
+    fill_elements(to + seen * depth, padding, (columns - left - seen) * depth, plane);
 }
 
 /* Input rows from `top` on, as many as the windows of `rows` output rows reach. */
@@ -68,7 +70,8 @@ static void copy_rows(const rows_parameters *p, const x_type *sample, int64_t to
         if (iy >= 0 && iy < p->in_height)
             copy_row(p, sample + iy * p->in_width * across, to);
         else
-            fill_elements(to, (value)(p->input_zero_point + OFFSET), p->pitch);
+            fill_elements(to, (value)(p->input_zero_point + OFFSET), p->pitch / X_PLANES,
+                          p->pitch / X_PLANES);
     }
 }
 
@@ -87,6 +90,7 @@ KERNEL(CONV(conv_rows))
                               .is_short = p->is_short,
                               .planes = PLANES(p),
                               PARTS(p),
+                              .x_plane = p->pitch / X_PLANES,
                               .out = STAGE(p)};
     const int64_t vectors = (p->outputs + LANES - 1) / LANES * PLANES(p);
     const int64_t group_weights = p->kernel_height * p->steps * vectors * LANES * TAPS;
@@ -126,6 +130,7 @@ KERNEL(CONV(conv_flat))
                               .is_short = p->is_short,
                               .planes = PLANES(p),
                               PARTS(p),
+                              .x_plane = p->tile * p->depth,
                               .out = STAGE(p)};
     for (int64_t unit = begin; unit < end; ++unit) {
         const int64_t first = unit * p->tile;
@@ -136,7 +141,7 @@ KERNEL(CONV(conv_flat))
         if (TAKES_X && p->steps * TAPS == p->depth)
             values = (const value *)x;
         else
-            copy_elements(scratch, x, count * p->depth);
+            copy_elements(scratch, x, count * p->depth, p->tile * p->depth);
         multiply_band(&common, &band, values, operands[1], operands[2],
                       (char *)operands[3] + first * common.out_pixel);
     }

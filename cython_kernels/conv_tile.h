@@ -15,6 +15,7 @@ typedef struct {
     int64_t out_pixel; /* bytes from one output pixel to the next */
     int64_t out_bytes; /* of an output element */
     int64_t channels;  /* that are stored */
+    int64_t x_plane;   /* elements of the scratch from one plane of x to the next */
     int64_t is_short;  /* the form of the stages */
     int64_t planes;    /* neighbouring vectors that make one of channels */
     int64_t part_rows, part_steps; /* that accumulators hold at a time: see wide_sums.h */

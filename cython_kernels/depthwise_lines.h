@@ -37,7 +37,7 @@ static void make_line(const lines_parameters *p, const x_type *image, int64_t to
         steps[tap] = inside ? p->depth : 0;
     }
     const value pad = (value)(p->input_zero_point + OFFSET);
-    fill_elements((value *)to, pad, left * channels * TAPS);
+    fill_elements((value *)to, pad, left * channels * TAPS, 0);
     to += left * channels;
     if (channels == p->depth)
         interleave(to, rows, seen * channels);
@@ -47,7 +47,8 @@ static void make_line(const lines_parameters *p, const x_type *image, int64_t to
             for (int64_t tap = 0; tap < TAPS; ++tap)
                 rows[tap] += steps[tap];
         }
-    fill_elements((value *)(to + seen * channels), pad, (columns - left - seen) * channels * TAPS);
+    fill_elements((value *)(to + seen * channels), pad, (columns - left - seen) * channels * TAPS,
+                  0);
 }
 
 static inline int64_t floor_division(int64_t a, int64_t b)

@@ -52,6 +52,7 @@ static const weight_layout layout_s16_avx2 = {8, 2, 2, 0, 2, 1};
 
 #ifdef HAS_AMX_KERNELS
 static const weight_layout layout_amx = {16, 4, 4, 0, 1, 16};
+static const weight_layout layout_s16_amx = {16, 4, 4, 0, 1, 16};
 #endif
 
 static int has_avx512vnni(void)
@@ -102,7 +103,7 @@ const edge_loops edge_loops_of[] = {EACH_ISA(EDGE_ENTRY){NULL, NULL, NULL}};
 
 const kernel kernels[] = {
 #ifdef HAS_AMX_KERNELS
-    EACH_CONV(LAYER_ENTRY, amx)
+    EACH_CONV(LAYER_ENTRY, amx) EACH_CONV_S16(LAYER_S16_ENTRY, amx)
 #endif
 #ifdef HAS_X86_KERNELS
         EACH_LOOP(LOOP_ENTRY, avx512vnni) EACH_LAYER(LAYER_ENTRY, avx512vnni)

@@ -260,9 +260,10 @@ PARAMETERS(take_parameters, TAKE_PARAMETERS);
 #define EACH_CONV(ENTRY, isa) ENTRY(isa, conv_flat, conv_flat) ENTRY(isa, conv_rows, conv_rows)
 #define EACH_LAYER(ENTRY, isa)                                                                    \
     EACH_CONV(ENTRY, isa) ENTRY(isa, depthwise_lines, depthwise_lines)
+#define EACH_CONV_S16(ENTRY, isa)                                                                 \
+    ENTRY(isa, conv_flat_s16, conv_flat_s16) ENTRY(isa, conv_rows_s16, conv_rows_s16)
 #define EACH_LAYER_S16(ENTRY, isa)                                                                \
-    ENTRY(isa, conv_flat_s16, conv_flat_s16) ENTRY(isa, conv_rows_s16, conv_rows_s16)             \
-    ENTRY(isa, depthwise_lines_s16, depthwise_lines_s16)
+    EACH_CONV_S16(ENTRY, isa) ENTRY(isa, depthwise_lines_s16, depthwise_lines_s16)
 /* clang-format on */
 
 #define DECLARE(isa, name, family) KERNEL(name##_##isa);
@@ -279,6 +280,7 @@ EACH_LAYER_S16(DECLARE, avx512vnni)
 #endif
 #ifdef HAS_AMX_KERNELS
 EACH_CONV(DECLARE, amx)
+EACH_CONV_S16(DECLARE, amx)
 int has_amx(void);
 #endif
 

@@ -127,6 +127,12 @@ static inline wide add_wide(wide a, wide b)
     return (wide){_mm512_add_pd(a.low, b.low), _mm512_add_pd(a.high, b.high)};
 }
 
+static inline wide scale_wide(wide sums, double by)
+{
+    const __m512d factor = _mm512_set1_pd(by);
+    return (wide){_mm512_mul_pd(sums.low, factor), _mm512_mul_pd(sums.high, factor)};
+}
+
 #define ROUNDING_DOWN(call) call /* as wide_half says itself */
 
 /* Twice the integers, and more, in the lower halves of the lanes. Beside 1.5 2^51 the last bit of

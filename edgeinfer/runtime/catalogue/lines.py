@@ -29,7 +29,7 @@ def depthwise_call(op: ops.QConv, site: KernelSite) -> KernelCall | None:
     planes = site.constant("weights")[None]
     how: tuple[object, ...] = ()
     if site.itemsize("x") == 2:
-        layer = wide_layer(op, site, 1)
+        layer = wide_layer(op, site, 1, layout.bytes)
         planes, how = layer.planes, layer.how
         if (layer.part_rows, layer.part_steps) != (height, width):
             return None

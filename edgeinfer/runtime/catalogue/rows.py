@@ -12,7 +12,7 @@ from edgeinfer.cython_kernels.runtime import LAYOUTS
 from edgeinfer.graph import operators as ops
 from edgeinfer.runtime.catalogue.call import KernelCall, KernelSite, output_stage, window
 from edgeinfer.runtime.catalogue.proofs import ShortStage, short_stage
-from edgeinfer.runtime.catalogue.wide import wide_layer
+from edgeinfer.runtime.catalogue.wide import MOST_BYTE_PRODUCTS, wide_layer
 
 __all__ = ["Layout", "PackedLayer", "conv_call", "dense_call", "packed_layer", "stages_of"]
 
@@ -44,8 +44,24 @@ class Layout:
         """What the best kernel for ``pixels`` wants; None where no instruction set has one."""
         name = kernel if site.itemsize("x") == 1 else f"{kernel}_s16"
         layouts = (cls(*LAYOUTS[name, isa], name, isa) for isa in site.having(name))
-        # an instruction that takes pixels by the dozen has no use for a few
-        return next((w for w in layouts if w.chunk == 1 or pixels >= _FEW_PIXELS), None)
+        products = math.prod(site.shape("weights")[1:])
+
+        def suits(layout: Layout) -> bool:
+            # an instruction that takes pixels by the dozen has no use for a few
+            few = layout.chunk > 1 and pixels < _FEW_PIXELS
+            return not few and (layout.x_planes == 1 or products <= MOST_BYTE_PRODUCTS)
+
+        return next(filter(suits, layouts), None)
+
+    @property
+    def x_planes(self) -> int:
+        """Of how many weights' sizes an element of x is in the scratch: 16 bits are two bytes."""
+        return 2 if self.kernel.endswith("_s16") and self.bytes == 1 else 1
+
+    @property
+    def x_bytes(self) -> int:
+        """The bytes of an element of x in the scratch."""
+        return self.x_planes * self.bytes
 
     def steps(self, run: int) -> int:
         """Steps along ``run`` elements of a window: chunks of equal sizes."""
@@ -76,7 +92,7 @@ def conv_call(op: ops.QConv, site: KernelSite) -> KernelCall | None:
     else:
         pixel = op.strides[1] * depth
         columns = ((out[2] - 1) * op.strides[1] + width) * depth
-    pitch = -(-columns // _SLACK) * _SLACK + _SLACK
+    pitch = layout.x_planes * (-(-columns // _SLACK) * _SLACK + _SLACK)
     kernel_reach = (height - 1) * op.dilations[0] + 1
     # several bands for threads to share; a band reads its first rows beside the one before it
     fitting = (_ROW_BYTES // (pitch * layout.bytes) - kernel_reach) // op.strides[0] + 1
@@ -119,7 +135,7 @@ def _flat(
     if layout is None:
         return None
     weights = site.shape("weights")
-    most = max(16, min(512, _ROW_BYTES // (depth * layout.bytes)))
+    most = max(16, min(512, _ROW_BYTES // (depth * layout.x_bytes)))
     units = -(-pixels // most)
     tile = -(-pixels // units)
     layer = packed_layer(op, site, layout, 1)
@@ -138,7 +154,7 @@ def _flat(
         },
         units=units,
         work=pixels * math.prod(weights),
-        scratch=tile * depth * layout.bytes + _SLACK,
+        scratch=tile * depth * layout.x_bytes + _SLACK,
         isa=layout.isa,
     )
 
@@ -165,7 +181,7 @@ def packed_layer(
         how: tuple[object, ...] = ()
         parameters = {"is_short": short}
     else:
-        layer = wide_layer(op, site, layout.taps)
+        layer = wide_layer(op, site, layout.taps, layout.bytes)
         planes, how = layer.planes, layer.how
         stages, parameters = layer.stages(layout.lanes, group), layer.parameters
 

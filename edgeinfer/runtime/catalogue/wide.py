@@ -13,7 +13,11 @@ from edgeinfer.graph import operators as ops
 from edgeinfer.runtime.catalogue.call import KernelSite
 from edgeinfer.runtime.catalogue.proofs import ShortStage, short_stage
 
-__all__ = ["WideLayer", "wide_layer"]
+__all__ = ["MOST_BYTE_PRODUCTS", "WideLayer", "wide_layer"]
+
+# with bytes of x, sums of so many products with bytes fit 32 bits: of unsigned ones they are below
+# 255^2 times that, beside a byte of bias; two of mixed ones below 255 * 128 times that, beside 2^30
+MOST_BYTE_PRODUCTS = 16000
 
 # the largest magnitude of an element of x as it stands
 _REACH = 1 << 15
@@ -28,7 +32,8 @@ class WideLayer:
     Parameters
     ----------
     planes : numpy.ndarray
-        Integers [P, O, ...]: the weights, or their low and high bytes, w = 256 high + low.
+        Integers [P, O, ...]: the weights, or their low and high bytes, w = 256 high + low; low is
+        signed where kernels' weights have 16 bits, else unsigned.
     bias : numpy.ndarray
         int32 [P, O]: what each plane's sums begin with.
     part_rows, part_steps : int
@@ -90,27 +95,44 @@ class WideLayer:
         return stages
 
 
-def wide_layer(op: ops.QConv | ops.QDense, site: KernelSite, taps: int) -> WideLayer:
-    """The layer at ``site`` for kernels that take ``taps`` products of a row in a step."""
+def wide_layer(
+    op: ops.QConv | ops.QDense, site: KernelSite, taps: int, weight_bytes: int
+) -> WideLayer:
+    """The layer at ``site`` for kernels that take ``taps`` products of a row in a step.
+
+    Where their weights have one byte, they take x in bytes as well, and MOST_BYTE_PRODUCTS at most.
+    """
     constant, (weights, bias, multiplier, shift) = _without_constants(op, site)
-    largest = largest_sums(weights, bias, reach("int16", op.input_zero_point))
     folded = folded_bias(weights, bias, op.input_zero_point)
     factor = np.ldexp(multiplier.astype(np.float64), -shift.astype(np.int32))
+    planes, biases = weights[None], folded[None]
+    part: tuple[int, int] | None = _rows_and_steps(planes, taps)
+    largest = largest_sums(weights, bias, reach("int16", op.input_zero_point))
+    short = None
     if largest.max() < 2**31:
         # partial sums and biases may wrap: the accumulator itself is proven
         short = short_stage(multiplier, shift, op.output_zero_point, largest)
-        whole = _rows_and_steps(weights[None], taps)
-        biases = folded[None].astype(np.int32)
-        return WideLayer(weights[None], biases, *whole, factor, short, constant)
-    planes, biases = weights[None], folded[None]
-    part = _part(planes, biases, taps)
-    if part is None:
-        low, low_bias = ((array + 128 & 255) - 128 for array in (weights.astype(np.int32), folded))
-        planes = np.stack([low, (weights - low) >> 8])
-        biases = np.stack([low_bias, (folded - low_bias) >> 8])
+        biases = biases.astype(np.int32)
+    if weight_bytes == 1:
+        if weights.dtype != np.int8 or (short is None and np.abs(folded).max() > 2**30):
+            planes, biases = _bytes(weights, folded, 0)
+            short = None
+    elif largest.max() >= 2**31:
         part = _part(planes, biases, taps)
-        assert part is not None, "a plane's bias is below 2^30, and 64 of its products below 2^29"
-    return WideLayer(planes, biases.astype(np.int32), *part, factor, None, constant)
+        if part is None:
+            planes, biases = _bytes(weights, folded, 128)
+            part = _part(planes, biases, taps)
+    assert part is not None, "a plane's bias is below 2^30, and 64 of its products below 2^29"
+    return WideLayer(planes, biases.astype(np.int32), *part, factor, short, constant)
+
+
+def _bytes(weights: np.ndarray, bias: np.ndarray, less: int) -> tuple[np.ndarray, np.ndarray]:
+    """Both as [2, ...], low and high with ``256 high + low``, low from ``-less`` on."""
+    planes = []
+    for whole in weights.astype(np.int32), bias:
+        low = (whole + less & 255) - less
+        planes.append(np.stack([low, (whole - low) >> 8]))
+    return planes[0], planes[1]
 
 
 def _without_constants(

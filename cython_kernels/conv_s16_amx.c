@@ -1,0 +1,304 @@
+/* Convolutions and dense layers of int16 x with AMX, as products of bytes.
+ *
+ * The scratch holds x as planes of bytes, x = 256 high + low with 0 <= low < 256, and so are
+ * weights of 16 bits. The sums of so many products of bytes as wide.py allows fit 32 bits,
+ * whatever they are; they go through memory, as only memory joins tiles and vectors.
+ */
+
+#include <string.h>
+
+#include "kernels.h"
+
+#ifdef HAS_AMX_KERNELS
+#include <immintrin.h>
+#ifdef __clang__
+#pragma clang attribute push(                                                                     \
+    __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,amx-tile,amx-int8"))),   \
+    apply_to = function)
+#else
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,amx-tile,amx-int8")
+#endif
+
+#include "conv_tile.h"
+#include "layer_s16.h"
+#include "stage_avx512.h"
+
+typedef int8_t value;
+typedef int8_t weight;
+
+#define CONV(name) name##_s16_amx
+#define LANES 16
+#define TAPS 4
+#define MOST_VECTORS 4
+#define MOST_PIXELS 16 /* of an instruction */
+#define OFFSET 0
+#define X_PLANES 2
+#define TAKES_X 0
+
+static inline void copy_elements(value *restrict to, const x_type *restrict x, int64_t count,
+                                 int64_t plane)
+{
+    for (int64_t i = 0; i < count; i += 32) {
+        const int64_t left = count - i;
+        const __mmask32 mask = left >= 32 ? UINT32_MAX : (__mmask32)((UINT32_C(1) << left) - 1);
+        const __m512i words = _mm512_maskz_loadu_epi16(mask, x + i);
+        _mm256_mask_storeu_epi8(to + i, mask, _mm512_cvtepi16_epi8(words));
+        _mm256_mask_storeu_epi8(to + plane + i, mask,
+                                _mm512_cvtepi16_epi8(_mm512_srli_epi16(words, 8)));
+    }
+}
+
+/* Both planes of padding are 0, as the zero point of int16 is. */
+static inline void fill_elements(value *to, value with, int64_t count, int64_t plane)
+{
+    memset(to, with, (size_t)count);
+    memset(to + plane, with, (size_t)count);
+}
+
+/* ---- sums ---- */
+
+/* What the manual calls TILECFG. */
+typedef struct {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+} tile_shapes;
+
+/* Registers 0 to 3 hold sums, 4 and 5 quads of pixels, 6 and 7 those of channels. */
+static void shape_tiles(int64_t pixels, int64_t chunk)
+{
+    tile_shapes shapes = {.palette = 1};
+    for (int i = 0; i < 8; ++i) {
+        shapes.rows[i] = (uint8_t)(i < 6 ? pixels : chunk);
+        shapes.row_bytes[i] = (uint16_t)(i == 4 || i == 5 ? 4 * chunk : 64);
+    }
+    _tile_loadconfig(&shapes);
+}
+
+/* One or two tiles of pixels with a block of channels. */
+#define MOST_TILES 2
+#define SUM_CHANNELS (LANES * MOST_VECTORS)
+
+typedef struct {
+    conv_tile t;
+    const value *x[MOST_TILES];
+    char *y[MOST_TILES];
+    int64_t pixels;  /* of a tile */
+    int64_t chunk;   /* quads of an instruction */
+    int64_t vectors; /* of the block */
+    /* the sums of the planes of x, [tile][pixel][channel] */
+    int32_t low[MOST_TILES * MOST_PIXELS * SUM_CHANNELS];
+    int32_t high[MOST_TILES * MOST_PIXELS * SUM_CHANNELS];
+} group;
+
+#define LOAD_X(into, tile, plane)                                                                 \
+    _tile_loadd(into, g->x[tile] + (plane) * g->t.x_plane + at, g->t.pixel)
+#define LOAD_W(into, which) _tile_loadd(into, w + 64 * (which), 64 * g->vectors)
+#define LOAD_BIAS(into, which) _tile_loadd(into, stages + STAGE_VECTORS * LANES * (which), 0)
+#define STORE(from, sums, tile, which)                                                            \
+    _tile_stored(from, g->sums + (tile) * g->pixels * SUM_CHANNELS + LANES * (vector + (which)),  \
+                 4 * SUM_CHANNELS)
+
+/* For each chunk of each row of the kernel. */
+#define EACH_CHUNK                                                                                \
+    for (int64_t row = 0; row < g->t.rows; ++row)                                                 \
+        for (int64_t step = 0, at = row * g->t.row; step < g->t.steps;                            \
+             step += g->chunk, at += TAPS * g->chunk, w += 64 * g->vectors * g->chunk)
+
+/* Tiles of pixels by vectors of channels from `vector` on, with both planes of x. */
+#define SUMS(shape)                                                                               \
+    static void sums_##shape(group *g, const weight *w, const int32_t *stages, int64_t vector)
+
+SUMS(1_by_1)
+{
+    LOAD_BIAS(0, 0);
+    _tile_zero(1);
+    EACH_CHUNK
+    {
+        LOAD_X(4, 0, 0);
+        LOAD_X(5, 0, 1);
+        LOAD_W(6, 0);
+        _tile_dpbusd(0, 4, 6);
+        _tile_dpbssd(1, 5, 6);
+    }
+    STORE(0, low, 0, 0);
+    STORE(1, high, 0, 0);
+}
+
+SUMS(2_by_1)
+{
+    LOAD_BIAS(0, 0);
+    LOAD_BIAS(1, 0);
+    _tile_zero(2);
+    _tile_zero(3);
+    EACH_CHUNK
+    {
+        LOAD_X(4, 0, 0);
+        LOAD_X(5, 1, 0);
+        LOAD_W(6, 0);
+        _tile_dpbusd(0, 4, 6);
+        _tile_dpbusd(1, 5, 6);
+        LOAD_X(4, 0, 1);
+        LOAD_X(5, 1, 1);
+        _tile_dpbssd(2, 4, 6);
+        _tile_dpbssd(3, 5, 6);
+    }
+    STORE(0, low, 0, 0);
+    STORE(1, low, 1, 0);
+    STORE(2, high, 0, 0);
+    STORE(3, high, 1, 0);
+}
+
+SUMS(1_by_2)
+{
+    LOAD_BIAS(0, 0);
+    LOAD_BIAS(1, 1);
+    _tile_zero(2);
+    _tile_zero(3);
+    EACH_CHUNK
+    {
+        LOAD_X(4, 0, 0);
+        LOAD_X(5, 0, 1);
+        LOAD_W(6, 0);
+        LOAD_W(7, 1);
+        _tile_dpbusd(0, 4, 6);
+        _tile_dpbusd(1, 4, 7);
+        _tile_dpbssd(2, 5, 6);
+        _tile_dpbssd(3, 5, 7);
+    }
+    STORE(0, low, 0, 0);
+    STORE(1, low, 0, 1);
+    STORE(2, high, 0, 0);
+    STORE(3, high, 0, 1);
+}
+
+/* One vector of channels, whose weights are two planes. */
+SUMS(1_by_planes)
+{
+    LOAD_BIAS(0, 0);
+    LOAD_BIAS(1, 1);
+    _tile_zero(2);
+    _tile_zero(3);
+    EACH_CHUNK
+    {
+        LOAD_X(4, 0, 0);
+        LOAD_X(5, 0, 1);
+        LOAD_W(6, 0);
+        LOAD_W(7, 1);
+        _tile_dpbuud(0, 4, 6);
+        _tile_dpbusd(1, 4, 7);
+        _tile_dpbsud(2, 5, 6);
+        _tile_dpbssd(3, 5, 7);
+    }
+    STORE(0, low, 0, 0);
+    STORE(1, low, 0, 1);
+    STORE(2, high, 0, 0);
+    STORE(3, high, 0, 1);
+}
+
+static void sum_tiles(group *g, int64_t tiles, const weight *w, const int32_t *stages)
+{
+    for (int64_t vector = 0; vector < g->vectors;) {
+        const weight *own = w + 64 * vector;
+        const int32_t *stage = stages + STAGE_VECTORS * LANES * vector;
+        if (g->t.planes == 2) {
+            sums_1_by_planes(g, own, stage, vector);
+            vector += 2;
+        } else if (tiles == 2) {
+            sums_2_by_1(g, own, stage, vector);
+            vector += 1;
+        } else if (g->vectors - vector >= 2) {
+            sums_1_by_2(g, own, stage, vector);
+            vector += 2;
+        } else {
+            sums_1_by_1(g, own, stage, vector);
+            vector += 1;
+        }
+    }
+}
+
+/* ---- their end ---- */
+
+/* The integers of a vector of channels; with two planes of weights, the sums of the second stand
+ * behind those of the first. */
+static inline __m512i finish_vector(const conv_tile *t, const int32_t *low, const int32_t *high,
+                                    const int32_t *stage)
+{
+    const __m512i sums[2] = {_mm512_loadu_si512(low), _mm512_loadu_si512(high)};
+    if (t->is_short) {
+        const __m512i acc = _mm512_add_epi32(sums[0], _mm512_slli_epi32(sums[1], 8));
+        return short_stage(acc, stage_vector(stage, STAGE_MULTIPLIER),
+                           stage_vector(stage, STAGE_ROUNDING), stage_vector(stage, STAGE_SHIFT));
+    }
+    if (t->planes == 1)
+        return wide_stage(wide_of(sums, 2), stage, &t->out);
+    const __m512i upper[2] = {_mm512_add_epi32(sums[1], _mm512_loadu_si512(low + LANES)),
+                              _mm512_loadu_si512(high + LANES)};
+    const wide whole = add_wide(wide_of(sums, 1), scale_wide(wide_of(upper, 2), 256));
+    return wide_stage(whole, stage, &t->out);
+}
+
+static void finish_tile(const group *g, int64_t tile, const int32_t *stages)
+{
+    char *y = g->y[tile];
+    for (int64_t pixel = 0; pixel < g->pixels; ++pixel, y += g->t.out_pixel) {
+        const int64_t at = (tile * g->pixels + pixel) * SUM_CHANNELS;
+        __m512i out[MOST_VECTORS];
+        int vectors = 0;
+        for (int64_t v = 0; v < g->vectors; v += g->t.planes)
+            out[vectors++] =
+                finish_vector(&g->t, g->low + at + LANES * v, g->high + at + LANES * v,
+                              stages + STAGE_VECTORS * LANES * v);
+        store_pixel(&g->t, out, vectors, y);
+    }
+}
+
+/* ---- a band ---- */
+
+/* Tiles of a row are of equal sizes, and the last overlaps the one before it; a tile's time goes
+ * by its pixels. */
+static void multiply_band(const conv_tile *common, const conv_band *band, const value *x,
+                          const weight *w, const int32_t *stages, char *y)
+{
+    const int64_t planes = common->planes;
+    const int64_t vectors = (band->outputs + LANES - 1) / LANES * planes;
+    const int64_t tiles_of_row = (band->pixels + MOST_PIXELS - 1) / MOST_PIXELS;
+    const int64_t tiles = band->rows * tiles_of_row;
+    const int64_t chunks = (common->steps + 15) / 16;
+    group g; /* whose sums are not worth clearing */
+    g.t = *common;
+    g.pixels = (band->pixels + tiles_of_row - 1) / tiles_of_row;
+    g.chunk = common->steps / chunks;
+    shape_tiles(g.pixels, g.chunk);
+    for (int64_t first = 0; first < vectors; first += MOST_VECTORS) {
+        g.vectors = vectors - first < MOST_VECTORS ? vectors - first : MOST_VECTORS;
+        const int64_t left = band->outputs - first / planes * LANES;
+        const int64_t channels = g.vectors / planes * LANES;
+        g.t.channels = left < channels ? left : channels;
+        const int64_t most = g.vectors == 1 ? MOST_TILES : 1;
+        for (int64_t tile = 0; tile < tiles;) {
+            const int64_t together = tiles - tile < most ? tiles - tile : most;
+            for (int64_t i = 0; i < together; ++i, ++tile) {
+                const int64_t row = tile / tiles_of_row;
+                const int64_t ends = (tile % tiles_of_row + 1) * g.pixels;
+                const int64_t at = (ends < band->pixels ? ends : band->pixels) - g.pixels;
+                g.x[i] = x + row * band->x_row + at * g.t.pixel;
+                g.y[i] = y + row * band->y_row + at * g.t.out_pixel;
+            }
+            sum_tiles(&g, together, w, stages);
+            for (int64_t i = 0; i < together; ++i)
+                finish_tile(&g, i, stages);
+        }
+        w += g.t.rows * g.t.steps * g.vectors * LANES * TAPS;
+        stages += g.vectors * STAGE_VECTORS * LANES;
+        y += channels * g.t.out_bytes;
+    }
+    _tile_release();
+}
+
+#include "conv_rows.h"
+
+#ifdef __clang__
+#pragma clang attribute pop
+#endif
+#endif
