@@ -40,17 +40,6 @@ typedef int8_t weight;
 #define X_PLANES 1
 #define TAKES_X 1
 
-static inline void copy_elements(value *restrict to, const int8_t *restrict x, int64_t count,
-                                 int64_t plane)
-{
-    memcpy(to, x, (size_t)count);
-}
-
-static inline void fill_elements(value *to, value with, int64_t count, int64_t plane)
-{
-    memset(to, with, (size_t)count);
-}
-
 /* ---- sums ---- */
 
 /* What the manual calls TILECFG. */

@@ -25,19 +25,6 @@ typedef int16_t weight;
 #define X_PLANES 1
 #define TAKES_X 0
 
-static inline void copy_elements(value *restrict to, const int8_t *restrict x, int64_t count,
-                                 int64_t plane)
-{
-    for (int64_t i = 0; i < count; ++i)
-        to[i] = x[i];
-}
-
-static inline void fill_elements(value *to, value with, int64_t count, int64_t plane)
-{
-    for (int64_t i = 0; i < count; ++i)
-        to[i] = with;
-}
-
 #include "pairs_avx2.h"
 
 #include "conv_tiles.h"

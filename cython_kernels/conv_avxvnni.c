@@ -27,22 +27,10 @@ typedef int8_t weight;
 #define X_PLANES 1
 #define TAKES_X 0
 
-static inline void copy_elements(value *restrict to, const int8_t *restrict x, int64_t count,
-                                 int64_t plane)
-{
-    for (int64_t i = 0; i < count; ++i)
-        to[i] = (value)(x[i] ^ -128);
-}
-
-static inline void fill_elements(value *to, value with, int64_t count, int64_t plane)
-{
-    memset(to, with, (size_t)count);
-}
-
 #define ODD_STEPS_BELOW 7
 #define ADD_PRODUCTS(acc, x, w) __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(acc) : "x"(x), "x"(w))
 
-static inline vector broadcast_taps(const value *x)
+static inline factors broadcast_taps(const value *x)
 {
     int32_t quad;
     memcpy(&quad, x, sizeof quad);

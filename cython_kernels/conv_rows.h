@@ -8,12 +8,12 @@
  * An instruction set includes this file after it has defined
  *
  *     CONV(name)                  the name of its kernel `name`
- *     value                       the type of an element in the scratch
- *     X_PLANES                    how many of them make an element of x, in planes of the scratch
- *     copy_elements, fill_elements   how x becomes such elements, `plane` apart where it has
- * planes TAKES_X                     whether such elements are those of x LANES, TAPS channels of
- * a vector; products of a step in a lane multiply_band               all output pixels of a band:
- * see conv_blocks.h
+ *     value, OFFSET               the type of an element in the scratch; what is added to x's
+ *     X_PLANES                    how many make one of x; where several, `plane` apart, also
+ *                                 copy_elements and fill_elements, how x becomes such elements
+ *     TAKES_X                     whether such elements are those of x
+ *     LANES, TAPS                 channels of a vector; products of a step in a lane
+ *     multiply_band               all output pixels of a band: see conv_blocks.h
  *
  * Operands: x, weights, stages, y. Weights lie as [group][block][kernel row][step][vector of the
  * block][LANES][TAPS]; a stage is what `stage_*.h` makes of a vector. A unit is a band of output
@@ -24,6 +24,21 @@
 
 #include "conv_tile.h"
 #include "kernels.h"
+
+#if X_PLANES == 1
+static inline void copy_elements(value *restrict to, const x_type *restrict x, int64_t count,
+                                 int64_t plane)
+{
+    for (int64_t i = 0; i < count; ++i)
+        to[i] = (value)(x[i] + OFFSET);
+}
+
+static inline void fill_elements(value *to, value with, int64_t count, int64_t plane)
+{
+    for (int64_t i = 0; i < count; ++i)
+        to[i] = with;
+}
+#endif
 
 /* The columns of input row `from` that windows see, as elements of the scratch. */
 static void copy_row(const rows_parameters *p, const x_type *from, value *to)

@@ -1,7 +1,8 @@
 /* The register tiles of a layer on packed weights, and how each ends: one text for every
  * instruction set, which includes it after it has defined
  *
- *     vector                      LANES sums, with load_vector, zero_vector, add_vectors
+ *     vector                      LANES sums, with zero_vector, add_vectors
+ *     factors                     TAPS elements in each of LANES, with load_factors
  *     broadcast_taps(x)           TAPS elements of x in every lane
  *     ADD_PRODUCTS(acc, x, w)     acc plus, lane by lane, the products of TAPS elements
  *     stage_vector, short_stage, long_stage     as in stage_*.h
@@ -9,7 +10,6 @@
  *     WIDE                        whether sums may exceed 32 bits: what wide_sums.h asks for
  *     ODD_STEPS_BELOW             so few accumulators wait for their own sums: the odd steps of a
  *                                 row get accumulators of their own
- *
  *     REGISTERS                   how many vectors the processor holds, 16 or 32
  *
  * and the sizes that conv_rows.h names. Accumulators are an array that unrolling makes registers.
@@ -88,9 +88,9 @@ EACH_TILE void multiply_step(const value *x, int64_t pixel, const weight *w,
                              vector acc[MOST_PIXELS][MOST_VECTORS], int pixels, int vectors)
 {
     EACH (p, pixels) {
-        const vector taps = broadcast_taps(x + p * pixel);
+        const factors taps = broadcast_taps(x + p * pixel);
         EACH (v, vectors)
-            ADD_PRODUCTS(acc[p][v], taps, load_vector(w + LANES * TAPS * v));
+            ADD_PRODUCTS(acc[p][v], taps, load_factors(w + LANES * TAPS * v));
     }
 }
 
@@ -122,19 +122,24 @@ EACH_TILE void multiply_tile(const conv_tile *t, const value *x, const weight *w
     finish(t, acc, pixels, vectors, stages, y);
 }
 
+/* An element of a line: what one lane of factors holds. */
+typedef struct {
+    value taps[TAPS];
+} column;
+
 /* The same for a depthwise kernel, whose lines have a lane for each channel. */
-EACH_TILE void multiply_lines(const conv_tile *t, const int32_t *x, const weight *w,
+EACH_TILE void multiply_lines(const conv_tile *t, const column *x, const weight *w,
                               const int32_t *stages, char *y, int pixels, int vectors, int planes)
 {
     vector acc[MOST_PIXELS][MOST_VECTORS];
     begin_tile(stages, acc, pixels, vectors);
     for (int64_t row = 0; row < t->rows; ++row, x += t->row) {
-        const int32_t *at = x;
+        const column *at = x;
         for (int64_t step = 0; step < t->steps; ++step, at += t->step, w += LANES * TAPS * vectors)
             EACH (p, pixels)
                 EACH (v, vectors)
-                    ADD_PRODUCTS(acc[p][v], load_vector(at + p * t->pixel + LANES * (v / planes)),
-                                 load_vector(w + LANES * TAPS * v));
+                    ADD_PRODUCTS(acc[p][v], load_factors(at + p * t->pixel + LANES * (v / planes)),
+                                 load_factors(w + LANES * TAPS * v));
     }
     finish(t, acc, pixels, vectors, stages, y);
 }

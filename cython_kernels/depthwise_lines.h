@@ -15,10 +15,6 @@
  * [block][phase][quad][kx][vector][LANES][TAPS]; a unit is a band of output rows of one sample.
  */
 
-typedef struct {
-    value taps[TAPS];
-} column;
-
 /* A line from input row `top` on, of the block's `channels` from `image` on. */
 static void make_line(const lines_parameters *p, const x_type *image, int64_t top,
                       int64_t channels, const x_type *padding, column *to)

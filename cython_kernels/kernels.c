@@ -15,10 +15,12 @@ NAMES(add_s8, ADD_S8_PARAMETERS);
 NAMES(argmax, ARGMAX_PARAMETERS);
 NAMES(average_pool, AVERAGE_POOL_PARAMETERS);
 NAMES(conv, CONV_PARAMETERS);
-#ifdef HAS_X86_KERNELS
+#if defined(HAS_X86_KERNELS) || defined(HAS_NEON_KERNELS)
 NAMES(conv_flat, CONV_FLAT_PARAMETERS);
 NAMES(conv_rows, CONV_ROWS_PARAMETERS);
 NAMES(depthwise_lines, DEPTHWISE_LINES_PARAMETERS);
+#endif
+#ifdef HAS_X86_KERNELS
 NAMES(conv_flat_s16, CONV_FLAT_S16_PARAMETERS);
 NAMES(conv_rows_s16, CONV_ROWS_S16_PARAMETERS);
 NAMES(depthwise_lines_s16, DEPTHWISE_LINES_S16_PARAMETERS);
@@ -68,6 +70,11 @@ static int has_avx2(void)
 }
 #endif
 
+#ifdef HAS_NEON_KERNELS
+static const weight_layout layout_neondot = {4, 4, 4, 0, 1, 1};
+static const weight_layout layout_neon = {4, 2, 4, 0, 1, 1};
+#endif
+
 static int always(void)
 {
     return 1;
@@ -81,6 +88,10 @@ const instruction_set instruction_sets[] = {
     {"avx512vnni", has_avx512vnni},
     {"avxvnni", has_avxvnni},
     {"avx2", has_avx2},
+#endif
+#ifdef HAS_NEON_KERNELS
+    {"neondot", has_neondot},
+    {"neon", always},
 #endif
     {"scalar", always},
     {NULL, NULL},
@@ -111,5 +122,8 @@ const kernel kernels[] = {
                 EACH_LOOP(LOOP_ENTRY, avx2) EACH_LAYER(LAYER_ENTRY, avx2)
                     EACH_LAYER_S16(LAYER_S16_ENTRY, avx2)
 #endif
-                        EACH_LOOP(LOOP_ENTRY, scalar){NULL, NULL, NULL, NULL, NULL},
+#ifdef HAS_NEON_KERNELS
+                        EACH_LAYER(LAYER_ENTRY, neondot) EACH_LAYER(LAYER_ENTRY, neon)
+#endif
+                            EACH_LOOP(LOOP_ENTRY, scalar){NULL, NULL, NULL, NULL, NULL},
 };

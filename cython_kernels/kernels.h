@@ -17,6 +17,9 @@
 #define HAS_AMX_KERNELS
 #endif
 #endif
+#if defined(__aarch64__) && defined(__ARM_NEON) && defined(__GNUC__) && !defined(__ARM_BIG_ENDIAN)
+#define HAS_NEON_KERNELS
+#endif
 
 #define MAX_RANK 16
 #define MAX_OPERANDS 6
@@ -282,6 +285,11 @@ EACH_LAYER_S16(DECLARE, avx512vnni)
 EACH_CONV(DECLARE, amx)
 EACH_CONV_S16(DECLARE, amx)
 int has_amx(void);
+#endif
+#ifdef HAS_NEON_KERNELS
+EACH_LAYER(DECLARE, neondot)
+EACH_LAYER(DECLARE, neon)
+int has_neondot(void);
 #endif
 
 /* For bodies that a kernel instantiates once a width: the width is then a constant in each. */

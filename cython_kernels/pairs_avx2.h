@@ -15,7 +15,7 @@
 
 #define ODD_STEPS_BELOW 0 /* there are no registers for them */
 
-static inline vector broadcast_taps(const void *x)
+static inline factors broadcast_taps(const void *x)
 {
     int32_t pair;
     memcpy(&pair, x, sizeof pair);

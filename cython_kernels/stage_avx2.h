@@ -9,8 +9,9 @@
 #include "conv_tile.h"
 
 typedef __m256i vector;
+typedef __m256i factors;
 
-static inline vector load_vector(const void *x)
+static inline factors load_factors(const void *x)
 {
     return _mm256_loadu_si256(x);
 }

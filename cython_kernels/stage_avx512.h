@@ -17,8 +17,9 @@
 #include "conv_tile.h"
 
 typedef __m512i vector;
+typedef __m512i factors;
 
-static inline vector load_vector(const void *x)
+static inline factors load_factors(const void *x)
 {
     return _mm512_loadu_si512(x);
 }
@@ -33,7 +34,7 @@ static inline vector add_vectors(vector a, vector b)
     return _mm512_add_epi32(a, b);
 }
 
-static inline vector broadcast_taps(const void *x)
+static inline factors broadcast_taps(const void *x)
 {
     int32_t quad;
     memcpy(&quad, x, sizeof quad);
