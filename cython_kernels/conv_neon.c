@@ -55,8 +55,10 @@ static inline void interleave(void *to, const int8_t *const *rows, int64_t count
 {
     value *pairs = to;
     int64_t i = 0;
-    for (; i + 16 <= count; i += 16)
-        vst2q_s8(pairs + 2 * i, (int8x16x2_t){{vld1q_s8(rows[0] + i), vld1q_s8(rows[1] + i)}});
+    for (; i + 16 <= count; i += 16) {
+        const int8x16x2_t all = {{vld1q_s8(rows[0] + i), vld1q_s8(rows[1] + i)}};
+        vst2q_s8(pairs + 2 * i, all);
+    }
     for (; i < count; ++i)
         EACH (k, 2)
             pairs[2 * i + k] = rows[k][i];

@@ -58,9 +58,11 @@ static inline void interleave(void *to, const int8_t *const *rows, int64_t count
 {
     value *quads = to;
     int64_t i = 0;
-    for (; i + 16 <= count; i += 16)
-        vst4q_s8(quads + 4 * i, (int8x16x4_t){{vld1q_s8(rows[0] + i), vld1q_s8(rows[1] + i),
-                                               vld1q_s8(rows[2] + i), vld1q_s8(rows[3] + i)}});
+    for (; i + 16 <= count; i += 16) {
+        const int8x16x4_t all = {{vld1q_s8(rows[0] + i), vld1q_s8(rows[1] + i),
+                                  vld1q_s8(rows[2] + i), vld1q_s8(rows[3] + i)}};
+        vst4q_s8(quads + 4 * i, all);
+    }
     for (; i < count; ++i)
         EACH (k, 4)
             quads[4 * i + k] = rows[k][i];
