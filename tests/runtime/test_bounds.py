@@ -2,26 +2,34 @@
 instructions that the machine has."""
 
 import os
+import sys
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgeinfer.cython_kernels.runtime import SUPPORTED
+from edgeinfer.runtime.session import Session
 from tests import strategies
 from tests.runtime import test_wide_layers as wide
 from tests.runtime.plan_runner import PlanRunner, compiled, needed
+from tests.runtime.runtime_graphs import small_cnn
 from tests.runtime.test_layers import convolutions, dense_layers
+from tests.runtime.test_sanitizers import SANITIZE, library
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks for gcc's sanitizers"),
+]
 
 COMMON = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-SANITIZE = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
 @pytest.fixture(scope="module")
 def fenced(tmp_path_factory):
-    program = compiled(tmp_path_factory, needed("gcc"), *SANITIZE)
+    library("libasan.so")
+    program = compiled(tmp_path_factory, needed("gcc"), "-O1", "-g", *SANITIZE.split())
     runner = PlanRunner([str(program)], {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"})
     assert tuple(runner.isas) == SUPPORTED
     return runner
@@ -46,3 +54,11 @@ def test_a_dense_layer_stays_within_its_operands(fenced, isa, graph, seed):
 @given(drawn=strategies.graphs_with_inputs())
 def test_every_kernel_stays_within_its_operands(fenced, isa, drawn):
     fenced.check(*drawn, isa)
+
+
+@pytest.mark.parametrize("isa", SUPPORTED)
+def test_the_floats_at_both_ends_stay_within_theirs(fenced, isa):
+    graph = small_cnn(free_batch=False)
+    x = np.random.default_rng(0).normal(0, 3, (1, 8, 8, 3)).astype(np.float32)
+    found = fenced.run(graph, {"x": x}, isa)[graph.outputs[0]]
+    np.testing.assert_array_equal(found, Session(graph, isa=isa).run(x), strict=True)
