@@ -22,6 +22,8 @@ _ROW_BYTES = 16384
 _BANDS, _LEAST_BAND = 8, 4
 # below this, tiles of pixels stay empty
 _FEW_PIXELS = 4
+# what sums cost a vector on their way through memory, as measured
+_MEMORY_CYCLES = 16
 # what kernels may read beyond the last run, and what keeps rows from each other's cache lines
 _SLACK = 64
 
@@ -44,14 +46,25 @@ class Layout:
         """What the best kernel for ``pixels`` wants; None where no instruction set has one."""
         name = kernel if site.itemsize("x") == 1 else f"{kernel}_s16"
         layouts = (cls(*LAYOUTS[name, isa], name, isa) for isa in site.having(name))
-        products = math.prod(site.shape("weights")[1:])
 
         def suits(layout: Layout) -> bool:
             # an instruction that takes pixels by the dozen has no use for a few
             few = layout.chunk > 1 and pixels < _FEW_PIXELS
-            return not few and (layout.x_planes == 1 or products <= MOST_BYTE_PRODUCTS)
+            return not few and (layout.x_planes == 1 or layout.bytes_pay(site))
 
         return next(filter(suits, layouts), None)
+
+    def bytes_pay(self, site: KernelSite) -> bool:
+        """Whether int16 is better taken as bytes by a chunk of them, and may be.
+
+        A pixel's products with a vector of channels take a quarter cycle each in registers, and two
+        cycles a chunk as bytes, but these sums go through memory; all for each plane of weights.
+        """
+        shape = site.shape("weights")
+        rows, products = shape[1] if len(shape) == 4 else 1, math.prod(shape[1:])
+        chunks = rows * -(-products // (rows * self.taps * self.chunk))
+        gain = site.itemsize("weights") * (products / 4 - 2 * chunks)
+        return gain > _MEMORY_CYCLES and products <= MOST_BYTE_PRODUCTS
 
     @property
     def x_planes(self) -> int:
