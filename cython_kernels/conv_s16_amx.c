@@ -219,39 +219,62 @@ static void sum_tiles(group *g, int64_t tiles, const weight *w, const int32_t *s
 
 /* ---- their end ---- */
 
-/* The integers of a vector of channels; with two planes of weights, the sums of the second stand
- * behind those of the first. */
-static inline __m512i finish_vector(const conv_tile *t, const int32_t *low, const int32_t *high,
-                                    const int32_t *stage)
+/* The sums of one tile into integers of `vectors` vectors of channels. With two planes of weights
+ * the sums of the second stand behind those of the first. */
+static inline __attribute__((always_inline)) void finish_tile(const group *g, int64_t tile,
+                                                              const int32_t *stages, int vectors,
+                                                              int planes, int is_short)
 {
-    const __m512i sums[2] = {_mm512_loadu_si512(low), _mm512_loadu_si512(high)};
-    if (t->is_short) {
-        const __m512i acc = _mm512_add_epi32(sums[0], _mm512_slli_epi32(sums[1], 8));
-        return short_stage(acc, stage_vector(stage, STAGE_MULTIPLIER),
-                           stage_vector(stage, STAGE_ROUNDING), stage_vector(stage, STAGE_SHIFT));
+    const int32_t *low = g->low + tile * g->pixels * SUM_CHANNELS;
+    const int32_t *high = g->high + tile * g->pixels * SUM_CHANNELS;
+    const conv_tile t = g->t; /* which no store changes */
+    const int64_t pixels = g->pixels;
+    char *y = g->y[tile];
+    for (int64_t pixel = 0; pixel < pixels; ++pixel) {
+        __m512i out[MOST_VECTORS];
+        for (int v = 0; v < vectors; ++v) {
+            const int at = LANES * planes * v;
+            const int32_t *stage = stages + STAGE_VECTORS * at;
+            const __m512i sums[2] = {_mm512_loadu_si512(low + at), _mm512_loadu_si512(high + at)};
+            if (is_short) {
+                const __m512i acc = _mm512_add_epi32(sums[0], _mm512_slli_epi32(sums[1], 8));
+                out[v] = short_stage(acc, stage_vector(stage, STAGE_MULTIPLIER),
+                                     stage_vector(stage, STAGE_ROUNDING),
+                                     stage_vector(stage, STAGE_SHIFT));
+            } else if (planes == 1) {
+                out[v] = wide_stage(wide_of(sums, 2), stage, &t.out);
+            } else {
+                const __m512i mixed =
+                    _mm512_add_epi32(sums[1], _mm512_loadu_si512(low + at + LANES));
+                const __m512i upper[2] = {mixed, _mm512_loadu_si512(high + at + LANES)};
+                const wide whole = add_wide(wide_of(sums, 1), scale_wide(wide_of(upper, 2), 256));
+                out[v] = wide_stage(whole, stage, &t.out);
+            }
+        }
+        store_pixel(&t, out, vectors, y);
+        low += SUM_CHANNELS;
+        high += SUM_CHANNELS;
+        y += t.out_pixel;
     }
-    if (t->planes == 1)
-        return wide_stage(wide_of(sums, 2), stage, &t->out);
-    const __m512i upper[2] = {_mm512_add_epi32(sums[1], _mm512_loadu_si512(low + LANES)),
-                              _mm512_loadu_si512(high + LANES)};
-    const wide whole = add_wide(wide_of(sums, 1), scale_wide(wide_of(upper, 2), 256));
-    return wide_stage(whole, stage, &t->out);
 }
 
-static void finish_tile(const group *g, int64_t tile, const int32_t *stages)
-{
-    char *y = g->y[tile];
-    for (int64_t pixel = 0; pixel < g->pixels; ++pixel, y += g->t.out_pixel) {
-        const int64_t at = (tile * g->pixels + pixel) * SUM_CHANNELS;
-        __m512i out[MOST_VECTORS];
-        int vectors = 0;
-        for (int64_t v = 0; v < g->vectors; v += g->t.planes)
-            out[vectors++] =
-                finish_vector(&g->t, g->low + at + LANES * v, g->high + at + LANES * v,
-                              stages + STAGE_VECTORS * LANES * v);
-        store_pixel(&g->t, out, vectors, y);
+#define FINISH(vectors)                                                                           \
+    static void finish_##vectors(const group *g, int64_t tile, const int32_t *stages)             \
+    {                                                                                             \
+        if (g->t.planes == 2)                                                                     \
+            finish_tile(g, tile, stages, vectors, 2, 0);                                          \
+        else if (g->t.is_short)                                                                   \
+            finish_tile(g, tile, stages, vectors, 1, 1);                                          \
+        else                                                                                      \
+            finish_tile(g, tile, stages, vectors, 1, 0);                                          \
     }
-}
+FINISH(1)
+FINISH(2)
+FINISH(3)
+FINISH(4)
+
+typedef void (*finish_function)(const group *g, int64_t tile, const int32_t *stages);
+static const finish_function finishes[MOST_VECTORS] = {finish_1, finish_2, finish_3, finish_4};
 
 /* ---- a band ---- */
 
@@ -287,7 +310,7 @@ static void multiply_band(const conv_tile *common, const conv_band *band, const 
             }
             sum_tiles(&g, together, w, stages);
             for (int64_t i = 0; i < together; ++i)
-                finish_tile(&g, i, stages);
+                finishes[g.vectors / planes - 1](&g, i, stages);
         }
         w += g.t.rows * g.t.steps * g.vectors * LANES * TAPS;
         stages += g.vectors * STAGE_VECTORS * LANES;

@@ -1,4 +1,4 @@
-/* Convolutions and dense layers of int16 x with AVX2: 16 products an instruction. */
+/* Convolutions, dense layers and sums of int16 with AVX2: 16 products an instruction. */
 
 #include "kernels.h"
 
@@ -25,6 +25,7 @@
 #include "conv_blocks.h"
 #include "conv_rows.h"
 #include "depthwise_lines.h"
+#include "sums_s16.h"
 
 #ifdef __clang__
 #pragma clang attribute pop

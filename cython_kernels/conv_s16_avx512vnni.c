@@ -1,4 +1,4 @@
-/* Convolutions and dense layers of int16 x with AVX-512 VNNI: 32 products an instruction. */
+/* Convolutions, dense layers and sums of int16 with AVX-512 VNNI: 32 products an instruction. */
 
 #include "kernels.h"
 
@@ -42,6 +42,7 @@ static inline void interleave(void *to, const x_type *const *rows, int64_t count
 }
 
 #include "depthwise_lines.h"
+#include "sums_s16.h"
 
 #ifdef __clang__
 #pragma clang attribute pop

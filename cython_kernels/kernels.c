@@ -10,12 +10,12 @@
 
 NAMES(add, ADD_PARAMETERS);
 NAMES(add_linear, ADD_LINEAR_PARAMETERS);
-NAMES(add_s16, ADD_S16_PARAMETERS);
 NAMES(add_s8, ADD_S8_PARAMETERS);
 NAMES(argmax, ARGMAX_PARAMETERS);
 NAMES(average_pool, AVERAGE_POOL_PARAMETERS);
 NAMES(conv, CONV_PARAMETERS);
 #if defined(HAS_X86_KERNELS) || defined(HAS_NEON_KERNELS)
+NAMES(add_s16, ADD_S16_PARAMETERS);
 NAMES(conv_flat, CONV_FLAT_PARAMETERS);
 NAMES(conv_rows, CONV_ROWS_PARAMETERS);
 NAMES(depthwise_lines, DEPTHWISE_LINES_PARAMETERS);
@@ -118,9 +118,10 @@ const kernel kernels[] = {
 #endif
 #ifdef HAS_X86_KERNELS
         EACH_LOOP(LOOP_ENTRY, avx512vnni) EACH_LAYER(LAYER_ENTRY, avx512vnni)
-            EACH_LAYER_S16(LAYER_S16_ENTRY, avx512vnni) EACH_LAYER(LAYER_ENTRY, avxvnni)
-                EACH_LOOP(LOOP_ENTRY, avx2) EACH_LAYER(LAYER_ENTRY, avx2)
-                    EACH_LAYER_S16(LAYER_S16_ENTRY, avx2)
+            EACH_LAYER_S16(LAYER_S16_ENTRY, avx512vnni) LOOP_ENTRY(avx512vnni, add_s16, add_s16)
+                EACH_LAYER(LAYER_ENTRY, avxvnni) EACH_LOOP(LOOP_ENTRY, avx2)
+                    EACH_LAYER(LAYER_ENTRY, avx2) EACH_LAYER_S16(LAYER_S16_ENTRY, avx2)
+                        LOOP_ENTRY(avx2, add_s16, add_s16)
 #endif
 #ifdef HAS_NEON_KERNELS
                         EACH_LAYER(LAYER_ENTRY, neondot) EACH_LAYER(LAYER_ENTRY, neon)

@@ -180,7 +180,7 @@ PARAMETERS(add_linear_parameters, ADD_LINEAR_PARAMETERS);
 #define ADD_S16_PARAMETERS(ONE, RANKED)                                                           \
     ONE(rank) RANKED(extents) RANKED(a_strides) RANKED(b_strides)                                 \
     ONE(a_multiplier) ONE(a_rounding) ONE(a_shift)                                                \
-    ONE(b_multiplier) ONE(b_rounding) ONE(b_shift) ONE(b_sign)                                    \
+    ONE(b_multiplier) ONE(b_rounding) ONE(b_shift) ONE(subtract)                                  \
     ONE(multiplier) ONE(rounding) ONE(shift) ONE(lo) ONE(hi)
 PARAMETERS(add_s16_parameters, ADD_S16_PARAMETERS);
 
@@ -246,7 +246,7 @@ PARAMETERS(take_parameters, TAKE_PARAMETERS);
  * them. */
 /* clang-format off */
 #define EACH_LOOP(ENTRY, isa)                                                                     \
-    ENTRY(isa, add, add) ENTRY(isa, add_linear, add_linear) ENTRY(isa, add_s16, add_s16)          \
+    ENTRY(isa, add, add) ENTRY(isa, add_linear, add_linear)          \
     ENTRY(isa, add_s8, add_s8)                                                                    \
     ENTRY(isa, argmax, argmax) ENTRY(isa, average_pool, average_pool)                             \
     ENTRY(isa, conv_s16_acc32, conv) ENTRY(isa, conv_s16_acc64, conv) ENTRY(isa, conv_s8, conv)   \
@@ -275,11 +275,13 @@ EACH_LOOP(DECLARE, scalar)
 EACH_LOOP(DECLARE, avx2)
 EACH_LAYER(DECLARE, avx2)
 EACH_LAYER_S16(DECLARE, avx2)
+DECLARE(avx2, add_s16, add_s16)
 EACH_LOOP(DECLARE, avx512vnni)
 EACH_LAYER(DECLARE, avx512vnni)
 EACH_LAYER(DECLARE, avxvnni)
 int has_avxvnni(void);
 EACH_LAYER_S16(DECLARE, avx512vnni)
+DECLARE(avx512vnni, add_s16, add_s16)
 #endif
 #ifdef HAS_AMX_KERNELS
 EACH_CONV(DECLARE, amx)

@@ -26,6 +26,26 @@ static inline vector add_vectors(vector a, vector b)
     return _mm256_add_epi32(a, b);
 }
 
+static inline vector subtract_vectors(vector a, vector b)
+{
+    return _mm256_sub_epi32(a, b);
+}
+
+static inline vector splat(int64_t x)
+{
+    return _mm256_set1_epi32((int)x);
+}
+
+static inline vector load_words(const int16_t *x)
+{
+    return _mm256_cvtepi16_epi32(_mm_loadu_si128((const __m128i *)x));
+}
+
+static inline vector raise_words(vector x)
+{
+    return _mm256_slli_epi32(x, 16);
+}
+
 static inline __m256i stage_vector(const int32_t *stage, int which)
 {
     return _mm256_loadu_si256((const __m256i *)(stage + 8 * which));

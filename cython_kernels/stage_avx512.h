@@ -34,6 +34,26 @@ static inline vector add_vectors(vector a, vector b)
     return _mm512_add_epi32(a, b);
 }
 
+static inline vector subtract_vectors(vector a, vector b)
+{
+    return _mm512_sub_epi32(a, b);
+}
+
+static inline vector splat(int64_t x)
+{
+    return _mm512_set1_epi32((int)x);
+}
+
+static inline vector load_words(const int16_t *x)
+{
+    return _mm512_cvtepi16_epi32(_mm256_loadu_si256((const __m256i *)x));
+}
+
+static inline vector raise_words(vector x)
+{
+    return _mm512_slli_epi32(x, 16);
+}
+
 static inline factors broadcast_taps(const void *x)
 {
     int32_t quad;

@@ -78,18 +78,18 @@ def _q_add(op: ops.QAdd, site: KernelSite) -> list[KernelCall]:
     if linear is not None:
         form = {**vars(linear), "lo": op.lo, "hi": op.hi}
         return _broadcast(site, "add_linear", form)
-    sign = -1 if isinstance(op, ops.QSub) else 1
+    subtract = int(isinstance(op, ops.QSub))
     wide = site.itemsize("a") == site.itemsize("b") == site.output.itemsize == 2
-    short = short_sum(op) if wide else None
+    short = short_sum(op) if wide and any(site.having("add_s16")) else None
     if short is not None:
-        form = {**vars(short), "b_sign": sign, "lo": op.lo, "hi": op.hi}
+        form = {**vars(short), "subtract": subtract, "lo": op.lo, "hi": op.hi}
         return _broadcast(site, "add_s16", form)
     result = {
         **output_stage(op),
         **_widths(site),
         "multiplier": op.multiplier,
         "shift": op.shift,
-        "subtract": int(sign < 0),
+        "subtract": subtract,
     }
     if narrow:
         q = np.arange(-128, 128)
