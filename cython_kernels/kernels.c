@@ -10,12 +10,12 @@
 
 NAMES(add, ADD_PARAMETERS);
 NAMES(add_linear, ADD_LINEAR_PARAMETERS);
+NAMES(add_s16, ADD_S16_PARAMETERS);
 NAMES(add_s8, ADD_S8_PARAMETERS);
 NAMES(argmax, ARGMAX_PARAMETERS);
 NAMES(average_pool, AVERAGE_POOL_PARAMETERS);
 NAMES(conv, CONV_PARAMETERS);
 #if defined(HAS_X86_KERNELS) || defined(HAS_NEON_KERNELS)
-NAMES(add_s16, ADD_S16_PARAMETERS);
 NAMES(conv_flat, CONV_FLAT_PARAMETERS);
 NAMES(conv_rows, CONV_ROWS_PARAMETERS);
 NAMES(depthwise_lines, DEPTHWISE_LINES_PARAMETERS);
@@ -126,5 +126,6 @@ const kernel kernels[] = {
 #ifdef HAS_NEON_KERNELS
                         EACH_LAYER(LAYER_ENTRY, neondot) EACH_LAYER(LAYER_ENTRY, neon)
 #endif
-                            EACH_LOOP(LOOP_ENTRY, scalar){NULL, NULL, NULL, NULL, NULL},
+                            EACH_LOOP(LOOP_ENTRY, scalar)
+                                LOOP_ENTRY(scalar, add_s16, add_s16){NULL, NULL, NULL, NULL, NULL},
 };

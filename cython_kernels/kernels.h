@@ -271,6 +271,7 @@ PARAMETERS(take_parameters, TAKE_PARAMETERS);
 
 #define DECLARE(isa, name, family) KERNEL(name##_##isa);
 EACH_LOOP(DECLARE, scalar)
+DECLARE(scalar, add_s16, add_s16)
 #ifdef HAS_X86_KERNELS
 EACH_LOOP(DECLARE, avx2)
 EACH_LAYER(DECLARE, avx2)

@@ -80,7 +80,7 @@ def _q_add(op: ops.QAdd, site: KernelSite) -> list[KernelCall]:
         return _broadcast(site, "add_linear", form)
     subtract = int(isinstance(op, ops.QSub))
     wide = site.itemsize("a") == site.itemsize("b") == site.output.itemsize == 2
-    short = short_sum(op) if wide and any(site.having("add_s16")) else None
+    short = short_sum(op) if wide else None
     if short is not None:
         form = {**vars(short), "subtract": subtract, "lo": op.lo, "hi": op.hi}
         return _broadcast(site, "add_s16", form)
