@@ -50,6 +50,7 @@ static const weight_layout layout_avx512vnni = {16, 4, 4, 128, 1, 1};
 static const weight_layout layout_avxvnni = {8, 4, 2, 128, 1, 1};
 static const weight_layout layout_avx2 = {8, 2, 2, 0, 2, 1};
 static const weight_layout layout_s16_avx512vnni = {16, 2, 4, 0, 2, 1};
+static const weight_layout layout_s16_avxvnni = {8, 2, 2, 0, 2, 1};
 static const weight_layout layout_s16_avx2 = {8, 2, 2, 0, 2, 1};
 
 #ifdef HAS_AMX_KERNELS
@@ -119,9 +120,9 @@ const kernel kernels[] = {
 #ifdef HAS_X86_KERNELS
         EACH_LOOP(LOOP_ENTRY, avx512vnni) EACH_LAYER(LAYER_ENTRY, avx512vnni)
             EACH_LAYER_S16(LAYER_S16_ENTRY, avx512vnni) LOOP_ENTRY(avx512vnni, add_s16, add_s16)
-                EACH_LAYER(LAYER_ENTRY, avxvnni) EACH_LOOP(LOOP_ENTRY, avx2)
-                    EACH_LAYER(LAYER_ENTRY, avx2) EACH_LAYER_S16(LAYER_S16_ENTRY, avx2)
-                        LOOP_ENTRY(avx2, add_s16, add_s16)
+                EACH_LAYER(LAYER_ENTRY, avxvnni) EACH_LAYER_S16(LAYER_S16_ENTRY, avxvnni)
+                    EACH_LOOP(LOOP_ENTRY, avx2) EACH_LAYER(LAYER_ENTRY, avx2)
+                        EACH_LAYER_S16(LAYER_S16_ENTRY, avx2) LOOP_ENTRY(avx2, add_s16, add_s16)
 #endif
 #ifdef HAS_NEON_KERNELS
                         EACH_LAYER(LAYER_ENTRY, neondot) EACH_LAYER(LAYER_ENTRY, neon)

@@ -280,6 +280,7 @@ DECLARE(avx2, add_s16, add_s16)
 EACH_LOOP(DECLARE, avx512vnni)
 EACH_LAYER(DECLARE, avx512vnni)
 EACH_LAYER(DECLARE, avxvnni)
+EACH_LAYER_S16(DECLARE, avxvnni)
 int has_avxvnni(void);
 EACH_LAYER_S16(DECLARE, avx512vnni)
 DECLARE(avx512vnni, add_s16, add_s16)

@@ -1,10 +1,11 @@
 /* Products of 16 bits in AVX2, two of which an instruction sums: what conv_tiles.h and
- * depthwise_lines.h ask for. */
+ * depthwise_lines.h ask for; but AVX-VNNI has its own ADD_PRODUCTS. */
 
 #include <string.h>
 
 #include "stage_avx2.h"
 
+#ifndef ADD_PRODUCTS
 /* acc += pairs of products. The empty assembly keeps gcc from summing two of them first, in
  * registers that it does not have. */
 #define ADD_PRODUCTS(acc, x, w)                                                                   \
@@ -14,6 +15,7 @@
     } while (0)
 
 #define ODD_STEPS_BELOW 0 /* there are no registers for them */
+#endif
 
 static inline factors broadcast_taps(const void *x)
 {

@@ -181,7 +181,9 @@ def wide_step(weights, bias=0, isa="avx2", kernel_op=None, x=None):
     return step
 
 
-@pytest.mark.parametrize("isa", [isa for isa in ("avx512vnni", "avx2") if isa in SUPPORTED])
+@pytest.mark.parametrize(
+    "isa", [isa for isa in ("avx512vnni", "avxvnni", "avx2") if isa in SUPPORTED]
+)
 class TestForms:
     def test_sums_that_fit_32_bits_are_whole_and_short(self, isa):
         step = wide_step(np.full((8, 500), 127, np.int8), isa=isa)

@@ -170,19 +170,18 @@ def _part(planes: np.ndarray, biases: np.ndarray, taps: int) -> tuple[int, int] 
     """The most rows of the kernel, or else steps of one, whose products with any int16 surely fit
     32 bits beside the bias; None where parts would be small."""
     rows, steps = _rows_and_steps(planes, taps)
-    products = np.abs(planes.reshape(*planes.shape[:2], rows, -1).astype(np.int64)) * _REACH
-    padding = steps * taps - products.shape[3]
-    products = np.pad(products, ((0, 0), (0, 0), (0, 0), (0, padding)))
-    of_steps = products.reshape(*products.shape[:3], steps, taps).sum(4)
+    magnitudes = np.abs(planes.reshape(*planes.shape[:2], rows, -1).astype(np.int32))
     room = 2**31 - 1 - np.abs(biases)[..., None]
+    of_rows = magnitudes.sum(3, dtype=np.int64) * _REACH
     for parts in range(1, rows + 1):
         part = -(-rows // parts)
-        sums = np.add.reduceat(of_steps.sum(3), range(0, rows, part), axis=2)
-        if (sums <= room).all():
+        if (np.add.reduceat(of_rows, range(0, rows, part), axis=2) <= room).all():
             return part, steps
-    for parts in range(2, steps * taps // _LEAST_PART + 1):
+    run = magnitudes.shape[3]
+    for parts in range(2, run // _LEAST_PART + 1):
         part = -(-steps // parts)
-        sums = np.add.reduceat(of_steps, range(0, steps, part), axis=3)
+        starts = range(0, run, part * taps)
+        sums = np.add.reduceat(magnitudes, starts, axis=3, dtype=np.int64) * _REACH
         if (sums <= room[..., None]).all():
             return 1, part
     return None
