@@ -178,7 +178,9 @@ def _part(planes: np.ndarray, biases: np.ndarray, taps: int) -> tuple[int, int] 
         if (np.add.reduceat(of_rows, range(0, rows, part), axis=2) <= room).all():
             return part, steps
     run = magnitudes.shape[3]
-    for parts in range(2, run // _LEAST_PART + 1):
+    # the largest of some parts is at least their mean
+    fewest = int(np.ceil(of_rows / room).max())
+    for parts in range(max(2, fewest), run // _LEAST_PART + 1):
         part = -(-steps // parts)
         starts = range(0, run, part * taps)
         sums = np.add.reduceat(magnitudes, starts, axis=3, dtype=np.int64) * _REACH
