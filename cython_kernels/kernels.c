@@ -125,8 +125,8 @@ const kernel kernels[] = {
                         EACH_LAYER_S16(LAYER_S16_ENTRY, avx2) LOOP_ENTRY(avx2, add_s16, add_s16)
 #endif
 #ifdef HAS_NEON_KERNELS
-                        EACH_LAYER(LAYER_ENTRY, neondot) EACH_LAYER(LAYER_ENTRY, neon)
+                            EACH_LAYER(LAYER_ENTRY, neondot) EACH_LAYER(LAYER_ENTRY, neon)
 #endif
-                            EACH_LOOP(LOOP_ENTRY, scalar)
-                                LOOP_ENTRY(scalar, add_s16, add_s16){NULL, NULL, NULL, NULL, NULL},
+                                EACH_LOOP(LOOP_ENTRY, scalar) LOOP_ENTRY(scalar, add_s16, add_s16){
+                                    NULL, NULL, NULL, NULL, NULL},
 };
