@@ -127,6 +127,6 @@ const kernel kernels[] = {
 #ifdef HAS_NEON_KERNELS
                             EACH_LAYER(LAYER_ENTRY, neondot) EACH_LAYER(LAYER_ENTRY, neon)
 #endif
-                                EACH_LOOP(LOOP_ENTRY, scalar) LOOP_ENTRY(scalar, add_s16, add_s16){
+                                EACH_LOOP(LOOP_ENTRY, scalar) EACH_SCALAR_LOOP(LOOP_ENTRY, scalar){
                                     NULL, NULL, NULL, NULL, NULL},
 };

@@ -246,18 +246,21 @@ PARAMETERS(take_parameters, TAKE_PARAMETERS);
  * them. */
 /* clang-format off */
 #define EACH_LOOP(ENTRY, isa)                                                                     \
-    ENTRY(isa, add, add) ENTRY(isa, add_linear, add_linear)          \
-    ENTRY(isa, add_s8, add_s8)                                                                    \
-    ENTRY(isa, argmax, argmax) ENTRY(isa, average_pool, average_pool)                             \
-    ENTRY(isa, conv_s16_acc32, conv) ENTRY(isa, conv_s16_acc64, conv) ENTRY(isa, conv_s8, conv)   \
-    ENTRY(isa, copy, copy) ENTRY(isa, depthwise_s16_acc32, depthwise)                             \
-    ENTRY(isa, depthwise_s16_acc64, depthwise) ENTRY(isa, depthwise_s8, depthwise)                \
+    ENTRY(isa, add, add) ENTRY(isa, add_linear, add_linear) ENTRY(isa, add_s8, add_s8)            \
+    ENTRY(isa, argmax, argmax) ENTRY(isa, average_pool, average_pool) ENTRY(isa, copy, copy)      \
     ENTRY(isa, extreme, extreme) ENTRY(isa, fill, fill) ENTRY(isa, gather, gather)                \
     ENTRY(isa, lookup, lookup) ENTRY(isa, lookup_interpolated, lookup)                            \
     ENTRY(isa, max_pool, max_pool) ENTRY(isa, mul, mul) ENTRY(isa, prelu, prelu)                  \
     ENTRY(isa, reduce_extreme, reduce_extreme) ENTRY(isa, reduce_sum, reduce_sum)                 \
     ENTRY(isa, rescale, rescale) ENTRY(isa, softmax_s16, softmax)                                 \
     ENTRY(isa, softmax_s8, softmax) ENTRY(isa, take, take)
+
+/* Those in whose place instruction sets have kernels of their own. */
+#define EACH_SCALAR_LOOP(ENTRY, isa)                                                              \
+    ENTRY(isa, add_s16, add_s16) ENTRY(isa, conv_s16_acc32, conv)                                 \
+    ENTRY(isa, conv_s16_acc64, conv) ENTRY(isa, conv_s8, conv)                                    \
+    ENTRY(isa, depthwise_s16_acc32, depthwise) ENTRY(isa, depthwise_s16_acc64, depthwise)         \
+    ENTRY(isa, depthwise_s8, depthwise)
 
 /* Those of layers on packed weights, for the instruction sets that have them. */
 #define EACH_CONV(ENTRY, isa) ENTRY(isa, conv_flat, conv_flat) ENTRY(isa, conv_rows, conv_rows)
@@ -271,17 +274,17 @@ PARAMETERS(take_parameters, TAKE_PARAMETERS);
 
 #define DECLARE(isa, name, family) KERNEL(name##_##isa);
 EACH_LOOP(DECLARE, scalar)
-DECLARE(scalar, add_s16, add_s16)
+EACH_SCALAR_LOOP(DECLARE, scalar)
 #ifdef HAS_X86_KERNELS
 EACH_LOOP(DECLARE, avx2)
 EACH_LAYER(DECLARE, avx2)
 EACH_LAYER_S16(DECLARE, avx2)
 DECLARE(avx2, add_s16, add_s16)
-EACH_LOOP(DECLARE, avx512vnni)
-EACH_LAYER(DECLARE, avx512vnni)
 EACH_LAYER(DECLARE, avxvnni)
 EACH_LAYER_S16(DECLARE, avxvnni)
 int has_avxvnni(void);
+EACH_LOOP(DECLARE, avx512vnni)
+EACH_LAYER(DECLARE, avx512vnni)
 EACH_LAYER_S16(DECLARE, avx512vnni)
 DECLARE(avx512vnni, add_s16, add_s16)
 #endif

@@ -20,8 +20,6 @@
 #endif
 
 #include "loops_broadcast.h"
-#include "loops_conv.h"
-#include "loops_depthwise.h"
 #include "loops_edges.h"
 #include "loops_linear.h"
 #include "loops_move.h"
