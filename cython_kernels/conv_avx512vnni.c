@@ -36,11 +36,41 @@ typedef int8_t weight;
 #include "conv_blocks.h"
 #include "conv_rows.h"
 
-/* Four rows into lanes of four, 16 columns at a time. */
+/* Four rows into lanes of four: 64 columns, of which each vector of rows holds every fourth
+ * quarter of 16 lanes until they are exchanged. */
+static inline void interleave_64(int32_t *to, const int8_t *const *rows, int64_t i)
+{
+    __m512i r[4], low[2], high[2], quarters[4], halves[4];
+    EACH (k, 4)
+        r[k] = _mm512_xor_si512(_mm512_loadu_si512(rows[k] + i), _mm512_set1_epi8(-128));
+    EACH (k, 2) {
+        low[k] = _mm512_unpacklo_epi8(r[2 * k], r[2 * k + 1]);
+        high[k] = _mm512_unpackhi_epi8(r[2 * k], r[2 * k + 1]);
+    }
+    quarters[0] = _mm512_unpacklo_epi16(low[0], low[1]);
+    quarters[1] = _mm512_unpackhi_epi16(low[0], low[1]);
+    quarters[2] = _mm512_unpacklo_epi16(high[0], high[1]);
+    quarters[3] = _mm512_unpackhi_epi16(high[0], high[1]);
+    halves[0] = _mm512_shuffle_i32x4(quarters[0], quarters[1], 0x44);
+    halves[1] = _mm512_shuffle_i32x4(quarters[2], quarters[3], 0x44);
+    halves[2] = _mm512_shuffle_i32x4(quarters[0], quarters[1], 0xee);
+    halves[3] = _mm512_shuffle_i32x4(quarters[2], quarters[3], 0xee);
+    EACH (k, 2) {
+        _mm512_storeu_si512(to + i + 32 * k,
+                            _mm512_shuffle_i32x4(halves[2 * k], halves[2 * k + 1], 0x88));
+        _mm512_storeu_si512(to + i + 32 * k + 16,
+                            _mm512_shuffle_i32x4(halves[2 * k], halves[2 * k + 1], 0xdd));
+    }
+}
+
+/* The same, 16 columns at a time at the end. */
 static inline void interleave(void *to, const int8_t *const *rows, int64_t count)
 {
     const __m512i sign = _mm512_set1_epi8(-128);
-    for (int64_t i = 0; i < count; i += 16) {
+    int64_t i = 0;
+    for (; i + 64 <= count; i += 64)
+        interleave_64(to, rows, i);
+    for (; i < count; i += 16) {
         const int64_t left = count - i;
         const __mmask16 mask = left >= 16 ? 0xffff : (__mmask16)((1u << left) - 1);
         __m128i r[4];
