@@ -1,5 +1,5 @@
 /* The end of a layer in AVX2: accumulators of 8 channels into its integers, as stage_avx512.h
- * says; the long form is the scalar one, a lane at a time. */
+ * says. */
 
 #ifndef EDGEINFER_STAGE_AVX2_H
 #define EDGEINFER_STAGE_AVX2_H
@@ -51,24 +51,54 @@ static inline __m256i stage_vector(const int32_t *stage, int which)
     return _mm256_loadu_si256((const __m256i *)(stage + 8 * which));
 }
 
+/* Products of the even and of the odd lanes with their multipliers. */
+static inline __m256i product_even(__m256i acc, __m256i multiplier)
+{
+    return _mm256_mul_epi32(acc, multiplier);
+}
+
+static inline __m256i product_odd(__m256i acc, __m256i multiplier)
+{
+    return _mm256_mul_epi32(_mm256_srli_epi64(acc, 32), _mm256_srli_epi64(multiplier, 32));
+}
+
 static inline __m256i short_stage(__m256i acc, __m256i multiplier, __m256i rounding, __m256i shift)
 {
-    const __m256i even = _mm256_mul_epi32(acc, multiplier);
-    const __m256i odd =
-        _mm256_mul_epi32(_mm256_srli_epi64(acc, 32), _mm256_srli_epi64(multiplier, 32));
+    const __m256i even = product_even(acc, multiplier), odd = product_odd(acc, multiplier);
     const __m256i high = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa);
     return _mm256_srav_epi32(_mm256_add_epi32(high, rounding), shift);
 }
 
-/* What the long form makes of one vector: integers that fit the output. */
+/* One half of the lanes in 64 bits, clamped there. */
+static inline __m256i long_half(__m256i product, __m256i shift, const output_stage *out)
+{
+    const __m256i one = _mm256_set1_epi64x(1);
+    __m256i rounding = _mm256_sllv_epi64(one, _mm256_sub_epi64(shift, one));
+    if (out->twice) {
+        const __m256i tie = _mm256_set1_epi64x(INT64_C(1) << 30);
+        const __m256i late = _mm256_cmpgt_epi64(shift, _mm256_set1_epi64x(31));
+        const __m256i negative = _mm256_cmpgt_epi64(_mm256_setzero_si256(), product);
+        const __m256i away = _mm256_sub_epi64(_mm256_xor_si256(tie, negative), negative);
+        rounding = _mm256_add_epi64(rounding, _mm256_and_si256(away, late));
+    }
+    /* AVX2 shifts no 64 bits with their sign: it goes with 2^63 above zero, and back */
+    const __m256i above = _mm256_set1_epi64x(INT64_MIN);
+    __m256i y = _mm256_xor_si256(_mm256_add_epi64(product, rounding), above);
+    y = _mm256_sub_epi64(_mm256_srlv_epi64(y, shift), _mm256_srlv_epi64(above, shift));
+    y = _mm256_add_epi64(y, _mm256_set1_epi64x(out->zero_point));
+    const __m256i lo = _mm256_set1_epi64x(out->lo), hi = _mm256_set1_epi64x(out->hi);
+    y = _mm256_blendv_epi8(y, lo, _mm256_cmpgt_epi64(lo, y));
+    return _mm256_blendv_epi8(y, hi, _mm256_cmpgt_epi64(y, hi));
+}
+
 static inline __m256i long_stage(__m256i acc, const int32_t *stage, const output_stage *out)
 {
-    int32_t lanes[8];
-    _mm256_storeu_si256((__m256i *)lanes, acc);
-    for (int i = 0; i < 8; ++i)
-        lanes[i] = (int32_t)requantize(lanes[i], stage[8 * STAGE_MULTIPLIER + i],
-                                       stage[8 * STAGE_SHIFT + i], *out);
-    return _mm256_loadu_si256((const __m256i *)lanes);
+    const __m256i multiplier = stage_vector(stage, STAGE_MULTIPLIER);
+    const __m256i shift = stage_vector(stage, STAGE_SHIFT);
+    const __m256i low = _mm256_blend_epi32(shift, _mm256_setzero_si256(), 0xaa);
+    const __m256i even = long_half(product_even(acc, multiplier), low, out);
+    const __m256i odd = long_half(product_odd(acc, multiplier), _mm256_srli_epi64(shift, 32), out);
+    return _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xaa);
 }
 
 /* ---- sums beyond 32 bits: see wide_sums.h ---- */
