@@ -17,12 +17,9 @@ from edgeinfer.runtime.catalogue import call, rows
 
 ROOT = Path(__file__).parents[2]
 KERNELS = ROOT / "cython_kernels"
-SOURCES = [
-    KERNELS / "kernels.c",
-    *sorted(KERNELS.glob("conv_*.c")),
-    *sorted(KERNELS.glob("loops_*.c")),
-    Path(__file__).with_suffix(".c"),
-]
+# as setup.py has them
+SOURCES = sorted(path for path in KERNELS.glob("*.c") if path.stem != "runtime")
+SOURCES.append(Path(__file__).with_suffix(".c"))
 FLAGS = ["-std=c11", "-fno-strict-aliasing", "-Wall", "-Wextra", "-Werror"]
 FLAGS += ["-Wno-unused-parameter", f"-I{KERNELS}"]
 
