@@ -14,6 +14,9 @@
  *     ROUNDING_DOWN(call)            doubles round towards minus infinity for wide_stage in `call`
  */
 
+#include <string.h>
+
+/* Accumulators that hold whole sums, requantized. */
 static __attribute__((noinline)) void finish_wide(const conv_tile *t, vector *acc, int pixels,
                                                   int vectors, const int32_t *stages, char *y)
 {
@@ -39,6 +42,7 @@ static __attribute__((noinline)) void finish_long(const conv_tile *t, vector *ac
         store_wide(parts, add_wide(load_wide(parts), wide_of(acc + i, planes)));
 }
 
+/* The parts that add up, requantized. */
 static __attribute__((noinline)) void finish_parts(const conv_tile *t, int64_t pixels,
                                                    int64_t vectors, const int32_t *stages, char *y)
 {
@@ -57,10 +61,11 @@ static void multiply_parts(const conv_tile *whole, tile_function tile, const val
                            int64_t vectors)
 {
     static const int32_t no_bias[MOST_VECTORS * STAGE_VECTORS * LANES];
-    double parts[MOST_PIXELS * MOST_VECTORS * LANES] = {0};
+    double parts[MOST_PIXELS * MOST_VECTORS * LANES];
     const int32_t *first = stages;
     conv_tile t = *whole;
     t.parts = parts;
+    memset(parts, 0, (size_t)(pixels * vectors / t.planes * LANES) * sizeof *parts);
     for (int64_t row = 0; row < whole->rows; row += whole->part_rows)
         for (int64_t step = 0; step < whole->steps; step += whole->part_steps) {
             const int64_t rows = whole->rows - row, steps = whole->steps - step;

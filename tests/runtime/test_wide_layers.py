@@ -166,13 +166,13 @@ def test_an_operands_short_form_is_r1_for_every_int16(ratio):
 # ---- forms of sums ---------------------------------------------------------------------------
 
 
-def wide_step(weights, bias=0, isa="avx2", kernel_op=None, x=None):
+def wide_step(weights, bias=0, isa="avx2", kernel_op=None, x=None, shift=38):
     outputs = len(weights)
-    op = kernel_op or ops.QDense(input_zero_point=0, output_zero_point=0)
+    op = kernel_op or ops.QDense(input_zero_point=0, output_zero_point=0, lo=-32768, hi=32767)
     stage = (
         np.full(outputs, bias, np.int64),
         np.full(outputs, 2**23, np.int32),
-        np.full(outputs, 38, np.int8),
+        np.full(outputs, shift, np.int8),
     )
     shape = x or (2, weights.shape[1])
     graph = chain(shape, (op, weights, *stage), dtype="int16", q=WIDE)
@@ -217,3 +217,9 @@ class TestForms:
         weights = np.ones((8, 40), np.int8)
         step = wide_step(weights, 2**36, isa=isa)
         assert [step.parameters[name] for name in ("is_short", "planes")] == [1, 1]
+
+    @pytest.mark.parametrize("bias", [2**31 - 1, 2**31, -(2**31), 2**36])
+    def test_a_bias_that_leaves_32_bits_no_room_brings_planes(self, isa, bias):
+        weights = np.random.default_rng(0).integers(-127, 128, (8, 3000)).astype(np.int8)
+        step = wide_step(weights, bias, isa=isa, shift=48)
+        assert [step.parameters[name] for name in ("is_short", "planes")] == [0, 2]

@@ -68,7 +68,7 @@ class Layout:
 
     @property
     def x_planes(self) -> int:
-        """Of how many weights' sizes an element of x is in the scratch: 16 bits are two bytes."""
+        """How many planes x has in the scratch: two where kernels take int16 as bytes."""
         return 2 if self.kernel.endswith("_s16") and self.bytes == 1 else 1
 
     @property

@@ -172,6 +172,8 @@ def _part(planes: np.ndarray, biases: np.ndarray, taps: int) -> tuple[int, int] 
     rows, steps = _rows_and_steps(planes, taps)
     magnitudes = np.abs(planes.reshape(*planes.shape[:2], rows, -1).astype(np.int32))
     room = 2**31 - 1 - np.abs(biases)[..., None]
+    if room.min() <= 0:
+        return None
     of_rows = magnitudes.sum(3, dtype=np.int64) * _REACH
     for parts in range(1, rows + 1):
         part = -(-rows // parts)
