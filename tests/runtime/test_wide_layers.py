@@ -99,7 +99,8 @@ def check(graph, isa, seed):
     session = Session(graph, isa=isa)
     everywhere = rng.integers(-32768, 32768, shape).astype(np.int16)
     ends = rng.choice(np.array([-32768, 32767], np.int16), shape)
-    for x in everywhere, ends, np.full(shape, -32768, np.int16):
+    alike = (np.full(shape, q, np.int16) for q in (-32768, -1, 32767))
+    for x in everywhere, ends, *alike:
         (expected,) = reference.execute(graph, {"x": x}).values()
         np.testing.assert_array_equal(session.run(x), expected, strict=True)
 
@@ -223,3 +224,34 @@ class TestForms:
         weights = np.random.default_rng(0).integers(-127, 128, (8, 3000)).astype(np.int8)
         step = wide_step(weights, bias, isa=isa, shift=48)
         assert [step.parameters[name] for name in ("is_short", "planes")] == [0, 2]
+
+
+@pytest.mark.skipif("amx" not in SUPPORTED, reason="needs AMX")
+class TestBytes:
+    @pytest.mark.parametrize(
+        ("weights", "form"),
+        [
+            (np.full((40, 500), 100, np.int8), [1, 1]),
+            (np.full((40, 2000), 127, np.int8), [0, 1]),
+            (np.full((40, 250), 32767, np.int16), [0, 2]),
+        ],
+        ids=["short", "beyond 32 bits", "of 16 bits"],
+    )
+    def test_many_products_are_taken_as_bytes(self, weights, form):
+        step = wide_step(weights, 12345, "amx", x=(21, weights.shape[1]), shift=44)
+        assert step.isa == "amx"
+        assert [step.parameters[name] for name in ("is_short", "planes")] == form
+
+    @pytest.mark.parametrize("depth", [40, 16001])
+    def test_few_products_or_too_many_are_not(self, depth):
+        step = wide_step(np.full((17, depth), 3, np.int8), 0, "amx", x=(21, depth))
+        assert step.isa == "avx512vnni"
+
+    def test_the_largest_sums_of_bytes_fit_32_bits(self):
+        weights = np.full((16, 16000), -127, np.int8)
+        step = wide_step(weights, -(2**30), "amx", x=(5, 16000), shift=50)
+        assert step.isa == "amx" and step.parameters["planes"] == 1
+        # low bytes of 255 with high ones of 0 and -1
+        weights = np.repeat([[255], [-1]], 16000, axis=1).astype(np.int16)
+        step = wide_step(weights, 2**37 - 1, "amx", x=(5, 16000), shift=53)
+        assert step.isa == "amx" and step.parameters["planes"] == 2
