@@ -43,7 +43,7 @@ def compiled(tmp_path_factory, compiler, *flags):
         if program.exists():
             return program
         objects = folder / f"objects_{name}"
-        objects.mkdir()
+        objects.mkdir(exist_ok=True)
 
         def run(*arguments):
             ran = subprocess.run(arguments, capture_output=True, text=True, timeout=600)
