@@ -27,6 +27,7 @@ NAMES(gather, GATHER_PARAMETERS);
 NAMES(lookup, LOOKUP_PARAMETERS);
 NAMES(max_pool, POOL_PARAMETERS);
 NAMES(mul, MUL_PARAMETERS);
+NAMES(mul_s8, MUL_S8_PARAMETERS);
 NAMES(prelu, PRELU_PARAMETERS);
 NAMES(reduce_extreme, REDUCE_EXTREME_PARAMETERS);
 NAMES(reduce_sum, REDUCE_SUM_PARAMETERS);
@@ -52,6 +53,11 @@ static int has_avx512vnni(void)
            __builtin_cpu_supports("avx512vnni");
 }
 
+static int has_avx512vbmi(void)
+{
+    return has_avx512vnni() && __builtin_cpu_supports("avx512vbmi");
+}
+
 static int has_avx2(void)
 {
     return __builtin_cpu_supports("avx2");
@@ -68,6 +74,7 @@ const instruction_set instruction_sets[] = {
     {"amx", has_amx},
 #endif
 #ifdef HAS_X86_KERNELS
+    {"avx512vbmi", has_avx512vbmi},
     {"avx512vnni", has_avx512vnni},
     {"avx2", has_avx2},
 #endif
@@ -95,8 +102,9 @@ const kernel kernels[] = {
     EACH_CONV(LAYER_ENTRY, amx)
 #endif
 #ifdef HAS_X86_KERNELS
-        EACH_LOOP(LOOP_ENTRY, avx512vnni) EACH_LAYER(LAYER_ENTRY, avx512vnni)
-            EACH_LOOP(LOOP_ENTRY, avx2) EACH_LAYER(LAYER_ENTRY, avx2)
+        EACH_TABLE(LOOP_ENTRY, avx512vbmi) EACH_LOOP(LOOP_ENTRY, avx512vnni)
+            EACH_LAYER(LAYER_ENTRY, avx512vnni) EACH_LOOP(LOOP_ENTRY, avx2)
+                EACH_LAYER(LAYER_ENTRY, avx2) EACH_TABLE(LOOP_ENTRY, avx2)
 #endif
-                EACH_LOOP(LOOP_ENTRY, scalar){NULL, NULL, NULL, NULL, NULL},
+                    EACH_LOOP(LOOP_ENTRY, scalar){NULL, NULL, NULL, NULL, NULL},
 };

@@ -161,6 +161,13 @@ PARAMETERS(add_linear_parameters, ADD_LINEAR_PARAMETERS);
     ONE(shift) OUTPUT_STAGE(ONE)
 PARAMETERS(mul_parameters, MUL_PARAMETERS);
 
+#define MUL_S8_PARAMETERS(ONE, RANKED)                                                            \
+    ONE(rank) RANKED(extents) RANKED(a_strides) RANKED(b_strides)                                 \
+    ONE(a_zero_point) ONE(b_zero_point)                                                           \
+    ONE(lead) /* bits by which a product is shifted to the left */                                \
+    ONE(multiplier) ONE(rounding) ONE(shift) ONE(lo) ONE(hi)
+PARAMETERS(mul_s8_parameters, MUL_S8_PARAMETERS);
+
 #define EXTREME_PARAMETERS(ONE, RANKED) BROADCAST_PARAMETERS(ONE, RANKED) ONE(largest)
 PARAMETERS(extreme_parameters, EXTREME_PARAMETERS);
 
@@ -225,10 +232,14 @@ PARAMETERS(take_parameters, TAKE_PARAMETERS);
     ENTRY(isa, depthwise_s16_acc64, depthwise) ENTRY(isa, depthwise_s8, depthwise)                \
     ENTRY(isa, extreme, extreme) ENTRY(isa, fill, fill) ENTRY(isa, gather, gather)                \
     ENTRY(isa, lookup, lookup) ENTRY(isa, lookup_interpolated, lookup)                            \
-    ENTRY(isa, max_pool, max_pool) ENTRY(isa, mul, mul) ENTRY(isa, prelu, prelu)                  \
+    ENTRY(isa, max_pool, max_pool) ENTRY(isa, mul, mul) ENTRY(isa, mul_s8, mul_s8)                \
+    ENTRY(isa, prelu, prelu)                                                                      \
     ENTRY(isa, reduce_extreme, reduce_extreme) ENTRY(isa, reduce_sum, reduce_sum)                 \
     ENTRY(isa, rescale, rescale) ENTRY(isa, softmax_s16, softmax)                                 \
     ENTRY(isa, softmax_s8, softmax) ENTRY(isa, take, take)
+
+/* Tables of 256 bytes, for the instruction sets that look up many at a time. */
+#define EACH_TABLE(ENTRY, isa) ENTRY(isa, lookup_s8, lookup)
 
 /* Those of layers on packed weights, for the instruction sets that have them. */
 #define EACH_CONV(ENTRY, isa) ENTRY(isa, conv_flat, conv_flat) ENTRY(isa, conv_rows, conv_rows)
@@ -241,8 +252,10 @@ EACH_LOOP(DECLARE, scalar)
 #ifdef HAS_X86_KERNELS
 EACH_LOOP(DECLARE, avx2)
 EACH_LAYER(DECLARE, avx2)
+EACH_TABLE(DECLARE, avx2)
 EACH_LOOP(DECLARE, avx512vnni)
 EACH_LAYER(DECLARE, avx512vnni)
+EACH_TABLE(DECLARE, avx512vbmi)
 #endif
 #ifdef HAS_AMX_KERNELS
 EACH_CONV(DECLARE, amx)

@@ -19,6 +19,8 @@
 #define EACH_ELEMENT(i, count) _Pragma("GCC ivdep") for (int64_t i = 0; i < (count); ++i)
 #endif
 
+#include "loops_sums.h"
+
 #include "loops_broadcast.h"
 #include "loops_conv.h"
 #include "loops_depthwise.h"
@@ -27,4 +29,5 @@
 #include "loops_move.h"
 #include "loops_pointwise.h"
 #include "loops_pool.h"
+#include "loops_products.h"
 #include "loops_reduce.h"

@@ -3,18 +3,6 @@
  * Operands: x, y; for the mean x, multiplier, shift, y. A unit is a row of the output.
  */
 
-#define POOL_BLOCK 64 /* channels whose sums stay in the first cache */
-
-static inline int64_t larger(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
-static inline int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 #define MAX_POOL(name, type, lowest)                                                              \
     static void name(const max_pool_parameters *p, const type *restrict x, int64_t top,           \
                      int64_t left, type *restrict y)                                              \
@@ -69,23 +57,6 @@ KERNEL(LOOP(max_pool))
     return DONE;
 }
 
-/* Adds `count` channels of the window's rows [y0, y1) and columns [x0, x1). */
-#define ADD_WINDOW(name, type, sum_type)                                                          \
-    static void name(const average_pool_parameters *p, const type *restrict x, int64_t y0,        \
-                     int64_t y1, int64_t x0, int64_t x1, int64_t count, sum_type *restrict sums)  \
-    {                                                                                             \
-        for (int64_t iy = y0; iy < y1; ++iy)                                                      \
-            for (int64_t ix = x0; ix < x1; ++ix) {                                                \
-                const type *pixel = x + (iy * p->in_width + ix) * p->channels;                    \
-                for (int64_t c = 0; c < count; ++c)                                               \
-                    sums[c] += pixel[c];                                                          \
-            }                                                                                     \
-    }
-
-/* no window of int8 is so large that its sum leaves 32 bits: the accumulator is proven */
-ADD_WINDOW(add_window_s8, int8_t, int32_t)
-ADD_WINDOW(add_window_s16, int16_t, int64_t)
-
 /* One pixel of the output, whose window starts at (top, left) of sample `x`. */
 static void average(const average_pool_parameters *p, const void *x, int64_t top, int64_t left,
                     const int32_t *multiplier, const int8_t *shift, void *y)
@@ -102,18 +73,15 @@ static void average(const average_pool_parameters *p, const void *x, int64_t top
                 (smaller(right, p->in_width + p->pad_right) - left);
     const int64_t start =
         (count - inside) * (p->pad_value - p->input_zero_point) - inside * p->input_zero_point;
-    for (int64_t first = 0; first < p->channels; first += POOL_BLOCK) {
-        const int64_t width = smaller(p->channels - first, POOL_BLOCK);
-        int32_t narrow[POOL_BLOCK] = {0};
-        int64_t wide[POOL_BLOCK] = {0};
-        if (p->bytes == 1)
-            add_window_s8(p, element(x, first, 1), y0, y1, x0, x1, width, narrow);
-        else
-            add_window_s16(p, element(x, first, 2), y0, y1, x0, x1, width, wide);
-        for (int64_t c = 0; c < width; ++c)
-            store(y, first + c, p->out_bytes,
-                  requantize(start + narrow[c] + wide[c], multiplier[count - 1], shift[count - 1],
-                             out));
+    for (int64_t first = 0; first < p->channels; first += SUMS) {
+        const int64_t width = smaller(p->channels - first, SUMS);
+        block_sums sums;
+        clear(&sums, width);
+        for (int64_t iy = y0; iy < y1; ++iy)
+            add_rows(&sums, x, (iy * p->in_width + x0) * p->channels + first, x1 - x0, p->channels,
+                     width, p->bytes);
+        store_sums(&sums, start, multiplier[count - 1], shift[count - 1], out, y, first, width,
+                   p->out_bytes);
     }
 }
 

@@ -3,26 +3,47 @@
  * A unit is an element of the output; for softmax it is a whole line along the axis.
  */
 
-/* Operands: x, y. */
+/* The sum of a row of one output, `step` elements apart. */
+EACH_WIDTH int64_t row_sum(const void *x, int64_t first, int64_t length, int64_t step,
+                           int64_t bytes)
+{
+    int64_t sum = 0;
+    for (int64_t i = 0; i < length; ++i)
+        sum += load(x, first + i * step, bytes);
+    return sum;
+}
+
+/* Operands: x, y. Outputs whose inputs are neighbours are summed side by side. */
 KERNEL(LOOP(reduce_sum))
 {
     const reduce_sum_parameters *p = parameters;
     const int64_t last = p->rank - 1, reduced = last - p->kept;
+    const int64_t length = p->extents[last], step = p->strides[last], bytes = p->in_bytes;
+    const int64_t line = p->strides[p->kept - 1] == 1 ? p->extents[p->kept - 1] : 1;
     const output_stage out = STAGE(p);
     int64_t rows = 1;
     for (int64_t axis = p->kept; axis < last; ++axis)
         rows *= p->extents[axis];
-    for (int64_t unit = begin; unit < end; ++unit) {
+    const int64_t zeros = -rows * length * p->input_zero_point;
+    for (int64_t unit = begin, count; unit < end; unit += count) {
         const int64_t start = row_start(unit, p->kept, p->extents, p->strides);
-        int64_t acc = 0;
+        count = smaller(smaller(end - unit, SUMS), line - unit % line);
+        block_sums sums;
+        clear(&sums, count);
         for (int64_t row = 0; row < rows; ++row) {
             const int64_t at =
                 start + row_start(row, reduced, p->extents + p->kept, p->strides + p->kept);
-            for (int64_t i = 0; i < p->extents[last]; ++i)
-                acc += load(operands[0], at + i * p->strides[last], p->in_bytes) -
-                       p->input_zero_point;
+            if (count > 1)
+                add_rows(&sums, operands[0], at, length, step, count, bytes);
+            else if (bytes == 1)
+                sums.wide[0] += step == 1 ? row_sum(operands[0], at, length, 1, 1)
+                                          : row_sum(operands[0], at, length, step, 1);
+            else
+                sums.wide[0] += step == 1 ? row_sum(operands[0], at, length, 1, 2)
+                                          : row_sum(operands[0], at, length, step, 2);
         }
-        store(operands[1], unit, p->out_bytes, requantize(acc, p->multiplier, (int)p->shift, out));
+        store_sums(&sums, zeros, p->multiplier, (int)p->shift, out, operands[1], unit, count,
+                   p->out_bytes);
     }
     return DONE;
 }

@@ -11,7 +11,14 @@ import numpy as np
 from edgeinfer.graph import operators as ops
 from edgeinfer.meaning import reference
 
-__all__ = ["LinearSum", "ShortStage", "linear_sum", "short_stage"]
+__all__ = [
+    "LinearSum",
+    "ShortProduct",
+    "ShortStage",
+    "linear_sum",
+    "short_product",
+    "short_stage",
+]
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,39 @@ def short_stage(
     if (((most * m) >> 32) + 1 + np.abs(rounding)).max(initial=0) >= 2**31:
         return None
     return ShortStage(*(array.astype(np.int32) for array in (m, rounding, s - 32)))
+
+
+@dataclass(frozen=True)
+class ShortProduct:
+    """A product of int8 in 32 bits: ``((a - z_a) (b - z_b) << lead)``, then a short stage."""
+
+    lead: int
+    multiplier: int
+    rounding: int
+    shift: int
+
+
+def short_product(op: ops.QMul) -> ShortProduct | None:
+    """The short form of a product of int8, whose accumulators have bits to spare.
+
+    ``R1(acc, M, S) = R1(acc << k, M, S + k)``, so a shift that is too small for the short stage
+    becomes one that serves.
+    """
+    if op.rounding != "single":
+        return None
+    largest = math.prod(max(127 - z, z + 128) for z in (op.a_zero_point, op.b_zero_point))
+    lead = max(33 - op.shift, 0)
+    if largest << lead >= 2**31:
+        return None
+    stage = short_stage(
+        np.array([op.multiplier]),
+        np.array([op.shift + lead]),
+        op.output_zero_point,
+        np.array([largest << lead]),
+    )
+    if stage is None:
+        return None
+    return ShortProduct(lead, *(int(a[0]) for a in (stage.multiplier, stage.rounding, stage.shift)))
 
 
 @dataclass(frozen=True)
