@@ -232,11 +232,14 @@ PARAMETERS(take_parameters, TAKE_PARAMETERS);
     ENTRY(isa, depthwise_s16_acc64, depthwise) ENTRY(isa, depthwise_s8, depthwise)                \
     ENTRY(isa, extreme, extreme) ENTRY(isa, fill, fill) ENTRY(isa, gather, gather)                \
     ENTRY(isa, lookup, lookup) ENTRY(isa, lookup_interpolated, lookup)                            \
-    ENTRY(isa, max_pool, max_pool) ENTRY(isa, mul, mul) ENTRY(isa, mul_s8, mul_s8)                \
+    ENTRY(isa, max_pool, max_pool) ENTRY(isa, mul, mul)                \
     ENTRY(isa, prelu, prelu)                                                                      \
     ENTRY(isa, reduce_extreme, reduce_extreme) ENTRY(isa, reduce_sum, reduce_sum)                 \
     ENTRY(isa, rescale, rescale) ENTRY(isa, softmax_s16, softmax)                                 \
     ENTRY(isa, softmax_s8, softmax) ENTRY(isa, take, take)
+
+/* Products of bytes, for the instruction sets whose vectors have the means. */
+#define EACH_PRODUCT(ENTRY, isa) ENTRY(isa, mul_s8, mul_s8)
 
 /* Tables of 256 bytes, for the instruction sets that look up many at a time. */
 #define EACH_TABLE(ENTRY, isa) ENTRY(isa, lookup_s8, lookup)
@@ -252,9 +255,11 @@ EACH_LOOP(DECLARE, scalar)
 #ifdef HAS_X86_KERNELS
 EACH_LOOP(DECLARE, avx2)
 EACH_LAYER(DECLARE, avx2)
+EACH_PRODUCT(DECLARE, avx2)
 EACH_TABLE(DECLARE, avx2)
 EACH_LOOP(DECLARE, avx512vnni)
 EACH_LAYER(DECLARE, avx512vnni)
+EACH_PRODUCT(DECLARE, avx512vnni)
 EACH_TABLE(DECLARE, avx512vbmi)
 #endif
 #ifdef HAS_AMX_KERNELS

@@ -29,5 +29,4 @@
 #include "loops_move.h"
 #include "loops_pointwise.h"
 #include "loops_pool.h"
-#include "loops_products.h"
 #include "loops_reduce.h"

@@ -109,7 +109,7 @@ def _q_add(op: ops.QAdd, site: KernelSite) -> list[KernelCall]:
 @lower.register
 def _q_mul(op: ops.QMul, site: KernelSite) -> list[KernelCall]:
     zero_points = {"a_zero_point": op.a_zero_point, "b_zero_point": op.b_zero_point}
-    short = short_product(op) if _is_narrow(site) else None
+    short = short_product(op) if _is_narrow(site) and any(site.having("mul_s8")) else None
     if short is not None:
         return _broadcast(site, "mul_s8", {**zero_points, **vars(short), "lo": op.lo, "hi": op.hi})
     return _broadcast(
