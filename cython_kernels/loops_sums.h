@@ -12,14 +12,23 @@ static inline int64_t smaller(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* Adds `rows` rows of `count` neighbours, `pitch` elements apart. */
+/* Adds `rows` rows of `count` neighbours, `pitch` elements apart; the sums of a whole block stay in
+ * registers. */
 #define ADD_ROWS(name, type, sum_type)                                                            \
     static void name(const type *restrict x, int64_t rows, int64_t pitch, int64_t count,          \
                      sum_type *restrict sums)                                                     \
     {                                                                                             \
-        for (int64_t row = 0; row < rows; ++row, x += pitch)                                      \
-            for (int64_t i = 0; i < count; ++i)                                                   \
-                sums[i] += x[i];                                                                  \
+        if (count == SUMS) {                                                                      \
+            sum_type local[SUMS];                                                                 \
+            memcpy(local, sums, sizeof local);                                                    \
+            for (int64_t row = 0; row < rows; ++row, x += pitch)                                  \
+                for (int64_t i = 0; i < SUMS; ++i)                                                \
+                    local[i] += x[i];                                                             \
+            memcpy(sums, local, sizeof local);                                                    \
+        } else                                                                                    \
+            for (int64_t row = 0; row < rows; ++row, x += pitch)                                  \
+                for (int64_t i = 0; i < count; ++i)                                               \
+                    sums[i] += x[i];                                                              \
     }
 
 /* no sum of int8 leaves 32 bits: the accumulator is proven */
