@@ -12,8 +12,8 @@ static inline int64_t smaller(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* Adds `rows` rows of `count` neighbours, `pitch` elements apart; the sums of a whole block stay in
- * registers. */
+/* Adds `rows` rows of `count` neighbours, `pitch` elements apart; the sums of a whole block stay
+ * in registers. */
 #define ADD_ROWS(name, type, sum_type)                                                            \
     static void name(const type *restrict x, int64_t rows, int64_t pitch, int64_t count,          \
                      sum_type *restrict sums)                                                     \
