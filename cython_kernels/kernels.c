@@ -102,10 +102,10 @@ const kernel kernels[] = {
     EACH_CONV(LAYER_ENTRY, amx)
 #endif
 #ifdef HAS_X86_KERNELS
-        EACH_TABLE(LOOP_ENTRY, avx512vbmi) EACH_LOOP(LOOP_ENTRY, avx512vnni)
-            EACH_LAYER(LAYER_ENTRY, avx512vnni) EACH_PRODUCT(LOOP_ENTRY, avx512vnni)
-                EACH_LOOP(LOOP_ENTRY, avx2) EACH_LAYER(LAYER_ENTRY, avx2)
-                    EACH_PRODUCT(LOOP_ENTRY, avx2) EACH_TABLE(LOOP_ENTRY, avx2)
+        EACH_TABLE(LOOP_ENTRY, avx512vbmi) EACH_LOOP(LOOP_ENTRY, avx512vnni) EACH_LAYER(
+            LAYER_ENTRY, avx512vnni) EACH_PAIR(LOOP_ENTRY, avx512vnni) EACH_LOOP(LOOP_ENTRY, avx2)
+            EACH_LAYER(LAYER_ENTRY, avx2) EACH_PAIR(LOOP_ENTRY, avx2) EACH_TABLE(LOOP_ENTRY, avx2)
 #endif
-                        EACH_LOOP(LOOP_ENTRY, scalar){NULL, NULL, NULL, NULL, NULL},
+                EACH_LOOP(LOOP_ENTRY, scalar)
+                    LOOP_ENTRY(scalar, add_linear, add_linear){NULL, NULL, NULL, NULL, NULL},
 };

@@ -225,7 +225,7 @@ PARAMETERS(take_parameters, TAKE_PARAMETERS);
  * them. */
 /* clang-format off */
 #define EACH_LOOP(ENTRY, isa)                                                                     \
-    ENTRY(isa, add, add) ENTRY(isa, add_linear, add_linear) ENTRY(isa, add_s8, add_s8)            \
+    ENTRY(isa, add, add) ENTRY(isa, add_s8, add_s8)            \
     ENTRY(isa, argmax, argmax) ENTRY(isa, average_pool, average_pool)                             \
     ENTRY(isa, conv_s16_acc32, conv) ENTRY(isa, conv_s16_acc64, conv) ENTRY(isa, conv_s8, conv)   \
     ENTRY(isa, copy, copy) ENTRY(isa, depthwise_s16_acc32, depthwise)                             \
@@ -238,8 +238,8 @@ PARAMETERS(take_parameters, TAKE_PARAMETERS);
     ENTRY(isa, rescale, rescale) ENTRY(isa, softmax_s16, softmax)                                 \
     ENTRY(isa, softmax_s8, softmax) ENTRY(isa, take, take)
 
-/* Products of bytes, for the instruction sets whose vectors have the means. */
-#define EACH_PRODUCT(ENTRY, isa) ENTRY(isa, mul_s8, mul_s8)
+/* Sums and products of bytes in short forms, for the instruction sets that have them. */
+#define EACH_PAIR(ENTRY, isa) ENTRY(isa, add_linear, add_linear) ENTRY(isa, mul_s8, mul_s8)
 
 /* Tables of 256 bytes, for the instruction sets that look up many at a time. */
 #define EACH_TABLE(ENTRY, isa) ENTRY(isa, lookup_s8, lookup)
@@ -252,14 +252,15 @@ PARAMETERS(take_parameters, TAKE_PARAMETERS);
 
 #define DECLARE(isa, name, family) KERNEL(name##_##isa);
 EACH_LOOP(DECLARE, scalar)
+KERNEL(add_linear_scalar);
 #ifdef HAS_X86_KERNELS
 EACH_LOOP(DECLARE, avx2)
 EACH_LAYER(DECLARE, avx2)
-EACH_PRODUCT(DECLARE, avx2)
+EACH_PAIR(DECLARE, avx2)
 EACH_TABLE(DECLARE, avx2)
 EACH_LOOP(DECLARE, avx512vnni)
 EACH_LAYER(DECLARE, avx512vnni)
-EACH_PRODUCT(DECLARE, avx512vnni)
+EACH_PAIR(DECLARE, avx512vnni)
 EACH_TABLE(DECLARE, avx512vbmi)
 #endif
 #ifdef HAS_AMX_KERNELS

@@ -25,7 +25,6 @@
 #include "loops_conv.h"
 #include "loops_depthwise.h"
 #include "loops_edges.h"
-#include "loops_linear.h"
 #include "loops_move.h"
 #include "loops_pointwise.h"
 #include "loops_pool.h"

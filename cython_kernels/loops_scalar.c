@@ -2,3 +2,4 @@
 
 #define LOOP(name) name##_scalar
 #include "loops.h"
+#include "loops_linear.h"

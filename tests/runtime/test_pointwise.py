@@ -95,25 +95,49 @@ def test_a_prelu_is_the_references(isa, slopes, attributes, zero_point, seed):
 
 
 @st.composite
-def products(draw):
-    """Products of equal shapes, of a gate for each channel, of one number, of a column."""
+def pairs(draw, op):
+    """``op`` of equal shapes, with one number a channel, one alone, or a column, either way."""
     height, width, channels = draw(EXTENTS), draw(EXTENTS), draw(LENGTHS)
     whole = (1, height, width, channels)
     part = draw(st.sampled_from([whole, (1, 1, 1, channels), (1, 1, 1, 1), (1, height, width, 1)]))
-    op = ops.QMul(
-        **draw(requantizations()), a_zero_point=draw(ZERO_POINTS), b_zero_point=draw(ZERO_POINTS)
-    )
     builder = GraphBuilder()
     values = [
-        builder.input(name, TensorType(s, "int8", UNIT))
-        for name, s in zip("ab", draw(st.permutations([whole, part])), strict=True)
+        builder.input(name, TensorType(shape, "int8", UNIT))
+        for name, shape in zip("ab", draw(st.permutations([whole, part])), strict=True)
     ]
-    return builder.graph(builder.add(op, *values))
+    return builder.graph(builder.add(draw(op), *values))
+
+
+@st.composite
+def products(draw):
+    zero_points = {"a_zero_point": draw(ZERO_POINTS), "b_zero_point": draw(ZERO_POINTS)}
+    return ops.QMul(**draw(requantizations()), **zero_points)
+
+
+@st.composite
+def sums(draw):
+    scales = [draw(st.floats(0.001, 0.5)) for _ in range(2)]
+    lo, hi = sorted(draw(st.tuples(ZERO_POINTS, ZERO_POINTS)))
+    return draw(st.sampled_from([ops.QAdd, ops.QSub]))(
+        **fixedpoint.add_parameters(*scales, draw(st.floats(0.01, 0.8)), bits=8),
+        a_zero_point=draw(ZERO_POINTS),
+        b_zero_point=draw(ZERO_POINTS),
+        output_zero_point=draw(ZERO_POINTS),
+        lo=lo,
+        hi=hi,
+    )
 
 
 @pytest.mark.parametrize("isa", SUPPORTED)
 @COMMON
-@given(graph=products(), seed=SEEDS)
+@given(graph=pairs(sums()), seed=SEEDS)
+def test_a_sum_is_the_references(isa, graph, seed):
+    check(graph, isa, seed)
+
+
+@pytest.mark.parametrize("isa", SUPPORTED)
+@COMMON
+@given(graph=pairs(products()), seed=SEEDS)
 def test_a_product_is_the_references(isa, graph, seed):
     check(graph, isa, seed)
 

@@ -97,7 +97,10 @@ def short_product(op: ops.QMul) -> ShortProduct | None:
 
 @dataclass(frozen=True)
 class LinearSum:
-    """A sum of int8 in 32 bits: ``clamp((a a_factor + b b_factor + offset) >> shift)``."""
+    """A sum of int8 in 32 bits: ``clamp((a a_factor + b b_factor + offset) >> shift)``.
+
+    The factors have 24 bits, which kernels multiply in two parts.
+    """
 
     a_factor: int
     b_factor: int
@@ -147,6 +150,8 @@ def _with_offset(
     op: ops.QAdd, y: np.ndarray, a_factor: int, b_factor: int, shift: int
 ) -> LinearSum | None:
     """The form with these factors, where one offset serves every pair and all fits 32 bits."""
+    if max(abs(a_factor), abs(b_factor)) >= 2**23:
+        return None
     q = np.arange(-128, 128, dtype=np.int64)
     t = a_factor * q[:, None] + b_factor * q
     # a clamped result asks for one side alone
