@@ -63,12 +63,22 @@ KERNEL(LOOP(copy))
     return DONE;
 }
 
+EACH_WIDTH void fill_elements(void *y, int64_t begin, int64_t end, int64_t value, int64_t bytes)
+{
+    for (int64_t i = begin; i < end; ++i)
+        store(y, i, bytes, value);
+}
+
 /* Operands: y. A unit is an element. */
 KERNEL(LOOP(fill))
 {
     const fill_parameters *p = parameters;
-    for (int64_t i = begin; i < end; ++i)
-        store(operands[0], i, p->bytes, p->value);
+    if (p->bytes == 1)
+        memset(element(operands[0], begin, 1), (int)p->value, (size_t)(end - begin));
+    else if (p->bytes == 2)
+        fill_elements(operands[0], begin, end, p->value, 2);
+    else
+        fill_elements(operands[0], begin, end, p->value, p->bytes);
     return DONE;
 }
 

@@ -8,9 +8,12 @@ typedef struct {
     int64_t rows, columns, row, column;
 } taps;
 
-/* How many of `size` taps lie in [0, extent); `start` becomes the first of them. */
+/* How many of `size` taps lie in [0, extent); `start` becomes the first of them. Most windows have
+ * all of theirs inside, and divisions are slow. */
 static inline int64_t inside(int64_t *start, int64_t size, int64_t step, int64_t extent)
 {
+    if (*start >= 0 && *start + (size - 1) * step < extent)
+        return size;
     const int64_t before = *start < 0 ? (-*start + step - 1) / step : 0;
     const int64_t most = *start < extent ? (extent - 1 - *start) / step + 1 : 0;
     *start += before * step;

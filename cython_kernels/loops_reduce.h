@@ -91,54 +91,77 @@ KERNEL(LOOP(argmax))
     return DONE;
 }
 
+/* exp of a difference, in Q23 and in Q30: an entry, and the product of the high byte's and the low
+ * byte's entry. */
+static inline int64_t exponential_s8(const int32_t *exponentials, int32_t d)
+{
+    return exponentials[d];
+}
+
+static inline int64_t exponential_s16(const int32_t *exponentials, int32_t d)
+{
+    return ((int64_t)exponentials[d >> 8] * exponentials[256 + (d & 255)] + (1 << 29)) >> 30;
+}
+
+/* The integer quotient of what is below 2^53, by a division of doubles: it rounds by less than
+ * quotient 2^-53 < 1 / divisor, which is the least by which a quotient misses an integer. */
+static inline int64_t exact_quotient(int64_t dividend, int64_t divisor)
+{
+    return (int32_t)((double)dividend / (double)divisor);
+}
+
+/* A line of softmax: exp of each difference from the largest, as a share of all. */
+#define SOFTMAX_LINE(name, type, exponential, scale, zero_point, lo, hi)                          \
+    EACH_WIDTH void name(const type *x, const int32_t *exponentials, type *y, int64_t extent,     \
+                         int64_t inner)                                                           \
+    {                                                                                             \
+        int32_t largest = x[0];                                                                   \
+        int64_t total = 0;                                                                        \
+        for (int64_t i = 1; i < extent; ++i)                                                      \
+            largest = x[i * inner] > largest ? x[i * inner] : largest;                            \
+        for (int64_t i = 0; i < extent; ++i)                                                      \
+            total += exponential(exponentials, largest - x[i * inner]);                           \
+        if (total < INT64_C(1) << 52)                                                             \
+            EACH_ELEMENT (i, extent) {                                                            \
+                const int64_t t = exponential(exponentials, largest - x[i * inner]);              \
+                const int64_t share = exact_quotient(t * scale + total, 2 * total);               \
+                y[i * inner] = (type)clamp(share + zero_point, lo, hi);                           \
+            }                                                                                     \
+        else                                                                                      \
+            for (int64_t i = 0; i < extent; ++i) {                                                \
+                const int64_t t = exponential(exponentials, largest - x[i * inner]);              \
+                const int64_t share = (t * scale + total) / (2 * total);                          \
+                y[i * inner] = (type)clamp(share + zero_point, lo, hi);                           \
+            }                                                                                     \
+    }
+
+SOFTMAX_LINE(softmax_line_s8, int8_t, exponential_s8, 512, -128, -128, 127)
+SOFTMAX_LINE(softmax_line_s16, int16_t, exponential_s16, 65536, 0, 0, 32767)
+
+#define EACH_LINE(line, type)                                                                     \
+    do {                                                                                          \
+        const softmax_parameters *p = parameters;                                                 \
+        for (int64_t unit = begin; unit < end; ++unit) {                                          \
+            const int64_t start = unit / p->inner * p->extent * p->inner + unit % p->inner;       \
+            const type *x = (const type *)operands[0] + start;                                    \
+            type *y = (type *)operands[2] + start;                                                \
+            if (p->inner == 1)                                                                    \
+                line(x, operands[1], y, p->extent, 1);                                            \
+            else                                                                                  \
+                line(x, operands[1], y, p->extent, p->inner);                                     \
+        }                                                                                         \
+    } while (0)
+
 /* Operands: x, 256 exponentials, y; fixedpoint.softmax_8. */
 KERNEL(LOOP(softmax_s8))
 {
-    const softmax_parameters *p = parameters;
-    const int32_t *exponentials = operands[1];
-    for (int64_t unit = begin; unit < end; ++unit) {
-        const int64_t start = unit / p->inner * p->extent * p->inner + unit % p->inner;
-        const int8_t *x = (const int8_t *)operands[0] + start;
-        int8_t *y = (int8_t *)operands[2] + start;
-        int32_t largest = x[0];
-        int64_t total = 0;
-        for (int64_t i = 1; i < p->extent; ++i)
-            largest = x[i * p->inner] > largest ? x[i * p->inner] : largest;
-        for (int64_t i = 0; i < p->extent; ++i)
-            total += exponentials[largest - x[i * p->inner]];
-        for (int64_t i = 0; i < p->extent; ++i) {
-            const int64_t t = exponentials[largest - x[i * p->inner]];
-            y[i * p->inner] = (int8_t)clamp((t * 512 + total) / (2 * total) - 128, -128, 127);
-        }
-    }
+    EACH_LINE(softmax_line_s8, int8_t);
     return DONE;
-}
-
-/* exp of a difference, in Q30: the product of its high byte's and its low byte's entry. */
-static inline int64_t exponential_16(const int32_t *exponentials, int32_t d)
-{
-    return ((int64_t)exponentials[d >> 8] * exponentials[256 + (d & 255)] + (1 << 29)) >> 30;
 }
 
 /* Operands: x, 2 x 256 exponentials, y; fixedpoint.softmax_16. */
 KERNEL(LOOP(softmax_s16))
 {
-    const softmax_parameters *p = parameters;
-    const int32_t *exponentials = operands[1];
-    for (int64_t unit = begin; unit < end; ++unit) {
-        const int64_t start = unit / p->inner * p->extent * p->inner + unit % p->inner;
-        const int16_t *x = (const int16_t *)operands[0] + start;
-        int16_t *y = (int16_t *)operands[2] + start;
-        int32_t largest = x[0];
-        int64_t total = 0;
-        for (int64_t i = 1; i < p->extent; ++i)
-            largest = x[i * p->inner] > largest ? x[i * p->inner] : largest;
-        for (int64_t i = 0; i < p->extent; ++i)
-            total += exponential_16(exponentials, largest - x[i * p->inner]);
-        for (int64_t i = 0; i < p->extent; ++i) {
-            const int64_t t = exponential_16(exponentials, largest - x[i * p->inner]);
-            y[i * p->inner] = (int16_t)clamp((t * 65536 + total) / (2 * total), 0, 32767);
-        }
-    }
+    EACH_LINE(softmax_line_s16, int16_t);
     return DONE;
 }

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from edgeinfer.arithmetic import fixedpoint
 from edgeinfer.cython_kernels.runtime import SUPPORTED
-from edgeinfer.graph import GraphBuilder, TensorType
+from edgeinfer.graph import GraphBuilder, Quantization, TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.meaning import reference
 from edgeinfer.runtime.catalogue.proofs import short_product
@@ -158,6 +158,55 @@ def test_a_sum_over_axes_is_the_references(isa, shape, axes, dtype, attributes, 
     op = ops.QReduceSum(
         **(attributes | {"rounding": "single"}), axes=axes, input_zero_point=zero_point
     )
+    check(chain(shape, (op,), dtype=dtype), isa, seed)
+
+
+def softmax(shape, scale, dtype):
+    """A softmax along the middle axis."""
+    make, bits = fixedpoint.exponential_table_8, Quantization.per_tensor(1 / 256, -128)
+    if dtype == "int16":
+        make, bits = fixedpoint.exponential_table_16, Quantization.per_tensor(1 / 32768, 0)
+    builder = GraphBuilder()
+    x = builder.input("x", TensorType(shape, dtype, Quantization.per_tensor(scale, 0)))
+    table = builder.constant("table", make(scale))
+    y = builder.add(ops.QSoftmax(axis=1), x, table, quantization=bits)
+    return builder.graph(y)
+
+
+@pytest.mark.parametrize("isa", SUPPORTED)
+@COMMON
+@given(
+    shape=st.tuples(EXTENTS, LENGTHS, st.sampled_from([1, 1, 1, 3])),
+    scale=st.floats(1e-4, 0.5),
+    dtype=st.sampled_from(["int8", "int16"]),
+    seed=SEEDS,
+)
+def test_a_softmax_is_the_references(isa, shape, scale, dtype, seed):
+    check(softmax(shape, scale, dtype), isa, seed)
+
+
+@pytest.mark.parametrize("isa", SUPPORTED)
+def test_a_softmax_of_more_than_doubles_can_count_is_the_references(isa):
+    check(softmax((1, 2**22 + 5, 1), 1e-9, "int16"), isa, 0)
+
+
+@pytest.mark.parametrize("isa", SUPPORTED)
+@COMMON
+@given(graph=pairs(st.sampled_from([ops.Maximum(), ops.Minimum()])), seed=SEEDS)
+def test_an_extreme_is_the_references(isa, graph, seed):
+    check(graph, isa, seed)
+
+
+@pytest.mark.parametrize("isa", SUPPORTED)
+@COMMON
+@given(
+    shape=st.tuples(EXTENTS, EXTENTS, LENGTHS),
+    value=st.integers(-128, 127),
+    dtype=st.sampled_from(["int8", "int16"]),
+    seed=SEEDS,
+)
+def test_a_pad_is_the_references(isa, shape, value, dtype, seed):
+    op = ops.Pad(before=(0, 1, 0), after=(0, 2, 1), value=value)
     check(chain(shape, (op,), dtype=dtype), isa, seed)
 
 
