@@ -105,7 +105,8 @@ const kernel kernels[] = {
         EACH_TABLE(LOOP_ENTRY, avx512vbmi) EACH_LOOP(LOOP_ENTRY, avx512vnni) EACH_LAYER(
             LAYER_ENTRY, avx512vnni) EACH_PAIR(LOOP_ENTRY, avx512vnni) EACH_LOOP(LOOP_ENTRY, avx2)
             EACH_LAYER(LAYER_ENTRY, avx2) EACH_PAIR(LOOP_ENTRY, avx2) EACH_TABLE(LOOP_ENTRY, avx2)
+                LOOP_ENTRY(avx2, interpolate_s16, lookup)
 #endif
-                EACH_LOOP(LOOP_ENTRY, scalar)
-                    LOOP_ENTRY(scalar, add_linear, add_linear){NULL, NULL, NULL, NULL, NULL},
+                    EACH_LOOP(LOOP_ENTRY, scalar)
+                        LOOP_ENTRY(scalar, add_linear, add_linear){NULL, NULL, NULL, NULL, NULL},
 };

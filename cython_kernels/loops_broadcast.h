@@ -76,14 +76,20 @@ ROW(mul_row, mul_parameters)
 
 ROW(extreme_row, extreme_parameters)
 {
-    const int largest = p->largest != 0;
     const void *first = operands[0], *second = operands[1];
     void *result = operands[2];
-    EACH_ELEMENT (i, length) {
-        const int64_t qa = load(first, a + i * a_step, a_bytes);
-        const int64_t qb = load(second, b + i * b_step, b_bytes);
-        store(result, y + i, out_bytes, (qa > qb) == largest ? qa : qb);
-    }
+    if (p->largest)
+        EACH_ELEMENT (i, length) {
+            const int64_t qa = load(first, a + i * a_step, a_bytes);
+            const int64_t qb = load(second, b + i * b_step, b_bytes);
+            store(result, y + i, out_bytes, larger(qa, qb));
+        }
+    else
+        EACH_ELEMENT (i, length) {
+            const int64_t qa = load(first, a + i * a_step, a_bytes);
+            const int64_t qb = load(second, b + i * b_step, b_bytes);
+            store(result, y + i, out_bytes, smaller(qa, qb));
+        }
 }
 
 KERNEL(LOOP(add))

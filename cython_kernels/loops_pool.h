@@ -61,33 +61,27 @@ MAX_POOL(max_s64, int64_t, INT64_MIN)
 
 KERNEL(LOOP(max_pool))
 {
-    const max_pool_parameters *p = parameters;
-    const int64_t plane = p->in_height * p->in_width * p->channels;
+    const max_pool_parameters q = *(const max_pool_parameters *)parameters, *p = &q;
+    const int64_t line = p->in_width * p->channels, bytes = p->bytes;
+    taps t = {0, 0, p->dilation_height * line, p->dilation_width * p->channels};
     for (int64_t unit = begin; unit < end; ++unit) {
         int64_t top = unit % p->out_height * p->stride_height - p->pad_top;
-        const int64_t rows = inside(&top, p->kernel_height, p->dilation_height, p->in_height);
+        t.rows = inside(&top, p->kernel_height, p->dilation_height, p->in_height);
+        const int64_t row = (unit / p->out_height * p->in_height + top) * line;
         for (int64_t pixel = 0; pixel < p->out_width; ++pixel) {
             int64_t left = pixel * p->stride_width - p->pad_left;
-            const int64_t columns = inside(&left, p->kernel_width, p->dilation_width, p->in_width);
-            const taps t = {rows, columns, p->dilation_height * p->in_width * p->channels,
-                            p->dilation_width * p->channels};
-            const int64_t at =
-                unit / p->out_height * plane + (top * p->in_width + left) * p->channels;
-            const void *x = element(operands[0], rows && columns ? at : 0, p->bytes);
-            void *y = element(operands[1], (unit * p->out_width + pixel) * p->channels, p->bytes);
-            switch (p->bytes) {
-            case 1:
+            t.columns = inside(&left, p->kernel_width, p->dilation_width, p->in_width);
+            const int64_t at = t.rows && t.columns ? row + left * p->channels : 0;
+            const void *x = element(operands[0], at, bytes);
+            void *y = element(operands[1], (unit * p->out_width + pixel) * p->channels, bytes);
+            if (bytes == 1)
                 max_s8(&t, x, y, p->channels);
-                break;
-            case 2:
+            else if (bytes == 2)
                 max_s16(&t, x, y, p->channels);
-                break;
-            case 4:
+            else if (bytes == 4)
                 max_s32(&t, x, y, p->channels);
-                break;
-            default:
+            else
                 max_s64(&t, x, y, p->channels);
-            }
         }
     }
     return DONE;

@@ -48,27 +48,71 @@ KERNEL(LOOP(reduce_sum))
     return DONE;
 }
 
-/* Operands: x, y. */
-KERNEL(LOOP(reduce_extreme))
+/* Of `count` outputs side by side the extreme so far, over a row of what is reduced. */
+EACH_WIDTH void extreme_rows(const void *restrict x, int64_t first, int64_t length, int64_t step,
+                             void *restrict y, int64_t unit, int64_t count, int largest,
+                             int64_t bytes)
 {
-    const reduce_extreme_parameters *p = parameters;
+    for (int64_t i = 0; i < length; ++i)
+        for (int64_t n = 0; n < count; ++n) {
+            const int64_t q = load(x, first + i * step + n, bytes);
+            const int64_t best = load(y, unit + n, bytes);
+            store(y, unit + n, bytes, largest ? larger(q, best) : smaller(q, best));
+        }
+}
+
+/* The extreme of one output, `step` elements apart. */
+EACH_WIDTH int64_t row_extreme(const void *x, int64_t first, int64_t length, int64_t step,
+                               int64_t best, int largest, int64_t bytes)
+{
+    for (int64_t i = 0; i < length; ++i) {
+        const int64_t q = load(x, first + i * step, bytes);
+        best = largest ? larger(q, best) : smaller(q, best);
+    }
+    return best;
+}
+
+EACH_WIDTH void reduce_to_extremes(const reduce_extreme_parameters *p, void *const *operands,
+                                   int64_t begin, int64_t end, int largest, int64_t bytes)
+{
     const int64_t last = p->rank - 1, reduced = last - p->kept;
+    const int64_t length = p->extents[last], step = p->strides[last];
+    const int64_t line = p->strides[p->kept - 1] == 1 ? p->extents[p->kept - 1] : 1;
+    const void *x = operands[0];
+    void *y = operands[1];
     int64_t rows = 1;
     for (int64_t axis = p->kept; axis < last; ++axis)
         rows *= p->extents[axis];
-    for (int64_t unit = begin; unit < end; ++unit) {
+    for (int64_t unit = begin, count; unit < end; unit += count) {
         const int64_t start = row_start(unit, p->kept, p->extents, p->strides);
-        int64_t best = load(operands[0], start, p->in_bytes);
+        count = smaller(end - unit, line - unit % line);
+        memcpy(element(y, unit, bytes), element(x, start, bytes), (size_t)(count * bytes));
         for (int64_t row = 0; row < rows; ++row) {
             const int64_t at =
                 start + row_start(row, reduced, p->extents + p->kept, p->strides + p->kept);
-            for (int64_t i = 0; i < p->extents[last]; ++i) {
-                const int64_t q = load(operands[0], at + i * p->strides[last], p->in_bytes);
-                best = (q > best) == (p->largest != 0) ? q : best;
-            }
+            if (count > 1)
+                extreme_rows(x, at, length, step, y, unit, count, largest, bytes);
+            else
+                store(y, unit, bytes,
+                      row_extreme(x, at, length, step, load(y, unit, bytes), largest, bytes));
         }
-        store(operands[1], unit, p->in_bytes, best);
     }
+}
+
+/* Operands: x, y. Outputs whose inputs are neighbours are reduced side by side. */
+KERNEL(LOOP(reduce_extreme))
+{
+    const reduce_extreme_parameters *p = parameters;
+    if (p->in_bytes == 1 && p->largest)
+        reduce_to_extremes(p, operands, begin, end, 1, 1);
+    else if (p->in_bytes == 1)
+        reduce_to_extremes(p, operands, begin, end, 0, 1);
+    else if (p->in_bytes == 2 && p->largest)
+        reduce_to_extremes(p, operands, begin, end, 1, 2);
+    else if (p->in_bytes == 2)
+        reduce_to_extremes(p, operands, begin, end, 0, 2);
+    else
+        reduce_to_extremes(p, operands, begin, end, p->largest != 0, p->in_bytes);
     return DONE;
 }
 

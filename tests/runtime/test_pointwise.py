@@ -72,6 +72,25 @@ def test_every_entry_of_a_table_is_found(isa):
 
 @pytest.mark.parametrize("isa", SUPPORTED)
 @COMMON
+@given(length=LENGTHS, entries=st.sampled_from([513, 513, 65536]), seed=SEEDS)
+def test_a_table_of_16_bits_is_the_references(isa, length, entries, seed):
+    # neighbouring knots differ by what fits 16 bits, as verified ones do
+    limit = 2**14 if entries == 513 else 2**15
+    table = np.random.default_rng(seed).integers(-limit, limit, entries).astype(np.int16)
+    check(chain((1, length), (ops.Lookup(), table), dtype="int16"), isa, seed)
+
+
+@pytest.mark.parametrize("isa", SUPPORTED)
+def test_every_x_finds_its_knots(isa):
+    knots = np.random.default_rng(0).integers(-(2**14), 2**14, 513).astype(np.int16)
+    graph = chain((1, 65536), (ops.Lookup(), knots), dtype="int16")
+    x = np.arange(-32768, 32768).astype(np.int16)[None]
+    expected = fixedpoint.interpolate_16(knots, x).astype(np.int16)
+    np.testing.assert_array_equal(Session(graph, isa=isa).run(x), expected, strict=True)
+
+
+@pytest.mark.parametrize("isa", SUPPORTED)
+@COMMON
 @given(length=LENGTHS, attributes=requantizations(), zero_point=ZERO_POINTS, seed=SEEDS)
 def test_a_rescale_is_the_references(isa, length, attributes, zero_point, seed):
     op = ops.Rescale(**attributes, input_zero_point=zero_point)
@@ -159,6 +178,20 @@ def test_a_sum_over_axes_is_the_references(isa, shape, axes, dtype, attributes, 
         **(attributes | {"rounding": "single"}), axes=axes, input_zero_point=zero_point
     )
     check(chain(shape, (op,), dtype=dtype), isa, seed)
+
+
+@pytest.mark.parametrize("isa", SUPPORTED)
+@COMMON
+@given(
+    shape=st.tuples(st.integers(1, 2), EXTENTS, EXTENTS, LENGTHS),
+    axes=st.sampled_from([(1, 2), (1,), (2,), (3,), (0, 1, 2, 3), (2, 3), (1, 3), (0,)]),
+    dtype=st.sampled_from(["int8", "int16", "int32", "int64"]),
+    op=st.sampled_from([ops.ReduceMax, ops.ReduceMin]),
+    seed=SEEDS,
+)
+def test_an_extreme_over_axes_is_the_references(isa, shape, axes, dtype, op, seed):
+    q = UNIT if dtype in ("int8", "int16") else None
+    check(chain(shape, (op(axes=axes),), dtype=dtype, q=q), isa, seed)
 
 
 def softmax(shape, scale, dtype):

@@ -19,11 +19,11 @@ __all__: list[str] = []
 
 def _table(site: KernelSite, table: np.ndarray) -> KernelCall:
     """What ``table`` holds for each x, or for knots between which it interpolates."""
-    kernel = "lookup_interpolated" if len(table) == 513 else "lookup"
-    if table.nbytes == 256 and any(site.having("lookup_s8")):
-        kernel = "lookup_s8"
+    kernel, quick = "lookup", "lookup_s8" if table.nbytes == 256 else None
+    if len(table) == 513:
+        kernel, quick = "lookup_interpolated", "interpolate_s16"
     return KernelCall(
-        kernel,
+        quick if quick is not None and any(site.having(quick)) else kernel,
         (site.node.input("x"), table, site.node.output),
         {"in_bytes": site.itemsize("x"), "out_bytes": site.output.itemsize},
         units=site.elements,
