@@ -27,6 +27,7 @@ NAMES(depthwise_lines, DEPTHWISE_LINES_PARAMETERS);
 NAMES(conv_flat_s16, CONV_FLAT_S16_PARAMETERS);
 NAMES(conv_rows_s16, CONV_ROWS_S16_PARAMETERS);
 NAMES(depthwise_lines_s16, DEPTHWISE_LINES_S16_PARAMETERS);
+NAMES(mul_s8, MUL_S8_PARAMETERS);
 NAMES(copy, COPY_PARAMETERS);
 NAMES(depthwise, DEPTHWISE_PARAMETERS);
 NAMES(extreme, EXTREME_PARAMETERS);
@@ -67,6 +68,11 @@ static int has_avx512vnni(void)
            __builtin_cpu_supports("avx512vnni");
 }
 
+static int has_avx512vbmi(void)
+{
+    return has_avx512vnni() && __builtin_cpu_supports("avx512vbmi");
+}
+
 static int has_avx2(void)
 {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
@@ -88,6 +94,7 @@ const instruction_set instruction_sets[] = {
     {"amx", has_amx},
 #endif
 #ifdef HAS_X86_KERNELS
+    {"avx512vbmi", has_avx512vbmi},
     {"avx512vnni", has_avx512vnni},
     {"avxvnni", has_avxvnni},
     {"avx2", has_avx2},
@@ -120,15 +127,17 @@ const kernel kernels[] = {
     EACH_CONV(LAYER_ENTRY, amx) EACH_CONV_S16(LAYER_S16_ENTRY, amx)
 #endif
 #ifdef HAS_X86_KERNELS
-        EACH_LOOP(LOOP_ENTRY, avx512vnni) EACH_LAYER(LAYER_ENTRY, avx512vnni)
-            EACH_LAYER_S16(LAYER_S16_ENTRY, avx512vnni) LOOP_ENTRY(avx512vnni, add_s16, add_s16)
-                EACH_LAYER(LAYER_ENTRY, avxvnni) EACH_LAYER_S16(LAYER_S16_ENTRY, avxvnni)
-                    EACH_LOOP(LOOP_ENTRY, avx2) EACH_LAYER(LAYER_ENTRY, avx2)
-                        EACH_LAYER_S16(LAYER_S16_ENTRY, avx2) LOOP_ENTRY(avx2, add_s16, add_s16)
+        EACH_TABLE(LOOP_ENTRY, avx512vbmi) EACH_LOOP(LOOP_ENTRY, avx512vnni)
+            EACH_LAYER(LAYER_ENTRY, avx512vnni) EACH_LAYER_S16(LAYER_S16_ENTRY, avx512vnni)
+                EACH_PAIR(LOOP_ENTRY, avx512vnni) EACH_LAYER(LAYER_ENTRY, avxvnni)
+                    EACH_LAYER_S16(LAYER_S16_ENTRY, avxvnni) EACH_LOOP(LOOP_ENTRY, avx2)
+                        EACH_LAYER(LAYER_ENTRY, avx2) EACH_LAYER_S16(LAYER_S16_ENTRY, avx2)
+                            EACH_PAIR(LOOP_ENTRY, avx2) EACH_TABLE(LOOP_ENTRY, avx2)
+                                LOOP_ENTRY(avx2, interpolate_s16, lookup)
 #endif
 #ifdef HAS_NEON_KERNELS
-                            EACH_LAYER(LAYER_ENTRY, neondot) EACH_LAYER(LAYER_ENTRY, neon)
+                                    EACH_LAYER(LAYER_ENTRY, neondot) EACH_LAYER(LAYER_ENTRY, neon)
 #endif
-                                EACH_LOOP(LOOP_ENTRY, scalar) EACH_SCALAR_LOOP(LOOP_ENTRY, scalar){
-                                    NULL, NULL, NULL, NULL, NULL},
+                                        EACH_LOOP(LOOP_ENTRY, scalar) EACH_SCALAR_LOOP(
+                                            LOOP_ENTRY, scalar){NULL, NULL, NULL, NULL, NULL},
 };

@@ -189,6 +189,13 @@ PARAMETERS(add_s16_parameters, ADD_S16_PARAMETERS);
     ONE(shift) OUTPUT_STAGE(ONE)
 PARAMETERS(mul_parameters, MUL_PARAMETERS);
 
+#define MUL_S8_PARAMETERS(ONE, RANKED)                                                            \
+    ONE(rank) RANKED(extents) RANKED(a_strides) RANKED(b_strides)                                 \
+    ONE(a_zero_point) ONE(b_zero_point)                                                           \
+    ONE(lead) /* bits by which a product is shifted to the left */                                \
+    ONE(multiplier) ONE(rounding) ONE(shift) ONE(lo) ONE(hi)
+PARAMETERS(mul_s8_parameters, MUL_S8_PARAMETERS);
+
 #define EXTREME_PARAMETERS(ONE, RANKED) BROADCAST_PARAMETERS(ONE, RANKED) ONE(largest)
 PARAMETERS(extreme_parameters, EXTREME_PARAMETERS);
 
@@ -246,21 +253,29 @@ PARAMETERS(take_parameters, TAKE_PARAMETERS);
  * them. */
 /* clang-format off */
 #define EACH_LOOP(ENTRY, isa)                                                                     \
-    ENTRY(isa, add, add) ENTRY(isa, add_linear, add_linear) ENTRY(isa, add_s8, add_s8)            \
-    ENTRY(isa, argmax, argmax) ENTRY(isa, average_pool, average_pool) ENTRY(isa, copy, copy)      \
+    ENTRY(isa, add, add) ENTRY(isa, add_s8, add_s8) ENTRY(isa, argmax, argmax)                    \
+    ENTRY(isa, average_pool, average_pool) ENTRY(isa, copy, copy)                                 \
     ENTRY(isa, extreme, extreme) ENTRY(isa, fill, fill) ENTRY(isa, gather, gather)                \
     ENTRY(isa, lookup, lookup) ENTRY(isa, lookup_interpolated, lookup)                            \
-    ENTRY(isa, max_pool, max_pool) ENTRY(isa, mul, mul) ENTRY(isa, prelu, prelu)                  \
+    ENTRY(isa, max_pool, max_pool) ENTRY(isa, mul, mul)                \
+    ENTRY(isa, prelu, prelu)                                                                      \
     ENTRY(isa, reduce_extreme, reduce_extreme) ENTRY(isa, reduce_sum, reduce_sum)                 \
     ENTRY(isa, rescale, rescale) ENTRY(isa, softmax_s16, softmax)                                 \
     ENTRY(isa, softmax_s8, softmax) ENTRY(isa, take, take)
 
 /* Those in whose place instruction sets have kernels of their own. */
 #define EACH_SCALAR_LOOP(ENTRY, isa)                                                              \
-    ENTRY(isa, add_s16, add_s16) ENTRY(isa, conv_s16_acc32, conv)                                 \
+    ENTRY(isa, add_linear, add_linear) ENTRY(isa, add_s16, add_s16) ENTRY(isa, conv_s16_acc32, conv)                                 \
     ENTRY(isa, conv_s16_acc64, conv) ENTRY(isa, conv_s8, conv)                                    \
     ENTRY(isa, depthwise_s16_acc32, depthwise) ENTRY(isa, depthwise_s16_acc64, depthwise)         \
     ENTRY(isa, depthwise_s8, depthwise)
+
+/* Sums and products in short forms, for the instruction sets that have them. */
+#define EACH_PAIR(ENTRY, isa)                                                                     \
+    ENTRY(isa, add_linear, add_linear) ENTRY(isa, add_s16, add_s16) ENTRY(isa, mul_s8, mul_s8)
+
+/* Tables of 256 bytes, for the instruction sets that look up many at a time. */
+#define EACH_TABLE(ENTRY, isa) ENTRY(isa, lookup_s8, lookup)
 
 /* Those of layers on packed weights, for the instruction sets that have them. */
 #define EACH_CONV(ENTRY, isa) ENTRY(isa, conv_flat, conv_flat) ENTRY(isa, conv_rows, conv_rows)
@@ -279,14 +294,17 @@ EACH_SCALAR_LOOP(DECLARE, scalar)
 EACH_LOOP(DECLARE, avx2)
 EACH_LAYER(DECLARE, avx2)
 EACH_LAYER_S16(DECLARE, avx2)
-DECLARE(avx2, add_s16, add_s16)
+EACH_PAIR(DECLARE, avx2)
+EACH_TABLE(DECLARE, avx2)
+KERNEL(interpolate_s16_avx2);
 EACH_LAYER(DECLARE, avxvnni)
 EACH_LAYER_S16(DECLARE, avxvnni)
 int has_avxvnni(void);
 EACH_LOOP(DECLARE, avx512vnni)
 EACH_LAYER(DECLARE, avx512vnni)
 EACH_LAYER_S16(DECLARE, avx512vnni)
-DECLARE(avx512vnni, add_s16, add_s16)
+EACH_PAIR(DECLARE, avx512vnni)
+EACH_TABLE(DECLARE, avx512vbmi)
 #endif
 #ifdef HAS_AMX_KERNELS
 EACH_CONV(DECLARE, amx)

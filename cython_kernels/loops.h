@@ -19,9 +19,10 @@
 #define EACH_ELEMENT(i, count) _Pragma("GCC ivdep") for (int64_t i = 0; i < (count); ++i)
 #endif
 
+#include "loops_sums.h"
+
 #include "loops_broadcast.h"
 #include "loops_edges.h"
-#include "loops_linear.h"
 #include "loops_move.h"
 #include "loops_pointwise.h"
 #include "loops_pool.h"

@@ -4,6 +4,18 @@
  * before it fixed. Each body is instantiated for all 8 bits, all 16 bits and any mixture.
  */
 
+/* A row with the steps that nearly all have as constants: both operands are rows, or one is a
+ * number. */
+#define STEPPED(p, row, a_bytes, b_bytes, out_bytes)                                              \
+    do {                                                                                          \
+        if (a_step == 1 && b_step == 1)                                                           \
+            row(p, operands, a, b, y, length, 1, 1, a_bytes, b_bytes, out_bytes);                 \
+        else if (b_step == 0)                                                                     \
+            row(p, operands, a, b, y, length, a_step, 0, a_bytes, b_bytes, out_bytes);            \
+        else                                                                                      \
+            row(p, operands, a, b, y, length, a_step, b_step, a_bytes, b_bytes, out_bytes);       \
+    } while (0)
+
 /* Calls `row` for each unit with the widths as constants where all three are equal. */
 #define EACH_ROW(p, row)                                                                          \
     do {                                                                                          \
@@ -14,9 +26,9 @@
             const int64_t b = row_start(unit, last, (p)->extents, (p)->b_strides);                \
             const int64_t y = unit * length;                                                      \
             if ((p)->a_bytes == 1 && (p)->b_bytes == 1 && (p)->out_bytes == 1)                    \
-                row(p, operands, a, b, y, length, a_step, b_step, 1, 1, 1);                       \
+                STEPPED(p, row, 1, 1, 1);                                                         \
             else if ((p)->a_bytes == 2 && (p)->b_bytes == 2 && (p)->out_bytes == 2)               \
-                row(p, operands, a, b, y, length, a_step, b_step, 2, 2, 2);                       \
+                STEPPED(p, row, 2, 2, 2);                                                         \
             else                                                                                  \
                 row(p, operands, a, b, y, length, a_step, b_step, (p)->a_bytes, (p)->b_bytes,     \
                     (p)->out_bytes);                                                              \
@@ -31,37 +43,53 @@
 /* Three roundings, never merged: both operands to twice the larger scale, the sum to its own. */
 ROW(add_row, add_parameters)
 {
+    const add_parameters q = *p;
     const output_stage out = STAGE(p);
-    const int64_t unit = INT64_C(1) << p->left_shift;
-    const int twice = (int)p->twice;
-    for (int64_t i = 0; i < length; ++i) {
-        const int64_t qa = load(operands[0], a + i * a_step, a_bytes) - p->a_zero_point;
-        const int64_t qb = load(operands[1], b + i * b_step, b_bytes) - p->b_zero_point;
-        const int64_t ra = round_shift(qa * unit, p->a_multiplier, (int)p->a_shift, twice);
-        const int64_t rb = round_shift(qb * unit, p->b_multiplier, (int)p->b_shift, twice);
-        store(operands[2], y + i, out_bytes,
-              requantize(p->subtract ? ra - rb : ra + rb, p->multiplier, (int)p->shift, out));
+    const int64_t unit = INT64_C(1) << q.left_shift, sign = q.subtract ? -1 : 1;
+    const int twice = (int)q.twice;
+    const void *first = operands[0], *second = operands[1];
+    void *result = operands[2];
+    EACH_ELEMENT (i, length) {
+        const int64_t qa = load(first, a + i * a_step, a_bytes) - q.a_zero_point;
+        const int64_t qb = load(second, b + i * b_step, b_bytes) - q.b_zero_point;
+        const int64_t ra = round_shift(qa * unit, q.a_multiplier, (int)q.a_shift, twice);
+        const int64_t rb = round_shift(qb * unit, q.b_multiplier, (int)q.b_shift, twice);
+        store(result, y + i, out_bytes,
+              requantize(ra + sign * rb, q.multiplier, (int)q.shift, out));
     }
 }
 
 ROW(mul_row, mul_parameters)
 {
+    /* locals, because a store of an int8_t might change what pointers point to */
     const output_stage out = STAGE(p);
-    for (int64_t i = 0; i < length; ++i) {
-        const int64_t qa = load(operands[0], a + i * a_step, a_bytes) - p->a_zero_point;
-        const int64_t qb = load(operands[1], b + i * b_step, b_bytes) - p->b_zero_point;
-        store(operands[2], y + i, out_bytes,
-              requantize(qa * qb, p->multiplier, (int)p->shift, out));
+    const int64_t a_zero = p->a_zero_point, b_zero = p->b_zero_point, multiplier = p->multiplier;
+    const int shift = (int)p->shift;
+    const void *first = operands[0], *second = operands[1];
+    void *result = operands[2];
+    EACH_ELEMENT (i, length) {
+        const int64_t qa = load(first, a + i * a_step, a_bytes) - a_zero;
+        const int64_t qb = load(second, b + i * b_step, b_bytes) - b_zero;
+        store(result, y + i, out_bytes, requantize(qa * qb, multiplier, shift, out));
     }
 }
 
 ROW(extreme_row, extreme_parameters)
 {
-    for (int64_t i = 0; i < length; ++i) {
-        const int64_t qa = load(operands[0], a + i * a_step, a_bytes);
-        const int64_t qb = load(operands[1], b + i * b_step, b_bytes);
-        store(operands[2], y + i, out_bytes, (qa > qb) == (p->largest != 0) ? qa : qb);
-    }
+    const void *first = operands[0], *second = operands[1];
+    void *result = operands[2];
+    if (p->largest)
+        EACH_ELEMENT (i, length) {
+            const int64_t qa = load(first, a + i * a_step, a_bytes);
+            const int64_t qb = load(second, b + i * b_step, b_bytes);
+            store(result, y + i, out_bytes, larger(qa, qb));
+        }
+    else
+        EACH_ELEMENT (i, length) {
+            const int64_t qa = load(first, a + i * a_step, a_bytes);
+            const int64_t qb = load(second, b + i * b_step, b_bytes);
+            store(result, y + i, out_bytes, smaller(qa, qb));
+        }
 }
 
 KERNEL(LOOP(add))

@@ -1,4 +1,4 @@
-/* Sums of int8 in the linear form that proofs.py finds for most: one operand after another. */
+/* Sums of int8 in the linear form that proofs.py finds for most, where pairs.h has no vectors. */
 
 /* a * a_factor + b * b_factor + offset, shifted: what proofs.py finds equal to a sum by its three
  * roundings. */

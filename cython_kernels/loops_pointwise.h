@@ -6,10 +6,14 @@
 EACH_WIDTH void rescale_elements(const rescale_parameters *p, void *const *operands, int64_t begin,
                                  int64_t end, int64_t in_bytes, int64_t out_bytes)
 {
+    const rescale_parameters q = *p;
     const output_stage out = STAGE(p);
-    for (int64_t i = begin; i < end; ++i) {
-        const int64_t acc = load(operands[0], i, in_bytes) - p->input_zero_point;
-        store(operands[1], i, out_bytes, requantize(acc, p->multiplier, (int)p->shift, out));
+    const void *x = operands[0];
+    void *y = operands[1];
+    EACH_ELEMENT (n, end - begin) {
+        const int64_t i = begin + n;
+        const int64_t acc = load(x, i, in_bytes) - q.input_zero_point;
+        store(y, i, out_bytes, requantize(acc, q.multiplier, (int)q.shift, out));
     }
 }
 
@@ -26,22 +30,37 @@ KERNEL(LOOP(rescale))
     return DONE;
 }
 
+EACH_WIDTH void prelu_units(const prelu_parameters *p, void *const *operands, int64_t begin,
+                            int64_t end, int64_t in_bytes, int64_t out_bytes)
+{
+    const int32_t *multipliers = operands[1];
+    const int8_t *shifts = operands[2];
+    const void *x = operands[0];
+    void *y = operands[3];
+    /* locals, because a store of an int8_t might change what p points to */
+    const prelu_parameters q = *p;
+    const output_stage out = STAGE(p);
+    for (int64_t unit = begin; unit < end; ++unit) {
+        const int64_t first = unit * q.slopes;
+        EACH_ELEMENT (c, q.slopes) {
+            const int64_t acc = load(x, first + c, in_bytes) - q.input_zero_point;
+            const int64_t multiplier = acc < 0 ? multipliers[c] : q.multiplier;
+            const int64_t shift = acc < 0 ? shifts[c] : q.shift;
+            store(y, first + c, out_bytes, requantize(acc, multiplier, (int)shift, out));
+        }
+    }
+}
+
 /* Operands: x, multiplier, shift, y; the arrays serve what lies below the zero point. */
 KERNEL(LOOP(prelu))
 {
     const prelu_parameters *p = parameters;
-    const int32_t *multiplier = operands[1];
-    const int8_t *shift = operands[2];
-    const output_stage out = STAGE(p);
-    for (int64_t unit = begin; unit < end; ++unit) {
-        for (int64_t c = 0; c < p->slopes; ++c) {
-            const int64_t i = unit * p->slopes + c;
-            const int64_t acc = load(operands[0], i, p->in_bytes) - p->input_zero_point;
-            store(operands[3], i, p->out_bytes,
-                  acc < 0 ? requantize(acc, multiplier[c], shift[c], out)
-                          : requantize(acc, p->multiplier, (int)p->shift, out));
-        }
-    }
+    if (p->in_bytes == 1 && p->out_bytes == 1)
+        prelu_units(p, operands, begin, end, 1, 1);
+    else if (p->in_bytes == 2 && p->out_bytes == 2)
+        prelu_units(p, operands, begin, end, 2, 2);
+    else
+        prelu_units(p, operands, begin, end, p->in_bytes, p->out_bytes);
     return DONE;
 }
 
@@ -72,7 +91,8 @@ KERNEL(LOOP(lookup_interpolated))
 {
     const int16_t *x = operands[0], *knots = operands[1];
     int16_t *y = operands[2];
-    for (int64_t i = begin; i < end; ++i) {
+    EACH_ELEMENT (n, end - begin) {
+        const int64_t i = begin + n;
         const int32_t low = knots[256 + (x[i] >> 7)], high = knots[257 + (x[i] >> 7)];
         y[i] = (int16_t)(low + (((high - low) * (x[i] & 127) + 64) >> 7));
     }

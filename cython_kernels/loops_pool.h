@@ -3,36 +3,54 @@
  * Operands: x, y; for the mean x, multiplier, shift, y. A unit is a row of the output.
  */
 
-#define POOL_BLOCK 64 /* channels whose sums stay in the first cache */
+/* The taps of a window that lie inside its sample, and elements from one to the next. */
+typedef struct {
+    int64_t rows, columns, row, column;
+} taps;
 
-static inline int64_t larger(int64_t a, int64_t b)
+/* How many of `size` taps lie in [0, extent); `start` becomes the first of them. Most windows have
+ * all of theirs inside, and divisions are slow. */
+static inline int64_t inside(int64_t *start, int64_t size, int64_t step, int64_t extent)
 {
-    return a > b ? a : b;
+    if (*start >= 0 && *start + (size - 1) * step < extent)
+        return size;
+    const int64_t before = *start < 0 ? (-*start + step - 1) / step : 0;
+    const int64_t most = *start < extent ? (extent - 1 - *start) / step + 1 : 0;
+    *start += before * step;
+    return larger(smaller(size, most) - before, 0);
 }
 
-static inline int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-#define MAX_POOL(name, type, lowest)                                                              \
-    static void name(const max_pool_parameters *p, const type *restrict x, int64_t top,           \
-                     int64_t left, type *restrict y)                                              \
+/* `count` channels of one pixel; where that is a constant they stay in registers. */
+#define MAX_OF(name, type, lowest)                                                                \
+    EACH_WIDTH void name(const taps *t, const type *restrict x, type *restrict y, int64_t count)  \
     {                                                                                             \
-        for (int64_t c = 0; c < p->channels; ++c)                                                 \
-            y[c] = lowest;                                                                        \
-        for (int64_t ky = 0; ky < p->kernel_height; ++ky) {                                       \
-            const int64_t iy = top + ky * p->dilation_height;                                     \
-            if (iy < 0 || iy >= p->in_height)                                                     \
-                continue;                                                                         \
-            for (int64_t kx = 0; kx < p->kernel_width; ++kx) {                                    \
-                const int64_t ix = left + kx * p->dilation_width;                                 \
-                if (ix < 0 || ix >= p->in_width)                                                  \
-                    continue;                                                                     \
-                const type *tap = x + (iy * p->in_width + ix) * p->channels;                      \
-                for (int64_t c = 0; c < p->channels; ++c)                                         \
-                    y[c] = tap[c] > y[c] ? tap[c] : y[c];                                         \
+        type best[SUMS];                                                                          \
+        for (int64_t c = 0; c < count; ++c)                                                       \
+            best[c] = lowest;                                                                     \
+        for (int64_t row = 0; row < t->rows; ++row)                                               \
+            for (int64_t column = 0; column < t->columns; ++column) {                             \
+                const type *tap = x + row * t->row + column * t->column;                          \
+                for (int64_t c = 0; c < count; ++c)                                               \
+                    best[c] = tap[c] > best[c] ? tap[c] : best[c];                                \
             }                                                                                     \
+        for (int64_t c = 0; c < count; ++c)                                                       \
+            y[c] = best[c];                                                                       \
+    }
+
+/* All channels of a pixel, block by block; the last block overlaps the one before. */
+#define MAX_POOL(name, type, lowest)                                                              \
+    MAX_OF(name##_block, type, lowest)                                                            \
+    static void name(const taps *t, const type *x, type *y, int64_t channels)                     \
+    {                                                                                             \
+        const int64_t block = channels >= SUMS ? SUMS : channels >= 16 ? 16 : channels;           \
+        for (int64_t next = 0; next < channels; next += block) {                                  \
+            const int64_t c = smaller(next, channels - block);                                    \
+            if (block == SUMS)                                                                    \
+                name##_block(t, x + c, y + c, SUMS);                                              \
+            else if (block == 16)                                                                 \
+                name##_block(t, x + c, y + c, 16);                                                \
+            else                                                                                  \
+                name##_block(t, x + c, y + c, block);                                             \
         }                                                                                         \
     }
 
@@ -43,48 +61,31 @@ MAX_POOL(max_s64, int64_t, INT64_MIN)
 
 KERNEL(LOOP(max_pool))
 {
-    const max_pool_parameters *p = parameters;
-    const int64_t plane = p->in_height * p->in_width * p->channels;
+    const max_pool_parameters q = *(const max_pool_parameters *)parameters, *p = &q;
+    const int64_t line = p->in_width * p->channels, bytes = p->bytes;
+    taps t = {0, 0, p->dilation_height * line, p->dilation_width * p->channels};
     for (int64_t unit = begin; unit < end; ++unit) {
-        const int64_t top = unit % p->out_height * p->stride_height - p->pad_top;
-        for (int64_t column = 0; column < p->out_width; ++column) {
-            const int64_t left = column * p->stride_width - p->pad_left;
-            const void *x = element(operands[0], unit / p->out_height * plane, p->bytes);
-            void *y = element(operands[1], (unit * p->out_width + column) * p->channels, p->bytes);
-            switch (p->bytes) {
-            case 1:
-                max_s8(p, x, top, left, y);
-                break;
-            case 2:
-                max_s16(p, x, top, left, y);
-                break;
-            case 4:
-                max_s32(p, x, top, left, y);
-                break;
-            default:
-                max_s64(p, x, top, left, y);
-            }
+        int64_t top = unit % p->out_height * p->stride_height - p->pad_top;
+        t.rows = inside(&top, p->kernel_height, p->dilation_height, p->in_height);
+        const int64_t row = (unit / p->out_height * p->in_height + top) * line;
+        for (int64_t pixel = 0; pixel < p->out_width; ++pixel) {
+            int64_t left = pixel * p->stride_width - p->pad_left;
+            t.columns = inside(&left, p->kernel_width, p->dilation_width, p->in_width);
+            const int64_t at = t.rows && t.columns ? row + left * p->channels : 0;
+            const void *x = element(operands[0], at, bytes);
+            void *y = element(operands[1], (unit * p->out_width + pixel) * p->channels, bytes);
+            if (bytes == 1)
+                max_s8(&t, x, y, p->channels);
+            else if (bytes == 2)
+                max_s16(&t, x, y, p->channels);
+            else if (bytes == 4)
+                max_s32(&t, x, y, p->channels);
+            else
+                max_s64(&t, x, y, p->channels);
         }
     }
     return DONE;
 }
-
-/* Adds `count` channels of the window's rows [y0, y1) and columns [x0, x1). */
-#define ADD_WINDOW(name, type, sum_type)                                                          \
-    static void name(const average_pool_parameters *p, const type *restrict x, int64_t y0,        \
-                     int64_t y1, int64_t x0, int64_t x1, int64_t count, sum_type *restrict sums)  \
-    {                                                                                             \
-        for (int64_t iy = y0; iy < y1; ++iy)                                                      \
-            for (int64_t ix = x0; ix < x1; ++ix) {                                                \
-                const type *pixel = x + (iy * p->in_width + ix) * p->channels;                    \
-                for (int64_t c = 0; c < count; ++c)                                               \
-                    sums[c] += pixel[c];                                                          \
-            }                                                                                     \
-    }
-
-/* no window of int8 is so large that its sum leaves 32 bits: the accumulator is proven */
-ADD_WINDOW(add_window_s8, int8_t, int32_t)
-ADD_WINDOW(add_window_s16, int16_t, int64_t)
 
 /* One pixel of the output, whose window starts at (top, left) of sample `x`. */
 static void average(const average_pool_parameters *p, const void *x, int64_t top, int64_t left,
@@ -94,26 +95,23 @@ static void average(const average_pool_parameters *p, const void *x, int64_t top
     const int64_t bottom = top + p->kernel_height, right = left + p->kernel_width;
     const int64_t y0 = larger(top, 0), y1 = smaller(bottom, p->in_height);
     const int64_t x0 = larger(left, 0), x1 = smaller(right, p->in_width);
-    const int64_t inside = (y1 - y0) * (x1 - x0);
-    int64_t count = inside;
+    const int64_t seen = (y1 - y0) * (x1 - x0);
+    int64_t count = seen;
     if (p->count_include_pad)
         /* the rows and columns that ceil_mode adds count in no divisor */
         count = (smaller(bottom, p->in_height + p->pad_bottom) - top) *
                 (smaller(right, p->in_width + p->pad_right) - left);
     const int64_t start =
-        (count - inside) * (p->pad_value - p->input_zero_point) - inside * p->input_zero_point;
-    for (int64_t first = 0; first < p->channels; first += POOL_BLOCK) {
-        const int64_t width = smaller(p->channels - first, POOL_BLOCK);
-        int32_t narrow[POOL_BLOCK] = {0};
-        int64_t wide[POOL_BLOCK] = {0};
-        if (p->bytes == 1)
-            add_window_s8(p, element(x, first, 1), y0, y1, x0, x1, width, narrow);
-        else
-            add_window_s16(p, element(x, first, 2), y0, y1, x0, x1, width, wide);
-        for (int64_t c = 0; c < width; ++c)
-            store(y, first + c, p->out_bytes,
-                  requantize(start + narrow[c] + wide[c], multiplier[count - 1], shift[count - 1],
-                             out));
+        (count - seen) * (p->pad_value - p->input_zero_point) - seen * p->input_zero_point;
+    for (int64_t first = 0; first < p->channels; first += SUMS) {
+        const int64_t width = smaller(p->channels - first, SUMS);
+        block_sums sums;
+        clear(&sums, width);
+        for (int64_t iy = y0; iy < y1; ++iy)
+            add_rows(&sums, x, (iy * p->in_width + x0) * p->channels + first, x1 - x0, p->channels,
+                     width, p->bytes);
+        store_sums(&sums, start, multiplier[count - 1], shift[count - 1], out, y, first, width,
+                   p->out_bytes);
     }
 }
 

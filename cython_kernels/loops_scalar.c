@@ -5,4 +5,5 @@
 
 #include "loops_conv.h"
 #include "loops_depthwise.h"
+#include "loops_linear.h"
 #include "loops_sum_s16.h"

@@ -156,6 +156,7 @@ def test_a_linear_sum_is_equal_for_every_pair(a, b, y, zero_points, kind, roundi
     if form is None:
         return
     q = np.arange(-128, 128, dtype=np.int64)
+    assert max(abs(form.a_factor), abs(form.b_factor)) < 2**23
     total = q[:, None] * form.a_factor + q * form.b_factor + form.offset
     assert np.abs(total).max() < 2**31
     first, second = np.meshgrid(q.astype(np.int8), q.astype(np.int8), indexing="ij")

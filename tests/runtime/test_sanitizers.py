@@ -15,6 +15,7 @@ SANITIZE = "-fsanitize=address,undefined -fno-sanitize-recover=all"
 TESTS = (
     "tests/conformance/test_session_equals_reference.py",
     "tests/model_file/test_mutations.py",
+    "tests/runtime/test_pointwise.py",
     "tests/runtime/test_session.py",
     "tests/runtime/test_threads.py",
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgeinfer.graph import operators as ops
+from edgeinfer.meaning import reference
 from edgeinfer.runtime.catalogue.call import (
     KernelCall,
     KernelSite,
@@ -16,8 +17,31 @@ from edgeinfer.runtime.catalogue.call import (
 __all__: list[str] = []
 
 
+def _table(site: KernelSite, table: np.ndarray) -> KernelCall:
+    """What ``table`` holds for each x, or for knots between which it interpolates."""
+    kernel, quick = "lookup", "lookup_s8" if table.nbytes == 256 else None
+    if len(table) == 513:
+        kernel, quick = "lookup_interpolated", "interpolate_s16"
+    return KernelCall(
+        quick if quick is not None and any(site.having(quick)) else kernel,
+        (site.node.input("x"), table, site.node.output),
+        {"in_bytes": site.itemsize("x"), "out_bytes": site.output.itemsize},
+        units=site.elements,
+        work=site.elements,
+        in_place=overwritable(site, "x"),
+    )
+
+
+def _results(op: ops.Operator, site: KernelSite, *constants: np.ndarray) -> np.ndarray:
+    """What each x of 8 bits becomes."""
+    (results,) = reference.evaluate(op, np.arange(-128, 128).astype(np.int8), *constants)
+    return results.astype(site.output.dtype)
+
+
 @lower.register
 def _rescale(op: ops.Rescale, site: KernelSite) -> list[KernelCall]:
+    if site.itemsize("x") == 1:
+        return [_table(site, _results(op, site))]
     return [
         KernelCall(
             "rescale",
@@ -40,6 +64,8 @@ def _rescale(op: ops.Rescale, site: KernelSite) -> list[KernelCall]:
 @lower.register
 def _q_prelu(op: ops.QPRelu, site: KernelSite) -> list[KernelCall]:
     multiplier, shift = site.constant("multiplier"), site.constant("shift")
+    if site.itemsize("x") == 1 and len(multiplier) == 1:
+        return [_table(site, _results(op, site, multiplier, shift))]
     return [
         KernelCall(
             "prelu",
@@ -67,14 +93,4 @@ def _q_prelu(op: ops.QPRelu, site: KernelSite) -> list[KernelCall]:
 
 @lower.register
 def _lookup(op: ops.Lookup, site: KernelSite) -> list[KernelCall]:
-    table = site.constant("table")
-    return [
-        KernelCall(
-            "lookup_interpolated" if len(table) == 513 else "lookup",
-            (site.node.input("x"), table, site.node.output),
-            {"in_bytes": site.itemsize("x"), "out_bytes": site.output.itemsize},
-            units=site.elements,
-            work=site.elements,
-            in_place=overwritable(site, "x"),
-        )
-    ]
+    return [_table(site, site.constant("table"))]

@@ -18,7 +18,7 @@ from edgeinfer.runtime.catalogue.call import (
     overwritable,
     strides_of,
 )
-from edgeinfer.runtime.catalogue.proofs import linear_sum, short_sum
+from edgeinfer.runtime.catalogue.proofs import linear_sum, short_product, short_sum
 
 __all__: list[str] = []
 
@@ -71,9 +71,13 @@ def _widths(site: KernelSite) -> dict[str, int]:
     }
 
 
+def _is_narrow(site: KernelSite) -> bool:
+    return set(_widths(site).values()) == {1}
+
+
 @lower.register
 def _q_add(op: ops.QAdd, site: KernelSite) -> list[KernelCall]:
-    narrow = site.itemsize("a") == site.itemsize("b") == site.output.itemsize == 1
+    narrow = _is_narrow(site)
     linear = linear_sum(op) if narrow else None
     if linear is not None:
         form = {**vars(linear), "lo": op.lo, "hi": op.hi}
@@ -110,14 +114,17 @@ def _q_add(op: ops.QAdd, site: KernelSite) -> list[KernelCall]:
 
 @lower.register
 def _q_mul(op: ops.QMul, site: KernelSite) -> list[KernelCall]:
+    zero_points = {"a_zero_point": op.a_zero_point, "b_zero_point": op.b_zero_point}
+    short = short_product(op) if _is_narrow(site) and any(site.having("mul_s8")) else None
+    if short is not None:
+        return _broadcast(site, "mul_s8", {**zero_points, **vars(short), "lo": op.lo, "hi": op.hi})
     return _broadcast(
         site,
         "mul",
         {
             **output_stage(op),
             **_widths(site),
-            "a_zero_point": op.a_zero_point,
-            "b_zero_point": op.b_zero_point,
+            **zero_points,
             "multiplier": op.multiplier,
             "shift": op.shift,
         },

@@ -11,7 +11,16 @@ import numpy as np
 from edgeinfer.graph import operators as ops
 from edgeinfer.meaning import reference
 
-__all__ = ["LinearSum", "ShortStage", "ShortSum", "linear_sum", "short_stage", "short_sum"]
+__all__ = [
+    "LinearSum",
+    "ShortProduct",
+    "ShortStage",
+    "ShortSum",
+    "linear_sum",
+    "short_product",
+    "short_stage",
+    "short_sum",
+]
 
 
 @dataclass(frozen=True)
@@ -56,8 +65,44 @@ def short_stage(
 
 
 @dataclass(frozen=True)
+class ShortProduct:
+    """A product of int8 in 32 bits: ``((a - z_a) (b - z_b) << lead)``, then a short stage."""
+
+    lead: int
+    multiplier: int
+    rounding: int
+    shift: int
+
+
+def short_product(op: ops.QMul) -> ShortProduct | None:
+    """The short form of a product of int8, whose accumulators have bits to spare.
+
+    ``R1(acc, M, S) = R1(acc << k, M, S + k)``, so a shift that is too small for the short stage
+    becomes one that serves.
+    """
+    if op.rounding != "single":
+        return None
+    largest = math.prod(max(127 - z, z + 128) for z in (op.a_zero_point, op.b_zero_point))
+    lead = max(33 - op.shift, 0)
+    if largest << lead >= 2**31:
+        return None
+    stage = short_stage(
+        np.array([op.multiplier]),
+        np.array([op.shift + lead]),
+        op.output_zero_point,
+        np.array([largest << lead]),
+    )
+    if stage is None:
+        return None
+    return ShortProduct(lead, *(int(a[0]) for a in (stage.multiplier, stage.rounding, stage.shift)))
+
+
+@dataclass(frozen=True)
 class LinearSum:
-    """A sum of int8 in 32 bits: ``clamp((a a_factor + b b_factor + offset) >> shift)``."""
+    """A sum of int8 in 32 bits: ``clamp((a a_factor + b b_factor + offset) >> shift)``.
+
+    The factors have 24 bits, which kernels multiply in two parts.
+    """
 
     a_factor: int
     b_factor: int
@@ -107,6 +152,8 @@ def _with_offset(
     op: ops.QAdd, y: np.ndarray, a_factor: int, b_factor: int, shift: int
 ) -> LinearSum | None:
     """The form with these factors, where one offset serves every pair and all fits 32 bits."""
+    if max(abs(a_factor), abs(b_factor)) >= 2**23:
+        return None
     q = np.arange(-128, 128, dtype=np.int64)
     t = a_factor * q[:, None] + b_factor * q
     # a clamped result asks for one side alone
