@@ -118,9 +118,8 @@ def main() -> None:
     print(f"|---|{'---|' * len(LENGTHS)}---|")
     for layer in (table, convolution):
         node_cost(layer)
-    print(
-        f"\n| {arguments.runs} runs, us | median | p99 | most | p99 / median |\n|---|---|---|---|---|"
-    )
+    print(f"\n| {arguments.runs} runs, us | median | p99 | most | p99 / median |")
+    print("|---|---|---|---|---|")
     if arguments.model is None:
         steadiness("10 convolutions", Session(chain(convolution, 10)), arguments.runs)
     else:

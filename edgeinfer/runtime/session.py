@@ -107,8 +107,10 @@ def load(
     ModelError
         The file is damaged, or its Graph is not an integer one.
     """
-    graph = model_file.read(path, max_bytes=max_bytes)
-    return Session(graph, num_threads=num_threads, isa=isa, max_bytes=max_bytes)
+    # reading has verified it
+    session = Session.__new__(Session)
+    session._make(model_file.read(path, max_bytes=max_bytes), num_threads, isa, False, max_bytes)
+    return session
 
 
 class Session(PlainRuns):
@@ -163,13 +165,8 @@ class Session(PlainRuns):
                 f"a Session runs a Graph, not {type(graph).__name__}: edgeinfer.load makes one of "
                 "an .eqm file"
             )
-        if type(num_threads) is not int or not 1 <= num_threads <= MAX_THREADS:
-            raise InputError(
-                f"num_threads must be between 1 and {MAX_THREADS}, not {num_threads!r}"
-            )
         verify(graph)
-        planned = plan(graph, isa=_chosen_isa(isa), keep_values=keep_values, max_bytes=max_bytes)
-        self._start(graph, planned, num_threads, keep_values)
+        self._make(graph, num_threads, isa, keep_values, max_bytes)
 
     @classmethod
     def of_trusted(cls, graph: Graph, known: KnownCalls) -> Session:
@@ -181,6 +178,17 @@ class Session(PlainRuns):
         session = cls.__new__(cls)
         session._start(graph, plan(graph, isa=_chosen_isa(None), known=known), 1, False)
         return session
+
+    def _make(
+        self, graph: Graph, num_threads: int, isa: str | None, keep_values: bool, max_bytes: int
+    ) -> None:
+        """Of a Graph that is verified."""
+        if type(num_threads) is not int or not 1 <= num_threads <= MAX_THREADS:
+            raise InputError(
+                f"num_threads must be between 1 and {MAX_THREADS}, not {num_threads!r}"
+            )
+        planned = plan(graph, isa=_chosen_isa(isa), keep_values=keep_values, max_bytes=max_bytes)
+        self._start(graph, planned, num_threads, keep_values)
 
     def _start(self, graph: Graph, planned: Plan, num_threads: int, keep_values: bool) -> None:
         self._graph, self._plan = graph, planned
