@@ -38,35 +38,40 @@ static void *resolve(const program *p, uint8_t *memory, place at)
     return (at.space == CONSTANTS ? (uint8_t *)p->constants : memory) + at.offset;
 }
 
+void program_resolve(const program *p, uint8_t *memory, void **operands)
+{
+    for (int64_t i = 0; i < p->step_count; ++i) {
+        const step *s = &p->steps[i];
+        for (int64_t o = 0; o < s->operand_count; ++o)
+            operands[i * MAX_OPERANDS + o] = resolve(p, memory, s->operands[o]);
+    }
+}
+
 typedef struct {
     const step *step;
+    void *const *operands;
     uint8_t *scratch;
     int64_t scratch_bytes;
-    void *operands[MAX_OPERANDS];
-    int parts;
 } job;
 
 static int run_part(void *argument, int part, int thread)
 {
-    job *j = argument;
-    const int64_t units = j->step->units;
-    const int64_t begin = units * part / j->parts, end = units * (part + 1) / j->parts;
-    return j->step->run(j->step->parameters, j->operands, begin, end,
-                        j->scratch + thread * j->scratch_bytes);
+    const job *j = argument;
+    const int64_t units = j->step->units, parts = j->step->parts;
+    return j->step->run(j->step->parameters, j->operands, units * part / parts,
+                        units * (part + 1) / parts, j->scratch + thread * j->scratch_bytes);
 }
 
-static int run_step(const program *p, const step *s, uint8_t *memory, thread_pool *threads)
+static int run_step(const program *p, const step *s, void *const *operands, uint8_t *scratch,
+                    thread_pool *threads)
 {
-    job j = {.step = s,
-             .scratch = memory + p->arena_bytes,
-             .scratch_bytes = p->scratch_bytes,
-             .parts = threads == NULL ? 1 : (int)s->parts};
-    for (int64_t i = 0; i < s->operand_count; ++i)
-        j.operands[i] = resolve(p, memory, s->operands[i]);
-    return thread_pool_run(threads, run_part, &j, j.parts);
+    if (threads == NULL || s->parts == 1)
+        return s->run(s->parameters, operands, 0, s->units, scratch);
+    job j = {s, operands, scratch, p->scratch_bytes};
+    return thread_pool_run(threads, run_part, &j, (int)s->parts);
 }
 
-int program_run(const program *p, uint8_t *memory, thread_pool *threads,
+int program_run(const program *p, uint8_t *memory, void *const *operands, thread_pool *threads,
                 const caller_array *inputs, const caller_array *outputs, int64_t slices,
                 int64_t *nanoseconds, int64_t *where)
 {
@@ -79,7 +84,8 @@ int program_run(const program *p, uint8_t *memory, thread_pool *threads,
         }
         for (*where = 0; *where < p->step_count; ++*where) {
             const int64_t start = nanoseconds == NULL ? 0 : nanoseconds_now();
-            const int status = run_step(p, &p->steps[*where], memory, threads);
+            const int status = run_step(p, &p->steps[*where], operands + *where * MAX_OPERANDS,
+                                        memory + p->arena_bytes, threads);
             if (status != DONE)
                 return status;
             if (nanoseconds != NULL)

@@ -32,10 +32,14 @@ typedef struct {
     int is_float;
 } caller_array;
 
-/* Runs `slices` batches. `memory` is the arena and the scratch. Where `nanoseconds` is not NULL,
- * each step's time is added to its entry. Where the status is not DONE, `where` is the input
- * (NOT_A_NUMBER) or the step (INDEX_OUT_OF_RANGE) to blame. */
-int program_run(const program *p, uint8_t *memory, thread_pool *threads,
+/* Where the operands of each step are, MAX_OPERANDS apart, once and for all runs in `memory`. */
+void program_resolve(const program *p, uint8_t *memory, void **operands);
+
+/* Runs `slices` batches. `memory` is the arena and the scratch, and `operands` what
+ * program_resolve made of it. Where `nanoseconds` is not NULL, each step's time is added to its
+ * entry. Where the status is not DONE, `where` is the input (NOT_A_NUMBER) or the step
+ * (INDEX_OUT_OF_RANGE) to blame. */
+int program_run(const program *p, uint8_t *memory, void *const *operands, thread_pool *threads,
                 const caller_array *inputs, const caller_array *outputs, int64_t slices,
                 int64_t *nanoseconds, int64_t *where);
 

@@ -5,6 +5,7 @@ import numpy as np
 from edgeinfer.runtime.planner import Plan
 
 EDGE_LOOPS: tuple[str, ...]
+ISAS: tuple[str, ...]
 KERNELS: dict[str, tuple[str, ...]]
 LAYOUTS: dict[tuple[str, str], tuple[int, int, int, int, int, int]]
 SUPPORTED: tuple[str, ...]
@@ -27,6 +28,16 @@ class Program:
         nanoseconds: np.ndarray | None = None,
     ) -> None: ...
 
+class BoundRuns:
+    def _hold(
+        self,
+        program: Program,
+        inputs: Sequence[np.ndarray],
+        outputs: Sequence[np.ndarray],
+        slices: int,
+    ) -> None: ...
+    def run(self) -> None: ...
+
 class PlainRuns:
     def _prepare(
         self,
@@ -42,4 +53,14 @@ class PlainRuns:
         out: np.ndarray | Mapping[str, np.ndarray] | None = None,
     ) -> np.ndarray | dict[str, np.ndarray]: ...
 
-__all__ = ["EDGE_LOOPS", "KERNELS", "LAYOUTS", "SUPPORTED", "PlainRuns", "Program", "RunError"]
+__all__ = [
+    "EDGE_LOOPS",
+    "ISAS",
+    "KERNELS",
+    "LAYOUTS",
+    "SUPPORTED",
+    "BoundRuns",
+    "PlainRuns",
+    "Program",
+    "RunError",
+]

@@ -5,6 +5,7 @@ checks that every operand lies inside the memory that it names, and lends each c
 memory of its own.
 """
 
+cimport cython
 from cpython.buffer cimport (
     PyBUF_C_CONTIGUOUS,
     PyBUF_FORMAT,
@@ -108,12 +109,24 @@ cdef extern from "program.h" nogil:
         void *data
         int is_float
 
+    void program_resolve(const program *p, uint8_t *memory, void **operands)
     int program_run(
-        const program *p, uint8_t *memory, thread_pool *threads, const caller_array *inputs,
-        const caller_array *outputs, int64_t slices, int64_t *nanoseconds, int64_t *where
+        const program *p, uint8_t *memory, void *const *operands, thread_pool *threads,
+        const caller_array *inputs, const caller_array *outputs, int64_t slices,
+        int64_t *nanoseconds, int64_t *where
     )
 
-__all__ = ["EDGE_LOOPS", "KERNELS", "LAYOUTS", "SUPPORTED", "PlainRuns", "Program", "RunError"]
+__all__ = [
+    "EDGE_LOOPS",
+    "ISAS",
+    "KERNELS",
+    "LAYOUTS",
+    "SUPPORTED",
+    "BoundRuns",
+    "PlainRuns",
+    "Program",
+    "RunError",
+]
 
 
 def _kernel_table():
@@ -147,11 +160,11 @@ def _layouts():
     return table
 
 
-def _supported():
+def _instruction_sets(only_supported):
     names = []
     cdef const instruction_set *i = &instruction_sets[0]
     while i.name != NULL:
-        if i.is_supported():
+        if not only_supported or i.is_supported():
             names.append(i.name.decode())
         i += 1
     return tuple(names)
@@ -169,11 +182,15 @@ def _edge_loops():
 EDGE_LOOPS = _edge_loops()
 KERNELS = _kernel_table()
 LAYOUTS = _layouts()
-SUPPORTED = _supported()
+ISAS = _instruction_sets(False)
+SUPPORTED = _instruction_sets(True)
 
 
 class RunError(Exception):
-    """A run stopped: ``reason`` is "nan" or "index", ``where`` the input or step to blame."""
+    """A run stopped: ``reason`` is "nan" or "index", ``where`` the input or step to blame.
+
+    A bound run has more reasons: "busy", and "input" or "output" where that array has changed.
+    """
 
     def __init__(self, reason, where):
         super().__init__(f"{reason} at {where}")
@@ -181,10 +198,13 @@ class RunError(Exception):
         self.where = where
 
 
-# What one caller needs while it runs; idle ones wait on a stack.
+# What one caller needs while it runs; idle ones wait on a stack. The operands are those of the
+# steps in the memory ``resolved``.
 cdef struct context:
     void *allocation
     uint8_t *memory
+    uint8_t *resolved
+    void **operands
     Py_buffer *views
     caller_array *arrays
     context *next
@@ -372,15 +392,28 @@ cdef class Program:
         # two more views, for a memory of the caller's and for the profile
         ctx.views = <Py_buffer *>calloc(edges + 2, sizeof(Py_buffer))
         ctx.arrays = <caller_array *>calloc(max(edges, 1), sizeof(caller_array))
+        ctx.operands = <void **>calloc(
+            max(self.c.step_count, 1), MAX_OPERANDS * sizeof(void *)
+        )
         # calloc leaves a large memory unmapped until it is used; posix_memalign would not clear it
         ctx.allocation = calloc(size + ALIGNMENT, 1)
-        if ctx.views == NULL or ctx.arrays == NULL or ctx.allocation == NULL:
+        if (
+            ctx.views == NULL
+            or ctx.arrays == NULL
+            or ctx.operands == NULL
+            or ctx.allocation == NULL
+        ):
             _free_context(ctx)
             raise MemoryError(f"no memory for an arena of {size} bytes")
         ctx.memory = <uint8_t *>(
             (<uintptr_t>ctx.allocation + ALIGNMENT - 1) & ~<uintptr_t>(ALIGNMENT - 1)
         )
+        self._resolve(ctx, ctx.memory)
         return ctx
+
+    cdef void _resolve(self, context *ctx, uint8_t *memory) noexcept:
+        program_resolve(&self.c, memory, ctx.operands)
+        ctx.resolved = memory
 
     def run(self, inputs, outputs, int64_t slices, memory=None, nanoseconds=None):
         """Run ``slices`` batches from ``inputs`` into ``outputs``, without the GIL.
@@ -448,10 +481,13 @@ cdef class Program:
                 if view.len != self.c.step_count * <int64_t>sizeof(int64_t):
                     raise ValueError("one int64 of time a step")
                 times = <int64_t *>view.buf
+            if ctx.resolved != arena:
+                self._resolve(ctx, arena)
             with nogil:
                 status = program_run(
                     &self.c,
                     arena,
+                    ctx.operands,
                     self.pool,
                     ctx.arrays,
                     ctx.arrays + self.c.input_count,
@@ -564,8 +600,8 @@ cdef class PlainRuns:
                 ):
                     with nogil:
                         status = program_run(
-                            &program.c, ctx.memory, NULL, ctx.arrays, ctx.arrays + 1, 1, NULL,
-                            &where,
+                            &program.c, ctx.memory, ctx.operands, NULL, ctx.arrays,
+                            ctx.arrays + 1, 1, NULL, &where,
                         )
         except (BufferError, ValueError):
             pass  # not contiguous, or not to be written to
@@ -577,6 +613,111 @@ cdef class PlainRuns:
             ctx.next = program.idle
             program.idle = ctx
         return out if status == DONE else None
+
+
+# the program takes the memory back, whatever else of a cycle is gone by then
+@cython.no_gc_clear
+cdef class BoundRuns:
+    """Runs of a Program between arrays that stay where they are.
+
+    Each run looks whether they do. What it raises is what ``_explained`` makes of a RunError, which
+    a subclass has. ``_hold`` is called once.
+    """
+
+    cdef Program program
+    cdef context *ctx
+    cdef tuple arrays
+    cdef int64_t slices
+    cdef bint is_running
+
+    def _hold(self, Program program, inputs, outputs, int64_t slices):
+        """Take runs of ``program`` from ``inputs`` to ``outputs``, as ``Program.run`` has them."""
+        cdef int64_t i, first = program.c.input_count
+        cdef const edge *e
+        if len(inputs) != first or len(outputs) != program.c.output_count:
+            raise ValueError("one array an edge")
+        arrays = (*inputs, *outputs)
+        self.program = program
+        self.ctx = program._take()
+        for i in range(len(arrays)):
+            e = &program.c.inputs[i] if i < first else &program.c.outputs[i - first]
+            PyObject_GetBuffer(arrays[i], &self.ctx.views[i], _wanted(i >= first) | PyBUF_FORMAT)
+            try:
+                _bind(e, &self.ctx.views[i], slices, &self.ctx.arrays[i])
+            finally:
+                # its address and size are left to compare
+                PyBuffer_Release(&self.ctx.views[i])
+        self.slices = slices
+        self.arrays = arrays
+
+    def __dealloc__(self):
+        if self.ctx != NULL:
+            self.ctx.next = self.program.idle
+            self.program.idle = self.ctx
+
+    def run(self):
+        """Compute the outputs of what the inputs hold now, in the bound arrays.
+
+        Raises
+        ------
+        InputError
+            A float is NaN, an index is outside its axis, an array was resized or made read-only
+            since it was bound, or another thread is running this.
+        """
+        cdef Program program = self.program
+        cdef int64_t where = 0, held = 0, first, i
+        cdef const char *reason = NULL
+        cdef int status = DONE
+        cdef Py_buffer view
+        if program is None:
+            raise ValueError("nothing is bound")
+        if self.is_running:
+            raise self._explained(RunError("busy", 0))
+        if program.pool != NULL and program.pid != process_number():
+            program._start_threads()
+        self.is_running = True
+        first = program.c.input_count
+        try:
+            while held < len(self.arrays):
+                if not _has_stayed(self.arrays[held], &self.ctx.views[held], held >= first):
+                    reason = b"output" if held >= first else b"input"
+                    where = held - first if held >= first else held
+                    break
+                held += 1
+            if reason == NULL:
+                with nogil:
+                    status = program_run(
+                        &program.c, self.ctx.memory, self.ctx.operands, program.pool,
+                        self.ctx.arrays, self.ctx.arrays + first, self.slices, NULL, &where,
+                    )
+                if status != DONE:
+                    reason = b"nan" if status == NOT_A_NUMBER else b"index"
+        finally:
+            for i in range(held):
+                PyBuffer_Release(&self.ctx.views[i])
+            self.is_running = False
+        if reason != NULL:
+            raise self._explained(RunError(reason.decode(), where)) from None
+
+
+cdef int _wanted(bint is_written) noexcept:
+    return PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE if is_written else PyBUF_C_CONTIGUOUS
+
+
+cdef bint _has_stayed(array, Py_buffer *view, bint is_written) except -1:
+    """Whether the array may still be lent, and lies where ``view`` had it; lent where it is so."""
+    cdef void *data = view.buf
+    cdef Py_ssize_t size = view.len
+    try:
+        PyObject_GetBuffer(array, view, _wanted(is_written))
+    except (BufferError, ValueError):
+        view.buf, view.len = data, size
+        return False
+    if view.buf == data and view.len == size:
+        return True
+    PyBuffer_Release(view)
+    view.buf, view.len = data, size
+    return False
 
 
 cdef bint _fits(Py_buffer *view, bytes raw, int rank, const int64_t *shape, caller_array *to):
@@ -598,6 +739,7 @@ cdef void _free_context(context *ctx) noexcept:
     free(ctx.allocation)
     free(ctx.views)
     free(ctx.arrays)
+    free(ctx.operands)
     free(ctx)
 
 

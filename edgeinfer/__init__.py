@@ -19,14 +19,14 @@ those three is imported from here.
 """
 
 import logging
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from edgeinfer.errors import EdgeInferError
-from edgeinfer.files.model_file import read, save
-from edgeinfer.one_call import quantize
 from edgeinfer.version import __version__
 
 try:
-    from edgeinfer.runtime.session import Session, load
+    import edgeinfer.cython_kernels.runtime  # noqa: F401
 except ModuleNotFoundError as error:
     if error.name != "edgeinfer.cython_kernels.runtime":
         raise
@@ -36,7 +36,33 @@ except ModuleNotFoundError as error:
         "the edgeinfer that is installed"
     ) from None
 
+if TYPE_CHECKING:
+    from edgeinfer.files.model_file import read, save
+    from edgeinfer.one_call import quantize
+    from edgeinfer.runtime.session import Session, load
+
 __all__ = ["EdgeInferError", "Session", "__version__", "load", "quantize", "read", "save"]
+
+# what a program names first is imported by then, so that one that only looks is not kept waiting
+_MODULES = {
+    "Session": "edgeinfer.runtime.session",
+    "load": "edgeinfer.runtime.session",
+    "quantize": "edgeinfer.one_call",
+    "read": "edgeinfer.files.model_file",
+    "save": "edgeinfer.files.model_file",
+}
 
 # a program that asks for no log gets none
 logging.getLogger(__name__).addHandler(logging.NullHandler())
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is named, once."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_MODULES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES})

@@ -131,6 +131,7 @@ def quantize(
     from edgeinfer.data import ImageOptions, load_data
     from edgeinfer.files.atomic_write import atomic_write, check_writable
     from edgeinfer.files.model_file import to_bytes
+    from edgeinfer.graph.cost import cost
     from edgeinfer.quant import (
         Options,
         prune_constant_channels,
@@ -156,8 +157,10 @@ def quantize(
             reference=onnx_peer(model) if is_whole else None,
         )
     integer, judged = made.graph, made.judgement
+    unpruned = cost(integer).macs
     if prune_constant:
         integer = prune_constant_channels(integer)
+    macs = {"unpruned": unpruned, "written": cost(integer).macs}
     content = to_bytes(
         replace(integer, labels=names, preparation={**integer.preparation, **dataset.preparation})
     )
@@ -180,11 +183,13 @@ def quantize(
             "judged_on": {"samples": judged.samples, "held_back": judged.held_back},
             "outputs": [_described(quality) for quality in judged.outputs],
             "raised_channels": raised,
+            "macs": macs,
         },
         [
             f"wrote {output}: {scheme}, {runs} calibration samples, {seconds:.1f} s",
             *_given_widths(overrides),
             f"{model.name} had {sizes['model']:,} bytes, {output.name} has {sizes['output']:,}",
+            *_pruned(macs, prune_constant),
             *_quality(judged),
             *_coarser(raised),
         ],
@@ -202,6 +207,15 @@ def _floats(model: Path, how: Import) -> Graph:
 def _given_widths(overrides: dict[str, str]) -> list[str]:
     given = ", ".join(f"{pattern}={width}" for pattern, width in overrides.items())
     return [f"widths other than the scheme's: {given}"] if given else []
+
+
+def _pruned(macs: dict[str, int], is_asked: bool) -> list[str]:
+    unpruned, written = macs["unpruned"], macs["written"]
+    if not is_asked:
+        return []
+    if written == unpruned:
+        return [f"no channel could be removed: {written:,} multiply-accumulates as before"]
+    return [f"{unpruned:,} multiply-accumulates are {written:,} without constant channels"]
 
 
 def _described(quality: OutputQuality) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from html import escape
+from struct import Struct
 from typing import Literal, get_args
 
 import numpy as np
@@ -36,13 +37,19 @@ ABSENT = ""
 # nodes that a table in a notebook shows; the rest is counted
 _MOST_ROWS = 200
 
+# ten times as fast as NumPy's scalar, and a weight of a model has a thousand scales
+_FLOAT32 = Struct("<f")
+
 DType = Literal["bool", "int8", "int16", "int32", "int64", "float32"]
 
 
 def nearest_float32(value: float) -> float:
-    """The nearest float32; beyond its range an infinity, without NumPy's warning."""
-    with np.errstate(over="ignore"):
-        return float(np.float32(value))
+    """The nearest float32; beyond its range an infinity."""
+    try:
+        (rounded,) = _FLOAT32.unpack(_FLOAT32.pack(value))
+    except OverflowError:
+        return math.copysign(math.inf, value)
+    return float(rounded)
 
 
 @dataclass(frozen=True)

@@ -72,10 +72,8 @@ class Site:
         array = self.graph.constants.get(self.node.input(role))
         self.require(array is not None, f"{role} must be a constant")
         assert array is not None
-        self.require(
-            not dtypes or str(array.dtype) in dtypes,
-            f"{role} must be {' or '.join(dtypes)}, not {array.dtype}",
-        )
+        if dtypes and str(array.dtype) not in dtypes:
+            self.require(False, f"{role} must be {' or '.join(dtypes)}, not {array.dtype}")
         return array
 
     @property

@@ -167,18 +167,18 @@ def plan(
     calls = (known or KnownCalls()).of(graph, isa)
     scratch = max((c.scratch for node_calls in calls for c in node_calls), default=0)
     _check_memory(needed + scratch, max_bytes)
-    roots = _roots(graph, calls)
-    buffers = _buffers(graph, calls, roots, keep_values)
+    views = _Views(graph, calls)
+    buffers = _buffers(graph, calls, views, keep_values)
     arena_bytes = allocate({id(b): b for b in buffers.values()}.values(), ALIGNMENT)
     blob = _Blob()
 
     def place(operand: str | np.ndarray) -> Place:
         if isinstance(operand, np.ndarray):
             return blob.place(operand)
-        root = roots.get(operand, operand)
+        root, start = views.root(operand)
         if root in graph.constants:
             return blob.place(np.asarray(graph.constants[root], graph.types[root].dtype))
-        return Place("arena", buffers[root].offset, graph.types[operand].nbytes)
+        return Place("arena", buffers[root].offset + start, graph.types[operand].nbytes)
 
     def edge(name: str) -> Edge:
         kind = graph.types[name]
@@ -198,6 +198,7 @@ def plan(
         )
         for node, node_calls in zip(graph.nodes, calls, strict=True)
         for call in node_calls
+        if views.needs(call)
     )
     computed = [*graph.sources, *(name for node in graph.nodes for name in node.outputs)]
     return Plan(
@@ -233,41 +234,106 @@ def _aligned(size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 
-def _roots(graph: Graph, calls: list[list[KernelCall]]) -> dict[str, str]:
-    """For each value that is another under a new shape: the value whose bytes it is."""
-    roots: dict[str, str] = {}
-    for node, node_calls in zip(graph.nodes, calls, strict=True):
-        if not node_calls:
-            source = node.operands[0]
-            roots[node.output] = roots.get(source, source)
-    return roots
+class _Views:
+    """Which values are bytes of another's: moved by no step, written where they are read.
+
+    A value that is its operand under another shape, or one run of it, is a view of it. A value that
+    is copied whole into one run of another, as the operands of a Concat are, is written there by
+    whoever makes it.
+    """
+
+    def __init__(self, graph: Graph, calls: list[list[KernelCall]]) -> None:
+        self._of: dict[str, tuple[str, int]] = {}
+        self._graph = graph
+        for node, node_calls in zip(graph.nodes, calls, strict=True):
+            if not node_calls:
+                self._of[node.output] = node.operands[0], 0
+            elif all(_is_run(call) for call in node_calls):
+                for call in node_calls:
+                    self._join(call)
+
+    def root(self, name: str) -> tuple[str, int]:
+        """The value whose bytes ``name`` is, which is no other's, and from which byte on."""
+        start = 0
+        while name in self._of:
+            name, further = self._of[name]
+            start += further
+        return name, start
+
+    def needs(self, call: KernelCall) -> bool:
+        """Whether ``call`` moves anything: its source is not already where it would copy it."""
+        if not _is_run(call):
+            return True
+        (source, from_byte), (target, to_byte) = self._ends(call)
+        return (source, from_byte) != (target, to_byte)
+
+    def _ends(self, call: KernelCall) -> tuple[tuple[str, int], tuple[str, int]]:
+        """Where a copy reads and writes: roots, and bytes in them."""
+        ends = []
+        for operand, field in zip(call.operands, ("in_start", "out_start"), strict=True):
+            root, start = self.root(str(operand))
+            ends.append((root, start + _number(call, field) * _number(call, "bytes")))
+        return ends[0], ends[1]
+
+    def _join(self, call: KernelCall) -> None:
+        size = call.work * _number(call, "bytes")
+        (source, from_byte), (target, to_byte) = self._ends(call)
+        types, constants = self._graph.types, self._graph.constants
+        if source == target or source in constants:
+            return
+        if (to_byte, size) == (0, types[target].nbytes):
+            self._of[target] = source, from_byte
+        elif (from_byte, size) == (0, types[source].nbytes):
+            self._of[source] = target, to_byte
+
+
+def _number(call: KernelCall, field: str) -> int:
+    value = call.parameters[field]
+    assert isinstance(value, int)
+    return value
+
+
+def _is_run(call: KernelCall) -> bool:
+    """Whether ``call`` copies neighbours to neighbours."""
+    if call.kernel != "copy":
+        return False
+    p = call.parameters
+    return p["extents"] == (1,) or p["in_strides"] == p["out_strides"] == (1,)
 
 
 def _buffers(
-    graph: Graph, calls: list[list[KernelCall]], roots: Mapping[str, str], keep_values: bool
+    graph: Graph, calls: list[list[KernelCall]], views: _Views, keep_values: bool
 ) -> dict[str, Buffer]:
-    """The buffer of every value that a run computes, shared where one is written over another."""
-    uses = ((roots.get(name, name), index) for name, index in last_uses(graph).items())
+    """The buffer of every root that a run computes, shared where one is written over another."""
+    uses = ((views.root(name)[0], index) for name, index in last_uses(graph).items())
     last = {root: until for root, (_, until) in spans(uses).items()}
     end = len(graph.nodes)
     buffers: dict[str, Buffer] = {}
-    for name in graph.sources:
-        until = end if keep_values else last.get(name, -1)
-        buffers[name] = Buffer(graph.types[name].nbytes, -1, until)
-    for index, (node, node_calls) in enumerate(zip(graph.nodes, calls, strict=True)):
-        if not node_calls:
-            continue
-        dying = (
-            buffers[root]
-            for root in (roots.get(n, n) for n in node_calls[0].in_place)
-            if root in buffers and last[root] == index and not keep_values
-        )
-        overwritten = next(dying, None)
-        for name in node.outputs:
-            until = end if keep_values else last.get(name, index)
-            buffer = overwritten or Buffer(graph.types[name].nbytes, index, until)
+
+    def hold(name: str, index: int, overwritten: Buffer | None = None) -> None:
+        root, _ = views.root(name)
+        if root not in buffers and root not in graph.constants:
+            until = end if keep_values else last.get(root, index)
+            buffer = overwritten or Buffer(graph.types[root].nbytes, index, until)
             buffer.last = until
-            buffers[name] = buffer
+            buffers[root] = buffer
+
+    def dying(node: Node, index: int, call: KernelCall) -> Buffer | None:
+        """The buffer that the node's output may take over: whole values, one by the other."""
+        if keep_values or views.root(node.outputs[0]) != (node.outputs[0], 0):
+            return None
+        for root, start in map(views.root, call.in_place):
+            whole = start == 0 and graph.types[root].nbytes == graph.types[node.output].nbytes
+            if whole and root in buffers and last[root] == index:
+                return buffers[root]
+        return None
+
+    for name in graph.sources:
+        hold(name, -1)
+    for index, (node, node_calls) in enumerate(zip(graph.nodes, calls, strict=True)):
+        overwritten = dying(node, index, node_calls[0]) if node_calls else None
+        for name in node.outputs:
+            hold(name, index, overwritten)
     return buffers
 
 

@@ -14,7 +14,14 @@ from html import escape
 
 import numpy as np
 
-from edgeinfer.cython_kernels.runtime import SUPPORTED, PlainRuns, Program, RunError
+from edgeinfer.cython_kernels.runtime import (
+    ISAS,
+    SUPPORTED,
+    BoundRuns,
+    PlainRuns,
+    Program,
+    RunError,
+)
 from edgeinfer.errors import EdgeInferError, InputError
 from edgeinfer.files import model_file
 from edgeinfer.graph import DType, Graph, Preparation
@@ -22,7 +29,7 @@ from edgeinfer.graph.batching import obstacle
 from edgeinfer.graph.verification import verify
 from edgeinfer.runtime.planner import MAX_BYTES, KnownCalls, Plan, plan
 
-__all__ = ["MAX_THREADS", "Session", "Stream", "TensorInfo", "load"]
+__all__ = ["MAX_THREADS", "Bound", "Session", "Stream", "TensorInfo", "load"]
 
 MAX_THREADS = 256
 
@@ -100,8 +107,10 @@ def load(
     ModelError
         The file is damaged, or its Graph is not an integer one.
     """
-    graph = model_file.read(path, max_bytes=max_bytes)
-    return Session(graph, num_threads=num_threads, isa=isa, max_bytes=max_bytes)
+    # reading has verified it
+    session = Session.__new__(Session)
+    session._make(model_file.read(path, max_bytes=max_bytes), num_threads, isa, False, max_bytes)
+    return session
 
 
 class Session(PlainRuns):
@@ -115,8 +124,9 @@ class Session(PlainRuns):
     graph : Graph
         An integer Graph.
     num_threads : int
-        How many threads may share a step of a run; they sleep between runs and end with the
-        Session. A process made by fork gets its own.
+        How many threads may share a step of a run, up to 256; more than the machine has cores
+        are allowed and gain nothing. They sleep between runs and end with the Session. A process
+        made by fork gets its own.
     isa : str or None
         The instruction set to use, of ``SUPPORTED``; None takes ``EDGEINFER_ISA`` from the
         environment, or the best.
@@ -155,15 +165,8 @@ class Session(PlainRuns):
                 f"a Session runs a Graph, not {type(graph).__name__}: edgeinfer.load makes one of "
                 "an .eqm file"
             )
-        if type(num_threads) is not int or not 1 <= num_threads <= MAX_THREADS:
-            raise InputError(
-                f"num_threads must be between 1 and {MAX_THREADS}, not {num_threads!r}"
-            )
-        if isa is None:
-            isa = os.environ.get("EDGEINFER_ISA") or SUPPORTED[0]
         verify(graph)
-        planned = plan(graph, isa=isa, keep_values=keep_values, max_bytes=max_bytes)
-        self._start(graph, planned, num_threads, keep_values)
+        self._make(graph, num_threads, isa, keep_values, max_bytes)
 
     @classmethod
     def of_trusted(cls, graph: Graph, known: KnownCalls) -> Session:
@@ -173,9 +176,19 @@ class Session(PlainRuns):
         hundred Graphs of a search, of which one is verified in the end.
         """
         session = cls.__new__(cls)
-        isa = os.environ.get("EDGEINFER_ISA") or SUPPORTED[0]
-        session._start(graph, plan(graph, isa=isa, known=known), 1, False)
+        session._start(graph, plan(graph, isa=_chosen_isa(None), known=known), 1, False)
         return session
+
+    def _make(
+        self, graph: Graph, num_threads: int, isa: str | None, keep_values: bool, max_bytes: int
+    ) -> None:
+        """Of a Graph that is verified."""
+        if type(num_threads) is not int or not 1 <= num_threads <= MAX_THREADS:
+            raise InputError(
+                f"num_threads must be between 1 and {MAX_THREADS}, not {num_threads!r}"
+            )
+        planned = plan(graph, isa=_chosen_isa(isa), keep_values=keep_values, max_bytes=max_bytes)
+        self._start(graph, planned, num_threads, keep_values)
 
     def _start(self, graph: Graph, planned: Plan, num_threads: int, keep_values: bool) -> None:
         self._graph, self._plan = graph, planned
@@ -220,12 +233,45 @@ class Session(PlainRuns):
 
     def _run_any(self, x: Arrays, out: Arrays | None = None) -> np.ndarray | dict[str, np.ndarray]:
         """What ``run`` does with everything that is not the plain case."""
+        self._refuse_states("run")
+        return self._run(x, out, ())
+
+    def _refuse_states(self, call: str) -> None:
         if self._graph.states:
+            given = "x" if call == "run" else "x, out"
             raise InputError(
                 "the model keeps states from one run to the next: use stream = session.stream() "
-                "and stream.run(x)"
+                f"and stream.{call}({given})"
             )
-        return self._run(x, out, ())
+
+    def bind(self, x: Arrays, out: Arrays) -> Bound:
+        """Runs from ``x`` to ``out``, for who fills and reads the same arrays again and again.
+
+        Parameters
+        ----------
+        x, out : numpy.ndarray, or mapping of str to numpy.ndarray
+            As ``run`` takes them, except that nothing is converted: C-contiguous arrays of the
+            shapes and dtypes of the inputs and outputs, and of any number of slices.
+
+        Raises
+        ------
+        InputError
+            A name, a shape or a dtype does not fit, or the Session keeps its values or states.
+        """
+        self._refuse_states("bind")
+        return self._bind(x, out, ())
+
+    def _bind(self, x: Arrays, out: Arrays, state: Sequence[np.ndarray]) -> Bound:
+        if self._memory is not None:
+            raise InputError("a Session made with keep_values=True binds no arrays")
+        arrays = _by_name(x, self.inputs, "input")
+        for array, info in zip(arrays, self.inputs, strict=True):
+            _check_bound(array, info)
+        slices = self._slices(arrays)
+        results = _by_name(out, self.outputs, "output")
+        for array, info in zip(results, self.outputs, strict=True):
+            _check_output(array, info, slices)
+        return Bound(self, [*arrays, *state], [*results, *state], slices)
 
     def profile(self, x: Arrays) -> dict[str, int]:
         """Nanoseconds that each node takes in one run, by the node's name, in order.
@@ -343,8 +389,40 @@ class Session(PlainRuns):
     def _explained(self, error: RunError) -> EdgeInferError:
         if error.reason == "nan":
             return InputError(f"input {self.inputs[error.where].name!r} holds a NaN")
+        if error.reason == "busy":
+            return InputError(
+                "another thread is running these bound arrays: bind arrays of its own for each"
+            )
+        if error.reason in ("input", "output"):
+            names = self._graph.sources if error.reason == "input" else self._graph.results
+            cannot = "read" if error.reason == "input" else "written"
+            return InputError(
+                f"the array bound to {error.reason} {names[error.where]!r} was resized, or cannot "
+                f"be {cannot} any more: bind arrays again"
+            )
         node = self._plan.steps[error.where].node
         return InputError(f"node {node!r} got an index that is outside the axis it gathers from")
+
+
+class Bound(BoundRuns):
+    """Runs of a Session between arrays that are given once; see ``Session.bind``.
+
+    ``run()`` takes no argument and gives nothing back. It has a memory of its own, holds on to the
+    arrays, and belongs to one thread at a time.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        inputs: Sequence[np.ndarray],
+        outputs: Sequence[np.ndarray],
+        slices: int,
+    ) -> None:
+        self._explained = session._explained
+        try:
+            self._hold(session._program, inputs, outputs, slices)
+        except MemoryError as error:
+            raise InputError(str(error)) from None
 
 
 class Stream:
@@ -376,10 +454,27 @@ class Stream:
         """
         return self._session._run(x, out, self.state)
 
+    def bind(self, x: Arrays, out: Arrays) -> Bound:
+        """As ``Session.bind``: each of its runs takes up what the run before left, of any kind."""
+        return self._session._bind(x, out, self.state)
+
     def reset(self) -> None:
         """Begin again."""
         for array, first in zip(self.state, self._first, strict=True):
             array[...] = first
+
+
+def _chosen_isa(isa: str | None) -> str:
+    """``isa``, or that of the environment, or the best; refused where this processor lacks it."""
+    source = "isa"
+    if isa is None:
+        source, isa = "EDGEINFER_ISA", os.environ.get("EDGEINFER_ISA") or SUPPORTED[0]
+    if isa in SUPPORTED:
+        return isa
+    known = ", ".join(SUPPORTED)
+    if isa in ISAS:
+        raise InputError(f"{source} is {isa!r}, which this processor lacks; it has {known}")
+    raise InputError(f"{source} must be one of {known}, not {isa!r}")
 
 
 def _edge(info: TensorInfo) -> tuple[tuple[int, ...], float | None, np.dtype, np.dtype]:
@@ -426,6 +521,18 @@ def _as_input(array: np.ndarray, info: TensorInfo) -> np.ndarray:
     # a float64 beyond float32's range becomes infinite, which clamps
     with np.errstate(over="ignore"):
         return np.ascontiguousarray(array, np.float32).reshape(array.shape)
+
+
+def _check_bound(array: np.ndarray, info: TensorInfo) -> None:
+    """Refuse an array to be bound that is not exactly what the input is read from."""
+    dtypes = [info.dtype] if info.scale is None else ["float32", info.dtype]
+    if not isinstance(array, np.ndarray) or array.dtype not in dtypes:
+        got = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+        raise InputError(
+            f"what is bound to input {info.name!r} must be {' or '.join(dtypes)}, not {got}"
+        )
+    if not array.flags.c_contiguous:
+        raise InputError(f"what is bound to input {info.name!r} must be C-contiguous")
 
 
 def _out_shape(info: TensorInfo, slices: int) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ from edgeinfer.cli.commands import edgeinfer
 from edgeinfer.files.model_file import read, save
 from edgeinfer.graph import Graph, GraphBuilder, Node, TensorType
 from edgeinfer.graph import operators as ops
+from edgeinfer.graph.cost import cost
 from edgeinfer.quant.schemes import Width
 from edgeinfer.runtime.session import Session
 from tests.runtime.test_streams import leaky_sum
@@ -198,8 +199,12 @@ def test_quantize_keeps_labels_which_run_prints(cli, workspace):
 
 def test_quantize_can_prune_and_round_twice(cli, workspace):
     line = "quantize digits.onnx --data digits_calib.npz -o a.eqm --prune-constant"
-    assert cli(f"{line} --rounding double").exit_code == 0
+    ran = cli(f"{line} --rounding double")
+    assert ran.exit_code == 0
     graph = read(workspace / "a.eqm")
+    macs = cost(graph).macs
+    assert f"no channel could be removed: {macs:,} multiply-accumulates as before" in ran.output
+    assert cli.json(line)["macs"] == {"unpruned": macs, "written": macs}
     assert graph.provenance["rounding"] == "double"
 
 

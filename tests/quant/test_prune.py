@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from edgeinfer.converters import from_onnx
 from edgeinfer.graph import Graph, Node, TensorType
 from edgeinfer.graph import operators as ops
+from edgeinfer.graph.cost import cost
 from edgeinfer.graph.verification import verify
 from edgeinfer.meaning.reference import execute
-from edgeinfer.quant import quantize
+from edgeinfer.quant import compare, quantize
 from edgeinfer.quant.prune import prune_constant_channels
 from edgeinfer.runtime.session import Session
 
@@ -63,10 +64,24 @@ def test_dead_channels_are_gone():
     assert pruned.types["scores"] == graph.types["scores"]
 
 
+def test_what_is_left_is_compared_under_its_names():
+    data = np.random.default_rng(0).normal(size=(40, 1, 7, 7, 3)).astype("f4")
+    floats = chain(5, False)
+    graph = quantize(floats, list(data), observer="minmax")
+    pruned = prune_constant_channels(graph)
+    narrowed = {"stem", "depthwise", "pool", "tanh"}
+    assert {n for n in pruned.types if pruned.types[n].shape != graph.types[n].shape} >= narrowed
+    whole, left = ({e.value: e for e in compare(floats, g, list(data))} for g in (graph, pruned))
+    assert set(whole) - set(left) == narrowed
+    # what no channel left has the same bits, so the same error
+    assert left == {name: error for name, error in whole.items() if name not in narrowed}
+
+
 def test_a_third_of_a_real_mobilenet_goes_and_no_bit_changes(zoo):
     entry = zoo.load("vww_mobilenet")
     graph = quantize(from_onnx(entry.model), entry.calib[:20], observer="minmax")
     pruned = prune_constant_channels(graph)
     weights = [sum(c.size for c in g.constants.values()) for g in (graph, pruned)]
     assert weights[1] < 0.7 * weights[0]
+    assert cost(pruned).macs < 0.6 * cost(graph).macs
     assert np.array_equal(Session(graph).run(entry.x[:50]), Session(pruned).run(entry.x[:50]))

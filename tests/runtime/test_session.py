@@ -13,6 +13,7 @@ from edgeinfer.files import model_file
 from edgeinfer.graph import Graph, GraphBuilder, Preparation, Quantization, TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.meaning import reference
+from edgeinfer.runtime import session
 from edgeinfer.runtime.session import Session, TensorInfo
 from tests.runtime.runtime_graphs import UNIT, rows_by_index, small_cnn, two_inputs
 from tests.strategies import random_inputs
@@ -313,9 +314,18 @@ def test_an_unknown_isa_is_refused(monkeypatch):
     known = ", ".join(SUPPORTED)
     refused(f"isa must be one of {known}, not 'avx9'", Session, small_cnn(), isa="avx9")
     monkeypatch.setenv("EDGEINFER_ISA", "mmx")
-    refused(f"isa must be one of {known}, not 'mmx'", Session, small_cnn())
+    refused(f"EDGEINFER_ISA must be one of {known}, not 'mmx'", Session, small_cnn())
     monkeypatch.setenv("EDGEINFER_ISA", "scalar")
     Session(small_cnn())
+
+
+def test_an_isa_that_the_processor_lacks_is_refused(monkeypatch):
+    monkeypatch.setattr(session, "ISAS", ("newer", "scalar"))
+    monkeypatch.setattr(session, "SUPPORTED", ("scalar",))
+    lacks = "'newer', which this processor lacks; it has scalar"
+    refused(f"isa is {lacks}", Session, small_cnn(), isa="newer")
+    monkeypatch.setenv("EDGEINFER_ISA", "newer")
+    refused(f"EDGEINFER_ISA is {lacks}", Session, small_cnn())
 
 
 def test_values_that_are_not_kept_are_refused(cnn):

@@ -179,3 +179,29 @@ def test_states_that_contradict_are_refused(change, message):
 def test_a_free_batch_and_states_exclude_each_other():
     with refused("a graph with states has no free batch", ModelError):
         verify(dataclasses.replace(leaky_sum(), free_batch=True))
+
+
+def test_a_bound_stream_goes_on_where_any_run_left_it():
+    graph, xs = leaky_sum(), samples(6, 3)
+    stream = Session(graph).stream()
+    x = np.zeros((1, 6), np.int8)
+    out = {"y": np.zeros((1, 6), np.int8), "old": np.zeros(6, np.int8)}
+    bound = stream.bind(x, out)
+    for i, (sample, wanted) in enumerate(zip(xs, expected(graph, xs), strict=True)):
+        if i == 3:
+            found = stream.run(sample)
+        else:
+            x[...] = sample
+            bound.run()
+            found = out
+        for name, array in wanted.items():
+            np.testing.assert_array_equal(found[name], array)
+
+
+def test_a_session_binds_no_states():
+    with refused(
+        "the model keeps states from one run to the next: use stream = session.stream() and "
+        "stream.bind(x, out)",
+        InputError,
+    ):
+        Session(leaky_sum()).bind(np.zeros((1, 6), np.int8), {})

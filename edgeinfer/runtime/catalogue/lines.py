@@ -13,8 +13,9 @@ from edgeinfer.runtime.catalogue.wide import wide_layer
 
 __all__ = ["depthwise_call"]
 
-# what a band's lines may take of a second-level cache
-_LINE_BYTES = 65536
+# what a band's lines may take of a second-level cache, and in any case; in between, no more than x
+# itself, so that a small model's memory is not mostly scratch
+_LINE_BYTES, _LEAST_LINE_BYTES = 65536, 8192
 # what kernels may read beyond the last line, in columns
 _SLACK = 64
 
@@ -51,8 +52,9 @@ def depthwise_call(op: ops.QConv, site: KernelSite) -> KernelCall | None:
         """At most what the rows of a band take."""
         return -(-((band - 1) * op.strides[0]) // spacing) + 1 + (quads - 1) * lines_of_quad
 
+    most = min(_LINE_BYTES, max(_LEAST_LINE_BYTES, math.prod(x)))
     band = spacing
-    while band < out[1] and lines(2 * band) * pitch * layout.taps * layout.bytes <= _LINE_BYTES:
+    while band < out[1] and lines(2 * band) * pitch * layout.taps * layout.bytes <= most:
         band *= 2
     band = min(band, out[1])
     if site.itemsize("x") == 1:
