@@ -42,4 +42,15 @@ class PlainRuns:
         out: np.ndarray | Mapping[str, np.ndarray] | None = None,
     ) -> np.ndarray | dict[str, np.ndarray]: ...
 
-__all__ = ["EDGE_LOOPS", "KERNELS", "LAYOUTS", "SUPPORTED", "PlainRuns", "Program", "RunError"]
+def peak(isa: str) -> float: ...
+
+__all__ = [
+    "EDGE_LOOPS",
+    "KERNELS",
+    "LAYOUTS",
+    "SUPPORTED",
+    "PlainRuns",
+    "Program",
+    "RunError",
+    "peak",
+]
