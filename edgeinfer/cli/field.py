@@ -96,6 +96,6 @@ def _int8_file(
     return stripped, ""
 
 
-def litert_contender(model: Path) -> Contender:
+def litert_contender(model: Path, name: str | None = None) -> Contender:
     """LiteRT with a ``.tflite`` file, in and out as the file has it."""
-    return Contender(f"LiteRT {model.name}", "LiteRT", model)
+    return Contender(name or f"LiteRT {model.name}", "LiteRT", model)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["fix_shapes", "quantize_static", "strip_float_edges"]
 
+# what may come before an input is quantized
+_MOVING = ("Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+
 
 def fix_shapes(model: Path, feed: Mapping[str, np.ndarray], out: Path) -> None:
     """Write to ``out`` the ``model`` that takes arrays of the shapes in ``feed``, and no others.
@@ -121,12 +124,16 @@ def strip_float_edges(model: Path, out: Path) -> None:
     graph = loaded.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
     for value in graph.input:
-        readers = [node for node in graph.node if value.name in node.input]
+        name = value.name
+        readers = _readers(graph, name)
+        while [node.op_type in _MOVING for node in readers] == [True]:
+            name = readers[0].output[0]
+            readers = _readers(graph, name)
         if [node.op_type for node in readers] != ["QuantizeLinear"]:
             raise InputError(f"{model.name}: input {value.name!r} is read as floats, too")
         _retype(value, readers[0], constants)
-        # under its own name, which feeds go by
-        _rename(graph, readers[0].output[0], value.name)
+        # under the name of what it quantized, which feeds go by
+        _rename(graph, readers[0].output[0], name)
         graph.node.remove(readers[0])
     for value in graph.output:
         writer = next(node for node in graph.node if value.name in node.output)
@@ -138,6 +145,10 @@ def strip_float_edges(model: Path, out: Path) -> None:
         _rename(graph, name, value.name)
     del graph.value_info[:]
     onnx.save(loaded, out)
+
+
+def _readers(graph: onnx.GraphProto, name: str) -> list[onnx.NodeProto]:
+    return [node for node in graph.node if name in node.input]
 
 
 def _retype(

@@ -21,7 +21,6 @@ import numpy as np
 from edgeinfer.cli.peers import RUNTIMES, Bound
 
 _READING = 50e-6  # seconds: far above what the clock takes
-_INSIDE_RUNS = 15
 
 
 def main() -> None:
@@ -85,7 +84,10 @@ def _round(bound: Bound, calls: int, seconds: float) -> dict[str, Any]:
         readings.append(_reading(bound.run, calls))
     inside = None
     if bound.inside is not None:
-        spans = [bound.inside() for _ in range(_INSIDE_RUNS if len(readings) > 3 else 3)]
+        spans: list[float] = []
+        end = time.perf_counter() + seconds / 2
+        while not spans or time.perf_counter() < end:
+            spans.append(bound.inside())
         inside = statistics.median(spans) * 1e6
     return {"median_us": statistics.median(readings) * 1e6, "inside_us": inside}
 
