@@ -63,8 +63,8 @@ PROTOCOL = """\
   onnxruntime and LiteRT do not say.
 - One file of float32 weights and one calibration set for all. Int8 of onnxruntime and OpenVINO:
   `onnxruntime.quantization.quantize_static`, QDQ, weights by channel, min-max; with activations of
-  uint8 (u8) and of int8 (s8), of which the faster one stands here, by its name. For integers in and
-  out, its first QuantizeLinear and last DequantizeLinear are taken away.
+  uint8 (u8), and of int8 with zero points of 0 (s8), of which the faster one stands here, by its
+  name. For integers in and out, its first QuantizeLinear and last DequantizeLinear are taken away.
 - LiteRT: the publisher's own .tflite, MLPerf Tiny's; its int8 inputs and outputs in both tables, as
   such files take no floats.
 - OpenVINO float32 computes in bfloat16 where the processor multiplies that; forced, in float32.
@@ -138,8 +138,10 @@ def main() -> None:
         parser.error(f"there is no network {sorted(unknown)[0]}; see --help")
     if arguments.isa is not None:
         os.environ["EDGEINFER_ISA"] = arguments.isa
+    load = os.getloadavg()[0]
     results, absent = measure(arguments)
     report = {
+        "load_before": load,
         "processor": machine.processor(),
         "isa": arguments.isa or SUPPORTED[0],
         "threads": arguments.threads,
@@ -240,6 +242,9 @@ def show(report: dict[str, Any], results: Sequence[Result], arguments: argparse.
     """Print the protocol and the tables."""
     threads = arguments.threads
     print(f"{report['processor']}; {report['isa']}; {report['commit']}; {report['date']}\n")
+    load = report["load_before"]
+    print(f"Processes that wanted a core in the minute before: {load:.1f}", end="")
+    print("; of a machine that is at work, these times are worth little\n" if load > 0.3 else "\n")
     print(
         PROTOCOL.format(
             cores="core" if threads == 1 else f"{threads} cores",

@@ -83,7 +83,8 @@ def quantize_static(
     out : Path
         The file to write.
     unsigned : bool
-        Whether activations are uint8, else int8.
+        Whether activations are uint8; else they are int8 with a zero point of 0, without which
+        OpenVINO takes none.
     """
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -107,6 +108,7 @@ def quantize_static(
             per_channel=True,
             activation_type=kind,
             weight_type=quantization.QuantType.QInt8,
+            extra_options={"ActivationSymmetric": not unsigned},
         )
 
 
