@@ -4,8 +4,8 @@
 
 Prints Markdown. Imports are timed in new processes, one runtime after another, over `import numpy`;
 the wheel is built in a folder of its own; the arena of LiteRT Micro is what its own allocator
-reports. Runtimes come with `pip install onnxruntime ai-edge-litert tflite-micro`, and those that
-are not installed are named. EDGEINFER_ZOO names the zoo (zoo_folder.py). Takes three minutes.
+reports. The runtimes come with `pip install -e ".[bench]"`, and those that are not installed are
+named. EDGEINFER_ZOO names the zoo (zoo_folder.py). Takes three minutes.
 """
 
 from __future__ import annotations
