@@ -9,7 +9,6 @@
 #include "peak.h"
 #include "system.h"
 
-#ifdef HAS_X86_KERNELS
 /* A round is as many independent sums as hide an instruction's latency: that of vpdpbusd is five
  * cycles, and two begin in each. What the registers hold is no matter to integers. Assembly, as
  * compilers move such sums through memory.
@@ -18,6 +17,8 @@ enum { ROUNDS = 100000 };
 
 #define EIGHT(SUM) SUM(0) SUM(1) SUM(2) SUM(3) SUM(4) SUM(5) SUM(6) SUM(7)
 #define TWELVE(SUM) EIGHT(SUM) SUM(8) SUM(9) SUM(10) SUM(11)
+
+#ifdef HAS_X86_KERNELS
 #define CLOBBERED                                                                                 \
     "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",      \
         "xmm11", "xmm12", "xmm13", "xmm14", "xmm15"
@@ -31,24 +32,27 @@ static int64_t sums_avx512vnni(void)
     return (int64_t)ROUNDS * 12 * 64;
 }
 
+static int64_t sums_avxvnni(void)
+{
+#define SUM_VEX(i) "%{vex%} vpdpbusd %%ymm14, %%ymm15, %%ymm" #i "\n\t"
+    for (int64_t n = 0; n < ROUNDS; ++n)
+        __asm__ volatile(TWELVE(SUM_VEX)::: CLOBBERED);
+    __asm__ volatile("vzeroupper" ::: CLOBBERED);
+    return (int64_t)ROUNDS * 12 * 32;
+}
+
 static int64_t sums_avx2(void)
 {
-#define SUM_YMM(i)                                                                                \
-    "vpmaddwd %%ymm14, %%ymm15, %%ymm" PRODUCT_##i "\n\t"                                         \
-                                                   "vpaddd %%ymm" PRODUCT_##i ", %%ymm" #i        \
-                                                                              ", %%ymm" #i "\n\t"
-#define PRODUCT_0 "8"
-#define PRODUCT_1 "9"
-#define PRODUCT_2 "10"
-#define PRODUCT_3 "11"
-#define PRODUCT_4 "12"
-#define PRODUCT_5 "13"
-#define PRODUCT_6 "8"
-#define PRODUCT_7 "9"
+    enum { SUMS = 6 };
+#define SUM_YMM(i, product)                                                                       \
+    "vpmaddwd %%ymm14, %%ymm15, %%ymm" #product "\n\tvpaddd %%ymm" #product ", %%ymm" #i          \
+    ", %%ymm" #i "\n\t"
     for (int64_t n = 0; n < ROUNDS; ++n)
-        __asm__ volatile(EIGHT(SUM_YMM)::: CLOBBERED);
+        __asm__ volatile(SUM_YMM(0, 8) SUM_YMM(1, 9) SUM_YMM(2, 10) SUM_YMM(3, 11) SUM_YMM(4, 12)
+                             SUM_YMM(5, 13)::
+                                 : CLOBBERED);
     __asm__ volatile("vzeroupper" ::: CLOBBERED);
-    return (int64_t)ROUNDS * 8 * 16;
+    return (int64_t)ROUNDS * SUMS * 16;
 }
 #endif
 
@@ -88,6 +92,27 @@ ON_AMX static int64_t sums_amx(void)
 }
 #endif
 
+#ifdef HAS_NEON_KERNELS
+#define CLOBBERED                                                                                 \
+    "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v30", "v31"
+
+static int64_t sums_neondot(void)
+{
+#define SUM_DOT(i) "sdot v" #i ".4s, v30.16b, v31.16b\n\t"
+    for (int64_t n = 0; n < ROUNDS; ++n)
+        __asm__ volatile(".arch armv8.2-a+dotprod\n\t" TWELVE(SUM_DOT)::: CLOBBERED);
+    return (int64_t)ROUNDS * 12 * 16;
+}
+
+static int64_t sums_neon(void)
+{
+#define SUM_LONG(i) "smlal v" #i ".4s, v30.4h, v31.4h\n\t"
+    for (int64_t n = 0; n < ROUNDS; ++n)
+        __asm__ volatile(TWELVE(SUM_LONG)::: CLOBBERED);
+    return (int64_t)ROUNDS * 12 * 4;
+}
+#endif
+
 typedef struct {
     const char *isa;
     int64_t (*sums)(void); /* gives how many products it summed */
@@ -99,7 +124,12 @@ static const measurement measurements[] = {
 #endif
 #ifdef HAS_X86_KERNELS
     {"avx512vnni", sums_avx512vnni},
+    {"avxvnni", sums_avxvnni},
     {"avx2", sums_avx2},
+#endif
+#ifdef HAS_NEON_KERNELS
+    {"neondot", sums_neondot},
+    {"neon", sums_neon},
 #endif
     {NULL, NULL},
 };

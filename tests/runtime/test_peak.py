@@ -7,11 +7,12 @@ from edgeinfer.cython_kernels.runtime import SUPPORTED, peak
 
 @pytest.mark.parametrize("isa", SUPPORTED)
 def test_every_set_but_plain_c_has_a_peak(isa):
-    if isa in ("amx", "avx512vnni", "avx2"):
-        # far below any processor that has the set: it is not said in other units
-        assert 1e9 < peak(isa) < 1e14
+    rate = peak(isa)
+    if isa == "scalar":
+        assert rate == 0
     else:
-        assert peak(isa) == 0
+        # far from any processor that has the set: it is said in no other unit
+        assert 1e8 < rate < 1e15
 
 
 def test_a_set_that_this_processor_lacks_is_refused():
