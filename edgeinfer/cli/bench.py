@@ -132,7 +132,9 @@ def bench(
         ),
     ]
     if rivals:
-        calibration = f"{len(samples)} samples of {data}" if data else f"{len(samples)} of noise"
+        calibration = (
+            f"{len(samples)} samples of {data}" if data else f"{len(samples)} samples of noise"
+        )
         timings, gaps = raced
         found["against"] = {
             "rounds": rounds,
@@ -250,7 +252,7 @@ def _race_table(
         )
     versions = {each.contender.runtime: each.version for each in timings}
     notes = [
-        f"{rounds} rounds in turn; peers' int8 calibrated with {calibration}",
+        f"rounds in turn: {rounds}; peers' int8 calibrated with {calibration}",
         ", ".join(f"{runtime} {version}" for runtime, version in versions.items()),
         *(f"{each.contender.name}: {each.note}" for each in timings if each.note),
         *(f"no {gap.name}: {gap.reason}" for gap in gaps),

@@ -34,7 +34,7 @@ def test_bench_times_who_is_installed_and_names_who_is_not(cli):
         assert len(each["rounds_us"]) == found["rounds"] == 2
         low, high = each["quartiles_us"]
         assert 0 < low <= each["median_us"] <= high
-    assert found["calibration"] == "16 of noise"
+    assert found["calibration"] == "16 samples of noise"
 
 
 def test_what_is_printed_beside_others_fits_80_columns(cli):
