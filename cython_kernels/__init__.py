@@ -2,6 +2,7 @@
 
 kernels.h     what a kernel is, and the parameters of each
 conv.c ...    one file a family; the scalar code is the meaning
+peak.c        measures what an instruction set could multiply at most
 program.c     runs a whole Plan, threads.c shares a step among threads
 runtime.pyx   checks a Plan's offsets and makes the one call
 """

@@ -53,6 +53,8 @@ class PlainRuns:
         out: np.ndarray | Mapping[str, np.ndarray] | None = None,
     ) -> np.ndarray | dict[str, np.ndarray]: ...
 
+def peak(isa: str) -> float: ...
+
 __all__ = [
     "EDGE_LOOPS",
     "ISAS",
@@ -63,4 +65,5 @@ __all__ = [
     "PlainRuns",
     "Program",
     "RunError",
+    "peak",
 ]

@@ -56,10 +56,11 @@ def _run() -> None:
     try:
         from edgeinfer.cli.commands import edgeinfer
     except ModuleNotFoundError as error:
-        if error.name not in ("click", "rich"):
+        package = (error.name or "").split(".")[0]
+        if package not in ("click", "rich"):
             raise
         sys.exit(
-            f"error: {error.name} is not installed, which commands need; install it with: "
+            f"error: {package} is not installed, which commands need; install it with: "
             "pip install 'edgeinfer[cli]', or in a checkout: pip install -e '.[cli]'"
         )
     # who has closed them wants to read nothing; open until the process ends

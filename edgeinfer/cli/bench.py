@@ -1,22 +1,27 @@
-"""``edgeinfer bench``: an integer model into how long a run takes, and where the time goes."""
+"""``edgeinfer bench``: an integer model into how long a run takes, where, and beside whom."""
 
 from __future__ import annotations
 
+import tempfile
+import textwrap
 import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
+from rich.console import RenderableType
 
 from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command
 from edgeinfer.cli.models import open_model
 from edgeinfer.cli.options import FILE, image_options, threads_option
-from edgeinfer.cli.profiling import profile
+from edgeinfer.cli.profiling import LayerRate, LayerTime, layer_rates, profile
 from edgeinfer.errors import InputError
 
 if TYPE_CHECKING:
+    from edgeinfer.cli.race import Gap, Timing
     from edgeinfer.graph import Graph
     from edgeinfer.runtime.session import Stream
 
@@ -25,94 +30,259 @@ __all__ = ["bench"]
 _WARM_UP = 3
 _SECONDS = 2.0  # about as long as a measurement without --runs takes
 _AT_MOST = 1000
+_CALIBRATION = 100  # samples for the peers' int8
+_NOISE = 16  # samples where there is no data
+_ROUND_SECONDS = 0.1
 
 
-@command(example="edgeinfer bench digits.eqm --runs 200")
+@command(example="edgeinfer bench digits.eqm --layers")
 @click.argument("model", metavar="MODEL.eqm", type=FILE)
 @click.option(
     "--runs", metavar="N", type=click.IntRange(1), help="Default: two seconds' worth, 1000 at most."
 )
 @click.option("--data", metavar="DATA", type=FILE, help="Run its first sample, not noise.")
+@click.option("--layers", is_flag=True, help="MACs a second of each layer, and what of the peak.")
+@click.option(
+    "--against",
+    "rivals",
+    metavar="FILE",
+    type=FILE,
+    multiple=True,
+    help="Also time other runtimes that are installed: the .onnx that MODEL.eqm was made from in "
+    "onnxruntime and OpenVINO, float32 and int8; a .tflite in LiteRT. Repeatable.",
+)
+@click.option(
+    "--rounds",
+    metavar="N",
+    type=click.IntRange(1),
+    default=9,
+    show_default=True,
+    help="How often each of the runtimes has its turn of a tenth of a second.",
+)
 @threads_option
 @image_options
-def bench(model: Path, runs: int | None, data: Path | None, threads: int, **images: Any) -> Report:
+def bench(
+    model: Path,
+    runs: int | None,
+    data: Path | None,
+    layers: bool,
+    rivals: tuple[Path, ...],
+    rounds: int,
+    threads: int,
+    **images: Any,
+) -> Report:
     """Measure how fast MODEL.eqm runs.
 
     The input is random, or the first sample of DATA, which is as edgeinfer quantize takes it.
+
+    Each runtime of --against has a process of its own, as many threads, and the same cores; they
+    take turns. Their int8 is onnxruntime's static quantization by channel, calibrated with 100
+    samples of DATA at most, with noise where there is no DATA.
     """
-    from edgeinfer.data import ImageOptions, load_data
-    from edgeinfer.data.samples import runs as runs_of
     from edgeinfer.graph.cost import cost
     from edgeinfer.runtime.session import Session
 
+    _check_rivals(rivals)
     graph = open_model(model)
     if not graph.is_integer:
         raise InputError(f"{model} is a float model; quantize it first")
     session = Session(graph, num_threads=threads)
     stream = session.stream()
-    if data is None:
-        feed = _noise(graph)
-    else:
-        dataset = load_data(data, graph, ImageOptions(**images), samples=1)
-        feed = next(runs_of(graph, dataset.samples, limit=1))
+    samples = _samples(graph, data, _CALIBRATION if rivals else 1, images)
+    feed = samples[0]
     for _ in range(_WARM_UP):
         stream.run(feed)
     if runs is None:
         runs = int(np.clip(_SECONDS / max(_time(stream, feed), 1e-6), 1, _AT_MOST))
+    raced: tuple[list[Timing], list[Gap]] = [], []
     with screen.progress() as done:
         seconds = []
         for i in range(runs):
             seconds.append(_time(stream, feed))
             done("running", i + 1, runs)
+        if rivals:
+            raced = _race(model, rivals, samples, rounds, threads, done)
     times = profile(graph, session, feed)
+    rates = layer_rates(graph, times, threads) if layers else []
     p50, p90, p99 = (float(p) for p in np.percentile(seconds, (50, 90, 99)))
     rate = cost(graph).macs / p50 / 1e9
+    found = {
+        "model": str(model),
+        "threads": threads,
+        "runs": runs,
+        "median_us": p50 * 1e6,
+        "p90_us": p90 * 1e6,
+        "p99_us": p99 * 1e6,
+        "gmacs_per_second": rate,
+        "memory_bytes": session.arena_bytes,
+        "layers": [each.as_json() for each in rates]
+        or [{"node": layer.node, "share": layer.share} for layer in times],
+    }
+    shown: list[RenderableType] = [
+        *(_rates_table(rates, threads) if layers else [_times_table(times)]),
+        "",
+        screen.pairs(
+            [
+                ("latency, median", screen.milliseconds(p50)),
+                ("90 % are below", screen.milliseconds(p90)),
+                ("99 % are below", screen.milliseconds(p99)),
+                ("throughput", f"{rate:.2f} GMAC/s, threads: {threads}"),
+                ("runs", str(runs)),
+            ]
+        ),
+    ]
+    if rivals:
+        calibration = (
+            f"{len(samples)} samples of {data}" if data else f"{len(samples)} samples of noise"
+        )
+        timings, gaps = raced
+        found["against"] = {
+            "rounds": rounds,
+            "calibration": calibration,
+            "timings": [each.as_json() for each in timings],
+            "gaps": [{"name": gap.name, "reason": gap.reason} for gap in gaps],
+        }
+        shown += ["", *_race_table(timings, gaps, calibration, rounds)]
+    return Report(found, shown)
+
+
+def _check_rivals(rivals: Sequence[Path]) -> None:
+    for path in rivals:
+        if path.suffix.lower() not in (".onnx", ".tflite"):
+            raise InputError(
+                f"{path} is neither an .onnx nor a .tflite file, which --against takes"
+            )
+        if not path.is_file():
+            raise InputError(f"there is no file {path}")
+
+
+def _samples(
+    graph: Graph, data: Path | None, count: int, images: Mapping[str, Any]
+) -> list[Mapping[str, np.ndarray]]:
+    """At most ``count`` runs' inputs: of ``data``, or noise."""
+    from edgeinfer.data import ImageOptions, load_data
+    from edgeinfer.data.samples import runs as runs_of
+
+    if data is None:
+        rng = np.random.default_rng(0)
+        return [_noise(graph, rng) for _ in range(min(count, _NOISE))]
+    dataset = load_data(data, graph, ImageOptions(**images), samples=count)
+    return list(runs_of(graph, dataset.samples, limit=count))
+
+
+def _race(
+    model: Path,
+    rivals: Sequence[Path],
+    samples: Sequence[Mapping[str, np.ndarray]],
+    rounds: int,
+    threads: int,
+    done: Callable[[str, int, int | None], None],
+) -> tuple[list[Timing], list[Gap]]:
+    """The model and its ``rivals``, the fastest first."""
+    from edgeinfer.cli.field import litert_contender, onnx_contenders
+    from edgeinfer.cli.race import Contender, race
+
+    contenders = [Contender("edgeinfer", "edgeinfer", model)]
+    gaps: list[Gap] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for i, path in enumerate(rivals):
+            if path.suffix.lower() == ".tflite":
+                contenders.append(litert_contender(path))
+                continue
+            place = Path(folder) / str(i)
+            place.mkdir()
+            made, lacking = onnx_contenders(path, samples, place, done=done)
+            contenders += made
+            gaps += lacking
+        timings, failed = race(
+            contenders,
+            samples[0],
+            rounds=rounds,
+            seconds=_ROUND_SECONDS,
+            threads=threads,
+            done=done,
+        )
+    for gap in failed:
+        if gap.name == "edgeinfer":
+            raise InputError(f"{model} cannot be timed beside others: {gap.reason}")
+    return sorted(timings, key=lambda each: each.median), [*gaps, *failed]
+
+
+def _times_table(times: Sequence[LayerTime]) -> RenderableType:
     rows = [(layer.node, layer.operator, f"{layer.share:.1%}") for layer in times]
-    return Report(
-        {
-            "model": str(model),
-            "threads": threads,
-            "runs": runs,
-            "median_us": p50 * 1e6,
-            "p90_us": p90 * 1e6,
-            "p99_us": p99 * 1e6,
-            "gmacs_per_second": rate,
-            "memory_bytes": session.arena_bytes,
-            "layers": [{"node": layer.node, "share": layer.share} for layer in times],
-        },
-        [
-            screen.table(("layer", "operator", "time"), rows, left=2),
-            "",
-            screen.pairs(
-                [
-                    ("latency, median", screen.milliseconds(p50)),
-                    ("90 % are below", screen.milliseconds(p90)),
-                    ("99 % are below", screen.milliseconds(p99)),
-                    ("throughput", f"{rate:.2f} GMAC/s, threads: {threads}"),
-                    ("runs", str(runs)),
-                ]
-            ),
-        ],
-    )
+    return screen.table(("layer", "operator", "time"), rows, left=2)
 
 
-def _noise(graph: Graph) -> dict[str, np.ndarray]:
-    """Raw integers for every input; indices stay 0, which is inside every axis."""
-    rng = np.random.default_rng(0)
+def _rates_table(rates: Sequence[LayerRate], threads: int) -> list[RenderableType]:
+    rows = [
+        (
+            each.layer.node,
+            each.isa,
+            screen.milliseconds(each.layer.seconds),
+            f"{each.macs:,}" if each.macs else "",
+            f"{each.rate / 1e9:.1f}" if each.macs else "",
+            "" if each.share_of_peak is None else f"{each.share_of_peak:.1%}",
+        )
+        for each in rates
+    ]
+    peaks = {each.isa: each.peak for each in rates if each.peak}
+    times = "" if threads == 1 else f" times {threads} threads"
+    notes = [
+        f"peak of {isa}: {peak / threads / 1e9:,.0f} GMAC/s{times}, int8, measured on registers"
+        for isa, peak in peaks.items()
+    ]
+    heading = ("layer", "kernel", "time", "MACs", "GMAC/s", "of peak")
+    return [screen.table(heading, rows, left=2), *notes]
+
+
+def _race_table(
+    timings: Sequence[Timing], gaps: Sequence[Gap], calibration: str, rounds: int
+) -> list[RenderableType]:
+    (ours,) = (each for each in timings if each.contender.name == "edgeinfer")
+    rows = []
+    for each in timings:
+        low, high = (screen.milliseconds(q / 1e6) for q in each.quartiles)
+        rows.append(
+            (
+                each.contender.name,
+                screen.milliseconds(each.median / 1e6),
+                f"{low} to {high}",
+                f"{each.median / ours.median:.2f}",
+            )
+        )
+    versions = {each.contender.runtime: each.version for each in timings}
+    notes = [
+        f"rounds in turn: {rounds}; peers' int8 calibrated with {calibration}",
+        ", ".join(f"{runtime} {version}" for runtime, version in versions.items()),
+        *(f"{each.contender.name}: {each.note}" for each in timings if each.note),
+        *(f"no {gap.name}: {gap.reason}" for gap in gaps),
+    ]
+    return [
+        screen.table(("runtime", "median", "half of the rounds", "to edgeinfer's"), rows),
+        *map(_wrapped, notes),
+    ]
+
+
+def _wrapped(note: str) -> str:
+    return textwrap.fill(note, screen.width(), subsequent_indent="  ")
+
+
+def _noise(graph: Graph, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Real numbers that every input can hold; indices stay 0, which is inside every axis."""
     feed = {}
     for name in graph.inputs:
         kind = graph.types[name]
-        info = np.iinfo(kind.dtype) if kind.quantization is not None else None
-        shape = kind.shape
-        feed[name] = (
-            np.zeros(shape, kind.dtype)
-            if info is None
-            else rng.integers(info.min, info.max, shape, kind.dtype, endpoint=True)
-        )
+        q = kind.quantization
+        if q is None:
+            feed[name] = np.zeros(kind.shape, kind.dtype)
+            continue
+        info = np.iinfo(kind.dtype)
+        low, high = ((bound - q.zero_point) * q.step for bound in (info.min, info.max))
+        feed[name] = rng.uniform(low, high, kind.shape).astype(np.float32)
     return feed
 
 
-def _time(stream: Stream, feed: dict[str, np.ndarray]) -> float:
+def _time(stream: Stream, feed: Mapping[str, np.ndarray]) -> float:
     start = time.perf_counter()
     stream.run(feed)
     return time.perf_counter() - start

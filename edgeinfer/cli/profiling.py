@@ -1,11 +1,12 @@
-"""An integer model and one input into what each layer takes of a run."""
+"""An integer model and one input into what each layer takes of a run, and how fast it works."""
 
 from __future__ import annotations
 
+import os
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from edgeinfer.data import DataSet
     from edgeinfer.runtime.session import Session
 
-__all__ = ["LayerTime", "layer_times", "profile"]
+__all__ = ["LayerRate", "LayerTime", "layer_rates", "layer_times", "profile"]
 
 _RUNS = 9
 
@@ -59,3 +60,65 @@ def layer_times(graph: Graph, data: DataSet, threads: int) -> list[LayerTime]:
 
     feed = next(runs(graph, data.samples, limit=1))
     return profile(graph, Session(graph, num_threads=threads), feed)
+
+
+@dataclass(frozen=True)
+class LayerRate:
+    """How fast one node works.
+
+    Parameters
+    ----------
+    layer : LayerTime
+        What it takes.
+    isa : str
+        The instruction set of its kernel.
+    macs : int
+        Its multiply-accumulates; 0 where it multiplies no tensors.
+    peak : float
+        Multiply-accumulates of int8 a second that all threads could do; 0 where that is not known.
+    """
+
+    layer: LayerTime
+    isa: str
+    macs: int
+    peak: float
+
+    @property
+    def rate(self) -> float:
+        """Multiply-accumulates a second."""
+        return self.macs / max(self.layer.seconds, 1e-9)
+
+    @property
+    def share_of_peak(self) -> float | None:
+        """None where nothing is multiplied, or the peak is not known."""
+        return self.rate / self.peak if self.macs and self.peak else None
+
+    def as_json(self) -> dict[str, Any]:
+        """For reports."""
+        return {
+            "node": self.layer.node,
+            "operator": self.layer.operator,
+            "share": self.layer.share,
+            "us": self.layer.seconds * 1e6,
+            "isa": self.isa,
+            "macs": self.macs,
+            "gmacs_per_second": self.rate / 1e9,
+            "peak_gmacs_per_second": self.peak / 1e9 or None,
+            "share_of_peak": self.share_of_peak,
+        }
+
+
+def layer_rates(graph: Graph, times: Sequence[LayerTime], threads: int) -> list[LayerRate]:
+    """How fast each node of ``times`` works beside the peak of the instructions that it uses."""
+    from edgeinfer.cython_kernels.runtime import SUPPORTED, peak
+    from edgeinfer.graph.cost import cost
+    from edgeinfer.runtime.planner import plan
+
+    steps = plan(graph, isa=os.environ.get("EDGEINFER_ISA") or SUPPORTED[0]).steps
+    isas = {step.node: step.isa for step in steps}
+    peaks = {isa: peak(isa) * threads for isa in set(isas.values())}
+    macs = {layer.node.name: layer.macs for layer in cost(graph).layers}
+    return [
+        LayerRate(layer, isas[layer.node], macs[layer.node], peaks[isas[layer.node]])
+        for layer in times
+    ]
