@@ -27,6 +27,7 @@
 #include "conv_tile.h"
 #include "layer_s8.h"
 #include "stage_avx512.h"
+#include "tiles_amx.h"
 
 typedef int8_t value;
 typedef int8_t weight;
@@ -35,30 +36,12 @@ typedef int8_t weight;
 #define LANES 16
 #define TAPS 4
 #define MOST_VECTORS 4
-#define MOST_PIXELS 16 /* of an instruction */
 #define OFFSET 0
 #define X_PLANES 1
 #define TAKES_X 1
+#define MOST_CHUNK 16 /* steps of an instruction */
 
 /* ---- sums ---- */
-
-/* What the manual calls TILECFG. */
-typedef struct {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-} tile_shapes;
-
-/* Registers 0 to 3 hold sums, 4 and 5 quads of pixels, 6 and 7 those of channels. */
-static void shape_tiles(int64_t pixels, int64_t chunk)
-{
-    tile_shapes shapes = {.palette = 1};
-    for (int i = 0; i < 8; ++i) {
-        shapes.rows[i] = (uint8_t)(i < 6 ? pixels : chunk);
-        shapes.row_bytes[i] = (uint16_t)(i == 4 || i == 5 ? 4 * chunk : 64);
-    }
-    _tile_loadconfig(&shapes);
-}
 
 /* Up to four tiles of pixels, one after another; those that lie in no one row have several rows.
  */
@@ -288,7 +271,7 @@ static void multiply_band(const conv_tile *common, const conv_band *band, const 
     const int64_t vectors = (band->outputs + LANES - 1) / LANES;
     const int64_t tiles_of_row = (band->pixels + MOST_PIXELS - 1) / MOST_PIXELS;
     const int64_t tiles = band->rows * tiles_of_row;
-    const int64_t chunks = (t.steps + 15) / 16;
+    const int64_t chunks = (t.steps + MOST_CHUNK - 1) / MOST_CHUNK;
     pixel_tiles p = {.t = &t,
                      .pixels = (band->pixels + tiles_of_row - 1) / tiles_of_row,
                      .chunk = t.steps / chunks};

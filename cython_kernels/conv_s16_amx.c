@@ -22,6 +22,7 @@
 #include "conv_tile.h"
 #include "layer_s16.h"
 #include "stage_avx512.h"
+#include "tiles_amx.h"
 
 typedef int8_t value;
 typedef int8_t weight;
@@ -30,7 +31,6 @@ typedef int8_t weight;
 #define LANES 16
 #define TAPS 4
 #define MOST_VECTORS 4
-#define MOST_PIXELS 16 /* of an instruction */
 #define OFFSET 0
 #define X_PLANES 2
 #define TAKES_X 0
@@ -56,24 +56,6 @@ static inline void fill_elements(value *to, value with, int64_t count, int64_t p
 }
 
 /* ---- sums ---- */
-
-/* What the manual calls TILECFG. */
-typedef struct {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-} tile_shapes;
-
-/* Registers 0 to 3 hold sums, 4 and 5 quads of pixels, 6 and 7 those of channels. */
-static void shape_tiles(int64_t pixels, int64_t chunk)
-{
-    tile_shapes shapes = {.palette = 1};
-    for (int i = 0; i < 8; ++i) {
-        shapes.rows[i] = (uint8_t)(i < 6 ? pixels : chunk);
-        shapes.row_bytes[i] = (uint16_t)(i == 4 || i == 5 ? 4 * chunk : 64);
-    }
-    _tile_loadconfig(&shapes);
-}
 
 /* One or two tiles of pixels with a block of channels. */
 #define MOST_TILES 2

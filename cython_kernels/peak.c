@@ -123,6 +123,7 @@ static const measurement measurements[] = {
     {"amx", sums_amx},
 #endif
 #ifdef HAS_X86_KERNELS
+    {"avx512vbmi", sums_avx512vnni},
     {"avx512vnni", sums_avx512vnni},
     {"avxvnni", sums_avxvnni},
     {"avx2", sums_avx2},

@@ -18,6 +18,10 @@ __all__ = ["Layout", "PackedLayer", "conv_call", "dense_call", "packed_layer", "
 
 # what a unit's rows may take of a first-level cache, beside the weights that they meet
 _ROW_BYTES = 16384
+# and of a second-level cache, where weights do not stay in the first: they come once a band
+_DEEP_ROW_BYTES, _FIRST_LEVEL_BYTES = 131072, 32768
+# pixels that a pass over weights of the second level is worth
+_DEEP_PIXELS = 64
 # into how many bands an image is divided, if they are not lower than that
 _BANDS, _LEAST_BAND = 8, 4
 # below this, tiles of pixels stay empty
@@ -108,8 +112,11 @@ def conv_call(op: ops.QConv, site: KernelSite) -> KernelCall | None:
     pitch = layout.x_planes * (-(-columns // _SLACK) * _SLACK + _SLACK)
     kernel_reach = (height - 1) * op.dilations[0] + 1
     # several bands for threads to share; a band reads its first rows beside the one before it
-    fitting = (_ROW_BYTES // (pitch * layout.bytes) - kernel_reach) // op.strides[0] + 1
-    band = max(1, min(out[1], fitting, max(_LEAST_BAND, -(-out[1] // _BANDS))))
+    deep = _is_deep(site, layout)
+    room = _DEEP_ROW_BYTES if deep else _ROW_BYTES
+    fitting = (room // (pitch * layout.bytes) - kernel_reach) // op.strides[0] + 1
+    wanted = max(_LEAST_BAND, -(-out[1] // _BANDS), _DEEP_PIXELS // out[2] if deep else 0)
+    band = max(1, min(out[1], fitting, wanted))
     layer = packed_layer(op, site, layout, op.group)
     return KernelCall(
         layout.kernel,
@@ -148,7 +155,8 @@ def _flat(
     if layout is None:
         return None
     weights = site.shape("weights")
-    most = max(16, min(512, _ROW_BYTES // (depth * layout.x_bytes)))
+    least = _DEEP_PIXELS if _is_deep(site, layout) else 16
+    most = max(least, min(512, _ROW_BYTES // (depth * layout.x_bytes)))
     units = -(-pixels // most)
     tile = -(-pixels // units)
     layer = packed_layer(op, site, layout, 1)
@@ -170,6 +178,11 @@ def _flat(
         scratch=tile * depth * layout.x_bytes + _SLACK,
         isa=layout.isa,
     )
+
+
+def _is_deep(site: KernelSite, layout: Layout) -> bool:
+    """Whether the weights leave no room for anything else in a first-level cache."""
+    return math.prod(site.shape("weights")) * layout.bytes > _FIRST_LEVEL_BYTES
 
 
 # ---- packing --------------------------------------------------------------------------------
