@@ -292,6 +292,7 @@ cdef class Program:
 
     cdef program c
     cdef thread_pool *pool
+    cdef bint is_shared  # some step is worth a second thread
     cdef int threads
     cdef int64_t pid
     cdef context *idle
@@ -348,7 +349,7 @@ cdef class Program:
     cdef int _start_threads(self) except -1:
         self.pid = process_number()
         self.pool = NULL
-        if self.threads > 1:
+        if self.is_shared:
             self.pool = thread_pool_new(self.threads)
             if self.pool == NULL:
                 raise MemoryError(f"cannot start {self.threads} threads")
@@ -381,6 +382,7 @@ cdef class Program:
             to.operands[i] = self._place(operand)
         to.units = s.units
         to.parts = max(1, min(PARTS_A_THREAD * self.threads, s.units, s.parts))
+        self.is_shared = self.is_shared or (self.threads > 1 and to.parts > 1)
         return 0
 
     cdef int _set_edge(self, edge *to, e) except -1:
@@ -588,7 +590,6 @@ cdef class PlainRuns:
             self.program is not None
             and type(x) is self.ndarray
             and (out is None or type(out) is self.ndarray)
-            and self.program.pool == NULL
         ):
             made = self._plain(x, out)
             if made is not None:
@@ -604,6 +605,8 @@ cdef class PlainRuns:
         cdef int64_t where = 0
         cdef int status = NOT_A_NUMBER, held = 0
         try:
+            if program.pool != NULL and program.pid != process_number():
+                program._start_threads()
             PyObject_GetBuffer(x, view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
             held = 1
             if _fits(view, self.raw_in, self.rank, self.shape, &ctx.arrays[0]):
@@ -619,7 +622,7 @@ cdef class PlainRuns:
                 ):
                     with nogil:
                         status = program_run(
-                            &program.c, ctx.memory, ctx.operands, NULL, ctx.arrays,
+                            &program.c, ctx.memory, ctx.operands, program.pool, ctx.arrays,
                             ctx.arrays + 1, 1, NULL, &where,
                         )
         except (BufferError, ValueError):

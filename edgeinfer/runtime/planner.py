@@ -24,8 +24,9 @@ ALIGNMENT = 64
 # Constants as the kernels read them and one arena: far beyond devices, and little for a server.
 MAX_BYTES = 1 << 30
 
-# Work of a part that is worth handing to a thread that is awake: about a microsecond of products.
-GRAIN = 1 << 18
+# Work of a part that is worth handing to a thread that is awake: about a microsecond of products,
+# of which AMX does more.
+GRAIN, AMX_GRAIN = 1 << 18, 1 << 20
 
 
 @dataclass(frozen=True)
@@ -194,7 +195,7 @@ def plan(
             tuple(map(place, call.operands)),
             call.parameters,
             call.units,
-            max(1, call.work // GRAIN),
+            max(1, call.work // (AMX_GRAIN if call.isa == "amx" else GRAIN)),
         )
         for node, node_calls in zip(graph.nodes, calls, strict=True)
         for call in node_calls
