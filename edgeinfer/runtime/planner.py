@@ -25,8 +25,8 @@ ALIGNMENT = 64
 MAX_BYTES = 1 << 30
 
 # Work of a part that is worth handing to a thread that is awake: about a microsecond of products,
-# of which AMX does more.
-GRAIN, AMX_GRAIN = 1 << 18, 1 << 20
+# of which AMX does so many times more.
+GRAIN, AMX_FACTOR = 1 << 18, 4
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ def plan(
             tuple(map(place, call.operands)),
             call.parameters,
             call.units,
-            max(1, call.work // (AMX_GRAIN if call.isa == "amx" else GRAIN)),
+            max(1, call.work // (GRAIN * (AMX_FACTOR if call.isa == "amx" else 1))),
         )
         for node, node_calls in zip(graph.nodes, calls, strict=True)
         for call in node_calls
