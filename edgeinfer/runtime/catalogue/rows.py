@@ -26,8 +26,8 @@ _DEEP_PIXELS = 64
 _BANDS, _LEAST_BAND = 8, 4
 # below this, tiles of pixels stay empty
 _FEW_PIXELS = 4
-# what sums cost a vector on their way through memory, as measured
-_MEMORY_CYCLES = 16
+# what sums cost a vector on their way through memory, and those of two planes, as measured
+_MEMORY_CYCLES, _WIDE_MEMORY_CYCLES = 1.5, 16
 # what kernels may read beyond the last run, and what keeps rows from each other's cache lines
 _SLACK = 64
 
@@ -53,22 +53,24 @@ class Layout:
 
         def suits(layout: Layout) -> bool:
             # an instruction that takes pixels by the dozen has no use for a few
-            few = layout.chunk > 1 and pixels < _FEW_PIXELS
-            return not few and (layout.x_planes == 1 or layout.bytes_pay(site))
+            return layout.chunk == 1 or (pixels >= _FEW_PIXELS and layout.chunks_pay(site))
 
         return next(filter(suits, layouts), None)
 
-    def bytes_pay(self, site: KernelSite) -> bool:
-        """Whether int16 is better taken as bytes by a chunk of them, and may be.
+    def chunks_pay(self, site: KernelSite) -> bool:
+        """Whether a layer is better taken by chunks, and may be.
 
-        A pixel's products with a vector of channels take a quarter cycle each in registers, and two
-        cycles a chunk as bytes, but these sums go through memory; all for each plane of weights.
+        A pixel's products with a vector of channels take an eighth of a cycle each in registers, a
+        quarter if they are of 16 bits. As chunks of bytes they take a cycle a chunk, two for both
+        planes of x, but these sums go through memory; all for each plane of weights.
         """
         shape = site.shape("weights")
         rows, products = shape[1] if len(shape) == 4 else 1, math.prod(shape[1:])
         chunks = rows * -(-products // (rows * self.taps * self.chunk))
+        if self.x_planes == 1:
+            return products / 8 - chunks > _MEMORY_CYCLES
         gain = site.itemsize("weights") * (products / 4 - 2 * chunks)
-        return gain > _MEMORY_CYCLES and products <= MOST_BYTE_PRODUCTS
+        return gain > _WIDE_MEMORY_CYCLES and products <= MOST_BYTE_PRODUCTS
 
     @property
     def x_planes(self) -> int:
