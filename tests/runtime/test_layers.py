@@ -13,6 +13,7 @@ from edgeinfer.graph import GraphBuilder, TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.meaning import reference
 from edgeinfer.runtime.catalogue.proofs import linear_sum, short_stage
+from edgeinfer.runtime.planner import plan
 from edgeinfer.runtime.session import Session
 from tests.runtime.runtime_graphs import UNIT, chain
 
@@ -103,6 +104,20 @@ def test_a_convolution_is_the_references(isa, graph, seed):
 @given(graph=dense_layers(), seed=st.integers(0, 99))
 def test_a_dense_layer_is_the_references(isa, graph, seed):
     check(graph, isa, seed)
+
+
+@pytest.mark.parametrize("isa", SUPPORTED)
+def test_a_constant_channel_leaves_the_others_their_short_form(isa):
+    weights = np.random.default_rng(0).integers(-127, 128, (5, 3, 3, 16)).astype(np.int8)
+    weights[1:3] = 0
+    bias = np.array([100, 2**30 + 38, -(2**30), 3, -7], np.int32)
+    multiplier = np.full(5, 1_911_115_854, np.int32)
+    shift = np.array([44, 57, 57, 44, 43], np.int8)
+    op = ops.QConv(output_zero_point=-3, pads=(1, 1, 1, 1))
+    graph = chain((1, 9, 17, 16), (op, weights, bias, multiplier, shift))
+    check(graph, isa, 0)
+    (step,) = plan(graph, isa=isa).steps
+    assert isa == "scalar" or step.parameters["is_short"]
 
 
 # ---- proofs ----------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgeinfer.arithmetic import fixedpoint
 from edgeinfer.arithmetic.accumulators import folded_bias, largest_sums, reach
 from edgeinfer.cython_kernels.runtime import LAYOUTS
 from edgeinfer.graph import operators as ops
@@ -251,8 +252,19 @@ def stages_of(
     folded = folded_bias(weights, bias, op.input_zero_point + layout.offset).astype(np.int32)
     short = None
     if op.rounding == "single":
-        largest = largest_sums(weights, bias, reach("int8", op.input_zero_point))
+        limit = reach("int8", op.input_zero_point)
+        spread = largest_sums(weights, np.zeros_like(bias), limit).astype(np.int64)
+        low, high = (
+            fixedpoint.requantize(
+                bias + sign * spread, multiplier, shift, op.output_zero_point, op.lo, op.hi
+            )
+            for sign in (-1, 1)
+        )
+        # a channel that is constant may have a bias beyond all others
+        largest = np.where(low == high, 0, largest_sums(weights, bias, limit))
         short = short_stage(multiplier, shift, op.output_zero_point, largest)
+        if short is not None:
+            short.rounding[low == high] = low[low == high] << short.shift[low == high]
     stage = short or ShortStage(multiplier, np.zeros_like(multiplier), shift)
     rows = np.stack([folded, stage.multiplier, stage.rounding, stage.shift]).astype(np.int32)
     rows = np.tile(rows.reshape(4, group, -1), (1, 1, repeats))
