@@ -20,7 +20,7 @@ __all__ = ["Layout", "PackedLayer", "conv_call", "dense_call", "packed_layer", "
 # what a unit's rows may take of a first-level cache, beside the weights that they meet
 _ROW_BYTES = 16384
 # and of a second-level cache, where weights do not stay in the first: they come once a band
-_DEEP_ROW_BYTES, _FIRST_LEVEL_BYTES = 131072, 32768
+_DEEP_ROW_BYTES, _FIRST_LEVEL_BYTES = 131072, 49152
 # pixels that a pass over weights of the second level is worth
 _DEEP_PIXELS = 64
 # into how many bands an image is divided, if they are not lower than that
