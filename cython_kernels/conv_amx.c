@@ -39,7 +39,6 @@ typedef int8_t weight;
 #define OFFSET 0
 #define X_PLANES 1
 #define TAKES_X 1
-#define MOST_CHUNK 16 /* steps of an instruction */
 
 /* ---- sums ---- */
 
@@ -262,33 +261,25 @@ static const finish_function finishes[MOST_VECTORS] = {finish_1, finish_2, finis
 
 /* ---- a band ---- */
 
-/* Tiles of a row are of equal sizes, and the last overlaps the one before it; a tile's time goes
- * by its pixels. */
 static void multiply_band(const conv_tile *common, const conv_band *band, const value *x,
                           const weight *w, const int32_t *stages, char *y)
 {
     conv_tile t = *common;
     const int64_t vectors = (band->outputs + LANES - 1) / LANES;
-    const int64_t tiles_of_row = (band->pixels + MOST_PIXELS - 1) / MOST_PIXELS;
-    const int64_t tiles = band->rows * tiles_of_row;
-    const int64_t chunks = (t.steps + MOST_CHUNK - 1) / MOST_CHUNK;
-    pixel_tiles p = {.t = &t,
-                     .pixels = (band->pixels + tiles_of_row - 1) / tiles_of_row,
-                     .chunk = t.steps / chunks};
+    const amx_tiling tiling = tiling_of(common, band);
+    pixel_tiles p = {.t = &t, .pixels = tiling.pixels, .chunk = tiling.chunk};
     tile_sums sums;
     shape_tiles(p.pixels, p.chunk);
     for (int64_t first = 0; first < vectors; first += MOST_VECTORS) {
         p.block = vectors - first < MOST_VECTORS ? vectors - first : MOST_VECTORS;
         const int64_t channels = band->outputs - first * LANES;
         t.channels = channels < p.block * LANES ? channels : p.block * LANES;
-        for (int64_t tile = 0; tile < tiles;) {
-            const int64_t together = tiles_together(tiles - tile, p.block);
+        for (int64_t tile = 0; tile < tiling.tiles;) {
+            const int64_t together = tiles_together(tiling.tiles - tile, p.block);
             for (int64_t i = 0; i < together; ++i, ++tile) {
-                const int64_t row = tile / tiles_of_row;
-                const int64_t ends = (tile % tiles_of_row + 1) * p.pixels;
-                const int64_t at = (ends < band->pixels ? ends : band->pixels) - p.pixels;
-                p.x[i] = x + row * band->x_row + at * t.pixel;
-                p.y[i] = y + row * band->y_row + at * t.out_pixel;
+                const tile_place at = place_of(&tiling, common, band, tile);
+                p.x[i] = x + at.x;
+                p.y[i] = y + at.y;
             }
             sum_tiles(&p, together, w, stages, sums);
             for (int64_t i = 0; i < together; ++i)

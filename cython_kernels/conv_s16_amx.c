@@ -260,20 +260,16 @@ static const finish_function finishes[MOST_VECTORS] = {finish_1, finish_2, finis
 
 /* ---- a band ---- */
 
-/* Tiles of a row are of equal sizes, and the last overlaps the one before it; a tile's time goes
- * by its pixels. */
 static void multiply_band(const conv_tile *common, const conv_band *band, const value *x,
                           const weight *w, const int32_t *stages, char *y)
 {
     const int64_t planes = common->planes;
     const int64_t vectors = (band->outputs + LANES - 1) / LANES * planes;
-    const int64_t tiles_of_row = (band->pixels + MOST_PIXELS - 1) / MOST_PIXELS;
-    const int64_t tiles = band->rows * tiles_of_row;
-    const int64_t chunks = (common->steps + 15) / 16;
+    const amx_tiling tiling = tiling_of(common, band);
     group g; /* whose sums are not worth clearing */
     g.t = *common;
-    g.pixels = (band->pixels + tiles_of_row - 1) / tiles_of_row;
-    g.chunk = common->steps / chunks;
+    g.pixels = tiling.pixels;
+    g.chunk = tiling.chunk;
     shape_tiles(g.pixels, g.chunk);
     for (int64_t first = 0; first < vectors; first += MOST_VECTORS) {
         g.vectors = vectors - first < MOST_VECTORS ? vectors - first : MOST_VECTORS;
@@ -281,14 +277,12 @@ static void multiply_band(const conv_tile *common, const conv_band *band, const 
         const int64_t channels = g.vectors / planes * LANES;
         g.t.channels = left < channels ? left : channels;
         const int64_t most = g.vectors == 1 ? MOST_TILES : 1;
-        for (int64_t tile = 0; tile < tiles;) {
-            const int64_t together = tiles - tile < most ? tiles - tile : most;
+        for (int64_t tile = 0; tile < tiling.tiles;) {
+            const int64_t together = tiling.tiles - tile < most ? tiling.tiles - tile : most;
             for (int64_t i = 0; i < together; ++i, ++tile) {
-                const int64_t row = tile / tiles_of_row;
-                const int64_t ends = (tile % tiles_of_row + 1) * g.pixels;
-                const int64_t at = (ends < band->pixels ? ends : band->pixels) - g.pixels;
-                g.x[i] = x + row * band->x_row + at * g.t.pixel;
-                g.y[i] = y + row * band->y_row + at * g.t.out_pixel;
+                const tile_place at = place_of(&tiling, common, band, tile);
+                g.x[i] = x + at.x;
+                g.y[i] = y + at.y;
             }
             sum_tiles(&g, together, w, stages);
             for (int64_t i = 0; i < together; ++i)
