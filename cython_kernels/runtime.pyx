@@ -355,6 +355,12 @@ cdef class Program:
                 raise MemoryError(f"cannot start {self.threads} threads")
         return 0
 
+    cdef int _renew_threads(self) except -1:
+        """Start them anew in a child of fork, which has none."""
+        if self.pool != NULL and self.pid != process_number():
+            self._start_threads()
+        return 0
+
     cdef place _place(self, p) except *:
         cdef place found
         cdef int64_t size = p.nbytes
@@ -463,8 +469,7 @@ cdef class Program:
         cdef int status
         if len(inputs) != self.c.input_count or len(outputs) != self.c.output_count:
             raise ValueError("one array an edge")
-        if self.pid != process_number():
-            self._start_threads()
+        self._renew_threads()
         ctx = self._take()
         arena = ctx.memory
         try:
@@ -605,8 +610,7 @@ cdef class PlainRuns:
         cdef int64_t where = 0
         cdef int status = NOT_A_NUMBER, held = 0
         try:
-            if program.pool != NULL and program.pid != process_number():
-                program._start_threads()
+            program._renew_threads()
             PyObject_GetBuffer(x, view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
             held = 1
             if _fits(view, self.raw_in, self.rank, self.shape, &ctx.arrays[0]):
@@ -695,8 +699,7 @@ cdef class BoundRuns:
             raise ValueError("nothing is bound")
         if self.is_running:
             raise self._explained(RunError("busy", 0))
-        if program.pool != NULL and program.pid != process_number():
-            program._start_threads()
+        program._renew_threads()
         self.is_running = True
         first = program.c.input_count
         try:
