@@ -24,9 +24,8 @@ ALIGNMENT = 64
 # Constants as the kernels read them and one arena: far beyond devices, and little for a server.
 MAX_BYTES = 1 << 30
 
-# Work of a part that is worth handing to a thread that is awake: about a microsecond of products,
-# of which AMX does so many times more.
-GRAIN, AMX_FACTOR = 1 << 18, 4
+# Work of a part that is worth handing to a thread that is awake: about a microsecond of products.
+GRAIN = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -195,7 +194,7 @@ def plan(
             tuple(map(place, call.operands)),
             call.parameters,
             call.units,
-            max(1, call.work // (GRAIN * (AMX_FACTOR if call.isa == "amx" else 1))),
+            max(1, call.work // GRAIN),
         )
         for node, node_calls in zip(graph.nodes, calls, strict=True)
         for call in node_calls

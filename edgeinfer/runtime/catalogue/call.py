@@ -48,7 +48,7 @@ class KernelCall:
     units : int
         Into how many disjoint parts of the output it can be divided.
     work : int
-        About how many multiplications or moved elements it is.
+        About how many multiplications in registers, or moved elements, take as long.
     scratch : int
         Bytes that each thread needs beside the operands.
     in_place : tuple of str

@@ -8,6 +8,8 @@ from functools import cache
 
 import numpy as np
 
+from edgeinfer.arithmetic import fixedpoint
+from edgeinfer.arithmetic.accumulators import largest_sums
 from edgeinfer.graph import operators as ops
 from edgeinfer.meaning import reference
 
@@ -16,11 +18,39 @@ __all__ = [
     "ShortProduct",
     "ShortStage",
     "ShortSum",
+    "constant_channels",
     "linear_sum",
     "short_product",
     "short_stage",
     "short_sum",
 ]
+
+
+def constant_channels(
+    op: ops.QConv | ops.QDense, weights: np.ndarray, stage: tuple[np.ndarray, ...], reach: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which channels give one integer whatever x is, and what each gives for its least sum.
+
+    R1 grows with its sum, so a channel is constant where both ends of its sums give the same.
+
+    Parameters
+    ----------
+    weights : numpy.ndarray
+        [O, ...].
+    stage : tuple of numpy.ndarray
+        Bias, multiplier and shift, [O].
+    reach : int
+        The largest ``|q - zero_point|`` of an input.
+    """
+    bias, multiplier, shift = stage
+    spread = largest_sums(weights, np.zeros_like(bias), reach)
+    least, most = (
+        fixedpoint.requantize(
+            bias + sign * spread, multiplier, shift, op.output_zero_point, op.lo, op.hi
+        )
+        for sign in (-1, 1)
+    )
+    return least == most, least
 
 
 @dataclass(frozen=True)

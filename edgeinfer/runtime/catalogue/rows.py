@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgeinfer.arithmetic import fixedpoint
 from edgeinfer.arithmetic.accumulators import folded_bias, largest_sums, reach
 from edgeinfer.cython_kernels.runtime import LAYOUTS
 from edgeinfer.graph import operators as ops
 from edgeinfer.runtime.catalogue.call import KernelCall, KernelSite, output_stage, window
-from edgeinfer.runtime.catalogue.proofs import ShortStage, short_stage
+from edgeinfer.runtime.catalogue.proofs import ShortStage, constant_channels, short_stage
 from edgeinfer.runtime.catalogue.wide import MOST_BYTE_PRODUCTS, wide_layer
 
 __all__ = ["Layout", "PackedLayer", "conv_call", "dense_call", "packed_layer", "stages_of"]
@@ -27,6 +26,8 @@ _DEEP_PIXELS = 64
 _BANDS, _LEAST_BAND = 8, 4
 # below this, tiles of pixels stay empty
 _FEW_PIXELS = 4
+# how many times as fast as registers an instruction of chunks is
+_CHUNK_SPEED = 4
 # what sums cost a vector on their way through memory, and those of two planes, as measured
 _MEMORY_CYCLES, _WIDE_MEMORY_CYCLES = 1.5, 16
 # what kernels may read beyond the last run, and what keeps rows from each other's cache lines
@@ -89,6 +90,10 @@ class Layout:
         chunks = -(-steps // self.chunk)
         return chunks * -(-steps // chunks)
 
+    def work(self, products: int) -> int:
+        """How many products of registers take as long as ``products`` here."""
+        return products if self.chunk == 1 else products // _CHUNK_SPEED
+
     @property
     def dtype(self) -> str:
         """The element type of a packed weight."""
@@ -139,7 +144,7 @@ def conv_call(op: ops.QConv, site: KernelSite) -> KernelCall | None:
             "out_bytes": site.output.itemsize,
         },
         units=out[0] * -(-out[1] // band),
-        work=math.prod(out[:3]) * math.prod(weights),
+        work=layout.work(math.prod(out[:3]) * math.prod(weights)),
         scratch=((band - 1) * op.strides[0] + kernel_reach) * pitch * layout.bytes + _SLACK,
         isa=layout.isa,
     )
@@ -177,7 +182,7 @@ def _flat(
             "out_bytes": site.output.itemsize,
         },
         units=units,
-        work=pixels * math.prod(weights),
+        work=layout.work(pixels * math.prod(weights)),
         scratch=tile * depth * layout.x_bytes + _SLACK,
         isa=layout.isa,
     )
@@ -253,18 +258,12 @@ def stages_of(
     short = None
     if op.rounding == "single":
         limit = reach("int8", op.input_zero_point)
-        spread = largest_sums(weights, np.zeros_like(bias), limit).astype(np.int64)
-        low, high = (
-            fixedpoint.requantize(
-                bias + sign * spread, multiplier, shift, op.output_zero_point, op.lo, op.hi
-            )
-            for sign in (-1, 1)
-        )
+        constant, value = constant_channels(op, weights, (bias, multiplier, shift), limit)
         # a channel that is constant may have a bias beyond all others
-        largest = np.where(low == high, 0, largest_sums(weights, bias, limit))
+        largest = np.where(constant, 0, largest_sums(weights, bias, limit))
         short = short_stage(multiplier, shift, op.output_zero_point, largest)
         if short is not None:
-            short.rounding[low == high] = low[low == high] << short.shift[low == high]
+            short.rounding[constant] = value[constant] << short.shift[constant]
     stage = short or ShortStage(multiplier, np.zeros_like(multiplier), shift)
     rows = np.stack([folded, stage.multiplier, stage.rounding, stage.shift]).astype(np.int32)
     rows = np.tile(rows.reshape(4, group, -1), (1, 1, repeats))

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgeinfer.arithmetic import fixedpoint
 from edgeinfer.arithmetic.accumulators import folded_bias, largest_sums, reach
 from edgeinfer.graph import operators as ops
 from edgeinfer.runtime.catalogue.call import KernelSite
-from edgeinfer.runtime.catalogue.proofs import ShortStage, short_stage
+from edgeinfer.runtime.catalogue.proofs import ShortStage, constant_channels, short_stage
 
 __all__ = ["MOST_BYTE_PRODUCTS", "WideLayer", "wide_layer"]
 
@@ -143,18 +142,12 @@ def _without_constants(
     weights, bias, multiplier, shift = layer = [
         site.constant(role) for role in ("weights", "bias", "multiplier", "shift")
     ]
-    spread = largest_sums(weights, np.zeros_like(bias), reach("int16", op.input_zero_point))
-    ends = [
-        fixedpoint.requantize(
-            bias + sign * spread, multiplier, shift, op.output_zero_point, op.lo, op.hi
-        )
-        for sign in (-1, 1)
-    ]
-    constant = ends[0] == ends[1]
+    limit = reach("int16", op.input_zero_point)
+    constant, value = constant_channels(op, weights, (bias, multiplier, shift), limit)
     if constant.any():
         weights = np.where(constant.reshape(-1, *[1] * (weights.ndim - 1)), 0, weights)
         # R1(8 v, 2^30, 33) is v
-        bias = np.where(constant, 8 * (ends[0] - op.output_zero_point), bias)
+        bias = np.where(constant, 8 * (value - op.output_zero_point), bias)
         multiplier, shift = np.where(constant, 2**30, multiplier), np.where(constant, 33, shift)
         layer = [weights, bias, multiplier, shift]
     return np.packbits(constant).tobytes(), layer
