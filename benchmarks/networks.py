@@ -241,18 +241,22 @@ class Builder:
         return helper.make_model(graph, opset_imports=opsets, ir_version=8)
 
 
+# factor, channels, blocks, stride of the first
+MOBILENET_V2 = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+
+
 def _mobilenet_v2() -> tuple[onnx.ModelProto, str]:
     b = Builder()
     x, channels = b.relu6(b.conv("x", (32, 3, 3, 3), stride=2)), 32
-    for factor, out, count, first in (
-        (1, 16, 1, 1),
-        (6, 24, 2, 2),
-        (6, 32, 3, 2),
-        (6, 64, 4, 2),
-        (6, 96, 3, 1),
-        (6, 160, 3, 2),
-        (6, 320, 1, 1),
-    ):
+    for factor, out, count, first in MOBILENET_V2:
         for i in range(count):
             stride, wide, y = (1 if i else first), factor * channels, x
             if factor > 1:

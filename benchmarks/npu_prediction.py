@@ -14,6 +14,7 @@ from collections.abc import Callable
 from math import inf, prod
 
 import numpy as np
+from networks import MOBILENET_V2
 from npu_inference import inference
 
 from edgeinfer.graph import Graph, GraphBuilder, TensorType
@@ -93,15 +94,7 @@ class Network:
 
 def mobilenet_v2(size: int) -> Graph:
     network = Network(size).conv(32, 3, 2, hi=6)
-    for factor, out, count, stride in (
-        (1, 16, 1, 1),
-        (6, 24, 2, 2),
-        (6, 32, 3, 2),
-        (6, 64, 4, 2),
-        (6, 96, 3, 1),
-        (6, 160, 3, 2),
-        (6, 320, 1, 1),
-    ):
+    for factor, out, count, stride in MOBILENET_V2:
         for index in range(count):
             network.inverted(out, 1 if index else stride, factor)
     return network.conv(1280, 1, hi=6).classified(1000)

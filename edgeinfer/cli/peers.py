@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -99,11 +100,10 @@ def _edgeinfer(
     def inside() -> float:
         return sum(session.profile(x).values()) / 1e9
 
-    call: Callable[[], object] = lambda: stream.run(x, out)  # noqa: E731
+    call: Callable[[], object] = partial(stream.run, x, out)
     if len(x) == len(out) == 1 and not stream.state:
         (given,), (taken,) = x.values(), out.values()
-        run = session.run
-        call = lambda: run(given, taken)  # noqa: E731
+        call = partial(session.run, given, taken)
     call()
     return Bound(call, metadata.version("edgeinfer"), inside)
 
