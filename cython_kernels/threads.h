@@ -17,9 +17,9 @@ thread_pool *thread_pool_new(int threads);
 void thread_pool_free(thread_pool *pool);
 
 /* Calls `function` for every part below `parts`, and returns after the last, with 0 or what one of
- * them has returned. Who is free takes the next part, so more parts than threads even out what a
- * busy machine delays. A caller that finds the pool at work for another does all parts itself.
- * `pool` may be NULL. */
+ * them has returned. A thread takes neighbouring parts, the same of every job, and then those that
+ * others have not begun, so more parts than threads even out what a busy machine delays. A caller
+ * that finds the pool at work for another does all parts itself. `pool` may be NULL. */
 int thread_pool_run(thread_pool *pool, part_function function, void *job, int parts);
 
 #endif
