@@ -5,10 +5,11 @@
 #ifdef HAS_X86_KERNELS
 #include <immintrin.h>
 #ifdef __clang__
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq"))),       \
-                             apply_to = function)
+#pragma clang attribute push(                                                                     \
+    __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni"))),                     \
+    apply_to = function)
 #else
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq")
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")
 #endif
 
 #include "stage_avx512.h"
@@ -26,7 +27,9 @@ typedef struct {
 } product_form;
 
 typedef struct {
-    __m512i high, low, offset, lo, hi; /* both factors' parts, words side by side */
+    __m512i high,
+        low; /* both factors' parts, words side by side, and bytes where words' tops are */
+    __m512i offset, lo, hi;
     __m128i shift;
 } sum_form;
 
@@ -86,8 +89,9 @@ EACH_WIDTH void give_product(int8_t *y, product_vector v, int64_t count)
  *
  *     a F_a + b F_b = (256 a) H_a + (256 b) H_b + a L_a + b L_b
  *
- * takes two multiplications of pairs of words, and packing undoes the order of the unpacking. The
- * planner's factors have 24 bits.
+ * is one multiplication of pairs of words and one of bytes, unsigned ones of L with the upper ones
+ * of the words, beside which are zeros. Packing undoes the order of the unpacking. The planner's
+ * factors have 24 bits.
  */
 
 static inline sum_form sum_form_of(const add_linear_parameters *p, int swapped)
@@ -95,7 +99,7 @@ static inline sum_form sum_form_of(const add_linear_parameters *p, int swapped)
     const int64_t a = swapped ? p->b_factor : p->a_factor;
     const int64_t b = swapped ? p->a_factor : p->b_factor;
     const int32_t high = (int32_t)((uint32_t)(b >> 8) << 16 | ((uint32_t)(a >> 8) & 0xffff));
-    const int32_t low = (int32_t)((b & 255) << 16 | (a & 255));
+    const int32_t low = (int32_t)((uint32_t)(b & 255) << 24 | (uint32_t)(a & 255) << 8);
     return (sum_form){_mm512_set1_epi32(high),           _mm512_set1_epi32(low),
                       _mm512_set1_epi32((int)p->offset), _mm512_set1_epi8((char)p->lo),
                       _mm512_set1_epi8((char)p->hi),     _mm_cvtsi32_si128((int)p->shift)};
@@ -104,9 +108,8 @@ static inline sum_form sum_form_of(const add_linear_parameters *p, int swapped)
 /* Words 256 a and 256 b side by side. */
 static inline __m512i shifted_sum(const sum_form *f, __m512i words)
 {
-    const __m512i low = _mm512_madd_epi16(_mm512_srai_epi16(words, 8), f->low);
-    const __m512i high = _mm512_madd_epi16(words, f->high);
-    return _mm512_sra_epi32(_mm512_add_epi32(_mm512_add_epi32(low, high), f->offset), f->shift);
+    const __m512i low = _mm512_dpbusd_epi32(f->offset, f->low, words);
+    return _mm512_sra_epi32(_mm512_dpwssd_epi32(low, words, f->high), f->shift);
 }
 
 static inline sum_vector sum(const sum_form *f, sum_vector a, sum_vector b)
