@@ -220,28 +220,51 @@ static void sum_tiles(const pixel_tiles *p, int64_t tiles, const weight *w, cons
 
 /* ---- their end ---- */
 
+/* What ends the sums of a block of channels. */
+typedef struct {
+    const int32_t *stages;
+    __m512i multiplier[MOST_VECTORS], offset[MOST_VECTORS], remainder[MOST_VECTORS];
+} block_end;
+
+/* The sums of neighbouring pixels into integers, of `vectors` vectors of channels each. */
+static inline __attribute__((always_inline)) void
+finish_pixels(const conv_tile *t, const block_end *end, const int32_t *sums, int pixels,
+              int vectors, int64_t channels, char *y)
+{
+    __m512i out[MOST_VECTORS];
+    for (int i = 0; i < pixels * vectors; ++i) {
+        const int v = i % vectors;
+        const __m512i acc = _mm512_loadu_si512(sums + i / vectors * SUM_CHANNELS + LANES * v);
+        out[i] = t->is_short
+                     ? float_stage(acc, end->multiplier[v], end->offset[v], end->remainder[v])
+                     : long_stage(acc, end->stages + STAGE_VECTORS * LANES * v, &t->out);
+    }
+    store_pixel(t, out, pixels * vectors, channels, y);
+}
+
 /* The sums of one tile into integers of `vectors` vectors of channels. */
 static inline __attribute__((always_inline)) void finish_tile(const conv_tile *t,
                                                               const int32_t *sums, int64_t pixels,
                                                               const int32_t *stages, char *y,
                                                               int vectors)
 {
-    __m512i multiplier[MOST_VECTORS], rounding[MOST_VECTORS], shift[MOST_VECTORS];
+    block_end end = {.stages = stages};
     for (int v = 0; v < vectors; ++v) {
         const int32_t *own = stages + STAGE_VECTORS * LANES * v;
-        multiplier[v] = stage_vector(own, STAGE_MULTIPLIER);
-        rounding[v] = stage_vector(own, STAGE_ROUNDING);
-        shift[v] = stage_vector(own, STAGE_SHIFT);
+        end.multiplier[v] = stage_vector(own, STAGE_MULTIPLIER);
+        end.offset[v] = stage_vector(own, STAGE_OFFSET);
+        end.remainder[v] = stage_vector(own, STAGE_REMAINDER);
     }
-    for (int64_t pixel = 0; pixel < pixels; ++pixel, sums += SUM_CHANNELS, y += t->out_pixel) {
-        __m512i out[MOST_VECTORS];
-        for (int v = 0; v < vectors; ++v) {
-            const __m512i acc = _mm512_loadu_si512(sums + LANES * v);
-            out[v] = t->is_short ? short_stage(acc, multiplier[v], rounding[v], shift[v])
-                                 : long_stage(acc, stages + STAGE_VECTORS * LANES * v, &t->out);
-        }
-        store_pixel(t, out, vectors, y);
-    }
+    /* pixels that lie one after another are stored together, as far as they fill a block */
+    const int together = MOST_VECTORS / vectors, lanes = LANES * vectors;
+    int64_t pixel = 0;
+    if (together > 1 && t->out_pixel == lanes && t->channels == lanes)
+        for (; pixel + together <= pixels; pixel += together)
+            finish_pixels(t, &end, sums + pixel * SUM_CHANNELS, together, vectors,
+                          together * lanes, y + pixel * lanes);
+    for (; pixel < pixels; ++pixel)
+        finish_pixels(t, &end, sums + pixel * SUM_CHANNELS, 1, vectors, t->channels,
+                      y + pixel * t->out_pixel);
 }
 
 #define FINISH(vectors)                                                                           \

@@ -24,6 +24,7 @@ typedef int16_t weight;
 #define OFFSET 0
 #define X_PLANES 1
 #define TAKES_X 0
+#define SHORT_STAGE float_stage
 
 #include "pairs_avx2.h"
 

@@ -16,8 +16,8 @@
  *     multiply_band               all output pixels of a band: see conv_blocks.h
  *
  * Operands: x, weights, stages, y. Weights lie as [group][block][kernel row][step][vector of the
- * block][LANES][TAPS]; a stage is what `stage_*.h` makes of a vector. A unit is a band of output
- * rows of one sample, or for conv_flat a number of pixels.
+ * block][LANES][TAPS]; a stage is what `stage_*.h` makes of a vector. A unit is a slice of the
+ * channels of a band of output rows of one sample, or for conv_flat of a number of pixels.
  */
 
 #include <string.h>
@@ -90,6 +90,19 @@ static void copy_rows(const rows_parameters *p, const x_type *sample, int64_t to
     }
 }
 
+/* The channels of a unit: whole blocks, so that what is packed for them lies together. */
+typedef struct {
+    int64_t first, outputs; /* of the group's channels */
+    int64_t vector;         /* of all weights and stages */
+} slice_place;
+
+static inline slice_place slice_at(int64_t slice, int64_t size, int64_t outputs, int64_t planes,
+                                   int64_t group_vector)
+{
+    const int64_t first = slice * size, left = outputs - first;
+    return (slice_place){first, left < size ? left : size, group_vector + first / LANES * planes};
+}
+
 KERNEL(CONV(conv_rows))
 {
     const rows_parameters *p = parameters;
@@ -107,28 +120,37 @@ KERNEL(CONV(conv_rows))
                               PARTS(p),
                               .x_plane = p->pitch / X_PLANES,
                               .out = STAGE(p)};
+    const int64_t slices = (p->outputs + p->slice - 1) / p->slice;
     const int64_t vectors = (p->outputs + LANES - 1) / LANES * PLANES(p);
-    const int64_t group_weights = p->kernel_height * p->steps * vectors * LANES * TAPS;
+    int64_t copied = -1; /* whose rows are in the scratch */
+    const unsigned mode = round_down();
     for (int64_t unit = begin; unit < end; ++unit) {
-        const int64_t sample = unit / bands, first = unit % bands * p->band;
+        const int64_t place = unit / slices;
+        const int64_t sample = place / bands, first = place % bands * p->band;
         const int64_t rows = p->out_height - first < p->band ? p->out_height - first : p->band;
         const x_type *image = x + sample * p->in_height * p->in_width * across;
         char *y = (char *)operands[3] +
                   (sample * p->out_height + first) * p->out_width * common.out_pixel;
         for (int64_t g = 0; g < p->group; ++g) {
-            copy_rows(p, image + g * p->depth, first * p->stride_height - p->pad_top, rows,
-                      scratch);
-            const weight *w = (const weight *)operands[1] + g * group_weights;
-            const int32_t *stages =
-                (const int32_t *)operands[2] + g * vectors * STAGE_VECTORS * LANES;
+            if (p->group > 1 || place != copied)
+                copy_rows(p, image + g * p->depth, first * p->stride_height - p->pad_top, rows,
+                          scratch);
+            copied = place;
+            const slice_place at =
+                slice_at(unit % slices, p->slice, p->outputs, PLANES(p), g * vectors);
             const conv_band band = {.rows = rows,
                                     .pixels = p->out_width,
                                     .x_row = p->stride_height * p->pitch,
                                     .y_row = p->out_width * common.out_pixel,
-                                    .outputs = p->outputs};
-            multiply_band(&common, &band, scratch, w, stages, y + g * p->outputs * p->out_bytes);
+                                    .outputs = at.outputs};
+            multiply_band(&common, &band, scratch,
+                          (const weight *)operands[1] +
+                              at.vector * p->kernel_height * p->steps * LANES * TAPS,
+                          (const int32_t *)operands[2] + at.vector * STAGE_VECTORS * LANES,
+                          y + (g * p->outputs + at.first) * p->out_bytes);
         }
     }
+    round_as_before(mode);
     return DONE;
 }
 
@@ -147,18 +169,26 @@ KERNEL(CONV(conv_flat))
                               PARTS(p),
                               .x_plane = p->tile * p->depth,
                               .out = STAGE(p)};
+    const int64_t slices = (p->outputs + p->slice - 1) / p->slice;
+    const value *values = scratch;
+    int64_t copied = -1; /* whose pixels are in the scratch */
+    const unsigned mode = round_down();
     for (int64_t unit = begin; unit < end; ++unit) {
-        const int64_t first = unit * p->tile;
+        const int64_t place = unit / slices, first = place * p->tile;
         const int64_t count = p->pixels - first < p->tile ? p->pixels - first : p->tile;
-        const conv_band band = {.rows = 1, .pixels = count, .outputs = p->outputs};
         const x_type *x = (const x_type *)operands[0] + first * p->depth;
-        const value *values = scratch;
         if (TAKES_X && p->steps * TAPS == p->depth)
             values = (const value *)x;
-        else
+        else if (place != copied)
             copy_elements(scratch, x, count * p->depth, p->tile * p->depth);
-        multiply_band(&common, &band, values, operands[1], operands[2],
-                      (char *)operands[3] + first * common.out_pixel);
+        copied = place;
+        const slice_place at = slice_at(unit % slices, p->slice, p->outputs, PLANES(p), 0);
+        const conv_band band = {.rows = 1, .pixels = count, .outputs = at.outputs};
+        multiply_band(&common, &band, values,
+                      (const weight *)operands[1] + at.vector * p->steps * LANES * TAPS,
+                      (const int32_t *)operands[2] + at.vector * STAGE_VECTORS * LANES,
+                      (char *)operands[3] + first * common.out_pixel + at.first * p->out_bytes);
     }
+    round_as_before(mode);
     return DONE;
 }

@@ -233,7 +233,7 @@ static inline __attribute__((always_inline)) void finish_tile(const group *g, in
                 out[v] = wide_stage(whole, stage, &t.out);
             }
         }
-        store_pixel(&t, out, vectors, y);
+        store_pixel(&t, out, vectors, t.channels, y);
         low += SUM_CHANNELS;
         high += SUM_CHANNELS;
         y += t.out_pixel;

@@ -14,6 +14,7 @@
 
 #include "layer_s16.h"
 
+#define SHORT_STAGE short_stage
 #define LANES 16
 #define REGISTERS 32
 #define CONV(name) name##_s16_avx512vnni

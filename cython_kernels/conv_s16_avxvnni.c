@@ -12,6 +12,7 @@
 
 #include "layer_s16.h"
 
+#define SHORT_STAGE short_stage
 #define LANES 8
 #define REGISTERS 16
 #define CONV(name) name##_s16_avxvnni

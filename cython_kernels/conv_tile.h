@@ -33,6 +33,9 @@ typedef struct {
 /* What a stage holds for each vector of channels. */
 enum { STAGE_BIAS, STAGE_MULTIPLIER, STAGE_ROUNDING, STAGE_SHIFT, STAGE_VECTORS };
 
+/* In the form of float_stage, as floats. */
+enum { STAGE_OFFSET = STAGE_ROUNDING, STAGE_REMAINDER = STAGE_SHIFT };
+
 /* For sums beyond 32 bits, M 2^-S in doubles, two vectors of them. */
 enum { STAGE_FACTOR = STAGE_MULTIPLIER };
 

@@ -6,7 +6,8 @@
  *     broadcast_taps(x)           TAPS elements of x in every lane
  *     ADD_PRODUCTS(acc, x, w)     acc plus, lane by lane, the products of TAPS elements
  *     stage_vector, short_stage, long_stage     as in stage_*.h
- *     store_pixel(t, y, vectors, to)            the integers of one pixel to memory
+ *     SHORT_STAGE                 which of short_stage and float_stage its layers have
+ *     store_pixel(t, y, vectors, channels, to)  the integers of one pixel to memory
  *     WIDE                        whether sums may exceed 32 bits: what wide_sums.h asks for
  *     ODD_STEPS_BELOW             so few accumulators wait for their own sums: the odd steps of a
  *                                 row get accumulators of their own
@@ -46,7 +47,7 @@ static __attribute__((noinline)) void finish_long(const conv_tile *t, vector *ac
     for (int p = 0; p < pixels; ++p, acc += vectors, y += t->out_pixel) {
         for (int v = 0; v < vectors; ++v)
             acc[v] = long_stage(acc[v], stage_at(stages, v), &t->out);
-        store_pixel(t, acc, vectors, y);
+        store_pixel(t, acc, vectors, t->channels, y);
     }
 }
 #endif
@@ -68,10 +69,25 @@ EACH_TILE void finish(const conv_tile *t, vector acc[MOST_PIXELS][MOST_VECTORS],
         const vector rounding = stage_vector(own, STAGE_ROUNDING);
         const vector shift = stage_vector(own, STAGE_SHIFT);
         EACH (p, pixels)
-            acc[p][v] = short_stage(acc[p][v], multiplier, rounding, shift);
+            acc[p][v] = SHORT_STAGE(acc[p][v], multiplier, rounding, shift);
+    }
+    /* pixels that lie one after another are stored together, as far as they fill a block */
+    const int together = MOST_VECTORS / vectors, lanes = LANES * vectors;
+    const int groups = pixels / together;
+    if (together > 1 && groups > 0 && t->out_pixel == lanes && t->channels == lanes) {
+        EACH (g, groups) {
+            vector all[MOST_VECTORS];
+            EACH (i, together * vectors)
+                all[i] = acc[g * together + i / vectors][i % vectors];
+            store_pixel(t, all, together * vectors, together * lanes, y + g * together * lanes);
+        }
+        EACH (p, pixels - groups * together)
+            store_pixel(t, acc[groups * together + p], vectors, lanes,
+                        y + (groups * together + p) * lanes);
+        return;
     }
     EACH (p, pixels)
-        store_pixel(t, acc[p], vectors, y + p * t->out_pixel);
+        store_pixel(t, acc[p], vectors, t->channels, y + p * t->out_pixel);
 }
 
 /* Every accumulator begins as its channel's bias. */

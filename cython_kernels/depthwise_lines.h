@@ -60,6 +60,7 @@ KERNEL(CONV(depthwise_lines))
     x_type *padding = (x_type *)((column *)scratch + p->lines * p->pitch);
     for (int64_t i = 0; i < p->in_width * p->depth; ++i)
         padding[i] = (x_type)p->input_zero_point;
+    const unsigned mode = round_down();
     for (int64_t unit = begin; unit < end; ++unit) {
         const int64_t sample = unit / bands, first = unit % bands * p->band;
         const int64_t rows = p->out_height - first < p->band ? p->out_height - first : p->band;
@@ -113,5 +114,6 @@ KERNEL(CONV(depthwise_lines))
             stages += vectors * STAGE_VECTORS * LANES;
         }
     }
+    round_as_before(mode);
     return DONE;
 }

@@ -16,6 +16,7 @@ typedef struct {
     place at;
     int64_t elements, bytes;
     float scale;
+    float inverse[2]; /* whose sum stands for 1 / scale; 0 where floats are divided */
     int32_t zero_point;
 } edge;
 

@@ -49,16 +49,16 @@ NAMES(take, TAKE_PARAMETERS);
     {#name, #isa, name##_##isa, family##_names, &layout_s16_##isa},
 
 #ifdef HAS_X86_KERNELS
-static const weight_layout layout_avx512vnni = {16, 4, 4, 128, 1, 1};
-static const weight_layout layout_avxvnni = {8, 4, 2, 128, 1, 1};
-static const weight_layout layout_avx2 = {8, 2, 2, 0, 2, 1};
-static const weight_layout layout_s16_avx512vnni = {16, 2, 4, 0, 2, 1};
-static const weight_layout layout_s16_avxvnni = {8, 2, 2, 0, 2, 1};
-static const weight_layout layout_s16_avx2 = {8, 2, 2, 0, 2, 1};
+static const weight_layout layout_avx512vnni = {16, 4, 4, 128, 1, 1, 1};
+static const weight_layout layout_avxvnni = {8, 4, 2, 128, 1, 1, 1};
+static const weight_layout layout_avx2 = {8, 2, 2, 0, 2, 1, 1};
+static const weight_layout layout_s16_avx512vnni = {16, 2, 4, 0, 2, 1, 0};
+static const weight_layout layout_s16_avxvnni = {8, 2, 2, 0, 2, 1, 0};
+static const weight_layout layout_s16_avx2 = {8, 2, 2, 0, 2, 1, 0};
 
 #ifdef HAS_AMX_KERNELS
-static const weight_layout layout_amx = {16, 4, 4, 0, 1, 16};
-static const weight_layout layout_s16_amx = {16, 4, 4, 0, 1, 16};
+static const weight_layout layout_amx = {16, 4, 4, 0, 1, 16, 1};
+static const weight_layout layout_s16_amx = {16, 4, 4, 0, 1, 16, 0};
 #endif
 
 static int has_avx512vnni(void)
@@ -80,8 +80,8 @@ static int has_avx2(void)
 #endif
 
 #ifdef HAS_NEON_KERNELS
-static const weight_layout layout_neondot = {4, 4, 4, 0, 1, 1};
-static const weight_layout layout_neon = {4, 2, 4, 0, 1, 1};
+static const weight_layout layout_neondot = {4, 4, 4, 0, 1, 1, 0};
+static const weight_layout layout_neon = {4, 2, 4, 0, 1, 1, 0};
 #endif
 
 static int always(void)

@@ -55,6 +55,7 @@ typedef struct {
     int64_t offset;               /* that its copy of x adds to each element */
     int64_t bytes;                /* of a weight, and of an element of that copy */
     int64_t chunk;                /* steps of a row that are taken at once, at most */
+    int64_t has_floats;           /* whether the short form of its stages is one in floats */
 } weight_layout;
 
 typedef struct {
@@ -100,13 +101,13 @@ PARAMETERS(conv_parameters, CONV_PARAMETERS);
     ONE(steps) /* that one row of the kernel takes */                                             \
     ONE(pixel) /* elements of the scratch from one window to the next */                          \
     ONE(pitch) /* and from one row to the next */                                                 \
-    ONE(band) /* output rows of a unit */                                                         \
+    ONE(band) ONE(slice) /* output rows, and channels of a group, of a unit */                    \
     ONE(is_short) ONE(input_zero_point) ONE(out_bytes) OUTPUT_STAGE(ONE)
 PARAMETERS(conv_rows_parameters, CONV_ROWS_PARAMETERS);
 
 #define CONV_FLAT_PARAMETERS(ONE, RANKED)                                                         \
     ONE(pixels) ONE(depth) ONE(outputs) ONE(steps)                                                \
-    ONE(tile) /* pixels of a unit */                                                              \
+    ONE(tile) ONE(slice) /* pixels and channels of a unit */                                      \
     ONE(is_short) ONE(out_bytes) OUTPUT_STAGE(ONE)
 PARAMETERS(conv_flat_parameters, CONV_FLAT_PARAMETERS);
 

@@ -3,6 +3,7 @@
  * A file for each instruction set includes this after LOOP(name), the name of its kernel `name`.
  */
 
+#include <math.h>
 #include <string.h>
 
 #include "edges.h"

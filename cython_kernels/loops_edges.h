@@ -8,19 +8,32 @@ static inline float round_half_even(float x)
     return (x + magic) - magic;
 }
 
+/* A quotient by the scale, or what proofs.py finds to round to the same integers. What is far
+ * beyond them all becomes less far, so that no infinity meets another. */
+EACH_WIDTH float quotient(const edge *e, float x, int by_inverse)
+{
+    if (!by_inverse)
+        return x / e->scale;
+    const float far = e->scale * 0x1p20f;
+    const float low = x > -far ? x : -far;
+    const float near = low < far ? low : far;
+    return fmaf(near, e->inverse[0], near * e->inverse[1]);
+}
+
 /* Integers of floats: divide, round half to even, add the zero point, clamp. The clamp comes
  * first, between integers, which changes no result and keeps the conversion in range. */
-EACH_WIDTH int quantize_as(const edge *e, const float *restrict x, void *restrict q, int64_t bytes)
+EACH_WIDTH int quantize_as(const edge *e, const float *restrict x, void *restrict q, int64_t bytes,
+                           int by_inverse)
 {
     const int32_t largest = (int32_t)((INT64_C(1) << (8 * bytes - 1)) - 1);
     const float lo = (float)(-largest - 1 - e->zero_point);
     const float hi = (float)(largest - e->zero_point);
     int nan = 0;
     for (int64_t i = 0; i < e->elements; ++i) {
-        const float real = x[i] / e->scale;
+        const float real = quotient(e, x[i], by_inverse);
         const float low = real > lo ? real : lo;
         const float clamped = low < hi ? low : hi;
-        nan |= real != real;
+        nan |= x[i] != x[i];
         store(q, i, bytes, (int32_t)round_half_even(clamped) + e->zero_point);
     }
     return nan ? NOT_A_NUMBER : DONE;
@@ -35,7 +48,9 @@ EACH_WIDTH void dequantize_as(const edge *e, const void *restrict q, float *rest
 
 int LOOP(quantize)(const edge *e, const float *x, void *q)
 {
-    return e->bytes == 1 ? quantize_as(e, x, q, 1) : quantize_as(e, x, q, 2);
+    if (e->bytes == 2)
+        return quantize_as(e, x, q, 2, 0);
+    return e->inverse[0] != 0 ? quantize_as(e, x, q, 1, 1) : quantize_as(e, x, q, 1, 0);
 }
 
 void LOOP(dequantize)(const edge *e, const void *q, float *x)

@@ -7,7 +7,7 @@ from edgeinfer.runtime.planner import Plan
 EDGE_LOOPS: tuple[str, ...]
 ISAS: tuple[str, ...]
 KERNELS: dict[str, tuple[str, ...]]
-LAYOUTS: dict[tuple[str, str], tuple[int, int, int, int, int, int]]
+LAYOUTS: dict[tuple[str, str], tuple[int, int, int, int, int, int, int]]
 SUPPORTED: tuple[str, ...]
 
 class RunError(Exception):

@@ -39,6 +39,7 @@ cdef extern from "kernels.h" nogil:
         int64_t offset
         int64_t bytes
         int64_t chunk
+        int64_t has_floats
 
     ctypedef struct kernel:
         const char *name
@@ -89,6 +90,7 @@ cdef extern from "program.h" nogil:
         int64_t elements
         int64_t bytes
         float scale
+        float inverse[2]
         int32_t zero_point
 
     ctypedef struct edge_loops:
@@ -158,7 +160,7 @@ def _layouts():
             layout = k.layout
             table[key] = (
                 layout.lanes, layout.taps, layout.vectors, layout.offset, layout.bytes,
-                layout.chunk,
+                layout.chunk, layout.has_floats,
             )
         k += 1
     return table
@@ -396,6 +398,7 @@ cdef class Program:
         to.elements = e.elements
         to.bytes = e.itemsize
         to.scale = e.scale
+        to.inverse[0], to.inverse[1] = e.inverse
         to.zero_point = e.zero_point
         if e.elements * e.itemsize != e.place.nbytes:
             raise ValueError("an edge's elements do not fill its place")

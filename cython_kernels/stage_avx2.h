@@ -16,6 +16,20 @@ static inline factors load_factors(const void *x)
     return _mm256_loadu_si256(x);
 }
 
+/* A kernel whose tiles end in floats or doubles rounds down from its first to its last tile. These
+ * are calls through pointers, so nothing of them moves out from between. */
+static inline unsigned round_down(void)
+{
+    const unsigned mode = _mm_getcsr();
+    _mm_setcsr((mode & ~(unsigned)_MM_ROUND_MASK) | _MM_ROUND_DOWN);
+    return mode;
+}
+
+static inline void round_as_before(unsigned mode)
+{
+    _mm_setcsr(mode);
+}
+
 static inline vector zero_vector(void)
 {
     return _mm256_setzero_si256();
@@ -67,6 +81,15 @@ static inline __m256i short_stage(__m256i acc, __m256i multiplier, __m256i round
     const __m256i even = product_even(acc, multiplier), odd = product_odd(acc, multiplier);
     const __m256i high = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa);
     return _mm256_srav_epi32(_mm256_add_epi32(high, rounding), shift);
+}
+
+static inline __m256i float_stage(__m256i acc, __m256i multiplier, __m256i offset,
+                                  __m256i remainder)
+{
+    const __m256 x = _mm256_cvtepi32_ps(acc);
+    const __m256 rest =
+        _mm256_fmadd_ps(x, _mm256_castsi256_ps(remainder), _mm256_castsi256_ps(offset));
+    return _mm256_cvtps_epi32(_mm256_fmadd_ps(x, _mm256_castsi256_ps(multiplier), rest));
 }
 
 /* One half of the lanes in 64 bits, clamped there. */
@@ -137,15 +160,6 @@ static inline wide add_wide(wide a, wide b)
     return (wide){_mm256_add_pd(a.low, b.low), _mm256_add_pd(a.high, b.high)};
 }
 
-/* `call` is of a function that is no part of the caller, so nothing moves out of it. */
-#define ROUNDING_DOWN(call)                                                                       \
-    do {                                                                                          \
-        const unsigned mode = _mm_getcsr();                                                       \
-        _mm_setcsr((mode & ~(unsigned)_MM_ROUND_MASK) | _MM_ROUND_DOWN);                          \
-        call;                                                                                     \
-        _mm_setcsr(mode);                                                                         \
-    } while (0)
-
 /* As stage_avx512.h's. */
 static inline __m256 wide_half(__m256d acc, const int32_t *factor, const output_stage *out)
 {
@@ -166,9 +180,9 @@ static inline __m256i wide_stage(wide sums, const int32_t *stage, const output_s
 
 /* ---- stores ---- */
 
-/* The integers of one pixel, `vectors` of them, to memory. */
-static inline __attribute__((always_inline)) void store_pixel(const conv_tile *t, const __m256i *y,
-                                                              int vectors, char *to)
+/* `channels` integers, of so many vectors, to memory. */
+static inline __attribute__((always_inline)) void
+store_pixel(const conv_tile *t, const __m256i *y, int vectors, int64_t channels, char *to)
 {
     const __m256i second = vectors > 1 ? y[1] : y[0];
     __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(y[0], second), 0xd8);
@@ -177,7 +191,7 @@ static inline __attribute__((always_inline)) void store_pixel(const conv_tile *t
     __m128i bytes[2] = {_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)};
     if (t->out_bytes == 1)
         bytes[0] = _mm_packs_epi16(bytes[0], bytes[1]);
-    const int64_t size = t->channels * t->out_bytes;
+    const int64_t size = channels * t->out_bytes;
     if (size == 32)
         _mm256_storeu_si256((__m256i *)to, words);
     else if (size == 16)

@@ -6,6 +6,12 @@
  *     R1(acc, M, S) + z = (hi32(acc M) + rounding) >> (S - 32)
  *
  * as floors of floors merge. In the long form shift is S, and 64 bits are kept to the end.
+ *
+ * Layers of int8 have a shorter form, in floats: bias, multiplier, offset, remainder, with
+ *
+ *     R(acc, M, S) + z = floor(acc multiplier + (acc remainder + offset))
+ *
+ * where multiplier and remainder are M 2^-S in 48 bits, and what z stands for is in the bias.
  */
 
 #ifndef EDGEINFER_STAGE_AVX512_H
@@ -22,6 +28,16 @@ typedef __m512i factors;
 static inline factors load_factors(const void *x)
 {
     return _mm512_loadu_si512(x);
+}
+
+/* The roundings down say so themselves. */
+static inline unsigned round_down(void)
+{
+    return 0;
+}
+
+static inline void round_as_before(unsigned mode)
+{
 }
 
 static inline vector zero_vector(void)
@@ -82,6 +98,18 @@ static inline __m512i short_stage(__m512i acc, __m512i multiplier, __m512i round
     const __m512i even = product_even(acc, multiplier), odd = product_odd(acc, multiplier);
     const __m512i high = _mm512_mask_shuffle_epi32(odd, 0x5555, even, _MM_PERM_DDBB);
     return _mm512_srav_epi32(_mm512_add_epi32(high, rounding), shift);
+}
+
+/* Both roundings down leave the floor of the exact sum, as integers are floats. */
+static inline __m512i float_stage(__m512i acc, __m512i multiplier, __m512i offset,
+                                  __m512i remainder)
+{
+    const __m512 x = _mm512_cvtepi32_ps(acc);
+    const __m512 rest =
+        _mm512_fmadd_ps(x, _mm512_castsi512_ps(remainder), _mm512_castsi512_ps(offset));
+    const __m512 y = _mm512_fmadd_round_ps(x, _mm512_castsi512_ps(multiplier), rest,
+                                           _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+    return _mm512_cvt_roundps_epi32(y, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
 }
 
 /* One half of the lanes in 64 bits, clamped there. */
@@ -154,8 +182,6 @@ static inline wide scale_wide(wide sums, double by)
     return (wide){_mm512_mul_pd(sums.low, factor), _mm512_mul_pd(sums.high, factor)};
 }
 
-#define ROUNDING_DOWN(call) call /* as wide_half says itself */
-
 /* Twice the integers, and more, in the lower halves of the lanes. Beside 1.5 2^51 the last bit of
  * a double is a half, so that one rounding down leaves floor(2 (acc M / 2^S + 1/2 + z)). */
 static inline __m512i wide_half(__m512d acc, const int32_t *factor, const output_stage *out)
@@ -196,8 +222,8 @@ static inline __m256i packed_2(const __m512i *y)
 }
 
 /* The same as 16-bit integers. */
-static inline __attribute__((always_inline)) void store_words(const conv_tile *t, const __m512i *y,
-                                                              int vectors, char *to)
+static inline __attribute__((always_inline)) void
+store_words(const conv_tile *t, const __m512i *y, int vectors, int64_t channels, char *to)
 {
     const __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
     const __m512i lo = _mm512_set1_epi16((short)t->out.lo);
@@ -206,7 +232,7 @@ static inline __attribute__((always_inline)) void store_words(const conv_tile *t
         const __m512i second = v + 1 < vectors ? y[v + 1] : y[v];
         __m512i words = _mm512_permutexvar_epi64(order, _mm512_packs_epi32(y[v], second));
         words = _mm512_min_epi16(_mm512_max_epi16(words, lo), hi);
-        const int64_t left = t->channels - 16 * v;
+        const int64_t left = channels - 16 * v;
         if (left >= 32)
             _mm512_storeu_si512(to, words);
         else if (left == 16)
@@ -216,16 +242,16 @@ static inline __attribute__((always_inline)) void store_words(const conv_tile *t
     }
 }
 
-/* The integers of one pixel, `vectors` of them, to memory. */
-static inline __attribute__((always_inline)) void store_pixel(const conv_tile *t, const __m512i *y,
-                                                              int vectors, char *to)
+/* `channels` integers, of so many vectors, to memory. */
+static inline __attribute__((always_inline)) void
+store_pixel(const conv_tile *t, const __m512i *y, int vectors, int64_t channels, char *to)
 {
     const int8_t lo = (int8_t)t->out.lo, hi = (int8_t)t->out.hi;
     if (t->out_bytes == 2) {
-        store_words(t, y, vectors, to);
+        store_words(t, y, vectors, channels, to);
         return;
     }
-    const int whole = t->channels == 16 * vectors;
+    const int whole = channels == 16 * vectors;
     if (vectors > 2) {
         const __m512i all[4] = {y[0], y[1], y[2], vectors > 3 ? y[3] : y[2]};
         __m512i bytes = packed_4(all);
@@ -234,7 +260,7 @@ static inline __attribute__((always_inline)) void store_pixel(const conv_tile *t
         if (whole && vectors == 4)
             _mm512_storeu_si512(to, bytes);
         else
-            _mm512_mask_storeu_epi8(to, (UINT64_C(1) << t->channels) - 1, bytes);
+            _mm512_mask_storeu_epi8(to, (UINT64_C(1) << channels) - 1, bytes);
     } else if (vectors == 2) {
         __m256i bytes = packed_2(y);
         bytes =
@@ -242,14 +268,14 @@ static inline __attribute__((always_inline)) void store_pixel(const conv_tile *t
         if (whole)
             _mm256_storeu_si256((__m256i *)to, bytes);
         else
-            _mm256_mask_storeu_epi8(to, (__mmask32)((UINT64_C(1) << t->channels) - 1), bytes);
+            _mm256_mask_storeu_epi8(to, (__mmask32)((UINT64_C(1) << channels) - 1), bytes);
     } else {
         __m128i bytes = _mm512_cvtsepi32_epi8(y[0]);
         bytes = _mm_min_epi8(_mm_max_epi8(bytes, _mm_set1_epi8(lo)), _mm_set1_epi8(hi));
         if (whole)
             _mm_storeu_si128((__m128i *)to, bytes);
         else
-            _mm_mask_storeu_epi8(to, (__mmask16)((1u << t->channels) - 1), bytes);
+            _mm_mask_storeu_epi8(to, (__mmask16)((1u << channels) - 1), bytes);
     }
 }
 

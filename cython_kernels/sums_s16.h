@@ -32,7 +32,7 @@ KERNEL(CONV(add))
     const vector multiplier = splat(p->multiplier), rounding = splat(p->rounding);
     const vector a_shift = splat(p->a_shift), b_shift = splat(p->b_shift);
     const vector shift = splat(p->shift);
-    conv_tile t = {.out_bytes = 2, .out = {.lo = p->lo, .hi = p->hi}};
+    const conv_tile t = {.out_bytes = 2, .out = {.lo = p->lo, .hi = p->hi}};
     for (int64_t unit = begin; unit < end; ++unit) {
         const int16_t *a = operands[0], *b = operands[1];
         char *y = (char *)operands[2] + 2 * unit * length;
@@ -49,8 +49,8 @@ KERNEL(CONV(add))
                 sums[v] = p->subtract ? subtract_vectors(ra, rb) : add_vectors(ra, rb);
                 sums[v] = short_stage(sums[v], multiplier, rounding, shift);
             }
-            t.channels = length - i < 2 * LANES ? length - i : 2 * LANES;
-            store_pixel(&t, sums, 2, y + 2 * i);
+            const int64_t left = length - i;
+            store_pixel(&t, sums, 2, left < 2 * LANES ? left : 2 * LANES, y + 2 * i);
         }
     }
     return DONE;

@@ -10,8 +10,8 @@
  *     wide                           LANES doubles
  *     wide_of(acc, planes)           what the accumulators of so many planes stand for
  *     load_wide, store_wide, add_wide
- *     wide_stage(sums, stage, out)   requantized, as a vector
- *     ROUNDING_DOWN(call)            doubles round towards minus infinity for wide_stage in `call`
+ *     wide_stage(sums, stage, out)   requantized, as a vector, between round_down and
+ *                                    round_as_before
  */
 
 #include <string.h>
@@ -24,7 +24,7 @@ static __attribute__((noinline)) void finish_wide(const conv_tile *t, vector *ac
     for (int p = 0; p < pixels; ++p, acc += vectors, y += t->out_pixel) {
         for (int v = 0; v < vectors; v += planes)
             acc[v / planes] = wide_stage(wide_of(acc + v, planes), stage_at(stages, v), &t->out);
-        store_pixel(t, acc, vectors / planes, y);
+        store_pixel(t, acc, vectors / planes, t->channels, y);
     }
 }
 
@@ -33,7 +33,7 @@ static __attribute__((noinline)) void finish_long(const conv_tile *t, vector *ac
                                                   int vectors, const int32_t *stages, char *y)
 {
     if (t->parts == NULL) {
-        ROUNDING_DOWN(finish_wide(t, acc, pixels, vectors, stages, y));
+        finish_wide(t, acc, pixels, vectors, stages, y);
         return;
     }
     const int planes = (int)t->planes;
@@ -51,7 +51,7 @@ static __attribute__((noinline)) void finish_parts(const conv_tile *t, int64_t p
         vector out[MOST_VECTORS];
         for (int64_t v = 0; v < vectors; v += t->planes, sums += LANES)
             out[v / t->planes] = wide_stage(load_wide(sums), stage_at(stages, (int)v), &t->out);
-        store_pixel(t, out, (int)(vectors / t->planes), y);
+        store_pixel(t, out, (int)(vectors / t->planes), t->channels, y);
     }
 }
 
@@ -75,5 +75,5 @@ static void multiply_parts(const conv_tile *whole, tile_function tile, const val
             w += t.rows * t.steps * vectors * LANES * TAPS;
             first = no_bias;
         }
-    ROUNDING_DOWN(finish_parts(&t, pixels, vectors, stages, y));
+    finish_parts(&t, pixels, vectors, stages, y);
 }

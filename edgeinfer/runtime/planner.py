@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -15,6 +16,7 @@ from edgeinfer.graph.cost import peak_bytes
 from edgeinfer.graph.lifetimes import last_uses, spans
 from edgeinfer.runtime.arena import Buffer, allocate
 from edgeinfer.runtime.catalogue import KernelCall, KernelSite, having, lower, packed_bytes
+from edgeinfer.runtime.catalogue.proofs import short_quotient
 
 __all__ = ["ALIGNMENT", "MAX_BYTES", "Edge", "KnownCalls", "Place", "Plan", "Step", "plan"]
 
@@ -24,8 +26,9 @@ ALIGNMENT = 64
 # Constants as the kernels read them and one arena: far beyond devices, and little for a server.
 MAX_BYTES = 1 << 30
 
-# Work of a part that is worth handing to a thread that is awake: about a microsecond of products.
-GRAIN = 1 << 18
+# Work of a part that is worth handing to a thread that is awake: two to three microseconds. To hand
+# it over and back takes more than half of one, and the other core has none of it in its cache.
+GRAIN = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -56,13 +59,15 @@ class Step:
 @dataclass(frozen=True)
 class Edge:
     """An input or output: where its integers are, and their scale, 0 where they are no numbers
-    of a scale but, say, indices."""
+    of a scale but, say, indices. ``inverse`` stands for the scale's where that is proven to serve,
+    and is 0 otherwise."""
 
     name: str
     place: Place
     elements: int
     itemsize: int
     scale: float
+    inverse: tuple[float, float]
     zero_point: int
 
 
@@ -180,11 +185,17 @@ def plan(
             return blob.place(np.asarray(graph.constants[root], graph.types[root].dtype))
         return Place("arena", buffers[root].offset + start, graph.types[operand].nbytes)
 
+    edges_isa = next(name for name in SUPPORTED[SUPPORTED.index(isa) :] if name in EDGE_LOOPS)
+
     def edge(name: str) -> Edge:
         kind = graph.types[name]
         q = kind.quantization
         scale, zero_point = (q.step, q.zero_point) if q is not None else (0.0, 0)
-        return Edge(name, place(name), kind.elements, kind.itemsize, scale, zero_point)
+        inverse = 0.0, 0.0
+        # the plain loops have no fused multiplication
+        if name in graph.sources and kind.dtype == "int8" and edges_isa != "scalar":
+            inverse = short_quotient(scale, zero_point) or inverse
+        return Edge(name, place(name), kind.elements, kind.itemsize, scale, inverse, zero_point)
 
     steps = tuple(
         Step(
@@ -209,7 +220,7 @@ def plan(
         blob.bytes(),
         arena_bytes,
         _aligned(scratch),
-        next(name for name in SUPPORTED[SUPPORTED.index(isa) :] if name in EDGE_LOOPS),
+        edges_isa,
     )
 
 
@@ -276,7 +287,9 @@ class _Views:
         return ends[0], ends[1]
 
     def _join(self, call: KernelCall) -> None:
-        size = call.work * _number(call, "bytes")
+        extents = call.parameters["extents"]
+        assert isinstance(extents, tuple)
+        size = math.prod(extents) * _number(call, "bytes")
         (source, from_byte), (target, to_byte) = self._ends(call)
         types, constants = self._graph.types, self._graph.constants
         if source == target or source in constants:

@@ -83,6 +83,7 @@ static edge read_edge(void) {
     e.bytes = number();
     e.zero_point = (int32_t)number();
     memcpy(&e.scale, bytes(sizeof e.scale), sizeof e.scale);
+    memcpy(e.inverse, bytes(sizeof e.inverse), sizeof e.inverse);
     return e;
 }
 

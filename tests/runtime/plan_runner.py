@@ -162,4 +162,4 @@ def _numbers(*values):
 
 def _edge(edge, dtype):
     sizes = _numbers(edge.place.offset, edge.elements, edge.itemsize, edge.zero_point)
-    return sizes + struct.pack("=f", edge.scale) + _numbers(dtype == np.float32)
+    return sizes + struct.pack("=3f", edge.scale, *edge.inverse) + _numbers(dtype == np.float32)

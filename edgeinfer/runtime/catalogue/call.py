@@ -29,6 +29,9 @@ __all__ = [
     "window",
 ]
 
+# the work of an element on its way from memory through a cheap operation and back
+ELEMENT_WORK = 32
+
 Parameters = Mapping[str, int | tuple[int, ...]]
 Ints = Sequence[int]
 
@@ -48,7 +51,7 @@ class KernelCall:
     units : int
         Into how many disjoint parts of the output it can be divided.
     work : int
-        About how many multiplications in registers, or moved elements, take as long.
+        About how many products in registers take as long; see ``ELEMENT_WORK``.
     scratch : int
         Bytes that each thread needs beside the operands.
     in_place : tuple of str

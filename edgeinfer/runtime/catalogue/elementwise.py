@@ -7,6 +7,7 @@ import numpy as np
 from edgeinfer.graph import operators as ops
 from edgeinfer.meaning import reference
 from edgeinfer.runtime.catalogue.call import (
+    ELEMENT_WORK,
     KernelCall,
     KernelSite,
     lower,
@@ -27,7 +28,7 @@ def _table(site: KernelSite, table: np.ndarray) -> KernelCall:
         (site.node.input("x"), table, site.node.output),
         {"in_bytes": site.itemsize("x"), "out_bytes": site.output.itemsize},
         units=site.elements,
-        work=site.elements,
+        work=ELEMENT_WORK * site.elements,
         in_place=overwritable(site, "x"),
     )
 
@@ -55,7 +56,7 @@ def _rescale(op: ops.Rescale, site: KernelSite) -> list[KernelCall]:
                 "shift": op.shift,
             },
             units=site.elements,
-            work=site.elements,
+            work=ELEMENT_WORK * site.elements,
             in_place=overwritable(site, "x"),
         )
     ]
@@ -85,7 +86,7 @@ def _q_prelu(op: ops.QPRelu, site: KernelSite) -> list[KernelCall]:
                 "slopes": len(multiplier),
             },
             units=site.elements // len(multiplier),
-            work=site.elements,
+            work=ELEMENT_WORK * site.elements,
             in_place=overwritable(site, "x"),
         )
     ]

@@ -7,8 +7,15 @@ import math
 import numpy as np
 
 from edgeinfer.graph import operators as ops
-from edgeinfer.runtime.catalogue.call import KernelCall, KernelSite, output_stage, window
-from edgeinfer.runtime.catalogue.rows import Layout, stages_of
+from edgeinfer.runtime.catalogue.call import (
+    ELEMENT_WORK,
+    KernelCall,
+    KernelSite,
+    output_stage,
+    window,
+)
+from edgeinfer.runtime.catalogue.rows import Layout
+from edgeinfer.runtime.catalogue.stages import packed_stages
 from edgeinfer.runtime.catalogue.wide import wide_layer
 
 __all__ = ["depthwise_call"]
@@ -58,7 +65,7 @@ def depthwise_call(op: ops.QConv, site: KernelSite) -> KernelCall | None:
         band *= 2
     band = min(band, out[1])
     if site.itemsize("x") == 1:
-        stages, short = stages_of(op, site, layout, 1, several)
+        stages, short = packed_stages(op, site, layout, 1, several)
         form = {"is_short": short}
     else:
         stages = layer.stages(layout.lanes, 1, several)
@@ -93,7 +100,7 @@ def depthwise_call(op: ops.QConv, site: KernelSite) -> KernelCall | None:
             "out_bytes": site.output.itemsize,
         },
         units=out[0] * -(-out[1] // band),
-        work=4 * site.elements * math.prod(weights[1:]),
+        work=(4 * math.prod(weights[1:]) + ELEMENT_WORK) * site.elements,
         scratch=lines(band) * pitch * layout.taps * layout.bytes
         + x[2] * depth * site.itemsize("x")
         + _SLACK,

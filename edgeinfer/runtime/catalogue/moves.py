@@ -9,6 +9,7 @@ import numpy as np
 
 from edgeinfer.graph import operators as ops
 from edgeinfer.runtime.catalogue.call import (
+    ELEMENT_WORK,
     Ints,
     KernelCall,
     KernelSite,
@@ -49,7 +50,7 @@ def copy(
             "out_start": out_start,
         },
         units=math.prod(joined[:-1]),
-        work=math.prod(joined),
+        work=ELEMENT_WORK * math.prod(joined),
     )
 
 
@@ -151,7 +152,7 @@ def _pad(op: ops.Pad, site: KernelSite) -> list[KernelCall]:
         (site.node.output,),
         {"bytes": site.output.itemsize, "value": int(op.value)},
         units=site.elements,
-        work=site.elements,
+        work=ELEMENT_WORK * site.elements,
     )
     return [fill, inside]
 
@@ -207,7 +208,7 @@ def _take(
                 "outer_stride": math.prod(extents) * run,
             },
             units=outer * math.prod(lengths[:-1]),
-            work=site.elements,
+            work=ELEMENT_WORK * site.elements,
         )
     ]
 
@@ -233,6 +234,6 @@ def _gather(op: ops.Gather, site: KernelSite) -> list[KernelCall]:
             (*site.node.inputs, site.node.output),
             {**along(site, "data", op.axis), "indices": indices_count},
             units=outer * indices_count,
-            work=site.elements,
+            work=ELEMENT_WORK * site.elements,
         )
     ]

@@ -9,6 +9,7 @@ import numpy as np
 from edgeinfer.graph import operators as ops
 from edgeinfer.meaning import reference
 from edgeinfer.runtime.catalogue.call import (
+    ELEMENT_WORK,
     KernelCall,
     KernelSite,
     Parameters,
@@ -57,7 +58,7 @@ def _broadcast(
                 "b_strides": tuple(b_strides),
             },
             units=math.prod(extents[:-1]),
-            work=site.elements,
+            work=ELEMENT_WORK * site.elements,
             in_place=overwritable(site, "a", "b"),
         )
     ]

@@ -7,7 +7,14 @@ import math
 import numpy as np
 
 from edgeinfer.graph import operators as ops
-from edgeinfer.runtime.catalogue.call import KernelCall, KernelSite, lower, output_stage, window
+from edgeinfer.runtime.catalogue.call import (
+    ELEMENT_WORK,
+    KernelCall,
+    KernelSite,
+    lower,
+    output_stage,
+    window,
+)
 
 __all__: list[str] = []
 
@@ -25,7 +32,7 @@ def _max_pool(op: ops.MaxPool, site: KernelSite) -> list[KernelCall]:
                 "bytes": site.itemsize("x"),
             },
             units=out[0] * out[1],
-            work=site.elements * math.prod(op.kernel),
+            work=ELEMENT_WORK // 2 * site.elements * math.prod(op.kernel),
         )
     ]
 
@@ -56,6 +63,6 @@ def _q_average_pool(op: ops.QAveragePool, site: KernelSite) -> list[KernelCall]:
                 "pad_value": op.pad_value,
             },
             units=out[0] * out[1],
-            work=site.elements * math.prod(op.kernel),
+            work=ELEMENT_WORK // 2 * site.elements * math.prod(op.kernel),
         )
     ]

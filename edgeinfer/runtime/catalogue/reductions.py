@@ -9,6 +9,7 @@ import numpy as np
 
 from edgeinfer.graph import operators as ops
 from edgeinfer.runtime.catalogue.call import (
+    ELEMENT_WORK,
     Ints,
     KernelCall,
     KernelSite,
@@ -44,7 +45,7 @@ def _reduction(
                 "in_bytes": site.itemsize("x"),
             },
             units=site.elements,
-            work=math.prod(x),
+            work=ELEMENT_WORK * math.prod(x),
         )
     ]
 
@@ -76,7 +77,7 @@ def _arg_max(op: ops.ArgMax, site: KernelSite) -> list[KernelCall]:
             (site.node.input("x"), site.node.output),
             {**along(site, "x", op.axis), "last": int(op.select_last_index)},
             units=site.elements,
-            work=math.prod(site.shape("x")),
+            work=ELEMENT_WORK * math.prod(site.shape("x")),
         )
     ]
 
@@ -89,7 +90,7 @@ def _q_softmax(op: ops.QSoftmax, site: KernelSite) -> list[KernelCall]:
             (site.node.input("x"), site.constant("table").astype(np.int32), site.node.output),
             along(site, "x", op.axis),
             units=site.elements // site.shape("x")[op.axis],
-            work=8 * site.elements,
+            work=8 * ELEMENT_WORK * site.elements,
             in_place=overwritable(site, "x"),
         )
     ]

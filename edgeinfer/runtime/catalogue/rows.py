@@ -7,14 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgeinfer.arithmetic.accumulators import folded_bias, largest_sums, reach
 from edgeinfer.cython_kernels.runtime import LAYOUTS
 from edgeinfer.graph import operators as ops
-from edgeinfer.runtime.catalogue.call import KernelCall, KernelSite, output_stage, window
-from edgeinfer.runtime.catalogue.proofs import ShortStage, constant_channels, short_stage
+from edgeinfer.runtime.catalogue.call import (
+    ELEMENT_WORK,
+    KernelCall,
+    KernelSite,
+    output_stage,
+    window,
+)
+from edgeinfer.runtime.catalogue.stages import packed_stages
 from edgeinfer.runtime.catalogue.wide import MOST_BYTE_PRODUCTS, wide_layer
 
-__all__ = ["Layout", "PackedLayer", "conv_call", "dense_call", "packed_layer", "stages_of"]
+__all__ = ["Layout", "PackedLayer", "conv_call", "dense_call", "packed_layer"]
 
 # what a unit's rows may take of a first-level cache, beside the weights that they meet
 _ROW_BYTES = 16384
@@ -22,14 +27,20 @@ _ROW_BYTES = 16384
 _DEEP_ROW_BYTES, _FIRST_LEVEL_BYTES = 131072, 49152
 # pixels that a pass over weights of the second level is worth
 _DEEP_PIXELS = 64
-# into how many bands an image is divided, if they are not lower than that
-_BANDS, _LEAST_BAND = 8, 4
+# into how many bands an image is divided, if they are not lower than that; and into how many units
+# a layer, if its channels are as many blocks
+_BANDS, _LEAST_BAND, _UNITS = 8, 4, 8
 # below this, tiles of pixels stay empty
 _FEW_PIXELS = 4
 # how many times as fast as registers an instruction of chunks is
 _CHUNK_SPEED = 4
+# the work of a weight from a second-level cache or beyond
+_FAR_WORK = 8
 # what sums cost a vector on their way through memory, and those of two planes, as measured
 _MEMORY_CYCLES, _WIDE_MEMORY_CYCLES = 1.5, 16
+# what the end of a vector of sums costs, in steps; and how many times as wide as one window others
+# may make their hull
+_END_STEPS, _MOST_HULL = 8, 3
 # what kernels may read beyond the last run, and what keeps rows from each other's cache lines
 _SLACK = 64
 
@@ -44,6 +55,7 @@ class Layout:
     offset: int
     bytes: int
     chunk: int
+    has_floats: int
     kernel: str
     isa: str
 
@@ -90,9 +102,14 @@ class Layout:
         chunks = -(-steps // self.chunk)
         return chunks * -(-steps // chunks)
 
-    def work(self, products: int) -> int:
-        """How many products of registers take as long as ``products`` here."""
-        return products if self.chunk == 1 else products // _CHUNK_SPEED
+    def work(self, site: KernelSite) -> int:
+        """A layer's, in products of registers: those of its products, of weights that come from
+        beyond the first level, and of outputs."""
+        outputs, weights = site.elements, math.prod(site.shape("weights"))
+        products = outputs * weights // site.shape("weights")[0]
+        speed = 1 if self.chunk == 1 else _CHUNK_SPEED
+        far = _FAR_WORK * weights if _is_deep(site, self) else 0
+        return products // speed + far + ELEMENT_WORK // 2 * outputs
 
     @property
     def dtype(self) -> str:
@@ -109,28 +126,34 @@ def conv_call(op: ops.QConv, site: KernelSite) -> KernelCall | None:
     layout = Layout.of("conv_rows", site, out[2])
     if layout is None:
         return None
-    outputs, (height, width, depth) = weights[0] // op.group, weights[1:]
+    several = _side_by_side(op, site, layout)
+    outputs, (height, width, depth) = several * weights[0] // op.group, weights[1:]
+    strides = op.strides[0], several * op.strides[1]
+    width += (several - 1) * op.strides[1]
+    out = *out[:2], out[2] // several, several * out[3]
     steps = layout.steps(width * depth)
     if op.dilations[1] > 1:  # each pixel's taps are brought together
         pixel = steps * layout.taps
         columns = out[2] * pixel
     else:
-        pixel = op.strides[1] * depth
-        columns = ((out[2] - 1) * op.strides[1] + width) * depth
+        pixel = strides[1] * depth
+        columns = ((out[2] - 1) * strides[1] + width) * depth
     pitch = layout.x_planes * (-(-columns // _SLACK) * _SLACK + _SLACK)
     kernel_reach = (height - 1) * op.dilations[0] + 1
     # several bands for threads to share; a band reads its first rows beside the one before it
     deep = _is_deep(site, layout)
     room = _DEEP_ROW_BYTES if deep else _ROW_BYTES
-    fitting = (room // (pitch * layout.bytes) - kernel_reach) // op.strides[0] + 1
+    fitting = (room // (pitch * layout.bytes) - kernel_reach) // strides[0] + 1
     wanted = max(_LEAST_BAND, -(-out[1] // _BANDS), _DEEP_PIXELS // out[2] if deep else 0)
     band = max(1, min(out[1], fitting, wanted))
-    layer = packed_layer(op, site, layout, op.group)
+    bands = out[0] * -(-out[1] // band)
+    layer = packed_layer(op, site, layout, op.group, several)
+    slice_ = _slice(outputs, bands, layout, layer)
     return KernelCall(
         layout.kernel,
         (site.node.input("x"), layer.weights, layer.stages, site.node.output),
         {
-            **window(x, out, (height, width), op.strides, op.pads, op.dilations),
+            **window(x, out, (height, width), strides, op.pads, op.dilations),
             **output_stage(op),
             "group": op.group,
             "depth": depth,
@@ -139,13 +162,14 @@ def conv_call(op: ops.QConv, site: KernelSite) -> KernelCall | None:
             "pixel": pixel,
             "pitch": pitch,
             "band": band,
+            "slice": slice_,
             **layer.parameters,
             "input_zero_point": op.input_zero_point,
             "out_bytes": site.output.itemsize,
         },
-        units=out[0] * -(-out[1] // band),
-        work=layout.work(math.prod(out[:3]) * math.prod(weights)),
-        scratch=((band - 1) * op.strides[0] + kernel_reach) * pitch * layout.bytes + _SLACK,
+        units=bands * -(-outputs // slice_),
+        work=layout.work(site),
+        scratch=((band - 1) * strides[0] + kernel_reach) * pitch * layout.bytes + _SLACK,
         isa=layout.isa,
     )
 
@@ -168,6 +192,7 @@ def _flat(
     units = -(-pixels // most)
     tile = -(-pixels // units)
     layer = packed_layer(op, site, layout, 1)
+    slice_ = _slice(weights[0], units, layout, layer)
     return KernelCall(
         layout.kernel,
         (site.node.input("x"), layer.weights, layer.stages, site.node.output),
@@ -178,14 +203,42 @@ def _flat(
             "outputs": weights[0],
             "steps": layout.steps(depth),
             "tile": tile,
+            "slice": slice_,
             **layer.parameters,
             "out_bytes": site.output.itemsize,
         },
-        units=units,
-        work=layout.work(pixels * math.prod(weights)),
+        units=units * -(-weights[0] // slice_),
+        work=layout.work(site),
         scratch=tile * depth * layout.x_bytes + _SLACK,
         isa=layout.isa,
     )
+
+
+def _side_by_side(op: ops.QConv, site: KernelSite, layout: Layout) -> int:
+    """How many neighbouring pixels one pixel of the kernel is, where channels alone would leave
+    lanes empty: its channels are those of all, its window is the hull of theirs."""
+    count, height, width, depth = site.shape("weights")
+    pixels = site.output.shape[2]
+    if op.group > 1 or op.dilations[1] > 1 or layout.chunk > 1 or site.itemsize("x") > 1:
+        return 1
+
+    def cost(several: int) -> float:
+        hull = width + (several - 1) * op.strides[1]
+        return (height * layout.steps(hull * depth) + _END_STEPS) / several
+
+    fitting = [
+        n
+        for n in range(1, layout.lanes // count + 1)
+        if pixels % n == 0 and (n - 1) * op.strides[1] <= _MOST_HULL * width
+    ]
+    return min(fitting, key=cost, default=1)
+
+
+def _slice(outputs: int, bands: int, layout: Layout, layer: PackedLayer) -> int:
+    """The channels of a unit, in whole blocks: all, unless threads would find too few bands."""
+    block = layout.lanes * layout.vectors // layer.parameters.get("planes", 1)
+    slices = max(1, min(-(-outputs // block), _UNITS // bands))
+    return -(-outputs // (slices * block)) * block
 
 
 def _is_deep(site: KernelSite, layout: Layout) -> bool:
@@ -206,13 +259,13 @@ class PackedLayer:
 
 
 def packed_layer(
-    op: ops.QConv | ops.QDense, site: KernelSite, layout: Layout, group: int
+    op: ops.QConv | ops.QDense, site: KernelSite, layout: Layout, group: int, several: int = 1
 ) -> PackedLayer:
-    """The layer at ``site`` in the form of conv_rows.h."""
+    """The layer at ``site`` in the form of conv_rows.h, for ``several`` pixels side by side."""
     if site.itemsize("x") == 1:
         planes = site.constant("weights")[None]
-        stages, short = stages_of(op, site, layout, group)
-        how: tuple[object, ...] = ()
+        stages, short = packed_stages(op, site, layout, group, several)
+        how: tuple[object, ...] = (several,)
         parameters = {"is_short": short}
     else:
         layer = wide_layer(op, site, layout.taps, layout.bytes)
@@ -220,10 +273,23 @@ def packed_layer(
         stages, parameters = layer.stages(layout.lanes, group), layer.parameters
 
     def blocks_of_vectors(_: np.ndarray) -> np.ndarray:
+        if isinstance(op, ops.QConv) and several > 1:
+            return _packed(_repeated(planes, several, op.strides[1]), layout, group)
         return _packed(planes, layout, group)
 
     packed = site.packed("weights", blocks_of_vectors, layout, group, *how)
     return PackedLayer(packed, stages, parameters)
+
+
+def _repeated(planes: np.ndarray, several: int, stride: int) -> np.ndarray:
+    """[P, O, kh, kw, D] for each of the pixels side by side: [P, several O, kh, hull, D]."""
+    count, outputs, height, width, depth = planes.shape
+    hull = width + (several - 1) * stride
+    repeated = np.zeros((count, several, outputs, height, hull, depth), planes.dtype)
+    for pixel in range(several):
+        first = pixel * stride
+        repeated[:, pixel, :, :, first : first + width] = planes
+    return repeated.reshape(count, -1, height, hull, depth)
 
 
 def _packed(planes: np.ndarray, layout: Layout, group: int) -> np.ndarray:
@@ -241,34 +307,3 @@ def _packed(planes: np.ndarray, layout: Layout, group: int) -> np.ndarray:
         for first in range(0, vectors, block)
     ]
     return np.concatenate(blocks, axis=1).astype(layout.dtype)
-
-
-def stages_of(
-    op: ops.QConv | ops.QDense, site: KernelSite, layout: Layout, group: int, repeats: int = 1
-) -> tuple[np.ndarray, int]:
-    """Stages [group][vector][4][lane] for int8 x, and 1 where they have the short form.
-
-    With ``repeats``, all channels that many times over.
-    """
-    weights, bias, multiplier, shift = (
-        site.constant(role) for role in ("weights", "bias", "multiplier", "shift")
-    )
-    # partial sums and biases may wrap: the accumulator itself is proven
-    folded = folded_bias(weights, bias, op.input_zero_point + layout.offset).astype(np.int32)
-    short = None
-    if op.rounding == "single":
-        limit = reach("int8", op.input_zero_point)
-        constant, value = constant_channels(op, weights, (bias, multiplier, shift), limit)
-        # a channel that is constant may have a bias beyond all others
-        largest = np.where(constant, 0, largest_sums(weights, bias, limit))
-        short = short_stage(multiplier, shift, op.output_zero_point, largest)
-        if short is not None:
-            short.rounding[constant] = value[constant] << short.shift[constant]
-    stage = short or ShortStage(multiplier, np.zeros_like(multiplier), shift)
-    rows = np.stack([folded, stage.multiplier, stage.rounding, stage.shift]).astype(np.int32)
-    rows = np.tile(rows.reshape(4, group, -1), (1, 1, repeats))
-    # a shift of 33 for lanes without a channel, which no form minds
-    padded = np.pad(rows, ((0, 0), (0, 0), (0, -rows.shape[2] % layout.lanes)))
-    padded[3, :, rows.shape[2] :] = 33 - 32 * (short is not None)
-    split = padded.reshape(4, group, -1, layout.lanes).transpose(1, 2, 0, 3)
-    return np.ascontiguousarray(split), int(short is not None)

@@ -1,0 +1,97 @@
+"""How layers of int8 end, packed for their kernels: in the cheapest form that is proven."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from edgeinfer.arithmetic.accumulators import folded_bias, largest_sums, reach
+from edgeinfer.graph import operators as ops
+from edgeinfer.runtime.catalogue.call import KernelSite
+from edgeinfer.runtime.catalogue.proofs import constant_channels, float_stage, short_stage
+
+__all__ = ["StageLayout", "packed_stages"]
+
+
+class StageLayout(Protocol):
+    """What of a kernel's layout its stages depend on; see ``weight_layout`` in kernels.h."""
+
+    @property
+    def lanes(self) -> int:
+        """Channels of a vector."""
+
+    @property
+    def offset(self) -> int:
+        """What is added to each element of x."""
+
+    @property
+    def has_floats(self) -> int:
+        """1 where the short form is one in floats."""
+
+
+def packed_stages(
+    op: ops.QConv | ops.QDense,
+    site: KernelSite,
+    layout: StageLayout,
+    group: int,
+    repeats: int = 1,
+) -> tuple[np.ndarray, int]:
+    """Stages, int32 [group][vector][4][lane], and 1 where they have their short form.
+
+    With ``repeats``, all channels that many times over.
+    """
+    weights, bias, multiplier, shift = (
+        site.constant(role) for role in ("weights", "bias", "multiplier", "shift")
+    )
+    limit = reach("int8", op.input_zero_point)
+    constant = constant_channels(op, weights, (bias, multiplier, shift), limit)
+    # a channel that is constant may have a bias beyond all others
+    largest = np.where(constant[0], 0, largest_sums(weights, bias, limit))
+    # partial sums and biases may wrap: the accumulator itself is proven
+    begin = folded_bias(weights, bias, op.input_zero_point + layout.offset)
+    short = (_in_floats if layout.has_floats else _in_integers)(
+        op, multiplier, shift, largest, constant
+    )
+    if short is None:
+        ends = [np.zeros_like(begin), multiplier, np.zeros_like(multiplier), shift]
+    else:
+        ends = short
+    rows = np.stack([(begin + ends[0]).astype(np.int32), *(v.astype(np.int32) for v in ends[1:])])
+    rows = np.tile(rows.reshape(4, group, -1), (1, 1, repeats))
+    padded = np.pad(rows, ((0, 0), (0, 0), (0, -rows.shape[2] % layout.lanes)))
+    split = padded.reshape(4, group, -1, layout.lanes).transpose(1, 2, 0, 3)
+    return np.ascontiguousarray(split), int(short is not None)
+
+
+def _in_integers(
+    op: ops.QConv | ops.QDense,
+    multiplier: np.ndarray,
+    shift: np.ndarray,
+    largest: np.ndarray,
+    constant: tuple[np.ndarray, np.ndarray],
+) -> list[np.ndarray] | None:
+    """What the bias grows by, multiplier, rounding and shift."""
+    form = None
+    if op.rounding == "single":
+        form = short_stage(multiplier, shift, op.output_zero_point, largest)
+    if form is None:
+        return None
+    is_constant, value = constant
+    rounding = np.where(is_constant, value << form.shift, form.rounding)
+    return [np.zeros(len(value), np.int64), form.multiplier, rounding, form.shift]
+
+
+def _in_floats(
+    op: ops.QConv | ops.QDense,
+    multiplier: np.ndarray,
+    shift: np.ndarray,
+    largest: np.ndarray,
+    constant: tuple[np.ndarray, np.ndarray],
+) -> list[np.ndarray] | None:
+    """What the bias grows by, and the bits of multiplier, offset and remainder."""
+    form = float_stage(op, multiplier, shift, largest, constant)
+    if form is None:
+        return None
+    floats = form.multiplier, form.offset, form.remainder
+    return [form.bias, *(values.view(np.int32) for values in floats)]
