@@ -11,6 +11,7 @@
 #endif
 
 #define LOOP(name) name##_avx2
+#define HAS_FUSED_SUMS 1
 #include "loops.h"
 
 #ifdef __clang__

@@ -12,6 +12,7 @@
 #endif
 
 #define LOOP(name) name##_avx512vnni
+#define HAS_FUSED_SUMS 1
 #include "loops.h"
 
 #ifdef __clang__

@@ -12,12 +12,16 @@ static inline float round_half_even(float x)
  * beyond them all becomes less far, so that no infinity meets another. */
 EACH_WIDTH float quotient(const edge *e, float x, int by_inverse)
 {
+#if HAS_FUSED_SUMS
     if (!by_inverse)
         return x / e->scale;
     const float far = e->scale * 0x1p20f;
     const float low = x > -far ? x : -far;
     const float near = low < far ? low : far;
     return fmaf(near, e->inverse[0], near * e->inverse[1]);
+#else
+    return x / e->scale;
+#endif
 }
 
 /* Integers of floats: divide, round half to even, add the zero point, clamp. The clamp comes
