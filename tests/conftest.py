@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -14,6 +15,14 @@ from hypothesis import settings
 # a slow machine is no failure
 settings.register_profile("edgeinfer", deadline=None)
 settings.load_profile("edgeinfer")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def many_processors() -> Iterator[None]:
+    """Threads may be more than this machine has processors, however few these are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("edgeinfer.runtime.session.MAX_THREADS", 16)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,8 @@ from edgeinfer.runtime.planner import MAX_BYTES, KnownCalls, Plan, plan
 
 __all__ = ["MAX_THREADS", "Bound", "Session", "Stream", "TensorInfo", "load"]
 
-MAX_THREADS = 256
+# the processors of this machine: more threads would wait for each other
+MAX_THREADS = os.cpu_count() or 1
 
 Arrays = np.ndarray | Mapping[str, np.ndarray]
 
@@ -124,9 +125,8 @@ class Session(PlainRuns):
     graph : Graph
         An integer Graph.
     num_threads : int
-        How many threads may share a step of a run, up to 256; more than the machine has cores
-        are allowed and gain nothing. They sleep between runs and end with the Session. A process
-        made by fork gets its own.
+        How many threads may share a step of a run, up to the processors of this machine. They
+        sleep between runs and end with the Session. A process made by fork gets its own.
     isa : str or None
         The instruction set to use, of ``SUPPORTED``; None takes ``EDGEINFER_ISA`` from the
         environment, or the best.
@@ -185,7 +185,8 @@ class Session(PlainRuns):
         """Of a Graph that is verified."""
         if type(num_threads) is not int or not 1 <= num_threads <= MAX_THREADS:
             raise InputError(
-                f"num_threads must be between 1 and {MAX_THREADS}, not {num_threads!r}"
+                f"num_threads must be between 1 and {MAX_THREADS}, this machine's processors, "
+                f"not {num_threads!r}"
             )
         planned = plan(graph, isa=_chosen_isa(isa), keep_values=keep_values, max_bytes=max_bytes)
         self._start(graph, planned, num_threads, keep_values)

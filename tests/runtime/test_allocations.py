@@ -44,14 +44,14 @@ COUNTER = """
 PROGRAM = """
     import ctypes, gc
     import numpy as np
-    from edgeinfer.runtime import planner
+    from edgeinfer.runtime import planner, session as sessions
     from edgeinfer.runtime.session import Session
     from tests.runtime.runtime_graphs import small_cnn
     from tests.strategies import random_inputs
 
     allocations = ctypes.CDLL(None).allocations
     allocations.restype = ctypes.c_long
-    planner.GRAIN = 1
+    planner.GRAIN, sessions.MAX_THREADS = 1, 16
     session = Session(small_cnn(), num_threads={num_threads})
     x = random_inputs(small_cnn(), 0, slices=5)["x"]
     if {floats}:

@@ -300,10 +300,10 @@ def test_a_wrong_out_is_refused(cnn):
     refused("the model has no output 'y'; its outputs are: v4", cnn.run, x, out={"y": strided})
 
 
-@pytest.mark.parametrize("num_threads", [0, -1, 257, 1.0, True, None])
+@pytest.mark.parametrize("num_threads", [0, -1, 10**6, 1.0, True, None])
 def test_a_wrong_number_of_threads_is_refused(num_threads):
     refused(
-        f"num_threads must be between 1 and 256, not {num_threads!r}",
+        f"num_threads must be between 1 and 16, this machine's processors, not {num_threads!r}",
         Session,
         small_cnn(),
         num_threads=num_threads,

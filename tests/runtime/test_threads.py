@@ -61,12 +61,12 @@ def test_a_forked_child_runs_with_threads_of_its_own():
     program = """
         import os, sys, warnings
         warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads
-        from edgeinfer.runtime import planner
+        from edgeinfer.runtime import planner, session as sessions
         from edgeinfer.runtime.session import Session
         from tests.runtime.runtime_graphs import small_cnn
         from tests.strategies import random_inputs
 
-        planner.GRAIN = 1
+        planner.GRAIN, sessions.MAX_THREADS = 1, 16
         session = Session(small_cnn(), num_threads=3)
         x = random_inputs(small_cnn(), 0)["x"]
         expected = session.run(x)
