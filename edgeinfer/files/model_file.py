@@ -26,6 +26,7 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -202,13 +203,24 @@ def _needed(graph: Graph) -> str:
 
 def _changed(record: Any) -> Json:
     """The fields of a dataclass that are not as they would be by default."""
-    values = {f.name: (getattr(record, f.name), f.default) for f in dataclasses.fields(record)}
-    # their text tells 0 from 0.0, and that from -0.0, where a comparison does not
     return {
         name: _plain(value)
-        for name, (value, default) in values.items()
-        if repr(value) != repr(default)
+        for name, default in _defaults(record.__class__)
+        for value in (getattr(record, name),)
+        if default is None or repr(value) != default
     }
+
+
+@cache
+def _defaults(record: type) -> tuple[tuple[str, str | None], ...]:
+    """The fields of a dataclass, and the text of their defaults where they have one.
+
+    Their text tells 0 from 0.0, and that from -0.0, where a comparison does not.
+    """
+    return tuple(
+        (f.name, None if f.default is dataclasses.MISSING else repr(f.default))
+        for f in dataclasses.fields(record)
+    )
 
 
 def _node_json(node: Node) -> Json:
