@@ -9,11 +9,14 @@ from functools import partial
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-__all__ = ["PACKAGES", "RUNTIMES", "Bound", "Feed", "environment", "missing"]
+if TYPE_CHECKING:
+    from edgeinfer.runtime.session import Session
+
+__all__ = ["PACKAGES", "RUNTIMES", "Bound", "Feed", "bound_call", "environment", "missing"]
 
 Feed = Mapping[str, np.ndarray]
 
@@ -85,6 +88,18 @@ def _edgeinfer(
     import edgeinfer
 
     session = edgeinfer.load(path, num_threads=threads)
+    call, x = bound_call(session, feed, integer_edges=integer_edges)
+
+    def inside() -> float:
+        return sum(session.profile(x).values()) / 1e9
+
+    return Bound(call, metadata.version("edgeinfer"), inside)
+
+
+def bound_call(
+    session: Session, feed: Feed, *, integer_edges: bool = False
+) -> tuple[Callable[[], object], dict[str, np.ndarray]]:
+    """A run of ``session`` from ``feed`` into arrays that stay, which has run once; its inputs."""
     stream = session.stream()
     x = {}
     for info in session.inputs:
@@ -96,16 +111,12 @@ def _edgeinfer(
         )
         for info in session.outputs
     }
-
-    def inside() -> float:
-        return sum(session.profile(x).values()) / 1e9
-
     call: Callable[[], object] = partial(stream.run, x, out)
     if len(x) == len(out) == 1 and not stream.state:
         (given,), (taken,) = x.values(), out.values()
         call = partial(session.run, given, taken)
     call()
-    return Bound(call, metadata.version("edgeinfer"), inside)
+    return call, x
 
 
 def _onnxruntime(

@@ -45,6 +45,15 @@ def test_what_is_printed_beside_others_fits_80_columns(cli):
     assert "calibrated with 100 samples of digits_calib.npz\n" in done.stdout
 
 
+def test_a_variable_that_holds_edgeinfer_alone_is_named(cli, monkeypatch):
+    line = "bench digits.eqm --runs 1 --rounds 1 --against digits.onnx"
+    note = "\nEDGEINFER_ISA holds edgeinfer to scalar, and no other runtime\n"
+    monkeypatch.setenv("EDGEINFER_ISA", "scalar")
+    assert note in cli(line).stdout
+    monkeypatch.delenv("EDGEINFER_ISA")
+    assert "EDGEINFER_ISA" not in cli(line).stdout
+
+
 def test_layers_have_their_share_of_the_peak_of_their_instructions(cli, monkeypatch):
     monkeypatch.setenv("EDGEINFER_ISA", "scalar")
     layers = cli.json("bench digits.eqm --runs 1 --layers")["layers"]
