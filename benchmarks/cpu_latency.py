@@ -17,6 +17,7 @@ import json
 import os
 import subprocess
 import tempfile
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -39,7 +40,7 @@ from edgeinfer.files.model_file import save
 from edgeinfer.graph import Graph
 from edgeinfer.graph.cost import cost
 from edgeinfer.quant import prune_constant_channels, quantize
-from edgeinfer.runtime.session import Session
+from edgeinfer.runtime.session import MAX_THREADS, Session
 
 HISTORY = Path(__file__).parent / "cpu_history.jsonl"
 OURS, PRUNED = "edgeinfer", "edgeinfer pruned"
@@ -59,8 +60,8 @@ PROTOCOL = """\
 - Timed is the whole call from Python with bound buffers: edgeinfer's `session.run(x, out)`,
   onnxruntime's `run_with_iobinding`, OpenVINO's `start_async` and `wait` on set tensors, LiteRT's
   `set_tensor`, `invoke` and `get_tensor`, which copy. "inside" is without Python: the sum of our
-  kernels' times (`Session.profile`), and OpenVINO's `InferRequest.latency` of its fastest form;
-  onnxruntime and LiteRT do not say.
+  kernels' times (`Session.profile`, which reads the clock between them), and OpenVINO's
+  `InferRequest.latency` of its fastest form; onnxruntime and LiteRT do not say.
 - One file of float32 weights and one calibration set for all. Int8 of onnxruntime and OpenVINO:
   `onnxruntime.quantization.quantize_static`, QDQ, weights by channel, min-max; with activations of
   uint8 (u8), and of int8 with zero points of 0 (s8), of which the faster one stands here, by its
@@ -125,21 +126,63 @@ class Result:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("networks", nargs="*", metavar="NETWORK", help=", ".join(networks.names()))
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--seconds", type=float, default=0.1, help="that a round takes, about")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--isa", choices=SUPPORTED, help="hold every runtime that has a switch to")
-    parser.add_argument("-o", "--output", type=Path, metavar="FOLDER")
-    parser.add_argument("--record", action="store_true", help=f"add to {HISTORY.name}")
+    parser.add_argument(
+        "networks",
+        nargs="*",
+        metavar="NETWORK",
+        help=f"of {', '.join(networks.names())}; without any, all of them, in about 20 minutes",
+    )
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=15,
+        metavar="N",
+        help="how often each runtime has its turn (%(default)s)",
+    )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=0.1,
+        metavar="S",
+        help="about how long a turn takes (%(default)s)",
+    )
+    parser.add_argument(
+        "--threads", type=int, default=1, metavar="N", help="of every runtime (%(default)s)"
+    )
+    parser.add_argument(
+        "--isa",
+        metavar="ISA",
+        help=f"hold every runtime that has a switch for it to one of {', '.join(SUPPORTED)}, and "
+        "leave out the others (EDGEINFER_ISA, if that is set)",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FOLDER",
+        help="write latency.json and the pictures there",
+    )
+    parser.add_argument(
+        "--record", action="store_true", help=f"add the ratios to benchmarks/{HISTORY.name}"
+    )
     arguments = parser.parse_args()
     unknown = set(arguments.networks) - set(networks.names())
     if unknown:
         parser.error(f"there is no network {sorted(unknown)[0]}; see --help")
+    if arguments.rounds < 1:
+        parser.error(f"--rounds must be at least 1, not {arguments.rounds}")
+    if not 1 <= arguments.threads <= MAX_THREADS:
+        parser.error(f"--threads must be between 1 and {MAX_THREADS}, not {arguments.threads}")
+    arguments.isa = arguments.isa or os.environ.get("EDGEINFER_ISA") or None
     if arguments.isa is not None:
+        if arguments.isa not in SUPPORTED:
+            parser.error(f"the ISA must be one of {', '.join(SUPPORTED)}, not {arguments.isa!r}")
         os.environ["EDGEINFER_ISA"] = arguments.isa
     load = os.getloadavg()[0]
     results, absent = measure(arguments)
+    if not results:
+        reasons = "".join(f"\n  {name}: {reason}" for name, reason in absent.items())
+        parser.exit(1, f"{parser.prog}: none of the networks could be timed{reasons}\n")
     report = {
         "load_before": load,
         "processor": machine.processor(),
@@ -245,14 +288,15 @@ def show(report: dict[str, Any], results: Sequence[Result], arguments: argparse.
     load = report["load_before"]
     print(f"Processes that wanted a core in the minute before: {load:.1f}", end="")
     print("; of a machine that is at work, these times are worth little\n" if load > 0.3 else "\n")
-    print(
-        PROTOCOL.format(
-            cores="core" if threads == 1 else f"{threads} cores",
-            threads="one thread" if threads == 1 else f"{threads} threads",
-            rounds=arguments.rounds,
-            seconds=arguments.seconds,
-        )
+    protocol = PROTOCOL.format(
+        cores="core" if threads == 1 else f"{threads} cores",
+        threads="one thread" if threads == 1 else f"{threads} threads",
+        rounds=arguments.rounds,
+        seconds=arguments.seconds,
     )
+    for rule in protocol.removeprefix("- ").split("\n- "):
+        line = " ".join(rule.split())
+        print(textwrap.fill(line, 80, initial_indent="- ", subsequent_indent="  "))
     versions = {
         timing.contender.runtime: timing.version
         for result in results

@@ -63,8 +63,16 @@ _TFLM_BYTES = re.compile(r"Arena allocation (total|head) (\d+) bytes")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=15,
+        metavar="N",
+        help="how often each is imported and loaded, of which medians are shown (%(default)s)",
+    )
     arguments = parser.parse_args()
+    if arguments.rounds < 1:
+        parser.error(f"--rounds must be at least 1, not {arguments.rounds}")
     installed = {name: each for name, each in RUNTIMES.items() if _is_installed(each)}
     show_runtimes(installed, arguments.rounds)
     for name in sorted(set(RUNTIMES) - set(installed)):

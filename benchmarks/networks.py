@@ -7,7 +7,6 @@ topologies of the onnx package, MobileNetV2 and MobileNetV3-small with seeded we
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -87,9 +86,10 @@ def network(name: str, folder: Path) -> Network:
 
 
 def _of_zoo(name: str) -> Network:
-    if "EDGEINFER_ZOO" not in os.environ:
-        raise AbsentError("EDGEINFER_ZOO names no folder with the zoo")
-    entry = zoo_folder.load(name)
+    try:
+        entry = zoo_folder.load(name)
+    except zoo_folder.NoZooError as error:
+        raise AbsentError(str(error)) from None
     samples = [{entry.input: sample[None].astype(np.float32)} for sample in entry.calib[:100]]
     tflite = zoo_folder.folder() / f"{name}.int8.tflite"
     return Network(

@@ -40,8 +40,16 @@ ROUND_SECONDS = 0.05
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=100_000)
+    parser.add_argument(
+        "--runs",
+        type=int,
+        default=100_000,
+        metavar="N",
+        help="of which the slowest hundredth is looked at (%(default)s)",
+    )
     arguments = parser.parse_args()
+    if arguments.runs < 1:
+        parser.error(f"--runs must be at least 1, not {arguments.runs}")
     # a chain of a thousand layers in int8 gives noise, in no time
     warnings.simplefilter("ignore", EdgeInferWarning)
     with one_core():

@@ -15,10 +15,14 @@ from pathlib import Path
 from typing import Any
 
 
+class NoZooError(SystemExit):
+    """There is no zoo; a benchmark that cannot do without ends with it."""
+
+
 def folder() -> Path:
     """The folder; without one the benchmark ends."""
     if "EDGEINFER_ZOO" not in os.environ:
-        raise SystemExit("EDGEINFER_ZOO must name the zoo's folder")
+        raise NoZooError("EDGEINFER_ZOO names no folder with the zoo")
     return Path(os.environ["EDGEINFER_ZOO"])
 
 
@@ -26,6 +30,13 @@ def load(name: str) -> Any:
     """An entry: its model, its calibration and its evaluation data."""
     if str(folder()) not in sys.path:
         sys.path.insert(0, str(folder()))
-    import zoo
-
+    try:
+        import zoo
+    except ModuleNotFoundError as error:
+        if error.name != "zoo":
+            raise
+        raise NoZooError(
+            f"EDGEINFER_ZOO names {folder()}, which holds no zoo.py: benchmarks/zoo_folder.py says "
+            "what belongs there"
+        ) from None
     return zoo.load(name)

@@ -11,6 +11,8 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from edgeinfer.cython_kernels.runtime import SUPPORTED
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
@@ -67,6 +69,45 @@ def test_history_is_drawn_of_this_machine_alone(benchmarks):
     assert latency_pictures.pictures(report, []) == {}
     assert latency_pictures.pictures(report, [line | {"isa": "scalar"}]) == {}
     assert "<!-- c0ffee -->" in latency_pictures.pictures(report, [line])["history.svg"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--rounds 0", "--rounds must be at least 1, not 0"),
+        ("--threads 0", "--threads must be between 1 and 256, not 0"),
+        ("--threads 1000", "--threads must be between 1 and 256, not 1000"),
+        ("alexnet", "there is no network alexnet; see --help"),
+        ("--isa avx9", f"the ISA must be one of {', '.join(SUPPORTED)}, not 'avx9'"),
+    ],
+)
+def test_an_option_that_does_not_fit_is_refused(benchmarks, monkeypatch, capsys, options, message):
+    import cpu_latency
+
+    monkeypatch.setattr("sys.argv", ["cpu_latency.py", *options.split()])
+    with pytest.raises(SystemExit):
+        cpu_latency.main()
+    assert capsys.readouterr().err.endswith(f"\ncpu_latency.py: error: {message}\n")
+
+
+def test_where_no_network_can_be_had_there_is_no_empty_table(
+    benchmarks, monkeypatch, capsys, tmp_path
+):
+    import cpu_latency
+
+    monkeypatch.setenv("EDGEINFER_ZOO", str(tmp_path))
+    monkeypatch.delitem(sys.modules, "zoo", raising=False)
+    monkeypatch.setattr("sys.path", [p for p in sys.path if not (Path(p) / "zoo.py").exists()])
+    monkeypatch.setattr("sys.argv", ["cpu_latency.py", "kws_dscnn"])
+    with pytest.raises(SystemExit) as caught:
+        cpu_latency.main()
+    printed = capsys.readouterr()
+    assert (caught.value.code, printed.out) == (1, "")
+    assert printed.err == (
+        "cpu_latency.py: none of the networks could be timed\n"
+        f"  kws_dscnn: EDGEINFER_ZOO names {tmp_path}, which holds no zoo.py: "
+        "benchmarks/zoo_folder.py says what belongs there\n"
+    )
 
 
 def test_networks_that_cannot_be_had_say_why(benchmarks, monkeypatch, tmp_path):
