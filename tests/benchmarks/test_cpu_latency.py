@@ -12,6 +12,7 @@ import onnxruntime
 import pytest
 
 from edgeinfer.cython_kernels.runtime import SUPPORTED
+from edgeinfer.runtime.session import MAX_THREADS
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -75,8 +76,8 @@ def test_history_is_drawn_of_this_machine_alone(benchmarks):
     ("options", "message"),
     [
         ("--rounds 0", "--rounds must be at least 1, not 0"),
-        ("--threads 0", "--threads must be between 1 and 256, not 0"),
-        ("--threads 1000", "--threads must be between 1 and 256, not 1000"),
+        ("--threads 0", f"--threads must be between 1 and {MAX_THREADS}, not 0"),
+        ("--threads 1000", f"--threads must be between 1 and {MAX_THREADS}, not 1000"),
         ("alexnet", "there is no network alexnet; see --help"),
         ("--isa avx9", f"the ISA must be one of {', '.join(SUPPORTED)}, not 'avx9'"),
     ],
