@@ -12,7 +12,6 @@ import onnxruntime
 import pytest
 
 from edgeinfer.cython_kernels.runtime import SUPPORTED
-from edgeinfer.runtime.session import MAX_THREADS
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -76,8 +75,8 @@ def test_history_is_drawn_of_this_machine_alone(benchmarks):
     ("options", "message"),
     [
         ("--rounds 0", "--rounds must be at least 1, not 0"),
-        ("--threads 0", f"--threads must be between 1 and {MAX_THREADS}, not 0"),
-        ("--threads 1000", f"--threads must be between 1 and {MAX_THREADS}, not 1000"),
+        ("--threads 0", "--threads must be between 1 and MOST, not 0"),
+        ("--threads 1000", "--threads must be between 1 and MOST, not 1000"),
         ("alexnet", "there is no network alexnet; see --help"),
         ("--isa avx9", f"the ISA must be one of {', '.join(SUPPORTED)}, not 'avx9'"),
     ],
@@ -88,6 +87,7 @@ def test_an_option_that_does_not_fit_is_refused(benchmarks, monkeypatch, capsys,
     monkeypatch.setattr("sys.argv", ["cpu_latency.py", *options.split()])
     with pytest.raises(SystemExit):
         cpu_latency.main()
+    message = message.replace("MOST", str(cpu_latency.MAX_THREADS))
     assert capsys.readouterr().err.endswith(f"\ncpu_latency.py: error: {message}\n")
 
 
