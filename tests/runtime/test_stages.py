@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from edgeinfer.cython_kernels.runtime import LAYOUTS, SUPPORTED
 from edgeinfer.graph import Quantization
 from edgeinfer.graph import operators as ops
+from edgeinfer.graph.verification import verify
 from edgeinfer.meaning import reference
 from edgeinfer.runtime.catalogue.proofs import constant_channels, float_stage, short_quotient
 from edgeinfer.runtime.planner import plan
@@ -94,6 +95,21 @@ def test_results_that_hardly_change_have_it_too(isa, multiplier, shift):
     x[:, 0] = np.arange(-128, 128)
     (expected,) = reference.execute(graph, {"x": x}).values()
     assert len(np.unique(expected)) > 1
+    np.testing.assert_array_equal(Session(graph, isa=isa).run(x), expected, strict=True)
+
+
+@pytest.mark.parametrize("isa", SUPPORTED)
+@pytest.mark.parametrize("rounding", ["single", "double"])
+def test_sums_near_32_bits_do_not_wrap_with_the_bias_of_their_form(isa, rounding):
+    # the form in floats would take away 2^23 from sums that reach beyond 2^23 - 2^31
+    depth = 66_311
+    op = ops.QDense(input_zero_point=-128, output_zero_point=-128, rounding=rounding)
+    weights, bias = np.full((1, depth), -127, np.int8), np.zeros(1, np.int32)
+    constants = np.full(1, 2**30, np.int32), np.full(1, 47, np.int8)
+    graph = chain((2, depth), (op, weights, bias, *constants))
+    verify(graph)
+    x = np.repeat(np.array([[-128], [127]], np.int8), depth, axis=1)
+    (expected,) = reference.execute(graph, {"x": x}).values()
     np.testing.assert_array_equal(Session(graph, isa=isa).run(x), expected, strict=True)
 
 

@@ -199,6 +199,8 @@ def _float_sums(
     sums = most + np.abs(bias)
     proven = fits & (np.minimum(sums, ends.max(axis=1)) <= 1 << _FLOAT_BITS)
     proven &= sums * np.ldexp(m.astype(np.float64), -s) < 2.0**30
+    # a sum is one of 32 bits with its bias, too
+    proven &= sums < 1 << 31
     # roundings are below 2^-21 of the factor
     proven &= beyond - least > (m >> 20) + 2
     return bias, np.ldexp((middle - bias * m).astype(np.float64), -s), proven
