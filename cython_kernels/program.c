@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "float_mode.h"
 #include "system.h"
 
 static int read_input(const program *p, const edge *e, caller_array from, int64_t slice, void *q)
@@ -71,9 +72,10 @@ static int run_step(const program *p, const step *s, void *const *operands, uint
     return thread_pool_run(threads, run_part, &j, (int)s->parts);
 }
 
-int program_run(const program *p, uint8_t *memory, void *const *operands, thread_pool *threads,
-                const caller_array *inputs, const caller_array *outputs, int64_t slices,
-                int64_t *nanoseconds, int64_t *where)
+static int run_slices(const program *p, uint8_t *memory, void *const *operands,
+                      thread_pool *threads, const caller_array *inputs,
+                      const caller_array *outputs, int64_t slices, int64_t *nanoseconds,
+                      int64_t *where)
 {
     for (int64_t slice = 0; slice < slices; ++slice) {
         for (*where = 0; *where < p->input_count; ++*where) {
@@ -97,4 +99,17 @@ int program_run(const program *p, uint8_t *memory, void *const *operands, thread
         }
     }
     return DONE;
+}
+
+int program_run(const program *p, uint8_t *memory, void *const *operands, thread_pool *threads,
+                const caller_array *inputs, const caller_array *outputs, int64_t slices,
+                int64_t *nanoseconds, int64_t *where)
+{
+    /* quotients and products of scales are those of IEEE 754, whatever the caller's mode */
+    const uint64_t mode = read_float_mode();
+    write_float_mode(PLAIN_FLOATS);
+    const int status =
+        run_slices(p, memory, operands, threads, inputs, outputs, slices, nanoseconds, where);
+    write_float_mode(mode);
+    return status;
 }

@@ -15,6 +15,7 @@
 
 #include <stdlib.h>
 
+#include "float_mode.h"
 #include "system.h"
 
 /* What a worker spins for after its last part: a few runs of a small model. */
@@ -102,6 +103,7 @@ static void await_parts(thread_pool *pool, int thread)
 THREAD_FUNCTION(work, argument)
 {
     const worker *self = argument;
+    write_float_mode(PLAIN_FLOATS); /* instead of that of who has made it */
     while (!counter_read(&self->pool->ending)) {
         take_parts(self->pool, self->index);
         await_parts(self->pool, self->index);
