@@ -113,6 +113,20 @@ def test_sums_near_32_bits_do_not_wrap_with_the_bias_of_their_form(isa, rounding
     np.testing.assert_array_equal(Session(graph, isa=isa).run(x), expected, strict=True)
 
 
+@pytest.mark.parametrize("isa", SUPPORTED)
+@pytest.mark.parametrize("rounding", ["single", "double"])
+def test_results_beyond_32_bits_are_clamped_at_their_own_side(isa, rounding):
+    # a ratio of 243, so that 2^24 becomes more than integers of 32 bits hold
+    op = ops.QDense(rounding=rounding)
+    constants = np.full(1, 2_040_109_465, np.int32), np.full(1, 23, np.int8)
+    graph = chain(
+        (3, 1024), (op, np.full((1, 1024), 127, np.int8), np.zeros(1, np.int32), *constants)
+    )
+    verify(graph)
+    x = np.repeat(np.array([[-128], [0], [127]], np.int8), 1024, axis=1)
+    np.testing.assert_array_equal(Session(graph, isa=isa).run(x), [[-128], [0], [127]])
+
+
 def test_a_result_of_16_bits_has_no_form_in_floats():
     op = ops.QDense(lo=-32768, hi=32767)
     stage = np.array([2**30], np.int32), np.array([38], np.int8)

@@ -216,7 +216,8 @@ def _searched_float_sum(
         steps = steps[np.abs(steps) <= 4]
     ratio = np.float32(math.ldexp(m, -s))
     scale = _FLOAT_BITS - math.frexp(ratio)[1]
-    if s > 60 or not 16 <= scale <= 48:
+    # from 18 on, results of sums that floats hold are below 2^30
+    if s > 60 or not 18 <= scale <= 48:
         return None
     (firsts,) = _first_sums(op, steps, np.array([m]), np.array([s]))
     reached, passed = firsts <= most, firsts > -most
