@@ -1,7 +1,8 @@
 """The compiled kernels: what turns a Plan into numbers on a CPU.
 
 kernels.h     what a kernel is, and the parameters of each
-conv.c ...    one file a family; the scalar code is the meaning
+loops_*.h     one file a family; the scalar code is the meaning
+conv_*.c      layers with the vectors of each instruction set, and pairs_*.c, tables_*.c
 peak.c        measures what an instruction set could multiply at most
 program.c     runs a whole Plan, threads.c shares a step among threads
 runtime.pyx   checks a Plan's offsets and makes the one call

@@ -16,7 +16,7 @@ typedef struct {
     int64_t out_bytes; /* of an output element */
     int64_t channels;  /* that are stored */
     int64_t x_plane;   /* elements of the scratch from one plane of x to the next */
-    int64_t is_short;  /* the form of the stages */
+    int64_t is_short;  /* whether stages have their short form: see stage_avx512.h */
     int64_t planes;    /* neighbouring vectors that make one of channels */
     int64_t part_rows, part_steps; /* that accumulators hold at a time: see wide_sums.h */
     double *parts;                 /* the sums of those before; NULL where all are one part */
@@ -33,7 +33,7 @@ typedef struct {
 /* What a stage holds for each vector of channels. */
 enum { STAGE_BIAS, STAGE_MULTIPLIER, STAGE_ROUNDING, STAGE_SHIFT, STAGE_VECTORS };
 
-/* In the form of float_stage, as floats. */
+/* In the form of float_stage, where these are floats, as the multiplier is. */
 enum { STAGE_OFFSET = STAGE_ROUNDING, STAGE_REMAINDER = STAGE_SHIFT };
 
 /* For sums beyond 32 bits, M 2^-S in doubles, two vectors of them. */

@@ -48,6 +48,8 @@ NAMES(take, TAKE_PARAMETERS);
 #define LAYER_S16_ENTRY(isa, name, family)                                                        \
     {#name, #isa, name##_##isa, family##_names, &layout_s16_##isa},
 
+/* Lanes, taps, vectors, offset, bytes, chunk, and whether SHORT_STAGE is float_stage. */
+
 #ifdef HAS_X86_KERNELS
 static const weight_layout layout_avx512vnni = {16, 4, 4, 128, 1, 1, 1};
 static const weight_layout layout_avxvnni = {8, 4, 2, 128, 1, 1, 1};

@@ -55,7 +55,7 @@ typedef struct {
     int64_t offset;               /* that its copy of x adds to each element */
     int64_t bytes;                /* of a weight, and of an element of that copy */
     int64_t chunk;                /* steps of a row that are taken at once, at most */
-    int64_t has_floats;           /* whether the short form of its stages is one in floats */
+    int64_t has_floats;           /* whether the short form of its stages is float_stage's */
 } weight_layout;
 
 typedef struct {

@@ -8,8 +8,8 @@ static inline float round_half_even(float x)
     return (x + magic) - magic;
 }
 
-/* A quotient by the scale, or what proofs.py finds to round to the same integers. What is far
- * beyond them all becomes less far, so that no infinity meets another. */
+/* A quotient by the scale, or what proofs/quotients.py finds to round to the same integers. What
+ * is far beyond them all becomes less far, so that no infinity meets another. */
 EACH_WIDTH float quotient(const edge *e, float x, int by_inverse)
 {
 #if HAS_FUSED_SUMS

@@ -1,7 +1,8 @@
-/* Sums of int8 in the linear form that proofs.py finds for most, where pairs.h has no vectors. */
+/* Sums of int8 in the linear form that proofs/pairs.py finds for most, where pairs.h has no
+ * vectors. */
 
-/* a * a_factor + b * b_factor + offset, shifted: what proofs.py finds equal to a sum by its three
- * roundings. */
+/* a * a_factor + b * b_factor + offset, shifted: what proofs/pairs.py finds equal to a sum by its
+ * three roundings. */
 static inline int8_t linear(const add_linear_parameters *p, int8_t a, int8_t b)
 {
     const int32_t sum = a * (int32_t)p->a_factor + b * (int32_t)p->b_factor + (int32_t)p->offset;

@@ -1,4 +1,5 @@
-/* Sums and products of int8 in the short forms that proofs.py finds for most: rows of vectors.
+/* Sums and products of int8 in the short forms that proofs/pairs.py finds for most: rows of
+ * vectors.
  *
  * Operands: a, b, y. A unit is a row, as in loops_broadcast.h. A file for each instruction set
  * includes this after `product` and `sum` of two vectors by a product_form and a sum_form. Those

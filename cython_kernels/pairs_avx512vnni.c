@@ -27,8 +27,7 @@ typedef struct {
 } product_form;
 
 typedef struct {
-    __m512i high,
-        low; /* both factors' parts, words side by side, and bytes where words' tops are */
+    __m512i high, low; /* both factors' parts: words, and bytes that meet the tops of words */
     __m512i offset, lo, hi;
     __m128i shift;
 } sum_form;

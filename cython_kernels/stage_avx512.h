@@ -1,17 +1,17 @@
 /* The end of a layer in AVX-512: accumulators of 16 channels into its integers.
  *
- * A stage is four vectors for 16 channels: bias, multiplier, rounding, shift. In the short form
- * (proofs.py says when) it holds rounding 2^(S-33) + z 2^(S-32) and shift S - 32, and
+ * A stage is four vectors for 16 channels: bias, multiplier, rounding, shift. In the long form
+ * shift is S, and 64 bits are kept to the end. The short form (catalogue/proofs/ says when) is one
+ * of two. That of short_stage holds rounding 2^(S-33) + z 2^(S-32) and shift S - 32, and
  *
  *     R1(acc, M, S) + z = (hi32(acc M) + rounding) >> (S - 32)
  *
- * as floors of floors merge. In the long form shift is S, and 64 bits are kept to the end.
- *
- * Layers of int8 have a shorter form, in floats: bias, multiplier, offset, remainder, with
+ * as floors of floors merge. That of float_stage, for layers of int8, holds bias, multiplier,
+ * offset, remainder, three of them floats, and
  *
  *     R(acc, M, S) + z = floor(acc multiplier + (acc remainder + offset))
  *
- * where multiplier and remainder are M 2^-S in 48 bits, and what z stands for is in the bias.
+ * where multiplier and remainder stand for M 2^-S, and bias and offset for z and the rounding.
  */
 
 #ifndef EDGEINFER_STAGE_AVX512_H

@@ -1,4 +1,5 @@
-/* Sums of int16 by their three roundings, each in 32 bits where proofs.py finds that they fit.
+/* Sums of int16 by their three roundings, each in 32 bits where proofs/pairs.py finds that they
+ * fit.
  *
  * An instruction set includes this file after its stage_*.h, for CONV(add) and with
  *

@@ -4,6 +4,9 @@ call           what a kernel is called with       layers        convolutions, de
 pools          windows without weights            pairs         two operands, broadcast
 elementwise    one operand, element by element    reductions    along axes
 moves          what only moves elements           memory        bytes of packed constants
+
+Layers on packed weights: ``rows`` and, of depthwise ones, ``lines``; ``stages`` how those of int8
+end, ``wide`` what those of int16 are. ``proofs`` finds the cheaper forms of all of them.
 """
 
 from edgeinfer.runtime.catalogue import elementwise, layers, moves, pairs, pools, reductions

@@ -14,7 +14,7 @@ from edgeinfer.runtime.catalogue.call import KernelCall, KernelSite, lower, outp
 
 __all__: list[str] = []
 
-# What conv.c and depthwise.c are written for.
+# What loops_conv.h and loops_depthwise.h are written for.
 _CHANNELS, _LANES, _DEPTHWISE_BLOCK = 4, 8, 64
 # Patches that stay in a first-level cache beside the weights that they meet.
 _PATCH_BYTES = 24576
@@ -38,7 +38,7 @@ def _folded(weights: np.ndarray, bias: np.ndarray, zero_point: int, narrow: bool
 
 
 def _packed(weights: np.ndarray, group: int) -> np.ndarray:
-    """[O, taps] as int16 [group, O / group, taps], the last two padded with zeros for conv.c."""
+    """[O, taps] as int16 [group, O / group, taps] for loops_conv.h, padded there with zeros."""
     grouped = weights.reshape(group, len(weights) // group, -1)
     rows = -grouped.shape[1] % _CHANNELS
     taps = -grouped.shape[2] % _LANES
@@ -116,7 +116,7 @@ def _convolution(
 
 
 def _taps_of_channels(weights: np.ndarray) -> np.ndarray:
-    """[C, kh, kw, 1] as int16 [kh, kw, C], for depthwise.c."""
+    """[C, kh, kw, 1] as int16 [kh, kw, C], for loops_depthwise.h."""
     return weights[..., 0].transpose(1, 2, 0).astype(np.int16)
 
 
