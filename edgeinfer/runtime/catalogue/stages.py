@@ -39,7 +39,9 @@ def packed_stages(
 ) -> tuple[np.ndarray, int]:
     """Stages, int32 [group][vector][4][lane], and 1 where they have their short form.
 
-    With ``repeats``, all channels that many times over.
+    The four are bias, multiplier, rounding and shift, or bias and the bits of float32 multiplier,
+    offset and remainder; see stage_avx512.h. Lanes without a channel are zeros. With ``repeats``,
+    all channels that many times over.
     """
     weights, bias, multiplier, shift = (
         site.constant(role) for role in ("weights", "bias", "multiplier", "shift")

@@ -59,7 +59,9 @@ def float_stage(
         What ``constant_channels`` gives.
     """
     is_constant, value = constant
-    bias, factor, offset = np.zeros(len(value), np.int64), np.zeros(len(value)), value / 1.0
+    # a constant channel is its offset
+    bias, factor = np.zeros(len(value), np.int64), np.zeros(len(value))
+    offset = value.astype(np.float64)
     moving = np.flatnonzero(~is_constant)
     if op.hi - op.lo > 255:
         return None

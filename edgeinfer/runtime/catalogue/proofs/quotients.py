@@ -8,7 +8,7 @@ import numpy as np
 
 __all__ = ["short_quotient"]
 
-# floats around the first that reaches an integer, which this many include
+# so many floats on each side of a half are looked at, the first to reach its integer among them
 _AROUND = 4
 
 
