@@ -296,14 +296,15 @@ def _packed(planes: np.ndarray, layout: Layout, group: int) -> np.ndarray:
     """[P, O, kh, kw, D] or [P, O, D] as [group][block][kh][step][vector][plane][lane][tap]."""
     rows = planes.shape[2] if planes.ndim == 5 else 1
     grouped = planes.reshape(len(planes), group, planes.shape[1] // group, rows, -1)
-    run = grouped.shape[4]
-    padding = -grouped.shape[2] % layout.lanes, layout.steps(run) * layout.taps - run
-    padded = np.pad(grouped, ((0, 0), (0, 0), (0, padding[0]), (0, 0), (0, padding[1])))
-    vectors, steps = padded.shape[2] // layout.lanes, padded.shape[4] // layout.taps
+    outputs, run = grouped.shape[2], grouped.shape[4]
+    vectors, steps = -(-outputs // layout.lanes), layout.steps(run)
+    shape = (len(planes), group, vectors * layout.lanes, rows, steps * layout.taps)
+    padded = np.zeros(shape, layout.dtype)
+    padded[:, :, :outputs, :, :run] = grouped
     split = padded.reshape(len(planes), group, vectors, layout.lanes, rows, steps, layout.taps)
     block = layout.vectors // len(planes)
     blocks = [
         split[:, :, first : first + block].transpose(1, 4, 5, 2, 0, 3, 6).reshape(group, -1)
         for first in range(0, vectors, block)
     ]
-    return np.concatenate(blocks, axis=1).astype(layout.dtype)
+    return np.concatenate(blocks, axis=1)

@@ -61,8 +61,10 @@ def packed_stages(
         ends = short
     rows = np.stack([(begin + ends[0]).astype(np.int32), *(v.astype(np.int32) for v in ends[1:])])
     rows = np.tile(rows.reshape(4, group, -1), (1, 1, repeats))
-    padded = np.pad(rows, ((0, 0), (0, 0), (0, -rows.shape[2] % layout.lanes)))
-    split = padded.reshape(4, group, -1, layout.lanes).transpose(1, 2, 0, 3)
+    vectors = -(-rows.shape[2] // layout.lanes)
+    padded = np.zeros((4, group, vectors * layout.lanes), np.int32)
+    padded[:, :, : rows.shape[2]] = rows
+    split = padded.reshape(4, group, vectors, layout.lanes).transpose(1, 2, 0, 3)
     return np.ascontiguousarray(split), int(short is not None)
 
 
