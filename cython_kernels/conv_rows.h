@@ -107,13 +107,13 @@ KERNEL(CONV(conv_rows))
 {
     const rows_parameters *p = parameters;
     const x_type *x = operands[0];
-    const int64_t across = p->group * p->depth, out_across = p->group * p->outputs;
+    const int64_t across = p->group * p->depth;
     const int64_t bands = (p->out_height + p->band - 1) / p->band;
     const conv_tile common = {.rows = p->kernel_height,
                               .row = p->dilation_height * p->pitch,
                               .pixel = p->pixel,
                               .steps = p->steps,
-                              .out_pixel = out_across * p->out_bytes,
+                              .out_pixel = p->out_depth * p->out_bytes,
                               .out_bytes = p->out_bytes,
                               .is_short = p->is_short,
                               .planes = PLANES(p),
@@ -162,7 +162,7 @@ KERNEL(CONV(conv_flat))
     const conv_tile common = {.rows = 1,
                               .pixel = p->depth,
                               .steps = p->steps,
-                              .out_pixel = p->outputs * p->out_bytes,
+                              .out_pixel = p->out_depth * p->out_bytes,
                               .out_bytes = p->out_bytes,
                               .is_short = p->is_short,
                               .planes = PLANES(p),

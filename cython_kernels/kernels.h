@@ -96,6 +96,7 @@ PARAMETERS(conv_parameters, CONV_PARAMETERS);
 #define CONV_ROWS_PARAMETERS(ONE, RANKED)                                                         \
     ONE(in_height) ONE(in_width) ONE(out_height) ONE(out_width)                                   \
     ONE(group) ONE(depth) ONE(outputs) /* of one group */                                         \
+    ONE(out_depth) /* elements from one output pixel to the next */                               \
     ONE(kernel_height) ONE(kernel_width) ONE(stride_height) ONE(stride_width)                     \
     ONE(dilation_height) ONE(dilation_width) ONE(pad_top) ONE(pad_left)                           \
     ONE(steps) /* that one row of the kernel takes */                                             \
@@ -106,7 +107,7 @@ PARAMETERS(conv_parameters, CONV_PARAMETERS);
 PARAMETERS(conv_rows_parameters, CONV_ROWS_PARAMETERS);
 
 #define CONV_FLAT_PARAMETERS(ONE, RANKED)                                                         \
-    ONE(pixels) ONE(depth) ONE(outputs) ONE(steps)                                                \
+    ONE(pixels) ONE(depth) ONE(outputs) ONE(out_depth) ONE(steps)                                 \
     ONE(tile) ONE(slice) /* pixels and channels of a unit */                                      \
     ONE(is_short) ONE(out_bytes) OUTPUT_STAGE(ONE)
 PARAMETERS(conv_flat_parameters, CONV_FLAT_PARAMETERS);

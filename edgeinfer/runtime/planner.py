@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -12,10 +13,18 @@ import numpy as np
 from edgeinfer.cython_kernels.runtime import EDGE_LOOPS, SUPPORTED
 from edgeinfer.errors import InputError, UnsupportedError
 from edgeinfer.graph import Graph, Node
+from edgeinfer.graph import operators as ops
 from edgeinfer.graph.cost import peak_bytes
 from edgeinfer.graph.lifetimes import last_uses, spans
 from edgeinfer.runtime.arena import Buffer, allocate
-from edgeinfer.runtime.catalogue import KernelCall, KernelSite, having, lower, packed_bytes
+from edgeinfer.runtime.catalogue import (
+    KernelCall,
+    KernelSite,
+    Parameters,
+    having,
+    lower,
+    packed_bytes,
+)
 from edgeinfer.runtime.catalogue.proofs import short_quotient
 
 __all__ = ["ALIGNMENT", "MAX_BYTES", "Edge", "KnownCalls", "Place", "Plan", "Step", "plan"]
@@ -172,7 +181,7 @@ def plan(
     calls = (known or KnownCalls()).of(graph, isa)
     scratch = max((c.scratch for node_calls in calls for c in node_calls), default=0)
     _check_memory(needed + scratch, max_bytes)
-    views = _Views(graph, calls)
+    views = _Views(graph, calls, keep_values)
     buffers = _buffers(graph, calls, views, keep_values)
     arena_bytes = allocate({id(b): b for b in buffers.values()}.values(), ALIGNMENT)
     blob = _Blob()
@@ -183,7 +192,7 @@ def plan(
         root, start = views.root(operand)
         if root in graph.constants:
             return blob.place(np.asarray(graph.constants[root], graph.types[root].dtype))
-        return Place("arena", buffers[root].offset + start, graph.types[operand].nbytes)
+        return Place("arena", buffers[root].offset + start, views.span(operand))
 
     edges_isa = next(name for name in SUPPORTED[SUPPORTED.index(isa) :] if name in EDGE_LOOPS)
 
@@ -203,7 +212,7 @@ def plan(
             call.kernel,
             call.isa or next(having(call.kernel, isa)),
             tuple(map(place, call.operands)),
-            call.parameters,
+            views.parameters(call),
             call.units,
             max(1, call.work // GRAIN),
         )
@@ -250,18 +259,26 @@ class _Views:
 
     A value that is its operand under another shape, or one run of it, is a view of it. A value that
     is copied whole into one run of another, as the operands of a Concat are, is written there by
-    whoever makes it.
+    whoever makes it; where it is copied pixel by pixel, by a layer, which can leave room between
+    pixels for the channels of others.
     """
 
-    def __init__(self, graph: Graph, calls: list[list[KernelCall]]) -> None:
+    def __init__(self, graph: Graph, calls: list[list[KernelCall]], keep_values: bool) -> None:
         self._of: dict[str, tuple[str, int]] = {}
+        # elements from one pixel of a view to the next, where others lie between
+        self._pitches: dict[str, int] = {}
         self._graph = graph
+        layers = {} if keep_values else _layers(graph, calls)
         for node, node_calls in zip(graph.nodes, calls, strict=True):
             if not node_calls:
                 self._of[node.output] = node.operands[0], 0
             elif all(_is_run(call) for call in node_calls):
                 for call in node_calls:
                     self._join(call)
+            else:
+                for call in node_calls:
+                    if call.operands[0] in layers:
+                        self._join_pixels(call)
 
     def root(self, name: str) -> tuple[str, int]:
         """The value whose bytes ``name`` is, which is no other's, and from which byte on."""
@@ -273,10 +290,37 @@ class _Views:
 
     def needs(self, call: KernelCall) -> bool:
         """Whether ``call`` moves anything: its source is not already where it would copy it."""
+        if call.kernel == "copy" and call.operands[0] in self._pitches:
+            return False
         if not _is_run(call):
             return True
         (source, from_byte), (target, to_byte) = self._ends(call)
         return (source, from_byte) != (target, to_byte)
+
+    def span(self, name: str) -> int:
+        """The bytes from the first of ``name`` to its last."""
+        kind = self._graph.types[name]
+        pitch = self._pitches.get(name)
+        if pitch is None:
+            return kind.nbytes
+        channels = kind.shape[-1]
+        return ((kind.elements // channels - 1) * pitch + channels) * kind.itemsize
+
+    def parameters(self, call: KernelCall) -> Parameters:
+        """Those of ``call``, whose output may leave room between its pixels."""
+        pitch = self._pitches.get(str(call.operands[-1]))
+        return call.parameters if pitch is None else {**call.parameters, "out_depth": pitch}
+
+    def _join_pixels(self, call: KernelCall) -> None:
+        """Where a layer's output is copied between the pixels of others, it is written there."""
+        source, target = map(str, call.operands)
+        channels = self._graph.types[source].shape[-1]
+        p = call.parameters
+        extents, out_strides = p["extents"], p["out_strides"]
+        assert isinstance(extents, tuple) and isinstance(out_strides, tuple)
+        if extents[1:] == (channels,) and p["in_strides"] == (channels, 1) and out_strides[1] == 1:
+            self._of[source] = target, _number(call, "out_start") * _number(call, "bytes")
+            self._pitches[source] = out_strides[0]
 
     def _ends(self, call: KernelCall) -> tuple[tuple[str, int], tuple[str, int]]:
         """Where a copy reads and writes: roots, and bytes in them."""
@@ -298,6 +342,26 @@ class _Views:
             self._of[target] = source, from_byte
         elif (from_byte, size) == (0, types[source].nbytes):
             self._of[source] = target, to_byte
+
+
+def _layers(graph: Graph, calls: list[list[KernelCall]]) -> set[str]:
+    """What layers make that can leave room between their pixels, and one Concat alone reads."""
+    readers = Counter(name for node in graph.nodes for name in node.operands)
+    kept = {*graph.sources, *graph.results}
+    found: set[str] = set()
+    for node in graph.nodes:
+        if isinstance(node.op, ops.Concat):
+            found.update(name for name in node.operands if readers[name] == 1 and name not in kept)
+    made = {
+        node.output: node_calls[0]
+        for node, node_calls in zip(graph.nodes, calls, strict=True)
+        if len(node.outputs) == len(node_calls) == 1
+    }
+    return {
+        name
+        for name in found & made.keys()
+        if made[name].parameters.get("out_depth") == graph.types[name].shape[-1]
+    }
 
 
 def _number(call: KernelCall, field: str) -> int:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from edgeinfer.arithmetic import fixedpoint
-from edgeinfer.graph import Graph, Node, Quantization, TensorType
+from edgeinfer.graph import Graph, GraphBuilder, Node, Quantization, TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.graph.shapes import output_shapes
 
@@ -53,6 +53,24 @@ def small_cnn(batch=1, free_batch=True):
         layer(10, 128, seed=2),
         free_batch=free_batch,
     )
+
+
+def joined_layers(shape, channels, *, several_readers=False):
+    """Layers of 1x1 and 3x3 in turn of one x, joined along channels, and a table of that."""
+    builder = GraphBuilder()
+    x = builder.input("x", TensorType(shape, "int8", UNIT))
+    parts = []
+    for i, count in enumerate(channels):
+        size = 1 + i % 2 * 2
+        op, *arrays = layer(count, size, size, shape[3], seed=i, pads=(size // 2,) * 4)
+        constants = [builder.constant(f"c{i}_{j}", array) for j, array in enumerate(arrays)]
+        parts.append(builder.add(op, x, *constants, output=f"p{i}"))
+    whole = builder.add(ops.Concat(3), *parts, output="whole")
+    half = ops.Rescale(input_zero_point=-3, multiplier=1 << 30, shift=30)
+    outputs = [builder.add(half, whole, output="y")]
+    if several_readers:
+        outputs.append(builder.add(half, parts[0], output="z"))
+    return builder.graph(*outputs)
 
 
 def two_inputs():

@@ -14,7 +14,7 @@ from edgeinfer.runtime.session import Session
 from tests import strategies
 from tests.runtime import test_wide_layers as wide
 from tests.runtime.plan_runner import PlanRunner, compiled, needed
-from tests.runtime.runtime_graphs import small_cnn
+from tests.runtime.runtime_graphs import joined_layers, small_cnn
 from tests.runtime.test_layers import convolutions, dense_layers
 from tests.runtime.test_sanitizers import SANITIZE, library
 
@@ -56,6 +56,13 @@ def test_a_dense_layer_stays_within_its_operands(fenced, isa, graph, seed):
 @given(drawn=strategies.graphs_with_inputs())
 def test_every_kernel_stays_within_its_operands(fenced, isa, drawn):
     fenced.check(*drawn, isa)
+
+
+@pytest.mark.parametrize("isa", SUPPORTED)
+@pytest.mark.parametrize("channels", [(64, 64), (16, 32, 17), (70, 100)])
+def test_layers_between_the_channels_of_others_stay_within_theirs(fenced, isa, channels):
+    graph = joined_layers((1, 7, 9, 16), channels)
+    fenced.check(graph, strategies.random_inputs(graph, 0), isa)
 
 
 @pytest.mark.parametrize("isa", SUPPORTED)

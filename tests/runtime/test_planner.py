@@ -17,7 +17,7 @@ from edgeinfer.runtime.planner import ALIGNMENT, KnownCalls, plan
 from edgeinfer.runtime.session import Session
 from tests import strategies
 from tests.refusals import refused
-from tests.runtime.runtime_graphs import chain, layer, small_cnn
+from tests.runtime.runtime_graphs import chain, joined_layers, layer, small_cnn
 
 COMMON = settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 
@@ -232,3 +232,43 @@ def test_a_thousand_values_that_live_at_once_do_not_overlap():
     planned = plan(graph, keep_values=True)
     assert planned.arena_bytes == 1001 * 128
     assert len({place.offset for place in planned.places.values()}) == 1001
+
+
+VECTORS = [isa for isa in SUPPORTED if isa != "scalar"]
+
+
+@pytest.mark.parametrize("isa", VECTORS)
+@pytest.mark.parametrize("channels", [(64, 64), (16, 32, 17), (70, 100)])
+@pytest.mark.parametrize("shape", [(1, 7, 9, 16), (1, 1, 1, 24), (2, 3, 34, 8)])
+def test_layers_write_their_channels_between_those_of_others(isa, shape, channels):
+    graph = joined_layers(shape, channels)
+    planned = plan(graph, isa=isa)
+    assert not [step for step in planned.steps if step.kernel == "copy"]
+    at = {name: place.offset for name, place in planned.places.items()}
+    assert at["p1"] == at["whole"] + channels[0]
+    feeds = strategies.random_inputs(graph, 0)
+    (expected,) = reference.execute(graph, feeds).values()
+    for num_threads in (1, 2):
+        found = Session(graph, isa=isa, num_threads=num_threads).run(feeds)
+        np.testing.assert_array_equal(found, expected, strict=True)
+
+
+@pytest.mark.parametrize("isa", VECTORS)
+def test_a_part_that_is_read_elsewhere_too_has_a_place_of_its_own(isa):
+    graph = joined_layers((1, 7, 9, 16), (64, 64), several_readers=True)
+    planned = plan(graph, isa=isa)
+    assert [step.kernel for step in planned.steps].count("copy") == 1
+    feeds = strategies.random_inputs(graph, 0)
+    found = Session(graph, isa=isa).run(feeds)
+    for name, expected in reference.execute(graph, feeds).items():
+        np.testing.assert_array_equal(found[name], expected, strict=True)
+
+
+def test_kept_values_lie_apart():
+    graph = joined_layers((1, 7, 9, 16), (64, 64))
+    session = Session(graph, isa=SUPPORTED[0], keep_values=True)
+    feeds = strategies.random_inputs(graph, 0)
+    session.run(feeds)
+    everything = reference.execute(replace(graph, outputs=("p0", "p1", "whole")), feeds)
+    for name, expected in everything.items():
+        np.testing.assert_array_equal(session.value(name), expected, strict=True)

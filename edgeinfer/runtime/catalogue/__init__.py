@@ -10,12 +10,13 @@ end, ``wide`` what those of int16 are. ``proofs`` finds the cheaper forms of all
 """
 
 from edgeinfer.runtime.catalogue import elementwise, layers, moves, pairs, pools, reductions
-from edgeinfer.runtime.catalogue.call import KernelCall, KernelSite, having, lower
+from edgeinfer.runtime.catalogue.call import KernelCall, KernelSite, Parameters, having, lower
 from edgeinfer.runtime.catalogue.memory import packed_bytes
 
 __all__ = [
     "KernelCall",
     "KernelSite",
+    "Parameters",
     "elementwise",
     "having",
     "layers",
