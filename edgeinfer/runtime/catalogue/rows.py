@@ -21,8 +21,9 @@ from edgeinfer.runtime.catalogue.wide import MOST_BYTE_PRODUCTS, wide_layer
 
 __all__ = ["Layout", "PackedLayer", "conv_call", "dense_call", "packed_layer"]
 
-# what a unit's rows may take of a first-level cache, beside the weights that they meet
-_ROW_BYTES = 16384
+# what a unit's rows may take of a first-level cache, beside the weights that they meet; and where
+# they are twice as large as x, so that a small model's memory is not mostly scratch
+_ROW_BYTES, _WIDENED_ROW_BYTES = 16384, 6144
 # and of a second-level cache, where weights do not stay in the first: they come once a band
 _DEEP_ROW_BYTES, _FIRST_LEVEL_BYTES = 131072, 49152
 # pixels that a pass over weights of the second level is worth
@@ -142,7 +143,7 @@ def conv_call(op: ops.QConv, site: KernelSite) -> KernelCall | None:
     kernel_reach = (height - 1) * op.dilations[0] + 1
     # several bands for threads to share; a band reads its first rows beside the one before it
     deep = _is_deep(site, layout)
-    room = _DEEP_ROW_BYTES if deep else _ROW_BYTES
+    room = _DEEP_ROW_BYTES if deep else _row_bytes(site, layout)
     fitting = (room // (pitch * layout.bytes) - kernel_reach) // strides[0] + 1
     wanted = max(_LEAST_BAND, -(-out[1] // _BANDS), _DEEP_PIXELS // out[2] if deep else 0)
     band = max(1, min(out[1], fitting, wanted))
@@ -189,7 +190,7 @@ def _flat(
         return None
     weights = site.shape("weights")
     least = _DEEP_PIXELS if _is_deep(site, layout) else 16
-    most = max(least, min(512, _ROW_BYTES // (depth * layout.x_bytes)))
+    most = max(least, min(512, _row_bytes(site, layout) // (depth * layout.x_bytes)))
     units = -(-pixels // most)
     tile = -(-pixels // units)
     layer = packed_layer(op, site, layout, 1)
@@ -241,6 +242,11 @@ def _slice(outputs: int, bands: int, layout: Layout, layer: PackedLayer) -> int:
     block = layout.lanes * layout.vectors // layer.parameters.get("planes", 1)
     slices = max(1, min(-(-outputs // block), _UNITS // bands))
     return -(-outputs // (slices * block)) * block
+
+
+def _row_bytes(site: KernelSite, layout: Layout) -> int:
+    """What a unit's rows may take; less where the copy is twice as large as x, for its memory."""
+    return _WIDENED_ROW_BYTES if layout.bytes > site.itemsize("x") else _ROW_BYTES
 
 
 def _is_deep(site: KernelSite, layout: Layout) -> bool:
