@@ -44,6 +44,7 @@ class PlainRuns:
         program: Program,
         ndarray: type,
         empty: Callable[..., np.ndarray],
+        name: str,
         x: tuple[tuple[int, ...], float | None, np.dtype, np.dtype],
         y: tuple[tuple[int, ...], float | None, np.dtype, np.dtype],
     ) -> None: ...

@@ -541,25 +541,27 @@ cdef class PlainRuns:
     """
 
     cdef Program program
-    cdef object ndarray, empty, out_shape, float_out, raw_out
+    cdef object ndarray, empty, name, out_shape, float_out, raw_out
     cdef int rank, out_rank
     cdef int64_t shape[MAX_RANK]
     cdef int64_t out_extents[MAX_RANK]
     cdef bytes raw_in, raw_out_format
 
-    def _prepare(self, Program program, ndarray, empty, x, y):
+    def _prepare(self, Program program, ndarray, empty, name, x, y):
         """Take runs of ``program`` from now on.
 
         Parameters
         ----------
         ndarray, empty : type and callable
             NumPy's.
+        name : str
+            The input's.
         x, y : (shape, scale, float dtype, raw dtype)
             The input and the output; a scale of None where there are no floats.
         """
         if len(x[0]) > MAX_RANK or len(y[0]) > MAX_RANK or x[1] is None or y[1] is None:
             return
-        self.ndarray, self.empty = ndarray, empty
+        self.ndarray, self.empty, self.name = ndarray, empty, name
         self.rank, self.out_rank = len(x[0]), len(y[0])
         for i, extent in enumerate(x[0]):
             self.shape[i] = extent
@@ -594,12 +596,15 @@ cdef class PlainRuns:
             A name, shape or dtype does not fit, a float is NaN, an index is outside its axis, or
             the model keeps states from one run to the next, which belong to a ``stream``.
         """
+        given = x
+        if type(x) is dict and len(x) == 1:
+            given = x.get(self.name)
         if (
             self.program is not None
-            and type(x) is self.ndarray
+            and type(given) is self.ndarray
             and (out is None or type(out) is self.ndarray)
         ):
-            made = self._plain(x, out)
+            made = self._plain(given, out)
             if made is not None:
                 return made
         return self._run_any(x, out)

@@ -205,7 +205,11 @@ class Session(PlainRuns):
         self.labels = graph.labels
         if len(self.inputs) == len(self.outputs) == 1 and not graph.states and not keep_values:
             self._prepare(
-                self._program, np.ndarray, np.empty, *map(_edge, self.inputs + self.outputs)
+                self._program,
+                np.ndarray,
+                np.empty,
+                self.inputs[0].name,
+                *map(_edge, self.inputs + self.outputs),
             )
 
     def __repr__(self) -> str:

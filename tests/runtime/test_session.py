@@ -1,6 +1,7 @@
 """A Session takes and gives what its signature says, and refuses the rest in one line."""
 
 import dataclasses
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -342,3 +343,26 @@ def test_a_float_graph_is_refused():
     with pytest.raises(UnsupportedError) as caught:
         Session(Graph("f", (), types, ("x",), ("x",), {}))
     assert str(caught.value) == "graph 'f' holds floats; quantize it first"
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_a_plain_run_enters_no_function_of_python(by_name, num_threads):
+    session = Session(small_cnn(1, free_batch=False), num_threads=num_threads)
+    x = random_inputs(small_cnn(1), 0)["x"].astype(np.float32)
+    out = np.empty((1, 10), np.float32)
+    given = {"x": x} if by_name else x
+    expected = session.run(x).copy()
+    entered = []
+
+    def note(frame, event, _):
+        if event == "call":
+            entered.append(frame.f_code.co_name)
+
+    sys.setprofile(note)
+    try:
+        session.run(given, out)
+    finally:
+        sys.setprofile(None)
+    assert entered == []
+    np.testing.assert_array_equal(out, expected)
