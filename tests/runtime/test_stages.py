@@ -5,6 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from edgeinfer.arithmetic.accumulators import largest_sums
 from edgeinfer.cython_kernels.runtime import LAYOUTS, SUPPORTED
 from edgeinfer.graph import Quantization
 from edgeinfer.graph import operators as ops
@@ -131,7 +132,7 @@ def test_a_result_of_16_bits_has_no_form_in_floats():
     op = ops.QDense(lo=-32768, hi=32767)
     stage = np.array([2**30], np.int32), np.array([38], np.int8)
     weights, bias = np.ones((1, 1), np.int8), np.zeros(1, np.int32)
-    constant = constant_channels(op, weights, (bias, *stage), 128)
+    constant = constant_channels(op, largest_sums(weights, bias, 128), (bias, *stage))
     assert float_stage(op, *stage, np.array([128]), constant) is None
 
 

@@ -46,19 +46,16 @@ def packed_stages(
     weights, bias, multiplier, shift = (
         site.constant(role) for role in ("weights", "bias", "multiplier", "shift")
     )
-    limit = reach("int8", op.input_zero_point)
-    constant = constant_channels(op, weights, (bias, multiplier, shift), limit)
+    spread = largest_sums(weights, np.zeros_like(bias), reach("int8", op.input_zero_point))
+    constant = constant_channels(op, spread, (bias, multiplier, shift))
     # a channel that is constant may have a bias beyond all others
-    largest = np.where(constant[0], 0, largest_sums(weights, bias, limit))
+    largest = np.where(constant[0], 0, spread + np.abs(bias.astype(np.int64)))
     # partial sums and biases may wrap: the accumulator itself is proven
     begin = folded_bias(weights, bias, op.input_zero_point + layout.offset)
     short = (_in_floats if layout.has_floats else _in_integers)(
         op, multiplier, shift, largest, constant
     )
-    if short is None:
-        ends = [np.zeros_like(begin), multiplier, np.zeros_like(multiplier), shift]
-    else:
-        ends = short
+    ends = short or [np.zeros_like(begin), multiplier, np.zeros_like(multiplier), shift]
     rows = np.stack([(begin + ends[0]).astype(np.int32), *(v.astype(np.int32) for v in ends[1:])])
     rows = np.tile(rows.reshape(4, group, -1), (1, 1, repeats))
     vectors = -(-rows.shape[2] // layout.lanes)

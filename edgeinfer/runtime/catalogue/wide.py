@@ -142,8 +142,8 @@ def _without_constants(
     weights, bias, multiplier, shift = layer = [
         site.constant(role) for role in ("weights", "bias", "multiplier", "shift")
     ]
-    limit = reach("int16", op.input_zero_point)
-    constant, value = constant_channels(op, weights, (bias, multiplier, shift), limit)
+    spread = largest_sums(weights, np.zeros_like(bias), reach("int16", op.input_zero_point))
+    constant, value = constant_channels(op, spread, (bias, multiplier, shift))
     if constant.any():
         weights = np.where(constant.reshape(-1, *[1] * (weights.ndim - 1)), 0, weights)
         # R1(8 v, 2^30, 33) is v

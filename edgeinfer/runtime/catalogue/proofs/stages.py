@@ -7,14 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgeinfer.arithmetic import fixedpoint
-from edgeinfer.arithmetic.accumulators import largest_sums
 from edgeinfer.graph import operators as ops
 
 __all__ = ["ShortStage", "constant_channels", "short_stage"]
 
 
 def constant_channels(
-    op: ops.QConv | ops.QDense, weights: np.ndarray, stage: tuple[np.ndarray, ...], reach: int
+    op: ops.QConv | ops.QDense, spread: np.ndarray, stage: tuple[np.ndarray, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which channels give one integer whatever x is, and what each gives for its least sum.
 
@@ -22,15 +21,12 @@ def constant_channels(
 
     Parameters
     ----------
-    weights : numpy.ndarray
-        [O, ...].
+    spread : numpy.ndarray
+        How far each channel's sums may lie from its bias, int64 [O].
     stage : tuple of numpy.ndarray
         Bias, multiplier and shift, [O].
-    reach : int
-        The largest ``|q - zero_point|`` of an input.
     """
     bias, multiplier, shift = stage
-    spread = largest_sums(weights, np.zeros_like(bias), reach)
     least, most = (
         fixedpoint.requantize(
             bias + sign * spread, multiplier, shift, op.output_zero_point, op.lo, op.hi, op.rounding
