@@ -131,52 +131,33 @@ SUMS(2_by_1)
     STORE(3, high, 1, 0);
 }
 
-SUMS(1_by_2)
-{
-    LOAD_BIAS(0, 0);
-    LOAD_BIAS(1, 1);
-    _tile_zero(2);
-    _tile_zero(3);
-    EACH_CHUNK
-    {
-        LOAD_X(4, 0, 0);
-        LOAD_X(5, 0, 1);
-        LOAD_W(6, 0);
-        LOAD_W(7, 1);
-        _tile_dpbusd(0, 4, 6);
-        _tile_dpbusd(1, 4, 7);
-        _tile_dpbssd(2, 5, 6);
-        _tile_dpbssd(3, 5, 7);
+/* Two vectors of sums; FIRST_LOW and FIRST_HIGH multiply the first's weights with x's planes. */
+#define SUMS_OF_TWO(shape, FIRST_LOW, FIRST_HIGH)                                                 \
+    SUMS(shape)                                                                                   \
+    {                                                                                             \
+        LOAD_BIAS(0, 0);                                                                          \
+        LOAD_BIAS(1, 1);                                                                          \
+        _tile_zero(2);                                                                            \
+        _tile_zero(3);                                                                            \
+        EACH_CHUNK                                                                                \
+        {                                                                                         \
+            LOAD_X(4, 0, 0);                                                                      \
+            LOAD_X(5, 0, 1);                                                                      \
+            LOAD_W(6, 0);                                                                         \
+            LOAD_W(7, 1);                                                                         \
+            FIRST_LOW(0, 4, 6);                                                                   \
+            _tile_dpbusd(1, 4, 7);                                                                \
+            FIRST_HIGH(2, 5, 6);                                                                  \
+            _tile_dpbssd(3, 5, 7);                                                                \
+        }                                                                                         \
+        STORE(0, low, 0, 0);                                                                      \
+        STORE(1, low, 0, 1);                                                                      \
+        STORE(2, high, 0, 0);                                                                     \
+        STORE(3, high, 0, 1);                                                                     \
     }
-    STORE(0, low, 0, 0);
-    STORE(1, low, 0, 1);
-    STORE(2, high, 0, 0);
-    STORE(3, high, 0, 1);
-}
-
-/* One vector of channels, whose weights are two planes. */
-SUMS(1_by_planes)
-{
-    LOAD_BIAS(0, 0);
-    LOAD_BIAS(1, 1);
-    _tile_zero(2);
-    _tile_zero(3);
-    EACH_CHUNK
-    {
-        LOAD_X(4, 0, 0);
-        LOAD_X(5, 0, 1);
-        LOAD_W(6, 0);
-        LOAD_W(7, 1);
-        _tile_dpbuud(0, 4, 6);
-        _tile_dpbusd(1, 4, 7);
-        _tile_dpbsud(2, 5, 6);
-        _tile_dpbssd(3, 5, 7);
-    }
-    STORE(0, low, 0, 0);
-    STORE(1, low, 0, 1);
-    STORE(2, high, 0, 0);
-    STORE(3, high, 0, 1);
-}
+SUMS_OF_TWO(1_by_2, _tile_dpbusd, _tile_dpbssd)
+/* One vector of channels, whose weights are two planes, the low one unsigned. */
+SUMS_OF_TWO(1_by_planes, _tile_dpbuud, _tile_dpbsud)
 
 static void sum_tiles(group *g, int64_t tiles, const weight *w, const int32_t *stages)
 {
