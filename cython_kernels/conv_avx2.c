@@ -34,6 +34,31 @@ typedef int16_t weight;
 #include "conv_rows.h"
 #include "depthwise_lines.h"
 
+#define WORDS 16
+typedef __m256i words;
+
+static inline words load_bytes(const int8_t *x)
+{
+    return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)x));
+}
+
+static inline void store_words(value *to, words x)
+{
+    _mm256_storeu_si256((__m256i *)to, x);
+}
+
+static inline words add_words(words a, words b)
+{
+    return _mm256_add_epi16(a, b);
+}
+
+static inline words subtract_words(words a, words b)
+{
+    return _mm256_sub_epi16(a, b);
+}
+
+#include "conv_winograd.h"
+
 #ifdef __clang__
 #pragma clang attribute pop
 #endif

@@ -28,7 +28,7 @@ static inline void multiply(const conv_tile *t, tile_function tile, const value 
     tile(t, x, w, stages, y);
 }
 
-/* All channels of one group; the last tile of a row overlaps the one before it. */
+/* All channels of one group; the last tile of a row has what is left. */
 static void multiply_band(const conv_tile *common, const conv_band *band, const value *x,
                           const weight *w, const int32_t *stages, char *y)
 {
@@ -40,12 +40,12 @@ static void multiply_band(const conv_tile *common, const conv_band *band, const 
         const int64_t channels = block / t.planes * LANES;
         t.channels = left < channels ? left : channels;
         const int64_t pixels = tile_pixels(block, band->pixels);
-        const tile_function tile = tiles[block - 1][pixels - 1];
         for (int64_t row = 0; row < band->rows; ++row)
             for (int64_t pixel = 0; pixel < band->pixels; pixel += pixels) {
-                const int64_t at = pixel + pixels <= band->pixels ? pixel : band->pixels - pixels;
-                multiply(&t, tile, x + row * band->x_row + at * t.pixel, w, stages,
-                         y + row * band->y_row + at * t.out_pixel, pixels, block);
+                const int64_t left_over = band->pixels - pixel;
+                const int64_t count = left_over < pixels ? left_over : pixels;
+                multiply(&t, tiles[block - 1][count - 1], x + row * band->x_row + pixel * t.pixel,
+                         w, stages, y + row * band->y_row + pixel * t.out_pixel, count, block);
             }
         w += t.rows * t.steps * block * LANES * TAPS;
         stages += block * STAGE_VECTORS * LANES;

@@ -23,6 +23,7 @@ NAMES(average_pool, AVERAGE_POOL_PARAMETERS);
 NAMES(conv, CONV_PARAMETERS);
 NAMES(conv_flat, CONV_FLAT_PARAMETERS);
 NAMES(conv_rows, CONV_ROWS_PARAMETERS);
+NAMES(conv_winograd, CONV_WINOGRAD_PARAMETERS);
 NAMES(depthwise_lines, DEPTHWISE_LINES_PARAMETERS);
 NAMES(conv_flat_s16, CONV_FLAT_S16_PARAMETERS);
 NAMES(conv_rows_s16, CONV_ROWS_S16_PARAMETERS);
@@ -135,7 +136,8 @@ const kernel kernels[] = {
                     EACH_LAYER_S16(LAYER_S16_ENTRY, avxvnni) EACH_LOOP(LOOP_ENTRY, avx2)
                         EACH_LAYER(LAYER_ENTRY, avx2) EACH_LAYER_S16(LAYER_S16_ENTRY, avx2)
                             EACH_PAIR(LOOP_ENTRY, avx2) EACH_TABLE(LOOP_ENTRY, avx2)
-                                LOOP_ENTRY(avx2, interpolate_s16, lookup)
+                                LOOP_ENTRY(avx2, interpolate_s16,
+                                           lookup) LAYER_ENTRY(avx2, conv_winograd, conv_winograd)
 #endif
 #ifdef HAS_NEON_KERNELS
                                     EACH_LAYER(LAYER_ENTRY, neondot) EACH_LAYER(LAYER_ENTRY, neon)

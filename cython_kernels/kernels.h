@@ -106,6 +106,14 @@ PARAMETERS(conv_parameters, CONV_PARAMETERS);
     ONE(is_short) ONE(input_zero_point) ONE(out_bytes) OUTPUT_STAGE(ONE)
 PARAMETERS(conv_rows_parameters, CONV_ROWS_PARAMETERS);
 
+#define CONV_WINOGRAD_PARAMETERS(ONE, RANKED)                                                     \
+    ONE(in_height) ONE(in_width) ONE(out_height) ONE(out_width) ONE(pad_top) ONE(pad_left)        \
+    ONE(depth) ONE(outputs) ONE(out_depth)                                                        \
+    ONE(padding) /* elements of the scratch between two places of squares */                      \
+    ONE(band) ONE(slice) /* output rows, an even number, and channels of a unit */                \
+    ONE(is_short) ONE(input_zero_point) ONE(out_bytes) OUTPUT_STAGE(ONE)
+PARAMETERS(conv_winograd_parameters, CONV_WINOGRAD_PARAMETERS);
+
 #define CONV_FLAT_PARAMETERS(ONE, RANKED)                                                         \
     ONE(pixels) ONE(depth) ONE(outputs) ONE(out_depth) ONE(steps)                                 \
     ONE(tile) ONE(slice) /* pixels and channels of a unit */                                      \
@@ -295,6 +303,7 @@ EACH_SCALAR_LOOP(DECLARE, scalar)
 #ifdef HAS_X86_KERNELS
 EACH_LOOP(DECLARE, avx2)
 EACH_LAYER(DECLARE, avx2)
+KERNEL(conv_winograd_avx2);
 EACH_LAYER_S16(DECLARE, avx2)
 EACH_PAIR(DECLARE, avx2)
 EACH_TABLE(DECLARE, avx2)

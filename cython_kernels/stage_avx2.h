@@ -45,6 +45,11 @@ static inline vector subtract_vectors(vector a, vector b)
     return _mm256_sub_epi32(a, b);
 }
 
+static inline vector quarter(vector a)
+{
+    return _mm256_srai_epi32(a, 2);
+}
+
 static inline vector splat(int64_t x)
 {
     return _mm256_set1_epi32((int)x);
@@ -198,7 +203,7 @@ store_pixel(const conv_tile *t, const __m256i *y, int vectors, int64_t channels,
         _mm_storeu_si128((__m128i *)to, bytes[0]);
     else if (size == 8)
         _mm_storel_epi64((__m128i *)to, bytes[0]);
-    else
+    else if (size < 32) /* which it is, but gcc does not see it */
         memcpy(to, bytes, (size_t)size);
 }
 

@@ -15,7 +15,7 @@ from tests import strategies
 from tests.runtime import test_wide_layers as wide
 from tests.runtime.plan_runner import PlanRunner, compiled, needed
 from tests.runtime.runtime_graphs import joined_layers, small_cnn
-from tests.runtime.test_layers import convolutions, dense_layers
+from tests.runtime.test_layers import convolutions, dense_layers, square_convolutions
 from tests.runtime.test_sanitizers import SANITIZE, library
 
 pytestmark = [
@@ -39,7 +39,7 @@ def fenced(tmp_path_factory):
 
 @pytest.mark.parametrize("isa", SUPPORTED)
 @settings(COMMON, max_examples=100)
-@given(graph=convolutions() | wide.convolutions(), seed=st.integers(0, 99))
+@given(graph=convolutions() | square_convolutions() | wide.convolutions(), seed=st.integers(0, 99))
 def test_a_convolution_stays_within_its_operands(fenced, isa, graph, seed):
     fenced.check(graph, strategies.random_inputs(graph, seed), isa)
 

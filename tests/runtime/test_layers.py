@@ -77,6 +77,22 @@ def convolutions(draw):
 
 
 @st.composite
+def square_convolutions(draw):
+    """Of 3x3 without strides, which AVX2 takes in squares of 2x2 outputs."""
+    pads = tuple(draw(st.integers(0, 3)) for _ in range(4))
+    height, width = (draw(st.integers(max(1, 4 - p - q), 19)) for p, q in (pads[::2], pads[1::2]))
+    depth, outputs = draw(st.sampled_from([16, 32, 48, 80])), draw(CHANNELS)
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    least = draw(st.sampled_from([-128, -127]))
+    weights = rng.integers(least, 128, (outputs, 3, 3, depth)).astype(np.int8)
+    if draw(st.booleans()):
+        weights[:] = least
+    op = ops.QConv(**draw(attributes()), pads=pads)
+    shape = draw(st.integers(1, 2)), height, width, depth
+    return chain(shape, (op, weights, *draw(stages(outputs))))
+
+
+@st.composite
 def dense_layers(draw):
     rows, depth = draw(st.sampled_from([1, 1, 2, 5, 6, 7, 13, 40])), draw(st.integers(1, 200))
     outputs = draw(CHANNELS)
@@ -97,6 +113,31 @@ def check(graph, isa, seed):
 @given(graph=convolutions(), seed=st.integers(0, 99))
 def test_a_convolution_is_the_references(isa, graph, seed):
     check(graph, isa, seed)
+
+
+@pytest.mark.parametrize("isa", SUPPORTED)
+@COMMON
+@given(graph=square_convolutions(), seed=st.integers(0, 99))
+def test_a_convolution_in_squares_is_the_references(isa, graph, seed):
+    check(graph, isa, seed)
+
+
+@pytest.mark.skipif("avx2" not in SUPPORTED, reason="needs AVX2")
+@pytest.mark.parametrize("value", [-128, 127])
+@pytest.mark.parametrize("weight", [-128, 127])
+def test_squares_are_exact_up_to_the_depth_at_which_rows_are_taken(value, weight):
+    kernels = []
+    for depth in (3632, 3648):  # four times 9 * 3648 products of 2^14 do not fit 32 bits
+        weights = np.full((1, 3, 3, depth), weight, np.int8)
+        stage = np.zeros(1, np.int32), np.array([2**30], np.int32), np.array([53], np.int8)
+        graph = chain((1, 4, 4, depth), (ops.QConv(), weights, *stage))
+        kernels.append(plan(graph, isa="avx2").steps[0].kernel)
+        x = np.full((1, 4, 4, depth), value, np.int8)
+        (expected,) = reference.execute(graph, {"x": x}).values()
+        assert np.abs(expected).min() > 50
+        found = Session(graph, isa="avx2").run(x)
+        np.testing.assert_array_equal(found, expected, strict=True)
+    assert kernels == ["conv_winograd", "conv_rows"]
 
 
 @pytest.mark.parametrize("isa", SUPPORTED)

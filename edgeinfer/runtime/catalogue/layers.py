@@ -9,7 +9,7 @@ import numpy as np
 
 from edgeinfer.arithmetic.accumulators import folded_bias, largest_sums, reach
 from edgeinfer.graph import operators as ops
-from edgeinfer.runtime.catalogue import lines, rows
+from edgeinfer.runtime.catalogue import lines, rows, winograd
 from edgeinfer.runtime.catalogue.call import KernelCall, KernelSite, lower, output_stage, window
 
 __all__: list[str] = []
@@ -155,7 +155,7 @@ def _q_conv(op: ops.QConv, site: KernelSite) -> list[KernelCall]:
     geometry = window(x, out, weights[1:3], op.strides, op.pads, op.dilations)
     if op.group == x[3] == out[3]:
         return [lines.depthwise_call(op, site) or _depthwise(site, op, geometry)]
-    found = rows.conv_call(op, site)
+    found = winograd.conv_call(op, site) or rows.conv_call(op, site)
     return [found or _convolution(site, op, geometry, math.prod(out[:3]), op.group)]
 
 

@@ -14,7 +14,7 @@ from edgeinfer.runtime.catalogue.call import (
     output_stage,
     window,
 )
-from edgeinfer.runtime.catalogue.rows import Layout
+from edgeinfer.runtime.catalogue.packing import Layout
 from edgeinfer.runtime.catalogue.stages import packed_stages
 from edgeinfer.runtime.catalogue.wide import wide_layer
 

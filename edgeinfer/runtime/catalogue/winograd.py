@@ -1,0 +1,93 @@
+"""Convolutions of 3x3 without strides into calls of conv_winograd.h: 16 products for 36."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from edgeinfer.cython_kernels.runtime import LAYOUTS
+from edgeinfer.graph import operators as ops
+from edgeinfer.runtime.catalogue.call import KernelCall, KernelSite, output_stage
+from edgeinfer.runtime.catalogue.packing import Layout, packed_blocks
+from edgeinfer.runtime.catalogue.stages import packed_stages
+
+__all__ = ["conv_call"]
+
+_KERNEL = "conv_winograd"
+# twice the transform of a kernel's side, so that it is one of integers
+_TWICE_G = np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]])
+# whose sum of int8 by int8 fits 32 bits four times
+_MOST_PRODUCTS = 2**15 - 1
+# squares of a unit, beside which a block's weights are read but once; and bytes of all of them,
+# from which on the weights' repetition is the cheaper one
+_LEAST_SQUARES, _MOST_BYTES = 12, 65536
+# elements that keep the sixteen places of a square from each other's cache lines
+_PLACE_PADDING = 32
+
+
+def conv_call(op: ops.QConv, site: KernelSite) -> KernelCall | None:
+    """The call for a convolution, where it is of this kind and the instruction set has one."""
+    (samples, in_height, in_width, depth), out = site.shape("x"), site.output.shape
+    if not _is_of_this_kind(op, site):
+        return None
+    layout = Layout.of("conv_rows", site, out[2])
+    if layout is None or (_KERNEL, layout.isa) not in LAYOUTS:
+        return None
+    if depth % (layout.lanes * layout.taps):
+        return None
+
+    def blocks_of_squares(weights: np.ndarray) -> np.ndarray:
+        squares = np.einsum("ia,oabd,jb->oijd", _TWICE_G, weights.astype(np.int16), _TWICE_G)
+        return packed_blocks(squares.reshape(1, len(weights), 16, 1, depth), layout, 1)
+
+    stages, short = packed_stages(op, site, layout, 1)
+    across = -(-out[2] // 2)
+    bytes_of_row = 16 * across * depth * layout.bytes
+    down = max(-(-_LEAST_SQUARES // across), _MOST_BYTES // (8 * bytes_of_row))
+    band = min(2 * down, out[1] + out[1] % 2)
+    bands = samples * -(-out[1] // band)
+    slice_ = layout.slice(out[3], bands)
+    place = band // 2 * across * depth + _PLACE_PADDING
+    return KernelCall(
+        _KERNEL,
+        (
+            site.node.input("x"),
+            site.packed("weights", blocks_of_squares, layout),
+            stages,
+            site.node.output,
+        ),
+        {
+            **output_stage(op),
+            "in_height": in_height,
+            "in_width": in_width,
+            "out_height": out[1],
+            "out_width": out[2],
+            "pad_top": op.pads[0],
+            "pad_left": op.pads[1],
+            "depth": depth,
+            "outputs": out[3],
+            "out_depth": out[3],
+            "padding": _PLACE_PADDING,
+            "band": band,
+            "slice": slice_,
+            "is_short": short,
+            "input_zero_point": op.input_zero_point,
+            "out_bytes": site.output.itemsize,
+        },
+        units=bands * -(-out[3] // slice_),
+        work=layout.work(site) // 2,
+        scratch=depth + 16 * place * layout.bytes,
+        isa=layout.isa,
+    )
+
+
+def _is_of_this_kind(op: ops.QConv, site: KernelSite) -> bool:
+    weights = site.shape("weights")
+    return (
+        site.itemsize("x") == 1
+        and weights[1:3] == (3, 3)
+        and (op.strides, op.dilations, op.group) == ((1, 1), (1, 1), 1)
+        and min(site.output.shape[1:3]) > 1
+        and math.prod(weights[1:]) <= _MOST_PRODUCTS
+    )
