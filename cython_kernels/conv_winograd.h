@@ -21,27 +21,39 @@
  *
  * Operands: x, weights, stages, y. Weights lie as [block][place of 4x4][step][vector of the block]
  * [LANES][TAPS]. The scratch holds a pixel of padding, and B d B' as [place][square][depth]. A
- * unit is a slice of the channels of a band of output rows of one sample.
+ * unit is a slice of the channels of some squares of one sample, which follow each other in rows.
  */
 
 #define PLACES 16
 
+/* What a unit looks at. */
 typedef struct {
     const conv_winograd_parameters *p;
     const x_type *image, *padding;
-    int64_t across, squares; /* of a row, of a band */
-    int64_t place;           /* elements of the scratch from one place to the next */
-} winograd_band;
+    int64_t first, count; /* of its squares */
+    int64_t place;        /* elements of the scratch from one place to the next */
+} winograd_unit;
 
 static inline int64_t least(int64_t a, int64_t b)
 {
     return a < b ? a : b;
 }
 
-/* The first column of a square's outputs; the last square of a row overlaps the one before it. */
-static inline int64_t square_column(const winograd_band *b, int64_t square)
+/* The first output of a square. */
+typedef struct {
+    int64_t row, column;
+} corner;
+
+static inline corner first_corner(const winograd_unit *u)
 {
-    return least(2 * square, b->p->out_width - 2);
+    const int64_t across = (u->p->out_width + 1) / 2;
+    return (corner){u->first / across * 2, u->first % across * 2};
+}
+
+static inline corner next_corner(const winograd_unit *u, corner at)
+{
+    at.column += 2;
+    return at.column < u->p->out_width ? at : (corner){at.row + 2, 0};
 }
 
 /* One side of B, on four values that stand `apart`. */
@@ -55,15 +67,15 @@ static inline void transform_side(words *d, int apart)
 }
 
 /* B d B' for the square whose first input is at (top, left). */
-static void transform_square(const winograd_band *b, int64_t top, int64_t left, value *to)
+static void transform_square(const winograd_unit *u, int64_t top, int64_t left, value *to)
 {
-    const int64_t depth = b->p->depth, height = b->p->in_height, width = b->p->in_width;
+    const int64_t depth = u->p->depth, height = u->p->in_height, width = u->p->in_width;
     const x_type *pixels[PLACES];
     for (int64_t i = 0; i < 4; ++i)
         for (int64_t j = 0; j < 4; ++j) {
             const int64_t iy = top + i, ix = left + j;
             const int is_inside = iy >= 0 && iy < height && ix >= 0 && ix < width;
-            pixels[4 * i + j] = is_inside ? b->image + (iy * width + ix) * depth : b->padding;
+            pixels[4 * i + j] = is_inside ? u->image + (iy * width + ix) * depth : u->padding;
         }
     for (int64_t c = 0; c < depth; c += WORDS) {
         words d[PLACES];
@@ -75,30 +87,28 @@ static void transform_square(const winograd_band *b, int64_t top, int64_t left, 
         EACH (i, 4) {
             transform_side(d + 4 * i, 1);
             EACH (j, 4)
-                store_words(to + (4 * i + j) * b->place + c, d[4 * i + j]);
+                store_words(to + (4 * i + j) * u->place + c, d[4 * i + j]);
         }
     }
 }
 
-/* The squares of `rows` output rows from `first` on. */
-static void transform_band(const winograd_band *b, int64_t first, int64_t rows, value *to)
+static void transform_squares(const winograd_unit *u, value *to)
 {
-    for (int64_t row = 0; row < rows; row += 2)
-        for (int64_t square = 0; square < b->across; ++square, to += b->p->depth)
-            transform_square(b, first + row - b->p->pad_top,
-                             square_column(b, square) - b->p->pad_left, to);
+    corner at = first_corner(u);
+    for (int64_t s = 0; s < u->count; ++s, at = next_corner(u, at), to += u->p->depth)
+        transform_square(u, at.row - u->p->pad_top, at.column - u->p->pad_left, to);
 }
 
 /* The products of some tiles of squares with a block of channels, place by place, so that a
  * place's weights stay near: sums as [place][tile][square][vector]. */
-typedef void (*places_function)(const winograd_band *b, const value *x, const weight *w,
+typedef void (*places_function)(const winograd_unit *u, const value *x, const weight *w,
                                 vector *sums, int64_t tiles);
 
-EACH_TILE void multiply_places(const winograd_band *b, const value *x, const weight *w,
+EACH_TILE void multiply_places(const winograd_unit *u, const value *x, const weight *w,
                                vector *sums, int64_t tiles, int squares, int vectors)
 {
-    const int64_t depth = b->p->depth, weights = depth * LANES * vectors;
-    for (int place = 0; place < PLACES; ++place, x += b->place, w += weights)
+    const int64_t depth = u->p->depth, weights = depth * LANES * vectors;
+    for (int place = 0; place < PLACES; ++place, x += u->place, w += weights)
         for (int64_t tile = 0; tile < tiles; ++tile, sums += squares * vectors) {
             const value *at = x + tile * squares * depth;
             const weight *step = w;
@@ -116,10 +126,10 @@ EACH_TILE void multiply_places(const winograd_band *b, const value *x, const wei
 
 /* clang-format off */
 #define SQUARES(squares, vectors)                                                                 \
-    static void places_##squares##_##vectors(const winograd_band *b, const value *x,              \
+    static void places_##squares##_##vectors(const winograd_unit *u, const value *x,              \
                                              const weight *w, vector *sums, int64_t tiles)        \
     {                                                                                             \
-        multiply_places(b, x, w, sums, tiles, squares, vectors);                                  \
+        multiply_places(u, x, w, sums, tiles, squares, vectors);                                  \
     }
 #define SQUARES_NAME(squares, vectors) places_##squares##_##vectors,
 EACH_SIZE(SQUARES)
@@ -127,9 +137,10 @@ EACH_SIZE(SQUARES)
 
 static const places_function places[MOST_VECTORS][MOST_PIXELS + 1] = TABLE(SQUARES_NAME);
 
-/* Outputs of a square, of `rows` rows, from its sums, whose places are `apart`. */
+/* Outputs of a square, of so many rows and columns, from its sums, whose places are `apart`. */
 EACH_TILE void finish_square(const conv_tile *t, const vector *sums, int64_t apart, int vectors,
-                             const int32_t *stages, char *y, int64_t y_row, int64_t rows)
+                             const int32_t *stages, char *y, int64_t rows, int64_t columns,
+                             int64_t y_row)
 {
     vector acc[2][MOST_PIXELS][MOST_VECTORS];
     EACH (v, vectors) {
@@ -149,48 +160,49 @@ EACH_TILE void finish_square(const conv_tile *t, const vector *sums, int64_t apa
             acc[i][1][v] = add_vectors(quarter(right), bias);
         }
     }
-    finish(t, acc[0], 2, vectors, stages, y);
-    if (rows > 1)
-        finish(t, acc[1], 2, vectors, stages, y + y_row);
+    EACH (i, 2) {
+        if (i >= rows)
+            break;
+        if (columns > 1)
+            finish(t, acc[i], 2, vectors, stages, y + i * y_row);
+        else
+            finish(t, acc[i], 1, vectors, stages, y + i * y_row);
+    }
 }
 
 /* The tiles of squares that are summed at a time. */
 #define MOST_TILES 2
 
 /* All channels of a slice, block by block, so that a block's weights stay near. */
-static void multiply_squares(const winograd_band *b, const conv_tile *common, const value *x,
-                             const weight *w, const int32_t *stages, char *y, int64_t rows,
-                             int64_t outputs)
+static void multiply_squares(const winograd_unit *u, const conv_tile *common, const value *x,
+                             const weight *w, const int32_t *stages, char *y, int64_t outputs)
 {
     conv_tile t = *common;
     vector sums[PLACES * MOST_TILES * MOST_PIXELS * MOST_VECTORS];
-    const int64_t y_row = b->p->out_width * t.out_pixel;
-    const int64_t vectors = (outputs + LANES - 1) / LANES;
+    const int64_t height = u->p->out_height, width = u->p->out_width;
+    const int64_t y_row = width * t.out_pixel, vectors = (outputs + LANES - 1) / LANES;
     for (int64_t done = 0; done < vectors; done += MOST_VECTORS) {
         const int64_t block = least(vectors - done, MOST_VECTORS);
         t.channels = least(outputs - done * LANES, block * LANES);
-        const int64_t most = tile_pixels(block, b->squares);
-        int64_t row = 0, column = 0; /* of the next square */
-        for (int64_t first = 0; first < b->squares;) {
-            const int64_t left = b->squares - first;
+        const int64_t most = tile_pixels(block, u->count);
+        corner at = first_corner(u);
+        for (int64_t first = 0; first < u->count;) {
+            const int64_t left = u->count - first;
             const int64_t size = least(left, most), tiles = least(left / size, MOST_TILES);
             const int64_t count = size * tiles;
-            places[block - 1][size - 1](b, x + first * b->p->depth, w, sums, tiles);
+            places[block - 1][size - 1](u, x + first * u->p->depth, w, sums, tiles);
             first += count;
-            for (int64_t s = 0; s < count; ++s) {
-                char *to = y + row * y_row + square_column(b, column) * t.out_pixel;
+            for (int64_t s = 0; s < count; ++s, at = next_corner(u, at)) {
                 const vector *own = sums + s * block;
+                char *to = y + at.row * y_row + at.column * t.out_pixel;
+                const int64_t rows = height - at.row, columns = width - at.column;
                 if (block == 1)
-                    finish_square(&t, own, count, 1, stages, to, y_row, rows - row);
+                    finish_square(&t, own, count, 1, stages, to, rows, columns, y_row);
                 else
-                    finish_square(&t, own, 2 * count, 2, stages, to, y_row, rows - row);
-                if (++column == b->across) {
-                    column = 0;
-                    row += 2;
-                }
+                    finish_square(&t, own, 2 * count, 2, stages, to, rows, columns, y_row);
             }
         }
-        w += PLACES * b->p->depth * block * LANES;
+        w += PLACES * u->p->depth * block * LANES;
         stages += block * STAGE_VECTORS * LANES;
         y += t.channels * t.out_bytes;
     }
@@ -203,38 +215,34 @@ KERNEL(CONV(conv_winograd))
                               .out_bytes = p->out_bytes,
                               .is_short = p->is_short,
                               .out = STAGE(p)};
-    const int64_t bands = (p->out_height + p->band - 1) / p->band;
+    const int64_t squares = (p->out_height + 1) / 2 * ((p->out_width + 1) / 2);
+    const int64_t parts = (squares + p->squares - 1) / p->squares;
     const int64_t slices = (p->outputs + p->slice - 1) / p->slice;
-    const int64_t across = (p->out_width + 1) / 2;
+    const int64_t in_sample = p->in_height * p->in_width * p->depth;
+    const int64_t out_sample = p->out_height * p->out_width * common.out_pixel;
     x_type *padding = scratch;
-    value *squares = (value *)(padding + p->depth);
+    value *transformed = (value *)(padding + p->depth);
     memset(padding, (int)p->input_zero_point, (size_t)p->depth);
-    int64_t transformed = -1; /* whose squares are in the scratch */
+    int64_t known = -1; /* whose squares are in the scratch */
     const unsigned mode = round_down();
     for (int64_t unit = begin; unit < end; ++unit) {
-        const int64_t place = unit / slices, sample = place / bands;
-        const int64_t first = place % bands * p->band;
-        const int64_t rows = least(p->out_height - first, p->band);
-        const int64_t count = (rows + 1) / 2 * across;
-        const winograd_band band = {
-            .p = p,
-            .image = (const x_type *)operands[0] + sample * p->in_height * p->in_width * p->depth,
-            .padding = padding,
-            .across = across,
-            .squares = count,
-            .place = count * p->depth + p->padding,
-        };
-        if (place != transformed)
-            transform_band(&band, first, rows, squares);
-        transformed = place;
+        const int64_t place = unit / slices, sample = place / parts;
+        const int64_t first = place % parts * p->squares;
+        const winograd_unit u = {.p = p,
+                                 .image = (const x_type *)operands[0] + sample * in_sample,
+                                 .padding = padding,
+                                 .first = first,
+                                 .count = least(squares - first, p->squares),
+                                 .place = p->place};
+        if (place != known)
+            transform_squares(&u, transformed);
+        known = place;
         const slice_place at = slice_at(unit % slices, p->slice, p->outputs, 1, 0);
-        multiply_squares(&band, &common, squares,
+        multiply_squares(&u, &common, transformed,
                          (const weight *)operands[1] + at.vector * PLACES * p->depth * LANES,
                          (const int32_t *)operands[2] + at.vector * STAGE_VECTORS * LANES,
-                         (char *)operands[3] +
-                             (sample * p->out_height + first) * p->out_width * common.out_pixel +
-                             at.first * p->out_bytes,
-                         rows, at.outputs);
+                         (char *)operands[3] + sample * out_sample + at.first * p->out_bytes,
+                         at.outputs);
     }
     round_as_before(mode);
     return DONE;

@@ -109,8 +109,8 @@ PARAMETERS(conv_rows_parameters, CONV_ROWS_PARAMETERS);
 #define CONV_WINOGRAD_PARAMETERS(ONE, RANKED)                                                     \
     ONE(in_height) ONE(in_width) ONE(out_height) ONE(out_width) ONE(pad_top) ONE(pad_left)        \
     ONE(depth) ONE(outputs) ONE(out_depth)                                                        \
-    ONE(padding) /* elements of the scratch between two places of squares */                      \
-    ONE(band) ONE(slice) /* output rows, an even number, and channels of a unit */                \
+    ONE(place) /* elements of the scratch from one place of squares to the next */                \
+    ONE(squares) ONE(slice) /* and channels of a unit */                                          \
     ONE(is_short) ONE(input_zero_point) ONE(out_bytes) OUTPUT_STAGE(ONE)
 PARAMETERS(conv_winograd_parameters, CONV_WINOGRAD_PARAMETERS);
 

@@ -49,26 +49,34 @@ void program_resolve(const program *p, uint8_t *memory, void **operands)
 }
 
 typedef struct {
+    const program *program;
     const step *step;
     void *const *operands;
-    uint8_t *scratch;
-    int64_t scratch_bytes;
+    uint8_t *memory;
 } job;
+
+/* Where a thread's scratch is: the first one's among the values, the others' behind them. */
+static uint8_t *scratch_of(const program *p, const step *s, uint8_t *memory, int thread)
+{
+    return memory +
+           (thread == 0 ? s->scratch.offset : p->arena_bytes + (thread - 1) * p->scratch_bytes);
+}
 
 static int run_part(void *argument, int part, int thread)
 {
     const job *j = argument;
     const int64_t units = j->step->units, parts = j->step->parts;
     return j->step->run(j->step->parameters, j->operands, units * part / parts,
-                        units * (part + 1) / parts, j->scratch + thread * j->scratch_bytes);
+                        units * (part + 1) / parts,
+                        scratch_of(j->program, j->step, j->memory, thread));
 }
 
-static int run_step(const program *p, const step *s, void *const *operands, uint8_t *scratch,
+static int run_step(const program *p, const step *s, void *const *operands, uint8_t *memory,
                     thread_pool *threads)
 {
     if (threads == NULL || s->parts == 1)
-        return s->run(s->parameters, operands, 0, s->units, scratch);
-    job j = {s, operands, scratch, p->scratch_bytes};
+        return s->run(s->parameters, operands, 0, s->units, scratch_of(p, s, memory, 0));
+    job j = {p, s, operands, memory};
     return thread_pool_run(threads, run_part, &j, (int)s->parts);
 }
 
@@ -86,8 +94,8 @@ static int run_slices(const program *p, uint8_t *memory, void *const *operands,
         }
         for (*where = 0; *where < p->step_count; ++*where) {
             const int64_t start = nanoseconds == NULL ? 0 : nanoseconds_now();
-            const int status = run_step(p, &p->steps[*where], operands + *where * MAX_OPERANDS,
-                                        memory + p->arena_bytes, threads);
+            const int status =
+                run_step(p, &p->steps[*where], operands + *where * MAX_OPERANDS, memory, threads);
             if (status != DONE)
                 return status;
             if (nanoseconds != NULL)

@@ -14,6 +14,7 @@ typedef struct {
     place operands[MAX_OPERANDS];
     int64_t units;
     int64_t parts; /* into how many pieces the units go, for whichever thread is free */
+    place scratch; /* of the first thread */
 } step;
 
 typedef struct {
@@ -23,7 +24,7 @@ typedef struct {
     const edge_loops *edges;
     const uint8_t *constants;
     int64_t arena_bytes;
-    int64_t scratch_bytes; /* of one thread; all threads' follow the arena */
+    int64_t scratch_bytes; /* of each further thread; they follow the arena */
 } program;
 
 /* A caller's array: `slices` times an edge's elements, as floats or as the edge's integers. */
@@ -35,9 +36,9 @@ typedef struct {
 /* Where the operands of each step are, MAX_OPERANDS apart, once and for all runs in `memory`. */
 void program_resolve(const program *p, uint8_t *memory, void **operands);
 
-/* Runs `slices` batches. `memory` is the arena and the scratch, and `operands` what
- * program_resolve made of it. Where `nanoseconds` is not NULL, each step's time is added to its
- * entry. Where the status is not DONE, `where` is the input (NOT_A_NUMBER) or the step
+/* Runs `slices` batches. `memory` is the arena and the further threads' scratch, and `operands`
+ * what program_resolve made of it. Where `nanoseconds` is not NULL, each step's time is added to
+ * its entry. Where the status is not DONE, `where` is the input (NOT_A_NUMBER) or the step
  * (INDEX_OUT_OF_RANGE) to blame. */
 int program_run(const program *p, uint8_t *memory, void *const *operands, thread_pool *threads,
                 const caller_array *inputs, const caller_array *outputs, int64_t slices,

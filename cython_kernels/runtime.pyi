@@ -38,15 +38,24 @@ class BoundRuns:
     ) -> None: ...
     def run(self) -> None: ...
 
+class PlainEdge:
+    def __init__(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        has_floats: bool,
+        float_dtype: np.dtype,
+        raw_dtype: np.dtype,
+    ) -> None: ...
+
 class PlainRuns:
     def _prepare(
         self,
         program: Program,
         ndarray: type,
         empty: Callable[..., np.ndarray],
-        name: str,
-        x: tuple[tuple[int, ...], float | None, np.dtype, np.dtype],
-        y: tuple[tuple[int, ...], float | None, np.dtype, np.dtype],
+        sources: Sequence[PlainEdge],
+        results: Sequence[PlainEdge],
     ) -> None: ...
     def run(
         self,
@@ -63,6 +72,7 @@ __all__ = [
     "LAYOUTS",
     "SUPPORTED",
     "BoundRuns",
+    "PlainEdge",
     "PlainRuns",
     "Program",
     "RunError",

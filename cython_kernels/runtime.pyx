@@ -84,6 +84,7 @@ cdef extern from "program.h" nogil:
         place *operands
         int64_t units
         int64_t parts
+        place scratch
 
     ctypedef struct edge:
         place at
@@ -388,6 +389,9 @@ cdef class Program:
         to.operand_count = len(s.operands)
         for i, operand in enumerate(s.operands):
             to.operands[i] = self._place(operand)
+        if s.scratch.space != "arena" or s.scratch.nbytes > self.c.scratch_bytes:
+            raise ValueError("a step's scratch must lie in the arena and fit each thread's")
+        to.scratch = self._place(s.scratch)
         to.units = s.units
         to.parts = max(1, min(PARTS_A_THREAD * self.threads, s.units, s.parts))
         self.is_shared = self.is_shared or (self.threads > 1 and to.parts > 1)
@@ -406,8 +410,8 @@ cdef class Program:
 
     @property
     def memory_bytes(self):
-        """Bytes of one caller's memory: the arena and each thread's scratch."""
-        return self.c.arena_bytes + self.threads * self.c.scratch_bytes
+        """Bytes of one caller's memory: the arena and each further thread's scratch."""
+        return self.c.arena_bytes + (self.threads - 1) * self.c.scratch_bytes
 
     cdef context *_take(self) except NULL:
         cdef context *ctx = self.idle
@@ -415,7 +419,7 @@ cdef class Program:
             self.idle = ctx.next
             return ctx
         cdef int64_t edges = self.c.input_count + self.c.output_count
-        cdef size_t size = self.c.arena_bytes + self.threads * self.c.scratch_bytes
+        cdef size_t size = self.memory_bytes
         ctx = <context *>calloc(1, sizeof(context))
         if ctx == NULL:
             raise MemoryError
@@ -533,42 +537,73 @@ cdef class Program:
             raise RunError("nan" if status == NOT_A_NUMBER else "index", where)
 
 
+cdef class PlainEdge:
+    """An input or output as a run without Python takes it: of one shape, raw or as floats.
+
+    Parameters
+    ----------
+    name : str
+    shape : tuple of int
+        Of one slice.
+    has_floats : bool
+        Whether there are floats; there are none of, say, indices.
+    float_dtype, raw_dtype : numpy.dtype
+    """
+
+    cdef object name, shape, float_dtype, raw_dtype
+    cdef bytes raw
+    cdef int rank
+    cdef bint has_floats
+    cdef int64_t extents[MAX_RANK]
+
+    def __init__(self, name, shape, has_floats, float_dtype, raw_dtype):
+        self.name, self.shape, self.has_floats = name, shape, has_floats
+        self.float_dtype, self.raw_dtype = float_dtype, raw_dtype
+        self.raw = raw_dtype.char.encode()
+        self.rank = len(shape) if len(shape) <= MAX_RANK else -1  # which no array has
+        for axis in range(self.rank):
+            self.extents[axis] = shape[axis]
+
+    cdef bint fits(self, Py_buffer *view, caller_array *to) noexcept:
+        """Whether a buffer is exactly what is taken."""
+        cdef int axis
+        if view.format == NULL or view.ndim != self.rank:
+            return False
+        to.is_float = self.has_floats and strcmp(view.format, b"f") == 0
+        if not to.is_float and strcmp(view.format, self.raw) != 0:
+            return False
+        for axis in range(self.rank):
+            if view.shape[axis] != self.extents[axis]:
+                return False
+        to.data = view.buf
+        return True
+
+
 cdef class PlainRuns:
-    """The runs of a model of one input and one output that are given exactly what it takes.
+    """The runs of a model that is given exactly what it takes.
 
     They are answered here, with no Python in between; all else goes to ``_run_any``, which
     a subclass has. ``_prepare`` is called once.
     """
 
     cdef Program program
-    cdef object ndarray, empty, name, out_shape, float_out, raw_out
-    cdef int rank, out_rank
-    cdef int64_t shape[MAX_RANK]
-    cdef int64_t out_extents[MAX_RANK]
-    cdef bytes raw_in, raw_out_format
+    cdef object ndarray, empty
+    cdef list sources, results
 
-    def _prepare(self, Program program, ndarray, empty, name, x, y):
+    def _prepare(self, Program program, ndarray, empty, sources, results):
         """Take runs of ``program`` from now on.
 
         Parameters
         ----------
         ndarray, empty : type and callable
             NumPy's.
-        name : str
-            The input's.
-        x, y : (shape, scale, float dtype, raw dtype)
-            The input and the output; a scale of None where there are no floats.
+        sources, results : sequence of PlainEdge
+            The program's inputs and outputs, in its order.
         """
-        if len(x[0]) > MAX_RANK or len(y[0]) > MAX_RANK or x[1] is None or y[1] is None:
-            return
-        self.ndarray, self.empty, self.name = ndarray, empty, name
-        self.rank, self.out_rank = len(x[0]), len(y[0])
-        for i, extent in enumerate(x[0]):
-            self.shape[i] = extent
-        for i, extent in enumerate(y[0]):
-            self.out_extents[i] = extent
-        self.raw_in, self.raw_out_format = x[3].char.encode(), y[3].char.encode()
-        self.out_shape, self.float_out, self.raw_out = y[0], y[2], y[3]
+        if len(sources) != program.c.input_count or len(results) != program.c.output_count:
+            raise ValueError("one edge for each of the program's")
+        self.ndarray, self.empty = ndarray, empty
+        self.sources, self.results = list(sources), list(results)
         self.program = program
 
     def run(self, x, out=None):
@@ -596,57 +631,78 @@ cdef class PlainRuns:
             A name, shape or dtype does not fit, a float is NaN, an index is outside its axis, or
             the model keeps states from one run to the next, which belong to a ``stream``.
         """
-        given = x
-        if type(x) is dict and len(x) == 1:
-            given = x.get(self.name)
-        if (
-            self.program is not None
-            and type(given) is self.ndarray
-            and (out is None or type(out) is self.ndarray)
-        ):
-            made = self._plain(given, out)
+        if self.program is not None:
+            made = self._plain(x, out)
             if made is not None:
                 return made
         return self._run_any(x, out)
 
     cdef object _plain(self, x, out):
-        """The output, or None where ``x`` or ``out`` are not exactly what is taken."""
+        """The outputs, or None where ``x`` or ``out`` are not exactly what is taken."""
         cdef Program program = self.program
         cdef context *ctx = program._take()
-        cdef Py_buffer *view = &ctx.views[0]
-        cdef Py_buffer *out_view = &ctx.views[1]
+        cdef caller_array *arrays = ctx.arrays
         cdef int64_t where = 0
-        cdef int status = NOT_A_NUMBER, held = 0
+        cdef Py_ssize_t first = len(self.sources), held = 0, i
+        cdef int status = NOT_A_NUMBER
+        cdef bint is_raw = False
+        cdef list made = []
+        cdef PlainEdge edge
         try:
             program._renew_threads()
-            PyObject_GetBuffer(x, view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
-            held = 1
-            if _fits(view, self.raw_in, self.rank, self.shape, &ctx.arrays[0]):
+            for i in range(first):
+                edge = <PlainEdge>self.sources[i]
+                given = self._given(x, edge, first)
+                if given is None:
+                    return None
+                PyObject_GetBuffer(given, &ctx.views[held], PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
+                held += 1
+                if not edge.fits(&ctx.views[i], &arrays[i]):
+                    return None
+                is_raw = is_raw or (edge.has_floats and not arrays[i].is_float)
+            for i in range(len(self.results)):
+                edge = <PlainEdge>self.results[i]
                 if out is None:
-                    floats = ctx.arrays[0].is_float
-                    out = self.empty(self.out_shape, self.float_out if floats else self.raw_out)
+                    is_float = edge.has_floats and not is_raw
+                    given = self.empty(edge.shape, edge.float_dtype if is_float else edge.raw_dtype)
+                else:
+                    given = self._given(out, edge, len(self.results))
+                    if given is None:
+                        return None
+                made.append(given)
                 PyObject_GetBuffer(
-                    out, out_view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | PyBUF_WRITABLE
+                    given, &ctx.views[held], PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | PyBUF_WRITABLE
                 )
-                held = 2
-                if _fits(
-                    out_view, self.raw_out_format, self.out_rank, self.out_extents, &ctx.arrays[1]
-                ):
-                    with nogil:
-                        status = program_run(
-                            &program.c, ctx.memory, ctx.operands, program.pool, ctx.arrays,
-                            ctx.arrays + 1, 1, NULL, &where,
-                        )
+                held += 1
+                if not edge.fits(&ctx.views[first + i], &arrays[first + i]):
+                    return None
+            with nogil:
+                status = program_run(
+                    &program.c, ctx.memory, ctx.operands, program.pool, arrays, arrays + first, 1,
+                    NULL, &where,
+                )
         except (BufferError, ValueError):
             pass  # not contiguous, or not to be written to
         finally:
-            if held > 0:
-                PyBuffer_Release(view)
-            if held > 1:
-                PyBuffer_Release(out_view)
+            for i in range(held):
+                PyBuffer_Release(&ctx.views[i])
             ctx.next = program.idle
             program.idle = ctx
-        return out if status == DONE else None
+        if status != DONE:
+            return None
+        if len(made) == 1 and type(out) is not dict:
+            return made[0]
+        return {(<PlainEdge>edge).name: array for edge, array in zip(self.results, made)}
+
+    cdef object _given(self, given, PlainEdge edge, Py_ssize_t count):
+        """The array of ``edge``, the only one or one of ``count`` by name; None for all else."""
+        if type(given) is dict:
+            if len(<dict>given) != count:
+                return None
+            given = (<dict>given).get(edge.name)
+        elif count != 1:
+            return None
+        return given if type(given) is self.ndarray else None
 
 
 # the program takes the memory back, whatever else of a cycle is gone by then
@@ -751,21 +807,6 @@ cdef bint _has_stayed(array, Py_buffer *view, bint is_written) except -1:
     PyBuffer_Release(view)
     view.buf, view.len = data, size
     return False
-
-
-cdef bint _fits(Py_buffer *view, bytes raw, int rank, const int64_t *shape, caller_array *to):
-    """Whether a buffer is float32, or of the format ``raw``, and of exactly ``shape``."""
-    cdef int axis
-    if view.format == NULL or view.ndim != rank:
-        return False
-    to.is_float = strcmp(view.format, b"f") == 0
-    if not to.is_float and strcmp(view.format, raw) != 0:
-        return False
-    for axis in range(rank):
-        if view.shape[axis] != shape[axis]:
-            return False
-    to.data = view.buf
-    return True
 
 
 cdef void _free_context(context *ctx) noexcept:

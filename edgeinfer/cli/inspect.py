@@ -48,7 +48,7 @@ def inspect(file: Path, how: Import) -> Report:
         shown.append(("flash", _size(total.flash, total.estimated)))
         shown.append(("arena", _size(arena, total.estimated)))
     if scratch is not None:
-        shown.append(("scratch", f"{screen.kib(scratch)} for each thread on this CPU"))
+        shown.append(("scratch", f"{screen.kib(scratch)} more for each thread beyond the first"))
     return Report(
         {
             "file": str(file),

@@ -53,7 +53,8 @@ class Place:
 class Step:
     """One kernel at work on places; the last operand is its output.
 
-    ``parts`` is into how many pieces the units are worth dividing.
+    ``parts`` is into how many pieces the units are worth dividing, ``scratch`` where the first
+    thread's is.
     """
 
     node: str
@@ -63,6 +64,7 @@ class Step:
     parameters: Mapping[str, int | tuple[int, ...]]
     units: int
     parts: int
+    scratch: Place
 
 
 @dataclass(frozen=True)
@@ -95,9 +97,9 @@ class Plan:
     constants : numpy.ndarray
         One block of bytes: what the kernels read beside the arena.
     arena_bytes : int
-        The size of the arena.
+        The size of the arena: values, and the scratch of one thread where no value is.
     scratch_bytes : int
-        What each thread needs beside it.
+        What each further thread needs beside it.
     edges_isa : str
         The instruction set of the loops that take in and give out floats.
     """
@@ -183,7 +185,12 @@ def plan(
     _check_memory(needed + scratch, max_bytes)
     views = _Views(graph, calls, keep_values)
     buffers = _buffers(graph, calls, views, keep_values)
-    arena_bytes = allocate({id(b): b for b in buffers.values()}.values(), ALIGNMENT)
+    scratches = [
+        Buffer(max((c.scratch for c in node_calls), default=0), index, index)
+        for index, node_calls in enumerate(calls)
+    ]
+    of_values = {id(b): b for b in buffers.values()}.values()
+    arena_bytes = allocate([*of_values, *(b for b in scratches if b.size)], ALIGNMENT)
     blob = _Blob()
 
     def place(operand: str | np.ndarray) -> Place:
@@ -215,8 +222,9 @@ def plan(
             views.parameters(call),
             call.units,
             max(1, call.work // GRAIN),
+            Place("arena", max(0, own.offset), call.scratch),
         )
-        for node, node_calls in zip(graph.nodes, calls, strict=True)
+        for node, node_calls, own in zip(graph.nodes, calls, scratches, strict=True)
         for call in node_calls
         if views.needs(call)
     )

@@ -18,6 +18,7 @@ from edgeinfer.cython_kernels.runtime import (
     ISAS,
     SUPPORTED,
     BoundRuns,
+    PlainEdge,
     PlainRuns,
     Program,
     RunError,
@@ -203,14 +204,9 @@ class Session(PlainRuns):
         self.inputs = tuple(TensorInfo.of(name, graph) for name in graph.inputs)
         self.outputs = tuple(TensorInfo.of(name, graph) for name in graph.outputs)
         self.labels = graph.labels
-        if len(self.inputs) == len(self.outputs) == 1 and not graph.states and not keep_values:
-            self._prepare(
-                self._program,
-                np.ndarray,
-                np.empty,
-                self.inputs[0].name,
-                *map(_edge, self.inputs + self.outputs),
-            )
+        if not graph.states and not keep_values:
+            sources, results = (list(map(_edge, infos)) for infos in (self.inputs, self.outputs))
+            self._prepare(self._program, np.ndarray, np.empty, sources, results)
 
     def __repr__(self) -> str:
         lines = [f"Session of {self._graph.name!r}: {len(self._plan.steps)} steps"]
@@ -482,9 +478,10 @@ def _chosen_isa(isa: str | None) -> str:
     raise InputError(f"{source} must be one of {known}, not {isa!r}")
 
 
-def _edge(info: TensorInfo) -> tuple[tuple[int, ...], float | None, np.dtype, np.dtype]:
-    """What ``PlainRuns`` asks of an input or output."""
-    return info.shape, info.scale, np.dtype(np.float32), np.dtype(info.dtype)
+def _edge(info: TensorInfo) -> PlainEdge:
+    """The input or output as ``PlainRuns`` takes it."""
+    has_floats = info.scale is not None
+    return PlainEdge(info.name, info.shape, has_floats, np.dtype(np.float32), np.dtype(info.dtype))
 
 
 def _by_name(given: Arrays, infos: Sequence[TensorInfo], what: str) -> list[np.ndarray]:

@@ -79,7 +79,9 @@ def test_no_two_living_values_overlap(graph):
 @given(strategies.integer_graphs(max_nodes=14))
 def test_the_arena_is_no_larger_than_all_values_together(graph):
     shared, kept = plan(graph), plan(graph, keep_values=True)
-    total = sum(-(-graph.types[v].nbytes // ALIGNMENT) * ALIGNMENT for v in lifetimes(graph))
+    sizes = [graph.types[v].nbytes for v in lifetimes(graph)]
+    scratch = max((step.scratch.nbytes for step in kept.steps), default=0)
+    total = sum(-(-size // ALIGNMENT) * ALIGNMENT for size in [*sizes, scratch])
     assert shared.arena_bytes <= kept.arena_bytes <= total
 
 
@@ -95,10 +97,31 @@ def test_kept_values_never_overlap(graph):
             assert same(a, b) or first.offset + first.nbytes <= second.offset
 
 
-def test_a_chain_needs_its_largest_neighbours_only():
-    graph = small_cnn()
-    # 8x8x8 in and out of the depthwise layer; everything else fits beside one of them
-    assert plan(graph).arena_bytes == 2 * 8 * 8 * 8
+def test_a_chain_needs_its_largest_neighbours_and_their_kernels_scratch_only():
+    planned = plan(small_cnn())
+    # 3x3 windows of 3 channels for a 3x8x8 input, 8x8x8 in and out of the depthwise layer
+    needed = [
+        sum(p.nbytes for p in {*step.operands, step.scratch} if p.space == "arena")
+        for step in planned.steps
+    ]
+    assert planned.arena_bytes == max(needed)
+
+
+@COMMON
+@given(strategies.integer_graphs(max_nodes=14))
+def test_scratch_lies_beside_all_that_lives_meanwhile(graph):
+    planned = plan(graph)
+    steps = {node.name: index for index, node in enumerate(graph.nodes)}
+    for name, (first, last) in lifetimes(graph).items():
+        place = planned.places[name]
+        for step in planned.steps:
+            if place.space == "arena" and first <= steps[step.node] <= last:
+                own = step.scratch
+                assert (
+                    not own.nbytes
+                    or own.offset + own.nbytes <= place.offset
+                    or place.offset + place.nbytes <= own.offset
+                )
 
 
 def test_an_element_wise_operator_writes_over_its_dying_input():

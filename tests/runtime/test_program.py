@@ -34,17 +34,27 @@ def test_every_kernel_that_the_planner_does_not_ask_for_has_a_scalar_version():
 @pytest.mark.parametrize(
     ("place", "message"),
     [
-        (Place("arena", -1, 4), "4 bytes at -1 leave the arena of 1024"),
-        (Place("arena", 1021, 4), "4 bytes at 1021 leave the arena of 1024"),
-        (Place("arena", 2**63 - 1, 4), "4 bytes at 9223372036854775807 leave the arena of 1024"),
-        (Place("arena", 0, -4), "-4 bytes at 0 leave the arena of 1024"),
+        (Place("arena", -1, 4), "4 bytes at -1 leave the arena of 4800"),
+        (Place("arena", 4797, 4), "4 bytes at 4797 leave the arena of 4800"),
+        (Place("arena", 2**63 - 1, 4), "4 bytes at 9223372036854775807 leave the arena of 4800"),
+        (Place("arena", 0, -4), "-4 bytes at 0 leave the arena of 4800"),
         (Place("constants", 0, 4), "a step must write to the arena"),
     ],
 )
 def test_a_place_outside_its_memory_is_refused(planned, place, message):
-    assert planned.arena_bytes == 1024
+    assert planned.arena_bytes == 4800
     operands = (*planned.steps[0].operands[:-1], place)
     refused(message, with_step(planned, operands=operands))
+
+
+@pytest.mark.parametrize(
+    "place", [Place("arena", 0, 1 << 20), Place("constants", 0, 4), Place("arena", -1, 4)]
+)
+def test_a_scratch_outside_its_memory_is_refused(planned, place):
+    message = "a step's scratch must lie in the arena and fit each thread's"
+    if place.offset < 0:
+        message = "4 bytes at -1 leave the arena of 4800"
+    refused(message, with_step(planned, scratch=place))
 
 
 def test_an_unknown_kernel_is_refused(planned):

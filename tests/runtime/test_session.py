@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import edgeinfer
+from edgeinfer.arithmetic import fixedpoint
 from edgeinfer.cython_kernels.runtime import SUPPORTED
 from edgeinfer.errors import InputError, UnsupportedError
 from edgeinfer.files import model_file
@@ -345,14 +346,8 @@ def test_a_float_graph_is_refused():
     assert str(caught.value) == "graph 'f' holds floats; quantize it first"
 
 
-@pytest.mark.parametrize("by_name", [False, True])
-@pytest.mark.parametrize("num_threads", [1, 2])
-def test_a_plain_run_enters_no_function_of_python(by_name, num_threads):
-    session = Session(small_cnn(1, free_batch=False), num_threads=num_threads)
-    x = random_inputs(small_cnn(1), 0)["x"].astype(np.float32)
-    out = np.empty((1, 10), np.float32)
-    given = {"x": x} if by_name else x
-    expected = session.run(x).copy()
+def functions_entered(call):
+    """The names of the Python functions that ``call`` enters, and what it returns."""
     entered = []
 
     def note(frame, event, _):
@@ -361,8 +356,47 @@ def test_a_plain_run_enters_no_function_of_python(by_name, num_threads):
 
     sys.setprofile(note)
     try:
-        session.run(given, out)
+        made = call()
     finally:
         sys.setprofile(None)
+    return entered[1:], made  # without itself
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_a_plain_run_enters_no_function_of_python(by_name, num_threads):
+    session = Session(small_cnn(1, free_batch=False), num_threads=num_threads)
+    x = random_inputs(small_cnn(1), 0)["x"].astype(np.float32)
+    out = np.empty((1, 10), np.float32)
+    given = {"x": x} if by_name else x
+    expected = session.run(x).copy()
+    entered, _ = functions_entered(lambda: session.run(given, out))
     assert entered == []
     np.testing.assert_array_equal(out, expected)
+
+
+def test_a_run_of_several_inputs_and_outputs_enters_none_either():
+    builder = GraphBuilder()
+    whole = Quantization.per_tensor(1.0, 0)
+    a, b = (builder.input(n, TensorType((1, 3), "int8", whole)) for n in "ab")
+    index = builder.input("i", TensorType((2,), "int64"))
+    total = builder.add(ops.QAdd(**fixedpoint.add_parameters(1, 1, 1, bits=8)), a, b)
+    graph = builder.graph(total, builder.add(ops.Gather(axis=1), total, index))
+    session = Session(graph)
+    raw = {"a": np.int8([[1, 2, 3]]), "b": np.int8([[4, 5, 6]]), "i": np.int64([2, 0])}
+    floats = {**raw, "a": raw["a"].astype(np.float32), "b": raw["b"].astype(np.float32)}
+    first, second = graph.outputs
+    for given, dtype in ((raw, np.int8), (floats, np.float32)):
+        entered, made = functions_entered(lambda given=given: session.run(given))
+        assert entered == []
+        assert list(made) == [first, second]
+        np.testing.assert_array_equal(made[first], np.array([[5, 7, 9]], dtype), strict=True)
+        np.testing.assert_array_equal(made[second], np.array([[9, 5]], dtype), strict=True)
+        out = {second: np.empty((1, 2), dtype), first: np.empty((1, 3), dtype)}
+        entered, again = functions_entered(lambda given=given, out=out: session.run(given, out))
+        assert entered == []
+        assert all(again[name] is out[name] for name in out)
+        np.testing.assert_array_equal(out[second], made[second])
+    # what mixes both is answered by Python, with raw outputs
+    mixed = session.run({**raw, "b": floats["b"]})
+    np.testing.assert_array_equal(mixed[first], np.int8([[5, 7, 9]]), strict=True)

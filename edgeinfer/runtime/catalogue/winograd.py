@@ -19,11 +19,10 @@ _KERNEL = "conv_winograd"
 _TWICE_G = np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]])
 # whose sum of int8 by int8 fits 32 bits four times
 _MOST_PRODUCTS = 2**15 - 1
-# squares of a unit, beside which a block's weights are read but once; and bytes of all of them,
-# from which on the weights' repetition is the cheaper one
-_LEAST_SQUARES, _MOST_BYTES = 12, 65536
-# elements that keep the sixteen places of a square from each other's cache lines
-_PLACE_PADDING = 32
+# squares of a unit; and where its weights do not stay in a first-level cache
+_SQUARES, _DEEP_SQUARES = 12, 24
+# bytes apart at which the sixteen places of a square would meet in a cache's sets
+_MEETING = 1024
 
 
 def conv_call(op: ops.QConv, site: KernelSite) -> KernelCall | None:
@@ -42,13 +41,14 @@ def conv_call(op: ops.QConv, site: KernelSite) -> KernelCall | None:
         return packed_blocks(squares.reshape(1, len(weights), 16, 1, depth), layout, 1)
 
     stages, short = packed_stages(op, site, layout, 1)
-    across = -(-out[2] // 2)
-    bytes_of_row = 16 * across * depth * layout.bytes
-    down = max(-(-_LEAST_SQUARES // across), _MOST_BYTES // (8 * bytes_of_row))
-    band = min(2 * down, out[1] + out[1] % 2)
-    bands = samples * -(-out[1] // band)
-    slice_ = layout.slice(out[3], bands)
-    place = band // 2 * across * depth + _PLACE_PADDING
+    all_squares = -(-out[1] // 2) * -(-out[2] // 2)
+    units = -(-all_squares // (_DEEP_SQUARES if layout.is_deep(site) else _SQUARES))
+    squares = -(-all_squares // units)
+    units = samples * -(-all_squares // squares)
+    slice_ = layout.slice(out[3], units)
+    place = squares * depth
+    if place * layout.bytes % _MEETING == 0:
+        place += layout.lanes * layout.taps
     return KernelCall(
         _KERNEL,
         (
@@ -68,14 +68,14 @@ def conv_call(op: ops.QConv, site: KernelSite) -> KernelCall | None:
             "depth": depth,
             "outputs": out[3],
             "out_depth": out[3],
-            "padding": _PLACE_PADDING,
-            "band": band,
+            "place": place,
+            "squares": squares,
             "slice": slice_,
             "is_short": short,
             "input_zero_point": op.input_zero_point,
             "out_bytes": site.output.itemsize,
         },
-        units=bands * -(-out[3] // slice_),
+        units=units * -(-out[3] // slice_),
         work=layout.work(site) // 2,
         scratch=depth + 16 * place * layout.bytes,
         isa=layout.isa,
@@ -88,6 +88,5 @@ def _is_of_this_kind(op: ops.QConv, site: KernelSite) -> bool:
         site.itemsize("x") == 1
         and weights[1:3] == (3, 3)
         and (op.strides, op.dilations, op.group) == ((1, 1), (1, 1), 1)
-        and min(site.output.shape[1:3]) > 1
         and math.prod(weights[1:]) <= _MOST_PRODUCTS
     )
