@@ -5,8 +5,9 @@ pools          windows without weights            pairs         two operands, br
 elementwise    one operand, element by element    reductions    along axes
 moves          what only moves elements           memory        bytes of packed constants
 
-Layers on packed weights: ``rows`` and, of depthwise ones, ``lines``; ``stages`` how those of int8
-end, ``wide`` what those of int16 are. ``proofs`` finds the cheaper forms of all of them.
+Layers on packed weights: ``rows``, ``winograd`` where that pays and, of depthwise ones, ``lines``;
+``packing`` what kernels want of them, ``stages`` how those of int8 end, ``wide`` what those of
+int16 are. ``proofs`` finds the cheaper forms of all of them.
 """
 
 from edgeinfer.runtime.catalogue import elementwise, layers, moves, pairs, pools, reductions
