@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypedDict
+from typing import TypeAlias, TypedDict
 
 import numpy as np
 
@@ -24,7 +25,10 @@ from edgeinfer.quant.weights import (
 )
 from edgeinfer.quant.widths import wider
 
-__all__ = ["Fragment", "OutputStage"]
+__all__ = ["Fragment", "Moves", "OutputStage"]
+
+# operators one after another, and the shapes that they give
+Moves: TypeAlias = Sequence[tuple[ops.Operator, tuple[int, ...]]]
 
 
 class OutputStage(TypedDict):
@@ -227,16 +231,34 @@ class Fragment:
         return name if self.type(name) == wanted else self._rescaled(index, wanted)
 
     def emit_layer(self, op: ops.Operator) -> None:
-        """A layer with per-channel weights, channel first."""
+        """A layer with the node's weights, channel first."""
+        self.emit(op, *self.layer(*self.layer_constants()))
+
+    def emit_moved(
+        self, op: ops.Operator, inputs: Sequence[str], shape: tuple[int, ...], moves: Moves
+    ) -> None:
+        """``op``, which gives the node's output in ``shape``, and what moves it into place."""
+        steps = [(op, shape), *moves]
+        for step, (operator, shape) in enumerate(steps[:-1]):
+            value = self.between(f"part{step}", replace(self.type(self.node.output), shape=shape))
+            self.nodes.append(Node(value, operator, tuple(inputs), (value,)))
+            inputs = (value,)
+        self.emit(steps[-1][0], *inputs)
+
+    def layer_constants(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """The node's weights and bias, in floats."""
         weights, bias = self.node.input("weights"), self.node.input("bias")
         constants = self.graph.constants
         if weights not in constants or (bias != ABSENT and bias not in constants):
             raise QuantizationError("weights that a run computes cannot be quantized yet")
+        return constants[weights], constants.get(bias)
+
+    def layer(self, weights: np.ndarray, bias: np.ndarray | None) -> tuple[str, ...]:
+        """What a layer of per-channel ``weights``, channel first, takes, x included."""
         x = self.operand(self.node.input("x"), self.kind(self.node.output)[2])
-        q = self._layer(x, constants[weights], constants.get(bias))
+        q = self._layer(x, weights, bias)
         per_channel = Quantization(tuple(q.scale.tolist()), 0, 0)
-        self.emit(
-            op,
+        return (
             x,
             self.constant("weights", q.weights, per_channel),
             # its scale is the product of x's and the weights'

@@ -36,6 +36,7 @@ from edgeinfer.errors import QuantizationError
 from edgeinfer.graph import Node, Quantization, nearest_float32
 from edgeinfer.graph import operators as ops
 from edgeinfer.quant.fragment import Fragment
+from edgeinfer.quant.phases import phases_of
 from edgeinfer.quant.schemes import Width
 from edgeinfer.quant.widths import wider
 
@@ -118,6 +119,24 @@ def _conv(op: ops.Conv, node: Node, to: Fragment) -> None:
         group=op.group,
     )
     to.emit_layer(quantized)
+
+
+@rule(
+    ops.ConvTranspose,
+    makes=(ops.QConv, ops.DepthToSpace, ops.Reshape, ops.Transpose, ops.Slice),
+)
+def _conv_transpose(op: ops.ConvTranspose, node: Node, to: Fragment) -> None:
+    x, y = node.input("x"), node.output
+    shapes = (to.graph.types[name].shape for name in (x, y))
+    phases = phases_of(op, *to.layer_constants(), *shapes)
+    quantized = ops.QConv(
+        **to.clamp(y, op.lo, op.hi),
+        input_zero_point=to.kind(x)[1],
+        pads=phases.pads,
+        dilations=phases.dilations,
+        group=phases.group,
+    )
+    to.emit_moved(quantized, to.layer(phases.weights, phases.bias), phases.shape, phases.moves)
 
 
 @rule(ops.Dense, makes=(ops.QDense,))

@@ -365,3 +365,22 @@ def stereo_regression_with_sub_and_mul() -> onnx.ModelProto:
     difference, product = b.op("Sub", x, y), b.op("Mul", x, y)
     x = b.op("Concat", difference, product, axis=1)
     return b.model(["N", 2, 12, 12], b.head(b.conv_bn_relu(x, 32, 16), 16, 1))
+
+
+@listed
+def unet_of_transposed_convolutions() -> onnx.ModelProto:
+    b = Builder(23)
+
+    def up(x: str, cin: int, cout: int, k: int, **attributes) -> str:
+        w = b.rng.normal(size=(cin, cout, k, k)) * np.sqrt(8 / (cin * k * k))
+        bias = b.rng.normal(size=cout) * 0.1
+        return b.op("ConvTranspose", x, b.floats(w), b.floats(bias), strides=[2, 2], **attributes)
+
+    first = b.conv_bn_relu("x", 3, 16)
+    second = b.conv_bn_relu(b.op("MaxPool", first, kernel_shape=[2, 2], strides=[2, 2]), 16, 24)
+    low = b.conv_bn_relu(second, 24, 32, strides=[2, 2])
+    x = b.op("Relu", b.batch_norm(up(low, 32, 24, 2), 24))
+    x = b.conv_bn_relu(b.op("Concat", x, second, axis=1), 48, 24)
+    x = b.op("Relu", up(x, 24, 16, 4, pads=[1, 1, 1, 1]))
+    x = b.conv_bn_relu(b.op("Concat", x, first, axis=1), 32, 16)
+    return b.model(["N", 3, 16, 16], b.op("Sigmoid", b.conv(x, 16, 2, 1)))
