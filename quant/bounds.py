@@ -64,7 +64,8 @@ def near_outputs(graph: Graph) -> set[str]:
         found.add(name)
         node = producers.get(name)
         if node is not None and isinstance(
-            node.op, ops.Selecting | ops.Elementwise | ops.Broadcasting | ops.Softmax
+            node.op,
+            ops.Selecting | ops.Elementwise | ops.Broadcasting | ops.Softmax | ops.LogSoftmax,
         ):
             pending += node.operands
     return found

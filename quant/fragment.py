@@ -240,10 +240,15 @@ class Fragment:
         """``op``, which gives the node's output in ``shape``, and what moves it into place."""
         steps = [(op, shape), *moves]
         for step, (operator, shape) in enumerate(steps[:-1]):
-            value = self.between(f"part{step}", replace(self.type(self.node.output), shape=shape))
-            self.nodes.append(Node(value, operator, tuple(inputs), (value,)))
-            inputs = (value,)
+            t = replace(self.type(self.node.output), shape=shape)
+            inputs = (self.emit_part(f"part{step}", t, operator, *inputs),)
         self.emit(steps[-1][0], *inputs)
+
+    def emit_part(self, part: str, t: TensorType, op: ops.Operator, *inputs: str) -> str:
+        """``op``, which gives a value of type ``t`` on the way, and the value's name."""
+        value = self.between(part, t)
+        self.nodes.append(Node(value, op, inputs, (value,)))
+        return value
 
     def layer_constants(self) -> tuple[np.ndarray, np.ndarray | None]:
         """The node's weights and bias, in floats."""

@@ -33,7 +33,7 @@ from edgeinfer.arithmetic.tables import (
     step_with_bends_on_knots,
 )
 from edgeinfer.errors import QuantizationError
-from edgeinfer.graph import Node, Quantization, nearest_float32
+from edgeinfer.graph import Node, Quantization, TensorType, nearest_float32
 from edgeinfer.graph import operators as ops
 from edgeinfer.quant.fragment import Fragment
 from edgeinfer.quant.phases import phases_of
@@ -391,6 +391,64 @@ def _softmax(op: ops.Softmax, node: Node, to: Fragment) -> None:
     exponentials = exponential_table_8 if width == "int8" else exponential_table_16
     name = to.constant("table", exponentials(to.kind(x)[0]), None)
     to.emit_by_way_of(wide, ops.QSoftmax(op.axis), x, name)
+
+
+@rule(
+    ops.LogSoftmax,
+    makes=(ops.QSoftmax, ops.ReduceMax, ops.QSub, ops.Lookup, ops.QAdd),
+)
+def _log_softmax(op: ops.LogSoftmax, node: Node, to: Fragment) -> None:
+    """(x - max x) + log(max softmax x): what is far below the largest keeps its distance, and the
+    logarithm is one of a probability of 1/n or more."""
+    y, axis = node.output, op.axis
+    given = to.kind(node.input("x"))[2]
+    x = to.widened(0, "int16")
+    kind = to.type(x)
+    step, count = to.kind(x)[0], kind.shape[axis]
+    one = (*kind.shape[:axis], 1, *kind.shape[axis + 1 :])
+    largest = to.emit_part("largest", replace(kind, shape=one), ops.ReduceMax((axis,), True), x)
+    # 255 steps of int8 times 128 are fewer than 32,768; those of int16 may be twice as many
+    reach = Quantization.per_tensor(step if given == "int8" else 2 * step)
+    distances = replace(kind, quantization=reach)
+    distance = to.emit_part(
+        "distance", distances, _difference(to, distances, x, largest), x, largest
+    )
+    shares = replace(kind, quantization=fixed_output(ops.Softmax(axis), "int16"))
+    table = to.constant("exponentials", exponential_table_16(step), None)
+    share = to.emit_part("softmax", shares, ops.QSoftmax(axis), x, table)
+    best = to.emit_part("best", replace(shares, shape=one), ops.ReduceMax((axis,), True), share)
+    # no finer than an eighth of y's step asks for, so that its table is one of few entries
+    finest = max(math.log(max(count, 2)) / 32000, to.kind(y)[0] / 128)
+    logarithms = replace(kind, shape=one, quantization=Quantization.per_tensor(finest))
+    logarithm = _logarithm(to, best, to.between("logarithm", logarithms), count)
+    a, b = to.kind(distance)[0], to.kind(logarithm)[0]
+    total = ops.QAdd(**to.clamp(y), **add_parameters(a, b, to.kind(y)[0], bits=16))
+    to.emit(total, distance, logarithm)
+
+
+def _difference(to: Fragment, t: TensorType, a: str, b: str) -> ops.QSub:
+    """``a - b``, of 16 bits each, as type ``t``."""
+    assert t.quantization is not None
+    step = t.quantization.step
+    parameters = add_parameters(to.kind(a)[0], to.kind(b)[0], step, bits=16)
+    return ops.QSub(lo=-32768, hi=32767, rounding=to.rounding, **parameters)
+
+
+def _logarithm(to: Fragment, share: str, output: str, count: int) -> str:
+    """The logarithm of ``share``, which is at least 1 / ``count``."""
+    expression: pointwise.Expression = ("log", "x")
+    domain = 1 / count, 1.0
+    x, y = to.kind(share), to.kind(output)
+    entries = function_table(expression, domain, x, y, 65536)
+    likely = np.arange(min(32768 // count, 32767), 32768)
+    with suppress(QuantizationError):
+        knots = function_table(expression, domain, x, y, KNOTS)
+        errors = interpolate_16(knots, likely).astype(np.int64) - entries[likely + 32768]
+        if np.abs(errors).max() <= _INTERPOLATION_STEPS:
+            entries = knots
+    table = to.constant("logarithms", entries, None)
+    to.nodes.append(Node(output, ops.Lookup(expression, domain), (share, table), (output,)))
+    return output
 
 
 @rule(ops.Joining, makes=(ops.Joining,))

@@ -15,7 +15,7 @@ def unsupported(workspace):
     nodes = [
         node("Conv", ["x", "w"], ["c"], name="conv", pads=[1, 1, 1, 1]),
         node("Relu", ["c"], ["r"], name="relu"),
-        node("LogSoftmax", ["r"], ["l"], name="odd", axis=1),
+        node("LRN", ["r"], ["l"], name="odd", size=3),
         node("GlobalAveragePool", ["l"], ["y"], name="pool"),
     ]
     rng = np.random.default_rng(1)
@@ -29,7 +29,7 @@ def test_inspect_says_what_quantize_would_refuse(cli, unsupported):
     said = cli("inspect half.onnx")
     assert said.stderr == (
         "warning: quantize will refuse this model: 1 of 5 operators cannot be made integer yet: "
-        "LogSoftmax 'odd'; replace them in the model, or cut it before them with --output r\n"
+        "LRN 'odd'; replace them in the model, or cut it before them with --output r\n"
     )
     assert "about" not in said.stdout
     assert json.loads(cli("inspect half.onnx --json").stdout)["flash_bytes"] is None
