@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from edgeinfer.meaning import reference
 from edgeinfer.runtime import planner
-from edgeinfer.runtime.catalogue import call, rows
+from edgeinfer.runtime.catalogue import call, packing
 
 ROOT = Path(__file__).parents[2]
 KERNELS = ROOT / "cython_kernels"
@@ -105,7 +105,7 @@ class PlanRunner:
         for module in (call, planner):
             monkeypatch.setattr(module, "SUPPORTED", tuple(self.isas))
         monkeypatch.setattr(call, "KERNELS", self.kernels)
-        monkeypatch.setattr(rows, "LAYOUTS", self.layouts)
+        monkeypatch.setattr(packing, "LAYOUTS", self.layouts)
         monkeypatch.setattr(planner, "EDGE_LOOPS", tuple(self.edges))
 
     def check(self, graph, inputs, isa):

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 
-from edgeinfer.cython_kernels.runtime import LAYOUTS
 from edgeinfer.graph import operators as ops
 from edgeinfer.runtime.catalogue.call import KernelCall, KernelSite, output_stage
 from edgeinfer.runtime.catalogue.packing import Layout, packed_blocks
@@ -31,7 +30,7 @@ def conv_call(op: ops.QConv, site: KernelSite) -> KernelCall | None:
     if not _is_of_this_kind(op, site):
         return None
     layout = Layout.of("conv_rows", site, out[2])
-    if layout is None or (_KERNEL, layout.isa) not in LAYOUTS:
+    if layout is None or layout.isa not in site.having(_KERNEL):
         return None
     if depth % (layout.lanes * layout.taps):
         return None
