@@ -173,12 +173,15 @@ EACH_TILE void finish_square(const conv_tile *t, const vector *sums, int64_t apa
 /* The tiles of squares that are summed at a time. */
 #define MOST_TILES 2
 
-/* All channels of a slice, block by block, so that a block's weights stay near. */
-static void multiply_squares(const winograd_unit *u, const conv_tile *common, const value *x,
-                             const weight *w, const int32_t *stages, char *y, int64_t outputs)
+/* All channels of a slice, block by block, so that a block's weights stay near. Not inlined, as
+ * what ends in floats must not move out from between round_down and round_as_before. */
+static __attribute__((noinline)) void multiply_squares(const winograd_unit *u,
+                                                       const conv_tile *common, const value *x,
+                                                       const weight *w, const int32_t *stages,
+                                                       char *y, int64_t outputs)
 {
     conv_tile t = *common;
-    vector sums[PLACES * MOST_TILES * MOST_PIXELS * MOST_VECTORS];
+    vector sums[PLACES * MOST_TILES * MOST_PIXELS]; /* which of more vectors are fewer */
     const int64_t height = u->p->out_height, width = u->p->out_width;
     const int64_t y_row = width * t.out_pixel, vectors = (outputs + LANES - 1) / LANES;
     for (int64_t done = 0; done < vectors; done += MOST_VECTORS) {
@@ -188,9 +191,9 @@ static void multiply_squares(const winograd_unit *u, const conv_tile *common, co
         corner at = first_corner(u);
         for (int64_t first = 0; first < u->count;) {
             const int64_t left = u->count - first;
-            const int64_t size = least(left, most), tiles = least(left / size, MOST_TILES);
-            const int64_t count = size * tiles;
-            places[block - 1][size - 1](u, x + first * u->p->depth, w, sums, tiles);
+            const int64_t size = least(left, most), together = least(left / size, MOST_TILES);
+            const int64_t count = size * together;
+            places[block - 1][size - 1](u, x + first * u->p->depth, w, sums, together);
             first += count;
             for (int64_t s = 0; s < count; ++s, at = next_corner(u, at)) {
                 const vector *own = sums + s * block;

@@ -129,6 +129,7 @@ __all__ = [
     "LAYOUTS",
     "SUPPORTED",
     "BoundRuns",
+    "PlainEdge",
     "PlainRuns",
     "Program",
     "RunError",
@@ -640,14 +641,19 @@ cdef class PlainRuns:
     cdef object _plain(self, x, out):
         """The outputs, or None where ``x`` or ``out`` are not exactly what is taken."""
         cdef Program program = self.program
-        cdef context *ctx = program._take()
-        cdef caller_array *arrays = ctx.arrays
+        cdef context *ctx
+        cdef caller_array *arrays
         cdef int64_t where = 0
         cdef Py_ssize_t first = len(self.sources), held = 0, i
         cdef int status = NOT_A_NUMBER
         cdef bint is_raw = False
         cdef list made = []
         cdef PlainEdge edge
+        try:
+            ctx = program._take()
+        except MemoryError:
+            return None
+        arrays = ctx.arrays
         try:
             program._renew_threads()
             for i in range(first):

@@ -16,8 +16,8 @@ static inline factors load_factors(const void *x)
     return _mm256_loadu_si256(x);
 }
 
-/* A kernel whose tiles end in floats or doubles rounds down from its first to its last tile. These
- * are calls through pointers, so nothing of them moves out from between. */
+/* A kernel whose tiles end in floats or doubles rounds down from its first to its last tile. What
+ * ends them is called through pointers, or not inlined, so nothing moves out from between. */
 static inline unsigned round_down(void)
 {
     const unsigned mode = _mm_getcsr();

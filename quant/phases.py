@@ -13,9 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgeinfer.errors import QuantizationError
 from edgeinfer.graph import operators as ops
 
 __all__ = ["Phases", "phases_of"]
+
+# for how many weights of a phase, of which dilations make most zeros, there may be one that counts
+_MOST_HOLES = 16
 
 Shape = tuple[int, ...]
 
@@ -68,11 +72,17 @@ def phases_of(
         for i in (0, 1)
     )
     group, outputs = op.group, y[3] // op.group
+    taps = down.taps.size * across.taps.size
+    if taps > _MOST_HOLES * math.prod(op.strides) * math.prod(weights.shape[1:3]):
+        raise QuantizationError(
+            f"dilations {list(op.dilations)} beside strides {list(op.strides)} spread its taps too "
+            "far to be taken as one convolution; fill its weights with zeros instead"
+        )
     # a tap of zeros behind the last, which is what -1 means
     padded = np.pad(weights, ((0, 0), (0, 1), (0, 1), (0, 0)))
-    taps = padded.reshape(group, -1, *padded.shape[1:])[:, :, down.taps][:, :, :, :, across.taps]
+    found = padded.reshape(group, -1, *padded.shape[1:])[:, :, down.taps][:, :, :, :, across.taps]
     # [group, I/group, rows, kh, columns, kw, O/group]
-    phases = taps.transpose(0, 2, 4, 6, 3, 5, 1)
+    phases = found.transpose(0, 2, 4, 6, 3, 5, 1)
     rows, columns = op.strides
     spread = None
     if bias is not None:

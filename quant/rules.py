@@ -417,10 +417,10 @@ def _log_softmax(op: ops.LogSoftmax, node: Node, to: Fragment) -> None:
     table = to.constant("exponentials", exponential_table_16(step), None)
     share = to.emit_part("softmax", shares, ops.QSoftmax(axis), x, table)
     best = to.emit_part("best", replace(shares, shape=one), ops.ReduceMax((axis,), True), share)
-    # no finer than an eighth of y's step asks for, so that its table is one of few entries
+    # no finer than y's step makes of use, so that its table is one of few entries
     finest = max(math.log(max(count, 2)) / 32000, to.kind(y)[0] / 128)
     logarithms = replace(kind, shape=one, quantization=Quantization.per_tensor(finest))
-    logarithm = _logarithm(to, best, to.between("logarithm", logarithms), count)
+    logarithm = _logarithm(to, best, logarithms, count)
     a, b = to.kind(distance)[0], to.kind(logarithm)[0]
     total = ops.QAdd(**to.clamp(y), **add_parameters(a, b, to.kind(y)[0], bits=16))
     to.emit(total, distance, logarithm)
@@ -434,11 +434,12 @@ def _difference(to: Fragment, t: TensorType, a: str, b: str) -> ops.QSub:
     return ops.QSub(lo=-32768, hi=32767, rounding=to.rounding, **parameters)
 
 
-def _logarithm(to: Fragment, share: str, output: str, count: int) -> str:
-    """The logarithm of ``share``, which is at least 1 / ``count``."""
+def _logarithm(to: Fragment, share: str, t: TensorType, count: int) -> str:
+    """The logarithm of ``share``, which is at least 1 / ``count``, as type ``t``."""
+    assert t.quantization is not None
     expression: pointwise.Expression = ("log", "x")
     domain = 1 / count, 1.0
-    x, y = to.kind(share), to.kind(output)
+    x, y = to.kind(share), (t.quantization.step, 0, t.dtype)
     entries = function_table(expression, domain, x, y, 65536)
     likely = np.arange(min(32768 // count, 32767), 32768)
     with suppress(QuantizationError):
@@ -447,8 +448,7 @@ def _logarithm(to: Fragment, share: str, output: str, count: int) -> str:
         if np.abs(errors).max() <= _INTERPOLATION_STEPS:
             entries = knots
     table = to.constant("logarithms", entries, None)
-    to.nodes.append(Node(output, ops.Lookup(expression, domain), (share, table), (output,)))
-    return output
+    return to.emit_part("logarithm", t, ops.Lookup(expression, domain), share, table)
 
 
 @rule(ops.Joining, makes=(ops.Joining,))

@@ -105,6 +105,19 @@ def test_a_quantized_one_is_rounded_once(op, kernel, operators, scheme):
     np.testing.assert_array_equal(raw, reference.execute(integer, {"x": q})["y"], strict=True)
 
 
+def test_taps_that_dilations_spread_too_far_are_refused():
+    weights, bias = np.ones((2, 2, 2, 2), np.float32), np.zeros(2, np.float32)
+    graph = graph_of(
+        ops.ConvTranspose(strides=(2, 2), dilations=(99, 99)), (1, 2, 2, 2), weights, bias
+    )
+    with pytest.raises(QuantizationError) as caught:
+        quantize(graph, np.ones((8, 2, 2, 2), np.float32))
+    assert str(caught.value) == (
+        "ConvTranspose 'n': dilations [99, 99] beside strides [2, 2] spread its taps too far to be "
+        "taken as one convolution; fill its weights with zeros instead"
+    )
+
+
 def test_weights_that_a_run_computes_are_refused_by_name():
     op = ops.ConvTranspose(strides=(2, 2))
     types = {

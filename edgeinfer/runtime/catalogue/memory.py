@@ -24,7 +24,9 @@ def packed_bytes(graph: Graph) -> int:
         if isinstance(node.op, ops.QConv | ops.QDense):
             group = node.op.group if isinstance(node.op, ops.QConv) else 1
             outputs, taps = site.shape("weights")[0], site.shape("weights")[1:]
-            sizes[node.input("weights"), group] = _weights_at_most(outputs, taps, group)
+            # 3x3 layers are packed in another form where they have no strides
+            strides = node.op.strides if isinstance(node.op, ops.QConv) else ()
+            sizes[node.input("weights"), group, strides] = _weights_at_most(outputs, taps, group)
             # a stage of 32 bits four times for each channel of a whole vector, which a depthwise
             # layer may repeat until they fill a block, for each plane of its weights
             sizes[(node.name,)] = 32 * (max(outputs, _BLOCK) + group * _LANES)

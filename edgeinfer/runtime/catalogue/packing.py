@@ -21,6 +21,8 @@ _FIRST_LEVEL_BYTES = 49152
 _FEW_PIXELS = 4
 # into how many units a layer is divided, if its channels are as many blocks
 _UNITS = 8
+# what the widest instruction of registers multiplies
+_PRODUCTS = 64
 # how many times as fast as registers an instruction of chunks is
 _CHUNK_SPEED = 4
 # the work of a weight from a second-level cache or beyond
@@ -87,13 +89,16 @@ class Layout:
         return chunks * -(-steps // chunks)
 
     def work(self, site: KernelSite) -> int:
-        """A layer's, in products of registers: those of its products, of weights that come from
-        beyond the first level, and of outputs."""
+        """A layer's, in products of registers of 64: those of its products, of weights that come
+        from beyond the first level, and of outputs."""
         outputs, weights = site.elements, math.prod(site.shape("weights"))
         products = outputs * weights // site.shape("weights")[0]
-        speed = 1 if self.chunk == 1 else _CHUNK_SPEED
         far = _FAR_WORK * weights if self.is_deep(site) else 0
-        return products // speed + far + ELEMENT_WORK // 2 * outputs
+        if self.chunk > 1:
+            products //= _CHUNK_SPEED
+        else:
+            products = products * _PRODUCTS // (self.lanes * self.taps)
+        return products + far + ELEMENT_WORK // 2 * outputs
 
     def slice(self, outputs: int, bands: int, planes: int = 1) -> int:
         """The channels of a unit, in whole blocks: all, unless threads would find too few bands."""

@@ -15,7 +15,7 @@ __all__ = ["conv_call"]
 
 _KERNEL = "conv_winograd"
 # twice the transform of a kernel's side, so that it is one of integers
-_TWICE_G = np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]])
+_TWICE_G = np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]], np.int16)
 # whose sum of int8 by int8 fits 32 bits four times
 _MOST_PRODUCTS = 2**15 - 1
 # squares of a unit; and where its weights do not stay in a first-level cache
@@ -36,7 +36,8 @@ def conv_call(op: ops.QConv, site: KernelSite) -> KernelCall | None:
         return None
 
     def blocks_of_squares(weights: np.ndarray) -> np.ndarray:
-        squares = np.einsum("ia,oabd,jb->oijd", _TWICE_G, weights.astype(np.int16), _TWICE_G)
+        sides = np.einsum("ia,oabd->oibd", _TWICE_G, weights)
+        squares = np.einsum("jb,oibd->oijd", _TWICE_G, sides)
         return packed_blocks(squares.reshape(1, len(weights), 16, 1, depth), layout, 1)
 
     stages, short = packed_stages(op, site, layout, 1)
