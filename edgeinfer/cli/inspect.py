@@ -48,7 +48,7 @@ def inspect(file: Path, how: Import) -> Report:
         shown.append(("flash", _size(total.flash, total.estimated)))
         shown.append(("arena", _size(arena, total.estimated)))
     if scratch is not None:
-        shown.append(("scratch", f"{screen.kib(scratch)} more for each thread beyond the first"))
+        shown.append(("scratch", f"{screen.kib(scratch)} for each thread, at most, on this CPU"))
     return Report(
         {
             "file": str(file),
@@ -91,10 +91,11 @@ def _refusal(graph: Graph) -> str | None:
 
 
 def _memory(graph: Graph) -> tuple[int, int]:
+    from edgeinfer.cython_kernels.runtime import SUPPORTED
     from edgeinfer.runtime.planner import plan
 
-    made = plan(graph)
-    return made.arena_bytes, made.scratch_bytes
+    made = plan(graph, isa=SUPPORTED[0])
+    return made.values_bytes, made.scratch_bytes
 
 
 def _size(count: int, estimated: bool) -> str:

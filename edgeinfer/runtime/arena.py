@@ -8,7 +8,7 @@ from itertools import accumulate
 
 import numpy as np
 
-__all__ = ["Buffer", "allocate"]
+__all__ = ["Buffer", "allocate", "allocate_beside"]
 
 
 @dataclass(eq=False)
@@ -49,6 +49,14 @@ def allocate(buffers: Iterable[Buffer], alignment: int = 1) -> int:
     return size
 
 
+def allocate_beside(
+    standing: Iterable[Buffer], buffers: Iterable[Buffer], alignment: int = 1
+) -> int:
+    """Give each of ``buffers`` the lowest offset that is free beside ``standing``, which have
+    theirs; the memory's size."""
+    return _place(list(buffers), alignment, standing)
+
+
 def _alive_at_once(buffers: Sequence[Buffer], alignment: int) -> int:
     """The most that is alive at any step, which no placement can be smaller than."""
     changes: dict[int, int] = {}
@@ -63,13 +71,17 @@ def _aligned(size: int, alignment: int) -> int:
     return -(-size // alignment) * alignment
 
 
-def _place(buffers: Sequence[Buffer], alignment: int) -> int:
+def _place(buffers: Sequence[Buffer], alignment: int, standing: Iterable[Buffer] = ()) -> int:
     """Each buffer in turn at the lowest offset that is free while it lives; the memory's size.
 
     Those placed stand in order of their offsets, so that a buffer's place is found in a few array
     operations even among thousands.
     """
-    placed = np.empty((4, 0), np.int64)
+    known = [
+        (b.first, b.last, b.offset, b.offset + _aligned(b.size, alignment))
+        for b in sorted(standing, key=lambda b: b.offset)
+    ]
+    placed = np.array(known, np.int64).reshape(-1, 4).T
     for buffer in buffers:
         first, last, start, end = placed
         met = (first <= buffer.last) & (last >= buffer.first)

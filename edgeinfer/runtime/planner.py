@@ -16,7 +16,7 @@ from edgeinfer.graph import Graph, Node
 from edgeinfer.graph import operators as ops
 from edgeinfer.graph.cost import peak_bytes
 from edgeinfer.graph.lifetimes import last_uses, spans
-from edgeinfer.runtime.arena import Buffer, allocate
+from edgeinfer.runtime.arena import Buffer, allocate, allocate_beside
 from edgeinfer.runtime.catalogue import (
     KernelCall,
     KernelSite,
@@ -96,6 +96,8 @@ class Plan:
         Where each value that a run computes is while it is alive; for ever, with ``keep_values``.
     constants : numpy.ndarray
         One block of bytes: what the kernels read beside the arena.
+    values_bytes : int
+        What the values take of the arena, which lie at its start.
     arena_bytes : int
         The size of the arena: values, and the scratch of one thread where no value is.
     scratch_bytes : int
@@ -109,6 +111,7 @@ class Plan:
     outputs: tuple[Edge, ...]
     places: Mapping[str, Place]
     constants: np.ndarray
+    values_bytes: int
     arena_bytes: int
     scratch_bytes: int
     edges_isa: str = "scalar"
@@ -190,7 +193,8 @@ def plan(
         for index, node_calls in enumerate(calls)
     ]
     of_values = {id(b): b for b in buffers.values()}.values()
-    arena_bytes = allocate([*of_values, *(b for b in scratches if b.size)], ALIGNMENT)
+    values_bytes = allocate(of_values, ALIGNMENT)
+    arena_bytes = allocate_beside(of_values, (b for b in scratches if b.size), ALIGNMENT)
     blob = _Blob()
 
     def place(operand: str | np.ndarray) -> Place:
@@ -235,6 +239,7 @@ def plan(
         tuple(map(edge, graph.results)),
         {name: place(name) for name in computed},
         blob.bytes(),
+        values_bytes,
         arena_bytes,
         _aligned(scratch),
         edges_isa,

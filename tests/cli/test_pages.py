@@ -134,7 +134,7 @@ def test_a_value_that_is_always_zero_has_a_range():
 def test_memory_shows_every_value_where_the_plan_has_it(workspace):
     graph = read(workspace / "digits.eqm")
     figure = memory_of(graph)
-    assert figure.nbytes == plan(graph).arena_bytes
+    assert figure.nbytes == plan(graph).values_bytes
     assert (figure.steps, figure.blocks[0].name) == (len(graph.nodes), "image")
     for block in figure.blocks:
         assert 0 <= block.first <= block.last < figure.steps

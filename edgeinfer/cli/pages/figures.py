@@ -110,7 +110,7 @@ def memory_of(graph: Graph) -> ArenaUse:
         for name, index in first.items()
         if (place := made.places.get(name)) is not None and place.space == "arena"
     ]
-    return ArenaUse(tuple(blocks), len(graph.nodes), made.arena_bytes)
+    return ArenaUse(tuple(blocks), len(graph.nodes), made.values_bytes)
 
 
 @dataclass(frozen=True)
