@@ -397,6 +397,6 @@ def test_a_run_of_several_inputs_and_outputs_enters_none_either():
         assert entered == []
         assert all(again[name] is out[name] for name in out)
         np.testing.assert_array_equal(out[second], made[second])
-    # what mixes both is answered by Python, with raw outputs
+    # of inputs that mix both, outputs are raw
     mixed = session.run({**raw, "b": floats["b"]})
     np.testing.assert_array_equal(mixed[first], np.int8([[5, 7, 9]]), strict=True)
