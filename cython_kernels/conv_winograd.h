@@ -12,7 +12,8 @@
  * 2^10, of G g G' below 2^11; sums may wrap, as four times an output fits 32 bits (the planner's
  * `_MOST_PRODUCTS`): it is exact, and so is its quarter.
  *
- * An instruction set that multiplies 16 bits includes this file after conv_rows.h and
+ * An instruction set that multiplies 16 bits includes this file after conv_blocks.h, conv_rows.h
+ * and
  *
  *     words                       WORDS values of 16 bits
  *     load_bytes, store_words     from so many bytes of x, to as many values
@@ -33,11 +34,6 @@ typedef struct {
     int64_t first, count; /* of its squares */
     int64_t place;        /* elements of the scratch from one place to the next */
 } winograd_unit;
-
-static inline int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
 
 /* The first output of a square. */
 typedef struct {

@@ -136,7 +136,6 @@ def _interleaved(
     apart = (*shape[:3], op.group, rows, columns, whole[3] // op.group)
     order = (0, 1, 4, 2, 5, 3, 6)
     turned = tuple(apart[axis] for axis in order)
-    assert math.prod(turned) == math.prod(whole)
     return (
         (ops.Reshape(apart), apart),
         (ops.Transpose(order), turned),
