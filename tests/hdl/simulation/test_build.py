@@ -54,9 +54,11 @@ QUICK = 'while [ $# -gt 1 ]; do [ "$1" = -o ] && : > "$2"; shift; done'
 
 
 def executable(path: Path, script: str) -> Path:
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)
-    return path
+    # a shell reads its script as it goes: one that runs must keep what it began with
+    draft = path.with_suffix(".draft")
+    draft.write_text(f"#!/bin/sh\n{script}\n")
+    draft.chmod(0o755)
+    return draft.replace(path)
 
 
 @pytest.fixture
