@@ -206,6 +206,16 @@ PARAMETERS(mul_parameters, MUL_PARAMETERS);
     ONE(multiplier) ONE(rounding) ONE(shift) ONE(lo) ONE(hi)
 PARAMETERS(mul_s8_parameters, MUL_S8_PARAMETERS);
 
+/* Products of matrices, whose strides say where each of them begins. */
+#define MAT_MUL_PARAMETERS(ONE, RANKED)                                                           \
+    ONE(rank) RANKED(extents) RANKED(a_strides) RANKED(b_strides)                                 \
+    ONE(rows) ONE(depth) ONE(columns)                                                             \
+    ONE(tile) ONE(panel) /* rows of a unit, columns that are packed together */                   \
+    ONE(block) /* products whose sums are exact in floats */                                      \
+    ONE(a_bytes) ONE(b_bytes) ONE(out_bytes) ONE(a_zero_point) ONE(b_zero_point)                  \
+    ONE(multiplier) ONE(shift) OUTPUT_STAGE(ONE)
+PARAMETERS(mat_mul_parameters, MAT_MUL_PARAMETERS);
+
 #define EXTREME_PARAMETERS(ONE, RANKED) BROADCAST_PARAMETERS(ONE, RANKED) ONE(largest)
 PARAMETERS(extreme_parameters, EXTREME_PARAMETERS);
 
@@ -267,6 +277,7 @@ PARAMETERS(take_parameters, TAKE_PARAMETERS);
     ENTRY(isa, average_pool, average_pool) ENTRY(isa, copy, copy)                                 \
     ENTRY(isa, extreme, extreme) ENTRY(isa, fill, fill) ENTRY(isa, gather, gather)                \
     ENTRY(isa, lookup, lookup) ENTRY(isa, lookup_interpolated, lookup)                            \
+    ENTRY(isa, mat_mul_s8, mat_mul) ENTRY(isa, mat_mul_wide, mat_mul)                             \
     ENTRY(isa, max_pool, max_pool) ENTRY(isa, mul, mul)                \
     ENTRY(isa, prelu, prelu)                                                                      \
     ENTRY(isa, reduce_extreme, reduce_extreme) ENTRY(isa, reduce_sum, reduce_sum)                 \

@@ -24,6 +24,7 @@
 
 #include "loops_broadcast.h"
 #include "loops_edges.h"
+#include "loops_matmul.h"
 #include "loops_move.h"
 #include "loops_pointwise.h"
 #include "loops_pool.h"

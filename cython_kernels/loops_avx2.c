@@ -12,6 +12,15 @@
 
 #define LOOP(name) name##_avx2
 #define HAS_FUSED_SUMS 1
+
+/* For loops_matmul.h: standard C keeps the compiler from fusing what need not be. */
+typedef __m256 floats;
+typedef __m256d doubles;
+#define add_float_products(acc, factor, from)                                                     \
+    _mm256_fmadd_ps(_mm256_set1_ps(factor), _mm256_loadu_ps(from), acc)
+#define add_double_products(acc, factor, from)                                                    \
+    _mm256_fmadd_pd(_mm256_set1_pd(factor), _mm256_loadu_pd(from), acc)
+
 #include "loops.h"
 
 #ifdef __clang__

@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from edgeinfer.arithmetic import pointwise
+from edgeinfer.arithmetic.accumulators import reach
 from edgeinfer.arithmetic.fixedpoint import (
     add_parameters,
     average_multiplier,
@@ -24,6 +25,7 @@ from edgeinfer.arithmetic.fixedpoint import (
     exponential_table_16,
     interpolate_16,
     multiplier_and_shift,
+    multiplier_bits,
     requantize,
 )
 from edgeinfer.arithmetic.tables import (
@@ -137,6 +139,25 @@ def _conv_transpose(op: ops.ConvTranspose, node: Node, to: Fragment) -> None:
         group=phases.group,
     )
     to.emit_moved(quantized, to.layer(phases.weights, phases.bias), phases.shape, phases.moves)
+
+
+@rule(ops.MatMul, makes=(ops.QMatMul,))
+def _mat_mul(op: ops.MatMul, node: Node, to: Fragment) -> None:
+    a, b = to.operands()
+    (a_scale, a_zero, a_dtype), (b_scale, b_zero, b_dtype) = to.kind(a), to.kind(b)
+    depth = to.type(a).shape[-1]
+    largest = depth * reach(a_dtype, a_zero) * reach(b_dtype, b_zero)
+    multiplier, shift = multiplier_and_shift(
+        a_scale * b_scale / to.kind(node.output)[0], multiplier_bits(largest)
+    )
+    quantized = ops.QMatMul(
+        **to.clamp(node.output),
+        a_zero_point=a_zero,
+        b_zero_point=b_zero,
+        multiplier=multiplier,
+        shift=shift,
+    )
+    to.emit(quantized, a, b)
 
 
 @rule(ops.Dense, makes=(ops.QDense,))
@@ -408,8 +429,8 @@ def _log_softmax(op: ops.LogSoftmax, node: Node, to: Fragment) -> None:
     one = (*kind.shape[:axis], 1, *kind.shape[axis + 1 :])
     largest = to.emit_part("largest", replace(kind, shape=one), ops.ReduceMax((axis,), True), x)
     # 255 steps of int8 times 128 are fewer than 32,768; those of int16 may be twice as many
-    reach = Quantization.per_tensor(step if given == "int8" else 2 * step)
-    distances = replace(kind, quantization=reach)
+    covering = Quantization.per_tensor(step if given == "int8" else 2 * step)
+    distances = replace(kind, quantization=covering)
     distance = to.emit_part(
         "distance", distances, _difference(to, distances, x, largest), x, largest
     )

@@ -245,6 +245,33 @@ def mul(b: Builder) -> None:
     b.add(op, left, right, q=q)
 
 
+def mat_mul(b: Builder) -> None:
+    """A product of two values, or of one and a constant, on either side and broadcast."""
+    if (a := b.pick(lambda t: len(t.shape) >= 2)) is None:
+        return
+    shape = b.types[a].shape
+    depth, columns = shape[-1], b.one_of(1, 3, 16, 21)
+    batch = b.one_of((), (1,) * len(shape[:-2]), shape[:-2])
+    constant = b.constant(b.integers((*batch, depth, columns)), b.quantization())
+    fitting = b.values(lambda t: t.shape[:-2] == shape[:-2] and t.shape[-2:-1] == (depth,))
+    left, right = a, b.draw(st.sampled_from([constant, *fitting]))
+    if right == constant and b.one_of(False, True):
+        depth = shape[-2]
+        left, right = b.constant(b.integers((*batch, columns, depth)), b.quantization()), a
+    q = b.quantization()
+    largest = depth * _reach(b, left) * _reach(b, right)
+    real = b.info.max / largest * float(b.rng.uniform(0.5, 6)) * math.sqrt(depth)
+    multiplier, shift = fixedpoint.multiplier_and_shift(real, fixedpoint.multiplier_bits(largest))
+    op = ops.QMatMul(
+        a_zero_point=b.zero_point(left),
+        b_zero_point=b.zero_point(right),
+        multiplier=multiplier,
+        shift=shift,
+        **b.stage(q, left, right),
+    )
+    b.add(op, left, right, q=q)
+
+
 def extreme(b: Builder) -> None:
     if (a := b.pick()) is None:
         return
@@ -532,6 +559,7 @@ GROWTHS = (
     add_or_sub,
     add_or_sub,
     mul,
+    mat_mul,
     extreme,
     rescale,
     prelu,

@@ -27,6 +27,7 @@ __all__ = [
     "interpolate_16",
     "interpolation_table_16",
     "multiplier_and_shift",
+    "multiplier_bits",
     "requantize",
     "round_half_away",
     "round_shift",
@@ -86,6 +87,14 @@ def multiplier_and_shift(real: float, bits: int = 31) -> tuple[int, int]:
         multiplier = 0 if excess > 32 else int(single_round(multiplier, 1, excess))
         shift = _MAX_SHIFT
     return multiplier, shift
+
+
+def multiplier_bits(largest: int) -> int:
+    """How many bits M may have beside accumulators of up to ``largest`` in magnitude.
+
+    31 below 2^31, else 24 or as many fewer as keep ``acc * M`` below 2^62.
+    """
+    return 31 if largest < 2**31 else min(24, 62 - largest.bit_length())
 
 
 def single_round(

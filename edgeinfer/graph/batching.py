@@ -149,8 +149,9 @@ def _layer_normalization(op: ops.LayerNormalization, site: Site, batch: Batch) -
     return rows if rows is not None and rows.axis < op.axis else None
 
 
-@follow.register
-def _mat_mul(op: ops.MatMul, site: Site, batch: Batch) -> Rows | None:
+@follow.register(ops.MatMul)
+@follow.register(ops.QMatMul)
+def _mat_mul(op: ops.MatMul | ops.QMatMul, site: Site, batch: Batch) -> Rows | None:
     a, b = batch.rows.get(site.node.input("a")), batch.rows.get(site.node.input("b"))
     rank = len(site.output.shape)
     if a is not None and b is not None:

@@ -52,8 +52,9 @@ def _conv_transpose(op: ops.ConvTranspose, site: Site) -> int:
     return site.type("x").elements * math.prod(site.shape("weights")[1:])
 
 
-@macs.register
-def _mat_mul(op: ops.MatMul, site: Site) -> int:
+@macs.register(ops.MatMul)
+@macs.register(ops.QMatMul)
+def _mat_mul(op: ops.MatMul | ops.QMatMul, site: Site) -> int:
     return site.output.elements * site.shape("a")[-1]
 
 

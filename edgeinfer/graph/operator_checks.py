@@ -10,7 +10,7 @@ from functools import singledispatch
 
 import numpy as np
 
-from edgeinfer.arithmetic import accumulators, pointwise
+from edgeinfer.arithmetic import accumulators, fixedpoint, pointwise
 from edgeinfer.arithmetic.fixedpoint import MAX_ACCUMULATOR_16
 from edgeinfer.arithmetic.tables import Integers, function_table
 from edgeinfer.errors import ModelError, QuantizationError
@@ -206,6 +206,19 @@ def _q_mul(op: ops.QMul, site: Site) -> None:
         site, b, "b", op.b_zero_point
     )
     _bounded(site, product, op.multiplier)
+
+
+@check.register
+def _q_mat_mul(op: ops.QMatMul, site: Site) -> None:
+    _requantizes(op, site)
+    a, b = site.type("a"), site.type("b")
+    reach = _activation(site, a, "a", op.a_zero_point) * _activation(site, b, "b", op.b_zero_point)
+    largest = a.shape[-1] * reach
+    bits = fixedpoint.multiplier_bits(largest)
+    site.require(
+        op.multiplier < 2**bits,
+        f"an accumulator of up to {largest} takes a multiplier of {bits} bits, not {op.multiplier}",
+    )
 
 
 @check.register

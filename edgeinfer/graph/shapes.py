@@ -151,8 +151,9 @@ def _dense(
     return ((*x[:-1], weights[0]),)
 
 
-@shape_rule.register
-def _mat_mul(op: ops.MatMul, a: Shape, b: Shape) -> tuple[Shape, ...]:
+@shape_rule.register(ops.MatMul)
+@shape_rule.register(ops.QMatMul)
+def _mat_mul(op: ops.MatMul | ops.QMatMul, a: Shape, b: Shape) -> tuple[Shape, ...]:
     _require(
         len(a) >= 2 and len(b) >= 2 and a[-1] == b[-2],
         f"shapes {list(a)} and {list(b)} do not multiply",

@@ -135,6 +135,12 @@ def _q_mul(op: ops.QMul, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]
 
 
 @evaluate.register
+def _q_mat_mul(op: ops.QMatMul, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
+    acc = _wide(a, op.a_zero_point) @ _wide(b, op.b_zero_point)
+    return _requantized(op, acc, op.multiplier, op.shift)
+
+
+@evaluate.register
 def _rescale(op: ops.Rescale, x: np.ndarray) -> tuple[np.ndarray, ...]:
     return _requantized(op, _wide(x, op.input_zero_point), op.multiplier, op.shift)
 

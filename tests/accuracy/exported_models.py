@@ -368,6 +368,40 @@ def stereo_regression_with_sub_and_mul() -> onnx.ModelProto:
 
 
 @listed
+def transformer_of_two_heads() -> onnx.ModelProto:
+    b = Builder(24)
+    count, width, heads = 16, 24, 2
+
+    def linear(x: str, cin: int, cout: int) -> str:
+        w = b.floats(b.rng.normal(size=(cin, cout)) / np.sqrt(cin))
+        return b.op("Add", b.op("MatMul", x, w), b.floats(b.rng.normal(size=cout) * 0.1))
+
+    def head_first(x: str, *order: int) -> str:
+        apart = b.op("Reshape", x, b.integers(0, count, heads, width // heads))
+        return b.op("Transpose", apart, perm=order)
+
+    x = b.op(
+        "Reshape",
+        b.conv("x", 3, width, 4, strides=[4, 4], pads=[0] * 4),
+        b.integers(0, width, count),
+    )
+    x = b.op("Transpose", x, perm=[0, 2, 1])
+    for _ in range(2):
+        query = head_first(linear(x, width, width), 0, 2, 1, 3)
+        key = head_first(linear(x, width, width), 0, 2, 3, 1)
+        value = head_first(linear(x, width, width), 0, 2, 1, 3)
+        scores = b.op("Mul", b.op("MatMul", query, key), b.floats((width // heads) ** -0.5))
+        seen = b.op("MatMul", b.op("Softmax", scores, axis=-1), value)
+        seen = b.op(
+            "Reshape", b.op("Transpose", seen, perm=[0, 2, 1, 3]), b.integers(0, count, width)
+        )
+        x = b.op("Add", x, linear(seen, width, width))
+        hidden = b.op("Relu", linear(x, width, 2 * width))
+        x = b.op("Add", x, linear(hidden, 2 * width, width))
+    return b.model(["N", 3, 16, 16], b.dense(b.op("ReduceMean", x, axes=[1], keepdims=0), width, 5))
+
+
+@listed
 def unet_of_transposed_convolutions() -> onnx.ModelProto:
     b = Builder(23)
 

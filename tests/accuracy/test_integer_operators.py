@@ -73,6 +73,12 @@ OPERATORS = {
     "Max": lambda b, x, y: b.op("Max", x, y),
     "MaxPool": lambda b, x, y: b.op("MaxPool", x, kernel_shape=[3, 2], pads=[1, 1, 0, 0]),
     "MatMul": lambda b, x, y: b.op("MatMul", x, b.floats(b.rng.normal(size=(5, 4)))),
+    "MatMul of two activations": lambda b, x, y: b.op(
+        "MatMul", b.op("Transpose", x, perm=[0, 1, 3, 2]), y
+    ),
+    "MatMul from the right, broadcast": lambda b, x, y: b.op(
+        "MatMul", b.floats(b.rng.normal(size=(6, 7, 5))), x
+    ),
     "Min": lambda b, x, y: b.op("Min", x, y),
     "Mul": lambda b, x, y: b.op("Mul", x, y),
     "PRelu": lambda b, x, y: b.op("PRelu", x, b.floats(b.rng.normal(size=(6, 1, 1)))),

@@ -269,6 +269,15 @@ def test_sums_and_products_are_bounded_too():
     verify(one(ops.QReduceSum(axes=(0,), multiplier=2**23), int16(2**16), out=int16(1)))
     verify(one(ops.QMul(multiplier=2**30), int16(3), int16(3), out=int16(3)))
 
+    verify(one(ops.QMatMul(multiplier=2**24 - 1), int16(2, 255), int16(255, 2), out=int16(2, 2)))
+    # beyond 2^38 the multiplier has fewer bits
+    verify(one(ops.QMatMul(multiplier=2**23 - 1), int16(2, 256), int16(256, 2), out=int16(2, 2)))
+    refuse(
+        "QMatMul 'n': an accumulator of up to 274877906944 takes a multiplier of 23 bits, "
+        f"not {2**23}",
+        one(ops.QMatMul(multiplier=2**23), int16(2, 256), int16(256, 2), out=int16(2, 2)),
+    )
+
     def pool(multiplier):
         counts = full(multiplier, 2**16, dtype="int32"), full(S, 2**16, dtype="int8")
         op = ops.QAveragePool(kernel=(2**8, 2**8))

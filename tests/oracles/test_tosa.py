@@ -266,6 +266,71 @@ def test_dense_layers_are_tosas_matmul_add_and_rescale(tosa, rounding):
     assert_equal(tosa, expected, 20_000)
 
 
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+def test_products_of_two_activations_are_tosas_matmul_and_rescale(tosa, rounding):
+    rng = np.random.default_rng(15)
+    expected = []
+    for _ in range(100):
+        batch, rows, depth, columns = (int(n) for n in rng.choice([1, 2, 7, 16, 31, 64], 4))
+        a, b = (
+            random_integers(rng, s, "int8") for s in ((batch, rows, depth), (batch, depth, columns))
+        )
+        za, zb, zy = (int(z) for z in rng.integers(-128, 128, 3))
+        multiplier, shift = fixedpoint.multiplier_and_shift(rng.uniform(0.2, 2) / depth / 100)
+        lo, hi = sorted(int(q) for q in rng.integers(-128, 128, 2))
+        op = ops.QMatMul(
+            output_zero_point=zy,
+            lo=lo,
+            hi=hi,
+            rounding=rounding,
+            a_zero_point=za,
+            b_zero_point=zb,
+            multiplier=multiplier,
+            shift=shift,
+        )
+        expected.append(outputs(op, a, b))
+        product = tosa.apply(
+            "MATMUL",
+            [tosa.input(a), tosa.input(b), *zero_points(tosa, "int8", za, zb)],
+            expected[-1].shape,
+            "int32",
+        )
+        y = tosa.rescale(
+            product,
+            "int32",
+            "int8",
+            [multiplier],
+            [shift],
+            output_zero_point=zy,
+            rounding=rounding,
+        )
+        tosa.result(tosa.clamp(y, "int8", lo, hi))
+    assert_equal(tosa, expected, 200_000)
+
+
+def test_sums_of_16_bit_products_of_activations_are_tosas(tosa):
+    """TOSA's INT48 accumulators, requantized as EI-1 says, are what QMatMul gives."""
+    rng = np.random.default_rng(16)
+    products = []
+    for _ in range(30):
+        batch, rows, depth, columns = (int(n) for n in rng.choice([1, 2, 7, 31, 300], 4))
+        a, b = (
+            random_integers(rng, s, "int16")
+            for s in ((batch, rows, depth), (batch, depth, columns))
+        )
+        bits = fixedpoint.multiplier_bits(depth * 2**30)
+        multiplier, shift = fixedpoint.multiplier_and_shift(2**-15 / np.sqrt(depth), bits)
+        op = ops.QMatMul(lo=-32768, hi=32767, multiplier=multiplier, shift=shift)
+        expected = outputs(op, a, b)
+        products.append((op, expected))
+        zeros = zero_points(tosa, "int16", 0, 0)
+        operands = [tosa.input(a), tosa.input(b), *zeros]
+        tosa.result(tosa.apply("MATMUL", operands, expected.shape, "int64"))
+    for acc, (op, expected) in zip(tosa.run(), products, strict=True):
+        y = fixedpoint.requantize(acc, op.multiplier, op.shift, 0, op.lo, op.hi)
+        assert np.array_equal(y, expected)
+
+
 def test_sums_of_16_bit_convolutions_are_tosas(tosa):
     """TOSA's INT48 accumulators, requantized as EI-1 says, are what QConv gives.
 

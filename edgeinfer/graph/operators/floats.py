@@ -11,7 +11,9 @@ from edgeinfer.graph.operators.families import (
     BIAS,
     OPTIONAL_BIAS,
     SCALE,
+    A,
     AlongAxis,
+    B,
     Broadcasting,
     Clamped,
     Elementwise,
@@ -74,7 +76,7 @@ class Dense(Weighted, Clamped):
 class MatMul(FloatOperator):
     """a @ b with NumPy's rules for leading axes; both are values that a run computes."""
 
-    takes = (Role("a"), Role("b"))
+    takes = (A, B)
 
 
 @dataclass(frozen=True)

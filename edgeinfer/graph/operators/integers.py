@@ -13,7 +13,9 @@ from edgeinfer.graph.operators.families import (
     SHIFT,
     TABLE,
     WEIGHTS,
+    A,
     AlongAxis,
+    B,
     Broadcasting,
     Elementwise,
     IntegerOperator,
@@ -31,6 +33,7 @@ __all__ = [
     "QAveragePool",
     "QConv",
     "QDense",
+    "QMatMul",
     "QMul",
     "QPRelu",
     "QReduceSum",
@@ -61,6 +64,22 @@ class QDense(Requantizing, Weighted):
     takes = (X, WEIGHTS, BIAS, MULTIPLIER, SHIFT)
 
     input_zero_point: ZeroPoint = 0
+
+
+@dataclass(frozen=True)
+class QMatMul(Requantizing):
+    """R(sum over k of (a - za) (b - zb)), with a [..., M, K] and b [..., K, N], broadcast before.
+
+    Both are values that a run computes, or one of them is.
+    """
+
+    takes = (A, B)
+    since = "0.2.0"
+
+    a_zero_point: ZeroPoint = 0
+    b_zero_point: ZeroPoint = 0
+    multiplier: Multiplier = 0
+    shift: Shift = 62
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,23 @@
 call           what a kernel is called with       layers        convolutions, dense layers
 pools          windows without weights            pairs         two operands, broadcast
 elementwise    one operand, element by element    reductions    along axes
-moves          what only moves elements           memory        bytes of packed constants
+matrices       products of two values             moves         what only moves elements
+memory         bytes of packed constants
 
 Layers on packed weights: ``rows``, ``winograd`` where that pays and, of depthwise ones, ``lines``;
 ``packing`` what kernels want of them, ``stages`` how those of int8 end, ``wide`` what those of
 int16 are. ``proofs`` finds the cheaper forms of all of them.
 """
 
-from edgeinfer.runtime.catalogue import elementwise, layers, moves, pairs, pools, reductions
+from edgeinfer.runtime.catalogue import (
+    elementwise,
+    layers,
+    matrices,
+    moves,
+    pairs,
+    pools,
+    reductions,
+)
 from edgeinfer.runtime.catalogue.call import KernelCall, KernelSite, Parameters, having, lower
 from edgeinfer.runtime.catalogue.memory import packed_bytes
 
@@ -22,6 +31,7 @@ __all__ = [
     "having",
     "layers",
     "lower",
+    "matrices",
     "moves",
     "packed_bytes",
     "pairs",

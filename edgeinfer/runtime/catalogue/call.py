@@ -20,6 +20,7 @@ __all__ = [
     "KernelSite",
     "Parameters",
     "along",
+    "broadcast_strides",
     "collapse",
     "having",
     "lower",
@@ -144,6 +145,13 @@ def _float_operator(op: ops.FloatOperator, site: KernelSite) -> list[KernelCall]
 def strides_of(shape: Ints) -> tuple[int, ...]:
     """Elements from one index to the next along each axis of a packed array."""
     return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
+
+
+def broadcast_strides(shape: Ints, rank: int) -> list[int]:
+    """Elements from one index to the next along each of ``rank`` axes that a packed array is
+    broadcast to; 0 where it has one."""
+    shape = (1,) * (rank - len(shape)) + tuple(shape)
+    return [0 if n == 1 else step for n, step in zip(shape, strides_of(shape), strict=True)]
 
 
 def collapse(extents: Ints, *strides: Ints) -> tuple[list[int], list[list[int]]]:

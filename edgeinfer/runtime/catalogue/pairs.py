@@ -13,6 +13,7 @@ from edgeinfer.runtime.catalogue.call import (
     KernelCall,
     KernelSite,
     Parameters,
+    broadcast_strides,
     collapse,
     lower,
     output_stage,
@@ -34,12 +35,7 @@ def _broadcast(
     *tables: np.ndarray,
 ) -> list[KernelCall]:
     out = site.output.shape
-    strides = []
-    for role in ("a", "b"):
-        shape = (1,) * (len(out) - len(site.shape(role))) + site.shape(role)
-        strides.append(
-            [0 if n == 1 else step for n, step in zip(shape, strides_of(shape), strict=True)]
-        )
+    strides = (broadcast_strides(site.shape(role), len(out)) for role in ("a", "b"))
     extents, (a_strides, b_strides, _) = collapse(out, *strides, strides_of(out))
     chunk = math.gcd(extents[-1], _CHUNK)
     if len(extents) == 1 and chunk >= _CHUNK // 4:

@@ -14,6 +14,11 @@ refused(
 )
 refused("has a factor of its own for negative numbers; the lanes have one for all", ops.QPRelu)
 refused("divides by a sum; the host does so at outputs alone", ops.QSoftmax)
+refused(
+    "multiplies two values, and the array holds weights; the host does so at inputs and outputs "
+    "alone",
+    ops.QMatMul,
+)
 refused("looks for a place; the host does so at outputs alone", ops.ArgMax)
 refused("takes the least of elements; the array has a greatest alone", ops.ReduceMin)
 refused("compares two values; the lanes add and multiply alone", ops.Maximum, ops.Minimum)
