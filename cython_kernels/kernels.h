@@ -274,7 +274,7 @@ PARAMETERS(take_parameters, TAKE_PARAMETERS);
 /* clang-format off */
 #define EACH_LOOP(ENTRY, isa)                                                                     \
     ENTRY(isa, add, add) ENTRY(isa, add_s8, add_s8) ENTRY(isa, argmax, argmax)                    \
-    ENTRY(isa, average_pool, average_pool) ENTRY(isa, copy, copy)                                 \
+    ENTRY(isa, average_pool, average_pool) ENTRY(isa, copy, copy) ENTRY(isa, div, mul)            \
     ENTRY(isa, extreme, extreme) ENTRY(isa, fill, fill) ENTRY(isa, gather, gather)                \
     ENTRY(isa, lookup, lookup) ENTRY(isa, lookup_interpolated, lookup)                            \
     ENTRY(isa, mat_mul_s8, mat_mul) ENTRY(isa, mat_mul_wide, mat_mul)                             \

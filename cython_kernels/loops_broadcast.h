@@ -74,6 +74,27 @@ ROW(mul_row, mul_parameters)
     }
 }
 
+/* fixedpoint.quotient: no doubled divisor reaches 2^62, and no doubled dividend 2^50. */
+ROW(div_row, mul_parameters)
+{
+    const output_stage out = STAGE(p);
+    const int64_t a_zero = p->a_zero_point, b_zero = p->b_zero_point, multiplier = p->multiplier;
+    const int shift = (int)p->shift;
+    const void *first = operands[0], *second = operands[1];
+    void *result = operands[2];
+    for (int64_t i = 0; i < length; ++i) {
+        const int64_t qa = load(first, a + i * a_step, a_bytes) - a_zero;
+        const int64_t qb = load(second, b + i * b_step, b_bytes) - b_zero;
+        int64_t rounded = ((qa > 0) - (qa < 0)) * (INT64_C(1) << 31);
+        if (qb != 0) {
+            const int64_t divisor = (qb < 0 ? -qb : qb) << shift;
+            const int64_t doubled = 2 * (qb < 0 ? -qa : qa) * multiplier + divisor;
+            rounded = doubled / (2 * divisor) - (doubled % (2 * divisor) < 0);
+        }
+        store(result, y + i, out_bytes, clamp(rounded + out.zero_point, out.lo, out.hi));
+    }
+}
+
 ROW(extreme_row, extreme_parameters)
 {
     const void *first = operands[0], *second = operands[1];
@@ -129,6 +150,13 @@ KERNEL(LOOP(mul))
 {
     const mul_parameters *p = parameters;
     EACH_ROW(p, mul_row);
+    return DONE;
+}
+
+KERNEL(LOOP(div))
+{
+    const mul_parameters *p = parameters;
+    EACH_ROW(p, div_row);
     return DONE;
 }
 

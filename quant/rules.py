@@ -19,6 +19,7 @@ import numpy as np
 from edgeinfer.arithmetic import pointwise
 from edgeinfer.arithmetic.accumulators import reach
 from edgeinfer.arithmetic.fixedpoint import (
+    MAX_QUOTIENT_SHIFT,
     add_parameters,
     average_multiplier,
     exponential_table_8,
@@ -283,6 +284,22 @@ def _mul(op: ops.Mul, node: Node, to: Fragment) -> None:
     multiplier, shift = multiplier_and_shift(a_scale * b_scale / to.kind(node.output)[0])
     quantized = ops.QMul(
         **to.clamp(node.output, op.lo, op.hi),
+        a_zero_point=a_zero,
+        b_zero_point=b_zero,
+        multiplier=multiplier,
+        shift=shift,
+    )
+    to.emit(quantized, a, b)
+
+
+@rule(ops.Div, makes=(ops.QDiv,))
+def _div(op: ops.Div, node: Node, to: Fragment) -> None:
+    a, b = to.operands()
+    (a_scale, a_zero, _), (b_scale, b_zero, _) = to.kind(a), to.kind(b)
+    ratio = a_scale / (b_scale * to.kind(node.output)[0])
+    multiplier, shift = multiplier_and_shift(ratio, most=MAX_QUOTIENT_SHIFT)
+    quantized = ops.QDiv(
+        **to.clamp(node.output) | {"rounding": "single"},
         a_zero_point=a_zero,
         b_zero_point=b_zero,
         multiplier=multiplier,

@@ -9,9 +9,10 @@ from typing import get_args
 
 from edgeinfer.errors import InputError
 from edgeinfer.graph import Graph
+from edgeinfer.graph import operators as ops
 from edgeinfer.quant.schemes import Width
 
-__all__ = ["group_widths", "wider"]
+__all__ = ["denominators", "group_widths", "wider"]
 
 _NEAR = 3
 
@@ -64,6 +65,26 @@ def group_widths(
         for name in matched:
             widths.update(dict.fromkeys(named[name], width))  # type: ignore[arg-type]
     return widths
+
+
+def denominators(graph: Graph, groups: Mapping[str, str]) -> set[str]:
+    """The groups of what values are divided by, and of what that is computed from behind a layer.
+
+    A quotient has the relative accuracy of its denominator, of which the least numbers of 8 bits
+    have none.
+    """
+    producers = graph.producers()
+    pending = [node.input("b") for node in graph.nodes if isinstance(node.op, ops.Div)]
+    found: set[str] = set()
+    while pending:
+        name = pending.pop()
+        node = producers.get(name)
+        if name in found or node is None:
+            continue
+        if isinstance(node.op, ops.Selecting | ops.Elementwise | ops.Broadcasting | ops.Reducing):
+            found.add(name)
+            pending += node.operands
+    return {groups[name] for name in found if name in groups}
 
 
 def _near(pattern: str, names: Mapping[str, object]) -> str:

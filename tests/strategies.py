@@ -245,6 +245,23 @@ def mul(b: Builder) -> None:
     b.add(op, left, right, q=q)
 
 
+def div(b: Builder) -> None:
+    if (a := b.pick()) is None:
+        return
+    left, right = _ordered(b, a, _partner(b, a))
+    q = b.quantization()
+    real = b.info.max / _reach(b, left) * float(b.rng.choice([0.01, 1, 50, 3000]))
+    multiplier, shift = fixedpoint.multiplier_and_shift(real, most=fixedpoint.MAX_QUOTIENT_SHIFT)
+    op = ops.QDiv(
+        a_zero_point=b.zero_point(left),
+        b_zero_point=b.zero_point(right),
+        multiplier=multiplier,
+        shift=shift,
+        **b.stage(q, left, right) | {"rounding": "single"},
+    )
+    b.add(op, left, right, q=q)
+
+
 def mat_mul(b: Builder) -> None:
     """A product of two values, or of one and a constant, on either side and broadcast."""
     if (a := b.pick(lambda t: len(t.shape) >= 2)) is None:
@@ -559,6 +576,7 @@ GROWTHS = (
     add_or_sub,
     add_or_sub,
     mul,
+    div,
     mat_mul,
     extreme,
     rescale,

@@ -12,6 +12,7 @@ from edgeinfer.converters.passes.drop_noops import drop_noops
 from edgeinfer.converters.passes.fold_scales import fold_scales
 from edgeinfer.converters.passes.fuse_clamps import fuse_clamps
 from edgeinfer.converters.passes.fuse_pointwise import fuse_pointwise
+from edgeinfer.converters.passes.fuse_softmax import fuse_softmax
 from edgeinfer.converters.passes.hoist_transposes import hoist_transposes
 from edgeinfer.converters.passes.merge_identical import merge_identical
 from edgeinfer.converters.passes.merge_pads import merge_pads
@@ -27,6 +28,7 @@ __all__ = [
     "fold_scales",
     "fuse_clamps",
     "fuse_pointwise",
+    "fuse_softmax",
     "hoist_transposes",
     "merge_identical",
     "merge_pads",
@@ -48,6 +50,7 @@ _FUSE: tuple[Pass, ...] = (
     merge_pads,
     fold_scales,
     fuse_clamps,
+    fuse_softmax,
     fuse_pointwise,
 )
 _MAX_ROUNDS = 50

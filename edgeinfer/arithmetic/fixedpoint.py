@@ -18,6 +18,7 @@ from edgeinfer.errors import QuantizationError
 __all__ = [
     "CONTRACT",
     "MAX_ACCUMULATOR_16",
+    "MAX_QUOTIENT_SHIFT",
     "AddParameters",
     "add_parameters",
     "average_multiplier",
@@ -28,6 +29,7 @@ __all__ = [
     "interpolation_table_16",
     "multiplier_and_shift",
     "multiplier_bits",
+    "quotient",
     "requantize",
     "round_half_away",
     "round_shift",
@@ -43,6 +45,9 @@ CONTRACT = "EI-1"
 # product stays below 2^62, and the rounding term of at most 2^61 keeps the sum inside int64.
 MAX_ACCUMULATOR_16 = 2**38
 
+# A divisor of at most 17 bits, shifted by this and doubled, stays below 2^62.
+MAX_QUOTIENT_SHIFT = 44
+
 _MIN_SHIFT, _MAX_SHIFT = 2, 62
 
 
@@ -54,7 +59,7 @@ def round_half_away(x: np.ndarray | float) -> np.ndarray:
     return whole + np.where(np.abs(x - whole) >= 0.5, np.copysign(1.0, x), 0.0)
 
 
-def multiplier_and_shift(real: float, bits: int = 31) -> tuple[int, int]:
+def multiplier_and_shift(real: float, bits: int = 31, most: int = _MAX_SHIFT) -> tuple[int, int]:
     """The multiplier M and shift S for which M * 2^-S is nearest to ``real``.
 
     Parameters
@@ -63,7 +68,9 @@ def multiplier_and_shift(real: float, bits: int = 31) -> tuple[int, int]:
         Positive; a product and quotient of scales.
     bits : int
         31 where the accumulator is proven below 2^31, else 24: M is in [2^(bits-1), 2^bits).
-        Only where S would exceed 62 is M smaller, or 0, rounded a second time.
+        Only where S would exceed ``most`` is M smaller, or 0, rounded a second time.
+    most : int
+        62, but for a quotient ``MAX_QUOTIENT_SHIFT``.
 
     Raises
     ------
@@ -82,10 +89,10 @@ def multiplier_and_shift(real: float, bits: int = 31) -> tuple[int, int]:
         raise QuantizationError(
             f"a scale ratio of {real:.6g} needs a shift of {shift}, but shifts start at 2"
         )
-    if shift > _MAX_SHIFT:
-        excess = shift - _MAX_SHIFT
+    if shift > most:
+        excess = shift - most
         multiplier = 0 if excess > 32 else int(single_round(multiplier, 1, excess))
-        shift = _MAX_SHIFT
+        shift = most
     return multiplier, shift
 
 
@@ -142,6 +149,18 @@ def requantize(
 ) -> np.ndarray:
     """``clamp(R(acc, M, S) + zero_point, lo, hi)`` as int64, R1 or R2 by ``rounding``."""
     return np.clip(round_shift(acc, multiplier, shift, rounding) + zero_point, lo, hi)
+
+
+def quotient(a: np.ndarray, b: np.ndarray, multiplier: int, shift: int) -> np.ndarray:
+    """``floor(a M / (b 2^S) + 1/2)``, exactly; by a zero, +-2^31, or 0 of 0.
+
+    ``a`` and ``b`` are integers of at most 17 bits, and ``shift`` at most ``MAX_QUOTIENT_SHIFT``.
+    """
+    a, b = np.broadcast_arrays(a.astype(np.int64), b.astype(np.int64))
+    dividend = np.where(b < 0, -a, a) * np.int64(multiplier)
+    divisor = np.maximum(np.abs(b), 1) << np.int64(shift)
+    rounded = (2 * dividend + divisor) // (2 * divisor)
+    return np.where(b == 0, np.sign(a) << np.int64(31), rounded)
 
 
 def average_multiplier(count: int) -> tuple[int, int]:

@@ -209,6 +209,16 @@ def _q_mul(op: ops.QMul, site: Site) -> None:
 
 
 @check.register
+def _q_div(op: ops.QDiv, site: Site) -> None:
+    _requantizes(op, site)
+    for role, zero_point in (("a", op.a_zero_point), ("b", op.b_zero_point)):
+        _activation(site, site.type(role), role, zero_point)
+    site.require(op.rounding == "single", "rounds once, and so knows no rounding 'double'")
+    most = fixedpoint.MAX_QUOTIENT_SHIFT
+    site.require(op.shift <= most, f"a quotient's shift must be at most {most}, not {op.shift}")
+
+
+@check.register
 def _q_mat_mul(op: ops.QMatMul, site: Site) -> None:
     _requantizes(op, site)
     a, b = site.type("a"), site.type("b")

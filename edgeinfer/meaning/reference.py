@@ -135,6 +135,13 @@ def _q_mul(op: ops.QMul, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]
 
 
 @evaluate.register
+def _q_div(op: ops.QDiv, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
+    dividend, divisor = _wide(a, op.a_zero_point), _wide(b, op.b_zero_point)
+    quotient = fixedpoint.quotient(dividend, divisor, op.multiplier, op.shift)
+    return (np.clip(quotient + op.output_zero_point, op.lo, op.hi),)
+
+
+@evaluate.register
 def _q_mat_mul(op: ops.QMatMul, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
     acc = _wide(a, op.a_zero_point) @ _wide(b, op.b_zero_point)
     return _requantized(op, acc, op.multiplier, op.shift)

@@ -65,6 +65,10 @@ OPERATORS = {
     "Conv in groups": lambda b, x, y: b.conv(x, 6, 9, 3, group=3),
     "Conv, depthwise": lambda b, x, y: b.conv(x, 6, 12, 3, group=6),
     "DepthToSpace": lambda b, x, y: b.op("DepthToSpace", b.conv(x, 6, 8, 1), blocksize=2),
+    "Div": lambda b, x, y: b.op("Div", x, b.op("Add", b.op("Abs", y), b.floats(0.3))),
+    "Div by a sum": lambda b, x, y: b.op(
+        "Div", x, b.op("ReduceSum", b.op("Sigmoid", y), b.integers(1))
+    ),
     "Expand": lambda b, x, y: b.op(
         "Expand", b.op("ReduceMax", x, axes=[2]), b.integers(1, 6, 4, 5)
     ),

@@ -76,6 +76,31 @@ def test_only_the_edges_of_a_channels_first_network_are_transposed():
     assert operators(graph).count("Transpose") == 2
 
 
+@pytest.mark.parametrize("less_the_largest", [False, True])
+def test_a_softmax_spelled_out_is_one(less_the_largest):
+    nodes = [
+        node("Mul", ["x", "scale"], ["m"]),
+        node("ReduceMax", ["m"], ["largest"], axes=[2]),
+        node("Sub", ["m", "largest"], ["d"]),
+        node("Exp", ["d" if less_the_largest else "m"], ["e"]),
+        node("ReduceSum", ["e", "axes"], ["s"]),
+        node("Div", ["e", "s"], ["y"]),
+    ]
+    constants = {"scale": normal(1), "axes": integers(2)}
+    graph = agreement(model(nodes, (2, 4, 6), constants))
+    assert operators(graph) == ["Pointwise", "Softmax"]
+
+
+def test_a_quotient_by_another_sum_is_no_softmax():
+    nodes = [
+        node("Exp", ["x"], ["e"]),
+        node("ReduceSum", ["e", "axes"], ["s"]),
+        node("Div", ["e", "s"], ["y"]),
+    ]
+    graph = agreement(model(nodes, (2, 4, 6), {"axes": integers(1, 2)}))
+    assert operators(graph) == ["Pointwise", "ReduceSum", "Div"]
+
+
 def test_a_channel_shuffle_costs_one_transpose():
     graph = agreement(
         model(

@@ -197,6 +197,29 @@ def test_operands_of_an_addition_fit_32_bits_at_twice_the_larger_scale(bits, lef
     assert abs(y - farthest * (a + b) / out) <= 0.51
 
 
+# ---- quotients -------------------------------------------------------------------------------
+
+
+@given(
+    a=st.integers(-(2**16), 2**16),
+    b=st.integers(-(2**16), 2**16),
+    multiplier=st.integers(0, 2**31 - 1),
+    shift=st.integers(2, 44),
+)
+def test_a_quotient_is_rounded_once_halves_up(a, b, multiplier, shift):
+    found = fixedpoint.quotient(np.array([a]), np.array([b]), multiplier, shift)
+    if b == 0:
+        assert found == int(np.sign(a)) * 2**31
+    else:
+        assert found == half_up(Fraction(a * multiplier, b * 2**shift))
+
+
+def test_a_ratio_too_small_for_a_quotients_shift_loses_bits():
+    most = fixedpoint.MAX_QUOTIENT_SHIFT
+    multiplier, shift = fixedpoint.multiplier_and_shift(3 * 2.0**-20, most=most)
+    assert (multiplier, shift) == (3 * 2**24, 44)
+
+
 # ---- tables ----------------------------------------------------------------------------------
 
 

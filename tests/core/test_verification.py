@@ -503,6 +503,15 @@ def test_a_product_takes_either_width_with_either():
         verify(one(ops.QMul(), a, b, out=int8(3)))
 
 
+def test_a_quotient_rounds_once_and_has_shifts_of_its_own():
+    x = int8(3)
+    verify(one(ops.QDiv(shift=44), x, int16(3), out=x))
+    message = "QDiv 'n': a quotient's shift must be at most 44, not 45"
+    refuse(message, one(ops.QDiv(shift=45), x, x, out=x))
+    message = "QDiv 'n': rounds once, and so knows no rounding 'double'"
+    refuse(message, one(ops.QDiv(rounding="double"), x, x, out=x))
+
+
 def test_a_pad_of_an_average_fits_its_input():
     op = ops.QAveragePool(pad_value=200)
     counts = full(M, 1, dtype="int32"), full(S, 1, dtype="int8")

@@ -33,6 +33,7 @@ __all__ = [
     "QAveragePool",
     "QConv",
     "QDense",
+    "QDiv",
     "QMatMul",
     "QMul",
     "QPRelu",
@@ -110,6 +111,21 @@ class QMul(Requantizing, Broadcasting):
     b_zero_point: ZeroPoint = 0
     multiplier: Multiplier = 0
     shift: Shift = 62
+
+
+@dataclass(frozen=True)
+class QDiv(Requantizing, Broadcasting):
+    """(a - za) / (b - zb), broadcast, times the ratio of the scales: rounded once, halves up.
+
+    By zero, what is not zero saturates, and zero is zero. ``rounding`` is ``single``.
+    """
+
+    since = "0.2.0"
+
+    a_zero_point: ZeroPoint = 0
+    b_zero_point: ZeroPoint = 0
+    multiplier: Multiplier = 0
+    shift: Shift = 44
 
 
 @dataclass(frozen=True)

@@ -128,6 +128,22 @@ def _q_mul(op: ops.QMul, site: KernelSite) -> list[KernelCall]:
     )
 
 
+@lower.register
+def _q_div(op: ops.QDiv, site: KernelSite) -> list[KernelCall]:
+    return _broadcast(
+        site,
+        "div",
+        {
+            **output_stage(op),
+            **_widths(site),
+            "a_zero_point": op.a_zero_point,
+            "b_zero_point": op.b_zero_point,
+            "multiplier": op.multiplier,
+            "shift": op.shift,
+        },
+    )
+
+
 @lower.register(ops.Maximum)
 @lower.register(ops.Minimum)
 def _maximum(op: ops.Maximum | ops.Minimum, site: KernelSite) -> list[KernelCall]:
