@@ -97,7 +97,7 @@ def _split(call: Call) -> Sequence[Operand]:
     if sizes is None:
         size = -(-extent // count)
         sizes = (*(size,) * (count - 1), extent - size * (count - 1))
-    if len(sizes) != count or sum(sizes) != extent or min(sizes) < 1:
+    if len(sizes) != count or sum(sizes) != extent or min(sizes) < 0:
         raise ModelError(f"an axis of {extent} does not split into {list(sizes)}")
     starts = np.cumsum((0, *sizes[:-1])).tolist()
     return [
@@ -132,6 +132,8 @@ def _window(call: Call, x: Operand, windows: dict[int, tuple[int, int, int]]) ->
     if all(window == (0, n, 1) for window, n in zip(whole, x.shape, strict=True)):
         return x
     starts, sizes, steps = zip(*whole, strict=True)
+    if 0 in sizes:  # as what a rotation of all channels leaves; joined with others, it goes
+        return call.constant(np.zeros(sizes, call.dtype(x)), "empty")
     return call.emit(ops.Slice(starts, sizes, steps), x)
 
 

@@ -15,7 +15,7 @@ Shape = tuple[int, ...]
 
 
 def drop_noops(graph: Graph) -> Graph:
-    """What gives back its input goes; a Reshape of a Reshape is one Reshape.
+    """What gives back its input goes, as a sum with zeros does; so do Reshapes of a Reshape.
 
     A reduction over axes of extent 1 is a Reshape. An Expand goes where what takes it broadcasts
     anyway. An output that is a copy of an input, or of another output, stays one.
@@ -27,6 +27,8 @@ def drop_noops(graph: Graph) -> Graph:
         if _gives_back(node.op, rewriter.shape(first), len(node.inputs)):
             if not rewriter.alias(output, first):
                 rewriter.copy(node)
+            continue
+        if (kept := _beside_neutral(rewriter, node)) is not None and rewriter.alias(output, kept):
             continue
         if _only_reshapes(node.op, rewriter.shape(first)):
             rewriter.write(node, ops.Reshape(rewriter.shape(output)), (first,), output)
@@ -54,6 +56,30 @@ def _unexpanded(rewriter: Rewriter, node: Node) -> list[str]:
             ):
                 inputs = tried
     return inputs
+
+
+# what leaves the other operand as it is: on either side, or on the right
+_NEUTRAL: dict[type[ops.Operator], tuple[float, bool]] = {
+    ops.Add: (0.0, True),
+    ops.Sub: (0.0, False),
+    ops.Mul: (1.0, True),
+    ops.Div: (1.0, False),
+}
+
+
+def _beside_neutral(rewriter: Rewriter, node: Node) -> str | None:
+    """The operand that the node's value is, as the other holds nothing but 0 or 1."""
+    neutral, on_either_side = _NEUTRAL.get(type(node.op), (0.0, False))
+    if type(node.op) not in _NEUTRAL or node.op != type(node.op)():
+        return None
+    a, b = map(rewriter.current, node.inputs)
+    for x, other in ((a, b), (b, a))[: 2 if on_either_side else 1]:
+        constant = rewriter.constants.get(other)
+        if constant is not None and x not in rewriter.constants:
+            same = rewriter.shape(x) == rewriter.shape(node.outputs[0])
+            if same and (constant == neutral).all():
+                return x
+    return None
 
 
 def _only_reshapes(op: ops.Operator, shape: Shape) -> bool:

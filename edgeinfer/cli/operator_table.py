@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import onnx
 
+from edgeinfer.converters.onnx_definitions import DEFINED
 from edgeinfer.converters.onnx_import import OLDEST_OPSET
 from edgeinfer.converters.onnx_operators import IMPORTERS
 from edgeinfer.graph import operators as ops
@@ -112,6 +113,7 @@ def as_markdown() -> str:
     ]
     return _DOCUMENT.format(
         oldest=OLDEST_OPSET,
+        defined=", ".join(f"`{name}`" for name in sorted(DEFINED)),
         onnx=_table(("ONNX", "opsets", "becomes", *TARGETS), onnx_rows),
         graph=_table(("operator", "of", "what it gives", "in integers", "NPU"), graph_rows),
     )
@@ -151,7 +153,8 @@ all of these, `some` that it takes some; a node can still be refused for its att
 by a message that names it and the reason, which `edgeinfer inspect` shows.
 
 Whatever is computed from constants alone becomes a constant, also by operators that are not listed;
-`If` becomes the branch that is always taken, `Shape`, `Size` and `Constant` become numbers.
+`If` becomes the branch that is always taken, `Shape`, `Size` and `Constant` become numbers. What
+ONNX itself defines by others is taken as these: {defined}.
 
 {onnx}
 

@@ -101,6 +101,22 @@ def test_a_quotient_by_another_sum_is_no_softmax():
     assert operators(graph) == ["Pointwise", "ReduceSum", "Div"]
 
 
+def test_what_adds_zeros_or_multiplies_by_ones_goes():
+    ones, zeros = np.ones((4, 1, 5), "f4"), np.zeros(5, "f4")
+    nodes = [
+        node("Relu", ["x"], ["r"]),
+        node("Add", ["r", "zeros"], ["a"]),
+        node("Mul", ["ones", "a"], ["m"]),
+        node("Div", ["m", "ones"], ["d"]),
+        node("Sub", ["d", "zeros"], ["y"]),
+    ]
+    graph = agreement(model(nodes, (2, 4, 6, 5), {"ones": ones, "zeros": zeros}))
+    assert operators(graph) == ["Pointwise"]
+    # which gives more than it takes
+    wide = model([node("Add", ["x", "wide"], ["y"])], (1, 6, 5), {"wide": np.zeros((4, 1, 1))})
+    assert operators(agreement(wide)) == ["Add"]
+
+
 def test_a_channel_shuffle_costs_one_transpose():
     graph = agreement(
         model(

@@ -521,3 +521,46 @@ def test_resize_of_a_channels_last_value_and_of_a_sequence():
             agreement(
                 model([node("Resize", ["x", "", "scales"], ["y"], mode=mode)], shape, constants)
             )
+
+
+# ---- by ONNX's own definition ----------------------------------------------------------------
+
+HEADS = {"q": (1, 4, 5, 8), "k": (1, 4, 7, 8), "v": (1, 4, 7, 6)}
+ATTENTIONS = {
+    "of heads apart": (HEADS, {}, {}),
+    "of heads side by side": (
+        {"q": (1, 5, 16), "k": (1, 7, 16), "v": (1, 7, 24)},
+        {},
+        {"q_num_heads": 2, "kv_num_heads": 2},
+    ),
+    "of fewer keys": ({"q": (1, 4, 5, 8), "k": (1, 2, 7, 8), "v": (1, 2, 7, 6)}, {}, {}),
+    "of the past": (HEADS, {}, {"is_causal": 1}),
+    "with a mask": (HEADS, {"mask": np.where(RNG.random((5, 7)) < 0.3, -1e9, 0.0)}, {}),
+    "with a mask of bool": (HEADS, {"mask": RNG.random((5, 7)) < 0.7}, {"scale": 0.3}),
+    "capped": (HEADS, {}, {"softcap": 2.0}),
+}
+
+
+@pytest.mark.parametrize("name", ATTENTIONS)
+def test_attention(name):
+    inputs, constants, attributes = ATTENTIONS[name]
+    operands = [*inputs, *constants]
+    proto = model(
+        [node("Attention", operands, ["y"], **attributes)],
+        constants=constants,
+        inputs=inputs,
+        opset=23,
+    )
+    assert {"MatMul", "Softmax"} <= set(operators(agreement(proto)))
+
+
+@pytest.mark.parametrize("interleaved", [0, 1])
+def test_rotary_embedding(interleaved):
+    angles = RNG.uniform(0, 6, (1, 5, 4))
+    proto = model(
+        [node("RotaryEmbedding", ["x", "cos", "sin"], ["y"], interleaved=interleaved)],
+        (1, 2, 5, 8),
+        {"cos": np.cos(angles), "sin": np.sin(angles)},
+        opset=23,
+    )
+    agreement(proto)
