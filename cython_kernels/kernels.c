@@ -34,6 +34,7 @@ NAMES(depthwise, DEPTHWISE_PARAMETERS);
 NAMES(extreme, EXTREME_PARAMETERS);
 NAMES(fill, FILL_PARAMETERS);
 NAMES(gather, GATHER_PARAMETERS);
+NAMES(gather_elements, GATHER_ELEMENTS_PARAMETERS);
 NAMES(lookup, LOOKUP_PARAMETERS);
 NAMES(mat_mul, MAT_MUL_PARAMETERS);
 NAMES(max_pool, POOL_PARAMETERS);
@@ -44,6 +45,7 @@ NAMES(reduce_sum, REDUCE_SUM_PARAMETERS);
 NAMES(rescale, RESCALE_PARAMETERS);
 NAMES(softmax, AXIS_PARAMETERS);
 NAMES(take, TAKE_PARAMETERS);
+NAMES(top_indices, TOP_INDICES_PARAMETERS);
 
 #define LOOP_ENTRY(isa, name, family) {#name, #isa, name##_##isa, family##_names, NULL},
 #define LAYER_ENTRY(isa, name, family) {#name, #isa, name##_##isa, family##_names, &layout_##isa},
@@ -131,18 +133,17 @@ const kernel kernels[] = {
     EACH_CONV(LAYER_ENTRY, amx) EACH_CONV_S16(LAYER_S16_ENTRY, amx)
 #endif
 #ifdef HAS_X86_KERNELS
-        EACH_TABLE(LOOP_ENTRY, avx512vbmi) EACH_LOOP(LOOP_ENTRY, avx512vnni)
-            EACH_LAYER(LAYER_ENTRY, avx512vnni) EACH_LAYER_S16(LAYER_S16_ENTRY, avx512vnni)
-                EACH_PAIR(LOOP_ENTRY, avx512vnni) EACH_LAYER(LAYER_ENTRY, avxvnni)
-                    EACH_LAYER_S16(LAYER_S16_ENTRY, avxvnni) EACH_LOOP(LOOP_ENTRY, avx2)
-                        EACH_LAYER(LAYER_ENTRY, avx2) EACH_LAYER_S16(LAYER_S16_ENTRY, avx2)
-                            EACH_PAIR(LOOP_ENTRY, avx2) EACH_TABLE(LOOP_ENTRY, avx2)
-                                LOOP_ENTRY(avx2, interpolate_s16,
-                                           lookup) LAYER_ENTRY(avx2, conv_winograd, conv_winograd)
+        EACH_TABLE(LOOP_ENTRY, avx512vbmi) EACH_LOOP(LOOP_ENTRY, avx512vnni) EACH_LAYER(
+            LAYER_ENTRY, avx512vnni) EACH_LAYER_S16(LAYER_S16_ENTRY, avx512vnni)
+            EACH_PAIR(LOOP_ENTRY, avx512vnni) EACH_LAYER(LAYER_ENTRY, avxvnni) EACH_LAYER_S16(
+                LAYER_S16_ENTRY, avxvnni) EACH_LOOP(LOOP_ENTRY, avx2) EACH_LAYER(LAYER_ENTRY, avx2)
+                EACH_LAYER_S16(LAYER_S16_ENTRY, avx2) EACH_PAIR(LOOP_ENTRY, avx2) EACH_TABLE(
+                    LOOP_ENTRY, avx2) LOOP_ENTRY(avx2, interpolate_s16, lookup)
+                    LAYER_ENTRY(avx2, conv_winograd, conv_winograd)
 #endif
 #ifdef HAS_NEON_KERNELS
-                                    EACH_LAYER(LAYER_ENTRY, neondot) EACH_LAYER(LAYER_ENTRY, neon)
+                        EACH_LAYER(LAYER_ENTRY, neondot) EACH_LAYER(LAYER_ENTRY, neon)
 #endif
-                                        EACH_LOOP(LOOP_ENTRY, scalar) EACH_SCALAR_LOOP(
-                                            LOOP_ENTRY, scalar){NULL, NULL, NULL, NULL, NULL},
+                            EACH_LOOP(LOOP_ENTRY, scalar) EACH_PLAIN_LOOP(LOOP_ENTRY, scalar)
+                                EACH_SCALAR_LOOP(LOOP_ENTRY, scalar){NULL, NULL, NULL, NULL, NULL},
 };

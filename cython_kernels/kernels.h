@@ -248,6 +248,14 @@ PARAMETERS(softmax_parameters, AXIS_PARAMETERS);
 #define ARGMAX_PARAMETERS(ONE, RANKED) AXIS_PARAMETERS(ONE, RANKED) ONE(last)
 PARAMETERS(argmax_parameters, ARGMAX_PARAMETERS);
 
+#define TOP_INDICES_PARAMETERS(ONE, RANKED) AXIS_PARAMETERS(ONE, RANKED) ONE(count) ONE(largest)
+PARAMETERS(top_indices_parameters, TOP_INDICES_PARAMETERS);
+
+/* The extents are those of the indices, the strides those of data, 0 along the axis. */
+#define GATHER_ELEMENTS_PARAMETERS(ONE, RANKED)                                                   \
+    ONE(bytes) ONE(rank) RANKED(extents) RANKED(strides) ONE(extent) ONE(stride)
+PARAMETERS(gather_elements_parameters, GATHER_ELEMENTS_PARAMETERS);
+
 #define GATHER_PARAMETERS(ONE, RANKED) AXIS_PARAMETERS(ONE, RANKED) ONE(indices)
 PARAMETERS(gather_parameters, GATHER_PARAMETERS);
 
@@ -284,6 +292,10 @@ PARAMETERS(take_parameters, TAKE_PARAMETERS);
     ENTRY(isa, rescale, rescale) ENTRY(isa, softmax_s16, softmax)                                 \
     ENTRY(isa, softmax_s8, softmax) ENTRY(isa, take, take)
 
+/* Those that no vectors would make faster. */
+#define EACH_PLAIN_LOOP(ENTRY, isa)                                                               \
+    ENTRY(isa, gather_elements, gather_elements) ENTRY(isa, top_indices, top_indices)
+
 /* Those in whose place instruction sets have kernels of their own. */
 #define EACH_SCALAR_LOOP(ENTRY, isa)                                                              \
     ENTRY(isa, add_linear, add_linear) ENTRY(isa, add_s16, add_s16) ENTRY(isa, conv_s16_acc32, conv)                                 \
@@ -311,6 +323,7 @@ PARAMETERS(take_parameters, TAKE_PARAMETERS);
 #define DECLARE(isa, name, family) KERNEL(name##_##isa);
 EACH_LOOP(DECLARE, scalar)
 EACH_SCALAR_LOOP(DECLARE, scalar)
+EACH_PLAIN_LOOP(DECLARE, scalar)
 #ifdef HAS_X86_KERNELS
 EACH_LOOP(DECLARE, avx2)
 EACH_LAYER(DECLARE, avx2)

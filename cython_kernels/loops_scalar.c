@@ -19,4 +19,5 @@ typedef double doubles;
 #include "loops_conv.h"
 #include "loops_depthwise.h"
 #include "loops_linear.h"
+#include "loops_select.h"
 #include "loops_sum_s16.h"

@@ -64,6 +64,11 @@ def _largest(op: ops.Operator, place: int, given: frozenset[int]) -> frozenset[i
     return _LOW
 
 
+@_ignored.register
+def _top(op: ops.TopIndices, place: int, given: frozenset[int]) -> frozenset[int]:
+    return _LOW if op.largest else _HIGH
+
+
 @_ignored.register(ops.Minimum)
 @_ignored.register(ops.ReduceMin)
 def _smallest(op: ops.Operator, place: int, given: frozenset[int]) -> frozenset[int]:

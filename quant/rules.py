@@ -508,14 +508,14 @@ def _pad(op: ops.Pad, node: Node, to: Fragment) -> None:
     to.emit(replace(op, value=int(value[0])), to.at_type_of(0, node.output))
 
 
-@rule(ops.Gather, makes=(ops.Gather,))
-def _gather(op: ops.Gather, node: Node, to: Fragment) -> None:
+@rule(ops.Gather, ops.GatherElements, makes=(ops.Gather, ops.GatherElements))
+def _gather(op: ops.Gather | ops.GatherElements, node: Node, to: Fragment) -> None:
     y = node.output
     scaled = to.type(y).quantization is not None
     data = to.at_type_of(0, y) if scaled else to.unscaled(node.input("x"))
     to.emit(op, data, to.unscaled(node.inputs[1]))
 
 
-@rule(ops.ArgMax, ops.Selecting, makes=(ops.ArgMax, ops.Selecting))
+@rule(ops.ArgMax, ops.TopIndices, ops.Selecting, makes=(ops.ArgMax, ops.TopIndices, ops.Selecting))
 def _selecting(op: ops.Operator, node: Node, to: Fragment) -> None:
     to.emit(op, *map(to.unscaled, node.inputs))

@@ -417,6 +417,30 @@ def argmax(b: Builder) -> None:
         b.add(op, x)
 
 
+def top_elements(b: Builder) -> None:
+    """The largest or smallest along an axis, and elements of another value at their places."""
+    if (x := b.pick(lambda t: len(t.shape) >= 1)) is None:
+        return
+    shape = b.types[x].shape
+    axis = b.draw(st.integers(0, len(shape) - 1))
+    count = b.draw(st.integers(1, shape[axis]))
+    b.add(ops.TopIndices(axis, count, b.one_of(True, False)), x)
+    indices = b.nodes[-1].output
+    others = b.values(lambda t: t.shape == shape)
+    b.add(ops.GatherElements(axis), b.draw(st.sampled_from([x, *others])), indices)
+
+
+def gather_elements(b: Builder) -> None:
+    """By constant indices, which end before the data do."""
+    if (x := b.pick(lambda t: len(t.shape) >= 1)) is None:
+        return
+    shape = b.types[x].shape
+    axis = b.draw(st.integers(0, len(shape) - 1))
+    taken = [b.one_of(1, n) for n in shape]
+    indices = b.rng.integers(-shape[axis], shape[axis], taken)
+    b.add(ops.GatherElements(axis), x, b.constant(indices))
+
+
 def gather_computed(b: Builder) -> None:
     """Rows of a constant or a value, by indices that the run computes."""
     indices = [n.outputs[0] for n in b.nodes if b.types[n.outputs[0]].dtype == "int64"]
@@ -589,6 +613,8 @@ GROWTHS = (
     argmax,
     gather_computed,
     gather,
+    gather_elements,
+    top_elements,
     softmax,
     concat,
     slice_,

@@ -251,6 +251,16 @@ def _transpose(op: ops.Transpose, site: Site, batch: Batch) -> Rows | None:
 
 
 @follow.register
+def _gather_elements(op: ops.GatherElements, site: Site, batch: Batch) -> Rows | None:
+    rows = batch.rows.get(site.node.input("data"))
+    found = batch.rows.get(site.node.input("indices"), rows)
+    if rows is None or found != rows or rows.axis == op.axis:
+        return None
+    whole = site.shape("data")[rows.axis] == site.output.shape[rows.axis]
+    return rows if whole and not site.is_constant("indices") else None
+
+
+@follow.register
 def _gather(op: ops.Gather, site: Site, batch: Batch) -> Rows | None:
     added = len(site.shape("indices"))
     if (rows := batch.of_one(site, "data")) is not None:

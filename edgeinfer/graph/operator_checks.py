@@ -85,8 +85,9 @@ def _pad(op: ops.Pad, site: Site) -> None:
     site.require(fits or op.mode != "constant", f"pads {dtype} with {value!r}")
 
 
-@check.register
-def _gather(op: ops.Gather, site: Site) -> None:
+@check.register(ops.Gather)
+@check.register(ops.GatherElements)
+def _gather(op: ops.Gather | ops.GatherElements, site: Site) -> None:
     data, indices = site.type("data"), site.type("indices")
     site.require(indices.dtype == "int64", f"takes int64 indices, not {indices.dtype}")
     _same_kind(site, data)
@@ -99,13 +100,17 @@ def _gather(op: ops.Gather, site: Site) -> None:
         )
 
 
-@check.register
-def _arg_max(op: ops.ArgMax, site: Site) -> None:
+@check.register(ops.ArgMax)
+@check.register(ops.TopIndices)
+def _arg_max(op: ops.ArgMax | ops.TopIndices, site: Site) -> None:
     output = site.output
     site.require(
         output.dtype == "int64" and output.quantization is None,
         f"gives int64 that nothing scales, not {output}",
     )
+    if isinstance(op, ops.TopIndices):
+        dtype = site.type("x").dtype
+        site.require(dtype in ("float32", *ACTIVATIONS), f"takes no {dtype}")
 
 
 # ---- integer operators -----------------------------------------------------------------------

@@ -248,6 +248,13 @@ def _arg_max(op: ops.ArgMax, x: Shape) -> tuple[Shape, ...]:
     return ((*x[: op.axis], *((1,) if op.keepdims else ()), *x[op.axis + 1 :]),)
 
 
+@shape_rule.register
+def _top_indices(op: ops.TopIndices, x: Shape) -> tuple[Shape, ...]:
+    _require(op.axis < len(x), f"axis {op.axis} does not fit shape {list(x)}")
+    _require(op.count <= x[op.axis], f"an axis of {x[op.axis]} has no {op.count} largest elements")
+    return ((*x[: op.axis], op.count, *x[op.axis + 1 :]),)
+
+
 @shape_rule.register(ops.Softmax)
 @shape_rule.register(ops.LogSoftmax)
 def _softmax(op: ops.Softmax | ops.LogSoftmax, x: Shape) -> tuple[Shape, ...]:
@@ -355,6 +362,15 @@ def _transpose(op: ops.Transpose, x: Shape) -> tuple[Shape, ...]:
 def _gather(op: ops.Gather, x: Shape, indices: Shape) -> tuple[Shape, ...]:
     _require(op.axis < len(x), f"axis {op.axis} does not fit shape {list(x)}")
     return ((*x[: op.axis], *indices, *x[op.axis + 1 :]),)
+
+
+@shape_rule.register
+def _gather_elements(op: ops.GatherElements, x: Shape, indices: Shape) -> tuple[Shape, ...]:
+    _rank(indices, len(x), "indices")
+    _require(op.axis < len(x), f"axis {op.axis} does not fit shape {list(x)}")
+    fits = all(m <= n for a, (m, n) in enumerate(zip(indices, x, strict=True)) if a != op.axis)
+    _require(fits, f"indices of shape {list(indices)} do not lie in shape {list(x)}")
+    return (indices,)
 
 
 @shape_rule.register

@@ -59,6 +59,13 @@ def _arg_max(op: ops.ArgMax, x: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 @move.register
+def _top_indices(op: ops.TopIndices, x: np.ndarray) -> tuple[np.ndarray, ...]:
+    wide = x if x.dtype.kind == "f" else x.astype(np.int64)
+    order = (-wide if op.largest else wide).argsort(op.axis, kind="stable")
+    return (order.take(np.arange(op.count), op.axis),)
+
+
+@move.register
 def _concat(op: ops.Concat, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
     return (np.concatenate(arrays, op.axis),)
 
@@ -97,11 +104,23 @@ def _transpose(op: ops.Transpose, x: np.ndarray) -> tuple[np.ndarray, ...]:
 
 @move.register
 def _gather(op: ops.Gather, x: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, ...]:
-    extent = x.shape[op.axis]
+    _check_indices(x.shape[op.axis], indices)
+    return (x.take(indices, op.axis),)
+
+
+@move.register
+def _gather_elements(
+    op: ops.GatherElements, x: np.ndarray, indices: np.ndarray
+) -> tuple[np.ndarray, ...]:
+    _check_indices(x.shape[op.axis], indices)
+    window = (slice(None) if a == op.axis else slice(n) for a, n in enumerate(indices.shape))
+    return (np.take_along_axis(x[tuple(window)], indices, op.axis),)
+
+
+def _check_indices(extent: int, indices: np.ndarray) -> None:
     outside = indices[(indices < -extent) | (indices >= extent)]
     if outside.size:
         raise InputError(f"index {outside.flat[0]} is outside an axis of {extent}")
-    return (x.take(indices, op.axis),)
 
 
 @move.register

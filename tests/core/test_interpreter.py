@@ -22,23 +22,25 @@ def floats(*shape):
     return np.asarray(RNG.normal(size=shape), np.float32)
 
 
-def by_onnxruntime(operator, *arrays, **attributes):
-    """The output of one ONNX operator."""
+def by_onnxruntime(operator, *arrays, every=False, **attributes):
+    """The output of one ONNX operator, or both."""
     names = [f"x{i}" for i in range(len(arrays))]
-    node = onnx.helper.make_node(operator, names, ["y"], **attributes)
+    outputs = ["y", "z"] if every else ["y"]
+    node = onnx.helper.make_node(operator, names, outputs, **attributes)
     kinds = [onnx.helper.np_dtype_to_tensor_dtype(a.dtype) for a in arrays]
     infos = [
         onnx.helper.make_tensor_value_info(name, kind, a.shape)
         for name, kind, a in zip(names, kinds, arrays, strict=True)
     ]
-    y = onnx.helper.make_empty_tensor_value_info("y")
-    graph = onnx.helper.make_graph([node], "one", infos, [y])
+    results = [onnx.helper.make_empty_tensor_value_info(name) for name in outputs]
+    graph = onnx.helper.make_graph([node], "one", infos, results)
     opset = [onnx.helper.make_opsetid("", 18)]
     model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=9)
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), providers=["CPUExecutionProvider"]
     )
-    return session.run(None, dict(zip(names, arrays, strict=True)))[0]
+    found = session.run(None, dict(zip(names, arrays, strict=True)))
+    return found if every else found[0]
 
 
 def nchw(x):
@@ -248,6 +250,32 @@ def test_argmax_of_equals(last, keepdims):
     expected = by_onnxruntime("ArgMax", x, axis=1, keepdims=int(keepdims),
                               select_last_index=int(last))  # fmt: skip
     check_moves(ops.ArgMax(1, keepdims, last), (x,), expected)
+
+
+@pytest.mark.parametrize("largest", [False, True])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_the_places_of_the_largest_and_what_is_there(axis, largest):
+    x = RNG.normal(size=(5, 7, 6)).astype(np.float32)
+    k = np.array([4])
+    values, indices = by_onnxruntime("TopK", x, k, axis=axis, largest=int(largest), every=True)
+    check_moves(ops.TopIndices(axis, 4, largest), (x,), indices)
+    check_moves(ops.GatherElements(axis), (x, indices), values)
+
+
+@pytest.mark.parametrize("largest", [False, True])
+def test_of_equal_elements_the_first_comes_first(largest):
+    x = RNG.integers(-2, 3, (30,)).astype(np.int8)
+    _, indices = by_onnxruntime("TopK", x, np.array([30]), largest=int(largest), every=True)
+    check_moves(ops.TopIndices(0, 30, largest), (x,), indices)
+
+
+@pytest.mark.parametrize("dtype", KINDS)
+def test_elements_are_gathered_where_the_indices_lie(dtype):
+    x = numbers(dtype, 3, 5, 4)
+    indices = RNG.integers(-5, 5, (2, 7, 3))
+    check_moves(ops.GatherElements(1), (x, indices), np.take_along_axis(x[:2, :, :3], indices, 1))
+    with refused("index 5 is outside an axis of 5", InputError):
+        evaluate(ops.GatherElements(1), x, indices * 0 + 5)
 
 
 @pytest.mark.parametrize("dtype", KINDS)

@@ -32,6 +32,7 @@ __all__ = [
     "DepthToSpace",
     "Expand",
     "Gather",
+    "GatherElements",
     "MaxPool",
     "Maximum",
     "Minimum",
@@ -44,6 +45,7 @@ __all__ = [
     "SpaceToDepth",
     "Split",
     "Tile",
+    "TopIndices",
     "Transpose",
 ]
 
@@ -86,6 +88,20 @@ class ArgMax(AlongAxis):
 
     keepdims: bool = True
     select_last_index: bool = False
+
+
+@dataclass(frozen=True)
+class TopIndices(AlongAxis):
+    """Indices (int64) of the ``count`` largest elements along ``axis``, or smallest, in order.
+
+    Of equals the first comes first.
+    """
+
+    gives = (Role("indices", dtype="int64"),)
+    since = "0.2.0"
+
+    count: Count
+    largest: bool = True
 
 
 # ---- they choose by place ----------------------------------------------------------------------
@@ -153,6 +169,19 @@ class Gather(Moving):
     """data, indices (int64): the ``indices`` along ``axis``; negative ones count from the end."""
 
     takes = (Role("data"), Role("indices", dtype="int64"))
+
+    axis: Axis
+
+
+@dataclass(frozen=True)
+class GatherElements(Moving):
+    """data, indices (int64), of one rank: at each place, the element of that index along ``axis``.
+
+    Along the other axes the indices may end before data does; negative ones count from the end.
+    """
+
+    takes = (Role("data"), Role("indices", dtype="int64"))
+    since = "0.2.0"
 
     axis: Axis
 

@@ -237,3 +237,25 @@ def _gather(op: ops.Gather, site: KernelSite) -> list[KernelCall]:
             work=ELEMENT_WORK * site.elements,
         )
     ]
+
+
+@lower.register
+def _gather_elements(op: ops.GatherElements, site: KernelSite) -> list[KernelCall]:
+    x = site.shape("data")
+    strides = strides_of(x)
+    return [
+        KernelCall(
+            "gather_elements",
+            (*site.node.inputs, site.node.output),
+            {
+                "bytes": site.itemsize("data"),
+                "rank": len(x),
+                "extents": site.output.shape,
+                "strides": tuple(0 if a == op.axis else n for a, n in enumerate(strides)),
+                "extent": x[op.axis],
+                "stride": strides[op.axis],
+            },
+            units=site.elements,
+            work=ELEMENT_WORK * site.elements,
+        )
+    ]

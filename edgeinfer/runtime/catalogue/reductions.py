@@ -83,6 +83,21 @@ def _arg_max(op: ops.ArgMax, site: KernelSite) -> list[KernelCall]:
 
 
 @lower.register
+def _top_indices(op: ops.TopIndices, site: KernelSite) -> list[KernelCall]:
+    x = site.shape("x")
+    return [
+        KernelCall(
+            "top_indices",
+            (site.node.input("x"), site.node.output),
+            {**along(site, "x", op.axis), "count": op.count, "largest": int(op.largest)},
+            units=math.prod(x) // x[op.axis],
+            work=ELEMENT_WORK * math.prod(x),
+            scratch=8 * op.count,
+        )
+    ]
+
+
+@lower.register
 def _q_softmax(op: ops.QSoftmax, site: KernelSite) -> list[KernelCall]:
     return [
         KernelCall(

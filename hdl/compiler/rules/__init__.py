@@ -20,6 +20,6 @@ refused(
     "alone",
     ops.QMatMul,
 )
-refused("looks for a place; the host does so at outputs alone", ops.ArgMax)
+refused("looks for a place; the host does so at outputs alone", ops.ArgMax, ops.TopIndices)
 refused("takes the least of elements; the array has a greatest alone", ops.ReduceMin)
 refused("compares two values; the lanes add and multiply alone", ops.Maximum, ops.Minimum)
