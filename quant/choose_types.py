@@ -23,7 +23,7 @@ from edgeinfer.quant.rules import fixed_output
 from edgeinfer.quant.schemes import SCHEMES, Width, activation_type, headroom
 from edgeinfer.quant.search import MAX_RUNS, search
 from edgeinfer.quant.sharing import shared_quantization
-from edgeinfer.quant.widths import denominators, group_widths
+from edgeinfer.quant.widths import group_widths, wide_groups
 
 __all__ = ["Choice", "choose", "choose_types"]
 
@@ -132,11 +132,11 @@ def _widen(
     seen: Calibration,
     options: Options,
 ) -> list[str]:
-    """Give 16 bits to denominators, and to outputs of which 8 would lose a part, unless 8 were
-    asked for; says which outputs."""
+    """Give 16 bits to what needs them in every scheme, and to outputs of which 8 would lose a part,
+    unless 8 were asked for; says which outputs."""
     # a width that was asked for is the same whatever the others are
     asked = group_widths(graph, groups, "int16", options.overrides)
-    for root in denominators(graph, groups):
+    for root in wide_groups(graph, groups):
         if asked[root] != "int8":
             widths[root] = "int16"
     notes = []

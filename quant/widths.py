@@ -12,7 +12,7 @@ from edgeinfer.graph import Graph
 from edgeinfer.graph import operators as ops
 from edgeinfer.quant.schemes import Width
 
-__all__ = ["denominators", "group_widths", "wider"]
+__all__ = ["group_widths", "wide_groups", "wider"]
 
 _NEAR = 3
 
@@ -67,12 +67,23 @@ def group_widths(
     return widths
 
 
-def denominators(graph: Graph, groups: Mapping[str, str]) -> set[str]:
-    """The groups of what values are divided by, and of what that is computed from behind a layer.
+def wide_groups(graph: Graph, groups: Mapping[str, str]) -> set[str]:
+    """The groups that have 16 bits in every scheme: denominators, and shares that others weigh by.
 
     A quotient has the relative accuracy of its denominator, of which the least numbers of 8 bits
-    have none.
+    have none; and of 200 shares of a softmax most are no step of 1/256.
     """
+    results = {groups[name] for name in graph.results if name in groups}
+    shares = {
+        groups[node.output]
+        for node in graph.nodes
+        if isinstance(node.op, ops.Softmax) and groups[node.output] not in results
+    }
+    return shares | _denominators(graph, groups)
+
+
+def _denominators(graph: Graph, groups: Mapping[str, str]) -> set[str]:
+    """What values are divided by, and what that is computed from behind a layer."""
     producers = graph.producers()
     pending = [node.input("b") for node in graph.nodes if isinstance(node.op, ops.Div)]
     found: set[str] = set()
