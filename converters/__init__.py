@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from edgeinfer.errors import MissingExtraError
 from edgeinfer.graph import Graph
@@ -35,6 +35,7 @@ def from_onnx(
     inputs: Sequence[str] = (),
     outputs: Sequence[str] = (),
     allow_links: bool = False,
+    states: Mapping[str, str] | Literal["auto"] | None = None,
 ) -> Graph:
     """Read an ONNX model into a canonical float Graph.
 
@@ -53,6 +54,10 @@ def from_onnx(
     allow_links : bool
         Read external data behind links too, wherever they lead. Without it, who wrote the model
         cannot make this program read files of another folder.
+    states : mapping of str to str, or "auto", optional
+        By the name of an input, the output that it is in the next run: both become a state, which
+        ``Session.stream`` keeps, and which is zeros at first. ``auto`` finds those of one type
+        whose names differ by their role alone, as ``h0`` and ``hn`` do.
 
     Returns
     -------
@@ -86,6 +91,7 @@ def from_onnx(
     from edgeinfer.converters.onnx_import import import_model
     from edgeinfer.converters.onnx_model import read_model, value_names
     from edgeinfer.converters.passes import canonicalize
+    from edgeinfer.converters.states import likely_states, with_states
 
     # one name is what a string is, not its letters
     inputs, outputs = ((names,) if isinstance(names, str) else names for names in (inputs, outputs))
@@ -94,6 +100,8 @@ def from_onnx(
         cut_model(model, inputs=inputs, outputs=outputs)
     imported = import_model(model, batch=batch, input_shapes=input_shapes)
     graph = canonicalize(imported, value_names(model))
+    if states is not None:
+        graph = with_states(graph, likely_states(graph) if states == "auto" else states)
     verify(graph)
     _log.info("imported %r: %d operators", graph.name, len(graph.nodes))
     return graph

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from edgeinfer.graph import Graph
 
@@ -25,6 +25,7 @@ def quantize(
     inputs: Sequence[str] = (),
     outputs: Sequence[str] = (),
     allow_links: bool = False,
+    states: Mapping[str, str] | Literal["auto"] | None = None,
     **options: Any,
 ) -> Graph:
     """Import ``model`` and make all of it integer.
@@ -35,7 +36,7 @@ def quantize(
         An ONNX model, or a float Graph.
     data : array, dict of arrays, or iterable of either
         Calibration samples as the model takes them, a hundred or so.
-    batch, input_shapes, inputs, outputs, allow_links
+    batch, input_shapes, inputs, outputs, allow_links, states
         How an ONNX model is imported: the options of ``edgeinfer.converters.from_onnx``.
     options
         Those of ``edgeinfer.quant.quantize``: ``scheme``, ``overrides`` and others.
@@ -57,5 +58,6 @@ def quantize(
             inputs=inputs,
             outputs=outputs,
             allow_links=allow_links,
+            states=states,
         )
     return make_integer(model, data, **options)

@@ -41,6 +41,8 @@ def inspect(file: Path, how: Import) -> Report:
         *(("input", f"{n}: {graph.types[n]}") for n in graph.inputs),
         *((f"images for {n}", _prepared(how)) for n, how in graph.preparation.items()),
         *(("output", f"{n}: {graph.types[n]}") for n in graph.outputs),
+        *(("state", f"{s.input}, before {s.output}: {graph.types[s.input]}") for s in graph.states),
+        *_likely_states(graph),
         ("MACs", f"{total.macs:,}"),
         ("parameters", f"{total.parameters:,}"),
     ]
@@ -55,6 +57,7 @@ def inspect(file: Path, how: Import) -> Report:
             "name": graph.name,
             "inputs": [_value(graph, name) for name in graph.inputs],
             "outputs": [_value(graph, name) for name in graph.outputs],
+            "states": [{"input": s.input, "output": s.output} for s in graph.states],
             "preparation": {n: asdict(how) for n, how in graph.preparation.items()},
             "labels": list(graph.labels),
             "provenance": dict(graph.provenance),
@@ -77,6 +80,16 @@ def inspect(file: Path, how: Import) -> Report:
         ],
         [] if refusal is None else [f"quantize will refuse this model: {refusal}"],
     )
+
+
+def _likely_states(graph: Graph) -> list[tuple[str, str]]:
+    """What the commands that import a float Graph could make a state."""
+    if graph.is_integer:
+        return []
+    from edgeinfer.converters.states import likely_states
+
+    found = likely_states(graph).items()
+    return [("likely state", f"--state {source}={result}") for source, result in found]
 
 
 def _refusal(graph: Graph) -> str | None:

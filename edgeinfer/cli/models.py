@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -51,6 +51,8 @@ class Import:
         Values at which the model is cut.
     allow_links : bool
         Whether external data may lie behind links.
+    states : mapping of str to str, or "auto", optional
+        Outputs by the inputs that they are in the next run.
     """
 
     batch: int = 1
@@ -58,6 +60,7 @@ class Import:
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     allow_links: bool = False
+    states: Mapping[str, str] | Literal["auto"] | None = None
 
 
 def open_model(path: Path, how: Import | None = None) -> Graph:
@@ -104,13 +107,15 @@ def open_pair(a: Path, b: Path) -> tuple[Graph, Graph]:
 
 
 def _open_like(path: Path, like: Graph) -> Graph:
-    shapes = {name: like.types[name].shape for name in like.inputs}
+    shapes = {name: like.types[name].shape for name in like.sources}
     batch = next(iter(shapes.values()))[0] if like.free_batch else 1
+    states = {state.input: state.output for state in like.states} or None
     if path.suffix.lower() == ".onnx":
         # the .eqm may have been made of a part, whose values bear the same names
         with suppress(InputError):
-            return open_model(path, Import(batch, shapes, like.inputs, like.outputs))
-    return open_model(path, Import(batch, shapes))
+            how = Import(batch, shapes, like.sources, like.results, states=states)
+            return open_model(path, how)
+    return open_model(path, Import(batch, shapes, states=states))
 
 
 def import_onnx(path: Path, how: Import | None = None) -> Graph:
@@ -130,6 +135,7 @@ def import_onnx(path: Path, how: Import | None = None) -> Graph:
         inputs=how.inputs,
         outputs=how.outputs,
         allow_links=how.allow_links,
+        states=how.states,
     )
 
 

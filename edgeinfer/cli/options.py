@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar, get_args
+from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
 import click
 
@@ -56,6 +56,23 @@ def _shapes(ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
     return tuple(shapes)
 
 
+def _states(
+    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> dict[str, str] | Literal["auto"] | None:
+    """Outputs by inputs, or ``auto``."""
+    if not values:
+        return None
+    if values == ("auto",):
+        return "auto"
+    pairs: dict[str, str] = {}
+    for value in values:
+        source, equals, result = value.partition("=")
+        if not (source and equals and result):
+            raise click.BadParameter(f"{value!r} is not of the form IN=OUT, or auto alone")
+        pairs[source] = result
+    return pairs
+
+
 def import_options(function: F) -> F:
     """How an ONNX model is imported, handed on as ``how``."""
 
@@ -67,12 +84,22 @@ def import_options(function: F) -> F:
         cut_inputs: tuple[str, ...],
         cut_outputs: tuple[str, ...],
         allow_links: bool,
+        states: dict[str, str] | Literal["auto"] | None,
         **arguments: Any,
     ) -> Any:
-        how = Import(batch, dict(shapes), cut_inputs, cut_outputs, allow_links)
+        how = Import(batch, dict(shapes), cut_inputs, cut_outputs, allow_links, states)
         return function(how=how, **arguments)
 
     for option in (
+        click.option(
+            "--state",
+            "states",
+            metavar="IN=OUT",
+            multiple=True,
+            callback=_states,
+            help="This input is what that output was in the run before, zeros at first. "
+            "Repeatable; auto finds them by their names.",
+        ),
         click.option(
             "--allow-links", is_flag=True, help="Read external data behind links, as they lead."
         ),
