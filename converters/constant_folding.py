@@ -92,9 +92,9 @@ class Folder:
             name = str(node.outputs[0].name)
             return [Static(read_tensor(attribute.value, name), name)]
         if node.op_type in FOLDABLE:
-            self._spend(_result_size(node, arrays))
+            self.spend(_result_size(node, arrays))
         else:
-            self._spend(_inferred_size(node, version, arrays))
+            self.spend(_inferred_size(node, version, arrays))
         if node.op_type == "GatherElements":
             return [Static(_gathered(node, arrays), str(node.outputs[0].name))]
         version = max(version, _SINCE.get(node.op_type, 1))
@@ -135,7 +135,7 @@ class Folder:
         node = Node("constant", op, tuple(values), ("y",))
         site = Site(node, Graph("constant", (node,), types, (), ("y",), values))
         padded = padded_elements(op, site) if isinstance(op, Windowed) else 0
-        self._spend(max(work(site), padded))
+        self.spend(max(work(site), padded))
         with np.errstate(all="ignore"):
             (result,) = evaluate(op, *arrays)
         return np.asarray(result)
@@ -166,7 +166,8 @@ class Folder:
         start, end = bounds
         return [Static(np.array(shape[start:end], np.int64), name)]
 
-    def _spend(self, elements: int) -> None:
+    def spend(self, elements: int) -> None:
+        """Count elements that are about to be made; ModelError where no real model has so many."""
         self._left -= elements
         if self._left < 0:
             raise ModelError(f"the constants of the model have more than {_BUDGET} elements")

@@ -18,7 +18,15 @@ from edgeinfer import advice
 from edgeinfer.converters.constant_folding import FOLDABLE, RANDOM, Folder
 from edgeinfer.converters.onnx_inputs import Inputs, static_inputs
 from edgeinfer.converters.onnx_model import read_tensor, value_names
-from edgeinfer.converters.onnx_operators import IMPORTERS, Call, Dynamic, Operand, Refusal, Static
+from edgeinfer.converters.onnx_operators import (
+    IMPORTERS,
+    Call,
+    Dynamic,
+    Kind,
+    Operand,
+    Refusal,
+    Static,
+)
 from edgeinfer.converters.open_batch import guess_failed, is_free_batch
 from edgeinfer.errors import ModelError, ModelFileError, UnsupportedError
 from edgeinfer.graph import DType, Graph, GraphBuilder, TensorType
@@ -181,7 +189,7 @@ class Walk:
         """Let the inputs of the Graph stand for those of the model."""
         for value in graph.inputs:
             if value.name in types:
-                bound = Dynamic(value.name, types[value.name])
+                bound = Dynamic(value.name, types[value.name], _kind(value))
                 self._values[value] = bound
                 self._inputs.append(bound)
                 self._given.add(bound)
@@ -291,16 +299,21 @@ class Walk:
         arrays = [v.array.astype(self.dtype(v), copy=False) for v in operands]
         return self._folder.evaluate(op, arrays)
 
+    def spend(self, elements: int) -> None:
+        """Count elements of constants that the import is about to make."""
+        self._folder.spend(elements)
+
     def add(
         self,
         node: ir.Node,
         op: Operator,
         operands: Sequence[Operand],
-        kind: TensorType,
+        type_: TensorType,
         name: str,
+        kind: Kind,
     ) -> Dynamic:
         """Append a step of ``node``, its value under a name that may change once."""
-        output = Dynamic(name, kind)
+        output = Dynamic(name, type_, kind)
         self._steps.append(_Step(_node_name(node), op, tuple(operands), output))
         return output
 
@@ -378,6 +391,13 @@ class _Names:
         if value not in self._names:
             self._names[value] = self._distinct.claim(value.name)
         return self._names[value]
+
+
+def _kind(value: ir.Value) -> Kind:
+    """What the elements of an input are in the model."""
+    if value.dtype == ir.DataType.BOOL:
+        return "truth values"
+    return "integers" if value.dtype is not None and value.dtype.is_integer() else "floats"
 
 
 def _node_name(node: ir.Node) -> str:

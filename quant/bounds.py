@@ -1,4 +1,5 @@
-"""What the bounds of functions say of ranges: at outputs nothing within them is ever cut.
+"""What the bounds of functions say of ranges: at outputs nothing within them is ever cut, and
+truth values are 0 and 1.
 
 The scores of a detector may have been 0.4 at most in calibration, and 0.8 is what it is there to
 find. So what a Sigmoid gives to an output without a layer between has the Sigmoid's bounds as
@@ -11,6 +12,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeAlias
 
+import numpy as np
+
+from edgeinfer.arithmetic import pointwise
+from edgeinfer.arithmetic.pointwise import Expression
 from edgeinfer.graph import Graph
 from edgeinfer.graph import operators as ops
 
@@ -23,6 +28,7 @@ __all__ = [
     "hull",
     "magnitude",
     "near_outputs",
+    "truth_values",
 ]
 
 Range: TypeAlias = tuple[float, float]
@@ -30,7 +36,11 @@ Range: TypeAlias = tuple[float, float]
 # by value, or by the representative of a group that shares its quantization
 Ranges: TypeAlias = dict[str, Range]
 
-_BOUNDED = {"sigmoid": (0.0, 1.0), "hard_sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
+_TESTS = ("equal", "greater", "greater_equal", "is_infinite", "is_nan")
+_BOUNDED = {
+    **dict.fromkeys(("sigmoid", "hard_sigmoid", *_TESTS), (0.0, 1.0)),
+    "tanh": (-1.0, 1.0),
+}
 
 
 def hull(a: Range, b: Range) -> Range:
@@ -69,6 +79,43 @@ def near_outputs(graph: Graph) -> set[str]:
         ):
             pending += node.operands
     return found
+
+
+def truth_values(graph: Graph) -> set[str]:
+    """The values that are 0 or 1 whatever the inputs are: tests, and what logic makes of them."""
+    found = {
+        name
+        for name, array in graph.constants.items()
+        if array.dtype == np.float32 and np.isin(array, (0, 1)).all()
+    }
+    for node in graph.nodes:
+        of_truths = all(name in found for name in node.operands)
+        match node.op:
+            case ops.Pointwise(expression):
+                numbers = np.array([0.0, 1.0])
+                kept = np.isin(pointwise.evaluate(expression, numbers), numbers).all()
+                is_truth = _is_test(expression) or (of_truths and kept)
+            case ops.Mul():
+                is_truth = of_truths
+            case ops.Selecting():
+                is_truth = of_truths and not isinstance(node.op, ops.Pad)
+            case _:
+                is_truth = False
+        if is_truth:
+            found.update(node.outputs)
+    return found - set(graph.constants)
+
+
+def _is_test(expression: Expression) -> bool:
+    """Whether a function gives 0 or 1 whatever it is given."""
+    match expression:
+        case (name, *_) if name in _TESTS:
+            return True
+        case ("sub", 1.0, inner) | ("abs", inner):
+            return _is_test(inner)
+        case ("mul" | "max" | "min", a, b):
+            return _is_test(a) and _is_test(b)
+    return False
 
 
 def bounded_outputs(graph: Graph, groups: Mapping[str, str]) -> Ranges:

@@ -18,6 +18,7 @@ from edgeinfer.arithmetic import pointwise
 from edgeinfer.graph import Graph, Node
 from edgeinfer.graph import operators as ops
 from edgeinfer.quant.observers import Histogram
+from edgeinfer.quant.schemes import Width
 
 __all__ = ["FarNumbers", "Filling", "Never", "fillings", "indifferent_sides", "near_and_far"]
 
@@ -28,8 +29,8 @@ _NEITHER, _BOTH = frozenset[int](), _LOW | _HIGH
 # A number that stands for never is this many times beyond all that are not.
 _BEYOND = 64
 
-# exp(-8) is 1/2981, less than a tenth of an 8-bit Softmax's step
-_SOFTMAX_MARGIN = 8.0
+# exp(-8) is less than a tenth of an 8-bit Softmax's step, exp(-12) a fifth of a 16-bit one's
+_SOFTMAX_MARGIN: Mapping[Width, float] = {"int8": 8.0, "int16": 12.0}
 
 # an index of a maximum needs a step between never and the lowest
 _ORDER_MARGIN = 1 / 32
@@ -79,6 +80,11 @@ def _smallest(op: ops.Operator, place: int, given: frozenset[int]) -> frozenset[
 @_ignored.register(ops.Moving)
 def _passed_on(op: ops.Operator, place: int, given: frozenset[int]) -> frozenset[int]:
     return given
+
+
+@_ignored.register
+def _where(op: ops.Where, place: int, given: frozenset[int]) -> frozenset[int]:
+    return given if place else _NEITHER
 
 
 @_ignored.register
@@ -218,33 +224,33 @@ class Never:
     graph: Graph
     holders: Mapping[str, frozenset[int]]
 
-    def widened(self, name: str, low: float, high: float) -> tuple[float, float]:
-        """The range that never saturates in, for a value whose other numbers need this one."""
+    def widened(self, name: str, low: float, high: float, width: Width) -> tuple[float, float]:
+        """The range that never saturates in, for a value of ``width`` whose others need this one."""
         sides = self.holders.get(name, _NEITHER)
         if not sides:
             return low, high
-        margin = self._margin(name) + (high - low) * _ORDER_MARGIN
+        margin = self._margin(name, width) + (high - low) * _ORDER_MARGIN
         return low - margin * (-1 in sides), high + margin * (1 in sides)
 
-    def _margin(self, name: str) -> float:
+    def _margin(self, name: str, width: Width) -> float:
         """The largest distance that a reader, or a reader of what moves it on, needs."""
         found = 0.0
         for node in self.graph.nodes:
             if name in node.inputs:
-                found = max(found, self._margin_at(node))
+                found = max(found, self._margin_at(node, width))
         return found
 
-    def _margin_at(self, node: Node) -> float:
+    def _margin_at(self, node: Node, width: Width) -> float:
         if isinstance(node.op, ops.Softmax):
             # each of those that are never adds a little to the sum
             shape = self.graph.types[node.output].shape
-            return _SOFTMAX_MARGIN + math.log(shape[node.op.axis])
+            return _SOFTMAX_MARGIN[width] + math.log(shape[node.op.axis])
         if isinstance(node.op, ops.Pointwise):
-            behind = max(map(self._margin, node.outputs))
+            behind = max(self._margin(name, width) for name in node.outputs)
             slopes = [abs(slope) for side in _BOTH if (slope := _slope(node.op, side))]
             return max([_settling(node.op), *(behind / slope for slope in slopes)])
-        if isinstance(node.op, ops.Moving | ops.Add | ops.Sub):
-            return max(map(self._margin, node.outputs))
+        if isinstance(node.op, ops.Moving | ops.Add | ops.Sub | ops.Where):
+            return max(self._margin(name, width) for name in node.outputs)
         return 0.0
 
 

@@ -2,7 +2,8 @@
 
 A range is what the observer takes of what calibration saw, and beside that:
 
-- what a bounded function gives an output, such as a Sigmoid, has its bounds (``bounds.py``);
+- what a bounded function gives an output, such as a Sigmoid, has its bounds (``bounds.py``), and
+  truth values have 0 and 1 wherever they are;
 - numbers that stand for "never" (``never.py``) are kept below the others, and no farther;
 - a summand need reach no farther than its sum can hold;
 - a value that was 0 throughout gets the range of what it is computed from: nothing is known of it;
@@ -17,7 +18,7 @@ import numpy as np
 
 from edgeinfer.graph import Graph, Node
 from edgeinfer.graph import operators as ops
-from edgeinfer.quant.bounds import Range, Ranges, bounded_outputs, hull, magnitude
+from edgeinfer.quant.bounds import Range, Ranges, bounded_outputs, hull, magnitude, truth_values
 from edgeinfer.quant.calibration import Calibration
 from edgeinfer.quant.never import Never
 from edgeinfer.quant.observers import Observer
@@ -43,8 +44,13 @@ def group_ranges(
     never = Never(graph, seen.never)
     ranges: Ranges = {}
     for name, root in groups.items():
-        found = never.widened(name, *rule(seen.histograms[name], levels(widths[root])))
+        found = never.widened(
+            name, *rule(seen.histograms[name], levels(widths[root])), widths[root]
+        )
         ranges[root] = hull(ranges.get(root, (0.0, 0.0)), found)
+    for name in truth_values(graph):
+        if name in groups:
+            ranges[groups[name]] = hull(ranges[groups[name]], (0.0, 1.0))
     for root, bounds in bounded_outputs(graph, groups).items():
         ranges[root] = hull(ranges[root], bounds)
     for name, found in _useful(graph, groups, ranges).items():

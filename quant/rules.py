@@ -38,6 +38,7 @@ from edgeinfer.arithmetic.tables import (
 from edgeinfer.errors import QuantizationError
 from edgeinfer.graph import Node, Quantization, TensorType, nearest_float32
 from edgeinfer.graph import operators as ops
+from edgeinfer.graph.shapes import broadcast
 from edgeinfer.quant.fragment import Fragment
 from edgeinfer.quant.phases import phases_of
 from edgeinfer.quant.schemes import Width
@@ -306,6 +307,59 @@ def _div(op: ops.Div, node: Node, to: Fragment) -> None:
         shift=shift,
     )
     to.emit(quantized, a, b)
+
+
+@rule(ops.Where, makes=(ops.QMul, ops.QAdd, ops.Lookup, ops.Expand))
+def _where(op: ops.Where, node: Node, to: Fragment) -> None:
+    """condition * a + (1 - condition) * b, each share at the scale of the result: what is chosen is
+    rounded once, and the other share is exactly 0."""
+    y = node.output
+    shares = []
+    for place, role in ((1, "a"), (2, "b")):
+        name = node.inputs[place]
+        if not to.is_computed(name) and not to.graph.constants[name].any():
+            continue
+        value = name if to.is_computed(name) else to.at_type_of(place, y)
+        shares.append((role, value, _choice(to, node.input("condition"), role)))
+    if not shares:
+        shares.append(("a", to.at_type_of(1, y), _choice(to, node.input("condition"), "a")))
+    scale, _, _ = to.kind(y)
+    names = []
+    for role, value, choice in shares:
+        value_scale, zero_point, _ = to.kind(value)
+        multiplier, shift = multiplier_and_shift(value_scale / scale)
+        product = ops.QMul(
+            **to.clamp(y), b_zero_point=zero_point, multiplier=multiplier, shift=shift
+        )
+        shape = broadcast(to.type(choice).shape, to.type(value).shape)
+        if len(shares) == 1 and shape == to.type(y).shape:
+            to.emit(product, choice, value)
+            return
+        t = replace(to.type(y), shape=shape)
+        names.append(to.emit_part(f"share of {role}", t, product, choice, value))
+    if len(names) == 1:
+        to.emit(ops.Expand(to.type(y).shape), *names)
+        return
+    _, zero_point, dtype = to.kind(y)
+    parameters = add_parameters(scale, scale, scale, bits=8 if dtype == "int8" else 16)
+    zero_points = {"a_zero_point": zero_point, "b_zero_point": zero_point}
+    to.emit(ops.QAdd(**to.clamp(y), **zero_points, **parameters), *names)
+
+
+def _choice(to: Fragment, condition: str, role: str) -> str:
+    """The integers 1 where a Where gives ``role``, and 0 elsewhere."""
+    one = Quantization.per_tensor(1.0)
+    expression: pointwise.Expression = ("greater", "x", 0.5)
+    if role == "b":
+        expression = ("sub", 1.0, expression)
+    if not to.is_computed(condition):
+        chosen = pointwise.evaluate(expression, to.graph.constants[condition])
+        return to.constant(f"choice of {role}", chosen.astype(np.int8), one)
+    kind = TensorType(to.type(condition).shape, "int8", one)
+    entries = 256 if to.kind(condition)[2] == "int8" else 65536
+    integers = function_table(expression, None, to.kind(condition), (1.0, 0, "int8"), entries)
+    table = to.constant(f"table of {role}", integers, None)
+    return to.emit_part(f"choice of {role}", kind, ops.Lookup(expression), condition, table)
 
 
 @rule(ops.PRelu, makes=(ops.QPRelu,))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 import onnx_ir as ir
@@ -28,11 +28,16 @@ __all__ = [
     "Dynamic",
     "Entry",
     "Importer",
+    "Kind",
     "Operand",
     "Refusal",
     "Static",
     "importer",
 ]
+
+
+Kind: TypeAlias = Literal["floats", "integers", "truth values"]
+"""What the elements of an ONNX value are, whatever type holds them in a Graph."""
 
 
 class Refusal(Exception):  # noqa: N818 - it never leaves the import: the walk collects them
@@ -50,6 +55,13 @@ class Static:
     def shape(self) -> tuple[int, ...]:
         """Its shape."""
         return self.array.shape
+
+    @property
+    def kind(self) -> Kind:
+        """What its elements are."""
+        if self.array.dtype == np.bool_:
+            return "truth values"
+        return "integers" if self.array.dtype.kind in "iu" else "floats"
 
     def clamped(self) -> np.ndarray:
         """Its elements as float32, an infinity as the largest one; ModelError where one is NaN."""
@@ -70,10 +82,22 @@ class Static:
 
 @dataclass(eq=False)
 class Dynamic:
-    """A value that a run computes; it gets its ONNX name when its node is done."""
+    """A value that a run computes; it gets its ONNX name when its node is done.
+
+    Parameters
+    ----------
+    name : str
+        Its name so far.
+    type : TensorType
+        Its type in the Graph.
+    kind : str
+        What its elements are in the model. Whole numbers may be float32 in the Graph, and so may
+        truth values, as 0 and 1.
+    """
 
     name: str
     type: TensorType
+    kind: Kind = "floats"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -100,7 +124,7 @@ class Entry:
     function : Importer
         What imports it.
     integers : bool
-        It takes integers that a run computes, not only floats.
+        It takes integers and truth values that a run computes, not only floats.
     ignores : tuple of str
         Attributes that do not change its result in a run.
     makes : tuple of operator classes
@@ -281,12 +305,19 @@ class Call:
 
     # ---- results
 
-    def emit(self, op: ops.Operator, *operands: Operand, name: str | None = None) -> Operand:
+    def emit(
+        self,
+        op: ops.Operator,
+        *operands: Operand,
+        name: str | None = None,
+        kind: Kind | None = None,
+    ) -> Operand:
         """Add a node to the Graph; its value has ``name`` until it gets an ONNX name.
 
         Where all operands are known, so is the value, and no node is needed.
 
-        It is one of those that the importer ``makes``.
+        It is one of those that the importer ``makes``. The elements are of ``kind``: where that is
+        not said, of that of the first operand where the operator selects, and floats elsewhere.
 
         ``y@layout`` is for what holds the elements of the ONNX value y in another order of axes,
         ``y#part`` for a step on the way to y.
@@ -294,20 +325,40 @@ class Call:
         if type(op) not in (*self._entry.makes, ops.Reshape, ops.Transpose):
             raise AssertionError(f"{self.operator} does not say that it makes {type(op).__name__}")
         for operand in operands:
-            dtype = self._walk.dtype(operand)
-            if dtype != "float32" and isinstance(operand, Dynamic) and not self._entry.integers:
-                raise Refusal(f"its input {operand.name!r} holds {dtype}, not floats")
+            if isinstance(operand, Dynamic):
+                self._check_kind(op, operand)
         name = self._walk.made_name(name or f"{self.result}#{type(op).__name__}")
         known = [operand for operand in operands if isinstance(operand, Static)]
         if len(known) == len(operands):
             return Static(self._walk.evaluate(op, known), name)
         (shape,) = output_shapes(op, *(operand.shape for operand in operands))
         dtype = op.gives[0].dtype or self._walk.dtype(operands[0])
-        return self._walk.add(self.node, op, operands, TensorType(shape, dtype), name)
+        if kind is None:
+            selected = operands[0].kind if isinstance(op, ops.Selecting) else "floats"
+            kind = "integers" if op.gives[0].dtype else selected
+        return self._walk.add(self.node, op, operands, TensorType(shape, dtype), name, kind)
+
+    def _check_kind(self, op: ops.Operator, operand: Dynamic) -> None:
+        dtype = operand.type.dtype
+        refused = operand in self.inputs and not self._entry.integers
+        if dtype != "float32" and (refused or isinstance(op, ops.FloatOperator)):
+            raise Refusal(f"its input {operand.name!r} holds {dtype}, not floats")
+        if operand.kind != "floats" and refused:
+            raise Refusal(f"its input {operand.name!r} holds {operand.kind}, not floats")
 
     def static_like(self, source: Static, array: np.ndarray) -> Static:
         """A constant made of another one, under its name."""
         return Static(np.asarray(array, order="C"), source.name)
+
+    def spend(self, elements: int) -> None:
+        """Count elements that the import is about to make beside those that the file has.
+
+        Raises
+        ------
+        ModelError
+            No real model has so many.
+        """
+        self._walk.spend(elements)
 
     def constant(self, array: np.ndarray, label: str) -> Static:
         """A constant that the import computes."""
@@ -315,6 +366,12 @@ class Call:
         return Static(np.asarray(array, order="C"), name)
 
     # ---- steps that many operators share
+
+    def alike(self, operands: Sequence[Operand]) -> list[Operand]:
+        """The operands, constants as floats where a run computes one of the others as floats."""
+        if not any(isinstance(v, Dynamic) and v.type.dtype == "float32" for v in operands):
+            return list(operands)
+        return [self.static_like(v, v.clamped()) if isinstance(v, Static) else v for v in operands]
 
     def reshape(self, x: Operand, shape: Sequence[int], name: str | None = None) -> Operand:
         """``x`` under another shape."""
@@ -331,6 +388,6 @@ class Call:
             return self.static_like(x, x.array.transpose(order))
         return self.emit(ops.Transpose(tuple(order)), x, name=name)
 
-    def pointwise(self, expression: Any, x: Operand) -> Operand:
+    def pointwise(self, expression: Any, x: Operand, kind: Kind = "floats") -> Operand:
         """A function of each element of ``x``."""
-        return self.emit(ops.Pointwise(expression), x)
+        return self.emit(ops.Pointwise(expression), x, kind=kind)

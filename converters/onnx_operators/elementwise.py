@@ -1,4 +1,4 @@
-"""Turns ONNX's elementwise operators into Pointwise expressions and binary operators."""
+"""Turns ONNX's elementwise arithmetic into Pointwise expressions and binary operators."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import math
 from functools import reduce
 
 import numpy as np
-import onnx_ir as ir
 
+from edgeinfer.arithmetic.pointwise import Expression
 from edgeinfer.converters.onnx_operators.call import (
     Call,
     Dynamic,
+    Kind,
     Operand,
     Refusal,
     Static,
@@ -20,30 +21,38 @@ from edgeinfer.errors import ModelError
 from edgeinfer.graph import operators as ops
 from edgeinfer.graph.shapes import broadcast
 
-__all__: list[str] = []
+__all__ = ["combine"]
 
 _PLAIN = {
-    "Abs": "abs",
+    "Acos": "acos",
+    "Acosh": "acosh",
+    "Asin": "asin",
+    "Asinh": "asinh",
+    "Atan": "atan",
+    "Atanh": "atanh",
     "Ceil": "ceil",
     "Cos": "cos",
+    "Cosh": "cosh",
     "Erf": "erf",
     "Exp": "exp",
     "Floor": "floor",
     "HardSwish": "hard_swish",
     "Log": "log",
     "Mish": "mish",
-    "Neg": "neg",
     "Reciprocal": "reciprocal",
-    "Relu": "relu",
     "Round": "round",
     "Sigmoid": "sigmoid",
-    "Sign": "sign",
     "Sin": "sin",
+    "Sinh": "sinh",
     "Softplus": "softplus",
     "Softsign": "softsign",
     "Sqrt": "sqrt",
+    "Tan": "tan",
     "Tanh": "tanh",
 }
+
+# of integers they give integers
+_KEEPING = {"Abs": "abs", "Neg": "neg", "Relu": "relu", "Sign": "sign"}
 
 # the parameters that ONNX has as attributes, with its defaults
 _PARAMETRIC = {
@@ -71,6 +80,12 @@ def _plain(call: Call) -> Operand:
     return call.pointwise((_PLAIN[call.operator], "x"), call.operand(0))
 
 
+@importer(*_KEEPING, makes=(ops.Pointwise,), integers=True)
+def _keeping(call: Call) -> Operand:
+    x = call.operand(0)
+    return call.pointwise((_KEEPING[call.operator], "x"), x, x.kind)
+
+
 @importer(*_PARAMETRIC, makes=(ops.Pointwise,))
 def _parametric(call: Call) -> Operand:
     function, defaults = _PARAMETRIC[call.operator]
@@ -93,8 +108,17 @@ def _swish(call: Call) -> Operand:
     return call.pointwise(("mul", "x", ("sigmoid", scaled)), call.operand(0))
 
 
-@importer("Clip", makes=(ops.Pointwise,))
+@importer("Shrink", makes=(ops.Pointwise,))
+def _shrink(call: Call) -> Operand:
+    bias, limit = call.real("bias", 0.0), call.real("lambd", 0.5)
+    above = ("where", ("greater", "x", limit), ("sub", "x", bias), 0.0)
+    below = ("where", ("greater", -limit, "x"), ("add", "x", bias), above)
+    return call.pointwise(below, call.operand(0))
+
+
+@importer("Clip", makes=(ops.Pointwise,), integers=True)
 def _clip(call: Call) -> Operand:
+    x = call.operand(0)
     bounds = []
     for index, (name, otherwise) in enumerate((("min", -math.inf), ("max", math.inf)), start=1):
         bound = call.static(index, "bounds")
@@ -106,7 +130,7 @@ def _clip(call: Call) -> Operand:
         if math.isnan(value):
             raise ModelError(f"its {name} is NaN")
         bounds.append(value)
-    return call.pointwise(("clip", "x", *bounds), call.operand(0))
+    return call.pointwise(("clip", "x", *bounds), x, x.kind)
 
 
 @importer("PRelu", makes=(ops.Pointwise, ops.PRelu))
@@ -134,73 +158,44 @@ def _dropout(call: Call) -> list[Operand]:
     return [x, call.constant(np.ones(x.shape, bool), "mask")][: call.output_count]
 
 
-@importer("Cast", integers=True, ignores=("saturate", "round_mode"))
-def _cast(call: Call) -> Operand:
-    x = call.operand(0)
-    target = ir.DataType(call.integer("to", 1))
-    source = x.type.dtype if isinstance(x, Dynamic) else "float32"
-    if source == "float32" and target.name in ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE"):
-        return x
-    if source in ("int32", "int64") and target.name in ("INT32", "INT64"):
-        return x
-    raise Refusal(f"a run cannot convert {source} to {target.name}")
-
-
-@importer("CastLike", integers=True, ignores=("saturate", "round_mode"))
-def _cast_like(call: Call) -> Operand:
-    x, like = call.operand(0), call.operand(1)
-    source, target = call.dtype(x), call.dtype(like)
-    # floats of 8 bits and less are numbers of another kind
-    if isinstance(like, Static) and target == "float32" and like.array.dtype.itemsize == 1:
-        raise Refusal(f"a run cannot convert {source} to {like.array.dtype}")
-    if source != target:
-        raise Refusal(f"a run cannot convert {source} to {target}")
-    return x
-
-
-@importer("Where", makes=(ops.Add, ops.Mul, ops.Pointwise))
-def _where(call: Call) -> Operand:
-    condition = call.static(0, "condition")
-    if condition is None:
-        raise ModelError("input 0 is missing")
-    chosen = np.asarray(condition, bool)
-    shares: list[Operand] = []
-    for place, here in ((1, chosen), (2, ~chosen)):
-        value = call.operand(place)
-        if isinstance(value, Static):
-            array = np.where(here, value.clamped(), np.float32(0))
-            shares.append(call.constant(array, f"chosen of input {place}"))
-        else:
-            factor = call.constant(here.astype(np.float32), f"choice of input {place}")
-            shares.append(_combine(call, "Mul", value, factor))
-    return _combine(call, "Add", *shares)
-
-
-@importer("Add", makes=(ops.Add, ops.Pointwise))
-@importer("Sub", makes=(ops.Sub, ops.Add, ops.Pointwise))
-@importer("Mul", makes=(ops.Mul, ops.Pointwise))
-@importer("Div", makes=(ops.Div, ops.Mul, ops.Pointwise))
-@importer("Pow", makes=(ops.Pow, ops.Pointwise))
-@importer("Max", makes=(ops.Maximum, ops.Pointwise))
-@importer("Min", makes=(ops.Minimum, ops.Pointwise))
+@importer("Add", makes=(ops.Add, ops.Pointwise), integers=True)
+@importer("Sub", makes=(ops.Sub, ops.Add, ops.Pointwise), integers=True)
+@importer("Mul", makes=(ops.Mul, ops.Pointwise), integers=True)
+@importer("Div", makes=(ops.Div, ops.Mul, ops.Pointwise), integers=True)
+@importer("Pow", makes=(ops.Pow, ops.Pointwise), integers=True)
+@importer("Max", makes=(ops.Maximum, ops.Pointwise), integers=True)
+@importer("Min", makes=(ops.Minimum, ops.Pointwise), integers=True)
 def _binary(call: Call) -> Operand:
     if call.operator not in ("Max", "Min") and len(call.inputs) != 2:
         raise ModelError(f"takes 2 inputs, not {len(call.inputs)}")
-    return reduce(lambda a, b: _combine(call, call.operator, a, b), call.operands())
+    return reduce(lambda a, b: combine(call, call.operator, a, b), call.operands())
 
 
-@importer("Sum", "Mean", makes=(ops.Add, ops.Pointwise))
+@importer("Mod", makes=(ops.Pointwise,))
+def _mod(call: Call) -> Operand:
+    function = "fmod" if call.integer("fmod", 0) else "mod"
+    divisor = call.static(1, "divisor")
+    if divisor is None or divisor.size != 1:
+        raise Refusal("its divisor must be one number")
+    return call.pointwise((function, "x", float(divisor.reshape(()))), call.operand(0))
+
+
+@importer("Sum", makes=(ops.Add, ops.Pointwise), integers=True)
+@importer("Mean", makes=(ops.Add, ops.Pointwise))
 def _sum(call: Call) -> Operand:
     operands = call.operands()
-    total = reduce(lambda a, b: _combine(call, "Add", a, b), operands)
+    total = reduce(lambda a, b: combine(call, "Add", a, b), operands)
     if call.operator == "Sum":
         return total
     return call.pointwise(("mul", "x", 1.0 / len(operands)), total)
 
 
-def _combine(call: Call, operator: str, a: Operand, b: Operand) -> Operand:
-    """One binary operator; with a constant scalar it is a function of the other operand."""
+def combine(call: Call, operator: str, a: Operand, b: Operand, kind: Kind | None = None) -> Operand:
+    """Add, Sub, Mul, Div, Pow, Max or Min of two operands; with a constant scalar it is a function
+    of the other one. Of two integers it gives integers, where no other ``kind`` is said."""
     function, op = _BINARY[operator]
+    if kind is None:
+        kind = "integers" if a.kind == b.kind == "integers" else "floats"
     shape = broadcast(a.shape, b.shape)
     # an infinite bound, or a mask of minus infinity, is as good as the largest number
     taken = Static.clamped if operator in ("Add", "Sub", "Max", "Min") else Static.finite
@@ -210,13 +205,16 @@ def _combine(call: Call, operator: str, a: Operand, b: Operand) -> Operand:
         (a, b, lambda c: (function, c, "x")),
     ):
         if isinstance(scalar, Static) and isinstance(x, Dynamic) and scalar.array.size == 1:
-            constant = float(scalar.array.reshape(()))
-            return call.reshape(call.pointwise(expression(constant), x), shape)
+            made: Expression = expression(float(scalar.array.reshape(())))
+            made = ("trunc", made) if (operator, kind) == ("Div", "integers") else made
+            return call.reshape(call.pointwise(made, x, kind), shape)
     if isinstance(b, Static) and operator == "Sub":
-        return call.emit(ops.Add(), a, call.static_like(b, -b.array))
+        return call.emit(ops.Add(), a, call.static_like(b, -b.array), kind=kind)
+    if (operator, kind) == ("Div", "integers"):
+        return call.pointwise(("trunc", "x"), call.emit(op(), a, b), kind)
     if isinstance(b, Static) and operator == "Div":
         with np.errstate(divide="ignore"):
-            return call.emit(ops.Mul(), a, call.static_like(b, 1 / b.array))
+            return call.emit(ops.Mul(), a, call.static_like(b, 1 / b.array), kind=kind)
     if isinstance(a, Static) and operator in ("Add", "Mul", "Max", "Min"):
         a, b = b, a
-    return call.emit(op(), a, b)
+    return call.emit(op(), a, b, kind=kind)

@@ -21,7 +21,7 @@ from edgeinfer.converters.onnx_operators.spatial import (
 from edgeinfer.errors import ModelError
 from edgeinfer.graph import operators as ops
 
-__all__: list[str] = []
+__all__ = ["product"]
 
 
 def _kernel(call: Call) -> tuple[Static, int, tuple[int, int]]:
@@ -145,7 +145,11 @@ def _gemm(call: Call) -> Operand:
 
 @importer("MatMul", makes=(ops.Dense, ops.MatMul))
 def _matmul(call: Call) -> Operand:
-    a, b = call.operand(0), call.operand(1)
+    return product(call, call.operand(0), call.operand(1))
+
+
+def product(call: Call, a: Operand, b: Operand) -> Operand:
+    """``a`` @ ``b``, a Dense layer where one of them is a constant matrix."""
     if isinstance(b, Static) and len(b.shape) == 2:
         return call.emit(ops.Dense(), a, call.static_like(b, b.finite().T))
     if isinstance(b, Static) and len(b.shape) == 1:
@@ -156,11 +160,7 @@ def _matmul(call: Call) -> Operand:
         swapped = (*range(len(b.shape) - 2), len(b.shape) - 1, len(b.shape) - 2)
         turned = call.emit(ops.Dense(), call.transpose(b, swapped), a)
         return call.transpose(turned, swapped)
-    return _product(call, a, b)
-
-
-def _product(call: Call, a: Operand, b: Operand) -> Operand:
-    """``a`` @ ``b``; a vector is a matrix of one row or column, whose axis is then dropped."""
+    # a vector is a matrix of one row or column, whose axis is then dropped
     row, column = len(a.shape) == 1, len(b.shape) == 1
     if row:
         a = call.reshape(a, (1, *a.shape))

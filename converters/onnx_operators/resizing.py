@@ -41,7 +41,13 @@ _IGNORED = (
 )
 
 
-@importer("Resize", "Upsample", makes=(ops.ResizeNearest, ops.ResizeLinear), ignores=_IGNORED)
+@importer(
+    "Resize",
+    "Upsample",
+    makes=(ops.ResizeNearest, ops.ResizeLinear),
+    integers=True,
+    ignores=_IGNORED,
+)
 def _resize(call: Call) -> Operand:
     x = call.operand(0)
     axes = _resized_axes(call, x)

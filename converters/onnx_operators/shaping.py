@@ -9,6 +9,8 @@ from typing import Literal
 import numpy as np
 
 from edgeinfer.converters.onnx_operators.call import Call, Dynamic, Operand, Refusal, importer
+from edgeinfer.converters.onnx_operators.elementwise import combine
+from edgeinfer.converters.onnx_operators.indexing import taken
 from edgeinfer.converters.onnx_operators.spatial import apply_nhwc
 from edgeinfer.errors import ModelError
 from edgeinfer.graph import operators as ops
@@ -85,7 +87,9 @@ def _concat(call: Call) -> Operand:
     axis = call.axis(call.integer("axis", 1), len(operands[0].shape))
     # an exporter begins a list that grows with one that is empty
     operands = [v for v in operands if isinstance(v, Dynamic) or v.array.size] or operands
-    return call.emit(ops.Concat(axis), *operands) if len(operands) > 1 else operands[0]
+    if len(operands) == 1:
+        return operands[0]
+    return call.emit(ops.Concat(axis), *call.alike(operands))
 
 
 @importer("Split", makes=(ops.Slice,), integers=True, ignores=("num_outputs",))
@@ -137,7 +141,7 @@ def _window(call: Call, x: Operand, windows: dict[int, tuple[int, int, int]]) ->
     return call.emit(ops.Slice(starts, sizes, steps), x)
 
 
-@importer("Pad", makes=(ops.Pad, ops.Slice))
+@importer("Pad", makes=(ops.Pad, ops.Slice, ops.Gather), integers=True)
 def _pad(call: Call) -> Operand:
     x = call.operand(0)
     mode = _pad_mode(call)
@@ -157,12 +161,19 @@ def _pad(call: Call) -> Operand:
     }
     x = _window(call, x, crop)
     grown = tuple(max(0, b) for b in before), tuple(max(0, e) for e in after)
+    if mode == "wrap":
+        for axis, (b, e) in enumerate(zip(*grown, strict=True)):
+            if b or e:
+                n = x.shape[axis]
+                call.spend(b + n + e)
+                x = taken(call, x, np.arange(-b, n + e) % n, axis)
+        return x
     return call.emit(ops.Pad(*grown, mode, _pad_value(call)), x)
 
 
-def _pad_mode(call: Call) -> Literal["constant", "reflect", "edge"]:
+def _pad_mode(call: Call) -> Literal["constant", "reflect", "edge", "wrap"]:
     match mode := call.text("mode", "constant"):
-        case "constant" | "reflect" | "edge":
+        case "constant" | "reflect" | "edge" | "wrap":
             return mode
     raise Refusal(f"mode {mode!r} is not supported")
 
@@ -194,45 +205,35 @@ def _tile(call: Call) -> Operand:
     return call.emit(ops.Tile(repeats), x)
 
 
-@importer("Gather", makes=(ops.Gather, ops.Slice), integers=True)
-def _gather(call: Call) -> Operand:
-    data, indices = call.operand(0), call.operand(1)
-    axis = call.axis(call.integer("axis", 0), len(data.shape))
-    if isinstance(indices, Dynamic):
-        return call.emit(ops.Gather(axis), data, indices)
-    return _rows(call, data, indices.array, axis)
+@importer("Trilu", makes=(ops.Mul,), integers=True)
+def _trilu(call: Call) -> Operand:
+    x, offset = call.operand(0), call.static(1, "k")
+    if len(x.shape) < 2:
+        raise ModelError(f"takes matrices, not shape {list(x.shape)}")
+    k = 0 if offset is None or not offset.size else int(offset.reshape(()))
+    call.spend(math.prod(x.shape[-2:]))
+    ones = np.ones(x.shape[-2:], np.float32)
+    kept = np.triu(ones, k) if call.integer("upper", 1) else np.tril(ones, k)
+    return combine(call, "Mul", x, call.constant(kept, "triangle"), x.kind)
 
 
-def _rows(call: Call, data: Operand, known: np.ndarray, axis: int) -> Operand:
-    """The elements of ``data`` at indices along an axis that are known at import."""
-    extent = data.shape[axis]
-    if known.dtype.kind not in "iu" or (known < -extent).any() or (known >= extent).any():
-        raise ModelError(f"indices must be integers from {-extent} to {extent - 1}")
-    known = np.where(known < 0, known + extent, known).astype(np.int64)
-    if known.size == 1:
-        one = _window(call, data, {axis: (int(known.reshape(())), 1, 1)})
-        return call.reshape(one, (*data.shape[:axis], *known.shape, *data.shape[axis + 1 :]))
-    return call.emit(ops.Gather(axis), data, call.constant(known, "indices"))
+@importer("EyeLike", integers=True, ignores=("dtype",))
+def _eye_like(call: Call) -> Operand:
+    x = call.operand(0)
+    if len(x.shape) != 2:
+        raise ModelError(f"takes a matrix, not shape {list(x.shape)}")
+    call.spend(math.prod(x.shape))
+    return call.constant(np.eye(*x.shape, k=call.integer("k", 0), dtype=np.float32), "ones")
 
 
-@importer("GatherND", makes=(ops.Gather, ops.Slice), integers=True)
-def _gather_nd(call: Call) -> Operand:
-    indices = call.static(1, "indices")
-    if indices is None:
-        raise ModelError("input 1 is missing")
-    if call.integer("batch_dims", 0) or indices.shape[-1:] != (1,):
-        raise Refusal("only whole rows of the first axis can be gathered")
-    return _rows(call, call.operand(0), indices[..., 0], 0)
-
-
-@importer("DepthToSpace", makes=(ops.DepthToSpace,))
+@importer("DepthToSpace", makes=(ops.DepthToSpace,), integers=True)
 def _depth_to_space(call: Call) -> Operand:
     mode = call.text("mode", "DCR")
     op = ops.DepthToSpace(call.integer("blocksize", 0), mode)  # type: ignore[arg-type]
     return _blocks(call, op)
 
 
-@importer("SpaceToDepth", makes=(ops.SpaceToDepth,))
+@importer("SpaceToDepth", makes=(ops.SpaceToDepth,), integers=True)
 def _space_to_depth(call: Call) -> Operand:
     if call.text("mode", "DCR") != "DCR":
         raise Refusal(f"mode {call.text('mode', 'DCR')!r} is not supported")

@@ -24,11 +24,13 @@ _JOINS = {
 def fuse_pointwise(graph: Graph) -> Graph:
     """g(f(x)) and g(x) * f(x) are each one function of x, where nothing else takes f(x) or g(x).
 
+    So is a choice by f(x) between g(x) and h(x), or numbers.
+
     So SiLU, GELU and hard-swish become one Pointwise, however a model spells them.
     """
     rewriter = Rewriter(graph)
     for node in graph.nodes:
-        fused = _chained(rewriter, node) or _joined(rewriter, node)
+        fused = _chained(rewriter, node) or _joined(rewriter, node) or _chosen(rewriter, node)
         if fused is None:
             rewriter.copy(node)
         else:
@@ -60,6 +62,26 @@ def _joined(rewriter: Rewriter, node: Node) -> Function | None:
             if x == y and x not in rewriter.constants:
                 return _within_limits(x, (function, a, b))
     return None
+
+
+def _chosen(rewriter: Rewriter, node: Node) -> Function | None:
+    if not isinstance(node.op, ops.Where):
+        return None
+    shape = rewriter.shape(node.outputs[0])
+    for x, condition in reversed(_readings(rewriter, node.inputs[0])):
+        if x in rewriter.constants or rewriter.shape(x) != shape:
+            continue
+        branches = [_as_function_of(rewriter, x, name) for name in node.inputs[1:]]
+        if None not in branches:
+            return _within_limits(x, ("where", condition, *branches))
+    return None
+
+
+def _as_function_of(rewriter: Rewriter, x: str, name: str) -> Expression | None:
+    array = rewriter.constants.get(name)
+    if array is not None:
+        return float(array.reshape(())) if array.size == 1 else None
+    return next((e for y, e in _readings(rewriter, name) if x == y), None)
 
 
 def _readings(rewriter: Rewriter, name: str) -> list[Function]:

@@ -57,28 +57,51 @@ def _celu(x: np.ndarray, alpha: float) -> np.ndarray:
     return np.maximum(x, 0) + np.minimum(0, alpha * np.expm1(np.minimum(x, 0) / alpha))
 
 
+def _truth(test: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    """``test`` with 1 for true and 0 for false, in the float type of what is tested."""
+    return lambda *tested: test(*tested).astype(np.result_type(*tested))
+
+
+def _where(condition: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.where(condition != 0, a, b)
+
+
 # name: (number of arguments, meaning on NumPy arrays of any float type)
 FUNCTIONS: dict[str, tuple[int, Callable[..., np.ndarray]]] = {
     "abs": (1, np.abs),
+    "acos": (1, np.arccos),
+    "acosh": (1, np.arccosh),
     "add": (2, np.add),
+    "asin": (1, np.arcsin),
+    "asinh": (1, np.arcsinh),
+    "atan": (1, np.arctan),
+    "atanh": (1, np.arctanh),
     "ceil": (1, np.ceil),
     "celu": (2, _celu),
     "clip": (3, lambda x, lo, hi: np.minimum(np.maximum(x, lo), hi)),
     "cos": (1, np.cos),
+    "cosh": (1, np.cosh),
     "div": (2, np.divide),
     "elu": (2, _elu),
+    "equal": (2, _truth(np.equal)),
     "erf": (1, _error_function),
     "exp": (1, np.exp),
     "floor": (1, np.floor),
+    "fmod": (2, np.fmod),
     "gelu": (1, _gelu),
     "gelu_tanh": (1, _gelu_tanh),
+    "greater": (2, _truth(np.greater)),
+    "greater_equal": (2, _truth(np.greater_equal)),
     "hard_sigmoid": (3, lambda x, alpha, beta: np.clip(alpha * x + beta, 0, 1)),
     "hard_swish": (1, lambda x: x * np.clip(x / 6 + 0.5, 0, 1)),
+    "is_infinite": (1, _truth(np.isinf)),
+    "is_nan": (1, _truth(np.isnan)),
     "leaky_relu": (2, lambda x, alpha: np.where(x >= 0, x, alpha * x)),
     "log": (1, np.log),
     "max": (2, np.maximum),
     "min": (2, np.minimum),
     "mish": (1, lambda x: x * np.tanh(_softplus(x))),
+    "mod": (2, np.mod),
     "mul": (2, np.multiply),
     "neg": (1, np.negative),
     "pow": (2, np.power),
@@ -89,12 +112,16 @@ FUNCTIONS: dict[str, tuple[int, Callable[..., np.ndarray]]] = {
     "sigmoid": (1, _sigmoid),
     "sign": (1, np.sign),
     "sin": (1, np.sin),
+    "sinh": (1, np.sinh),
     "softplus": (1, _softplus),
     "softsign": (1, lambda x: x / (1 + np.abs(x))),
     "sqrt": (1, np.sqrt),
     "sub": (2, np.subtract),
+    "tan": (1, np.tan),
     "tanh": (1, np.tanh),
     "thresholded_relu": (2, lambda x, alpha: np.where(x > alpha, x, 0)),
+    "trunc": (1, np.trunc),
+    "where": (3, _where),
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import singledispatch
+from functools import reduce, singledispatch
 from typing import Any
 
 from edgeinfer.errors import ModelError
@@ -177,8 +177,8 @@ def _lookup(op: ops.Lookup, x: Shape, entries: Shape) -> tuple[Shape, ...]:
 
 
 @shape_rule.register
-def _broadcasting(op: ops.Broadcasting, a: Shape, b: Shape) -> tuple[Shape, ...]:
-    return (broadcast(a, b),)
+def _broadcasting(op: ops.Broadcasting, *shapes: Shape) -> tuple[Shape, ...]:
+    return (reduce(broadcast, shapes),)
 
 
 @shape_rule.register

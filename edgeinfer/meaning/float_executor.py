@@ -172,6 +172,13 @@ def _pow(op: ops.Pow, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 @evaluate.register
+def _where(
+    op: ops.Where, condition: np.ndarray, a: np.ndarray, b: np.ndarray
+) -> tuple[np.ndarray, ...]:
+    return (np.where(condition != 0, a, b),)
+
+
+@evaluate.register
 def _prelu(op: ops.PRelu, x: np.ndarray, slope: np.ndarray) -> tuple[np.ndarray, ...]:
     return (np.where(x >= 0, x, x * slope),)
 

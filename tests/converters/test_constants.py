@@ -187,8 +187,8 @@ def test_what_each_run_would_draw_anew_is_no_constant():
     "nodes, constants, error",
     [
         (
-            [node("Einsum", ["k", "k", "k"], ["c"], equation="a,b,c->")],
-            {"k": np.ones(2000, "f4")},
+            [node("Einsum", ["k", "k", "k"], ["c"], equation="a,b,c->abc")],
+            {"k": np.ones(1000, "f4")},
             "Einsum 'c': the constants of the model have more than 268435456 elements",
         ),
         (

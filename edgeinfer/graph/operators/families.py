@@ -141,7 +141,7 @@ class Elementwise(Operator, family=True):
 class Broadcasting(Operator, family=True):
     """Elements of a and b meet as NumPy broadcasts them."""
 
-    takes = (A, B)
+    takes: ClassVar[tuple[Role, ...]] = (A, B)
 
 
 @dataclass(frozen=True)

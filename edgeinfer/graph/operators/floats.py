@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from edgeinfer.arithmetic import pointwise
 from edgeinfer.graph.operators.attributes import Axis, Count, Index, Real
@@ -47,6 +47,7 @@ __all__ = [
     "ResizeLinear",
     "Softmax",
     "Sub",
+    "Where",
 ]
 
 
@@ -116,6 +117,17 @@ class Div(Broadcasting, FloatOperator):
 @dataclass(frozen=True)
 class Pow(Broadcasting, FloatOperator):
     """a ** b, broadcast; a constant scalar exponent is a Pointwise instead."""
+
+
+@dataclass(frozen=True)
+class Where(Broadcasting, FloatOperator):
+    """a where the condition is not 0, else b; all three broadcast.
+
+    The condition is 0 or 1: calibration and the quantizer count on it.
+    """
+
+    takes: ClassVar[tuple[Role, ...]] = (Role("condition"), A, B)
+    since = "0.2.0"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,192 @@
+"""Turns ONNX's gathers and scatters by indices that are known into Gathers of rows or elements."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from edgeinfer.converters.onnx_operators.call import (
+    Call,
+    Dynamic,
+    Operand,
+    Refusal,
+    importer,
+)
+from edgeinfer.errors import ModelError
+from edgeinfer.graph import operators as ops
+
+__all__ = ["taken"]
+
+
+@importer("Gather", makes=(ops.Gather, ops.Slice), integers=True)
+def _gather(call: Call) -> Operand:
+    data, indices = call.operand(0), call.operand(1)
+    axis = call.axis(call.integer("axis", 0), len(data.shape))
+    if isinstance(indices, Dynamic):
+        if indices.type.dtype != "int64":
+            raise Refusal(f"its indices {indices.name!r} are computed as floats")
+        return call.emit(ops.Gather(axis), data, indices)
+    return taken(call, data, indices.array, axis)
+
+
+def taken(call: Call, data: Operand, known: np.ndarray, axis: int) -> Operand:
+    """The elements of ``data`` at indices along an axis that are known at import."""
+    known = _from_zero(known, data.shape[axis])
+    if known.size == 1:
+        whole = [(0, n, 1) for n in data.shape]
+        whole[axis] = (int(known.reshape(())), 1, 1)
+        starts, sizes, steps = zip(*whole, strict=True)
+        one = data if sizes == data.shape else call.emit(ops.Slice(starts, sizes, steps), data)
+        return call.reshape(one, (*data.shape[:axis], *known.shape, *data.shape[axis + 1 :]))
+    return call.emit(ops.Gather(axis), data, call.constant(known, "indices"))
+
+
+def _from_zero(known: np.ndarray, extent: int) -> np.ndarray:
+    if known.dtype.kind not in "iu" or (known < -extent).any() or (known >= extent).any():
+        raise ModelError(f"indices must be integers from {-extent} to {extent - 1}")
+    return np.where(known < 0, known + extent, known).astype(np.int64)
+
+
+@importer("GatherElements", makes=(ops.Gather, ops.Slice), integers=True)
+def _gather_elements(call: Call) -> Operand:
+    data, indices = call.operand(0), call.static(1, "indices")
+    if indices is None or indices.ndim != len(data.shape):
+        raise ModelError("its indices do not have as many axes as its input")
+    axis = call.axis(call.integer("axis", 0), len(data.shape))
+    others = [n for a, n in enumerate(data.shape) if a != axis]
+    counts = [n for a, n in enumerate(indices.shape) if a != axis]
+    if any(count > n for count, n in zip(counts, others, strict=True)):
+        raise ModelError(f"indices {list(indices.shape)} do not fit shape {list(data.shape)}")
+    indices = _from_zero(indices, data.shape[axis])
+    alike = np.moveaxis(indices, axis, -1).reshape(-1, indices.shape[axis])
+    if counts == others and (alike == alike[:1]).all():
+        return taken(call, data, alike[0], axis)
+    places: list[np.ndarray] = list(np.indices(indices.shape, sparse=True))
+    places[axis] = indices
+    return _elements(
+        call, data, np.ravel_multi_index(tuple(np.broadcast_arrays(*places)), data.shape)
+    )
+
+
+def _elements(call: Call, data: Operand, flat: np.ndarray) -> Operand:
+    """The elements at places in the order of all of them."""
+    return taken(call, call.reshape(data, (math.prod(data.shape),)), flat, 0)
+
+
+@importer("GatherND", makes=(ops.Gather, ops.Slice), integers=True)
+def _gather_nd(call: Call) -> Operand:
+    data, indices = call.operand(0), call.static(1, "indices")
+    if indices is None:
+        raise ModelError("input 1 is missing")
+    shared = call.integer("batch_dims", 0)
+    rank = indices.shape[-1] if indices.ndim else 0
+    if not 0 <= shared < min(indices.ndim, len(data.shape)) or not (
+        1 <= rank <= len(data.shape) - shared and data.shape[:shared] == indices.shape[:shared]
+    ):
+        raise ModelError(f"indices {list(indices.shape)} do not fit shape {list(data.shape)}")
+    if shared == 0 and rank == 1:
+        return taken(call, data, indices[..., 0], 0)
+    return _rows(call, data, _places(data.shape, indices, shared), shared + rank)
+
+
+def _places(shape: tuple[int, ...], indices: np.ndarray, shared: int = 0) -> np.ndarray:
+    """Where the first axes of a value of ``shape`` hold what ``indices`` [..., k] name."""
+    rank = indices.shape[-1]
+    own = np.indices(indices.shape[:-1], sparse=True)[:shared]
+    named = [_from_zero(indices[..., i], shape[shared + i]) for i in range(rank)]
+    grids = np.broadcast_arrays(*own, *named)
+    return np.ravel_multi_index(tuple(grids), shape[: shared + rank])
+
+
+def _rows(call: Call, data: Operand, places: np.ndarray, rank: int) -> Operand:
+    """What stands at ``places`` of the first ``rank`` axes, taken as one."""
+    flat = call.reshape(data, (math.prod(data.shape[:rank]), *data.shape[rank:]))
+    return taken(call, flat, places, 0)
+
+
+@importer("ScatterND", makes=(ops.Concat, ops.Gather), integers=True)
+def _scatter_nd(call: Call) -> Operand:
+    data, indices, updates = call.operand(0), call.static(1, "indices"), call.operand(2)
+    if indices is None or indices.ndim < 1 or not 1 <= indices.shape[-1] <= len(data.shape):
+        raise ModelError("its indices do not fit its input")
+    rank = indices.shape[-1]
+    if updates.shape != (*indices.shape[:-1], *data.shape[rank:]):
+        raise ModelError(f"updates {list(updates.shape)} do not fit its indices")
+    return _scattered(call, data, _places(data.shape, indices), updates, rank)
+
+
+@importer("ScatterElements", "Scatter", makes=(ops.Concat, ops.Gather), integers=True)
+def _scatter_elements(call: Call) -> Operand:
+    data, indices, updates = call.operand(0), call.static(1, "indices"), call.operand(2)
+    axis = call.axis(call.integer("axis", 0), len(data.shape))
+    if indices is None or indices.ndim != len(data.shape) or updates.shape != indices.shape:
+        raise ModelError("its indices and updates do not fit its input")
+    places: list[np.ndarray] = list(np.indices(indices.shape, sparse=True))
+    places[axis] = _from_zero(indices, data.shape[axis])
+    grids = np.broadcast_arrays(*places)
+    if any(grid.max(initial=0) >= n for grid, n in zip(grids, data.shape, strict=True)):
+        raise ModelError(f"indices {list(indices.shape)} do not fit shape {list(data.shape)}")
+    flat = np.ravel_multi_index(tuple(grids), data.shape)
+    return _scattered(call, data, flat, updates, len(data.shape))
+
+
+def _scattered(
+    call: Call, data: Operand, places: np.ndarray, updates: Operand, rank: int
+) -> Operand:
+    """``data`` with ``updates`` at ``places`` of its first ``rank`` axes, taken as one.
+
+    It is gathered from both, joined: of two updates of one place the later counts.
+    """
+    if call.text("reduction", "none") != "none":
+        raise Refusal(f"reduction {call.text('reduction', 'none')!r} is not supported")
+    if not places.size:
+        return data
+    count, rest = math.prod(data.shape[:rank]), data.shape[rank:]
+    call.spend(count)
+    sources = np.arange(count)
+    sources[places.ravel()] = count + np.arange(places.size)
+    parts = [
+        call.reshape(data, (count, *rest)),
+        call.reshape(updates, (places.size, *rest)),
+    ]
+    joined = call.emit(ops.Concat(0), *call.alike(parts))
+    return call.reshape(taken(call, joined, sources, 0), data.shape)
+
+
+@importer("Compress", makes=(ops.Gather, ops.Slice), integers=True)
+def _compress(call: Call) -> Operand:
+    x, condition = call.operand(0), call.static(1, "condition")
+    if condition is None or condition.ndim != 1:
+        raise ModelError("its condition must have one axis")
+    axis = 0
+    if call.has("axis"):
+        axis = call.axis(call.integer("axis", 0), len(x.shape))
+    else:
+        x = call.reshape(x, (math.prod(x.shape),))
+    if not condition.any():
+        raise ModelError("its condition keeps nothing")
+    return taken(call, x, np.flatnonzero(condition), axis)
+
+
+@importer("ReverseSequence", makes=(ops.Gather, ops.Slice), integers=True)
+def _reverse_sequence(call: Call) -> Operand:
+    x, lengths = call.operand(0), call.static(1, "lengths")
+    time, batch = call.integer("time_axis", 0), call.integer("batch_axis", 1)
+    if (
+        {time, batch} != {0, 1}
+        or len(x.shape) < 2
+        or lengths is None
+        or lengths.shape != (x.shape[batch],)
+        or not ((lengths >= 0) & (lengths <= x.shape[time])).all()
+    ):
+        raise ModelError("its lengths or axes do not fit its input")
+    call.spend(x.shape[time] * x.shape[batch])
+    steps = np.arange(x.shape[time])
+    rows = [np.where(steps < n, n - 1 - steps, steps) for n in lengths]
+    places = np.stack(rows, axis=1 - time if time else 1)
+    if (places == places.take([0], batch)).all():
+        return taken(call, x, places.take(0, batch), time)
+    own = np.expand_dims(np.arange(x.shape[batch]), time)
+    grids = np.broadcast_arrays(*((places, own) if time == 0 else (own, places)))
+    return _rows(call, x, np.ravel_multi_index(tuple(grids), x.shape[:2]), 2)

@@ -1,0 +1,177 @@
+"""Turns ONNX's comparisons, logic, choices and casts into functions that give 0 and 1.
+
+A truth value that a run computes is a float, 0 or 1, and so are integers that are made of floats:
+Pointwise, Maximum and the like mean the same of them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from edgeinfer.arithmetic.pointwise import Expression
+from edgeinfer.converters.onnx_operators.call import (
+    Call,
+    Dynamic,
+    Kind,
+    Operand,
+    Refusal,
+    Static,
+    importer,
+)
+from edgeinfer.converters.onnx_operators.elementwise import combine
+from edgeinfer.errors import ModelError
+from edgeinfer.graph import operators as ops
+from edgeinfer.graph.shapes import broadcast
+
+__all__: list[str] = []
+
+_FLOATS = ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE")
+_INTEGERS = ("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")
+
+_NOT = ("sub", 1.0, "x")
+_IS_TRUE = ("sub", 1.0, ("equal", "x", 0.0))
+
+# the function, and whether the operands change places
+_COMPARISONS = {
+    "Equal": ("equal", False),
+    "Greater": ("greater", False),
+    "GreaterOrEqual": ("greater_equal", False),
+    "Less": ("greater", True),
+    "LessOrEqual": ("greater_equal", True),
+}
+
+
+# ---- comparisons -----------------------------------------------------------------------------
+
+
+@importer(*_COMPARISONS, makes=(ops.Pointwise, ops.Sub, ops.Add), integers=True)
+def _comparison(call: Call) -> Operand:
+    function, swapped = _COMPARISONS[call.operator]
+    a, b = call.operand(0), call.operand(1)
+    return _compared(call, function, *((b, a) if swapped else (a, b)))
+
+
+def _compared(call: Call, function: str, a: Operand, b: Operand) -> Operand:
+    for scalar, x, expression in (
+        (b, a, lambda c: (function, "x", c)),
+        (a, b, lambda c: (function, c, "x")),
+    ):
+        if isinstance(scalar, Static) and isinstance(x, Dynamic) and scalar.array.size == 1:
+            bound = float(scalar.clamped().reshape(()))
+            truth = call.pointwise(expression(bound), x, "truth values")
+            return call.reshape(truth, broadcast(a.shape, b.shape))
+    return call.pointwise((function, "x", 0.0), combine(call, "Sub", a, b), "truth values")
+
+
+@importer("IsNaN", makes=(ops.Pointwise,))
+def _is_nan(call: Call) -> Operand:
+    return call.pointwise(("is_nan", "x"), call.operand(0), "truth values")
+
+
+@importer("IsInf", makes=(ops.Pointwise,))
+def _is_inf(call: Call) -> Operand:
+    signs = {1.0: call.integer("detect_positive", 1), -1.0: call.integer("detect_negative", 1)}
+    wanted = [sign for sign, asked in signs.items() if asked]
+    infinite: Expression = ("is_infinite", "x")
+    match wanted:
+        case [sign]:
+            infinite = ("mul", infinite, ("greater", ("mul", "x", sign), 0.0))
+        case []:
+            infinite = ("mul", infinite, 0.0)
+    return call.pointwise(infinite, call.operand(0), "truth values")
+
+
+# ---- logic -----------------------------------------------------------------------------------
+
+
+@importer("Not", makes=(ops.Pointwise,), integers=True)
+def _not(call: Call) -> Operand:
+    return call.pointwise(_NOT, call.operand(0), "truth values")
+
+
+@importer("And", makes=(ops.Mul, ops.Pointwise), integers=True)
+@importer("Or", makes=(ops.Maximum, ops.Pointwise), integers=True)
+@importer("Xor", makes=(ops.Sub, ops.Add, ops.Pointwise), integers=True)
+def _logic(call: Call) -> Operand:
+    a, b = call.operand(0), call.operand(1)
+    operator = {"And": "Mul", "Or": "Max", "Xor": "Sub"}[call.operator]
+    made = combine(call, operator, a, b, kind="truth values")
+    return call.pointwise(("abs", "x"), made, "truth values") if call.operator == "Xor" else made
+
+
+# ---- choices ---------------------------------------------------------------------------------
+
+
+@importer("Where", makes=(ops.Where, ops.Mul, ops.Pointwise), integers=True)
+def _where(call: Call) -> Operand:
+    condition, a, b = (call.operand(place) for place in range(3))
+    kind = _kind_of_choice(a, b)
+    if condition.kind != "truth values":
+        raise ModelError(f"its condition holds {condition.kind}")
+    if isinstance(condition, Static):
+        chosen = np.asarray(condition.array, bool)
+        for value, other, here in ((a, b, chosen), (b, a, ~chosen)):
+            whole = broadcast(broadcast(value.shape, other.shape), here.shape)
+            if (
+                isinstance(other, Static)
+                and not other.array.any()
+                and broadcast(value.shape, here.shape) == whole
+            ):
+                factor = call.constant(here.astype(np.float32), "choice")
+                return combine(call, "Mul", value, factor, kind=kind)
+        condition = call.static_like(condition, chosen.astype(np.float32))
+    elif a.shape == b.shape == () and isinstance(a, Static) and isinstance(b, Static):
+        numbers = (float(v.clamped().reshape(())) for v in (a, b))
+        return call.pointwise(("where", "x", *numbers), condition, kind)
+    a, b = (call.static_like(v, v.clamped()) if isinstance(v, Static) else v for v in (a, b))
+    return call.emit(ops.Where(), condition, a, b, kind=kind)
+
+
+def _kind_of_choice(a: Operand, b: Operand) -> Kind:
+    if a.kind != b.kind:
+        raise ModelError(f"chooses between {a.kind} and {b.kind}")
+    return a.kind
+
+
+# ---- casts -----------------------------------------------------------------------------------
+
+
+@importer("Cast", makes=(ops.Pointwise,), integers=True, ignores=("saturate", "round_mode"))
+def _cast(call: Call) -> Operand:
+    target = ir.DataType(call.integer("to", 1))
+    return _converted(call, call.operand(0), target)
+
+
+@importer("CastLike", makes=(ops.Pointwise,), integers=True, ignores=("saturate", "round_mode"))
+def _cast_like(call: Call) -> Operand:
+    x, like = call.operand(0), call.operand(1)
+    if isinstance(like, Static):
+        return _converted(call, x, ir.DataType.from_numpy(like.array.dtype))
+    kinds = {"floats": "FLOAT", "integers": "INT64", "truth values": "BOOL"}
+    return _converted(call, x, ir.DataType[kinds[like.kind]])
+
+
+def _converted(call: Call, x: Operand, target: ir.DataType) -> Operand:
+    """``x`` as the element type ``target``, whatever holds it in the Graph."""
+    dtype = call.dtype(x)
+    if dtype == "float32":
+        match x.kind, target.name:
+            case ("floats", name) if name in _FLOATS:
+                return x
+            case ("truth values", "BOOL"):
+                return x
+            case ("integers", "INT32" | "INT64"):
+                return x
+            case (_, "BOOL"):
+                return call.pointwise(_IS_TRUE, x, "truth values")
+            case (_, name) if name in _FLOATS:
+                return call.pointwise("x", x, "floats")
+            case ("truth values", name) if name in _INTEGERS:
+                return call.pointwise("x", x, "integers")
+            case ("floats", name) if name in _INTEGERS:
+                return call.pointwise(("trunc", "x"), x, "integers")
+    elif dtype in ("int32", "int64") and target.name in ("INT32", "INT64"):
+        return x
+    held = dtype if x.kind == "floats" or dtype != "float32" else x.kind
+    raise Refusal(f"a run cannot convert {held} to {target.name}")
