@@ -33,14 +33,14 @@ _BUDGET = 2**28
 _MAX_SLOW = 2**24
 
 _UNARY = """Abs Ceil Cos Erf Exp Floor IsInf IsNaN Log Neg Not Reciprocal Round Sigmoid Sign Sin
-    Sqrt Tanh Relu Identity Cast CastLike Clip Softplus"""
+    Sqrt Tanh Relu Identity Cast Clip Softplus"""
 _BINARY = """Add And Div Equal Greater GreaterOrEqual Less LessOrEqual Max Min Mean Mod Mul Or Pow
     Sub Sum Where Xor BitwiseAnd BitwiseOr BitwiseXor"""
 _OF_INPUT_SIZE = """ArgMax ArgMin Compress Concat Constant CumSum DequantizeLinear EyeLike Flatten
     GatherElements GatherND MeanVarianceNormalization NonZero ReduceMax ReduceMean ReduceMin
     ReduceProd ReduceSum Reshape ScatterElements ScatterND Shape Size Slice Split Squeeze Transpose
     Trilu Unique Unsqueeze"""
-_OTHERS = "ConstantOfShape Expand Gather MatMul OneHot Pad Range Tile"
+_OTHERS = "CastLike ConstantOfShape Expand Gather MatMul OneHot Pad Range Tile"
 
 RANDOM = (
     "Bernoulli",
@@ -246,6 +246,8 @@ def _result_size(node: ir.Node, arrays: Sequence[np.ndarray | None]) -> int:
         if node.op_type in _ELEMENTWISE:
             return math.prod(np.broadcast_shapes(*(a.shape for a in known)))
         match node.op_type:
+            case "CastLike":
+                return known[0].size
             case "ConstantOfShape":
                 return math.prod(max(0, int(n)) for n in known[0].reshape(-1))
             case "Expand":

@@ -16,6 +16,7 @@ import onnx_ir as ir
 
 from edgeinfer import advice
 from edgeinfer.converters.constant_folding import FOLDABLE, RANDOM, Folder
+from edgeinfer.converters.function_bodies import body_of
 from edgeinfer.converters.onnx_inputs import Inputs, static_inputs
 from edgeinfer.converters.onnx_model import read_tensor, value_names
 from edgeinfer.converters.onnx_operators import (
@@ -238,8 +239,28 @@ class Walk:
             if not any(isinstance(v, Dynamic) for v in inputs):
                 return self._constants(node, version, inputs)
         if node.domain != "" or node.op_type not in IMPORTERS:
-            raise Refusal(_advice(node))
+            reason = _advice(node)
+            body = body_of(node, version, inputs) if reason is _ADVICE_OTHERWISE else None
+            if body is None:
+                raise Refusal(reason)
+            return self._outputs_of(body, node, inputs)
         return Call(node, version, inputs, self).outputs()
+
+    def _outputs_of(
+        self, body: ir.Graph, node: ir.Node, inputs: Sequence[Operand | None]
+    ) -> Sequence[Operand | None]:
+        """What ``node`` gives, computed as its ``body`` says."""
+        given = {str(v.name): operand for v, operand in zip(node.inputs, inputs, strict=True) if v}
+        for value in body.inputs:
+            self._values[value] = given[str(value.name)]
+        before = len(self.refused)
+        self.visit(body)
+        refused = self.refused[before:]
+        if refused:
+            del self.refused[before:]
+            raise Refusal(f"{refused[0].operator}, of which it is made: {refused[0].reason}")
+        results = {str(value.name): self._value(value) for value in body.outputs}
+        return [results.get(str(value.name)) for value in node.outputs]
 
     def _constants(
         self, node: ir.Node, version: int, inputs: Sequence[Operand | None]
@@ -250,7 +271,12 @@ class Walk:
             try:
                 results = Call(node, version, inputs, self).outputs()
                 named = zip(results, node.outputs, strict=False)
-                return [Static(r.array, str(v.name)) for r, v in named if isinstance(r, Static)]
+                first = next((v.array for v in inputs if isinstance(v, Static)), None)
+                return [
+                    Static(_typed_like(first, r.array), str(v.name))
+                    for r, v in named
+                    if isinstance(r, Static)
+                ]
             except Refusal as error:  # of a run alone: onnx may well evaluate it
                 refusal = error
         if not self._folder.has(node, version):
@@ -398,6 +424,13 @@ def _kind(value: ir.Value) -> Kind:
     if value.dtype == ir.DataType.BOOL:
         return "truth values"
     return "integers" if value.dtype is not None and value.dtype.is_integer() else "floats"
+
+
+def _typed_like(first: np.ndarray | None, result: np.ndarray) -> np.ndarray:
+    """What the Graph's executor computed in float32, in the float type of the first operand."""
+    if first is None or result.dtype != np.float32 or first.dtype.kind not in "fV":
+        return result
+    return result.astype(first.dtype, copy=False)
 
 
 def _node_name(node: ir.Node) -> str:
