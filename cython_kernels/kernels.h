@@ -219,6 +219,22 @@ PARAMETERS(mat_mul_parameters, MAT_MUL_PARAMETERS);
 #define EXTREME_PARAMETERS(ONE, RANKED) BROADCAST_PARAMETERS(ONE, RANKED) ONE(largest)
 PARAMETERS(extreme_parameters, EXTREME_PARAMETERS);
 
+/* In the order of IndexArithmetic.function. */
+enum index_function {
+    INDEX_ADD,
+    INDEX_SUB,
+    INDEX_MUL,
+    INDEX_DIV,
+    INDEX_MOD,
+    INDEX_MAX,
+    INDEX_MIN,
+    INDEX_EQUAL,
+    INDEX_GREATER
+};
+#define INDEX_ARITHMETIC_PARAMETERS(ONE, RANKED)                                                  \
+    ONE(rank) RANKED(extents) RANKED(a_strides) RANKED(b_strides) ONE(function)
+PARAMETERS(index_arithmetic_parameters, INDEX_ARITHMETIC_PARAMETERS);
+
 #define RESCALE_PARAMETERS(ONE, RANKED)                                                           \
     ONE(in_bytes) ONE(out_bytes) ONE(input_zero_point) ONE(multiplier) ONE(shift)                 \
     OUTPUT_STAGE(ONE)
@@ -284,6 +300,7 @@ PARAMETERS(take_parameters, TAKE_PARAMETERS);
     ENTRY(isa, add, add) ENTRY(isa, add_s8, add_s8) ENTRY(isa, argmax, argmax)                    \
     ENTRY(isa, average_pool, average_pool) ENTRY(isa, copy, copy) ENTRY(isa, div, mul)            \
     ENTRY(isa, extreme, extreme) ENTRY(isa, fill, fill) ENTRY(isa, gather, gather)                \
+    ENTRY(isa, index_arithmetic, index_arithmetic)                                                \
     ENTRY(isa, lookup, lookup) ENTRY(isa, lookup_interpolated, lookup)                            \
     ENTRY(isa, mat_mul_s8, mat_mul) ENTRY(isa, mat_mul_wide, mat_mul)                             \
     ENTRY(isa, max_pool, max_pool) ENTRY(isa, mul, mul)                \

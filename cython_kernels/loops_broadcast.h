@@ -1,4 +1,5 @@
-/* Functions of two operands, broadcast: sum, difference, product, larger and smaller.
+/* Functions of two operands, broadcast: sum, difference, product, larger and smaller, and the
+ * arithmetic of indices.
  *
  * Operands: a, b, y; add_s8 has tables between them. A unit is a row: the last axis, everything
  * before it fixed. Each body is instantiated for all 8 bits, all 16 bits and any mixture.
@@ -164,5 +165,48 @@ KERNEL(LOOP(extreme))
 {
     const extreme_parameters *p = parameters;
     EACH_ROW(p, extreme_row);
+    return DONE;
+}
+
+/* Sums, differences and products wrap; a divisor is 1 or more. */
+static inline int64_t index_result(int64_t function, int64_t a, int64_t b)
+{
+    switch (function) {
+    case INDEX_ADD:
+        return (int64_t)((uint64_t)a + (uint64_t)b);
+    case INDEX_SUB:
+        return (int64_t)((uint64_t)a - (uint64_t)b);
+    case INDEX_MUL:
+        return (int64_t)((uint64_t)a * (uint64_t)b);
+    case INDEX_DIV:
+        return a / b;
+    case INDEX_MOD:
+        return a % b + (a % b < 0 ? b : 0);
+    case INDEX_MAX:
+        return larger(a, b);
+    case INDEX_MIN:
+        return smaller(a, b);
+    case INDEX_EQUAL:
+        return a == b;
+    default:
+        return a > b;
+    }
+}
+
+/* Operands: a, b, y, all int64. */
+KERNEL(LOOP(index_arithmetic))
+{
+    const index_arithmetic_parameters *p = parameters;
+    const int64_t last = p->rank - 1, length = p->extents[last];
+    const int64_t a_step = p->a_strides[last], b_step = p->b_strides[last];
+    for (int64_t unit = begin; unit < end; ++unit) {
+        const int64_t *a =
+            (const int64_t *)operands[0] + row_start(unit, last, p->extents, p->a_strides);
+        const int64_t *b =
+            (const int64_t *)operands[1] + row_start(unit, last, p->extents, p->b_strides);
+        int64_t *y = (int64_t *)operands[2] + unit * length;
+        for (int64_t i = 0; i < length; ++i)
+            y[i] = index_result(p->function, a[i * a_step], b[i * b_step]);
+    }
     return DONE;
 }

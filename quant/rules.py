@@ -570,6 +570,12 @@ def _gather(op: ops.Gather | ops.GatherElements, node: Node, to: Fragment) -> No
     to.emit(op, data, to.unscaled(node.inputs[1]))
 
 
-@rule(ops.ArgMax, ops.TopIndices, ops.Selecting, makes=(ops.ArgMax, ops.TopIndices, ops.Selecting))
+@rule(
+    ops.ArgMax,
+    ops.IndexArithmetic,
+    ops.TopIndices,
+    ops.Selecting,
+    makes=(ops.ArgMax, ops.IndexArithmetic, ops.TopIndices, ops.Selecting),
+)
 def _selecting(op: ops.Operator, node: Node, to: Fragment) -> None:
     to.emit(op, *map(to.unscaled, node.inputs))

@@ -455,6 +455,24 @@ def gather_computed(b: Builder) -> None:
     b.add(ops.Gather(0), data, chosen)
 
 
+def index_arithmetic(b: Builder) -> None:
+    """A function of indices that the run computes, and of others or constants."""
+    indices = [n.outputs[0] for n in b.nodes if b.types[n.outputs[0]].dtype == "int64"]
+    if not indices:
+        return
+    function = b.one_of("add", "sub", "mul", "div", "mod", "max", "min", "equal", "greater")
+    first = b.draw(st.sampled_from(indices))
+    others = [name for name in indices if b.types[name].shape == b.types[first].shape]
+    if function not in ("div", "mod") and b.one_of(True, False):
+        second = b.draw(st.sampled_from(others))
+    else:
+        least = 1 if function in ("div", "mod") else -4
+        far = b.one_of(5, 2**62)
+        shape = b.one_of((), b.types[first].shape)
+        second = b.constant(np.asarray(b.rng.integers(least, far, shape), np.int64))
+    b.add(ops.IndexArithmetic(function), first, second)
+
+
 def gather(b: Builder) -> None:
     if (x := b.pick(lambda t: len(t.shape) >= 1)) is None:
         return
@@ -611,6 +629,8 @@ GROWTHS = (
     reduce_sum,
     reduce_extreme,
     argmax,
+    index_arithmetic,
+    index_arithmetic,
     gather_computed,
     gather,
     gather_elements,

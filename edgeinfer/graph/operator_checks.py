@@ -113,6 +113,20 @@ def _arg_max(op: ops.ArgMax | ops.TopIndices, site: Site) -> None:
         site.require(dtype in ("float32", *ACTIVATIONS), f"takes no {dtype}")
 
 
+@check.register
+def _index_arithmetic(op: ops.IndexArithmetic, site: Site) -> None:
+    for t in (*site.inputs, site.output):
+        site.require(
+            t.dtype == "int64" and t.quantization is None,
+            f"takes and gives int64 that nothing scales, not {t}",
+        )
+    if op.function in ("div", "mod"):
+        site.require(
+            site.is_constant("b") and bool((site.constant("b") >= 1).all()),
+            "divides by constants of 1 and more",
+        )
+
+
 # ---- integer operators -----------------------------------------------------------------------
 
 

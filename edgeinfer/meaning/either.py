@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import singledispatch
 
 import numpy as np
@@ -63,6 +64,30 @@ def _top_indices(op: ops.TopIndices, x: np.ndarray) -> tuple[np.ndarray, ...]:
     wide = x if x.dtype.kind == "f" else x.astype(np.int64)
     order = (-wide if op.largest else wide).argsort(op.axis, kind="stable")
     return (order.take(np.arange(op.count), op.axis),)
+
+
+@move.register
+def _index_arithmetic(
+    op: ops.IndexArithmetic, a: np.ndarray, b: np.ndarray
+) -> tuple[np.ndarray, ...]:
+    return (np.asarray(_INDEX_FUNCTIONS[op.function](a, b)).astype(np.int64),)
+
+
+def _quotient(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return a // b + ((a < 0) & (a % b != 0))
+
+
+_INDEX_FUNCTIONS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "div": _quotient,
+    "mod": np.mod,
+    "max": np.maximum,
+    "min": np.minimum,
+    "equal": np.equal,
+    "greater": np.greater,
+}
 
 
 @move.register

@@ -5,8 +5,8 @@ in ``shapes.py``, float meaning in ``float_executor.py``, integer meaning in ``r
 so on; ``docs/architecture.md`` lists the steps that add one. There are three kinds:
 
     floats.py      Conv, Dense, Pointwise, Add ...      the importer makes them
-    either.py      MaxPool, Concat, Reshape ...         they move or order elements, so one meaning
-                                                        serves both
+    either.py      MaxPool, Concat, Reshape ...         they move or order elements, or compute
+                                                        with indices: one meaning serves both
     integers.py    QConv, QDense, Lookup ...            the quantizer makes them; zero points,
                                                         multipliers and clamps are theirs, and no
                                                         float is left

@@ -1,4 +1,5 @@
-"""Operators of either kind: they order or move elements, so one meaning serves both."""
+"""Operators of either kind: they order or move elements, or compute with indices, so one meaning
+serves both."""
 
 from __future__ import annotations
 
@@ -33,6 +34,7 @@ __all__ = [
     "Expand",
     "Gather",
     "GatherElements",
+    "IndexArithmetic",
     "MaxPool",
     "Maximum",
     "Minimum",
@@ -102,6 +104,24 @@ class TopIndices(AlongAxis):
 
     count: Count
     largest: bool = True
+
+
+# ---- they compute with indices -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class IndexArithmetic(Broadcasting):
+    """A function of two numbers of int64, broadcast; sums, differences and products wrap.
+
+    ``div`` is rounded towards 0, ``mod`` has the sign of b, and both take a constant b of 1 and
+    more; ``equal`` and ``greater`` give 1 or 0.
+    """
+
+    takes = (Role("a", dtype="int64"), Role("b", dtype="int64"))
+    gives = (Role("y", dtype="int64"),)
+    since = "0.2.0"
+
+    function: Literal["add", "sub", "mul", "div", "mod", "max", "min", "equal", "greater"]
 
 
 # ---- they choose by place ----------------------------------------------------------------------

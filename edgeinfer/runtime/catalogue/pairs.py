@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import get_args, get_type_hints
 
 import numpy as np
 
@@ -58,6 +59,12 @@ def _broadcast(
             in_place=overwritable(site, "a", "b"),
         )
     ]
+
+
+@lower.register
+def _index_arithmetic(op: ops.IndexArithmetic, site: KernelSite) -> list[KernelCall]:
+    functions = get_args(get_type_hints(ops.IndexArithmetic)["function"])
+    return _broadcast(site, "index_arithmetic", {"function": functions.index(op.function)})
 
 
 def _widths(site: KernelSite) -> dict[str, int]:
