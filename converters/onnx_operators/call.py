@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edgeinfer.converters.onnx_import import Walk
 
 __all__ = [
+    "ANY_INT64",
     "IMPORTERS",
     "Call",
     "Dynamic",
@@ -35,6 +36,9 @@ __all__ = [
     "importer",
 ]
 
+
+ANY_INT64 = (-(2**63), 2**63 - 1)
+"""The bounds of a number of int64 of which nothing is known."""
 
 Kind: TypeAlias = Literal["floats", "integers", "truth values"]
 """What the elements of an ONNX value are, whatever type holds them in a Graph."""
@@ -93,11 +97,14 @@ class Dynamic:
     kind : str
         What its elements are in the model. Whole numbers may be float32 in the Graph, and so may
         truth values, as 0 and 1.
+    bounds : (int, int)
+        The least and the largest number that it may hold, where it is int64 in the Graph.
     """
 
     name: str
     type: TensorType
     kind: Kind = "floats"
+    bounds: tuple[int, int] = ANY_INT64
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -267,6 +274,13 @@ class Call:
         """The element type that ``value`` has in the Graph."""
         return self._walk.dtype(value)
 
+    def bounds(self, value: Operand) -> tuple[int, int]:
+        """The least and the largest integer that ``value`` may hold."""
+        if isinstance(value, Dynamic):
+            return value.bounds
+        array = value.array
+        return (int(array.min()), int(array.max())) if array.size else (0, 0)
+
     def weights(self, index: int, what: str) -> Static | None:
         """The input ``index``, which must be known at import where it is there."""
         value = self.optional(index)
@@ -336,7 +350,12 @@ class Call:
         if kind is None:
             selected = operands[0].kind if isinstance(op, ops.Selecting) else "floats"
             kind = "integers" if op.gives[0].dtype else selected
-        return self._walk.add(self.node, op, operands, TensorType(shape, dtype), name, kind)
+        made = self._walk.add(self.node, op, operands, TensorType(shape, dtype), name, kind)
+        if isinstance(op, ops.Selecting):
+            parts = operands if isinstance(op, ops.Joining) else operands[:1]
+            low, high = zip(*map(self.bounds, parts), strict=True) if dtype == "int64" else ((), ())
+            made.bounds = (min(low), max(high)) if low else ANY_INT64
+        return made
 
     def _check_kind(self, op: ops.Operator, operand: Dynamic) -> None:
         dtype = operand.type.dtype

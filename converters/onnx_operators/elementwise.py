@@ -8,6 +8,7 @@ from functools import reduce
 import numpy as np
 
 from edgeinfer.arithmetic.pointwise import Expression
+from edgeinfer.converters.onnx_operators import indices
 from edgeinfer.converters.onnx_operators.call import (
     Call,
     Dynamic,
@@ -80,10 +81,25 @@ def _plain(call: Call) -> Operand:
     return call.pointwise((_PLAIN[call.operator], "x"), call.operand(0))
 
 
-@importer(*_KEEPING, makes=(ops.Pointwise,), integers=True)
+@importer(*_KEEPING, makes=(ops.Pointwise, ops.IndexArithmetic), integers=True)
 def _keeping(call: Call) -> Operand:
     x = call.operand(0)
+    if indices.is_held(x):
+        return _keeping_indices(call, x)
     return call.pointwise((_KEEPING[call.operator], "x"), x, x.kind)
+
+
+def _keeping_indices(call: Call, x: Operand) -> Operand:
+    zero = call.constant(np.asarray(0, np.int64), "zero")
+    match call.operator:
+        case "Relu":
+            return indices.arithmetic(call, "Max", x, zero)
+        case "Sign":
+            above = indices.compared(call, "greater", x, zero)
+            below = indices.compared(call, "greater", zero, x)
+            return indices.arithmetic(call, "Sub", above, below)
+    negative = indices.arithmetic(call, "Sub", zero, x)
+    return negative if call.operator == "Neg" else indices.arithmetic(call, "Max", x, negative)
 
 
 @importer(*_PARAMETRIC, makes=(ops.Pointwise,))
@@ -116,7 +132,7 @@ def _shrink(call: Call) -> Operand:
     return call.pointwise(below, call.operand(0))
 
 
-@importer("Clip", makes=(ops.Pointwise,), integers=True)
+@importer("Clip", makes=(ops.Pointwise, ops.IndexArithmetic), integers=True)
 def _clip(call: Call) -> Operand:
     x = call.operand(0)
     bounds = []
@@ -130,7 +146,13 @@ def _clip(call: Call) -> Operand:
         if math.isnan(value):
             raise ModelError(f"its {name} is NaN")
         bounds.append(value)
-    return call.pointwise(("clip", "x", *bounds), x, x.kind)
+    if not indices.is_held(x):
+        return call.pointwise(("clip", "x", *bounds), x, x.kind)
+    for operator, number in zip(("Max", "Min"), bounds, strict=True):
+        if math.isfinite(number):
+            limit = call.constant(np.asarray(number, np.int64), operator)
+            x = indices.arithmetic(call, operator, x, limit)
+    return x
 
 
 @importer("PRelu", makes=(ops.Pointwise, ops.PRelu))
@@ -158,29 +180,38 @@ def _dropout(call: Call) -> list[Operand]:
     return [x, call.constant(np.ones(x.shape, bool), "mask")][: call.output_count]
 
 
-@importer("Add", makes=(ops.Add, ops.Pointwise), integers=True)
-@importer("Sub", makes=(ops.Sub, ops.Add, ops.Pointwise), integers=True)
-@importer("Mul", makes=(ops.Mul, ops.Pointwise), integers=True)
-@importer("Div", makes=(ops.Div, ops.Mul, ops.Pointwise), integers=True)
+@importer("Add", makes=(ops.Add, ops.Pointwise, ops.IndexArithmetic, ops.Gather), integers=True)
+@importer(
+    "Sub", makes=(ops.Sub, ops.Add, ops.Pointwise, ops.IndexArithmetic, ops.Gather), integers=True
+)
+@importer("Mul", makes=(ops.Mul, ops.Pointwise, ops.IndexArithmetic, ops.Gather), integers=True)
+@importer(
+    "Div", makes=(ops.Div, ops.Mul, ops.Pointwise, ops.IndexArithmetic, ops.Gather), integers=True
+)
 @importer("Pow", makes=(ops.Pow, ops.Pointwise), integers=True)
-@importer("Max", makes=(ops.Maximum, ops.Pointwise), integers=True)
-@importer("Min", makes=(ops.Minimum, ops.Pointwise), integers=True)
+@importer("Max", makes=(ops.Maximum, ops.Pointwise, ops.IndexArithmetic, ops.Gather), integers=True)
+@importer("Min", makes=(ops.Minimum, ops.Pointwise, ops.IndexArithmetic, ops.Gather), integers=True)
 def _binary(call: Call) -> Operand:
     if call.operator not in ("Max", "Min") and len(call.inputs) != 2:
         raise ModelError(f"takes 2 inputs, not {len(call.inputs)}")
     return reduce(lambda a, b: combine(call, call.operator, a, b), call.operands())
 
 
-@importer("Mod", makes=(ops.Pointwise,))
+@importer("Mod", makes=(ops.Pointwise, ops.IndexArithmetic), integers=True)
 def _mod(call: Call) -> Operand:
+    x = call.operand(0)
+    if indices.is_held(x):
+        if call.integer("fmod", 0):
+            raise Refusal("fmod of int64 is not supported")
+        return indices.arithmetic(call, "Mod", x, call.operand(1))
     function = "fmod" if call.integer("fmod", 0) else "mod"
     divisor = call.static(1, "divisor")
     if divisor is None or divisor.size != 1:
         raise Refusal("its divisor must be one number")
-    return call.pointwise((function, "x", float(divisor.reshape(()))), call.operand(0))
+    return call.pointwise((function, "x", float(divisor.reshape(()))), x, x.kind)
 
 
-@importer("Sum", makes=(ops.Add, ops.Pointwise), integers=True)
+@importer("Sum", makes=(ops.Add, ops.Pointwise, ops.IndexArithmetic, ops.Gather), integers=True)
 @importer("Mean", makes=(ops.Add, ops.Pointwise))
 def _sum(call: Call) -> Operand:
     operands = call.operands()
@@ -190,9 +221,17 @@ def _sum(call: Call) -> Operand:
     return call.pointwise(("mul", "x", 1.0 / len(operands)), total)
 
 
+def _computed_as_floats(*operands: Operand) -> bool:
+    return any(isinstance(v, Dynamic) and v.type.dtype == "float32" for v in operands)
+
+
 def combine(call: Call, operator: str, a: Operand, b: Operand, kind: Kind | None = None) -> Operand:
     """Add, Sub, Mul, Div, Pow, Max or Min of two operands; with a constant scalar it is a function
     of the other one. Of two integers it gives integers, where no other ``kind`` is said."""
+    if indices.is_held(a, b):
+        if (indices.is_held(a) and indices.is_held(b)) or not _computed_as_floats(a, b):
+            return indices.arithmetic(call, operator, a, b, kind or "integers")
+        a, b = indices.floats_of(call, a), indices.floats_of(call, b)
     function, op = _BINARY[operator]
     if kind is None:
         kind = "integers" if a.kind == b.kind == "integers" else "floats"

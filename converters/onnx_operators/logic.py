@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeinfer.arithmetic.pointwise import Expression
+from edgeinfer.converters.onnx_operators import indices
 from edgeinfer.converters.onnx_operators.call import (
     Call,
     Dynamic,
@@ -45,7 +46,9 @@ _COMPARISONS = {
 # ---- comparisons -----------------------------------------------------------------------------
 
 
-@importer(*_COMPARISONS, makes=(ops.Pointwise, ops.Sub, ops.Add), integers=True)
+@importer(
+    *_COMPARISONS, makes=(ops.Pointwise, ops.Sub, ops.Add, ops.IndexArithmetic), integers=True
+)
 def _comparison(call: Call) -> Operand:
     function, swapped = _COMPARISONS[call.operator]
     a, b = call.operand(0), call.operand(1)
@@ -53,6 +56,8 @@ def _comparison(call: Call) -> Operand:
 
 
 def _compared(call: Call, function: str, a: Operand, b: Operand) -> Operand:
+    if indices.is_held(a, b):
+        return indices.compared(call, function, a, b)
     for scalar, x, expression in (
         (b, a, lambda c: (function, "x", c)),
         (a, b, lambda c: (function, c, "x")),
@@ -85,30 +90,45 @@ def _is_inf(call: Call) -> Operand:
 # ---- logic -----------------------------------------------------------------------------------
 
 
-@importer("Not", makes=(ops.Pointwise,), integers=True)
+@importer("Not", makes=(ops.Pointwise, ops.IndexArithmetic), integers=True)
 def _not(call: Call) -> Operand:
-    return call.pointwise(_NOT, call.operand(0), "truth values")
+    x = call.operand(0)
+    if indices.is_held(x):
+        one = call.constant(np.asarray(1, np.int64), "one")
+        return indices.arithmetic(call, "Sub", one, x, "truth values")
+    return call.pointwise(_NOT, x, "truth values")
 
 
-@importer("And", makes=(ops.Mul, ops.Pointwise), integers=True)
-@importer("Or", makes=(ops.Maximum, ops.Pointwise), integers=True)
-@importer("Xor", makes=(ops.Sub, ops.Add, ops.Pointwise), integers=True)
+@importer("And", makes=(ops.Mul, ops.Pointwise, ops.IndexArithmetic, ops.Gather), integers=True)
+@importer("Or", makes=(ops.Maximum, ops.Pointwise, ops.IndexArithmetic, ops.Gather), integers=True)
+@importer(
+    "Xor", makes=(ops.Sub, ops.Add, ops.Pointwise, ops.IndexArithmetic, ops.Gather), integers=True
+)
 def _logic(call: Call) -> Operand:
     a, b = call.operand(0), call.operand(1)
     operator = {"And": "Mul", "Or": "Max", "Xor": "Sub"}[call.operator]
     made = combine(call, operator, a, b, kind="truth values")
+    if call.operator == "Xor" and indices.is_held(made):
+        return indices.arithmetic(call, "Mul", made, made, "truth values")
     return call.pointwise(("abs", "x"), made, "truth values") if call.operator == "Xor" else made
 
 
 # ---- choices ---------------------------------------------------------------------------------
 
 
-@importer("Where", makes=(ops.Where, ops.Mul, ops.Pointwise), integers=True)
+@importer(
+    "Where",
+    makes=(ops.Where, ops.Mul, ops.Pointwise, ops.IndexArithmetic, ops.Gather),
+    integers=True,
+)
 def _where(call: Call) -> Operand:
     condition, a, b = (call.operand(place) for place in range(3))
     kind = _kind_of_choice(a, b)
     if condition.kind != "truth values":
         raise ModelError(f"its condition holds {condition.kind}")
+    if indices.is_held(a, b):
+        return indices.chosen(call, condition, a, b)
+    condition = indices.floats_of(call, condition)
     if isinstance(condition, Static):
         chosen = np.asarray(condition.array, bool)
         for value, other, here in ((a, b, chosen), (b, a, ~chosen)):
@@ -137,13 +157,23 @@ def _kind_of_choice(a: Operand, b: Operand) -> Kind:
 # ---- casts -----------------------------------------------------------------------------------
 
 
-@importer("Cast", makes=(ops.Pointwise,), integers=True, ignores=("saturate", "round_mode"))
+@importer(
+    "Cast",
+    makes=(ops.Pointwise, ops.IndexArithmetic, ops.Gather),
+    integers=True,
+    ignores=("saturate", "round_mode"),
+)
 def _cast(call: Call) -> Operand:
     target = ir.DataType(call.integer("to", 1))
     return _converted(call, call.operand(0), target)
 
 
-@importer("CastLike", makes=(ops.Pointwise,), integers=True, ignores=("saturate", "round_mode"))
+@importer(
+    "CastLike",
+    makes=(ops.Pointwise, ops.IndexArithmetic, ops.Gather),
+    integers=True,
+    ignores=("saturate", "round_mode"),
+)
 def _cast_like(call: Call) -> Operand:
     x, like = call.operand(0), call.operand(1)
     if isinstance(like, Static):
@@ -171,7 +201,27 @@ def _converted(call: Call, x: Operand, target: ir.DataType) -> Operand:
                 return call.pointwise("x", x, "integers")
             case ("floats", name) if name in _INTEGERS:
                 return call.pointwise(("trunc", "x"), x, "integers")
-    elif dtype in ("int32", "int64") and target.name in ("INT32", "INT64"):
-        return x
+    elif dtype == "int64":
+        return _indices_as(call, x, target)
     held = dtype if x.kind == "floats" or dtype != "float32" else x.kind
     raise Refusal(f"a run cannot convert {held} to {target.name}")
+
+
+def _indices_as(call: Call, x: Operand, target: ir.DataType) -> Operand:
+    """``x``, held as int64, as the element type ``target``."""
+    if target.name == "BOOL":
+        if x.kind == "truth values":
+            return x
+        zero, one = (
+            call.constant(np.asarray(n, np.int64), name) for n, name in ((0, "zero"), (1, "one"))
+        )
+        is_zero = indices.compared(call, "equal", x, zero)
+        return indices.arithmetic(call, "Sub", one, is_zero, "truth values")
+    if target.name in ("INT32", "INT64"):
+        # the same numbers, of another kind in the model
+        return x if x.kind == "integers" else call.emit(ops.Reshape(x.shape), x, kind="integers")
+    if target.name in _FLOATS:
+        made = indices.as_floats(call, x, "floats")
+        # any int64 may yet be compared with a number
+        return call.emit(ops.Reshape(x.shape), x, kind="floats") if made is None else made
+    raise Refusal(f"a run cannot convert int64 to {target.name}")

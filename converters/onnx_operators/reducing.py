@@ -7,7 +7,8 @@ from functools import reduce
 
 import numpy as np
 
-from edgeinfer.converters.onnx_operators.call import Call, Kind, Operand, Refusal, importer
+from edgeinfer.converters.onnx_operators import indices
+from edgeinfer.converters.onnx_operators.call import Call, Dynamic, Kind, Operand, Refusal, importer
 from edgeinfer.converters.onnx_operators.elementwise import combine
 from edgeinfer.errors import ModelError
 from edgeinfer.graph import operators as ops
@@ -50,11 +51,11 @@ def _axes(call: Call, x: Operand) -> tuple[int, ...]:
 
 
 @importer("ReduceMean", makes=(ops.ReduceMean,))
-@importer("ReduceSum", makes=(ops.ReduceSum,), integers=True)
-@importer("ReduceMax", makes=(ops.ReduceMax,), integers=True)
-@importer("ReduceMin", makes=(ops.ReduceMin,), integers=True)
+@importer("ReduceSum", makes=(ops.ReduceSum, ops.Gather, ops.IndexArithmetic), integers=True)
+@importer("ReduceMax", makes=(ops.ReduceMax, ops.Gather, ops.IndexArithmetic), integers=True)
+@importer("ReduceMin", makes=(ops.ReduceMin, ops.Gather, ops.IndexArithmetic), integers=True)
 def _reduce(call: Call) -> Operand:
-    x = call.operand(0)
+    x = indices.floats_of(call, call.operand(0))
     axes, keepdims = _axes(call, x), call.integer("keepdims", 1) == 1
     return call.emit(_REDUCTIONS[call.operator](axes, keepdims), x, kind=x.kind) if axes else x
 
@@ -136,7 +137,7 @@ def _over(call: Call, x: Operand, norm: Operand) -> Operand:
 # ---- sums on the way -------------------------------------------------------------------------
 
 
-@importer("CumSum", makes=(ops.Dense,), integers=True)
+@importer("CumSum", makes=(ops.Dense, ops.Slice, ops.Concat, ops.IndexArithmetic), integers=True)
 def _cum_sum(call: Call) -> Operand:
     """A product with a triangle of ones."""
     x, axes = call.operand(0), call.static(1, "axis")
@@ -146,6 +147,8 @@ def _cum_sum(call: Call) -> Operand:
     count = x.shape[axis]
     if count > _MOST_ALONG:
         raise Refusal(f"sums along an axis of {count} are not supported, of {_MOST_ALONG} they are")
+    if indices.is_held(x):
+        return _cum_sum_of_indices(call, x, axis)
     call.spend(count**2)
     weights = np.tri(count, k=-1 if call.integer("exclusive", 0) else 0, dtype=np.float32)
     if call.integer("reverse", 0):
@@ -154,6 +157,22 @@ def _cum_sum(call: Call) -> Operand:
     turned = call.transpose(x, order)
     summed = call.emit(ops.Dense(), turned, call.constant(weights, "triangle"), kind=x.kind)
     return call.transpose(summed, np.argsort(order).tolist())
+
+
+def _cum_sum_of_indices(call: Call, x: Operand, axis: int) -> Operand:
+    """Sums of twice as many neighbours at each step."""
+    if call.integer("exclusive", 0) or call.integer("reverse", 0):
+        raise Refusal("sums of int64 that are exclusive or reverse are not supported")
+    reach = 1
+    while reach < x.shape[axis]:
+        sizes = tuple(n - reach if a == axis else n for a, n in enumerate(x.shape))
+        zeros = tuple(reach if a == axis else n for a, n in enumerate(x.shape))
+        call.spend(math.prod(zeros))
+        kept = call.emit(ops.Slice((0,) * len(sizes), sizes, (1,) * len(sizes)), x)
+        nothing = call.constant(np.zeros(zeros, np.int64), "zeros")
+        x = indices.arithmetic(call, "Add", x, call.emit(ops.Concat(axis), nothing, kept))
+        reach *= 2
+    return x
 
 
 # ---- the largest -----------------------------------------------------------------------------
@@ -168,7 +187,10 @@ def _arg_extreme(call: Call) -> Operand:
         call.integer("keepdims", 1) == 1,
         bool(call.integer("select_last_index", 0)),
     )
-    return call.emit(op, call.pointwise(("neg", "x"), x) if call.operator == "ArgMin" else x)
+    places = call.emit(op, call.pointwise(("neg", "x"), x) if call.operator == "ArgMin" else x)
+    if isinstance(places, Dynamic):
+        places.bounds = (0, x.shape[op.axis] - 1)
+    return places
 
 
 @importer("Hardmax", makes=(ops.ArgMax, ops.Gather))

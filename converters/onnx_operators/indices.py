@@ -1,0 +1,166 @@
+"""Turns ONNX's arithmetic on int64 that a run is given, or computes, into IndexArithmetic.
+
+Such values are indices: token ids, places of a largest element. They become floats, for masks and
+sums, by a Gather from a table of the numbers that they may be.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from edgeinfer.converters.onnx_operators.call import (
+    ANY_INT64,
+    Call,
+    Dynamic,
+    Kind,
+    Operand,
+    Refusal,
+    Static,
+)
+from edgeinfer.graph import operators as ops
+
+__all__ = ["arithmetic", "as_floats", "chosen", "compared", "floats_of", "is_held"]
+
+# the entries of a table that turns indices into floats
+_MOST_NUMBERS = 65536
+
+_FUNCTIONS = {
+    "Add": "add",
+    "Sub": "sub",
+    "Mul": "mul",
+    "Div": "div",
+    "Mod": "mod",
+    "Max": "max",
+    "Min": "min",
+}
+
+
+def is_held(*operands: Operand | None) -> bool:
+    """Whether a run computes one of the operands as int64, or is given it so."""
+    return any(isinstance(v, Dynamic) and v.type.dtype == "int64" for v in operands)
+
+
+def arithmetic(
+    call: Call, operator: str, a: Operand, b: Operand, kind: Kind = "integers"
+) -> Operand:
+    """``operator``, an ONNX name, of two operands of which one is held as int64."""
+    if operator not in _FUNCTIONS:
+        raise Refusal(f"{operator} of int64 that a run computes is not supported")
+    if "floats" in (a.kind, b.kind) and is_held(a, b):
+        raise Refusal("a run cannot convert int64 to FLOAT beyond a known range: Clip it before")
+    if operator in ("Div", "Mod") and not (isinstance(b, Static) and (b.array >= 1).all()):
+        raise Refusal("a run divides int64 by positive constants only")
+    function = _FUNCTIONS[operator]
+    a, b = _int64(call, a), _int64(call, b)
+    low, high = _bounds(function, call.bounds(a), call.bounds(b))
+    result = call.emit(ops.IndexArithmetic(function), a, b, kind=kind)  # type: ignore[arg-type]
+    return _bounded(result, low, high)
+
+
+def compared(call: Call, function: str, a: Operand, b: Operand) -> Operand:
+    """``equal``, ``greater`` or ``greater_equal`` of two operands, one of them held as int64."""
+    if function == "greater_equal":
+        return _negated(call, compared(call, "greater", b, a))
+    a, b = _whole(call, function, a, b)
+    result = call.emit(
+        ops.IndexArithmetic(function),  # type: ignore[arg-type]
+        _int64(call, a),
+        _int64(call, b),
+        kind="truth values",
+    )
+    return _bounded(result, 0, 1)
+
+
+def _negated(call: Call, truth: Operand) -> Operand:
+    return arithmetic(
+        call, "Sub", call.constant(np.asarray(1, np.int64), "one"), truth, "truth values"
+    )
+
+
+def _whole(call: Call, function: str, a: Operand, b: Operand) -> tuple[Operand, Operand]:
+    """The operands, a constant of floats as the integers that compare alike."""
+    rounding = {"greater": (np.ceil, np.floor)}.get(function)
+    found = []
+    for place, value in enumerate((a, b)):
+        if isinstance(value, Static) and value.kind == "floats":
+            numbers = np.clip(value.clamped().astype(np.float64), *ANY_INT64)
+            if rounding is None and (numbers != np.rint(numbers)).any():
+                raise Refusal("a run cannot hold int64 equal to fractions")
+            whole = numbers if rounding is None else rounding[place](numbers)
+            # the largest float64 below 2^63
+            whole = np.clip(whole, -(2.0**63), 2.0**63 - 1024)
+            value = call.static_like(value, whole.astype(np.int64))
+        found.append(value)
+    return found[0], found[1]
+
+
+def chosen(call: Call, condition: Operand, a: Operand, b: Operand) -> Operand:
+    """``a`` where ``condition`` is true, else ``b``, of which one is held as int64."""
+    if not isinstance(condition, Static) and not is_held(condition):
+        raise Refusal("a choice between int64 by a condition of floats is not supported")
+    share = arithmetic(call, "Mul", condition, a)
+    rest = arithmetic(call, "Mul", _negated(call, condition), b)
+    low, high = zip(call.bounds(a), call.bounds(b), strict=True)
+    return _bounded(arithmetic(call, "Add", share, rest, a.kind), min(low), max(high))
+
+
+def _int64(call: Call, x: Operand) -> Operand:
+    if isinstance(x, Static):
+        return call.static_like(x, x.array.astype(np.int64))
+    if x.type.dtype != "int64":
+        raise Refusal(f"its input {x.name!r} is computed as floats, others as int64")
+    return x
+
+
+def floats_of(call: Call, x: Operand, kind: Kind | None = None) -> Operand:
+    """``x``, from a table of all that it may be where it is held as int64."""
+    if not is_held(x):
+        return x
+    made = as_floats(call, x, kind or x.kind)
+    if made is None:
+        raise Refusal("a run cannot convert int64 to FLOAT beyond a known range: Clip it before")
+    return made
+
+
+def as_floats(call: Call, x: Operand, kind: Kind) -> Operand | None:
+    """The indices ``x`` as floats; None where they may be too many."""
+    low, high = call.bounds(x)
+    if high - low >= _MOST_NUMBERS:
+        return None
+    numbers = call.constant(np.arange(low, high + 1, dtype=np.float32), "numbers")
+    if low:
+        x = arithmetic(call, "Sub", x, call.constant(np.asarray(low, np.int64), "least"))
+    return call.emit(ops.Gather(0), numbers, x, kind=kind)
+
+
+def _bounded(x: Operand, low: int, high: int) -> Operand:
+    if isinstance(x, Dynamic):
+        x.bounds = (low, high)
+    return x
+
+
+def _bounds(function: str, a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:
+    """What the function of numbers within bounds is within; it wraps beyond int64."""
+    match function:
+        case "add":
+            low, high = a[0] + b[0], a[1] + b[1]
+        case "sub":
+            low, high = a[0] - b[1], a[1] - b[0]
+        case "mul":
+            products = [m * n for m in a for n in b]
+            low, high = min(products), max(products)
+        case "div":
+            quotients = [math.trunc(m / n) for m in a for n in b if abs(m) < 2**52]
+            low, high = (min(quotients), max(quotients)) if len(quotients) == 4 else a
+        case "mod":
+            low, high = 0, b[1] - 1
+        case "max":
+            low, high = max(a[0], b[0]), max(a[1], b[1])
+        case "min":
+            low, high = min(a[0], b[0]), min(a[1], b[1])
+        case _:
+            low, high = 0, 1
+    inside = ANY_INT64[0] <= low and high <= ANY_INT64[1]
+    return (low, high) if inside else ANY_INT64
