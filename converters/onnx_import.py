@@ -40,9 +40,7 @@ OLDEST_OPSET = 7
 _ADVICE = {
     **dict.fromkeys(("LSTM", "GRU", "RNN"), "recurrent layers are not imported"),
     **dict.fromkeys(("Loop", "Scan"), "loops are not imported: export the model unrolled"),
-    **dict.fromkeys(
-        ("NonMaxSuppression", "NonZero", "TopK", "Unique"), "do this step in the program"
-    ),
+    **dict.fromkeys(("NonMaxSuppression", "NonZero", "Unique"), "do this step in the program"),
     **dict.fromkeys(RANDOM, "each run would give something else: make its result an input"),
 }
 _ADVICE_OF_DOMAIN = {

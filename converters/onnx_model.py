@@ -20,7 +20,6 @@ from google.protobuf.message import DecodeError
 from onnx_ir.passes import common
 
 from edgeinfer.advice import follow_links
-from edgeinfer.converters.onnx_definitions import expanded
 from edgeinfer.errors import InputError, ModelFileError, UnsupportedError
 from edgeinfer.files.input_file import read_file
 from edgeinfer.files.other_formats import other_format
@@ -78,7 +77,7 @@ def read_model(
     _call_default_domain(proto)
     for tensor in _tensors(proto):
         _check_tensor(tensor, folder, allow_links)
-    return _inlined(expanded(proto))
+    return _inlined(proto)
 
 
 def external_files(path: Path) -> list[Path]:

@@ -225,7 +225,7 @@ class Never:
     holders: Mapping[str, frozenset[int]]
 
     def widened(self, name: str, low: float, high: float, width: Width) -> tuple[float, float]:
-        """The range that never saturates in, for a value of ``width`` whose others need this one."""
+        """The range in which never saturates, for a value of ``width`` whose others need this."""
         sides = self.holders.get(name, _NEITHER)
         if not sides:
             return low, high

@@ -10,6 +10,7 @@ from edgeinfer.converters.onnx_operators import (
     pooling,
     reducing,
     resizing,
+    selecting,
     shaping,
 )
 from edgeinfer.converters.onnx_operators.call import (
@@ -39,5 +40,6 @@ __all__ = [
     "pooling",
     "reducing",
     "resizing",
+    "selecting",
     "shaping",
 ]

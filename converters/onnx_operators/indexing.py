@@ -24,10 +24,14 @@ def _gather(call: Call) -> Operand:
     data, indices = call.operand(0), call.operand(1)
     axis = call.axis(call.integer("axis", 0), len(data.shape))
     if isinstance(indices, Dynamic):
-        if indices.type.dtype != "int64":
-            raise Refusal(f"its indices {indices.name!r} are computed as floats")
-        return call.emit(ops.Gather(axis), data, indices)
+        return call.emit(ops.Gather(axis), data, _computed_indices(indices))
     return taken(call, data, indices.array, axis)
+
+
+def _computed_indices(indices: Dynamic) -> Dynamic:
+    if indices.type.dtype != "int64":
+        raise Refusal(f"its indices {indices.name!r} are computed as floats")
+    return indices
 
 
 def taken(call: Call, data: Operand, known: np.ndarray, axis: int) -> Operand:
@@ -48,12 +52,15 @@ def _from_zero(known: np.ndarray, extent: int) -> np.ndarray:
     return np.where(known < 0, known + extent, known).astype(np.int64)
 
 
-@importer("GatherElements", makes=(ops.Gather, ops.Slice), integers=True)
+@importer("GatherElements", makes=(ops.Gather, ops.GatherElements, ops.Slice), integers=True)
 def _gather_elements(call: Call) -> Operand:
-    data, indices = call.operand(0), call.static(1, "indices")
-    if indices is None or indices.ndim != len(data.shape):
+    data, places = call.operand(0), call.operand(1)
+    if len(places.shape) != len(data.shape):
         raise ModelError("its indices do not have as many axes as its input")
     axis = call.axis(call.integer("axis", 0), len(data.shape))
+    if isinstance(places, Dynamic):
+        return call.emit(ops.GatherElements(axis), data, _computed_indices(places))
+    indices = places.array
     others = [n for a, n in enumerate(data.shape) if a != axis]
     counts = [n for a, n in enumerate(indices.shape) if a != axis]
     if any(count > n for count, n in zip(counts, others, strict=True)):
@@ -62,10 +69,10 @@ def _gather_elements(call: Call) -> Operand:
     alike = np.moveaxis(indices, axis, -1).reshape(-1, indices.shape[axis])
     if counts == others and (alike == alike[:1]).all():
         return taken(call, data, alike[0], axis)
-    places: list[np.ndarray] = list(np.indices(indices.shape, sparse=True))
-    places[axis] = indices
+    grid: list[np.ndarray] = list(np.indices(indices.shape, sparse=True))
+    grid[axis] = indices
     return _elements(
-        call, data, np.ravel_multi_index(tuple(np.broadcast_arrays(*places)), data.shape)
+        call, data, np.ravel_multi_index(tuple(np.broadcast_arrays(*grid)), data.shape)
     )
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import onnx
 
-from edgeinfer.converters.onnx_definitions import DEFINED
 from edgeinfer.converters.onnx_import import OLDEST_OPSET
 from edgeinfer.converters.onnx_operators import IMPORTERS
 from edgeinfer.graph import operators as ops
@@ -113,7 +112,6 @@ def as_markdown() -> str:
     ]
     return _DOCUMENT.format(
         oldest=OLDEST_OPSET,
-        defined=", ".join(f"`{name}`" for name in sorted(DEFINED)),
         onnx=_table(("ONNX", "opsets", "becomes", *TARGETS), onnx_rows),
         graph=_table(("operator", "of", "what it gives", "in integers", "NPU"), graph_rows),
     )
@@ -154,7 +152,7 @@ by a message that names it and the reason, which `edgeinfer inspect` shows.
 
 Whatever is computed from constants alone becomes a constant, also by operators that are not listed;
 `If` becomes the branch that is always taken, `Shape`, `Size` and `Constant` become numbers. What
-ONNX itself defines by others is taken as these: {defined}.
+ONNX itself defines by others, such as Attention and RotaryEmbedding, is taken as these.
 
 {onnx}
 

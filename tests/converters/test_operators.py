@@ -523,6 +523,27 @@ def test_resize_of_a_channels_last_value_and_of_a_sequence():
             )
 
 
+# ---- selections ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("largest", [0, 1])
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_the_largest_elements_and_where_they_are(axis, largest):
+    nodes = [
+        node("TopK", ["x", "k"], ["y", "i"], axis=axis, largest=largest),
+        node("GatherElements", ["other", "i"], ["z"], axis=axis),
+    ]
+    inputs = {"x": (5, 6, 7), "other": (5, 6, 7)}
+    proto = model(nodes, constants={"k": integers(4)}, inputs=inputs, outputs=("y", "i", "z"))
+    graph = agreement(proto)
+    assert sorted(operators(graph)) == ["GatherElements", "GatherElements", "TopIndices"]
+
+
+def test_the_largest_elements_of_old_opsets():
+    top = [node("TopK", ["x"], ["y", "i"], k=3, axis=1)]
+    agreement(model(top, (2, 5), opset=7, outputs=("y", "i")))
+
+
 # ---- by ONNX's own definition ----------------------------------------------------------------
 
 HEADS = {"q": (1, 4, 5, 8), "k": (1, 4, 7, 8), "v": (1, 4, 7, 6)}
