@@ -257,6 +257,14 @@ PARAMETERS(reduce_sum_parameters, REDUCE_SUM_PARAMETERS);
 #define REDUCE_EXTREME_PARAMETERS(ONE, RANKED) REDUCE_PARAMETERS(ONE, RANKED) ONE(largest)
 PARAMETERS(reduce_extreme_parameters, REDUCE_EXTREME_PARAMETERS);
 
+/* Weighted sums of neighbours: of `row_taps` rows and of `column_taps` columns. */
+#define RESIZE_PARAMETERS(ONE, RANKED)                                                            \
+    ONE(bytes) ONE(in_height) ONE(in_width) ONE(out_height) ONE(out_width) ONE(channels)          \
+    ONE(row_taps) ONE(column_taps) ONE(input_zero_point) ONE(multiplier) ONE(shift)               \
+    ONE(plain_shift) /* by which alone the sums are divided, of int8 in 32 bits; or 0 */          \
+    ONE(out_bytes) OUTPUT_STAGE(ONE)
+PARAMETERS(resize_parameters, RESIZE_PARAMETERS);
+
 /* An axis of `extent` elements that stand `inner` apart. */
 #define AXIS_PARAMETERS(ONE, RANKED) ONE(bytes) ONE(extent) ONE(inner)
 PARAMETERS(softmax_parameters, AXIS_PARAMETERS);
@@ -306,8 +314,8 @@ PARAMETERS(take_parameters, TAKE_PARAMETERS);
     ENTRY(isa, max_pool, max_pool) ENTRY(isa, mul, mul)                \
     ENTRY(isa, prelu, prelu)                                                                      \
     ENTRY(isa, reduce_extreme, reduce_extreme) ENTRY(isa, reduce_sum, reduce_sum)                 \
-    ENTRY(isa, rescale, rescale) ENTRY(isa, softmax_s16, softmax)                                 \
-    ENTRY(isa, softmax_s8, softmax) ENTRY(isa, take, take)
+    ENTRY(isa, rescale, rescale) ENTRY(isa, resize, resize)                                       \
+    ENTRY(isa, softmax_s16, softmax) ENTRY(isa, softmax_s8, softmax) ENTRY(isa, take, take)
 
 /* Those that no vectors would make faster. */
 #define EACH_PLAIN_LOOP(ENTRY, isa)                                                               \

@@ -29,3 +29,4 @@
 #include "loops_pointwise.h"
 #include "loops_pool.h"
 #include "loops_reduce.h"
+#include "loops_resize.h"

@@ -75,7 +75,12 @@ def near_outputs(graph: Graph) -> set[str]:
         node = producers.get(name)
         if node is not None and isinstance(
             node.op,
-            ops.Selecting | ops.Elementwise | ops.Broadcasting | ops.Softmax | ops.LogSoftmax,
+            ops.Selecting
+            | ops.Elementwise
+            | ops.Broadcasting
+            | ops.Softmax
+            | ops.LogSoftmax
+            | ops.Resize,
         ):
             pending += node.operands
     return found

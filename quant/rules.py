@@ -41,6 +41,7 @@ from edgeinfer.graph import operators as ops
 from edgeinfer.graph.shapes import broadcast
 from edgeinfer.quant.fragment import Fragment
 from edgeinfer.quant.phases import phases_of
+from edgeinfer.quant.resizing import integer_resize
 from edgeinfer.quant.schemes import Width
 from edgeinfer.quant.widths import wider
 
@@ -469,6 +470,30 @@ def _reduce_mean(op: ops.ReduceMean, node: Node, to: Fragment) -> None:
 @rule(ops.ReduceSum, makes=(ops.QReduceSum,))
 def _reduce_sum(op: ops.ReduceSum, node: Node, to: Fragment) -> None:
     _sum_over_axes(op, node, to, mean=False)
+
+
+@rule(ops.Resize, makes=(ops.QResize,))
+def _resize(op: ops.Resize, node: Node, to: Fragment) -> None:
+    x, y = node.input("x"), node.output
+    (in_scale, zero_point, dtype), (out_scale, _, _) = to.kind(x), to.kind(y)
+    made = integer_resize(op, dtype)
+    ratio = in_scale / out_scale / (made.rows.denominator * made.columns.denominator)
+    multiplier, shift = multiplier_and_shift(ratio, made.bits)
+    clamp = to.clamp(y)
+    if to.type(x).quantization == to.type(y).quantization:
+        # what lies between two integers is one division: a second rounding would spoil it
+        clamp |= {"rounding": "single"}
+    quantized = ops.QResize(
+        **clamp, input_zero_point=zero_point, multiplier=multiplier, shift=shift
+    )
+    to.emit(
+        quantized,
+        x,
+        to.constant("first_rows", made.rows.first, None),
+        to.constant("row_weights", made.rows.weights, None),
+        to.constant("first_columns", made.columns.first, None),
+        to.constant("column_weights", made.columns.weights, None),
+    )
 
 
 @rule(ops.Softmax, makes=(ops.QSoftmax,))

@@ -1,8 +1,9 @@
 """Which values must have, or gain by having, one and the same quantization.
 
-Operators that select among the elements of x give their output its scale, and a state is the same
-value in one run and the next. A value that nothing but a Concat (or Minimum, Maximum) takes is
-better computed at that operator's scale at once: one rounding instead of two, and no step to run.
+Operators that select among the elements of x give their output its scale, as do those that find
+numbers between neighbours of x, and a state is the same value in one run and the next. A value that
+nothing but a Concat (or Minimum, Maximum) takes is better computed at that operator's scale at
+once: one rounding instead of two, and no step to run.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ def shared_quantization(graph: Graph, *, average_pool: bool) -> dict[str, str]:
 
     for node in graph.nodes:
         selects = isinstance(node.op, ops.Selecting) and not isinstance(node.op, ops.Joining)
+        selects |= isinstance(node.op, ops.Resize) and node.op.interpolates
         selects |= average_pool and isinstance(node.op, ops.AveragePool)
         if selects and node.inputs[0] in parent:
             if _pads_beyond(node, 0.0, 1.0) and is_fixed(node.inputs[0]):

@@ -610,6 +610,33 @@ def resize(b: Builder) -> None:
     b.add(ops.ResizeNearest(tuple(rows), tuple(map(int, columns))), x)
 
 
+def resize_by_weights(b: Builder) -> None:
+    """Weights of any sign, which need not add up to anything; or those of a doubled image."""
+    if (x := b.pick(_spatial)) is None:
+        return
+    shape, constants, sums = b.types[x].shape, [], [_reach(b, x)]
+    for extent in shape[1:3]:
+        taps, count = b.one_of(*(t for t in (1, 2, 2, 4, 7) if t <= extent)), b.one_of(1, 3, 8, 17)
+        largest = b.one_of(4, 300)
+        weights = b.rng.integers(-largest, largest + 1, (count, taps)).astype(np.int16)
+        if taps == 2 and b.one_of(True, False):
+            weights[:] = [[1, 3], [3, 1], [0, 4]][count % 3]
+        first = b.rng.integers(0, extent - taps + 1, count).astype(np.int32)
+        constants += [b.constant(first), b.constant(weights)]
+        sums.append(max(1, int(np.abs(weights.astype(np.int64)).sum(1).max())))
+    limit = 1 << (31 if b.types[x].dtype == "int8" else 62)
+    if math.prod(sums) >= limit:
+        return
+    q = b.quantization()
+    multiplier, shift = b.ratio(math.prod(sums))
+    if b.one_of(True, False):  # a shift alone
+        multiplier = 1 << multiplier.bit_length() - 1
+    op = ops.QResize(
+        input_zero_point=b.zero_point(x), multiplier=multiplier, shift=shift, **b.stage(q, x)
+    )
+    b.add(op, x, *constants, q=q)
+
+
 GROWTHS = (
     conv,
     conv,
@@ -646,6 +673,7 @@ GROWTHS = (
     tile_or_expand,
     depth_and_space,
     resize,
+    resize_by_weights,
 )
 
 

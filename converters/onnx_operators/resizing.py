@@ -1,9 +1,9 @@
-"""Turns ONNX's Resize and Upsample into explicit source rows and columns."""
+"""Turns ONNX's Resize and Upsample into explicit source rows and columns, and their weights."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,8 +28,7 @@ class _Axis:
     region: tuple[float, float]
 
 
-# the first three concern cubic, antialiased or cropped results only, which are refused; the others
-# are not read where nothing is resized
+# each concerns some modes alone, and none is read where nothing is resized
 _IGNORED = (
     "cubic_coeff_a",
     "exclude_outside",
@@ -44,7 +43,7 @@ _IGNORED = (
 @importer(
     "Resize",
     "Upsample",
-    makes=(ops.ResizeNearest, ops.ResizeLinear),
+    makes=(ops.ResizeNearest, ops.Resize),
     integers=True,
     ignores=_IGNORED,
 )
@@ -71,11 +70,9 @@ def _operator(call: Call, height: _Axis, width: _Axis) -> ops.Operator:
     mode = call.text("mode", "nearest")
     if mode == "nearest":
         return ops.ResizeNearest(_nearest(call, height), _nearest(call, width))
-    if mode not in ("linear", "bilinear"):
-        raise Refusal(f"mode {mode!r} is not supported: export it as nearest or linear")
-    if call.integer("antialias", 0) and min(height.scale, width.scale) < 1:
-        raise Refusal("antialias is not supported when it shrinks")
-    return ops.ResizeLinear(_linear(call, height), _linear(call, width))
+    if mode not in ("linear", "bilinear", "cubic"):
+        raise Refusal(f"mode {mode!r} is not supported: export it as nearest, linear or cubic")
+    return ops.Resize(_weighted(call, height), _weighted(call, width))
 
 
 # ---- extents ---------------------------------------------------------------------------------
@@ -99,9 +96,8 @@ def _resized_axes(call: Call, x: Operand) -> list[_Axis]:
         region = (float(crop[i]), float(crop[len(chosen) + i])) if crop is not None else (0.0, 1.0)
         if scales is not None:
             scale = np.float32(scales[i])
+            # of a crop too: onnxruntime and onnx's reference take the whole extent
             grown = float(np.float32(before) * scale)
-            if _crops(call):
-                grown *= region[1] - region[0]
             after = math.floor(grown) if math.isfinite(grown) else 0
         elif policy == "stretch":
             scale, after = ratios[i], int(numbers[i])
@@ -174,13 +170,13 @@ def _cropped(axis: _Axis, x: np.ndarray) -> np.ndarray:
         places = start * last + x * (end - start) * last / np.float32(axis.after - 1)
     else:
         places = np.full_like(x, np.float32(0.5) * (start + end) * last)
-    if places.min() < 0 or places.max() > last:
-        raise Refusal("a roi that leaves the input is not supported")
     return places
 
 
 def _nearest(call: Call, axis: _Axis) -> tuple[int, ...]:
     x = _coordinates(call, axis)
+    if _beyond(call, axis, x).any():
+        raise Refusal("a roi that leaves the input is not supported for the nearest elements")
     if call.operator == "Upsample" or call.version < 11:
         places = np.ceil(x) if axis.scale < 1 and call.operator == "Resize" else np.floor(x)
     else:
@@ -198,9 +194,62 @@ def _nearest(call: Call, axis: _Axis) -> tuple[int, ...]:
     return tuple(np.clip(places, 0, axis.before - 1).astype(int).tolist())
 
 
-def _linear(call: Call, axis: _Axis) -> tuple[tuple[int, int, float], ...]:
-    x = np.clip(_coordinates(call, axis), 0, axis.before - 1)
-    lower = np.floor(x).astype(int)
-    upper = np.minimum(lower + 1, axis.before - 1)
-    fractions = (x - lower).astype(np.float32)
-    return tuple(zip(lower.tolist(), upper.tolist(), fractions.tolist(), strict=True))
+def _beyond(call: Call, axis: _Axis, x: np.ndarray) -> np.ndarray:
+    """Which coordinates a crop has filled in, as they lie beyond the input."""
+    return ((x < 0) | (x > axis.before - 1)) & _crops(call)
+
+
+# ---- weights ---------------------------------------------------------------------------------
+
+
+def _weighted(call: Call, axis: _Axis) -> tuple[tuple[int, tuple[float, ...]], ...]:
+    """For each output index the first of its neighbours on the input's axis, and all weights."""
+    if axis == _kept(axis.before):
+        return tuple((i, (1.0,)) for i in range(axis.before))
+    x = _coordinates(call, axis).astype(np.float64)
+    radius, kernel = (2, _cubic(call)) if call.text("mode", "") == "cubic" else (1, _triangle)
+    # with antialias, an axis that shrinks sees as much farther as it shrinks
+    squeeze = min(float(axis.scale), 1.0) if call.integer("antialias", 0) else 1.0
+    reach = math.ceil(radius / squeeze)
+    places = np.floor(x)[:, None].astype(int) + np.arange(1 - reach, reach + 1)
+    weights = kernel(np.abs(places - x[:, None]) * squeeze)
+    if call.integer("exclude_outside", 0):
+        weights *= (places >= 0) & (places < axis.before)
+    weights /= weights.sum(1, keepdims=True)
+    beyond = _beyond(call, axis, x)
+    if beyond.any() and call.real("extrapolation_value", 0.0) != 0:
+        raise Refusal("an extrapolation_value other than 0 is not supported")
+    weights[beyond] = 0
+    return _joined(places, weights, axis.before)
+
+
+def _triangle(distance: np.ndarray) -> np.ndarray:
+    return np.maximum(1 - distance, 0)
+
+
+def _cubic(call: Call) -> Callable[[np.ndarray], np.ndarray]:
+    """Keys' kernel: R. Keys, "Cubic convolution interpolation for digital image processing"."""
+    a = call.real("cubic_coeff_a", -0.75)
+
+    def kernel(d: np.ndarray) -> np.ndarray:
+        near = ((a + 2) * d - (a + 3)) * d * d + 1
+        far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+        return np.where(d <= 1, near, np.where(d < 2, far, 0.0))
+
+    return kernel
+
+
+def _joined(
+    places: np.ndarray, weights: np.ndarray, extent: int
+) -> tuple[tuple[int, tuple[float, ...]], ...]:
+    """Weights of neighbours inside the axis: those outside count for the last one inside."""
+    inside = np.clip(places, 0, extent - 1)
+    used = np.where(weights != 0, inside, extent)
+    first = np.minimum(used.min(1), extent - 1)
+    taps = int(np.where(weights != 0, inside - first[:, None], 0).max()) + 1
+    first = np.minimum(first, extent - taps)
+    result = np.zeros((len(places), taps))
+    index, tap = np.nonzero(weights)
+    np.add.at(result, (index, inside[index, tap] - first[index]), weights[index, tap])
+    rows = result.astype(np.float32).tolist()
+    return tuple(zip(first.tolist(), map(tuple, rows), strict=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["folded_bias", "largest_sums", "reach"]
+__all__ = ["folded_bias", "largest_resized", "largest_sums", "reach"]
 
 
 def reach(dtype: str, zero_point: int) -> int:
@@ -41,3 +41,17 @@ def folded_bias(weights: np.ndarray, bias: np.ndarray, zero_point: int) -> np.nd
     sums = weights.reshape(len(weights), -1).astype(np.int64).sum(1)
     folded: np.ndarray = bias.astype(np.int64) - zero_point * sums
     return folded
+
+
+def largest_resized(
+    row_weights: np.ndarray, column_weights: np.ndarray, reach: int
+) -> tuple[int, int]:
+    """What a resize's sums over rows, and over rows and columns, stay within, in magnitude.
+
+    ``row_weights`` and ``column_weights`` are integers [n, taps]; ``reach`` is as above.
+    """
+    rows, columns = (
+        max(1, int(np.abs(weights.astype(np.int64)).sum(1).max()))
+        for weights in (row_weights, column_weights)
+    )
+    return reach * rows, reach * rows * columns

@@ -35,7 +35,8 @@ def macs(op: ops.Operator, site: Site) -> int:
 @macs.register(ops.Elementwise)
 @macs.register(ops.Normalizing)
 @macs.register(ops.Reducing)
-@macs.register(ops.ResizeLinear)
+@macs.register(ops.QResize)
+@macs.register(ops.Resize)
 @macs.register(ops.Selecting)
 @macs.register(ops.Windowed)
 def _none(op: ops.Operator, site: Site) -> int:
@@ -74,6 +75,12 @@ def _weighted_bytes(op: ops.Weighted, site: Site, constants: Collection[str]) ->
 @_int8_bytes.register
 def _pointwise_bytes(op: ops.Pointwise, site: Site, constants: Collection[str]) -> int:
     return _TABLE_BYTES
+
+
+@_int8_bytes.register
+def _resize_bytes(op: ops.Resize, site: Site, constants: Collection[str]) -> int:
+    # an index of 32 bits, and weights of 16
+    return sum(4 + 2 * len(weights) for side in (op.rows, op.columns) for _, weights in side)
 
 
 @_int8_bytes.register(ops.Softmax)

@@ -150,7 +150,7 @@ def _requantizes(op: ops.Requantizing, site: Site) -> None:
         f"the clamp {op.lo} to {op.hi} does not fit {output.dtype}",
     )
     site.require(
-        op.rounding == "single" or all(t.dtype != "int16" for t in site.inputs),
+        op.rounding == "single" or all(t.dtype != "int16" for t in _activations(site)),
         "rounding 'double' is for int8 inputs",
     )
 
@@ -282,6 +282,31 @@ def _q_reduce_sum(op: ops.QReduceSum, site: Site) -> None:
     _bounded(site, count * reach, op.multiplier)
     if op.mean is not None:
         _verify_mean(op, site, count)
+
+
+@check.register
+def _q_resize(op: ops.QResize, site: Site) -> None:
+    _requantizes(op, site)
+    x = site.type("x")
+    reach = _activation(site, x, "x", op.input_zero_point)
+    for what, extent in (("row", x.shape[1]), ("column", x.shape[2])):
+        first = site.constant(f"first_{what}s", "int32")
+        taps = site.constant(f"{what}_weights", "int16").shape[1]
+        low, high = int(first.min()), int(first.max()) + taps - 1
+        site.require(
+            low >= 0 and high < extent, f"{what}s {low} to {high} leave an axis of {extent}"
+        )
+    over_rows, over_both = accumulators.largest_resized(
+        site.constant("row_weights"), site.constant("column_weights"), reach
+    )
+    site.require(over_rows < 2**31, f"a sum over rows of up to {over_rows} is not below 2^31")
+    if x.dtype == "int8":
+        site.require(over_both < 2**31, f"an accumulator of up to {over_both} is not below 2^31")
+    else:
+        site.require(
+            over_both * op.multiplier < 2**62,
+            f"an accumulator of up to {over_both} times {op.multiplier} is not below 2^62",
+        )
 
 
 def _verify_mean(op: ops.QReduceSum, site: Site, count: int) -> None:

@@ -403,13 +403,48 @@ def _space_to_depth(op: ops.SpaceToDepth, x: Shape) -> tuple[Shape, ...]:
     return ((x[0], x[1] // b, x[2] // b, x[3] * b * b),)
 
 
-@shape_rule.register(ops.ResizeNearest)
-@shape_rule.register(ops.ResizeLinear)
-def _resize_nearest(op: ops.ResizeNearest | ops.ResizeLinear, x: Shape) -> tuple[Shape, ...]:
+@shape_rule.register
+def _resize_nearest(op: ops.ResizeNearest, x: Shape) -> tuple[Shape, ...]:
     _rank(x, 4, "x")
     for extent, sources in ((x[1], op.rows), (x[2], op.columns)):
         _require(len(sources) > 0, "a resize has at least one row and column")
-        for source in sources:
-            indices = (source,) if isinstance(source, int) else source[:2]
-            _require(max(indices) < extent, f"index {max(indices)} is outside an axis of {extent}")
+        _require(max(sources) < extent, f"index {max(sources)} is outside an axis of {extent}")
     return ((x[0], len(op.rows), len(op.columns), x[3]),)
+
+
+@shape_rule.register
+def _resize(op: ops.Resize, x: Shape) -> tuple[Shape, ...]:
+    _rank(x, 4, "x")
+    for extent, sides in ((x[1], op.rows), (x[2], op.columns)):
+        _require(len(sides) > 0, "a resize has at least one row and column")
+        taps = len(sides[0][1])
+        _require(
+            taps > 0 and all(len(weights) == taps for _, weights in sides),
+            "of all rows, and of all columns, there are as many weights",
+        )
+        last = max(first for first, _ in sides) + taps - 1
+        _require(last < extent, f"index {last} is outside an axis of {extent}")
+    return ((x[0], len(op.rows), len(op.columns), x[3]),)
+
+
+@shape_rule.register
+def _q_resize(
+    op: ops.QResize,
+    x: Shape,
+    first_rows: Shape,
+    row_weights: Shape,
+    first_columns: Shape,
+    column_weights: Shape,
+) -> tuple[Shape, ...]:
+    _rank(x, 4, "x")
+    for what, extent, first, weights in (
+        ("rows", x[1], first_rows, row_weights),
+        ("columns", x[2], first_columns, column_weights),
+    ):
+        _rank(first, 1, f"the first {what}")
+        _rank(weights, 2, f"the weights of {what}")
+        _require(
+            weights[0] == first[0] and 0 < weights[1] <= extent,
+            f"weights {list(weights)} do not fit {first[0]} {what} made of {extent}",
+        )
+    return ((x[0], first_rows[0], first_columns[0], x[3]),)

@@ -18,7 +18,7 @@ from edgeinfer.graph import Graph
 from edgeinfer.graph import operators as ops
 from edgeinfer.meaning import interpreter
 from edgeinfer.meaning.either import move
-from edgeinfer.meaning.windows import window_sums, windows
+from edgeinfer.meaning.windows import neighbour_sums, window_sums, windows
 
 __all__ = ["evaluate", "execute"]
 
@@ -245,9 +245,8 @@ def _normalized(x: np.ndarray, axes: tuple[int, ...], epsilon: float) -> np.ndar
 
 
 @evaluate.register
-def _resize_linear(op: ops.ResizeLinear, x: np.ndarray) -> tuple[np.ndarray, ...]:
-    for axis, sources in ((1, op.rows), (2, op.columns)):
-        lower, upper, share = (list(column) for column in zip(*sources, strict=True))
-        weight = np.array(share, np.float32).reshape((-1, 1, 1) if axis == 1 else (-1, 1))
-        x = x.take(lower, axis) * (1 - weight) + x.take(upper, axis) * weight
+def _resize(op: ops.Resize, x: np.ndarray) -> tuple[np.ndarray, ...]:
+    for axis, side in ((1, op.rows), (2, op.columns)):
+        first, weights = zip(*side, strict=True)
+        x = neighbour_sums(x, np.array(first), np.array(weights, np.float32), axis)
     return (x,)

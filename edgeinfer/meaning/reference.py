@@ -17,7 +17,7 @@ from edgeinfer.graph import Graph
 from edgeinfer.graph import operators as ops
 from edgeinfer.meaning import interpreter
 from edgeinfer.meaning.either import move
-from edgeinfer.meaning.windows import window_sums, windows
+from edgeinfer.meaning.windows import neighbour_sums, window_sums, windows
 
 __all__ = ["common_scale", "evaluate", "execute"]
 
@@ -183,6 +183,20 @@ def _q_average_pool(
 @evaluate.register
 def _q_reduce_sum(op: ops.QReduceSum, x: np.ndarray) -> tuple[np.ndarray, ...]:
     acc = _wide(x, op.input_zero_point).sum(op.axes, keepdims=op.keepdims)
+    return _requantized(op, acc, op.multiplier, op.shift)
+
+
+@evaluate.register
+def _q_resize(
+    op: ops.QResize,
+    x: np.ndarray,
+    first_rows: np.ndarray,
+    row_weights: np.ndarray,
+    first_columns: np.ndarray,
+    column_weights: np.ndarray,
+) -> tuple[np.ndarray, ...]:
+    acc = neighbour_sums(_wide(x, op.input_zero_point), first_rows, _wide(row_weights), 1)
+    acc = neighbour_sums(acc, first_columns, _wide(column_weights), 2)
     return _requantized(op, acc, op.multiplier, op.shift)
 
 

@@ -1,4 +1,4 @@
-"""Windows over height and width of an NHWC array: views of them, and the sums of pools."""
+"""Windows over height and width of an NHWC array: views of them, and their sums."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from edgeinfer.graph import operators as ops
 
-__all__ = ["window_sums", "windows"]
+__all__ = ["neighbour_sums", "window_sums", "windows"]
 
 
 def windows(
@@ -48,3 +48,18 @@ def window_sums(
         for values in (x, present)
     )
     return sums, counts
+
+
+def neighbour_sums(x: np.ndarray, first: np.ndarray, weights: np.ndarray, axis: int) -> np.ndarray:
+    """Along ``axis`` of x the sums ``weights[i, 0] x[first[i]] + weights[i, 1] x[first[i] + 1]``.
+
+    ``weights`` [n, taps], of any number of taps, has the element type of x.
+    """
+    column = (-1,) + (1,) * (x.ndim - axis - 1)
+    taps = (
+        x.take(first + t, axis) * weights[:, t].reshape(column) for t in range(weights.shape[1])
+    )
+    total = next(taps)
+    for tap in taps:
+        total += tap
+    return total

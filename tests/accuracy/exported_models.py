@@ -418,3 +418,21 @@ def unet_of_transposed_convolutions() -> onnx.ModelProto:
     x = b.op("Relu", up(x, 24, 16, 4, pads=[1, 1, 1, 1]))
     x = b.conv_bn_relu(b.op("Concat", x, first, axis=1), 32, 16)
     return b.model(["N", 3, 16, 16], b.op("Sigmoid", b.conv(x, 16, 2, 1)))
+
+
+@listed
+def segmentation_by_interpolation() -> onnx.ModelProto:
+    b = Builder(24)
+
+    def resized(x: str, size: int, mode: str, channels: int, how: str) -> str:
+        sizes = b.integers(1, channels, size, size)
+        return b.op("Resize", x, "", "", sizes, mode=mode, coordinate_transformation_mode=how)
+
+    first = b.conv_bn_relu("x", 3, 16, strides=[2, 2])
+    low = b.conv_bn_relu(first, 16, 24, strides=[2, 2])
+    pooled = b.op("Relu", b.conv(b.op("GlobalAveragePool", low), 24, 8, 1))
+    x = b.op("Concat", low, resized(pooled, 5, "linear", 8, "half_pixel"), axis=1)
+    up = resized(b.conv_bn_relu(x, 32, 16), 10, "linear", 16, "align_corners")
+    x = b.conv_bn_relu(b.op("Add", up, first), 16, 16)
+    x = resized(b.conv(x, 16, 5, 1), 20, "cubic", 5, "half_pixel")
+    return b.model([1, 3, 20, 20], resized(x, 33, "linear", 5, "pytorch_half_pixel"))

@@ -96,6 +96,10 @@ OPERATORS = {
     "ReduceSum": lambda b, x, y: b.op("ReduceSum", x, b.integers(2)),
     "Reshape": lambda b, x, y: b.op("Reshape", x, b.integers(1, -1, 10)),
     "Resize": lambda b, x, y: b.op("Resize", x, "", b.floats([1, 1, 1.6, 2])),
+    "Resize, linear": lambda b, x, y: b.op(
+        "Resize", x, "", b.floats([1, 1, 1.6, 2]), mode="linear"
+    ),
+    "Resize, cubic": lambda b, x, y: b.op("Resize", x, "", b.floats([1, 1, 2, 1.4]), mode="cubic"),
     "Slice": lambda b, x, y: b.op(
         "Slice", x, b.integers(4), b.integers(-9), b.integers(3), b.integers(-2)
     ),

@@ -497,8 +497,8 @@ def test_operators_says_what_an_onnx_operator_becomes_and_who_takes_it(cli):
         "name": "Resize",
         "first_opset": 10,
         "last_opset": None,
-        "becomes": ["ResizeNearest", "ResizeLinear"],
-        "targets": {"float": "yes", "int8": "some", "int16": "some", "NPU": "some"},
+        "becomes": ["ResizeNearest", "Resize"],
+        "targets": {"float": "yes", "int8": "yes", "int16": "yes", "NPU": "some"},
     }
     shown = cli("operators upsample").stdout.splitlines()[-1]
     assert shown.split("  ")[0] == "Upsample"

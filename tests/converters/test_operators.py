@@ -476,6 +476,57 @@ def test_resize_to_sizes(transformation, size):
         agreement(model([nearest], constants={"sizes": sizes}, opset=opset))
 
 
+@pytest.mark.parametrize("transformation", [*TRANSFORMATIONS, "half_pixel_symmetric"])
+@pytest.mark.parametrize("size", [(12, 10), (9, 7), (3, 11), (1, 1), (6, 5)])
+def test_cubic_resize_to_sizes(transformation, size):
+    constants = {"sizes": integers(1, 4, *size)}
+    for attributes in ({}, {"cubic_coeff_a": -0.5}, {"exclude_outside": 1}):
+        layer = node(
+            "Resize",
+            ["x", "", "", "sizes"],
+            ["y"],
+            mode="cubic",
+            coordinate_transformation_mode=transformation,
+            **attributes,
+        )
+        agreement(model([layer], constants=constants, opset=19))
+
+
+@pytest.mark.parametrize("mode", ["linear", "cubic"])
+@pytest.mark.parametrize("exclude_outside", [0, 1])
+@pytest.mark.parametrize("size", [(3, 4), (2, 9), (1, 1)])
+def test_resize_with_antialias(mode, exclude_outside, size):
+    layer = node(
+        "Resize",
+        ["x", "", "", "sizes"],
+        ["y"],
+        mode=mode,
+        antialias=1,
+        exclude_outside=exclude_outside,
+    )
+    proto = model([layer], (1, 4, 11, 7), {"sizes": integers(1, 4, *size)}, opset=19)
+    if mode == "linear" and exclude_outside:  # which onnxruntime refuses
+        return
+    agreement(proto)
+
+
+@pytest.mark.parametrize("mode", ["linear", "cubic"])
+@pytest.mark.parametrize("roi", [(0.2, 0.1, 0.9, 0.6), (-0.3, 0.4, 0.5, 1.2), (0.9, 0.9, 0.1, 0.2)])
+def test_resize_of_a_crop(mode, roi):
+    layer = node(
+        "Resize",
+        ["x", "roi", "", "sizes"],
+        ["y"],
+        mode=mode,
+        coordinate_transformation_mode="tf_crop_and_resize",
+    )
+    constants = {
+        "roi": np.array([0, 0, *roi[:2], 1, 1, *roi[2:]], "f4"),
+        "sizes": integers(1, 4, 9, 7),
+    }
+    agreement(model([layer], constants=constants))
+
+
 @pytest.mark.parametrize("mode", ["nearest", "linear"])
 @pytest.mark.parametrize("scales", [(2.0, 2.0), (1.7, 2.3), (0.6, 0.4), (3.0, 1.0)])
 def test_resize_by_scales_at_every_opset(mode, scales):

@@ -60,9 +60,31 @@ def test_every_operator_that_is_not_supported_is_named_at_once():
     "layer, constants, reason",
     [
         (
-            node("Resize", ["x", "", "k"], ["y"], mode="cubic"),
+            node("Resize", ["x", "", "k"], ["y"], mode="quintic"),
             {"k": np.array([1, 1, 2, 2], "f4")},
-            "mode 'cubic' is not supported: export it as nearest or linear",
+            "mode 'quintic' is not supported: export it as nearest, linear or cubic",
+        ),
+        (
+            node(
+                "Resize",
+                ["x", "k", "", "s"],
+                ["y"],
+                mode="linear",
+                extrapolation_value=1.0,
+                coordinate_transformation_mode="tf_crop_and_resize",
+            ),
+            {"k": np.array([0, 0, -1, 0, 1, 1, 1, 1], "f4"), "s": np.array([1, 4, 3, 3])},
+            "an extrapolation_value other than 0 is not supported",
+        ),
+        (
+            node(
+                "Resize",
+                ["x", "k", "", "s"],
+                ["y"],
+                coordinate_transformation_mode="tf_crop_and_resize",
+            ),
+            {"k": np.array([0, 0, -1, 0, 1, 1, 1, 1], "f4"), "s": np.array([1, 4, 3, 3])},
+            "a roi that leaves the input is not supported for the nearest elements",
         ),
         (
             node("Resize", ["x", "", "k"], ["y"]),

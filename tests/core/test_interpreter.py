@@ -183,14 +183,14 @@ def test_normalizations():
     check(ops.LayerNormalization(2, 1e-3), (x, scale, bias), expected)
 
 
-def test_resize_linear():
+def test_resize():
     x = floats(1, 4, 6, 3)
     expected = by_onnxruntime("Resize", nchw(x), np.array([], np.float32),
                               np.array([1, 1, 2, 0.5], np.float32), mode="linear",
                               coordinate_transformation_mode="asymmetric")  # fmt: skip
-    rows = tuple((i // 2, min(i // 2 + 1, 3), i % 2 / 2) for i in range(8))
-    columns = tuple((2 * i, 2 * i + 1, 0.0) for i in range(3))
-    check(ops.ResizeLinear(rows, columns), (x,), nhwc(expected))
+    rows = (*((i // 2, (1 - i % 2 / 2, i % 2 / 2)) for i in range(6)), *((2, (0.0, 1.0)),) * 2)
+    columns = tuple((2 * i, (1.0,)) for i in range(3))
+    check(ops.Resize(rows, columns), (x,), nhwc(expected))
 
 
 def test_pointwise_stays_float32_and_keeps_the_shape():

@@ -69,6 +69,8 @@ FITS = [
     (ops.DepthToSpace(1), (X,), X),
     (ops.SpaceToDepth(1), (X,), X),
     (ops.ResizeNearest((6, 0), (4,)), (X,), (2, 2, 1, 6)),
+    (ops.Resize(((5, (0.5, 0.5)),) * 3, ((4, (1.0,)),)), (X,), (2, 3, 1, 6)),
+    (ops.QResize(), (X, (3,), (3, 2), (9,), (9, 5)), (2, 3, 9, 6)),
 ]  # fmt: skip
 
 
@@ -137,7 +139,13 @@ MISFITS = [
     (ops.SpaceToDepth(7), (X,), "7x5 does not divide into blocks of 7x7"),
     (ops.ResizeNearest((), (0,)), (X,), "a resize has at least one row and column"),
     (ops.ResizeNearest((7,), (0,)), (X,), "index 7 is outside an axis of 7"),
-    (ops.ResizeLinear(((0, 1, 0.5),), ((4, 5, 0.5),)), (X,), "index 5 is outside an axis of 5"),
+    (ops.Resize(((0, (1.0,)),), ()), (X,), "a resize has at least one row and column"),
+    (ops.Resize(((0, (0.5, 0.5)),), ((4, (0.5, 0.5)),)), (X,), "index 5 is outside an axis of 5"),
+    (ops.Resize(((0, (0.5, 0.5)), (0, (1.0,))), ((4, (1.0,)),)), (X,),
+     "of all rows, and of all columns, there are as many weights"),
+    (ops.QResize(), (X, (3,), (4, 2), (9,), (9, 5)), "weights [4, 2] do not fit 3 rows made of 7"),
+    (ops.QResize(), (X, (3,), (3, 2), (9,), (9, 6)),
+     "weights [9, 6] do not fit 9 columns made of 5"),
 ]  # fmt: skip
 
 

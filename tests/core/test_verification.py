@@ -287,6 +287,37 @@ def test_sums_and_products_are_bounded_too():
     refuse("QAveragePool 'n': an accumulator of up to 2147483648 is not below 2^31", pool(2**24))
 
 
+def resize(x, rows=((0, 1),), columns=((0, 1),), first=0, **attributes):
+    weights = [np.array(side, np.int16) for side in (rows, columns)]
+    firsts = [np.full(len(side), first, np.int32) for side in weights]
+    constants = firsts[0], weights[0], firsts[1], weights[1]
+    out = dataclasses.replace(x, shape=(1, len(rows), len(columns), 1))
+    return one(ops.QResize(**attributes), x, *constants, out=out)
+
+
+def test_the_sums_of_a_resize_are_bounded_and_its_neighbours_lie_inside():
+    x, wide = int8(1, 4, 4, 1), int16(1, 4, 4, 1)
+    verify(resize(x, rows=((2048, 0),), columns=((0, 2048), (-4000, 95)), multiplier=2**30))
+    refuse(
+        f"QResize 'n': an accumulator of up to {128 * 4096 * 4096} is not below 2^31",
+        resize(x, rows=((2048, -2048),), columns=((4096, 0),)),
+    )
+    refuse(
+        f"QResize 'n': a sum over rows of up to {2**31} is not below 2^31",
+        resize(wide, rows=((2**15 - 1, 2**15 - 1, 2),)),
+    )
+    limit = 2**62 // (32768 * 2**11 * 2**11)
+    steps = {"rows": ((2**11, 0),), "columns": ((2**11, 0),)}
+    verify(resize(wide, **steps, multiplier=limit - 1))
+    refuse(
+        f"QResize 'n': an accumulator of up to {2**37} times {limit} is not below 2^62",
+        resize(wide, **steps, multiplier=limit),
+    )
+    verify(resize(x, first=2))
+    refuse("QResize 'n': rows 3 to 4 leave an axis of 4", resize(x, first=3))
+    refuse("QResize 'n': rows -1 to 0 leave an axis of 4", resize(x, first=-1))
+
+
 # ---- operators that move elements ------------------------------------------------------------
 
 

@@ -44,7 +44,7 @@ __all__ = [
     "Pow",
     "ReduceMean",
     "ReduceSum",
-    "ResizeLinear",
+    "Resize",
     "Softmax",
     "Sub",
     "Where",
@@ -200,11 +200,18 @@ class LayerNormalization(Normalizing):
 
 
 @dataclass(frozen=True)
-class ResizeLinear(FloatOperator):
-    """x [N,H,W,C] to [N,H',W',C]; for each output row and column its two sources, a fraction.
+class Resize(FloatOperator):
+    """x [N,H,W,C] to [N,H',W',C]: each row is a weighted sum of rows of x, each column likewise.
 
-    ``rows`` and ``columns`` hold (lower index, upper index, weight of the upper one).
+    ``rows`` holds for each output row the first of its neighbours in x, and the weights of that
+    and those that follow; of all rows as many. ``columns`` is the same for columns.
     """
 
-    rows: tuple[tuple[Index, Index, Real], ...]
-    columns: tuple[tuple[Index, Index, Real], ...]
+    rows: tuple[tuple[Index, tuple[Real, ...]], ...]
+    columns: tuple[tuple[Index, tuple[Real, ...]], ...]
+
+    @property
+    def interpolates(self) -> bool:
+        """Whether each element lies between two neighbours along each axis."""
+        weights = [each for side in (self.rows, self.columns) for _, each in side]
+        return all(len(each) <= 2 and min(each) >= 0 for each in weights)

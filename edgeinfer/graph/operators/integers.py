@@ -38,6 +38,7 @@ __all__ = [
     "QMul",
     "QPRelu",
     "QReduceSum",
+    "QResize",
     "QSoftmax",
     "QSub",
     "Rescale",
@@ -204,6 +205,28 @@ class QReduceSum(Requantizing, Reducing):
     multiplier: Multiplier = 0
     shift: Shift = 62
     mean: bool | None = field(default=None, metadata={"since": "0.2.0"})
+
+
+@dataclass(frozen=True)
+class QResize(Requantizing):
+    """x [N,H,W,C] to [N,H',W',C]: R1 of the weighted sum of ``rows by columns`` neighbours.
+
+    Output row i is made of the rows of x from ``first_rows[i]`` on, by the weights
+    ``row_weights[i]``; columns likewise: acc = sum row_weight column_weight (x - zero point).
+    """
+
+    takes = (
+        X,
+        Role("first_rows", trained=False),
+        Role("row_weights", trained=False),
+        Role("first_columns", trained=False),
+        Role("column_weights", trained=False),
+    )
+    since = "0.2.0"
+
+    input_zero_point: ZeroPoint = 0
+    multiplier: Multiplier = 0
+    shift: Shift = 62
 
 
 @dataclass(frozen=True)
