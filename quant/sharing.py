@@ -59,6 +59,11 @@ def shared_quantization(graph: Graph, *, average_pool: bool) -> dict[str, str]:
     for node in graph.nodes:
         if not isinstance(node.op, ops.Joining):
             continue
+        roots = {find(name) if name in parent else None for name in node.operands}
+        if len(roots) == 1 and None not in roots:
+            # parts of one value, or what was made of it without rounding
+            parent[find(node.output)] = find(node.operands[0])
+            continue
         for name in node.operands:
             if name not in parent or find(name) == find(node.output):
                 continue

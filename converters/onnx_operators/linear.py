@@ -12,28 +12,29 @@ from edgeinfer.converters.onnx_operators.call import (
 )
 from edgeinfer.converters.onnx_operators.spatial import (
     apply_nhwc,
-    explicit_pads,
+    image_window,
+    of_image,
     pads_of,
     per_axis,
     spatial_rank,
     weights_hwc,
+    window_along,
 )
+from edgeinfer.converters.onnx_operators.volumes import convolve_volume
 from edgeinfer.errors import ModelError
 from edgeinfer.graph import operators as ops
 
 __all__ = ["product"]
 
 
-def _kernel(call: Call) -> tuple[Static, int, tuple[int, int]]:
-    """The weights of a convolution, its number of axes and the extents of its window."""
+def _weights(call: Call) -> Static:
+    """The weights of a convolution."""
     x, weights = call.operand(0), call.weights(1, "weights")
-    rank = spatial_rank(x)
-    if weights is None or len(weights.shape) != rank + 2:
+    if weights is None or len(weights.shape) != len(x.shape):
         raise ModelError("its weights do not have as many axes as its input")
-    kernel = per_axis(weights.shape[2:], rank, 1, "kernel_shape")
-    if per_axis(call.integers("kernel_shape") or weights.shape[2:], rank, 1, "kernel") != kernel:
+    if tuple(call.integers("kernel_shape") or weights.shape[2:]) != weights.shape[2:]:
         raise ModelError(f"kernel_shape is not that of the weights {list(weights.shape)}")
-    return weights, rank, kernel
+    return weights
 
 
 def _bias(call: Call) -> list[Static]:
@@ -41,27 +42,22 @@ def _bias(call: Call) -> list[Static]:
     return [] if bias is None else [bias]
 
 
-@importer("Conv", makes=(ops.Conv,))
+@importer("Conv", makes=(ops.Conv, ops.Pad, ops.Slice, ops.Concat))
 def _conv(call: Call) -> Operand:
-    weights, rank, kernel = _kernel(call)
-    x = call.operand(0)
-    strides = per_axis(call.integers("strides"), rank, 1, "strides")
-    dilations = per_axis(call.integers("dilations"), rank, 1, "dilations")
-    extents = (1, *x.shape[2:]) if rank == 1 else x.shape[2:]
-    op = ops.Conv(
-        strides=strides,
-        pads=explicit_pads(call, extents, kernel, strides, dilations),
-        dilations=dilations,
-        group=call.integer("group", 1),
-    )
+    weights, x = _weights(call), call.operand(0)
+    windows, group = window_along(call, weights.shape[2:]), call.integer("group", 1)
+    if len(windows) == 3:
+        return convolve_volume(call, windows, group, weights, *_bias(call))
     ohwi = call.static_like(weights, weights_hwc(weights.finite()))
+    op = ops.Conv(**image_window(*of_image(windows)), group=group)
     return apply_nhwc(call, op, x, ohwi, *_bias(call))
 
 
 @importer("ConvTranspose", makes=(ops.ConvTranspose,))
 def _conv_transpose(call: Call) -> Operand:
-    weights, rank, kernel = _kernel(call)
-    x = call.operand(0)
+    x, rank = call.operand(0), spatial_rank(call.operand(0))
+    weights = _weights(call)
+    kernel = per_axis(weights.shape[2:], rank, 1, "kernel_shape")
     strides = per_axis(call.integers("strides"), rank, 1, "strides")
     dilations = per_axis(call.integers("dilations"), rank, 1, "dilations")
     output_padding = per_axis(call.integers("output_padding"), rank, 0, "output_padding")

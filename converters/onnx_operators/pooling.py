@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 from edgeinfer.converters.onnx_operators.call import Call, Operand, Refusal, importer
 from edgeinfer.converters.onnx_operators.spatial import (
+    Along,
     apply_nhwc,
-    explicit_pads,
-    per_axis,
-    spatial_rank,
+    image_window,
+    of_image,
+    window_along,
 )
+from edgeinfer.converters.onnx_operators.volumes import Pool, pool_volume
 from edgeinfer.errors import ModelError
 from edgeinfer.graph import operators as ops
 
@@ -19,44 +24,50 @@ __all__: list[str] = []
 @importer("AveragePool", makes=(ops.AveragePool,))
 def _pool(call: Call) -> Operand:
     x = call.operand(0)
-    rank = spatial_rank(x)
     shape = call.integers("kernel_shape")
     if shape is None:
         raise ModelError("kernel_shape is missing")
-    kernel = per_axis(shape, rank, 1, "kernel_shape")
-    strides = per_axis(call.integers("strides"), rank, 1, "strides")
-    dilations = per_axis(call.integers("dilations"), rank, 1, "dilations")
-    if min(*kernel, *strides, *dilations) < 1:
-        raise ModelError("kernel_shape, strides and dilations must be positive")
-    extents = (1, *x.shape[2:]) if rank == 1 else x.shape[2:]
-    pads = explicit_pads(call, extents, kernel, strides, dilations)
-    extra = (0, 0)
+    windows = window_along(call, shape)
     if call.integer("ceil_mode", 0) and call.text("auto_pad", "NOTSET") in ("NOTSET", ""):
-        reach = ((kernel[0] - 1) * dilations[0] + 1, (kernel[1] - 1) * dilations[1] + 1)
-        extra = (
-            _ceil_pad(extents[0], reach[0], strides[0], pads[0], pads[2]),
-            _ceil_pad(extents[1], reach[1], strides[1], pads[1], pads[3]),
-        )
-    if call.operator == "MaxPool":
-        if call.uses_output(1):
-            raise Refusal("its second output, Indices, is not supported")
-        top, left, bottom, right = pads
-        pads = (top, left, bottom + extra[0], right + extra[1])
-        return apply_nhwc(call, ops.MaxPool(strides, pads, kernel, dilations), x)
-    if dilations != (1, 1):
-        raise Refusal(f"dilations {list(dilations)} of an average are not supported")
-    count_include_pad = bool(call.integer("count_include_pad", 0))
-    op = ops.AveragePool(strides, pads, kernel, extra, count_include_pad)
-    return apply_nhwc(call, op, x)
+        windows = [
+            replace(w, ceil=_ceil_pad(n, w)) for n, w in zip(x.shape[2:], windows, strict=True)
+        ]
+    pool: Pool = _largest
+    if call.operator == "AveragePool":
+        dilations = [window.dilation for window in windows]
+        if max(dilations) > 1:
+            raise Refusal(f"dilations {dilations} of an average are not supported")
+        pool = partial(_mean, count_include_pad=bool(call.integer("count_include_pad", 0)))
+    elif call.uses_output(1):
+        raise Refusal("its second output, Indices, is not supported")
+    if len(windows) == 3:
+        return pool_volume(call, pool, windows)
+    return apply_nhwc(call, pool(*of_image(windows)), x)
 
 
-def _ceil_pad(extent: int, reach: int, stride: int, before: int, after: int) -> int:
+def _largest(down: Along, across: Along) -> ops.Operator:
+    down, across = (replace(w, after=w.after + w.ceil) for w in (down, across))
+    return ops.MaxPool(**image_window(down, across), kernel=(down.kernel, across.kernel))
+
+
+def _mean(down: Along, across: Along, *, count_include_pad: bool) -> ops.Operator:
+    window = image_window(down, across)
+    return ops.AveragePool(
+        strides=window["strides"],
+        pads=window["pads"],
+        kernel=(down.kernel, across.kernel),
+        ceil_pads=(down.ceil, across.ceil),
+        count_include_pad=count_include_pad,
+    )
+
+
+def _ceil_pad(extent: int, window: Along) -> int:
     """What ``ceil_mode`` adds at the end, so that a last window, begun inside, is whole."""
-    span = extent + before + after - reach
-    places = -(-span // stride) + 1
-    if (places - 1) * stride >= extent + before:
+    span = extent + window.before + window.after - (window.kernel - 1) * window.dilation - 1
+    places = -(-span // window.stride) + 1
+    if (places - 1) * window.stride >= extent + window.before:
         places -= 1  # it would begin in the padding
-    return max(0, (places - 1) * stride - span)
+    return max(0, (places - 1) * window.stride - span)
 
 
 @importer("GlobalAveragePool", makes=(ops.ReduceMean,))

@@ -6,6 +6,8 @@ A value of three axes goes through as an image of one row.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypedDict
 
 import numpy as np
 
@@ -13,7 +15,17 @@ from edgeinfer.converters.onnx_operators.call import Call, Operand, Refusal
 from edgeinfer.errors import ModelError
 from edgeinfer.graph import operators as ops
 
-__all__ = ["apply_nhwc", "explicit_pads", "per_axis", "weights_hwc"]
+__all__ = [
+    "Along",
+    "apply_nhwc",
+    "image_window",
+    "of_image",
+    "pads_of",
+    "per_axis",
+    "spatial_rank",
+    "weights_hwc",
+    "window_along",
+]
 
 
 def apply_nhwc(call: Call, op: ops.Operator, x: Operand, *parameters: Operand) -> Operand:
@@ -57,40 +69,106 @@ def per_axis(values: Sequence[int] | None, rank: int, default: int, what: str) -
     return (default, values[0]) if rank == 1 else (values[0], values[1])
 
 
-def explicit_pads(
-    call: Call,
-    extents: Sequence[int],
-    kernel: tuple[int, int],
-    strides: tuple[int, int],
-    dilations: tuple[int, int],
-) -> tuple[int, int, int, int]:
-    """Pads (top, left, bottom, right) of a window that ``auto_pad`` or ``pads`` asks for."""
+@dataclass(frozen=True)
+class Along:
+    """A window along one axis, which is padded ``before`` and ``after``, and by ceil_mode."""
+
+    kernel: int = 1
+    stride: int = 1
+    dilation: int = 1
+    before: int = 0
+    after: int = 0
+    ceil: int = 0
+
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether each element is seen alone, at its own place."""
+        return self == Along(dilation=self.dilation)
+
+
+def window_along(call: Call, kernel_shape: Sequence[int]) -> list[Along]:
+    """The window of ``call`` along each axis of its input beside batch and channels."""
+    extents = call.operand(0).shape[2:]
+    rank = len(extents)
+    if rank not in (1, 2, 3):
+        shape = list(call.operand(0).shape)
+        raise Refusal(f"1-D, 2-D and 3-D are supported, not an input of shape {shape}")
+
+    def given(name: str, values: Sequence[int] | None) -> Sequence[int]:
+        values = (1,) * rank if values is None else values
+        if len(values) != rank:
+            raise ModelError(f"{name} must have {rank} entries, not {list(values)}")
+        return values
+
+    names = ("kernel_shape", "strides", "dilations")
+    kernel, strides, dilations = (
+        given(name, kernel_shape if name == "kernel_shape" else call.integers(name))
+        for name in names
+    )
+    if min(*kernel, *strides, *dilations) < 1:
+        raise ModelError("kernel_shape, strides and dilations must be positive")
+    plain = [Along(*window) for window in zip(kernel, strides, dilations, strict=True)]
+    pads = _pads_along(call, extents, plain)
+    return [
+        replace(window, before=before, after=after)
+        for window, (before, after) in zip(plain, pads, strict=True)
+    ]
+
+
+def _pads_along(
+    call: Call, extents: Sequence[int], windows: Sequence[Along]
+) -> Sequence[tuple[int, int]]:
+    """The pads of each axis that ``auto_pad`` or ``pads`` asks for."""
     auto_pad = call.text("auto_pad", "NOTSET") or "NOTSET"
     if auto_pad in ("SAME_UPPER", "SAME_LOWER"):
-        befores, afters = [], []
-        for extent, k, stride, dilation in zip(extents, kernel, strides, dilations, strict=True):
-            if stride < 1:
-                raise ModelError(f"strides must be positive, not {stride}")
-            places = -(-extent // stride)
-            total = max(0, (places - 1) * stride + (k - 1) * dilation + 1 - extent)
+        found = []
+        for extent, window in zip(extents, windows, strict=True):
+            places = -(-extent // window.stride)
+            reach = (window.kernel - 1) * window.dilation + 1
+            total = max(0, (places - 1) * window.stride + reach - extent)
             small, large = total // 2, total - total // 2
-            befores.append(small if auto_pad == "SAME_UPPER" else large)
-            afters.append(large if auto_pad == "SAME_UPPER" else small)
-        return (befores[0], befores[1], afters[0], afters[1])
+            found.append((small, large) if auto_pad == "SAME_UPPER" else (large, small))
+        return found
     if auto_pad == "VALID":
-        return (0, 0, 0, 0)
+        return [(0, 0)] * len(windows)
     if auto_pad != "NOTSET":
         raise ModelError(f"auto_pad cannot be {auto_pad!r}")
-    return pads_of(call, spatial_rank(call.operand(0)))
+    return _given_pads(call, len(windows))
 
 
-def pads_of(call: Call, rank: int) -> tuple[int, int, int, int]:
-    """The ``pads`` attribute as (top, left, bottom, right)."""
+def _given_pads(call: Call, rank: int) -> list[tuple[int, int]]:
     pads = call.integers("pads") or (0,) * (2 * rank)
     if len(pads) != 2 * rank:
         raise ModelError(f"pads must have {2 * rank} entries, not {list(pads)}")
     if min(pads) < 0:
         raise Refusal(f"negative pads {list(pads)} are not supported")
-    top, left = per_axis(pads[:rank], rank, 0, "pads")
-    bottom, right = per_axis(pads[rank:], rank, 0, "pads")
+    return list(zip(pads[:rank], pads[rank:], strict=True))
+
+
+class Image(TypedDict):
+    """The attributes of ``ops.Windowed``, and dilations."""
+
+    strides: tuple[int, int]
+    pads: tuple[int, int, int, int]
+    dilations: tuple[int, int]
+
+
+def image_window(down: Along, across: Along) -> Image:
+    """A window over height and width."""
+    return {
+        "strides": (down.stride, across.stride),
+        "pads": (down.before, across.before, down.after, across.after),
+        "dilations": (down.dilation, across.dilation),
+    }
+
+
+def of_image(windows: Sequence[Along]) -> tuple[Along, Along]:
+    """Along height and width; what has a length alone is an image of one row."""
+    return (Along(), windows[0]) if len(windows) == 1 else (windows[0], windows[1])
+
+
+def pads_of(call: Call, rank: int) -> tuple[int, int, int, int]:
+    """The ``pads`` attribute as (top, left, bottom, right)."""
+    pads = _given_pads(call, rank)
+    (top, bottom), (left, right) = ((0, 0), pads[0]) if rank == 1 else (pads[0], pads[1])
     return (top, left, bottom, right)

@@ -436,3 +436,15 @@ def segmentation_by_interpolation() -> onnx.ModelProto:
     x = b.conv_bn_relu(b.op("Add", up, first), 16, 16)
     x = resized(b.conv(x, 16, 5, 1), 20, "cubic", 5, "half_pixel")
     return b.model([1, 3, 20, 20], resized(x, 33, "linear", 5, "pytorch_half_pixel"))
+
+
+@listed
+def video_of_volumes() -> onnx.ModelProto:
+    b = Builder(25)
+    x = b.op("Relu", b.batch_norm(b.conv("x", 3, 16, (3, 3, 3)), 16))
+    x = b.op("MaxPool", x, kernel_shape=[1, 2, 2], strides=[1, 2, 2])
+    y = b.op("Relu", b.batch_norm(b.conv(x, 16, 16, (1, 3, 3)), 16))
+    x = b.op("Add", x, b.conv(y, 16, 16, (3, 1, 1)))
+    x = b.op("Relu", b.conv(x, 16, 24, (3, 3, 3), strides=[2, 1, 1], group=2))
+    x = b.op("AveragePool", x, kernel_shape=[2, 2, 2], strides=[2, 2, 2])
+    return b.model(["N", 3, 8, 12, 12], b.head(x, 24))

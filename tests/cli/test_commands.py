@@ -500,9 +500,9 @@ def test_operators_says_what_an_onnx_operator_becomes_and_who_takes_it(cli):
         "becomes": ["ResizeNearest", "Resize"],
         "targets": {"float": "yes", "int8": "yes", "int16": "yes", "NPU": "some"},
     }
-    shown = cli("operators upsample").stdout.splitlines()[-1]
-    assert shown.split("  ")[0] == "Upsample"
-    assert "7-9" in shown and "ResizeNearest +1" in shown
+    shown = cli("operators gemm").stdout.splitlines()[-1]
+    assert shown.split("  ")[0] == "Gemm"
+    assert "7+" in shown and "Dense, MatMul, Add +1" in shown
 
 
 def test_operators_refuses_a_name_that_no_operator_has(cli):

@@ -457,6 +457,63 @@ def test_depth_to_space_and_back(mode):
     agreement(model([node("SpaceToDepth", ["x"], ["y"], blocksize=3)], (2, 2, 6, 9)))
 
 
+# ---- volumes ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("group", [1, 2, 4])
+@pytest.mark.parametrize(
+    "kernel, attributes",
+    [
+        ((3, 3, 3), {"pads": [1] * 6}),
+        ((2, 3, 2), {"pads": [1, 0, 1, 0, 2, 0], "strides": [2, 1, 2], "dilations": [2, 1, 1]}),
+        ((3, 1, 1), {"pads": [1, 0, 0, 1, 0, 0], "strides": [2, 1, 1]}),
+        ((1, 3, 3), {"pads": [0, 1, 1, 0, 1, 1]}),
+        ((1, 1, 1), {"strides": [2, 1, 1]}),
+        ((1, 1, 1), {}),
+        ((2, 2, 2), {"auto_pad": "SAME_LOWER"}),
+        ((3, 2, 1), {"auto_pad": "VALID"}),
+    ],
+)
+def test_conv_3d(kernel, attributes, group):
+    constants = {"w": normal(8, 4 // group, *kernel), "b": normal(8)}
+    layer = node("Conv", ["x", "w", "b"], ["y"], group=group, **attributes)
+    graph = agreement(model([layer], (2, 4, 5, 6, 4), constants))
+    assert operators(graph).count("Conv") == 1
+
+
+@pytest.mark.parametrize("ceil_mode", [0, 1])
+@pytest.mark.parametrize(
+    "kernel, attributes",
+    [
+        ((2, 2, 2), {"strides": [2, 2, 2]}),
+        ((3, 2, 3), {"pads": [1, 0, 1, 1, 1, 1], "strides": [2, 1, 2]}),
+        ((1, 2, 2), {"strides": [1, 2, 2]}),
+        ((5, 1, 1), {}),
+    ],
+)
+def test_pools_3d(kernel, attributes, ceil_mode):
+    common = {"kernel_shape": kernel, "ceil_mode": ceil_mode, **attributes}
+    for layer in (
+        node("MaxPool", ["x"], ["y"], **common),
+        node("AveragePool", ["x"], ["y"], **common),
+        node("AveragePool", ["x"], ["y"], count_include_pad=1, **common),
+    ):
+        agreement(model([layer], (2, 3, 7, 6, 5), opset=19))
+
+
+def test_nothing_is_transposed_between_layers_of_volumes():
+    constants = {"v": normal(8, 4, 3, 3, 3), "w": normal(6, 8, 1, 3, 3), "u": normal(6, 6, 3, 1, 1)}
+    layers = [
+        node("Conv", ["x", "v"], ["a"], pads=[1] * 6),
+        node("Relu", ["a"], ["b"]),
+        node("MaxPool", ["b"], ["c"], kernel_shape=[2, 2, 2], strides=[2, 2, 2]),
+        node("Conv", ["c", "w"], ["d"], pads=[0, 1, 1, 0, 1, 1]),
+        node("Conv", ["d", "u"], ["y"], pads=[1, 0, 0, 1, 0, 0]),
+    ]
+    graph = agreement(model(layers, (1, 4, 6, 8, 8), constants))
+    assert operators(graph).count("Transpose") == 2
+
+
 # ---- resizing --------------------------------------------------------------------------------
 
 TRANSFORMATIONS = ["asymmetric", "half_pixel", "pytorch_half_pixel", "align_corners"]

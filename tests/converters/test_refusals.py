@@ -42,17 +42,17 @@ def test_every_operator_that_is_not_supported_is_named_at_once():
         node("Relu", ["a"], ["b"]),
         node("Fancy", ["b"], ["c"], name="second", domain="com.example"),
         node("Det", ["c"], ["d"]),
-        node("MaxPool", ["x"], ["e"], kernel_shape=[2, 2, 2], name="third"),
+        node("MaxPool", ["x"], ["e"], kernel_shape=[2, 2, 2, 2], name="third"),
         node("Concat", ["d", "e"], ["y"]),
     ]
-    proto = model(nodes, (1, 2, 5, 5, 5))
+    proto = model(nodes, (1, 2, 5, 5, 5, 5))
     proto.opset_import.append(helper.make_opsetid("com.example", 3))
     assert refusal(UnsupportedError, proto) == (
         "4 nodes cannot be imported: "
         f"Det (ai.onnx opset 17) at 'first', 'd': {OTHERWISE}; "
         f"Fancy (com.example opset 3) at 'second': {OTHERWISE}; "
         "MaxPool (ai.onnx opset 17) at 'third': "
-        "1-D and 2-D are supported, not an input of shape [1, 2, 5, 5, 5]"
+        "1-D, 2-D and 3-D are supported, not an input of shape [1, 2, 5, 5, 5, 5]"
     )
 
 
