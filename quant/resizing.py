@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from edgeinfer.arithmetic.fixedpoint import multiplier_bits
 from edgeinfer.errors import QuantizationError
 from edgeinfer.graph import operators as ops
 from edgeinfer.quant.schemes import Width
@@ -74,8 +75,7 @@ def integer_resize(op: ops.Resize, dtype: Width) -> IntegerResize:
             )
         sides.append(_integer_side(side, limit))
     reach = math.prod(int(np.abs(side.weights.astype(np.int64)).sum(1).max()) for side in sides)
-    bits = 62 - (reach * _REACH[dtype]).bit_length() if dtype == "int16" else 31
-    return IntegerResize(sides[0], sides[1], min(bits, 31))
+    return IntegerResize(sides[0], sides[1], multiplier_bits(reach * _REACH[dtype]))
 
 
 def _sides(op: ops.Resize) -> tuple[_Side, _Side]:

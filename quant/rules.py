@@ -42,7 +42,7 @@ from edgeinfer.graph.shapes import broadcast
 from edgeinfer.quant.fragment import Fragment
 from edgeinfer.quant.phases import phases_of
 from edgeinfer.quant.resizing import integer_resize
-from edgeinfer.quant.schemes import Width
+from edgeinfer.quant.schemes import Width, activation_type
 from edgeinfer.quant.widths import wider
 
 __all__ = ["clip_bounds", "fixed_output", "integer_operators", "is_supported", "lower", "rule"]
@@ -553,19 +553,100 @@ def _difference(to: Fragment, t: TensorType, a: str, b: str) -> ops.QSub:
 
 def _logarithm(to: Fragment, share: str, t: TensorType, count: int) -> str:
     """The logarithm of ``share``, which is at least 1 / ``count``, as type ``t``."""
-    assert t.quantization is not None
-    expression: pointwise.Expression = ("log", "x")
-    domain = 1 / count, 1.0
-    x, y = to.kind(share), (t.quantization.step, 0, t.dtype)
-    entries = function_table(expression, domain, x, y, 65536)
     likely = np.arange(min(32768 // count, 32767), 32768)
+    lookup = ops.Lookup(("log", "x"), (1 / count, 1.0))
+    return _emit_function(to, "logarithm", t, lookup, share, likely)
+
+
+def _emit_function(
+    to: Fragment, part: str, t: TensorType, lookup: ops.Lookup, x: str, likely: np.ndarray
+) -> str:
+    """A function of 16 bits as type ``t``, of 513 entries where these serve ``likely`` integers."""
+    assert t.quantization is not None
+    integers = to.kind(x), (t.quantization.step, 0, t.dtype)
+    entries = function_table(lookup.expression, lookup.domain, *integers, 65536)
     with suppress(QuantizationError):
-        knots = function_table(expression, domain, x, y, KNOTS)
+        knots = function_table(lookup.expression, lookup.domain, *integers, KNOTS)
         errors = interpolate_16(knots, likely).astype(np.int64) - entries[likely + 32768]
         if np.abs(errors).max() <= _INTERPOLATION_STEPS:
             entries = knots
-    table = to.constant("logarithms", entries, None)
-    return to.emit_part("logarithm", t, ops.Lookup(expression, domain), share, table)
+    return to.emit_part(part, t, lookup, x, to.constant(f"{part} table", entries, None))
+
+
+@rule(ops.LRN, makes=(ops.QMul, ops.QDense, ops.Lookup))
+def _lrn(op: ops.LRN, node: Node, to: Fragment) -> None:
+    """x times a power of the sum of its neighbours' squares, 16 bits for each of these."""
+    if op.bias <= 0 or op.alpha < 0:
+        raise QuantizationError(
+            "divides by what may be 0; a bias above 0 and an alpha that is not negative are taken"
+        )
+    x, y = node.input("x"), node.output
+    shape, (scale, zero_point, dtype) = to.type(x).shape, to.kind(x)
+    squares = _type_16(shape, (reach(dtype, zero_point) * scale) ** 2)
+    square = to.emit_part("squares", squares, _product(to, x, x, squares), x, x)
+    window = _window_of_channels(shape[-1], op.size)
+    # less half of the most that it can be, a sum makes use of both signs
+    half = int(window.sum(1).max()) * 32767 // 2
+    middle = half * to.kind(square)[0]
+    sums = _type_16(shape, middle)
+    total = to.emit_part("sums", sums, *_sum_less(to, square, window, half, sums))
+    factor = op.alpha / op.size
+    divisor = ("max", ("add", ("mul", "x", factor), op.bias + factor * middle), op.bias)
+    lookup = ops.Lookup(("pow", divisor, -op.beta), (-middle, middle))
+    ends = pointwise.evaluate(lookup.expression, np.array(lookup.domain))
+    powers = _type_16(shape, float(ends.max()))
+    power = _emit_function(to, "powers", powers, lookup, total, np.arange(-32767, 32768))
+    end = to.clamp(y)
+    product = _product(to, x, power, to.type(y))
+    zero_point, lo, hi = end["output_zero_point"], end["lo"], end["hi"]
+    to.emit(replace(product, output_zero_point=zero_point, lo=lo, hi=hi), x, power)
+
+
+def _type_16(shape: tuple[int, ...], farthest: float) -> TensorType:
+    """A type of 16 bits that reaches as far as ``farthest`` from 0."""
+    return activation_type(shape, 0.0, farthest, "int16", 1.0)
+
+
+def _product(to: Fragment, a: str, b: str, t: TensorType) -> ops.QMul:
+    """``a`` times ``b``, of 16 bits, at the scale of ``t``."""
+    assert t.quantization is not None
+    (a_scale, a_zero, _), (b_scale, b_zero, _) = to.kind(a), to.kind(b)
+    multiplier, shift = multiplier_and_shift(a_scale * b_scale / t.quantization.step)
+    return ops.QMul(
+        lo=-32768,
+        hi=32767,
+        a_zero_point=a_zero,
+        b_zero_point=b_zero,
+        multiplier=multiplier,
+        shift=shift,
+    )
+
+
+def _sum_less(
+    to: Fragment, x: str, window: np.ndarray, less: int, t: TensorType
+) -> tuple[ops.Operator, *tuple[str, ...]]:
+    """The sums of ``x`` over each ``window`` [O,I], less an integer, as type ``t``."""
+    assert t.quantization is not None
+    count = len(window)
+    multiplier, shift = multiplier_and_shift(
+        to.kind(x)[0] / t.quantization.step,
+        multiplier_bits(int(window.sum(1).max()) * 32768 + less),
+    )
+    return (
+        ops.QDense(lo=-32768, hi=32767),
+        x,
+        to.constant("window", window, Quantization((1.0,) * count, 0, 0)),
+        to.constant("half", np.full(count, -less, np.int64), None),
+        to.constant("multiplier", np.full(count, multiplier, np.int32), None),
+        to.constant("shift", np.full(count, shift, np.int8), None),
+    )
+
+
+def _window_of_channels(channels: int, size: int) -> np.ndarray:
+    """Which channels [:, i] are beside each, int8: one more behind it where ``size`` is even."""
+    before, after = (size - 1) // 2, size // 2
+    offset = np.arange(channels) - np.arange(channels)[:, None]
+    return ((offset >= -before) & (offset <= after)).astype(np.int8)
 
 
 @rule(ops.Joining, makes=(ops.Joining,))

@@ -35,8 +35,6 @@ def macs(op: ops.Operator, site: Site) -> int:
 @macs.register(ops.Elementwise)
 @macs.register(ops.Normalizing)
 @macs.register(ops.Reducing)
-@macs.register(ops.QResize)
-@macs.register(ops.Resize)
 @macs.register(ops.Selecting)
 @macs.register(ops.Windowed)
 def _none(op: ops.Operator, site: Site) -> int:
@@ -57,6 +55,22 @@ def _conv_transpose(op: ops.ConvTranspose, site: Site) -> int:
 @macs.register(ops.QMatMul)
 def _mat_mul(op: ops.MatMul | ops.QMatMul, site: Site) -> int:
     return site.output.elements * site.shape("a")[-1]
+
+
+@macs.register
+def _resize(op: ops.Resize, site: Site) -> int:
+    return _neighbours(site, len(op.rows[0][1]), len(op.columns[0][1]))
+
+
+@macs.register
+def _q_resize(op: ops.QResize, site: Site) -> int:
+    return _neighbours(site, *(site.shape(side)[1] for side in ("row_weights", "column_weights")))
+
+
+def _neighbours(site: Site, row_taps: int, column_taps: int) -> int:
+    """Of sums over rows first, and then over columns."""
+    n, height, width, channels = site.output.shape
+    return n * height * channels * (site.shape("x")[2] * row_taps + width * column_taps)
 
 
 @singledispatch

@@ -74,6 +74,7 @@ OPERATORS = {
     ),
     "Gather": lambda b, x, y: b.op("Gather", x, b.integers(3, 0, -1), axis=1),
     "GlobalMaxPool": lambda b, x, y: b.op("GlobalMaxPool", x),
+    "LRN": lambda b, x, y: b.op("LRN", x, size=3, alpha=0.1, beta=0.75),
     "Max": lambda b, x, y: b.op("Max", x, y),
     "MaxPool": lambda b, x, y: b.op("MaxPool", x, kernel_shape=[3, 2], pads=[1, 1, 0, 0]),
     "MatMul": lambda b, x, y: b.op("MatMul", x, b.floats(b.rng.normal(size=(5, 4)))),

@@ -10,7 +10,8 @@ from edgeinfer.arithmetic.tables import function_table
 from edgeinfer.graph import ABSENT, Graph, Node, Quantization, TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.graph.operator_checks import check
-from edgeinfer.graph.verification import verify
+from edgeinfer.graph.site import Site
+from edgeinfer.graph.verification import verify, work
 from tests.refusals import refused
 
 Q = Quantization.per_tensor(0.5, -3)
@@ -199,6 +200,13 @@ def test_work_is_bounded():
     lrn = ops.LRN(2**31 - 1, 1.0, 1.0, 1.0)
     g = one(lrn, TensorType((1, 8192)), out=TensorType((1, 8192)))
     refuse("a run would take 1.76e+13 operations; the limit is 1e+13", g)
+
+
+def test_the_neighbours_of_a_resize_are_work():
+    rows, columns = ((0, (0.25,) * 4),) * 9, ((0, (0.5,) * 2),) * 30
+    g = one(ops.Resize(rows, columns), TensorType((2, 8, 20, 3)), out=TensorType((2, 9, 30, 3)))
+    # rows of x first, and then columns
+    assert work(Site(g.nodes[0], g)) == 2 * 9 * 3 * (20 * 4 + 30 * 2)
 
 
 def test_what_a_run_holds_at_once_is_bounded():
