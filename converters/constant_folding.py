@@ -17,7 +17,7 @@ from onnx.reference import ReferenceEvaluator
 from edgeinfer.converters.onnx_model import read_tensor
 from edgeinfer.converters.onnx_operators import Refusal, Static
 from edgeinfer.errors import ModelError
-from edgeinfer.graph import Graph, Node, TensorType
+from edgeinfer.graph import ABSENT, Graph, Node, TensorType
 from edgeinfer.graph.operators import Operator, Windowed
 from edgeinfer.graph.shapes import output_shapes
 from edgeinfer.graph.site import Site
@@ -117,28 +117,32 @@ class Folder:
         by_name = dict(zip(function.output, results, strict=True))
         return [Static(np.asarray(by_name.get(name, 0)), name) for name in proto.output]
 
-    def evaluate(self, op: Operator, arrays: Sequence[np.ndarray]) -> np.ndarray:
-        """The value of a Graph's operator on floats, indices (int64) or booleans.
+    def evaluate(self, op: Operator, arrays: Sequence[np.ndarray | None]) -> tuple[np.ndarray, ...]:
+        """The values of a Graph's operator on floats, indices (int64) or booleans.
+
+        None stands for an optional input that is left out.
 
         Raises
         ------
         ModelError
             The arrays do not fit it, or it would take more than any real model's constants.
         """
-        values = {f"x{i}": array for i, array in enumerate(arrays)}
+        names = tuple(ABSENT if a is None else f"x{i}" for i, a in enumerate(arrays))
+        values = {name: a for name, a in zip(names, arrays, strict=True) if a is not None}
         types = {
             name: TensorType(a.shape, a.dtype.name)  # type: ignore[arg-type]
             for name, a in values.items()
         }
-        (shape,) = output_shapes(op, *(a.shape for a in arrays))
-        types["y"] = TensorType(shape, types["x0"].dtype)
-        node = Node("constant", op, tuple(values), ("y",))
-        site = Site(node, Graph("constant", (node,), types, (), ("y",), values))
+        shapes = output_shapes(op, *(None if a is None else a.shape for a in arrays))
+        given = {f"y{i}": TensorType(shape, types["x0"].dtype) for i, shape in enumerate(shapes)}
+        node = Node("constant", op, names, tuple(given))
+        graph = Graph("constant", (node,), {**types, **given}, (), node.outputs, values)
+        site = Site(node, graph)
         padded = padded_elements(op, site) if isinstance(op, Windowed) else 0
         self.spend(max(work(site), padded))
         with np.errstate(all="ignore"):
-            (result,) = evaluate(op, *arrays)
-        return np.asarray(result)
+            results = evaluate(op, *arrays)
+        return tuple(map(np.asarray, results))
 
     @staticmethod
     def has(node: ir.Node, version: int) -> bool:

@@ -30,7 +30,7 @@ from edgeinfer.converters.onnx_operators import (
 )
 from edgeinfer.converters.open_batch import guess_failed, is_free_batch
 from edgeinfer.errors import ModelError, ModelFileError, UnsupportedError
-from edgeinfer.graph import DType, Graph, GraphBuilder, TensorType
+from edgeinfer.graph import ABSENT, DType, Graph, GraphBuilder, TensorType
 from edgeinfer.graph.names import DistinctNames
 from edgeinfer.graph.operators import Operator, Pointwise, Reshape
 
@@ -38,7 +38,6 @@ __all__ = ["OLDEST_OPSET", "Walk", "import_model"]
 
 OLDEST_OPSET = 7
 _ADVICE = {
-    **dict.fromkeys(("LSTM", "GRU", "RNN"), "recurrent layers are not imported"),
     **dict.fromkeys(("Loop", "Scan"), "loops are not imported: export the model unrolled"),
     **dict.fromkeys(("NonMaxSuppression", "NonZero", "Unique"), "do this step in the program"),
     **dict.fromkeys(RANDOM, "each run would give something else: make its result an input"),
@@ -158,8 +157,8 @@ def _refusal(refused: Sequence[_Refused], ends: Sequence[str]) -> str:
 class _Step:
     name: str
     op: Operator
-    operands: tuple[Operand, ...]
-    output: Dynamic
+    operands: tuple[Operand | None, ...]  # None: an optional one that is left out
+    outputs: tuple[Dynamic, ...]
 
 
 class Walk:
@@ -318,9 +317,11 @@ class Walk:
         """``name`` for a value that the import makes, or one like it that the model has not."""
         return self._distinct.made(name)
 
-    def evaluate(self, op: Operator, operands: Sequence[Static]) -> np.ndarray:
+    def evaluate(self, op: Operator, operands: Sequence[Static | None]) -> tuple[np.ndarray, ...]:
         """What ``op`` computes of values that are all known."""
-        arrays = [v.array.astype(self.dtype(v), copy=False) for v in operands]
+        arrays = [
+            None if v is None else v.array.astype(self.dtype(v), copy=False) for v in operands
+        ]
         return self._folder.evaluate(op, arrays)
 
     def spend(self, elements: int) -> None:
@@ -331,15 +332,11 @@ class Walk:
         self,
         node: ir.Node,
         op: Operator,
-        operands: Sequence[Operand],
-        type_: TensorType,
-        name: str,
-        kind: Kind,
-    ) -> Dynamic:
-        """Append a step of ``node``, its value under a name that may change once."""
-        output = Dynamic(name, type_, kind)
-        self._steps.append(_Step(_node_name(node), op, tuple(operands), output))
-        return output
+        operands: Sequence[Operand | None],
+        outputs: Sequence[Dynamic],
+    ) -> None:
+        """Append a step of ``node`` that gives ``outputs``, whose names may change once."""
+        self._steps.append(_Step(_node_name(node), op, tuple(operands), tuple(outputs)))
 
     def values_before(self, graph: ir.Graph) -> list[str]:
         """Values computed where nothing is refused: what goes on from there takes, and outputs."""
@@ -371,12 +368,12 @@ class Walk:
                     array = operand.clamped() if self.dtype(operand) == "float32" else operand.array
                     array = array.astype(self.dtype(operand), copy=False)
                     builder.constant(names.of(operand), array)
-            builder.add(
+            builder.add_several(
                 step.op,
-                *map(names.of, step.operands),
-                output=names.of(step.output),
+                *(ABSENT if v is None else names.of(v) for v in step.operands),
+                outputs=[names.of(v) for v in step.outputs],
                 node=step.name,
-                dtype=step.output.type.dtype,
+                dtype=step.outputs[0].type.dtype,
             )
         return builder.graph(*map(names.of, outputs))
 
@@ -393,7 +390,7 @@ class Walk:
                 raise ModelError(f"output {name!r} is empty, of shape {list(result.shape)}")
             op = Pointwise("x") if dtype == "float32" else Reshape(result.shape)
             copy = Dynamic(name, TensorType(result.shape, dtype))
-            self._steps.append(_Step(name, op, (result,), copy))
+            self._steps.append(_Step(name, op, (result,), (copy,)))
             result = copy
         result.name = name
         self._given.add(result)

@@ -185,7 +185,7 @@ class Call:
         self.operator = node.op_type
         self.version = version
         self.inputs = inputs
-        self.result = str(node.outputs[0].name)
+        self.result = str(next((v.name for v in node.outputs if v.name), node.name))
         self.output_count = len(node.outputs)
         self._walk = walk
         self._entry = IMPORTERS[node.op_type]
@@ -238,6 +238,11 @@ class Call:
         """An attribute of several floats; None where it is absent."""
         value = self._attribute(name, ir.AttributeType.FLOATS, None)
         return None if value is None else tuple(value)
+
+    def texts(self, name: str) -> tuple[str, ...] | None:
+        """An attribute of several strings; None where it is absent."""
+        value = self._attribute(name, ir.AttributeType.STRINGS, None)
+        return None if value is None else tuple(map(str, value))
 
     def has(self, name: str) -> bool:
         """Whether the attribute is there."""
@@ -319,6 +324,11 @@ class Call:
 
     # ---- results
 
+    def part(self, index: int, layout: str) -> str:
+        """The name of what holds the elements of output ``index`` in the order ``layout``."""
+        name = self.node.outputs[index].name if index < self.output_count else ""
+        return f"{name}@{layout}" if name else f"{self.result}#{layout}"
+
     def emit(
         self,
         op: ops.Operator,
@@ -336,26 +346,48 @@ class Call:
         ``y@layout`` is for what holds the elements of the ONNX value y in another order of axes,
         ``y#part`` for a step on the way to y.
         """
+        names = [name or f"{self.result}#{type(op).__name__}"]
+        (value,) = self.emit_several(op, *operands, names=names, kind=kind)
+        return value
+
+    def emit_several(
+        self,
+        op: ops.Operator,
+        *operands: Operand | None,
+        names: Sequence[str],
+        kind: Kind | None = None,
+    ) -> list[Operand]:
+        """As ``emit``, of an operator that gives a value for each of ``names``.
+
+        None stands for an optional input that is left out.
+        """
         if type(op) not in (*self._entry.makes, ops.Reshape, ops.Transpose):
             raise AssertionError(f"{self.operator} does not say that it makes {type(op).__name__}")
         for operand in operands:
             if isinstance(operand, Dynamic):
                 self._check_kind(op, operand)
-        name = self._walk.made_name(name or f"{self.result}#{type(op).__name__}")
-        known = [operand for operand in operands if isinstance(operand, Static)]
+        names = [self._walk.made_name(name) for name in names]
+        known = [operand for operand in operands if not isinstance(operand, Dynamic)]
         if len(known) == len(operands):
-            return Static(self._walk.evaluate(op, known), name)
-        (shape,) = output_shapes(op, *(operand.shape for operand in operands))
-        dtype = op.gives[0].dtype or self._walk.dtype(operands[0])
+            arrays = self._walk.evaluate(op, known)
+            return [Static(array, name) for array, name in zip(arrays, names, strict=True)]
+        there = [operand for operand in operands if operand is not None]
+        shapes = output_shapes(op, *(None if v is None else v.shape for v in operands))
+        dtype = op.gives[0].dtype or self._walk.dtype(there[0])
         if kind is None:
-            selected = operands[0].kind if isinstance(op, ops.Selecting) else "floats"
+            selected = there[0].kind if isinstance(op, ops.Selecting) else "floats"
             kind = "integers" if op.gives[0].dtype else selected
-        made = self._walk.add(self.node, op, operands, TensorType(shape, dtype), name, kind)
-        if isinstance(op, ops.Selecting):
-            parts = operands if isinstance(op, ops.Joining) else operands[:1]
-            low, high = zip(*map(self.bounds, parts), strict=True) if dtype == "int64" else ((), ())
-            made.bounds = (min(low), max(high)) if low else ANY_INT64
-        return made
+        bounds = ANY_INT64
+        if isinstance(op, ops.Selecting) and dtype == "int64":
+            parts = there if isinstance(op, ops.Joining) else there[:1]
+            low, high = zip(*map(self.bounds, parts), strict=True)
+            bounds = min(low), max(high)
+        made = [
+            Dynamic(name, TensorType(shape, dtype), kind, bounds)
+            for name, shape in zip(names, shapes, strict=True)
+        ]
+        self._walk.add(self.node, op, operands, made)
+        return [*made]
 
     def _check_kind(self, op: ops.Operator, operand: Dynamic) -> None:
         dtype = operand.type.dtype

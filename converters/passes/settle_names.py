@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 from dataclasses import replace
 
-from edgeinfer.graph import Graph, Node
+from edgeinfer.graph import ABSENT, Graph, Node
 from edgeinfer.graph import operators as ops
 from edgeinfer.graph.names import DistinctNames
 
@@ -18,7 +18,7 @@ def settle_names(graph: Graph, own: Set[str]) -> Graph:
     So a layer's value has the name that it has in the ONNX model, whatever its order of axes.
     ``own`` holds the names of the ONNX model's values, which may have an ``@`` themselves.
     """
-    names = {name: name for name in graph.types}
+    names = {ABSENT: ABSENT, **{name: name for name in graph.types}}
     taken, given = set(names), frozenset(graph.outputs)
     for node in reversed(graph.nodes):
         for output in node.outputs:

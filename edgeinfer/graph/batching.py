@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import singledispatch
 
 from edgeinfer.graph import operators as ops
-from edgeinfer.graph.graph import Graph
+from edgeinfer.graph.graph import ABSENT, Graph
 from edgeinfer.graph.site import Site
 
 __all__ = ["Batch", "Rows", "follow", "obstacle"]
@@ -71,10 +71,13 @@ class Batch:
 
     def _serves_all_alike(self, graph: Graph, name: str, rank: int, rows: Rows) -> bool:
         """Whether ``name``, broadcast to ``rank`` axes, brings each sample the same."""
-        shape, array = graph.types[name].shape, graph.constants.get(name)
+        shape = graph.types[name].shape
         axis = rows.axis - (rank - len(shape))
-        if axis < 0 or shape[axis] == 1:
-            return True
+        return axis < 0 or shape[axis] == 1 or self.is_alike(graph, name, replace(rows, axis=axis))
+
+    def is_alike(self, graph: Graph, name: str, rows: Rows) -> bool:
+        """Whether ``name`` is constant, and has the same for each sample in its ``rows``."""
+        shape, array, axis = graph.types[name].shape, graph.constants.get(name), rows.axis
         if array is None or shape[axis] % (self.count * rows.inner):
             return False
         parts = array.reshape(*shape[:axis], -1, self.count, rows.inner, *shape[axis + 1 :])
@@ -148,6 +151,24 @@ follow.register(ops.QConv, _along_first_axis)
 def _layer_normalization(op: ops.LayerNormalization, site: Site, batch: Batch) -> Rows | None:
     rows = batch.of_one(site, "x")
     return rows if rows is not None and rows.axis < op.axis else None
+
+
+@follow.register
+def _recurrent(op: ops.Recurrent, site: Site, batch: Batch) -> Rows | None:
+    rows = batch.rows.get(site.node.input("x"))
+    if rows is None or rows.axis != 0:
+        return None
+    for role, name in zip(op.takes, site.node.inputs, strict=False):
+        has_row_a_sample = role.name in ("x", "initial", "initial_cell")
+        if name in batch.rows:
+            follows = has_row_a_sample and batch.rows[name] == rows
+        else:
+            follows = (
+                not has_row_a_sample or name == ABSENT or batch.is_alike(site.graph, name, rows)
+            )
+        if not follows:
+            return None
+    return rows
 
 
 @follow.register(ops.MatMul)

@@ -22,6 +22,7 @@ Shape = tuple[int, ...]
 _CHANNEL_BYTES = 4 + 4 + 1  # bias, multiplier and shift of an output channel
 _TABLE_BYTES = 256
 _EXPONENTIALS_BYTES = 4 * 256
+_KNOTS_BYTES = 2 * 513
 
 
 @singledispatch
@@ -73,6 +74,12 @@ def _neighbours(site: Site, row_taps: int, column_taps: int) -> int:
     return n * height * channels * (site.shape("x")[2] * row_taps + width * column_taps)
 
 
+@macs.register
+def _recurrent(op: ops.Recurrent, site: Site) -> int:
+    samples, steps, _ = site.shape("x")
+    return samples * steps * (site.type("weights").elements + site.type("recurrence").elements)
+
+
 @singledispatch
 def _int8_bytes(op: ops.Operator, site: Site, constants: Collection[str]) -> int:
     """Bytes of ``constants``, those that no node before has, after quantization to int8."""
@@ -84,6 +91,14 @@ def _weighted_bytes(op: ops.Weighted, site: Site, constants: Collection[str]) ->
     weights = site.node.input("weights")
     elements = site.type("weights").elements if weights in constants else 0
     return elements + _CHANNEL_BYTES * site.output.shape[-1]
+
+
+@_int8_bytes.register
+def _recurrent_bytes(op: ops.Recurrent, site: Site, constants: Collection[str]) -> int:
+    matrices = [site.node.input(role) for role in ("weights", "recurrence")]
+    elements = sum(site.graph.types[name].elements for name in matrices if name in constants)
+    channels = 2 * site.type("bias").elements
+    return elements + _CHANNEL_BYTES * channels + len(op.activations) * _KNOTS_BYTES
 
 
 @_int8_bytes.register

@@ -291,6 +291,41 @@ def _layer_normalization(op: ops.LayerNormalization, x: Shape, *affine: Shape) -
 
 
 @shape_rule.register
+def _recurrent(
+    op: ops.Recurrent,
+    x: Shape,
+    weights: Shape,
+    recurrence: Shape,
+    bias: Shape,
+    recurrent_bias: Shape,
+    *states: Shape | None,
+) -> tuple[Shape, ...]:
+    _rank(x, 3, "x")
+    _rank(recurrence, 2, "recurrence")
+    rows, hidden = recurrence
+    _require(
+        rows == op.gates * hidden,
+        f"recurrence {list(recurrence)} does not hold {op.gates} gates of {hidden}",
+    )
+    _same(weights, (rows, x[2]), "weights")
+    for shape in (bias, recurrent_bias):
+        _same(shape, (rows,), "bias and recurrent_bias")
+    for state in states:
+        if state is not None:
+            _same(state, (x[0], hidden), "what the first step takes")
+    return ((x[0], x[1], hidden),)
+
+
+@shape_rule.register
+def _lstm(op: ops.LSTM, *shapes: Any) -> tuple[Shape, ...]:
+    before, peepholes = shapes[:7], shapes[7:]
+    (y,) = _recurrent(op, *before)
+    for shape in peepholes:
+        _same(shape, (3 * y[2],), "peepholes")
+    return (y, y)
+
+
+@shape_rule.register
 def _concat(op: ops.Concat, *shapes: Shape) -> tuple[Shape, ...]:
     first = shapes[0]
     _require(op.axis < len(first), f"axis {op.axis} does not fit shape {list(first)}")

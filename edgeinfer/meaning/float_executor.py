@@ -18,6 +18,7 @@ from edgeinfer.graph import Graph
 from edgeinfer.graph import operators as ops
 from edgeinfer.meaning import interpreter
 from edgeinfer.meaning.either import move
+from edgeinfer.meaning.recurrent import recur
 from edgeinfer.meaning.windows import neighbour_sums, window_sums, windows
 
 __all__ = ["evaluate", "execute"]
@@ -35,8 +36,10 @@ def execute(
 
 
 @singledispatch
-def evaluate(op: ops.Operator, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+def evaluate(op: ops.Operator, *arrays: np.ndarray | None) -> tuple[np.ndarray, ...]:
     """The outputs of a float operator, or one of either kind, on float32 ``arrays``.
+
+    None stands for an optional input that is left out.
 
     Raises
     ------
@@ -50,6 +53,7 @@ evaluate.register(ops.Selecting, move)
 evaluate.register(ops.ArgMax, move)
 evaluate.register(ops.TopIndices, move)
 evaluate.register(ops.IndexArithmetic, move)
+evaluate.register(ops.Recurrent, recur)
 
 
 @evaluate.register

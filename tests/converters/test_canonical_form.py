@@ -485,7 +485,7 @@ def test_a_branch_whose_condition_is_known_is_taken():
             [],
             [helper.make_empty_tensor_value_info(f"{name}_y")],
         )
-        for name, operator in (("then", "Relu"), ("else", "LSTM"))
+        for name, operator in (("then", "Relu"), ("else", "Unique"))
     }
     nodes = [
         node("Shape", ["x"], ["s"]),

@@ -113,7 +113,6 @@ def test_every_operator_that_is_not_supported_is_named_at_once():
             "a run cannot convert float32 to FLOAT8E4M3FN",
         ),
         (node("Relu", ["x"], ["y"], novelty=1), {}, "its attribute 'novelty' is not supported"),
-        (node("LSTM", ["x", "x", "x"], ["y"]), {}, "recurrent layers are not imported"),
         (
             node("RandomNormalLike", ["x"], ["y"]),
             {},

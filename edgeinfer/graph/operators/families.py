@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_type_hints
 
+from edgeinfer.arithmetic import pointwise
 from edgeinfer.graph.operators.attributes import (
     Axes,
     Axis,
@@ -34,6 +35,7 @@ __all__ = [
     "Moving",
     "Normalizing",
     "Operator",
+    "Recurrent",
     "Reducing",
     "Requantizing",
     "Role",
@@ -187,6 +189,35 @@ class AlongAxis(Operator, family=True):
     """The elements along ``axis`` are seen together, and each such row apart from the others."""
 
     axis: Axis
+
+
+@dataclass(frozen=True)
+class Recurrent(FloatOperator, family=True):
+    """x [N,T,I] -> [N,T,H] in T steps, each of which takes what the one before gave.
+
+    weights [G H,I], recurrence [G H,H], bias and recurrent_bias [G H] hold the rows of G gates, one
+    gate after another; the first step takes initial [N,H], or 0. Where ``reverse``, the last
+    element along T comes first. What an activation takes is within -``clip`` ... ``clip``.
+    """
+
+    takes: ClassVar[tuple[Role, ...]] = (
+        X,
+        WEIGHTS,
+        Role("recurrence"),
+        BIAS,
+        Role("recurrent_bias"),
+        Role("initial", "optional", trained=False),
+    )
+    gates: ClassVar[int]
+    activations: ClassVar[tuple[str, ...]]  # the attributes that hold expressions
+
+    reverse: bool = False
+    clip: Bound = math.inf
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in self.activations:
+            pointwise.check(getattr(self, name))
 
 
 @dataclass(frozen=True)

@@ -19,15 +19,20 @@ from edgeinfer.graph.operators.families import (
     Elementwise,
     FloatOperator,
     Normalizing,
+    Recurrent,
     Reducing,
     Role,
     Weighted,
     Windowed,
     X,
+    Y,
 )
 
 __all__ = [
+    "GRU",
     "LRN",
+    "LSTM",
+    "RNN",
     "Add",
     "AveragePool",
     "Conv",
@@ -197,6 +202,58 @@ class LayerNormalization(Normalizing):
 
     axis: Axis
     epsilon: Real
+
+
+@dataclass(frozen=True)
+class RNN(Recurrent):
+    """h = hidden(W x + R h), of one gate: every h."""
+
+    gates = 1
+    activations = ("hidden",)
+    since = "0.2.0"
+
+    hidden: Any = ("tanh", "x")
+
+
+@dataclass(frozen=True)
+class GRU(Recurrent):
+    """h = (1 - z) n + z h, of gates z, r and the candidate n, in this order: every h.
+
+    z and r are gate(W x + R h). n is candidate(W x + R (r h)), or where ``linear_before_reset``
+    candidate(W x + r (R h)), the bias of R h included.
+    """
+
+    gates = 3
+    activations = ("gate", "candidate")
+    since = "0.2.0"
+
+    gate: Any = ("sigmoid", "x")
+    candidate: Any = ("tanh", "x")
+    linear_before_reset: bool = False
+
+
+@dataclass(frozen=True)
+class LSTM(Recurrent):
+    """c = f c + i n, h = o hidden(c), of gates i, o, f and the candidate n: every h, and every c.
+
+    i, o and f are gate(W x + R h + P c), n is candidate(W x + R h). c is the one before, for o the
+    new one; peepholes P [3 H] have the order i, o, f. Where ``input_forget``, f is 1 - i.
+    """
+
+    takes = (
+        *Recurrent.takes,
+        Role("initial_cell", "optional", trained=False),
+        Role("peepholes", "optional"),
+    )
+    gives = (Y, Role("cells"))
+    gates = 4
+    activations = ("gate", "candidate", "hidden")
+    since = "0.2.0"
+
+    gate: Any = ("sigmoid", "x")
+    candidate: Any = ("tanh", "x")
+    hidden: Any = ("tanh", "x")
+    input_forget: bool = False
 
 
 @dataclass(frozen=True)

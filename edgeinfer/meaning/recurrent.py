@@ -1,0 +1,111 @@
+"""Recurrent layers in floats: a sequence and what the first step takes into every step's result."""
+
+from __future__ import annotations
+
+from functools import singledispatch
+
+import numpy as np
+
+from edgeinfer.arithmetic import pointwise
+from edgeinfer.graph import operators as ops
+
+__all__ = ["recur"]
+
+
+def recur(
+    op: ops.Recurrent,
+    x: np.ndarray,
+    weights: np.ndarray,
+    recurrence: np.ndarray,
+    bias: np.ndarray,
+    recurrent_bias: np.ndarray,
+    *others: np.ndarray | None,
+) -> tuple[np.ndarray, ...]:
+    """What ``op`` gives, each [N,T,H], on the arrays of its roles; None for an absent one."""
+    samples, steps, _ = x.shape
+    hidden = recurrence.shape[1]
+    given = x @ weights.T + bias
+    kept = len(op.gives)  # the states that a step hands on are what it gives
+    optional = (*others, None, None)
+    state = tuple(
+        np.zeros((samples, hidden), x.dtype) if first is None else first
+        for first in optional[:kept]
+    )
+    peepholes = others[kept] if len(others) > kept else None
+    results = [np.empty((samples, steps, hidden), x.dtype) for _ in state]
+    for t in reversed(range(steps)) if op.reverse else range(steps):
+        state = _step(op, given[:, t], state, recurrence, recurrent_bias, peepholes)
+        for result, now in zip(results, state, strict=True):
+            result[:, t] = now
+    return tuple(results)
+
+
+def _apply(op: ops.Recurrent, expression: pointwise.Expression, x: np.ndarray) -> np.ndarray:
+    return pointwise.evaluate(expression, np.clip(x, -op.clip, op.clip).astype(x.dtype))
+
+
+@singledispatch
+def _step(
+    op: ops.Recurrent,
+    given: np.ndarray,
+    state: tuple[np.ndarray, ...],
+    recurrence: np.ndarray,
+    bias: np.ndarray,
+    peepholes: np.ndarray | None,
+) -> tuple[np.ndarray, ...]:
+    """The state after a step, from W x [N,G H] and the state before it."""
+    raise NotImplementedError(type(op).__name__)
+
+
+@_step.register
+def _rnn(
+    op: ops.RNN,
+    given: np.ndarray,
+    state: tuple[np.ndarray, ...],
+    recurrence: np.ndarray,
+    bias: np.ndarray,
+    peepholes: np.ndarray | None,
+) -> tuple[np.ndarray, ...]:
+    (h,) = state
+    return (_apply(op, op.hidden, given + h @ recurrence.T + bias),)
+
+
+@_step.register
+def _gru(
+    op: ops.GRU,
+    given: np.ndarray,
+    state: tuple[np.ndarray, ...],
+    recurrence: np.ndarray,
+    bias: np.ndarray,
+    peepholes: np.ndarray | None,
+) -> tuple[np.ndarray, ...]:
+    (h,) = state
+    gates = 2 * h.shape[1]
+    z, r = np.split(
+        _apply(op, op.gate, given[:, :gates] + h @ recurrence[:gates].T + bias[:gates]), 2, 1
+    )
+    if op.linear_before_reset:
+        recurrent = r * (h @ recurrence[gates:].T + bias[gates:])
+    else:
+        recurrent = (r * h) @ recurrence[gates:].T + bias[gates:]
+    n = _apply(op, op.candidate, given[:, gates:] + recurrent)
+    return ((1 - z) * n + z * h,)
+
+
+@_step.register
+def _lstm(
+    op: ops.LSTM,
+    given: np.ndarray,
+    state: tuple[np.ndarray, ...],
+    recurrence: np.ndarray,
+    bias: np.ndarray,
+    peepholes: np.ndarray | None,
+) -> tuple[np.ndarray, ...]:
+    h, c = state
+    i, o, f, n = np.split(given + h @ recurrence.T + bias, 4, 1)
+    to_i, to_o, to_f = (0, 0, 0) if peepholes is None else np.split(peepholes, 3)
+    i = _apply(op, op.gate, i + to_i * c)
+    f = 1 - i if op.input_forget else _apply(op, op.gate, f + to_f * c)
+    c = f * c + i * _apply(op, op.candidate, n)
+    o = _apply(op, op.gate, o + to_o * c)
+    return o * pointwise.evaluate(op.hidden, c), c
