@@ -16,7 +16,7 @@ import numpy as np
 
 from edgeinfer.arithmetic import pointwise
 from edgeinfer.arithmetic.pointwise import Expression
-from edgeinfer.graph import Graph
+from edgeinfer.graph import ABSENT, Graph, Node
 from edgeinfer.graph import operators as ops
 
 __all__ = [
@@ -57,8 +57,23 @@ def function_bounds(op: ops.Operator) -> Range | None:
     """The bounds that the function of ``op`` has, whatever it is given."""
     if isinstance(op, ops.Softmax):
         return 0.0, 1.0
-    if isinstance(op, ops.Pointwise) and isinstance(op.expression, tuple):
-        return _BOUNDED.get(op.expression[0])
+    return _expression_bounds(op.expression) if isinstance(op, ops.Pointwise) else None
+
+
+def _expression_bounds(expression: pointwise.Expression) -> Range | None:
+    return _BOUNDED.get(expression[0]) if isinstance(expression, tuple) else None
+
+
+def _state_bounds(node: Node) -> Range | None:
+    """The bounds of every h that a recurrent layer gives."""
+    op = node.op
+    if isinstance(op, ops.RNN):
+        return _expression_bounds(op.hidden)
+    if isinstance(op, ops.LSTM | ops.GRU) and _expression_bounds(op.gate) == (0.0, 1.0):
+        # a share of a function's value, or a mean of such values and what there was at first
+        if isinstance(op, ops.LSTM):
+            return _expression_bounds(op.hidden)
+        return _expression_bounds(op.candidate) if node.input("initial") == ABSENT else None
     return None
 
 
@@ -140,8 +155,12 @@ def bounded_groups(graph: Graph, groups: Mapping[str, str]) -> Ranges:
     found: Ranges = {}
     unbounded = {groups[name] for name in graph.sources if name in groups}
     for node in graph.nodes:
-        bounds = function_bounds(node.op)
-        for root in {groups[name] for name in node.outputs if name in groups}:
+        for name in node.outputs:
+            if name not in groups:
+                continue
+            root, bounds = groups[name], function_bounds(node.op)
+            if isinstance(node.op, ops.Recurrent) and name == node.outputs[0]:
+                bounds = _state_bounds(node)
             if bounds is not None:
                 found[root] = hull(found.get(root, bounds), bounds)
             elif not all(groups.get(name, root) == root for name in node.operands):

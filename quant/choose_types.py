@@ -65,7 +65,7 @@ def choose(graph: Graph, data: Data, options: Options) -> Choice:
     """The types, and what they were chosen from."""
     bits, rounding = SCHEMES[options.scheme], options.rounding
     rule = OBSERVERS.get(options.observer)
-    refuse_unsupported(graph)
+    refuse_unsupported(graph, rounding)
     groups = shared_quantization(graph, average_pool=rounding == "double")
     widths = group_widths(graph, groups, bits.activations, options.overrides)
     if rounding == "double" and "int16" in widths.values():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias, TypedDict
 
@@ -135,6 +135,13 @@ class Fragment:
         """``op`` in the place of the float node."""
         self.nodes.append(Node(self.node.name, op, inputs, self.node.outputs))
 
+    def emit_output(self, output: str, op: ops.Operator, *inputs: str) -> None:
+        """``op``, which gives ``output``, one of several that the float node gives."""
+        name = self.node.name
+        if output != self.node.outputs[0]:
+            name = distinct(output, {node.name for node in self.graph.nodes})
+        self.nodes.append(Node(name, op, inputs, (output,)))
+
     def emit_by_way_of(self, value: str, op: ops.Operator, *inputs: str) -> None:
         """``op``, which gives ``value``: the node's output, or what a Rescale makes into it."""
         if value in self.node.outputs:
@@ -246,9 +253,16 @@ class Fragment:
 
     def emit_part(self, part: str, t: TensorType, op: ops.Operator, *inputs: str) -> str:
         """``op``, which gives a value of type ``t`` on the way, and the value's name."""
-        value = self.between(part, t)
-        self.nodes.append(Node(value, op, inputs, (value,)))
+        (value,) = self.emit_parts({part: t}, op, *inputs)
         return value
+
+    def emit_parts(
+        self, parts: Mapping[str, TensorType], op: ops.Operator, *inputs: str
+    ) -> tuple[str, ...]:
+        """As ``emit_part``, of an operator that gives several."""
+        values = tuple(self.between(part, t) for part, t in parts.items())
+        self.nodes.append(Node(values[0], op, inputs, values))
+        return values
 
     def layer_constants(self) -> tuple[np.ndarray, np.ndarray | None]:
         """The node's weights and bias, in floats."""
@@ -260,24 +274,34 @@ class Fragment:
 
     def layer(self, weights: np.ndarray, bias: np.ndarray | None) -> tuple[str, ...]:
         """What a layer of per-channel ``weights``, channel first, takes, x included."""
+        y = self.type(self.node.output)
         x = self.operand(self.node.input("x"), self.kind(self.node.output)[2])
-        q = self._layer(x, weights, bias)
-        per_channel = Quantization(tuple(q.scale.tolist()), 0, 0)
-        return (
-            x,
-            self.constant("weights", q.weights, per_channel),
-            # its scale is the product of x's and the weights'
-            self.constant("bias", q.bias, None),
-            self.constant("multiplier", q.multiplier, None),
-            self.constant("shift", q.shift, None),
-        )
-
-    def _layer(self, x: str, weights: np.ndarray, bias: np.ndarray | None) -> QuantizedWeights:
-        x_type, y_type = self.type(x), self.type(self.node.output)
         if self.given is not None:
-            return take_weights(self.given, bias, x_type, y_type)
-        width = self.known.weights if x_type.dtype == "int16" else "int8"
-        return quantize_weights(weights, bias, x_type, y_type, width)
+            return (x, *self._of_layer("", take_weights(self.given, bias, self.type(x), y)))
+        return (x, *self.layer_of("", self.type(x), y, weights, bias))
+
+    def layer_of(
+        self,
+        part: str,
+        x: TensorType,
+        y: TensorType,
+        weights: np.ndarray,
+        bias: np.ndarray | None,
+    ) -> tuple[str, ...]:
+        """What a layer from type ``x`` to type ``y`` takes beside x, named for ``part``."""
+        width = self.known.weights if x.dtype == "int16" else "int8"
+        return self._of_layer(part, quantize_weights(weights, bias, x, y, width))
+
+    def _of_layer(self, part: str, q: QuantizedWeights) -> tuple[str, ...]:
+        per_channel = Quantization(tuple(q.scale.tolist()), 0, 0)
+        prefix = f"{part}/" if part else ""
+        return (
+            self.constant(f"{prefix}weights", q.weights, per_channel),
+            # its scale is the product of x's and the weights'
+            self.constant(f"{prefix}bias", q.bias, None),
+            self.constant(f"{prefix}multiplier", q.multiplier, None),
+            self.constant(f"{prefix}shift", q.shift, None),
+        )
 
     def _rescaled(self, index: int, t: TensorType) -> str:
         x = self.node.inputs[index]

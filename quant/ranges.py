@@ -6,13 +6,14 @@ A range is what the observer takes of what calibration saw, and beside that:
   truth values have 0 and 1 wherever they are;
 - numbers that stand for "never" (``never.py``) are kept below the others, and no farther;
 - a summand need reach no farther than its sum can hold;
+- what a recurrent layer gives has the range of the constant that it begins with, too;
 - a value that was 0 throughout gets the range of what it is computed from: nothing is known of it;
 - no range is finer than what it is computed from could resolve.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -51,12 +52,22 @@ def group_ranges(
     for name in truth_values(graph):
         if name in groups:
             ranges[groups[name]] = hull(ranges[groups[name]], (0.0, 1.0))
-    for root, bounds in bounded_outputs(graph, groups).items():
+    for root, bounds in (*bounded_outputs(graph, groups).items(), *_first(graph, groups)):
         ranges[root] = hull(ranges[root], bounds)
     for name, found in _useful(graph, groups, ranges).items():
         ranges[name] = found
     _give_steps(graph, groups, ranges)
     return ranges
+
+
+def _first(graph: Graph, groups: Mapping[str, str]) -> Iterator[tuple[str, Range]]:
+    """By group, the range of the constants that recurrent layers begin with."""
+    for node in graph.nodes:
+        if isinstance(node.op, ops.Recurrent):
+            for role, output in zip(node.op.firsts, node.outputs, strict=True):
+                array = graph.constants.get(node.input(role))
+                if array is not None:
+                    yield groups[output], (float(array.min()), float(array.max()))
 
 
 def useful_range(total: Range, other: Range, place: int, *, subtract: bool) -> Range:
@@ -131,7 +142,7 @@ def _give_steps(graph: Graph, groups: Mapping[str, str], ranges: Ranges) -> None
             own = magnitude(ranges[root])
             if own == 0:
                 ranges[root] = (0.0, taken)
-            elif own < taken * _FINEST and not isinstance(node.op, ops.Pointwise):
+            elif own < taken * _FINEST and not isinstance(node.op, ops.Pointwise | ops.Recurrent):
                 # a table may go from any scale to any other
                 low, high = ranges[root]
                 widening = taken * _FINEST / own

@@ -5,12 +5,16 @@ from __future__ import annotations
 from edgeinfer import advice
 from edgeinfer.errors import InputError, QuantizationError, UnsupportedError
 from edgeinfer.graph import Graph, Node
+from edgeinfer.graph import operators as ops
 from edgeinfer.quant.rules import is_supported
 
-__all__ = ["refuse_unsupported"]
+__all__ = ["MOST_STEPS", "refuse_unsupported"]
+
+# of all recurrent layers together; each becomes about 12 nodes, of which a Graph has 20,000
+MOST_STEPS = 1000
 
 
-def refuse_unsupported(graph: Graph) -> None:
+def refuse_unsupported(graph: Graph, rounding: ops.Rounding = "single") -> None:
     """Let a Graph pass that ``quantize`` has rules for.
 
     Raises
@@ -18,7 +22,8 @@ def refuse_unsupported(graph: Graph) -> None:
     InputError
         It is no Graph, or an integer one already.
     UnsupportedError
-        Some nodes have no integer meaning: they are named, and where the model can be cut.
+        Some nodes have no integer meaning: they are named, and where the model can be cut. Or
+        recurrent layers take too many steps.
     QuantizationError
         An input has none.
     """
@@ -37,9 +42,26 @@ def refuse_unsupported(graph: Graph) -> None:
             f"{_by_operator(refused)}; replace them in the model"
             + (f", or cut it before them with {advice.cut(outputs=ends)}" if ends else "")
         )
+    _refuse_recurrent(graph, rounding)
     for name in graph.inputs:
         if graph.types[name].dtype == "bool":
             raise QuantizationError(f"input {name!r} is bool, which has no integer form")
+
+
+def _refuse_recurrent(graph: Graph, rounding: ops.Rounding) -> None:
+    recurrent = [node for node in graph.nodes if isinstance(node.op, ops.Recurrent)]
+    if recurrent and rounding == "double":
+        raise UnsupportedError(
+            f"rounding 'double' is for int8 only, and recurrent layers keep 16 bits from step to "
+            f"step: {_by_operator(recurrent)}"
+        )
+    steps = sum(graph.types[node.input("x")].shape[1] for node in recurrent)
+    if steps > MOST_STEPS:
+        raise UnsupportedError(
+            f"its recurrent layers take {steps} steps together, each of which becomes operators of "
+            f"its own; at most {MOST_STEPS} can: {_by_operator(recurrent)}; give the model "
+            "shorter sequences"
+        )
 
 
 def _by_operator(nodes: list[Node]) -> str:

@@ -41,14 +41,13 @@ from edgeinfer.graph import operators as ops
 from edgeinfer.graph.shapes import broadcast
 from edgeinfer.quant.fragment import Fragment
 from edgeinfer.quant.phases import phases_of
+from edgeinfer.quant.recurrent import unroll
 from edgeinfer.quant.resizing import integer_resize
 from edgeinfer.quant.schemes import Width, activation_type
+from edgeinfer.quant.wide_tables import INTERPOLATION_STEPS, wide_table
 from edgeinfer.quant.widths import wider
 
 __all__ = ["clip_bounds", "fixed_output", "integer_operators", "is_supported", "lower", "rule"]
-
-# an interpolated 16-bit table may err by this many output steps before a full one takes its place
-_INTERPOLATION_STEPS = 4.0
 
 # the counts of which fixedpoint.average_multiplier is proven exact
 _EXACT_COUNT = {"int8": 4096, "int16": 16384}
@@ -207,7 +206,7 @@ def _emit_wide_table(op: ops.Pointwise, to: Fragment, x: str, y: str) -> None:
         q = requantize(np.arange(-32768, 32768), *ratio, 0, -32768, 32767)
         with suppress(QuantizationError):
             knots = _table(op, to, (step, 0, "int16"), to.kind(y), KNOTS)
-            if np.abs(interpolate_16(knots, q) - entries).max() <= _INTERPOLATION_STEPS:
+            if np.abs(interpolate_16(knots, q) - entries).max() <= INTERPOLATION_STEPS:
                 _emit_table(op, to, x if step == own else to.at_step(0, step), y, knots)
                 return
     _emit_table(op, to, x, y, entries)
@@ -553,23 +552,17 @@ def _difference(to: Fragment, t: TensorType, a: str, b: str) -> ops.QSub:
 
 def _logarithm(to: Fragment, share: str, t: TensorType, count: int) -> str:
     """The logarithm of ``share``, which is at least 1 / ``count``, as type ``t``."""
-    likely = np.arange(min(32768 // count, 32767), 32768)
     lookup = ops.Lookup(("log", "x"), (1 / count, 1.0))
-    return _emit_function(to, "logarithm", t, lookup, share, likely)
+    return _emit_function(to, "logarithm", t, lookup, share, min(32768 // count, 32767))
 
 
 def _emit_function(
-    to: Fragment, part: str, t: TensorType, lookup: ops.Lookup, x: str, likely: np.ndarray
+    to: Fragment, part: str, t: TensorType, lookup: ops.Lookup, x: str, least: int
 ) -> str:
-    """A function of 16 bits as type ``t``, of 513 entries where these serve ``likely`` integers."""
+    """A function of 16 bits as type ``t``, of 513 entries where these serve from ``least`` on."""
     assert t.quantization is not None
     integers = to.kind(x), (t.quantization.step, 0, t.dtype)
-    entries = function_table(lookup.expression, lookup.domain, *integers, 65536)
-    with suppress(QuantizationError):
-        knots = function_table(lookup.expression, lookup.domain, *integers, KNOTS)
-        errors = interpolate_16(knots, likely).astype(np.int64) - entries[likely + 32768]
-        if np.abs(errors).max() <= _INTERPOLATION_STEPS:
-            entries = knots
+    entries = wide_table(lookup.expression, lookup.domain, *integers, least)
     return to.emit_part(part, t, lookup, x, to.constant(f"{part} table", entries, None))
 
 
@@ -595,7 +588,7 @@ def _lrn(op: ops.LRN, node: Node, to: Fragment) -> None:
     lookup = ops.Lookup(("pow", divisor, -op.beta), (-middle, middle))
     ends = pointwise.evaluate(lookup.expression, np.array(lookup.domain))
     powers = _type_16(shape, float(ends.max()))
-    power = _emit_function(to, "powers", powers, lookup, total, np.arange(-32767, 32768))
+    power = _emit_function(to, "powers", powers, lookup, total, -32767)
     end = to.clamp(y)
     product = _product(to, x, power, to.type(y))
     zero_point, lo, hi = end["output_zero_point"], end["lo"], end["hi"]
@@ -647,6 +640,23 @@ def _window_of_channels(channels: int, size: int) -> np.ndarray:
     before, after = (size - 1) // 2, size // 2
     offset = np.arange(channels) - np.arange(channels)[:, None]
     return ((offset >= -before) & (offset <= after)).astype(np.int8)
+
+
+@rule(
+    ops.Recurrent,
+    makes=(
+        ops.QDense,
+        ops.QAdd,
+        ops.QSub,
+        ops.QMul,
+        ops.Lookup,
+        ops.Split,
+        ops.Reshape,
+        ops.Concat,
+    ),
+)
+def _recurrent(op: ops.Recurrent, node: Node, to: Fragment) -> None:
+    unroll(op, node, to)
 
 
 @rule(ops.Joining, makes=(ops.Joining,))

@@ -1,9 +1,10 @@
 """Which values must have, or gain by having, one and the same quantization.
 
 Operators that select among the elements of x give their output its scale, as do those that find
-numbers between neighbours of x, and a state is the same value in one run and the next. A value that
-nothing but a Concat (or Minimum, Maximum) takes is better computed at that operator's scale at
-once: one rounding instead of two, and no step to run.
+numbers between neighbours of x; a state is the same value in one run and the next, and so is what a
+recurrent layer takes at first and what it gives. A value that nothing but a Concat (or Minimum,
+Maximum) takes is better computed at that operator's scale at once: one rounding instead of two, and
+no step to run.
 """
 
 from __future__ import annotations
@@ -55,6 +56,12 @@ def shared_quantization(graph: Graph, *, average_pool: bool) -> dict[str, str]:
     for state in graph.states:
         if state.input in parent:
             parent[find(state.output)] = find(state.input)
+    for node in graph.nodes:
+        if isinstance(node.op, ops.Recurrent):
+            for role, output in zip(node.op.firsts, node.outputs, strict=True):
+                first = node.input(role)
+                if first in parent and not is_fixed(first):
+                    parent[find(first)] = find(output)
     consumers = graph.consumers()
     for node in graph.nodes:
         if not isinstance(node.op, ops.Joining):

@@ -68,10 +68,11 @@ def group_widths(
 
 
 def wide_groups(graph: Graph, groups: Mapping[str, str]) -> set[str]:
-    """The groups that have 16 bits in every scheme: denominators, and shares that others weigh by.
+    """The groups that have 16 bits in every scheme: denominators, shares that others weigh by, cells.
 
     A quotient has the relative accuracy of its denominator, of which the least numbers of 8 bits
-    have none; and of 200 shares of a softmax most are no step of 1/256.
+    have none; of 200 shares of a softmax most are no step of 1/256; and the cells of an LSTM add up
+    what all its steps give.
     """
     results = {groups[name] for name in graph.results if name in groups}
     shares = {
@@ -79,7 +80,8 @@ def wide_groups(graph: Graph, groups: Mapping[str, str]) -> set[str]:
         for node in graph.nodes
         if isinstance(node.op, ops.Softmax) and groups[node.output] not in results
     }
-    return shares | _denominators(graph, groups)
+    cells = {groups[node.outputs[1]] for node in graph.nodes if isinstance(node.op, ops.LSTM)}
+    return shares | cells | _denominators(graph, groups)
 
 
 def _denominators(graph: Graph, groups: Mapping[str, str]) -> set[str]:

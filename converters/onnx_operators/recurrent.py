@@ -106,7 +106,7 @@ class _Layers:
             self._row(self.recurrence, place),
             *self._halves(biases, place),
         ]
-        taken += [self._first(index, place) for index in range(5, 5 + len(op.gives))]
+        taken += [self._first(index, place) for index in range(5, 5 + len(op.firsts))]
         if self.kind is ops.LSTM:
             peepholes = self._constant(7, "peepholes", 3 * self.hidden)
             taken.append(None if peepholes is None else self._row(peepholes, place))

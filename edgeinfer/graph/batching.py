@@ -159,7 +159,7 @@ def _recurrent(op: ops.Recurrent, site: Site, batch: Batch) -> Rows | None:
     if rows is None or rows.axis != 0:
         return None
     for role, name in zip(op.takes, site.node.inputs, strict=False):
-        has_row_a_sample = role.name in ("x", "initial", "initial_cell")
+        has_row_a_sample = role.name in ("x", *op.firsts)
         if name in batch.rows:
             follows = has_row_a_sample and batch.rows[name] == rows
         else:

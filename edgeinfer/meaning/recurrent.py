@@ -25,13 +25,12 @@ def recur(
     samples, steps, _ = x.shape
     hidden = recurrence.shape[1]
     given = x @ weights.T + bias
-    kept = len(op.gives)  # the states that a step hands on are what it gives
-    optional = (*others, None, None)
+    optional = dict(zip((role.name for role in op.takes[5:]), others, strict=False))
+    firsts = (optional.get(name) for name in op.firsts)
     state = tuple(
-        np.zeros((samples, hidden), x.dtype) if first is None else first
-        for first in optional[:kept]
+        np.zeros((samples, hidden), x.dtype) if first is None else first for first in firsts
     )
-    peepholes = others[kept] if len(others) > kept else None
+    peepholes = optional.get("peepholes")
     results = [np.empty((samples, steps, hidden), x.dtype) for _ in state]
     for t in reversed(range(steps)) if op.reverse else range(steps):
         state = _step(op, given[:, t], state, recurrence, recurrent_bias, peepholes)

@@ -5,7 +5,6 @@ onnxruntime has no ``layout`` of 1, and onnx's reference evaluator no attributes
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,10 +18,9 @@ from edgeinfer.graph import operators as ops
 from edgeinfer.graph.cost import cost
 from edgeinfer.meaning.float_executor import execute
 from tests.converters.onnx_agreement import agreement, model, node, operators
+from tests.recurrent_models import DIRECTIONS, GATES, recurrent
 from tests.refusals import refused
 
-GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
-DIRECTIONS = {"forward": 1, "reverse": 1, "bidirectional": 2}
 DEFAULTS = {"RNN": ["Tanh"], "GRU": ["Sigmoid", "Tanh"], "LSTM": ["Sigmoid", "Tanh", "Tanh"]}
 
 # by name, whether it takes an alpha and a beta
@@ -39,58 +37,6 @@ ACTIVATIONS = {
     "Tanh": (False, False),
     "ThresholdedRelu": (True, False),
 }
-
-ROLES = ("x", "w", "r", "b", "lengths", "h", "c", "p")
-
-
-def recurrent(
-    kind: str,
-    *roles: str,
-    computed: tuple[str, ...] = (),
-    sizes: tuple[int, int, int, int] = (3, 5, 4, 2),
-    outputs: tuple[str, ...] = (),
-    changed: Mapping[str, Any] | None = None,
-    opset: int = 14,
-    seed: int = 0,
-    **attributes: Any,
-) -> onnx.ModelProto:
-    """One node with random constants in ``roles``, those of ``computed`` inputs of the model.
-
-    ``sizes`` are those of a sample, time, hidden and input; ``changed`` are other constants.
-    """
-    rng = np.random.default_rng(seed)
-    samples, steps, hidden, width = sizes
-    count, rows = DIRECTIONS[attributes.get("direction", "forward")], GATES[kind] * hidden
-    time_first = not attributes.get("layout", 0)
-    state = (count, samples, hidden) if time_first else (samples, count, hidden)
-    shapes = {
-        "x": (steps, samples, width) if time_first else (samples, steps, width),
-        "w": (count, rows, width),
-        "r": (count, rows, hidden),
-        "b": (count, 2 * rows),
-        "h": state,
-        "c": state,
-        "p": (count, 3 * hidden),
-    }
-    constants: dict[str, Any] = {
-        name: (rng.normal(size=shapes[name]) * 0.7).astype("f4")
-        for name in ("w", "r", *roles)
-        if name != "lengths" and name not in computed
-    }
-    if "lengths" in roles:
-        constants["lengths"] = np.full(samples, steps, np.int32)
-    constants |= changed or {}
-    taken = [name if name in (*constants, *computed, "x") else "" for name in ROLES]
-    while not taken[-1]:
-        taken.pop()
-    given = outputs or ("y", "y_h", "y_c")[: 3 if kind == "LSTM" else 2]
-    return model(
-        [node(kind, taken, given, hidden_size=hidden, **attributes)],
-        constants=constants,
-        inputs={name: shapes[name] for name in ("x", *computed)},
-        outputs=[name for name in given if name],
-        opset=opset,
-    )
 
 
 def layers(graph) -> list[ops.Operator]:

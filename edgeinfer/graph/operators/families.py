@@ -209,7 +209,10 @@ class Recurrent(FloatOperator, family=True):
         Role("initial", "optional", trained=False),
     )
     gates: ClassVar[int]
-    activations: ClassVar[tuple[str, ...]]  # the attributes that hold expressions
+    # the attributes that hold expressions
+    activations: ClassVar[tuple[str, ...]]
+    # what the first step takes of each value that the operator gives, in that order
+    firsts: ClassVar[tuple[str, ...]] = ("initial",)
 
     reverse: bool = False
     clip: Bound = math.inf

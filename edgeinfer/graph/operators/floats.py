@@ -248,6 +248,7 @@ class LSTM(Recurrent):
     gives = (Y, Role("cells"))
     gates = 4
     activations = ("gate", "candidate", "hidden")
+    firsts = ("initial", "initial_cell")
     since = "0.2.0"
 
     gate: Any = ("sigmoid", "x")
