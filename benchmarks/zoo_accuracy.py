@@ -31,6 +31,9 @@ ENTRIES = (
     "ad_autoencoder",
     "armkws_ds_cnn_s",
     "cifar10_resnet20",
+    "armkws_gru_s",
+    "armkws_lstm_s",
+    "mnist_lstm",
 )
 
 

@@ -4,7 +4,8 @@ The folder holds a module ``zoo`` whose ``load(name)`` gives an entry: ``model``
 .onnx; ``input``, the name of its input; ``calib`` and ``x``, float32 samples to calibrate with and
 to evaluate on, batch first; ``y``, labels; ``score(outputs)``. Beside it lie ``NAME.int8.tflite``,
 for Vela. Entries that the benchmarks ask for: ic_resnet8, kws_dscnn, vww_mobilenet, ad_autoencoder
-of MLPerf Tiny, armkws_ds_cnn_s of Arm's model zoo, cifar10_resnet20.
+of MLPerf Tiny, armkws_ds_cnn_s, armkws_gru_s and armkws_lstm_s of Arm's model zoo,
+cifar10_resnet20, and TensorFlow Lite Micro's mnist_lstm.
 """
 
 from __future__ import annotations

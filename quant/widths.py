@@ -68,7 +68,7 @@ def group_widths(
 
 
 def wide_groups(graph: Graph, groups: Mapping[str, str]) -> set[str]:
-    """The groups that have 16 bits in every scheme: denominators, shares that others weigh by, cells.
+    """The groups of 16 bits in every scheme: denominators, shares that others weigh by, cells.
 
     A quotient has the relative accuracy of its denominator, of which the least numbers of 8 bits
     have none; of 200 shares of a softmax most are no step of 1/256; and the cells of an LSTM add up

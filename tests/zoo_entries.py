@@ -1,4 +1,4 @@
-"""The zoo's feed-forward models, by the names under which it loads them."""
+"""The zoo's models, by the names under which it loads them."""
 
 FEED_FORWARD = (
     "ad_autoencoder",
@@ -8,3 +8,5 @@ FEED_FORWARD = (
     "kws_dscnn",
     "vww_mobilenet",
 )
+
+RECURRENT = ("armkws_gru_s", "armkws_lstm_s", "mnist_lstm")

@@ -1,4 +1,4 @@
-"""Small feed-forward networks as exporters write them, with seeded He-initialised weights.
+"""Small networks as exporters write them, with seeded He-initialised weights.
 
 Each function builds one ONNX model in the habits of an exporter: batch norms unfolded, dynamic
 batches with shape arithmetic, ReLU6 as Clip, activations spelled out in primitives.
@@ -68,6 +68,16 @@ class Builder:
         w = self.rng.normal(size=(cout, cin)) * np.sqrt(2 / cin)
         b = self.rng.normal(size=cout) * 0.1
         return self.op("Gemm", x, self.floats(w), self.floats(b), transB=1)
+
+    def recurrent(self, kind: str, x: str, cin: int, hidden: int, **attributes) -> list[str]:
+        """Y and Y_h of a layer, time first, with weights as wide as trained ones."""
+        count = 2 if attributes.get("direction") == "bidirectional" else 1
+        rows = {"RNN": 1, "GRU": 3, "LSTM": 4}[kind] * hidden
+        w, r, bias = (
+            self.floats(self.rng.uniform(-2, 2, (count, *shape)) / np.sqrt(hidden))
+            for shape in ((rows, cin), (rows, hidden), (2 * rows,))
+        )
+        return self.op(kind, x, w, r, bias, outputs=2, hidden_size=hidden, **attributes)
 
     def head(self, x: str, channels: int, classes: int = 10) -> str:
         pooled = self.op("Flatten", self.op("GlobalAveragePool", x))
@@ -448,3 +458,29 @@ def video_of_volumes() -> onnx.ModelProto:
     x = b.op("Relu", b.conv(x, 16, 24, (3, 3, 3), strides=[2, 1, 1], group=2))
     x = b.op("AveragePool", x, kernel_shape=[2, 2, 2], strides=[2, 2, 2])
     return b.model(["N", 3, 8, 12, 12], b.head(x, 24))
+
+
+@listed
+def crnn_of_bidirectional_lstms() -> onnx.ModelProto:
+    b = Builder(26)
+    x = b.conv_bn_relu("x", 1, 12, strides=[2, 1])
+    x = b.conv_bn_relu(x, 12, 16, strides=[2, 1])
+    x = b.op("MaxPool", x, kernel_shape=[2, 1], strides=[2, 1])
+    x = b.op("Transpose", b.op("Squeeze", x, b.integers(2)), perm=[2, 0, 1])
+    for cin in (16, 32):
+        y, _ = b.recurrent("LSTM", x, cin, 16, direction="bidirectional")
+        x = b.op("Transpose", y, perm=[0, 2, 1, 3])
+        x = b.op("Reshape", x, b.integers(0, 0, -1))
+    x = b.op("Transpose", x, perm=[1, 0, 2])
+    w, bias = b.floats(b.rng.normal(size=(32, 11)) * 0.3), b.floats(b.rng.normal(size=11) * 0.1)
+    return b.model(["N", 1, 8, 12], b.op("Add", b.op("MatMul", x, w), bias))
+
+
+@listed
+def keyword_spotting_by_stacked_grus() -> onnx.ModelProto:
+    b = Builder(27)
+    x = b.op("Transpose", "x", perm=[1, 0, 2])
+    y, _ = b.recurrent("GRU", x, 10, 24, linear_before_reset=1)
+    _, last = b.recurrent("GRU", b.op("Squeeze", y, b.integers(1)), 24, 20, linear_before_reset=1)
+    x = b.dense(b.op("Squeeze", last, b.integers(0)), 20, 12)
+    return b.model(["N", 16, 10], b.op("Softmax", x, axis=-1))

@@ -1,4 +1,4 @@
-"""Exported feed-forward networks import, quantize with the defaults and keep 15 dB and more."""
+"""Exported networks import, quantize with the defaults and keep 15 dB and more."""
 
 import numpy as np
 import onnxruntime

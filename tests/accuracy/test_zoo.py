@@ -14,6 +14,7 @@ from edgeinfer.converters import from_onnx
 from edgeinfer.quant import quantize
 from edgeinfer.runtime.session import Session
 from tests.accuracy.sqnr import sqnr_db
+from tests.zoo_entries import RECURRENT
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,9 @@ BOUNDS = {
     "armkws_ds_cnn_s": Bound(0.8833, 0.95, 16.2, 34.0),
     "cifar10_resnet20": Bound(0.9000, 0.98, 26.7, 36.5),
 }
+# The same for recurrent models, of which there is no int8 by onnxruntime: by scheme, how many keep
+# float32's answer, and how much of its score may be lost
+RECURRENT_AGREES = {"int8": (0.97, 0.015), "int16x8": (0.99, 0.015), "int16": (0.995, 0.005)}
 INT16_DB = 55.0
 INT16_AGREES = 0.995
 
@@ -72,3 +76,17 @@ def test_a_real_model_keeps_its_answers(zoo, name, scheme):
         assert agreed >= BOUNDS[name].int8_agrees
     if scheme == "int16" and entry.metric == "top1":
         assert agreed >= INT16_AGREES
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", RECURRENT_AGREES)
+@pytest.mark.parametrize("name", RECURRENT)
+def test_a_real_recurrent_model_keeps_its_answers(zoo, name, scheme):
+    entry = zoo.load(name)
+    peer = onnxruntime.InferenceSession(str(entry.model))
+    expected = peer.run(None, {entry.input: entry.x})[0]
+    session = Session(quantize(from_onnx(entry.model), entry.calib, scheme=scheme))
+    y = session.run(entry.x)
+    least, loss = RECURRENT_AGREES[scheme]
+    assert (expected.argmax(1) == y.argmax(1)).mean() >= least
+    assert entry.score(y) >= entry.score(expected) - loss

@@ -7,12 +7,12 @@ from edgeinfer.converters import from_onnx
 from edgeinfer.meaning import reference
 from edgeinfer.quant import quantize
 from edgeinfer.runtime.session import Session
-from tests.zoo_entries import FEED_FORWARD
+from tests.zoo_entries import FEED_FORWARD, RECURRENT
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["int8", "int16x8", "int16"])
-@pytest.mark.parametrize("name", FEED_FORWARD)
+@pytest.mark.parametrize("name", [*FEED_FORWARD, *RECURRENT])
 def test_every_value_of_a_real_model_is_the_references(zoo, name, scheme):
     entry = zoo.load(name)
     graph = quantize(from_onnx(entry.model), {entry.input: entry.calib[:20]}, scheme=scheme)

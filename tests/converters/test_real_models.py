@@ -14,7 +14,7 @@ import pytest
 from onnx import numpy_helper
 
 from tests.converters.onnx_agreement import agreement, operators
-from tests.zoo_entries import FEED_FORWARD
+from tests.zoo_entries import FEED_FORWARD, RECURRENT
 
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 # over 200 MB of weights each
@@ -25,7 +25,7 @@ TOPOLOGIES = [
 ]
 
 
-@pytest.mark.parametrize("name", FEED_FORWARD)
+@pytest.mark.parametrize("name", [*FEED_FORWARD, *RECURRENT])
 def test_a_trained_model_agrees_value_by_value(zoo, name):
     entry = zoo.load(name)
     proto = onnx.load(entry.model)
