@@ -109,8 +109,7 @@ class Folder:
                 [onnx.helper.make_opsetid("", version)],
             )
             feeds = {k: v for k, v in zip(proto.input, arrays, strict=True) if v is not None}
-            with np.errstate(all="ignore"):
-                results = ReferenceEvaluator(function).run(None, feeds, attributes={})
+            results = _evaluated(function, feeds)
         except Exception as error:  # onnx_ir and the evaluator raise whatever Python raises
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise ModelError(f"its constant result cannot be computed: {reason}") from error
@@ -175,6 +174,24 @@ class Folder:
         self._left -= elements
         if self._left < 0:
             raise ModelError(f"the constants of the model have more than {_BUDGET} elements")
+
+
+def _evaluated(
+    function: onnx.FunctionProto, feeds: Mapping[str, np.ndarray]
+) -> Sequence[np.ndarray]:
+    """What onnx's evaluator gives for the function's outputs."""
+    with np.errstate(all="ignore"):
+        try:
+            return ReferenceEvaluator(function).run(None, dict(feeds), attributes={})
+        except Exception:
+            # floats that were cast like a run's are of another width than the model's own
+            widths = {a.dtype for a in feeds.values() if a.dtype.kind in "fV"}
+            if len(widths) < 2:
+                raise
+            wide = {
+                name: a.astype(np.float32) if a.dtype in widths else a for name, a in feeds.items()
+            }
+            return ReferenceEvaluator(function).run(None, wide, attributes={})
 
 
 def _gathered(node: ir.Node, arrays: Sequence[np.ndarray | None]) -> np.ndarray:

@@ -1,13 +1,8 @@
-"""Turns an ONNX node that no importer knows into the nodes that ONNX itself defines it by.
-
-Attention, RMSNormalization, GroupNormalization and some thirty others are functions: their schemas
-hold what they mean in terms of other operators.
-"""
+"""Turns an ONNX node that no importer knows into the nodes that ONNX itself defines it by."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import onnx
 import onnx.inliner
@@ -18,11 +13,24 @@ from edgeinfer.errors import ModelError
 
 __all__ = ["body_of"]
 
-# old releases of onnx expand a model's own functions only
-_CAN_EXPAND = (
-    "inline_schema_functions"
-    in inspect.signature(onnx.inliner.inline_selected_functions).parameters
+# the others of which ONNX has definitions are of sequences, or draw numbers
+_DEFINED = (
+    "AffineGrid",
+    "Attention",
+    "CausalConvWithState",
+    "CenterCropPad",
+    "GroupNormalization",
+    "LinearAttention",
+    "MeanVarianceNormalization",
+    "NegativeLogLikelihoodLoss",
+    "RMSNormalization",
+    "RotaryEmbedding",
+    "SoftmaxCrossEntropyLoss",
+    "SwiGLU",
 )
+
+# of the definition, as a function of a model
+_DOMAIN = "definition"
 
 _ELEMENTS = {
     "floats": onnx.TensorProto.FLOAT,
@@ -42,45 +50,73 @@ def body_of(node: ir.Node, version: int, operands: Sequence[Operand | None]) -> 
     ModelError
         The operands or attributes do not fit the operator.
     """
-    if not onnx.defs.has(node.op_type, version, node.domain):
+    if node.op_type not in _DEFINED or not onnx.defs.has(node.op_type, version, node.domain):
         return None
     schema = onnx.defs.get_schema(node.op_type, version, node.domain)
-    if not _CAN_EXPAND or not (schema.has_function or schema.has_context_dependent_function):
-        return None
     proto = ir.to_proto(node)
     named = {attribute.name for attribute in proto.attribute}
     for name, attribute in schema.attributes.items():
         # the body does not know what an attribute is that the node leaves out
         if name not in named and attribute.default_value.name:
             proto.attribute.append(attribute.default_value)
-    given = {
-        name: operand
+    types = {
+        name: onnx.helper.make_tensor_type_proto(_ELEMENTS[operand.kind], operand.shape)
         for name, operand in zip(proto.input, operands, strict=True)
         if operand is not None
     }
-    model = onnx.helper.make_model(
-        onnx.helper.make_graph(
-            [proto],
-            "body",
-            [
-                onnx.helper.make_tensor_value_info(name, _ELEMENTS[v.kind], list(v.shape))
-                for name, v in given.items()
-            ],
-            [onnx.helper.make_empty_tensor_value_info(name) for name in proto.output if name],
-        ),
-        opset_imports=[onnx.helper.make_opsetid(node.domain, version)],
-    )
     try:
-        model = onnx.inliner.inline_selected_functions(
-            model, [(node.domain, node.op_type)], inline_schema_functions=True
-        )
-        if any(n.op_type == node.op_type for n in model.graph.node):
+        definition = _definition(schema, version, proto, types)
+        if definition is None:
             return None
-        _mark(model.graph, proto.output[0], {*given, *proto.output})
-        return ir.from_proto(model).graph
+        graph = _inlined(definition, proto, types)
     except Exception as error:  # onnx raises whatever its C++ and Python raise
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(f"its inputs do not fit the operator: {reason}") from error
+    (opset,) = (imported.version for imported in definition.opset_import)
+    for inner in graph.all_nodes():
+        inner.version = opset
+    return graph
+
+
+def _definition(
+    schema: onnx.defs.OpSchema,
+    version: int,
+    node: onnx.NodeProto,
+    types: Mapping[str, onnx.TypeProto],
+) -> onnx.FunctionProto | None:
+    """The function of the newest opset up to ``version`` that says what ``node`` is."""
+    given = [types.get(name, onnx.TypeProto()).SerializeToString() for name in node.input]
+    definition = onnx.FunctionProto()
+    if known := [v for v in schema.context_dependent_function_opset_versions if v <= version]:
+        definition.ParseFromString(
+            schema.get_context_dependent_function_with_opset_version(
+                max(known), node.SerializeToString(), given
+            )
+        )
+    elif known := [v for v in schema.function_opset_versions if v <= version]:
+        definition.ParseFromString(schema.get_function_with_opset_version(max(known)))
+    return definition if definition.node else None
+
+
+def _inlined(
+    definition: onnx.FunctionProto, node: onnx.NodeProto, types: Mapping[str, onnx.TypeProto]
+) -> ir.Graph:
+    """The body of ``definition`` with the node's own values and attributes."""
+    definition.domain, definition.name = _DOMAIN, node.op_type
+    call = onnx.NodeProto()
+    call.CopyFrom(node)
+    call.domain = _DOMAIN
+    graph = onnx.helper.make_graph(
+        [call],
+        "body",
+        [onnx.helper.make_value_info(name, kind) for name, kind in types.items()],
+        [onnx.helper.make_empty_tensor_value_info(name) for name in node.output if name],
+    )
+    imports = [*definition.opset_import, onnx.helper.make_opsetid(_DOMAIN, 1)]
+    model = onnx.helper.make_model(graph, functions=[definition], opset_imports=imports)
+    model = onnx.inliner.inline_local_functions(model)
+    _mark(model.graph, node.output[0], {*types, *node.output})
+    return ir.from_proto(model).graph
 
 
 def _mark(graph: onnx.GraphProto, result: str, outer: set[str]) -> None:

@@ -94,6 +94,8 @@ def _input_dtype(value: ir.Value) -> DType:
         kind = value.dtype.name
     if kind in _RAW:
         found = becoming(value)
+        if kind == "BOOL" and not all(o.endswith("is an output") for o in found.obstacles):
+            return "float32"  # 0 and 1, with which logic computes
         if not found.obstacles and (found.floats or kind not in _INPUT_TYPES):
             return "float32"
         if kind not in _INPUT_TYPES:
