@@ -29,6 +29,9 @@ _NEITHER, _BOTH = frozenset[int](), _LOW | _HIGH
 # A number that stands for never is this many times beyond all that are not.
 _BEYOND = 64
 
+# beside nothing but 0, as in a mask that a run computes, it has this magnitude at least
+_ALONE = 5000.0
+
 # exp(-8) is less than a tenth of an 8-bit Softmax's step, exp(-12) a fifth of a 16-bit one's
 _SOFTMAX_MARGIN: Mapping[Width, float] = {"int8": 8.0, "int16": 12.0}
 
@@ -126,7 +129,7 @@ def near_and_far(x: np.ndarray, sides: frozenset[int]) -> tuple[np.ndarray, np.n
         reach = magnitudes[near].max()
         far = near & (magnitudes >= reach / 2)
         rest = magnitudes[near & ~far]
-        if not rest.size or not 0 < rest.max() * _BEYOND <= reach:
+        if not rest.size or (float(rest.max()) * _BEYOND or _ALONE) > float(reach):
             break
         if not all(int(side) in sides for side in np.unique(np.sign(x[far]))):
             break
@@ -219,10 +222,13 @@ class Never:
         The float Graph.
     holders : mapping of str to set of int
         By value, on which sides calibration met numbers that stand for never.
+    spans : mapping of str to float
+        By value, how far its other numbers lie apart.
     """
 
     graph: Graph
     holders: Mapping[str, frozenset[int]]
+    spans: Mapping[str, float]
 
     def widened(self, name: str, low: float, high: float, width: Width) -> tuple[float, float]:
         """The range in which never saturates, for a value of ``width`` whose others need this."""
@@ -249,7 +255,11 @@ class Never:
             behind = max(self._margin(name, width) for name in node.outputs)
             slopes = [abs(slope) for side in _BOTH if (slope := _slope(node.op, side))]
             return max([_settling(node.op), *(behind / slope for slope in slopes)])
-        if isinstance(node.op, ops.Moving | ops.Add | ops.Sub | ops.Where):
+        if isinstance(node.op, ops.Add | ops.Sub):
+            # a sum with the largest of the other is never too, beside one with its smallest
+            beside = max((self.spans[a] for a in node.operands if a in self.spans), default=0.0)
+            return beside + max(self._margin(output, width) for output in node.outputs)
+        if isinstance(node.op, ops.Moving | ops.Where):
             return max(self._margin(name, width) for name in node.outputs)
         return 0.0
 

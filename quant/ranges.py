@@ -42,7 +42,8 @@ def group_ranges(
     rule: Observer,
 ) -> Ranges:
     """The range of each group, by its representative; ``low <= 0 <= high``, and never both 0."""
-    never = Never(graph, seen.never)
+    spans = {name: h.high - h.low for name, h in seen.histograms.items()}
+    never = Never(graph, seen.never, spans)
     ranges: Ranges = {}
     for name, root in groups.items():
         found = never.widened(
@@ -142,8 +143,10 @@ def _give_steps(graph: Graph, groups: Mapping[str, str], ranges: Ranges) -> None
             own = magnitude(ranges[root])
             if own == 0:
                 ranges[root] = (0.0, taken)
-            elif own < taken * _FINEST and not isinstance(node.op, ops.Pointwise | ops.Recurrent):
-                # a table may go from any scale to any other
+            elif own < taken * _FINEST and not isinstance(
+                node.op, ops.Pointwise | ops.Recurrent | ops.Softmax
+            ):
+                # a table may go from any scale to any other, and shares have one of their own
                 low, high = ranges[root]
                 widening = taken * _FINEST / own
                 ranges[root] = (low * widening, high * widening)

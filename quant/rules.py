@@ -682,7 +682,7 @@ def _pad(op: ops.Pad, node: Node, to: Fragment) -> None:
 def _gather(op: ops.Gather | ops.GatherElements, node: Node, to: Fragment) -> None:
     y = node.output
     scaled = to.type(y).quantization is not None
-    data = to.at_type_of(0, y) if scaled else to.unscaled(node.input("x"))
+    data = to.at_type_of(0, y) if scaled else to.unscaled(node.inputs[0])
     to.emit(op, data, to.unscaled(node.inputs[1]))
 
 
