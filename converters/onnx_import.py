@@ -27,6 +27,7 @@ from edgeinfer.converters.onnx_operators import (
     Operand,
     Refusal,
     Static,
+    qualified,
 )
 from edgeinfer.converters.open_batch import guess_failed, is_free_batch
 from edgeinfer.errors import ModelError, ModelFileError, UnsupportedError
@@ -43,15 +44,12 @@ _ADVICE = {
     **dict.fromkeys(RANDOM, "each run would give something else: make its result an input"),
 }
 _ADVICE_OF_DOMAIN = {
-    "ai.onnx.ml": "trees and other classical models are not imported, only neural networks",
+    "ai.onnx.ml": "of classical models, linear ones and scikit-learn's networks are imported",
     **dict.fromkeys(
         ("com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc"),
         "onnxruntime's own operators are not imported: export the model without its optimizations",
     ),
 }
-# behind a network of scikit-learn's
-_NAMING_CLASSES = {("ai.onnx.ml", name) for name in ("ArrayFeatureExtractor", "ZipMap")}
-_ADVICE_OF_CLASSES = "name the classes in the program"
 # what the operators of quantized models are called, those of onnxruntime's own too
 _QUANTIZED = re.compile("(Dynamic|Matmul|MatMul)?(Q|Deq)uantize|QLinear|QGemm|.*Integer")
 _ADVICE_QUANTIZED = "import the float model: edgeinfer quantizes it itself"
@@ -182,6 +180,7 @@ class Walk:
         self._named: set[Dynamic] = set()
         self._folder = Folder(opsets)
         self.refused: list[_Refused] = []
+        self.labels: tuple[str, ...] = ()
 
     def bind_inputs(self, graph: ir.Graph, types: Mapping[str, TensorType]) -> None:
         """Let the inputs of the Graph stand for those of the model."""
@@ -207,7 +206,7 @@ class Walk:
         results: Sequence[Operand | None] = [None] * len(node.outputs)
         try:
             if any(v is not None and self._value(v) is None for v in node.inputs):
-                if node.domain != "" or operator not in (*IMPORTERS, *FOLDABLE, "If"):
+                if qualified(node) not in (*IMPORTERS, *FOLDABLE, "If"):
                     raise Refusal(_advice(node))
             else:
                 results = self._imported(node, version)
@@ -235,11 +234,10 @@ class Walk:
                 return self._taken_branch(node, inputs)
             if not any(isinstance(v, Dynamic) for v in inputs):
                 return self._constants(node, version, inputs)
-        if node.domain != "" or node.op_type not in IMPORTERS:
-            reason = _advice(node)
-            body = body_of(node, version, inputs) if reason is _ADVICE_OTHERWISE else None
+        if qualified(node) not in IMPORTERS:
+            body = body_of(node, version, inputs)
             if body is None:
-                raise Refusal(reason)
+                raise Refusal(_advice(node))
             return self._outputs_of(body, node, inputs)
         return Call(node, version, inputs, self).outputs()
 
@@ -375,7 +373,7 @@ class Walk:
                 node=step.name,
                 dtype=step.outputs[0].type.dtype,
             )
-        return builder.graph(*map(names.of, outputs))
+        return builder.graph(*map(names.of, outputs), labels=self.labels)
 
     def _named_output(self, value: ir.Value) -> Dynamic:
         """What the model's output has become, under the output's name."""
@@ -435,8 +433,6 @@ def _node_name(node: ir.Node) -> str:
 def _advice(node: ir.Node) -> str:
     if node.domain in ("", *_ADVICE_OF_DOMAIN) and _QUANTIZED.match(node.op_type):
         return _ADVICE_QUANTIZED
-    if (node.domain, node.op_type) in _NAMING_CLASSES:
-        return _ADVICE_OF_CLASSES
     if node.domain == "" and node.op_type in _ADVICE:
         return _ADVICE[node.op_type]
     return _ADVICE_OF_DOMAIN.get(node.domain, _ADVICE_OTHERWISE)

@@ -1,6 +1,7 @@
 """Turns ONNX nodes into operators of the Graph: one short function for each ONNX operator."""
 
 from edgeinfer.converters.onnx_operators import (
+    classical,
     einsum,
     elementwise,
     indexing,
@@ -22,6 +23,7 @@ from edgeinfer.converters.onnx_operators.call import (
     Operand,
     Refusal,
     Static,
+    qualified,
 )
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "Operand",
     "Refusal",
     "Static",
+    "classical",
     "einsum",
     "elementwise",
     "indexing",
@@ -39,6 +42,7 @@ __all__ = [
     "logic",
     "normalizing",
     "pooling",
+    "qualified",
     "recurrent",
     "reducing",
     "resizing",

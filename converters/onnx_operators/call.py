@@ -34,8 +34,12 @@ __all__ = [
     "Refusal",
     "Static",
     "importer",
+    "qualified",
 ]
 
+
+# the entries of a table that turns indices into floats
+_MOST_NUMBERS = 65536
 
 ANY_INT64 = (-(2**63), 2**63 - 1)
 """The bounds of a number of int64 of which nothing is known."""
@@ -115,6 +119,11 @@ class Dynamic:
 Operand = Static | Dynamic
 
 
+def qualified(node: ir.Node) -> str:
+    """The node's operator, with its domain where that is not ONNX's own."""
+    return f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+
+
 class Importer(Protocol):
     """A function that imports one ONNX operator."""
 
@@ -188,7 +197,7 @@ class Call:
         self.result = str(next((v.name for v in node.outputs if v.name), node.name))
         self.output_count = len(node.outputs)
         self._walk = walk
-        self._entry = IMPORTERS[node.op_type]
+        self._entry = IMPORTERS[qualified(node)]
         self._read: set[str] = set()
 
     def outputs(self) -> Sequence[Operand]:
@@ -228,6 +237,10 @@ class Call:
     def text(self, name: str, default: str) -> str:
         """A string attribute."""
         return str(self._attribute(name, ir.AttributeType.STRING, default))
+
+    def any_real(self, name: str, default: float) -> float:
+        """A float attribute, which may be NaN."""
+        return float(self._attribute(name, ir.AttributeType.FLOAT, default))
 
     def integers(self, name: str) -> tuple[int, ...] | None:
         """An attribute of several integers; None where it is absent."""
@@ -329,6 +342,10 @@ class Call:
         name = self.node.outputs[index].name if index < self.output_count else ""
         return f"{name}@{layout}" if name else f"{self.result}#{layout}"
 
+    def name_classes(self, names: Sequence[str]) -> None:
+        """Tell what the classes are called that the model scores."""
+        self._walk.labels = tuple(names)
+
     def emit(
         self,
         op: ops.Operator,
@@ -340,8 +357,9 @@ class Call:
 
         Where all operands are known, so is the value, and no node is needed.
 
-        It is one of those that the importer ``makes``. The elements are of ``kind``: where that is
-        not said, of that of the first operand where the operator selects, and floats elsewhere.
+        It is one of those that the importer ``makes``, beside what turns indices into floats. The
+        elements are of ``kind``: where that is not said, of that of the first operand where the
+        operator selects, and floats elsewhere.
 
         ``y@layout`` is for what holds the elements of the ONNX value y in another order of axes,
         ``y#part`` for a step on the way to y.
@@ -363,6 +381,20 @@ class Call:
         """
         if type(op) not in (*self._entry.makes, ops.Reshape, ops.Transpose):
             raise AssertionError(f"{self.operator} does not say that it makes {type(op).__name__}")
+        return self._made(op, operands, names, kind)
+
+    def _made(
+        self,
+        op: ops.Operator,
+        operands: Sequence[Operand | None],
+        names: Sequence[str],
+        kind: Kind | None,
+    ) -> list[Operand]:
+        if isinstance(op, ops.FloatOperator):
+            # what the model casts to floats has waited until they are needed
+            operands = [
+                self.floats_of(v) if v is not None and v.kind == "floats" else v for v in operands
+            ]
         for operand in operands:
             if isinstance(operand, Dynamic):
                 self._check_kind(op, operand)
@@ -417,6 +449,31 @@ class Call:
         return Static(np.asarray(array, order="C"), name)
 
     # ---- steps that many operators share
+
+    def floats_of(self, x: Operand, kind: Kind | None = None) -> Operand:
+        """``x``, from a table of all numbers that it may be where it is held as int64.
+
+        Raises
+        ------
+        Refusal
+            They are too many.
+        """
+        if isinstance(x, Static) or x.type.dtype != "int64":
+            return x
+        low, high = x.bounds
+        if high - low >= _MOST_NUMBERS:
+            raise Refusal(
+                f"a run cannot convert {x.name!r} from int64 to floats beyond a known range: "
+                "Clip it before"
+            )
+        numbers = self.constant(np.arange(low, high + 1, dtype=np.float32), "numbers")
+        if low:
+            least = self.constant(np.asarray(low, np.int64), "least")
+            names = [f"{self.result}#from0"]
+            (x,) = self._made(ops.IndexArithmetic("sub"), (x, least), names, "integers")
+        names = [f"{self.result}#floats"]
+        (made,) = self._made(ops.Gather(0), (numbers, x), names, kind or x.kind)
+        return made
 
     def alike(self, operands: Sequence[Operand]) -> list[Operand]:
         """The operands, constants as floats where a run computes one of the others as floats."""

@@ -221,17 +221,21 @@ def _sum(call: Call) -> Operand:
     return call.pointwise(("mul", "x", 1.0 / len(operands)), total)
 
 
-def _computed_as_floats(*operands: Operand) -> bool:
-    return any(isinstance(v, Dynamic) and v.type.dtype == "float32" for v in operands)
+def _are_floats(*operands: Operand) -> bool:
+    """Whether one is of floats in the model, or is held as such."""
+    return any(
+        v.kind == "floats" or (isinstance(v, Dynamic) and v.type.dtype == "float32")
+        for v in operands
+    )
 
 
 def combine(call: Call, operator: str, a: Operand, b: Operand, kind: Kind | None = None) -> Operand:
     """Add, Sub, Mul, Div, Pow, Max or Min of two operands; with a constant scalar it is a function
     of the other one. Of two integers it gives integers, where no other ``kind`` is said."""
     if indices.is_held(a, b):
-        if (indices.is_held(a) and indices.is_held(b)) or not _computed_as_floats(a, b):
+        if not _are_floats(a, b):
             return indices.arithmetic(call, operator, a, b, kind or "integers")
-        a, b = indices.floats_of(call, a), indices.floats_of(call, b)
+        a, b = call.floats_of(a), call.floats_of(b)
     function, op = _BINARY[operator]
     if kind is None:
         kind = "integers" if a.kind == b.kind == "integers" else "floats"

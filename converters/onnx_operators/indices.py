@@ -1,7 +1,6 @@
 """Turns ONNX's arithmetic on int64 that a run is given, or computes, into IndexArithmetic.
 
-Such values are indices: token ids, places of a largest element. They become floats, for masks and
-sums, by a Gather from a table of the numbers that they may be.
+Such values are indices: token ids, places of a largest element. ``Call`` makes floats of them.
 """
 
 from __future__ import annotations
@@ -21,10 +20,7 @@ from edgeinfer.converters.onnx_operators.call import (
 )
 from edgeinfer.graph import operators as ops
 
-__all__ = ["arithmetic", "as_floats", "chosen", "compared", "floats_of", "is_held"]
-
-# the entries of a table that turns indices into floats
-_MOST_NUMBERS = 65536
+__all__ = ["arithmetic", "chosen", "compared", "is_held"]
 
 _FUNCTIONS = {
     "Add": "add",
@@ -48,8 +44,6 @@ def arithmetic(
     """``operator``, an ONNX name, of two operands of which one is held as int64."""
     if operator not in _FUNCTIONS:
         raise Refusal(f"{operator} of int64 that a run computes is not supported")
-    if "floats" in (a.kind, b.kind) and is_held(a, b):
-        raise Refusal("a run cannot convert int64 to FLOAT beyond a known range: Clip it before")
     if operator in ("Div", "Mod") and not (isinstance(b, Static) and (b.array >= 1).all()):
         raise Refusal("a run divides int64 by positive constants only")
     function = _FUNCTIONS[operator]
@@ -112,27 +106,6 @@ def _int64(call: Call, x: Operand) -> Operand:
     if x.type.dtype != "int64":
         raise Refusal(f"its input {x.name!r} is computed as floats, others as int64")
     return x
-
-
-def floats_of(call: Call, x: Operand, kind: Kind | None = None) -> Operand:
-    """``x``, from a table of all that it may be where it is held as int64."""
-    if not is_held(x):
-        return x
-    made = as_floats(call, x, kind or x.kind)
-    if made is None:
-        raise Refusal("a run cannot convert int64 to FLOAT beyond a known range: Clip it before")
-    return made
-
-
-def as_floats(call: Call, x: Operand, kind: Kind) -> Operand | None:
-    """The indices ``x`` as floats; None where they may be too many."""
-    low, high = call.bounds(x)
-    if high - low >= _MOST_NUMBERS:
-        return None
-    numbers = call.constant(np.arange(low, high + 1, dtype=np.float32), "numbers")
-    if low:
-        x = arithmetic(call, "Sub", x, call.constant(np.asarray(low, np.int64), "least"))
-    return call.emit(ops.Gather(0), numbers, x, kind=kind)
 
 
 def _bounded(x: Operand, low: int, high: int) -> Operand:

@@ -127,8 +127,10 @@ def _where(call: Call) -> Operand:
     if condition.kind != "truth values":
         raise ModelError(f"its condition holds {condition.kind}")
     if indices.is_held(a, b):
-        return indices.chosen(call, condition, a, b)
-    condition = indices.floats_of(call, condition)
+        if kind != "floats":
+            return indices.chosen(call, condition, a, b)
+        a, b = call.floats_of(a), call.floats_of(b)
+    condition = call.floats_of(condition)
     if isinstance(condition, Static):
         chosen = np.asarray(condition.array, bool)
         for value, other, here in ((a, b, chosen), (b, a, ~chosen)):
@@ -184,6 +186,9 @@ def _cast_like(call: Call) -> Operand:
 
 def _converted(call: Call, x: Operand, target: ir.DataType) -> Operand:
     """``x`` as the element type ``target``, whatever holds it in the Graph."""
+    if isinstance(x, Static) and target.name in (*_FLOATS, *_INTEGERS, "BOOL"):
+        dtype_of = np.float32 if target.name in _FLOATS else np.int64
+        return call.static_like(x, x.array.astype(bool if target.name == "BOOL" else dtype_of))
     dtype = call.dtype(x)
     if dtype == "float32":
         match x.kind, target.name:
@@ -221,7 +226,6 @@ def _indices_as(call: Call, x: Operand, target: ir.DataType) -> Operand:
         # the same numbers, of another kind in the model
         return x if x.kind == "integers" else call.emit(ops.Reshape(x.shape), x, kind="integers")
     if target.name in _FLOATS:
-        made = indices.as_floats(call, x, "floats")
-        # any int64 may yet be compared with a number
-        return call.emit(ops.Reshape(x.shape), x, kind="floats") if made is None else made
+        # the same numbers until something asks for floats
+        return call.emit(ops.Reshape(x.shape), x, kind="floats")
     raise Refusal(f"a run cannot convert int64 to {target.name}")

@@ -55,7 +55,7 @@ def _axes(call: Call, x: Operand) -> tuple[int, ...]:
 @importer("ReduceMax", makes=(ops.ReduceMax, ops.Gather, ops.IndexArithmetic), integers=True)
 @importer("ReduceMin", makes=(ops.ReduceMin, ops.Gather, ops.IndexArithmetic), integers=True)
 def _reduce(call: Call) -> Operand:
-    x = indices.floats_of(call, call.operand(0))
+    x = call.floats_of(call.operand(0))
     axes, keepdims = _axes(call, x), call.integer("keepdims", 1) == 1
     return call.emit(_REDUCTIONS[call.operator](axes, keepdims), x, kind=x.kind) if axes else x
 

@@ -48,13 +48,13 @@ def imported_operators() -> list[Imported]:
     """All ONNX operators that have an importer, by name."""
     history: dict[str, dict[int, bool]] = {}
     for schema in onnx.defs.get_all_schemas_with_history():
-        if schema.domain == "":
-            history.setdefault(schema.name, {})[schema.since_version] = schema.deprecated
+        name = f"{schema.domain}.{schema.name}" if schema.domain else schema.name
+        history.setdefault(name, {})[schema.since_version] = schema.deprecated
     found = []
     for name in sorted(IMPORTERS):
         versions = history[name]
         gone = [version for version, deprecated in versions.items() if deprecated]
-        first = max(OLDEST_OPSET, min(versions))
+        first = min(versions) if "." in name else max(OLDEST_OPSET, min(versions))
         last = min(gone) - 1 if gone else None
         found.append(Imported(name, first, last, IMPORTERS[name].makes))
     return found
@@ -150,9 +150,17 @@ become in a Graph, beside a Reshape or Transpose on the way. A target's `yes` me
 all of these, `some` that it takes some; a node can still be refused for its attributes or shapes,
 by a message that names it and the reason, which `edgeinfer inspect` shows.
 
+How many of ONNX's own tests of each operator are imported and computed right, and why others are
+not, is in [onnx-tests.md](onnx-tests.md).
+
 Whatever is computed from constants alone becomes a constant, also by operators that are not listed;
 `If` becomes the branch that is always taken, `Shape`, `Size` and `Constant` become numbers. What
 ONNX itself defines by others, such as Attention and RotaryEmbedding, is taken as these.
+
+Truth values that a run computes, and integers that it makes of floats, are floats in a Graph, 0 and
+1 or whole numbers, also where they are outputs; so is an input of bool. Token ids and places of
+largest elements are int64. Labels that are words come out as their places, and the Graph names its
+classes.
 
 {onnx}
 
