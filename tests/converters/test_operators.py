@@ -25,9 +25,12 @@ def integers(*values: int) -> np.ndarray:
 
 FUNCTIONS = {
     "Abs": [{}],
+    "Asinh": [{}],
+    "Atan": [{}],
     "Ceil": [{}],
     "Celu": [{}, {"alpha": 0.5}],
     "Cos": [{}],
+    "Cosh": [{}],
     "Elu": [{}, {"alpha": 0.5}],
     "Erf": [{}],
     "Exp": [{}],
@@ -43,14 +46,16 @@ FUNCTIONS = {
     "Selu": [{}, {"alpha": 1.5, "gamma": 1.1}],
     "Sigmoid": [{}],
     "Sign": [{}],
+    "Shrink": [{}, {"bias": 0.2, "lambd": 0.4}],
     "Sin": [{}],
+    "Sinh": [{}],
     "Softplus": [{}],
     "Softsign": [{}],
     "Tanh": [{}],
     "ThresholdedRelu": [{}, {"alpha": 0.2}],
 }
 SINCE = {"Celu": 12, "Erf": 9, "Gelu": 20, "HardSwish": 14, "Mish": 18, "Round": 11, "Sign": 9}
-SINCE |= {"ThresholdedRelu": 10}
+SINCE |= {"Asinh": 9, "Cosh": 9, "Shrink": 9, "Sinh": 9, "ThresholdedRelu": 10}
 
 
 @pytest.mark.parametrize("operator", FUNCTIONS)
@@ -693,3 +698,53 @@ def test_rotary_embedding(interleaved):
         opset=23,
     )
     agreement(proto)
+
+
+# ---- by composition ------------------------------------------------------------------------------
+
+X = (2, 3, 4)
+TRIANGLE = {"k": integers(-1).reshape(())}
+COMPOSED = {
+    "ReduceL1": (node("ReduceL1", ["x"], ["y"], axes=[1], keepdims=0), {}),
+    "ReduceL2": (node("ReduceL2", ["x"], ["y"], axes=[0, 2]), {}),
+    "ReduceSumSquare": (node("ReduceSumSquare", ["x"], ["y"], axes=[2]), {}),
+    "ReduceLogSumExp": (node("ReduceLogSumExp", ["x"], ["y"], axes=[1], keepdims=0), {}),
+    "ReduceProd": (node("ReduceProd", ["x"], ["y"], axes=[0, 2], keepdims=0), {}),
+    "ArgMin": (node("ArgMin", ["x"], ["y"], axis=1), {}),
+    "Hardmax": (node("Hardmax", ["x"], ["y"], axis=1), {}),
+    "LpNormalization": (node("LpNormalization", ["x"], ["y"], axis=2, p=1), {}),
+    "CumSum": (node("CumSum", ["x", "i"], ["y"], exclusive=1, reverse=1), {"i": integers(1)}),
+    "Trilu": (node("Trilu", ["x", "k"], ["y"], upper=0), TRIANGLE),
+    "Mod": (node("Mod", ["x", "m"], ["y"], fmod=1), {"m": np.float32(0.7)}),
+    "Pad": (node("Pad", ["x", "p"], ["y"], mode="wrap"), {"p": integers(0, 2, 1, 0, 1, 3)}),
+    "Compress": (
+        node("Compress", ["x", "b"], ["y"], axis=2),
+        {"b": np.array([True, False, True, True])},
+    ),
+    "GatherElements": (
+        node("GatherElements", ["x", "i"], ["y"], axis=1),
+        {"i": RNG.integers(-3, 3, (2, 5, 4))},
+    ),
+    "GatherND": (
+        node("GatherND", ["x", "i"], ["y"], batch_dims=1),
+        {"i": integers(0, 1, 2, 3).reshape(2, 1, 2)},
+    ),
+    "ScatterND": (
+        node("ScatterND", ["x", "i", "u"], ["y"]),
+        {"i": integers(1, 2, 0, 1).reshape(2, 2), "u": normal(2, 4)},
+    ),
+    "ScatterElements": (
+        node("ScatterElements", ["x", "i", "u"], ["y"], axis=2),
+        {"i": integers(3, 0).reshape(1, 1, 2), "u": normal(1, 1, 2)},
+    ),
+    "ReverseSequence": (
+        node("ReverseSequence", ["x", "n"], ["y"], time_axis=1, batch_axis=0),
+        {"n": integers(2, 3)},
+    ),
+}
+
+
+@pytest.mark.parametrize("operator", COMPOSED)
+def test_what_other_operators_make_up(operator):
+    layer, constants = COMPOSED[operator]
+    agreement(model([layer], X, constants, opset=19 if operator == "Pad" else 17))
