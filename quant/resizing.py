@@ -1,7 +1,7 @@
 """The weights of a resize into integers: fractions of that denominator which rounds them least.
 
 Most scales are ratios of small integers, and the weights then fractions of one small denominator:
-4 where an image doubles, 6 where it triples. These are exact.
+4 where an image doubles, 3 where it triples. These are exact.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -13,7 +14,7 @@ from edgeinfer.converters.onnx_operators.spatial import (
     of_image,
     window_along,
 )
-from edgeinfer.converters.onnx_operators.volumes import Pool, pool_volume
+from edgeinfer.converters.onnx_operators.volumes import apply_to_volume
 from edgeinfer.errors import ModelError
 from edgeinfer.graph import operators as ops
 
@@ -32,7 +33,7 @@ def _pool(call: Call) -> Operand:
         windows = [
             replace(w, ceil=_ceil_pad(n, w)) for n, w in zip(x.shape[2:], windows, strict=True)
         ]
-    pool: Pool = _largest
+    pool: Callable[[Along, Along], ops.Operator] = _largest
     if call.operator == "AveragePool":
         dilations = [window.dilation for window in windows]
         if max(dilations) > 1:
@@ -41,7 +42,13 @@ def _pool(call: Call) -> Operand:
     elif call.uses_output(1):
         raise Refusal("its second output, Indices, is not supported")
     if len(windows) == 3:
-        return pool_volume(call, pool, windows)
+        deep, down, across = windows
+        sees_depth_alone = down.is_pointwise and across.is_pointwise
+        return apply_to_volume(
+            call,
+            None if sees_depth_alone else pool(down, across),
+            None if deep.is_pointwise else pool(deep, Along()),
+        )
     return apply_nhwc(call, pool(*of_image(windows)), x)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from edgeinfer.converters.onnx_operators.call import Call, Operand, Refusal, importer
 from edgeinfer.converters.onnx_operators.spatial import apply_nhwc
+from edgeinfer.converters.onnx_operators.volumes import apply_to_volume
 from edgeinfer.errors import ModelError
 from edgeinfer.graph import operators as ops
 
@@ -59,7 +60,15 @@ def _resize(call: Call) -> Operand:
         return apply_nhwc(call, _operator(call, height, axes[-1]), x)
     if rank == 4 and moved <= {1, 2}:
         return call.emit(_operator(call, axes[1], axes[2]), x)
-    raise Refusal(f"only height and width can be resized, not axes {sorted(moved)} of {rank}")
+    if rank == 5 and moved <= {2, 3, 4}:
+        return apply_to_volume(
+            call,
+            None if moved == {2} else _operator(call, axes[3], axes[4]),
+            _operator(call, axes[2], _kept(1)) if 2 in moved else None,
+        )
+    raise Refusal(
+        f"only depth, height and width can be resized, not axes {sorted(moved)} of {rank}"
+    )
 
 
 def _kept(extent: int) -> _Axis:

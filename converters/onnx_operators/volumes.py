@@ -1,15 +1,14 @@
-"""Turns windows over depth, height and width into windows over two axes at a time.
+"""Turns what is done over depth, height and width into what is done over two axes at a time.
 
-A volume is [N,D,H,W,C] in between. Its depths are images of a batch where a window sees no two of
-them, and rows of an image where it sees nothing else. A convolution that sees all three takes the
+A volume is [N,D,H,W,C] in between. Its depths are images of a batch where no two of them are seen
+together, and rows of an image where nothing else is. A convolution that sees all three takes the
 depths of each window as channels, side by side, so that it still is one sum.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Sequence
 
 from edgeinfer.converters.onnx_operators.call import Call, Operand, Static
 from edgeinfer.converters.onnx_operators.spatial import Along, image_window
@@ -17,10 +16,7 @@ from edgeinfer.errors import ModelError
 from edgeinfer.graph import operators as ops
 from edgeinfer.graph.shapes import window_extent
 
-__all__ = ["Pool", "convolve_volume", "pool_volume"]
-
-# a pool of windows along two axes
-Pool: TypeAlias = Callable[[Along, Along], ops.Operator]
+__all__ = ["apply_to_volume", "convolve_volume"]
 
 
 def convolve_volume(
@@ -47,17 +43,21 @@ def convolve_volume(
     return _channels_first(call, call.reshape(y, (n, *place, y.shape[3])))
 
 
-def pool_volume(call: Call, pool: Pool, windows: Sequence[Along]) -> Operand:
-    """The pool of ``call``: over height and width, and then over depth."""
-    deep, down, across = windows
+def apply_to_volume(
+    call: Call, to_images: ops.Operator | None, to_depths: ops.Operator | None
+) -> Operand:
+    """On the input of ``call`` an operator over height and width, and then one over depth.
+
+    The latter has the depths as rows of images that are one pixel wide. None stands for nothing.
+    """
     x = _channels_last(call)
-    if not (down.is_pointwise and across.is_pointwise):
+    if to_images is not None:
         n, depth, *image = x.shape
-        y: Operand = call.emit(pool(down, across), call.reshape(x, (n * depth, *image)))
+        y: Operand = call.emit(to_images, call.reshape(x, (n * depth, *image)))
         x = call.reshape(y, (n, depth, *y.shape[1:]))
-    if not deep.is_pointwise:
+    if to_depths is not None:
         n, depth, *image = x.shape
-        y = call.emit(pool(deep, Along()), call.reshape(x, (n, depth, 1, math.prod(image))))
+        y = call.emit(to_depths, call.reshape(x, (n, depth, 1, math.prod(image))))
         x = call.reshape(y, (n, y.shape[1], *image))
     return _channels_first(call, x)
 

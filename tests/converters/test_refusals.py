@@ -89,7 +89,7 @@ def test_every_operator_that_is_not_supported_is_named_at_once():
         (
             node("Resize", ["x", "", "k"], ["y"]),
             {"k": np.array([2, 1, 2, 2], "f4")},
-            "only height and width can be resized, not axes [0, 2, 3] of 4",
+            "only depth, height and width can be resized, not axes [0, 2, 3] of 4",
         ),
         (node("Conv", ["x", "x"], ["y"]), {}, "its weights must be constant"),
         (
