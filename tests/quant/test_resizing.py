@@ -136,6 +136,23 @@ def test_an_interpolated_value_has_the_quantization_of_its_neighbours():
         assert integer.types["x"].quantization != integer.types["y"].quantization
 
 
+@pytest.mark.parametrize(
+    "weights, interpolates",
+    [
+        ((0.25, 0.75), True),
+        ((0.0, 0.0), True),
+        ((1.0,), True),
+        ((0.5, 0.25, 0.25), False),
+        ((-0.1, 1.1), False),
+        ((0.8, 0.4), False),
+    ],
+)
+def test_weights_of_two_neighbours_that_are_shares_interpolate(weights, interpolates):
+    whole = ((0, (1.0,)),)
+    assert ops.Resize(((0, weights),), whole).interpolates == interpolates
+    assert ops.Resize(whole, ((0, weights),)).interpolates == interpolates
+
+
 def test_with_double_rounding_it_still_is_rounded_once():
     rng = np.random.default_rng(3)
     integer = quantize(
