@@ -27,6 +27,7 @@ from edgeinfer.converters.onnx_operators import (
     Operand,
     Refusal,
     Static,
+    Step,
     qualified,
 )
 from edgeinfer.converters.open_batch import guess_failed, is_free_batch
@@ -39,7 +40,7 @@ __all__ = ["OLDEST_OPSET", "Walk", "import_model"]
 
 OLDEST_OPSET = 7
 _ADVICE = {
-    **dict.fromkeys(("Loop", "Scan"), "loops are not imported: export the model unrolled"),
+    "Scan": "loops are not imported: export the model unrolled",
     **dict.fromkeys(("NonMaxSuppression", "NonZero", "Unique"), "do this step in the program"),
     **dict.fromkeys(RANDOM, "each run would give something else: make its result an input"),
 }
@@ -151,14 +152,6 @@ def _refusal(refused: Sequence[_Refused], ends: Sequence[str]) -> str:
     return f"{count} cannot be imported: {'; '.join(parts)}"
 
 
-@dataclass(eq=False)
-class _Step:
-    name: str
-    op: Operator
-    operands: tuple[Operand | None, ...]  # None: an optional one that is left out
-    outputs: tuple[Dynamic, ...]
-
-
 class Walk:
     """The state of one import: what each ONNX value has become, and the nodes so far.
 
@@ -174,7 +167,7 @@ class Walk:
         self._opsets = opsets
         self._distinct = DistinctNames(names)
         self._values: dict[ir.Value, Operand | None] = {}  # None: an unsupported node's output
-        self._steps: list[_Step] = []
+        self._steps: list[Step] = []
         self._inputs: list[Dynamic] = []
         self._given: set[Dynamic] = set()  # inputs and outputs, whose names are settled
         self._named: set[Dynamic] = set()
@@ -232,7 +225,8 @@ class Walk:
                 return self._folder.shape_of(node, inputs[0].shape)
             if node.op_type == "If":
                 return self._taken_branch(node, inputs)
-            if not any(isinstance(v, Dynamic) for v in inputs):
+            # the body of a Loop takes what it likes
+            if node.op_type != "Loop" and not any(isinstance(v, Dynamic) for v in inputs):
                 return self._constants(node, version, inputs)
         if qualified(node) not in IMPORTERS:
             body = body_of(node, version, inputs)
@@ -256,6 +250,24 @@ class Walk:
             raise Refusal(f"{refused[0].operator}, of which it is made: {refused[0].reason}")
         results = {str(value.name): self._value(value) for value in body.outputs}
         return [results.get(str(value.name)) for value in node.outputs]
+
+    def steps_of(
+        self, body: ir.Graph, inputs: Sequence[Operand]
+    ) -> tuple[Sequence[Step], Sequence[Operand]]:
+        """What ``body`` computes of ``inputs``, apart from the model, and its outputs."""
+        inner = Walk(self._opsets, frozenset())
+        inner._folder = self._folder
+        inner._values = {**self._values, **dict(zip(body.inputs, inputs, strict=True))}
+        # what comes from outside keeps its name
+        inner._named = {v for v in inner._values.values() if isinstance(v, Dynamic)}
+        inner.visit(body)
+        if inner.refused:
+            first = inner.refused[0]
+            raise Refusal(f"{first.operator} in its body: {first.reason}")
+        outputs = [value for v in body.outputs if (value := inner._value(v)) is not None]
+        if len(outputs) < len(body.outputs):
+            raise Refusal("its body takes what cannot be imported")
+        return inner._steps, outputs
 
     def _constants(
         self, node: ir.Node, version: int, inputs: Sequence[Operand | None]
@@ -334,7 +346,7 @@ class Walk:
         outputs: Sequence[Dynamic],
     ) -> None:
         """Append a step of ``node`` that gives ``outputs``, whose names may change once."""
-        self._steps.append(_Step(_node_name(node), op, tuple(operands), tuple(outputs)))
+        self._steps.append(Step(_node_name(node), op, tuple(operands), tuple(outputs)))
 
     def values_before(self, graph: ir.Graph) -> list[str]:
         """Values computed where nothing is refused: what goes on from there takes, and outputs."""
@@ -388,7 +400,7 @@ class Walk:
                 raise ModelError(f"output {name!r} is empty, of shape {list(result.shape)}")
             op = Pointwise("x") if dtype == "float32" else Reshape(result.shape)
             copy = Dynamic(name, TensorType(result.shape, dtype))
-            self._steps.append(_Step(name, op, (result,), (copy,)))
+            self._steps.append(Step(name, op, (result,), (copy,)))
             result = copy
         result.name = name
         self._given.add(result)

@@ -33,6 +33,7 @@ __all__ = [
     "Operand",
     "Refusal",
     "Static",
+    "Step",
     "importer",
     "qualified",
 ]
@@ -122,6 +123,16 @@ Operand = Static | Dynamic
 def qualified(node: ir.Node) -> str:
     """The node's operator, with its domain where that is not ONNX's own."""
     return f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+
+
+@dataclass(eq=False)
+class Step:
+    """A node of the Graph to come; None is an optional operand that is left out."""
+
+    name: str
+    op: ops.Operator
+    operands: tuple[Operand | None, ...]
+    outputs: tuple[Dynamic, ...]
 
 
 class Importer(Protocol):
@@ -256,6 +267,13 @@ class Call:
         """An attribute of several strings; None where it is absent."""
         value = self._attribute(name, ir.AttributeType.STRINGS, None)
         return None if value is None else tuple(map(str, value))
+
+    def graph(self, name: str) -> ir.Graph:
+        """An attribute that is a graph, which must be there."""
+        value = self._attribute(name, ir.AttributeType.GRAPH, None)
+        if not isinstance(value, ir.Graph):
+            raise ModelError(f"its {name} is missing")
+        return value
 
     def has(self, name: str) -> bool:
         """Whether the attribute is there."""
@@ -428,6 +446,12 @@ class Call:
             raise Refusal(f"its input {operand.name!r} holds {dtype}, not floats")
         if operand.kind != "floats" and refused:
             raise Refusal(f"its input {operand.name!r} holds {operand.kind}, not floats")
+
+    def steps_of(
+        self, body: ir.Graph, inputs: Sequence[Operand]
+    ) -> tuple[Sequence[Step], Sequence[Operand]]:
+        """What ``body`` computes of ``inputs``, apart from the model, and its outputs."""
+        return self._walk.steps_of(body, inputs)
 
     def static_like(self, source: Static, array: np.ndarray) -> Static:
         """A constant made of another one, under its name."""
