@@ -68,11 +68,11 @@ def group_widths(
 
 
 def wide_groups(graph: Graph, groups: Mapping[str, str]) -> set[str]:
-    """The groups of 16 bits in every scheme: denominators, shares that others weigh by, cells.
+    """The groups of 16 bits in every scheme: denominators, shares that others weigh by, memories.
 
     A quotient has the relative accuracy of its denominator, of which the least numbers of 8 bits
-    have none; of 200 shares of a softmax most are no step of 1/256; and the cells of an LSTM add up
-    what all its steps give.
+    have none; of 200 shares of a softmax most are no step of 1/256; and the cells of an LSTM, or
+    what a GRU leaves for the next run, add up what all steps give.
     """
     results = {groups[name] for name in graph.results if name in groups}
     shares = {
@@ -81,7 +81,9 @@ def wide_groups(graph: Graph, groups: Mapping[str, str]) -> set[str]:
         if isinstance(node.op, ops.Softmax) and groups[node.output] not in results
     }
     cells = {groups[node.outputs[1]] for node in graph.nodes if isinstance(node.op, ops.LSTM)}
-    return shares | cells | _denominators(graph, groups)
+    hidden = {groups[node.output] for node in graph.nodes if isinstance(node.op, ops.GRU)}
+    kept = hidden & {groups.get(state.output) for state in graph.states}
+    return shares | cells | kept | _denominators(graph, groups)
 
 
 def _denominators(graph: Graph, groups: Mapping[str, str]) -> set[str]:

@@ -191,6 +191,26 @@ def test_summands_beyond_where_functions_settle_cancel(kind, scheme):
     assert np.mean(far) < 0.1
 
 
+@pytest.mark.parametrize("kind", ["GRU", "LSTM"])
+def test_what_a_stream_adds_slowly_adds_up(kind):
+    # as above, a step a run, from what the run before has left
+    rows = {
+        "GRU": [[0, 0, 3.9], [0, 0, 0], [1, 0, 0]],
+        "LSTM": [[0, 0, -3.9], [0, 0, 20], [0, 0, 3.9], [1, 0, 0]],
+    }
+    w, r, b = np.array(rows[kind], np.float32).T[:, None]
+    changed = {"w": w[..., None], "r": r[..., None], "b": np.concatenate([b, 0 * b], 1)}
+    states = {"h": "y_h", "c": "y_c"} if kind == "LSTM" else {"h": "y_h"}
+    proto = recurrent(kind, computed=tuple(states), sizes=(1, 1, 1, 1), changed=changed)
+    graph = from_onnx(proto, states=states)
+    x = np.repeat([0.9, -0.9, 0.5], 150).astype("f4")[:, None, None]
+    integer = quantize(graph, x)
+    stream, state = Session(integer).stream(), {}
+    for element in x:
+        expected = float_executor.execute(graph, {"x": element[None]}, state=state)["y"]
+        assert np.abs(stream.run(element[None]) - expected).max() < 0.03
+
+
 # ---- exactness -------------------------------------------------------------------------------
 
 
