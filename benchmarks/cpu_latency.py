@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import tempfile
 import textwrap
 from collections.abc import Sequence
@@ -28,6 +27,7 @@ import latency_pictures
 import machine
 import networks
 import numpy as np
+from checkout import commit
 
 from edgeinfer.cli import screen
 from edgeinfer.cli.field import litert_contender, onnx_contenders
@@ -188,7 +188,7 @@ def main() -> None:
         "processor": machine.processor(),
         "isa": arguments.isa or SUPPORTED[0],
         "threads": arguments.threads,
-        "commit": commit(),
+        "commit": commit(HISTORY),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "bandwidths": machine.bandwidths(),
         "results": [each.as_json() for each in results],
@@ -369,18 +369,6 @@ def _digits(microseconds: float) -> str:
 
 
 # ---- history
-
-
-def commit() -> str:
-    """The commit that is checked out; with a + where files differ from it."""
-    here = Path(__file__).parent
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True)
-        return done.stdout.strip()
-
-    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{HISTORY.name}")
-    return git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
 
 
 def record(report: dict[str, Any]) -> None:
