@@ -57,7 +57,7 @@ def blocked(result: Result) -> str:
     if not result["exporters"]:
         return "no exporter takes it: " + "; ".join(result["errors"].values())
     ours = result["ours"]
-    refusals = [one.get("blocked") or one.get("crash", "") for one in ours["imports"].values()]
+    refusals = [_obstacle(one) for one in ours["imports"].values()]
     if all(refusals):
         return refusals[0]
     return next((text for one in ours.get("schemes", {}).values() if (text := _obstacle(one))), "")
