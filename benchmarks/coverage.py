@@ -109,7 +109,7 @@ def main() -> None:
             },
         }
         for result in measured(asked, folder, arguments):
-            report["results"][result["name"]] = result
+            report["results"][result["name"]] = {**result, "commit": report["commit"]}
             if arguments.output is not None:
                 text = json.dumps(report, indent=1) + "\n"
                 arguments.output.write_text(text, encoding="utf-8")

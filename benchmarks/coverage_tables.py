@@ -24,7 +24,7 @@ _CLOSE_DB = 1.0
 
 _PROTOCOL = """\
 Written by `python benchmarks/coverage.py --models FOLDER -o FILE.json --markdown docs/coverage.md`,
-on {processor}, at {commit}, {date}.
+on {processor}, at {commits}, {date}.
 
 - The networks are those of [benchmarks/architectures](../benchmarks/architectures/__init__.py):
   built from PyPI's packages or written for this, the latter named `_like` where they are small
@@ -134,7 +134,8 @@ def page(report: Mapping[str, Any]) -> str:
     results = list(report["results"].values())
     protocol = _PROTOCOL.format(
         agrees=AGREES,
-        **{key: report[key] for key in ("processor", "commit", "date")},
+        commits=" and ".join(sorted({result["commit"] for result in results})),
+        **{key: report[key] for key in ("processor", "date")},
         **report["samples"],
     )
     schemes = [s for s in ("int8", "int16x8", "int16") if any(_tried(r, s) for r in results)]

@@ -46,7 +46,7 @@ class Input:
         return cls(**{**fields, "shape": tuple(fields["shape"])})
 
     def sample(self, rng: np.random.Generator) -> np.ndarray:
-        """One array; loud and quiet ones, so that samples differ as recordings do."""
+        """One array; loud and quiet ones, as recordings are, but none that stands alone."""
         if self.kind == "tokens":
             return rng.integers(0, self.high, self.shape).astype(self.dtype)
         if self.kind == "ones":
@@ -54,7 +54,7 @@ class Input:
         x = rng.normal(size=self.shape)
         for axis in {"image": (-1, -2), "signal": (-1,), "noise": ()}[self.kind]:
             x = (x + np.roll(x, 1, axis) + np.roll(x, 2, axis)) / np.sqrt(3)
-        return (x * np.exp(rng.normal(0, 0.3))).astype(self.dtype)
+        return (x * np.exp(0.3 * np.clip(rng.normal(), -1, 1))).astype(self.dtype)
 
 
 def tokens(shape: tuple[int, ...], high: int, name: str = "x") -> Input:

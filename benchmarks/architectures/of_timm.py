@@ -13,7 +13,6 @@ from architectures.torch_export import Module
 
 # by the side of the images; where a network's own size is fixed, it is that
 _SIZES = {
-    "convmixer_768_32": 64,
     "cspdarknet53": 64,
     "dla34": 64,
     "edgenext_xx_small": 64,
@@ -50,7 +49,7 @@ _SIZED = {
     "gmlp_s16_224": 64,
     "levit_128s": 224,
     "mixer_s32_224": 224,
-    "tiny_vit_5m_224": 64,
+    "tiny_vit_5m_224": 224,
 }
 _FUSED = ("mobileone_s0", "repvgg_a0", "fastvit_t8")
 
