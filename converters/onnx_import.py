@@ -34,7 +34,7 @@ from edgeinfer.converters.open_batch import guess_failed, is_free_batch
 from edgeinfer.errors import ModelError, ModelFileError, UnsupportedError
 from edgeinfer.graph import ABSENT, DType, Graph, GraphBuilder, TensorType
 from edgeinfer.graph.names import DistinctNames
-from edgeinfer.graph.operators import Operator, Pointwise, Reshape
+from edgeinfer.graph.operators import FloatOperator, Operator, Pointwise, Reshape
 
 __all__ = ["OLDEST_OPSET", "Walk", "import_model"]
 
@@ -330,7 +330,12 @@ class Walk:
     def evaluate(self, op: Operator, operands: Sequence[Static | None]) -> tuple[np.ndarray, ...]:
         """What ``op`` computes of values that are all known."""
         arrays = [
-            None if v is None else v.array.astype(self.dtype(v), copy=False) for v in operands
+            None
+            if v is None
+            else v.array.astype(
+                "float32" if isinstance(op, FloatOperator) else self.dtype(v), copy=False
+            )
+            for v in operands
         ]
         return self._folder.evaluate(op, arrays)
 
