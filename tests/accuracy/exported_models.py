@@ -462,7 +462,7 @@ def video_of_volumes() -> onnx.ModelProto:
 
 @listed
 def crnn_of_bidirectional_lstms() -> onnx.ModelProto:
-    b = Builder(26)
+    b = Builder(28)
     x = b.conv_bn_relu("x", 1, 12, strides=[2, 1])
     x = b.conv_bn_relu(x, 12, 16, strides=[2, 1])
     x = b.op("MaxPool", x, kernel_shape=[2, 1], strides=[2, 1])
