@@ -265,6 +265,19 @@ PARAMETERS(reduce_extreme_parameters, REDUCE_EXTREME_PARAMETERS);
     ONE(out_bytes) OUTPUT_STAGE(ONE)
 PARAMETERS(resize_parameters, RESIZE_PARAMETERS);
 
+#define REDUCE_L2_PARAMETERS(ONE, RANKED)                                                         \
+    REDUCE_SUM_PARAMETERS(ONE, RANKED) ONE(fraction)
+PARAMETERS(reduce_l2_parameters, REDUCE_L2_PARAMETERS);
+
+#define NORMALIZE_PARAMETERS(ONE, RANKED)                                                         \
+    REDUCE_PARAMETERS(ONE, RANKED) ONE(out_bytes) ONE(input_zero_point)                           \
+    ONE(count) ONE(count_bits) /* of the elements of a group, and how many bits that has */       \
+    ONE(measure) ONE(epsilon) ONE(exponent) ONE(is_least) ONE(fraction)                           \
+    ONE(channels) ONE(inner) /* elements side by side of one channel */                           \
+    ONE(step) /* from the channel of an element to its neighbour's */                             \
+    ONE(shift) OUTPUT_STAGE(ONE)
+PARAMETERS(normalize_parameters, NORMALIZE_PARAMETERS);
+
 /* An axis of `extent` elements that stand `inner` apart. */
 #define AXIS_PARAMETERS(ONE, RANKED) ONE(bytes) ONE(extent) ONE(inner)
 PARAMETERS(softmax_parameters, AXIS_PARAMETERS);
@@ -311,9 +324,10 @@ PARAMETERS(take_parameters, TAKE_PARAMETERS);
     ENTRY(isa, index_arithmetic, index_arithmetic)                                                \
     ENTRY(isa, lookup, lookup) ENTRY(isa, lookup_interpolated, lookup)                            \
     ENTRY(isa, mat_mul_s8, mat_mul) ENTRY(isa, mat_mul_wide, mat_mul)                             \
-    ENTRY(isa, max_pool, max_pool) ENTRY(isa, mul, mul)                \
-    ENTRY(isa, prelu, prelu)                                                                      \
-    ENTRY(isa, reduce_extreme, reduce_extreme) ENTRY(isa, reduce_sum, reduce_sum)                 \
+    ENTRY(isa, max_pool, max_pool) ENTRY(isa, mul, mul)                                           \
+    ENTRY(isa, normalize, normalize) ENTRY(isa, prelu, prelu)                                     \
+    ENTRY(isa, reduce_extreme, reduce_extreme) ENTRY(isa, reduce_l2, reduce_l2)                   \
+    ENTRY(isa, reduce_sum, reduce_sum)                                                            \
     ENTRY(isa, rescale, rescale) ENTRY(isa, resize, resize)                                       \
     ENTRY(isa, softmax_s16, softmax) ENTRY(isa, softmax_s8, softmax) ENTRY(isa, take, take)
 

@@ -26,6 +26,7 @@
 #include "loops_edges.h"
 #include "loops_matmul.h"
 #include "loops_move.h"
+#include "loops_normalize.h"
 #include "loops_pointwise.h"
 #include "loops_pool.h"
 #include "loops_reduce.h"

@@ -272,6 +272,14 @@ class Fragment:
             raise QuantizationError("weights that a run computes cannot be quantized yet")
         return constants[weights], constants.get(bias)
 
+    def scale_and_bias(self) -> tuple[np.ndarray, np.ndarray]:
+        """A normalization's scale and bias, in floats; a bias of 0 where it has none."""
+        scale, bias = self.node.input("scale"), self.node.input("bias")
+        constants = self.graph.constants
+        if scale not in constants or (bias != ABSENT and bias not in constants):
+            raise QuantizationError("a scale or bias that a run computes cannot be quantized")
+        return constants[scale], constants.get(bias, np.zeros(1, np.float32))
+
     def layer(self, weights: np.ndarray, bias: np.ndarray | None) -> tuple[str, ...]:
         """What a layer of per-channel ``weights``, channel first, takes, x included."""
         y = self.type(self.node.output)

@@ -13,6 +13,7 @@ A range is what the observer takes of what calibration saw, and beside that:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -159,7 +160,11 @@ def _reach_taken(graph: Graph, groups: Mapping[str, str], ranges: Ranges, node: 
         for name in node.operands
         if graph.types[name].dtype == "float32"
     ]
-    if isinstance(node.op, ops.Weighted | ops.Mul):
+    if isinstance(node.op, ops.Normalization):
+        # however far x reaches, its share of the root of its squares is 1 at most
+        count = math.prod(graph.types[node.input("x")].shape[axis] for axis in node.op.axes)
+        found = math.sqrt(count) * reaches[1] + max(reaches[2:], default=0.0)
+    elif isinstance(node.op, ops.Weighted | ops.Mul):
         found = reaches[0] * reaches[1]
     else:
         # a constant may be a bound that nothing reaches

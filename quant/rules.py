@@ -28,6 +28,7 @@ from edgeinfer.arithmetic.fixedpoint import (
     multiplier_and_shift,
     multiplier_bits,
     requantize,
+    root_fraction,
 )
 from edgeinfer.arithmetic.tables import (
     KNOTS,
@@ -40,6 +41,7 @@ from edgeinfer.graph import Node, Quantization, TensorType, nearest_float32
 from edgeinfer.graph import operators as ops
 from edgeinfer.graph.shapes import broadcast
 from edgeinfer.quant.fragment import Fragment
+from edgeinfer.quant.normalization import integer_normalization, refuse_too_many
 from edgeinfer.quant.phases import phases_of
 from edgeinfer.quant.recurrent import unroll
 from edgeinfer.quant.resizing import integer_resize
@@ -492,6 +494,43 @@ def _resize(op: ops.Resize, node: Node, to: Fragment) -> None:
         to.constant("row_weights", made.rows.weights, None),
         to.constant("first_columns", made.columns.first, None),
         to.constant("column_weights", made.columns.weights, None),
+    )
+
+
+@rule(ops.ReduceL2, makes=(ops.QReduceL2,))
+def _reduce_l2(op: ops.ReduceL2, node: Node, to: Fragment) -> None:
+    x, y = node.input("x"), node.output
+    in_scale, zero_point, dtype = to.kind(x)
+    count = math.prod(to.type(x).shape[a] for a in op.axes)
+    refuse_too_many(count)
+    fraction = root_fraction(count, reach(dtype, zero_point))
+    multiplier, shift = multiplier_and_shift(in_scale / to.kind(y)[0] * 2.0**-fraction)
+    quantized = ops.QReduceL2(
+        **to.clamp(y),
+        axes=op.axes,
+        keepdims=op.keepdims,
+        input_zero_point=zero_point,
+        fraction=fraction,
+        multiplier=multiplier,
+        shift=shift,
+    )
+    to.emit(quantized, x)
+
+
+@rule(ops.Normalization, makes=(ops.QNormalization,))
+def _normalization(op: ops.Normalization, node: Node, to: Fragment) -> None:
+    x, y = node.input("x"), node.output
+    attributes, multiplier, offset = integer_normalization(
+        op, to.type(x).shape, to.kind(x), to.kind(y)[0], *to.scale_and_bias()
+    )
+    # R1 alone: no library that rounds twice has it
+    stage = to.clamp(y, op.lo, op.hi)
+    stage["rounding"] = "single"
+    to.emit(
+        ops.QNormalization(**stage, **attributes),
+        x,
+        to.constant("multiplier", multiplier, None),
+        to.constant("bias", offset, None),
     )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from hypothesis import strategies as st
 
-from edgeinfer.arithmetic import fixedpoint
+from edgeinfer.arithmetic import accumulators, fixedpoint
 from edgeinfer.arithmetic.tables import function_table
 from edgeinfer.errors import QuantizationError
 from edgeinfer.graph import Graph, GraphBuilder, Quantization, TensorType
@@ -404,6 +404,26 @@ def reduce_sum(b: Builder) -> None:
     b.add(op, x, q=q)
 
 
+def reduce_l2(b: Builder) -> None:
+    if (x := b.pick(lambda t: len(t.shape) >= 1)) is None:
+        return
+    shape = b.types[x].shape
+    axes = _axes(b, len(shape))
+    fraction = fixedpoint.root_fraction(math.prod(shape[a] for a in axes), _reach(b, x))
+    q = b.quantization()
+    multiplier, shift = b.ratio(2**30)
+    op = ops.QReduceL2(
+        axes=axes,
+        keepdims=b.one_of(True, False),
+        input_zero_point=b.zero_point(x),
+        fraction=fraction - b.one_of(0, 0, 2),
+        multiplier=multiplier,
+        shift=shift,
+        **b.stage(q, x),
+    )
+    b.add(op, x, q=q)
+
+
 def reduce_extreme(b: Builder) -> None:
     if (x := b.pick(lambda t: len(t.shape) >= 1)) is not None:
         cls = b.one_of(ops.ReduceMax, ops.ReduceMin)
@@ -494,6 +514,42 @@ def softmax(b: Builder) -> None:
         step /= 100
         table, q = fixedpoint.exponential_table_16(step), Quantization.per_tensor(1 / 32768)
     b.add(ops.QSoftmax(axis), x, b.constant(table), q=q, dtype=dtype)
+
+
+def normalization(b: Builder) -> None:
+    if (x := b.pick(lambda t: len(t.shape) >= 1)) is None:
+        return
+    shape, dtype, zero_point = b.types[x].shape, b.types[x].dtype, b.zero_point(x)
+    axes = b.one_of(_axes(b, len(shape)), (len(shape) - 1,))
+    count = math.prod(shape[a] for a in axes)
+    measure = b.one_of("variance", "squares", "magnitudes")
+    reach = accumulators.normalized_reach(measure, dtype, zero_point)
+    # next to nothing, about as much as the integers' measure, and far more
+    share = b.one_of(0.0, 0.0, 1e-30, 1e-3, 1.0, 1e12) * count * reach**2
+    normalizer = fixedpoint.Normalizer(
+        measure, count, zero_point, *fixedpoint.epsilon_and_exponent(share), b.one_of(False, True)
+    )
+    most = normalizer.largest_fraction(reach)
+    first, behind = sorted(b.draw(st.integers(0, len(shape))) for _ in range(2))
+    behind = b.one_of(behind, len(shape))
+    channels = math.prod(shape[first:behind])
+    factors = b.rng.uniform(-2, 2, channels) * b.info.max / 2.0**28
+    offsets = b.rng.uniform(-1, 1, channels) * b.info.max
+    multiplier, bias, shift = fixedpoint.affine_parameters(factors, offsets)
+    q = b.quantization()
+    op = ops.QNormalization(
+        axes=axes,
+        measure=measure,
+        input_zero_point=zero_point,
+        epsilon=normalizer.epsilon,
+        exponent=normalizer.exponent,
+        is_least=normalizer.is_least,
+        fraction=most - b.one_of(0, 0, 3),
+        inner=math.prod(shape[behind:]),
+        shift=shift,
+        **b.stage(q, x) | {"rounding": "single"},
+    )
+    b.add(op, x, b.constant(multiplier), b.constant(bias), q=q)
 
 
 def concat(b: Builder) -> None:
@@ -654,6 +710,7 @@ GROWTHS = (
     max_pool,
     average_pool,
     reduce_sum,
+    reduce_l2,
     reduce_extreme,
     argmax,
     index_arithmetic,
@@ -663,6 +720,7 @@ GROWTHS = (
     gather_elements,
     top_elements,
     softmax,
+    normalization,
     concat,
     slice_,
     split,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
+from edgeinfer.arithmetic.fixedpoint import Measure
 from edgeinfer.converters.onnx_operators.call import (
     Call,
     Dynamic,
@@ -58,23 +60,104 @@ def _batch_normalization(call: Call) -> Sequence[Operand]:
     return [y]
 
 
-@importer("InstanceNormalization", makes=(ops.InstanceNormalization,))
+@importer("InstanceNormalization", makes=(ops.Normalization,))
 def _instance_normalization(call: Call) -> Operand:
-    scale, bias = _affine(call, 1, "scale"), _affine(call, 2, "bias")
-    op = ops.InstanceNormalization(call.real("epsilon", 1e-5))
-    return apply_nhwc(call, op, call.operand(0), scale, bias)
+    x = call.operand(0)
+    rank = len(x.shape)
+    if rank < 3:
+        raise ModelError(f"its input must have 3 axes or more, not shape {list(x.shape)}")
+    channels = (x.shape[1], *(1,) * (rank - 2))
+    op = ops.Normalization(axes=tuple(range(2, rank)), epsilon=_epsilon(call))
+    parameters = [
+        _of_shape(call, index, what, channels[:1], channels)
+        for index, what in ((1, "scale"), (2, "bias"))
+    ]
+    return call.emit(op, x, *parameters)
 
 
-@importer("LayerNormalization", makes=(ops.LayerNormalization,), ignores=("stash_type",))
+@importer("LayerNormalization", makes=(ops.Normalization,), ignores=("stash_type",))
 def _layer_normalization(call: Call) -> Sequence[Operand]:
     if call.uses_output(1) or call.uses_output(2):
         raise Refusal("its outputs Mean and InvStdDev are not supported")
+    return [_over_last_axes(call, "variance")]
+
+
+@importer(
+    "RMSNormalization",
+    # onnxruntime's, to which some exporters give no domain
+    "SimplifiedLayerNormalization",
+    "com.microsoft.SimplifiedLayerNormalization",
+    makes=(ops.Normalization,),
+    ignores=("stash_type",),
+)
+def _rms_normalization(call: Call) -> Sequence[Operand]:
+    if call.uses_output(1):
+        raise Refusal("its output inv_std_var is not supported")
+    return [_over_last_axes(call, "squares")]
+
+
+@importer("GroupNormalization", makes=(ops.Normalization,), ignores=("stash_type",))
+def _group_normalization(call: Call) -> Operand:
     x = call.operand(0)
-    op = ops.LayerNormalization(
-        call.axis(call.integer("axis", -1), len(x.shape)), call.real("epsilon", 1e-5)
-    )
+    n, channels, *places = x.shape
+    groups = call.integer("num_groups", 0)
+    if groups < 1 or channels % groups:
+        raise ModelError(f"{channels} channels do not divide into {groups} groups")
+    # before opset 21, scale and bias have a number for each group
+    last = (channels // groups,) if call.version >= 21 else (1,)
+    grouped = (n, groups, channels // groups, *places)
+    op = ops.Normalization(axes=tuple(range(2, len(grouped))), epsilon=_epsilon(call))
+    parameters = [
+        _of_shape(call, index, what, (groups * last[0],), (groups, *last, *(1,) * len(places)))
+        for index, what in ((1, "scale"), (2, "bias"))
+    ]
+    return call.reshape(call.emit(op, call.reshape(x, grouped), *parameters), x.shape)
+
+
+@importer("MeanVarianceNormalization", makes=(ops.Normalization,))
+def _mean_variance_normalization(call: Call) -> Operand:
+    """ONNX adds 1e-9 to the root, against zeros; what is divided by 0 is 0 anyway."""
+    x = call.operand(0)
+    axes = call.integers("axes")
+    rank = len(x.shape)
+    of = tuple(sorted({call.axis(axis, rank) for axis in ((0, 2, 3) if axes is None else axes)}))
+    return call.emit(ops.Normalization(axes=of), x, _number(call, 1.0))
+
+
+@importer("LpNormalization", makes=(ops.Normalization,))
+def _lp_normalization(call: Call) -> Operand:
+    x = call.operand(0)
+    axis = call.axis(call.integer("axis", -1), len(x.shape))
+    order = call.integer("p", 2)
+    if order not in (1, 2):
+        raise ModelError(f"p must be 1 or 2, not {order}")
+    # a mean is divided by; what it is less than the sum is made up for
+    count = x.shape[axis]
+    measure: Measure = "squares" if order == 2 else "magnitudes"
+    less = 1 / math.sqrt(count) if order == 2 else 1 / count
+    return call.emit(ops.Normalization(axes=(axis,), measure=measure), x, _number(call, less))
+
+
+def _number(call: Call, value: float) -> Static:
+    return call.constant(np.array([value], np.float32), "scale")
+
+
+def _of_shape(
+    call: Call, index: int, what: str, shape: tuple[int, ...], seen_as: tuple[int, ...]
+) -> Operand:
+    parameter = _affine(call, index, what)
+    if parameter.shape != shape:
+        raise ModelError(f"its {what} must have shape {list(shape)}")
+    return call.reshape(parameter, seen_as)
+
+
+def _over_last_axes(call: Call, measure: Measure) -> Operand:
+    x = call.operand(0)
+    rank = len(x.shape)
+    axes = tuple(range(call.axis(call.integer("axis", -1), rank), rank))
+    op = ops.Normalization(axes=axes, epsilon=_epsilon(call), measure=measure)
     bias = [] if call.optional(2) is None else [_affine(call, 2, "bias")]
-    return [call.emit(op, x, _affine(call, 1, "scale"), *bias)]
+    return call.emit(op, x, _affine(call, 1, "scale"), *bias)
 
 
 def _affine(call: Call, index: int, what: str) -> Static:
@@ -82,6 +165,13 @@ def _affine(call: Call, index: int, what: str) -> Static:
     if parameter is None:
         raise ModelError(f"its {what} is missing")
     return parameter
+
+
+def _epsilon(call: Call) -> float:
+    epsilon = call.real("epsilon", 1e-5)
+    if epsilon < 0:
+        raise ModelError(f"its epsilon {epsilon} is negative")
+    return epsilon
 
 
 @importer("LRN", makes=(ops.LRN,))

@@ -111,15 +111,6 @@ def _reduce_prod(call: Call) -> Operand:
     return y if keepdims else call.reshape(y, kept)
 
 
-@importer("LpNormalization", makes=(ops.Pointwise, ops.ReduceSum, ops.Div))
-def _lp_normalization(call: Call) -> Operand:
-    x, order = call.operand(0), call.integer("p", 2)
-    axis = call.axis(call.integer("axis", -1), len(x.shape))
-    if order not in (1, 2):
-        raise ModelError(f"p must be 1 or 2, not {order}")
-    return normalized(call, x, axis, "ReduceL1" if order == 1 else "ReduceL2")
-
-
 def normalized(call: Call, x: Operand, axis: int, norm: str) -> Operand:
     """``x`` over its norm along ``axis``: ReduceL1, ReduceL2, or ReduceMax of its magnitudes."""
     if norm == "ReduceMax":

@@ -1,7 +1,8 @@
 """Turns an imported Graph into its canonical form: NHWC, few Transposes, everything fused.
 
-Each pass is a function Graph -> Graph in a file of its own, its rule the docstring. Transposes move
-first; what they leave together is fused afterwards.
+Each pass is a function Graph -> Graph in a file of its own, its rule the docstring. What is
+spelled out is recognized first, as the import wrote it; then Transposes move, and what they leave
+together is fused.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence, Set
 
 from edgeinfer.converters.passes.drop_noops import drop_noops
+from edgeinfer.converters.passes.fold_affine import fold_affine
 from edgeinfer.converters.passes.fold_scales import fold_scales
 from edgeinfer.converters.passes.fuse_clamps import fuse_clamps
 from edgeinfer.converters.passes.fuse_pointwise import fuse_pointwise
@@ -16,7 +18,9 @@ from edgeinfer.converters.passes.fuse_softmax import fuse_softmax
 from edgeinfer.converters.passes.hoist_transposes import hoist_transposes
 from edgeinfer.converters.passes.merge_identical import merge_identical
 from edgeinfer.converters.passes.merge_pads import merge_pads
+from edgeinfer.converters.passes.normalize_groups import normalize_groups
 from edgeinfer.converters.passes.permute_dense import permute_dense
+from edgeinfer.converters.passes.recognize_normalizations import recognize_normalizations
 from edgeinfer.converters.passes.settle_names import settle_names
 from edgeinfer.converters.passes.sink_reshapes import sink_reshapes
 from edgeinfer.converters.passes.sink_transposes import sink_transposes
@@ -25,6 +29,7 @@ from edgeinfer.graph import Graph
 __all__ = [
     "canonicalize",
     "drop_noops",
+    "fold_affine",
     "fold_scales",
     "fuse_clamps",
     "fuse_pointwise",
@@ -32,7 +37,9 @@ __all__ = [
     "hoist_transposes",
     "merge_identical",
     "merge_pads",
+    "normalize_groups",
     "permute_dense",
+    "recognize_normalizations",
     "settle_names",
     "sink_reshapes",
     "sink_transposes",
@@ -40,6 +47,13 @@ __all__ = [
 
 Pass = Callable[[Graph], Graph]
 
+_RECOGNIZE: tuple[Pass, ...] = (
+    merge_identical,
+    drop_noops,
+    recognize_normalizations,
+    normalize_groups,
+    fold_affine,
+)
 _MOVE: tuple[Pass, ...] = (merge_identical, drop_noops, sink_transposes, sink_reshapes)
 _HOIST: tuple[Pass, ...] = (merge_identical, drop_noops, hoist_transposes)
 _FUSE: tuple[Pass, ...] = (
@@ -48,6 +62,7 @@ _FUSE: tuple[Pass, ...] = (
     permute_dense,
     sink_reshapes,
     merge_pads,
+    fold_affine,
     fold_scales,
     fuse_clamps,
     fuse_softmax,
@@ -61,6 +76,7 @@ def canonicalize(graph: Graph, names: Set[str]) -> Graph:
 
     ``names`` are those of the source's own values.
     """
+    graph = _to_the_end(graph, _RECOGNIZE)
     # twice: what was spelled out and is one function now no longer holds a Transpose up
     for passes in (_MOVE, _HOIST, _FUSE) * 2:
         graph = _to_the_end(graph, passes)

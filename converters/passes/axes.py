@@ -71,6 +71,11 @@ def _reducing(op: ops.Reducing, p: Permutation) -> Reindexed:
 
 
 @reindexed.register
+def _normalization(op: ops.Normalization, p: Permutation) -> Reindexed:
+    return replace(op, axes=tuple(sorted(p[a] for a in op.axes))), p
+
+
+@reindexed.register
 def _arg_max(op: ops.ArgMax, p: Permutation) -> Reindexed:
     moved = replace(op, axis=p[op.axis])
     return moved, p if op.keepdims else _without(p, (op.axis,))

@@ -14,14 +14,14 @@ from edgeinfer.graph import operators as ops
 __all__ = ["sink_transposes"]
 
 Permutation = tuple[int, ...]
-_NARY = (ops.Broadcasting, ops.PRelu, ops.Concat)
+_NARY = (ops.Broadcasting, ops.PRelu, ops.Normalization, ops.Concat)
 
 
 def sink_transposes(graph: Graph) -> Graph:
     """f(Transpose(x)) = Transpose(f'(x)), f' with its axes and constants permuted alike.
 
     1. Transpose of Transpose is their composition, and nothing where they cancel.
-    2. Through Pointwise, PRelu, Softmax, Slice, Pad, reductions and ArgMax: always.
+    2. Through Pointwise, PRelu, Softmax, Normalization, Slice, Pad, reductions and ArgMax: always.
     3. Through an operator of several values, where each is transposed alike, is constant, or
        can be transposed for nothing.
     4. Through a Reshape that splits and merges axes whose order the Transpose keeps; where it

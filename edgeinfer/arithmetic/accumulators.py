@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["folded_bias", "largest_resized", "largest_sums", "reach"]
+from edgeinfer.arithmetic.fixedpoint import Measure
+
+__all__ = ["folded_bias", "largest_resized", "largest_sums", "normalized_reach", "reach"]
 
 
 def reach(dtype: str, zero_point: int) -> int:
     """The largest ``|q - zero_point|`` of an integer ``q`` of ``dtype``."""
     info = np.iinfo(dtype)
     return max(int(info.max) - zero_point, zero_point - int(info.min))
+
+
+def normalized_reach(measure: Measure, dtype: str, zero_point: int) -> int:
+    """The largest distance of an integer from what a normalization measures it by.
+
+    That is its group's mean for a variance, and the zero point for squares and magnitudes.
+    """
+    info = np.iinfo(dtype)
+    return int(info.max) - int(info.min) if measure == "variance" else reach(dtype, zero_point)
 
 
 def largest_sums(weights: np.ndarray, bias: np.ndarray, reach: int) -> np.ndarray:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal, TypedDict
 
 import numpy as np
@@ -18,24 +20,34 @@ from edgeinfer.errors import QuantizationError
 __all__ = [
     "CONTRACT",
     "MAX_ACCUMULATOR_16",
+    "MAX_NORMALIZED",
     "MAX_QUOTIENT_SHIFT",
     "AddParameters",
+    "Measure",
+    "Normalizer",
+    "Shares",
     "add_parameters",
+    "affine_parameters",
     "average_multiplier",
     "double_round",
+    "epsilon_and_exponent",
     "exponential_table_8",
     "exponential_table_16",
     "interpolate_16",
     "interpolation_table_16",
     "multiplier_and_shift",
     "multiplier_bits",
+    "normalized_even",
     "quotient",
+    "reciprocal_sqrt",
     "requantize",
+    "root_fraction",
     "round_half_away",
     "round_shift",
     "single_round",
     "softmax_8",
     "softmax_16",
+    "square_root",
     "table",
 ]
 
@@ -303,3 +315,209 @@ def softmax_16(q: np.ndarray, exponentials: np.ndarray, axis: int) -> np.ndarray
     t = (high[d >> 8] * low[d & 255] + (1 << 29)) >> 30
     total = t.sum(axis, keepdims=True)
     return np.minimum(((t << 16) + total) // (2 * total), 32767).astype(np.int16)
+
+
+# ---- roots -----------------------------------------------------------------------------------
+
+# 2^15 / sqrt(x) at the middles of 24 intervals of x, [8, 9) / 32 ... [31, 32) / 32, rounded
+_ROOTS = np.array([(math.isqrt(4 * 2**36 // (2 * i + 1)) + 1) // 2 for i in range(8, 32)], np.int64)
+
+
+def normalized_even(v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """``v << e`` in [2^60, 2^62), and the even ``e``, for v in [1, 2^62)."""
+    v = v.astype(np.int64)
+    e = np.zeros_like(v)
+    for step in (32, 16, 8, 4, 2):
+        small = v < np.int64(1) << (62 - step)
+        v, e = np.where(small, v << np.where(small, step, 0), v), e + np.where(small, step, 0)
+    return v, e
+
+
+def reciprocal_sqrt(t: np.ndarray) -> np.ndarray:
+    """``2^61 / sqrt(t)`` for t in [2^60, 2^62), within 2^-29 of itself.
+
+    From a table of 24 roots by three of Newton's steps, y (3 - x y^2) / 2, with 30 fractional bits.
+    """
+    x = t.astype(np.int64) >> 30
+    y = _ROOTS[(x >> 27) - 8] << 15
+    for _ in range(3):
+        square = (((y * y) >> 30) * x) >> 32
+        y = (y * ((np.int64(3) << 30) - square)) >> 31
+    return y
+
+
+def square_root(v: np.ndarray, fraction: int) -> np.ndarray:
+    """``sqrt(v) 2^fraction``, within 2^-28 of itself and half a unit, for v in [0, 2^62).
+
+    It must be below 2^30.
+    """
+    t, e = normalized_even(np.maximum(v, 1))
+    root = ((t >> 31) * reciprocal_sqrt(t) + (1 << 29)) >> 30
+    shift = e // 2 - fraction
+    return np.where(v > 0, (root + (np.int64(1) << shift >> 1)) >> shift, 0)
+
+
+def root_fraction(count: int, reach: int) -> int:
+    """The most fractional bits with which the root of ``count`` squares stays below 2^30."""
+    return _floor_log4(Fraction(2**59, count * reach**2))
+
+
+# ---- normalizations --------------------------------------------------------------------------
+
+# What elements are divided by the root of: their variance, or without their mean taken away the
+# mean of their squares, or the square of the mean of their magnitudes.
+Measure = Literal["variance", "squares", "magnitudes"]
+
+MAX_NORMALIZED = 2**24
+"""The most elements that are normalized together."""
+
+
+def epsilon_and_exponent(real: float) -> tuple[int, int]:
+    """What is nearest to ``real`` >= 0 as a ``Normalizer`` has it; 0 for what no measure feels."""
+    if not (math.isfinite(real) and real >= 0):
+        raise QuantizationError(f"an epsilon must be 0 or more and finite, not {real!r}")
+    if real < 2.0**-70:
+        return 0, 0
+    exponent = math.frexp(real)[1]
+    exponent += exponent % 2
+    epsilon = int(round_half_away(math.ldexp(real, 31 - exponent)))
+    if epsilon == 2**31:
+        return epsilon // 4, exponent // 2 + 1
+    return epsilon, exponent // 2
+
+
+def affine_parameters(
+    factors: np.ndarray, offsets: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """M, int32, b, int64, and the largest S with ``M = factors 2^S`` and ``b = offsets 2^S``.
+
+    Raises
+    ------
+    QuantizationError
+        They are not finite, or so large that S would fall below 2.
+    """
+    steepest, farthest = (float(np.abs(v).max(initial=0.0)) for v in (factors, offsets))
+    for shift in range(_MAX_SHIFT, _MIN_SHIFT - 1, -1):
+        if round_half_away(steepest * 2.0**shift) < 2**31 and farthest * 2.0**shift <= 2**61:
+            multiplier, bias = (round_half_away(v * 2.0**shift) for v in (factors, offsets))
+            return multiplier.astype(np.int32), bias.astype(np.int64), shift
+    raise QuantizationError(
+        f"factors of up to {steepest:.6g} and offsets of up to {farthest:.6g} steps do not fit"
+    )
+
+
+@dataclass(frozen=True)
+class Shares:
+    """What each of the groups that are normalized together multiplies its elements by.
+
+    ``((q - mean) * factor - rest + 2^(shift - 1)) >> shift``; arrays of one entry a group.
+    """
+
+    mean: np.ndarray
+    factor: np.ndarray
+    rest: np.ndarray
+    shift: np.ndarray
+
+    def of(self, q: np.ndarray) -> np.ndarray:
+        """The normalized ``q`` [groups, elements]."""
+        mean, factor, rest, shift = (
+            v[:, None] for v in (self.mean, self.factor, self.rest, self.shift)
+        )
+        return ((q - mean) * factor - rest + (np.int64(1) << (shift - 1))) >> shift
+
+
+@dataclass(frozen=True)
+class Normalizer:
+    """How ``count`` integers are divided by the root of their measure, with ``fraction`` bits.
+
+    Parameters
+    ----------
+    measure : str
+        See ``Measure``.
+    count : int
+        How many, 1 to ``MAX_NORMALIZED``.
+    zero_point : int
+        Of the integers; a variance does not need it.
+    epsilon, exponent : int
+        ``E = epsilon * 4^exponent / 2^31``, with epsilon 0 or in [2^29, 2^31): what is added to
+        the measure, which has the unit of ``count`` times the squares of integers (variance,
+        times ``count^2``; magnitudes, too).
+    is_least : bool
+        It is not added, but the least that the measure is taken for.
+    fraction : int
+        Fractional bits of the result; no more than ``largest_fraction``.
+    """
+
+    measure: Measure
+    count: int
+    zero_point: int
+    epsilon: int
+    exponent: int
+    is_least: bool = False
+    fraction: int = 0
+
+    @property
+    def weight(self) -> int:
+        """By how much an element's distance from the mean is multiplied, to be an integer."""
+        return self.count if self.measure == "variance" else 1
+
+    def largest_fraction(self, reach: int) -> int:
+        """The most fractional bits with which every result stays below 2^30.
+
+        ``reach`` is the largest distance of an integer from the zero point, or from the mean.
+        """
+        least = self.count - 1 if self.measure == "variance" and self.count > 1 else 1
+        divisor = max(Fraction(least), Fraction(self.epsilon, 2**31) * Fraction(4) ** self.exponent)
+        slope = self.weight**2 / divisor
+        most = self.count if self.measure == "variance" else 1
+        return min(
+            _floor_log4(2**56 / slope), _floor_log4(2**59 / min(Fraction(most), slope * reach**2))
+        )
+
+    def shares(self, q: np.ndarray) -> Shares:
+        """What the groups of ``q`` [groups, count] are multiplied by."""
+        q = q.astype(np.int64)
+        n, weight = self.count, self.weight
+        if self.measure == "variance":
+            total = q.sum(1)
+            mean = total // n
+            left = total - mean * n
+            squares = ((q - mean[:, None]) ** 2).sum(1)
+            # twice the fewest places that leave their product with the count 62 bits
+            lost = np.zeros_like(squares)
+            while (over := squares >> lost >= np.int64(1) << (62 - n.bit_length())).any():
+                lost += 2 * over
+            v = (squares >> lost) * n - (left * left >> lost)
+        else:
+            mean = np.full(len(q), self.zero_point, np.int64)
+            left = lost = np.zeros_like(mean)
+            d = q - self.zero_point
+            v = (d * d).sum(1) if self.measure == "squares" else np.abs(d).sum(1) ** 2
+        t, e = self._divisor(v, lost)
+        root = np.where(v > 0, reciprocal_sqrt(t), 0)
+        bits = weight.bit_length()
+        factor, rest = ((m * root + (1 << (bits - 1))) >> bits for m in (weight, left))
+        shift = 61 - e // 2 - bits - self.fraction
+        return Shares(mean, factor, rest, np.where(v > 0, np.minimum(shift, 62), 1))
+
+    def _divisor(self, v: np.ndarray, lost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """t in [2^60, 2^62) and e: ``v << lost`` and epsilon, together, times 2^e."""
+        t, e = normalized_even(np.maximum(v, 1))
+        e = e - lost
+        if self.epsilon:
+            own = 62 - 2 * self.exponent
+            common = np.minimum(e, own)
+            t = t >> np.minimum(e - common, 62)
+            added = np.int64(self.epsilon << 31) >> np.minimum(own - common, 62)
+            t = np.maximum(t, added) if self.is_least else t + added
+            e = common
+        carried = t >= np.int64(1) << 62
+        return np.where(carried, t >> 2, t), e - 2 * carried
+
+
+def _floor_log4(x: Fraction) -> int:
+    """The largest n with 4^n <= x."""
+    n = (x.numerator.bit_length() - x.denominator.bit_length()) // 2 + 1
+    while Fraction(4) ** n > x:
+        n -= 1
+    return n

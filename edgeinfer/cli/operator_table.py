@@ -52,8 +52,10 @@ def imported_operators() -> list[Imported]:
         history.setdefault(name, {})[schema.since_version] = schema.deprecated
     found = []
     for name in sorted(IMPORTERS):
-        versions = history[name]
-        gone = [version for version, deprecated in versions.items() if deprecated]
+        # what onnxruntime adds to the operators is of no opset
+        versions = history.get(name, {1 if "." in name else OLDEST_OPSET: False})
+        alive = max(version for version, deprecated in versions.items() if not deprecated)
+        gone = [version for version in versions if version > alive]
         first = min(versions) if "." in name else max(OLDEST_OPSET, min(versions))
         last = min(gone) - 1 if gone else None
         found.append(Imported(name, first, last, IMPORTERS[name].makes))

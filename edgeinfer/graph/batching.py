@@ -123,7 +123,6 @@ def _of_x(op: ops.Operator, site: Site, batch: Batch) -> Rows | None:
 
 
 @follow.register(ops.DepthToSpace)
-@follow.register(ops.InstanceNormalization)
 @follow.register(ops.QPRelu)
 @follow.register(ops.QResize)
 @follow.register(ops.Resize)
@@ -148,9 +147,18 @@ follow.register(ops.QConv, _along_first_axis)
 
 
 @follow.register
-def _layer_normalization(op: ops.LayerNormalization, site: Site, batch: Batch) -> Rows | None:
-    rows = batch.of_one(site, "x")
-    return rows if rows is not None and rows.axis < op.axis else None
+def _normalization(op: ops.Normalization, site: Site, batch: Batch) -> Rows | None:
+    return _without(batch.of_all(site), op.axes, keepdims=True)
+
+
+@follow.register
+def _q_normalization(op: ops.QNormalization, site: Site, batch: Batch) -> Rows | None:
+    rows = _without(batch.of_one(site, "x"), op.axes, keepdims=True)
+    if rows is None:
+        return None
+    # what has multipliers of its own must lie behind the samples
+    cycle = site.shape("multiplier")[0] * op.inner
+    return rows if math.prod(site.shape("x")[rows.axis + 1 :]) % cycle == 0 else None
 
 
 @follow.register

@@ -20,6 +20,7 @@ __all__ = ["Cost", "LayerCost", "cost", "macs", "peak_bytes"]
 Shape = tuple[int, ...]
 
 _CHANNEL_BYTES = 4 + 4 + 1  # bias, multiplier and shift of an output channel
+_NORMALIZED_BYTES = 4 + 8  # multiplier and bias of a channel
 _TABLE_BYTES = 256
 _EXPONENTIALS_BYTES = 4 * 256
 _KNOTS_BYTES = 2 * 513
@@ -35,6 +36,7 @@ def macs(op: ops.Operator, site: Site) -> int:
 @macs.register(ops.Broadcasting)
 @macs.register(ops.Elementwise)
 @macs.register(ops.Normalizing)
+@macs.register(ops.QNormalization)
 @macs.register(ops.Reducing)
 @macs.register(ops.Selecting)
 @macs.register(ops.Windowed)
@@ -110,6 +112,12 @@ def _pointwise_bytes(op: ops.Pointwise, site: Site, constants: Collection[str]) 
 def _resize_bytes(op: ops.Resize, site: Site, constants: Collection[str]) -> int:
     # an index of 32 bits, and weights of 16
     return sum(4 + 2 * len(weights) for side in (op.rows, op.columns) for _, weights in side)
+
+
+@_int8_bytes.register
+def _normalization_bytes(op: ops.Normalization, site: Site, constants: Collection[str]) -> int:
+    numbers = [site.graph.types[name].elements for name in site.node.operands[1:]]
+    return _NORMALIZED_BYTES * max(numbers)
 
 
 @_int8_bytes.register(ops.Softmax)

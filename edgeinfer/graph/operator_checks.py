@@ -11,7 +11,12 @@ from functools import singledispatch
 import numpy as np
 
 from edgeinfer.arithmetic import accumulators, fixedpoint, pointwise
-from edgeinfer.arithmetic.fixedpoint import MAX_ACCUMULATOR_16
+from edgeinfer.arithmetic.fixedpoint import (
+    MAX_ACCUMULATOR_16,
+    MAX_NORMALIZED,
+    Normalizer,
+    root_fraction,
+)
 from edgeinfer.arithmetic.tables import Integers, function_table
 from edgeinfer.errors import ModelError, QuantizationError
 from edgeinfer.graph import operators as ops
@@ -309,6 +314,17 @@ def _q_resize(op: ops.QResize, site: Site) -> None:
         )
 
 
+@check.register
+def _q_reduce_l2(op: ops.QReduceL2, site: Site) -> None:
+    _requantizes(op, site)
+    x = site.type("x")
+    reach = _activation(site, x, "x", op.input_zero_point)
+    count = math.prod(x.shape[a] for a in op.axes)
+    site.require(count <= MAX_NORMALIZED, f"sums {count} squares, more than {MAX_NORMALIZED}")
+    most = root_fraction(count, reach)
+    site.require(op.fraction <= most, f"has {op.fraction} fractional bits, but {most} fit")
+
+
 def _verify_mean(op: ops.QReduceSum, site: Site, count: int) -> None:
     """The multiplier is that of a mean, or of a sum: one that the two types' scales give."""
     x, y = _integers(site, site.type("x"), "x"), _integers(site, site.output, "the output")
@@ -320,6 +336,35 @@ def _verify_mean(op: ops.QReduceSum, site: Site, count: int) -> None:
     site.require(
         off <= expected * 2.0**-20 + 2.0**-63,
         f"is no {'mean' if op.mean else 'sum'}: multiplies by {found:.6g}, not {expected:.6g}",
+    )
+
+
+@check.register
+def _q_normalization(op: ops.QNormalization, site: Site) -> None:
+    _requantizes(op, site)
+    x = site.type("x")
+    _activation(site, x, "x", op.input_zero_point)
+    reach = accumulators.normalized_reach(op.measure, x.dtype, op.input_zero_point)
+    site.require(op.rounding == "single", "is rounded once, never 'double'")
+    site.require(
+        op.epsilon == 0 or op.epsilon >= 2**29,
+        f"an epsilon is 0, or 2^29 or more, not {op.epsilon}",
+    )
+    count = math.prod(x.shape[a] for a in op.axes)
+    site.require(
+        count <= MAX_NORMALIZED, f"normalizes {count} elements together, more than {MAX_NORMALIZED}"
+    )
+    if op.measure == "magnitudes":
+        site.require(count * reach < 2**31, f"a sum of up to {count * reach} is not below 2^31")
+    normalizer = Normalizer(
+        op.measure, count, op.input_zero_point, op.epsilon, op.exponent, op.is_least, op.fraction
+    )
+    most = normalizer.largest_fraction(reach)
+    site.require(op.fraction <= most, f"has {op.fraction} fractional bits, but {most} fit")
+    multiplier, bias = site.constant("multiplier", "int32"), site.constant("bias", "int64")
+    site.require(multiplier.min() > -(2**31), f"a multiplier must not be {multiplier.min()}")
+    site.require(
+        bias.min() >= -(2**61) and bias.max() <= 2**61, "a bias must be at most 2^61 in magnitude"
     )
 
 

@@ -75,6 +75,24 @@ def _same(shape: Shape, expected: Shape, what: str) -> None:
     _require(shape == expected, f"{what} must have shape {list(expected)}, not {list(shape)}")
 
 
+def _axes(axes: Shape, x: Shape) -> None:
+    _require(
+        len(set(axes)) == len(axes) and all(a < len(x) for a in axes),
+        f"axes {list(axes)} do not fit shape {list(x)}",
+    )
+
+
+def _of_last_axes(numbers: Shape, x: Shape, what: str, inner: int = 1) -> None:
+    """A number for each ``inner`` elements of some of the last axes of ``x``, or one for all."""
+    _rank(numbers, 1, "multiplier")
+    products = {math.prod(x[axis:]) for axis in range(len(x) + 1)}
+    each = f" for {inner} elements each" if inner > 1 else ""
+    _require(
+        inner in products and numbers[0] * inner in products,
+        f"{numbers[0]} {what}{each} do not cover the last axes of shape {list(x)}",
+    )
+
+
 def _window(
     x: Shape,
     kernel: tuple[int, int],
@@ -189,13 +207,8 @@ def _prelu(op: ops.PRelu, x: Shape, slope: Shape) -> tuple[Shape, ...]:
 
 @shape_rule.register
 def _q_prelu(op: ops.QPRelu, x: Shape, multiplier: Shape, shift: Shape) -> tuple[Shape, ...]:
-    _rank(multiplier, 1, "multiplier")
+    _of_last_axes(multiplier, x, "slopes")
     _same(shift, multiplier, "shift")
-    products = {math.prod(x[axis:]) for axis in range(len(x) + 1)}
-    _require(
-        multiplier[0] in products,
-        f"{multiplier[0]} slopes do not cover the last axes of shape {list(x)}",
-    )
     return (x,)
 
 
@@ -233,10 +246,7 @@ def _average_pool(
 
 @shape_rule.register
 def _reducing(op: ops.Reducing, x: Shape) -> tuple[Shape, ...]:
-    _require(
-        len(set(op.axes)) == len(op.axes) and all(a < len(x) for a in op.axes),
-        f"axes {list(op.axes)} do not fit shape {list(x)}",
-    )
+    _axes(op.axes, x)
     if op.keepdims:
         return (tuple(1 if a in op.axes else n for a, n in enumerate(x)),)
     return (tuple(n for a, n in enumerate(x) if a not in op.axes),)
@@ -273,20 +283,20 @@ def _q_softmax(op: ops.QSoftmax, x: Shape, exponentials: Shape) -> tuple[Shape, 
 
 
 @shape_rule.register
-def _instance_normalization(
-    op: ops.InstanceNormalization, x: Shape, scale: Shape, bias: Shape
-) -> tuple[Shape, ...]:
-    _rank(x, 4, "x")
-    _same(scale, (x[3],), "scale")
-    _same(bias, (x[3],), "bias")
+def _normalization(op: ops.Normalization, x: Shape, *affine: Shape) -> tuple[Shape, ...]:
+    _axes(op.axes, x)
+    for shape in affine:
+        _same(broadcast(x, shape), x, "scale and bias broadcast to x")
     return (x,)
 
 
 @shape_rule.register
-def _layer_normalization(op: ops.LayerNormalization, x: Shape, *affine: Shape) -> tuple[Shape, ...]:
-    _require(op.axis < len(x), f"axis {op.axis} does not fit shape {list(x)}")
-    for shape in affine:
-        _same(broadcast(x, shape), x, "scale and bias broadcast to x")
+def _q_normalization(
+    op: ops.QNormalization, x: Shape, multiplier: Shape, bias: Shape
+) -> tuple[Shape, ...]:
+    _axes(op.axes, x)
+    _of_last_axes(multiplier, x, "multipliers", op.inner)
+    _same(bias, multiplier, "bias")
     return (x,)
 
 

@@ -205,6 +205,13 @@ def _reduce_sum(op: ops.ReduceSum, x: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 @evaluate.register
+def _reduce_l2(op: ops.ReduceL2, x: np.ndarray) -> tuple[np.ndarray, ...]:
+    # squares of what float32 holds may be beyond it
+    wide = x.astype(np.float64)
+    return (np.sqrt((wide * wide).sum(op.axes, keepdims=op.keepdims)).astype(np.float32),)
+
+
+@evaluate.register
 def _softmax(op: ops.Softmax, x: np.ndarray) -> tuple[np.ndarray, ...]:
     e = np.exp(x - x.max(op.axis, keepdims=True))
     return (e / e.sum(op.axis, keepdims=True),)
@@ -228,24 +235,21 @@ def _lrn(op: ops.LRN, x: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 @evaluate.register
-def _instance_normalization(
-    op: ops.InstanceNormalization, x: np.ndarray, scale: np.ndarray, bias: np.ndarray
+def _normalization(
+    op: ops.Normalization, x: np.ndarray, scale: np.ndarray, *bias: np.ndarray
 ) -> tuple[np.ndarray, ...]:
-    return (_normalized(x, (1, 2), op.epsilon) * scale + bias,)
-
-
-@evaluate.register
-def _layer_normalization(
-    op: ops.LayerNormalization, x: np.ndarray, scale: np.ndarray, *bias: np.ndarray
-) -> tuple[np.ndarray, ...]:
-    y = _normalized(x, tuple(range(op.axis, x.ndim)), op.epsilon) * scale
-    return (y + bias[0] if bias else y,)
-
-
-def _normalized(x: np.ndarray, axes: tuple[int, ...], epsilon: float) -> np.ndarray:
-    centered = x - x.mean(axes, keepdims=True)
-    variance = (centered * centered).mean(axes, keepdims=True)
-    return np.asarray(centered / np.sqrt(variance + np.float32(epsilon)))
+    # squares of what float32 holds may be beyond it
+    wide = x.astype(np.float64)
+    if op.measure == "variance":
+        wide -= wide.mean(op.axes, keepdims=True)
+    if op.measure == "magnitudes":
+        measure = np.abs(wide).mean(op.axes, keepdims=True) ** 2
+    else:
+        measure = (wide * wide).mean(op.axes, keepdims=True)
+    divisor = np.sqrt(np.maximum(measure, op.epsilon) if op.is_least else measure + op.epsilon)
+    # where that is 0, all elements are
+    y = (wide / np.where(divisor > 0, divisor, 1.0)).astype(np.float32)
+    return _finish(op, y * scale, bias)
 
 
 @evaluate.register

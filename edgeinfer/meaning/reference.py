@@ -6,6 +6,7 @@ target, must give the same bits.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, MutableMapping
 from functools import singledispatch
 
@@ -198,6 +199,32 @@ def _q_resize(
     acc = neighbour_sums(_wide(x, op.input_zero_point), first_rows, _wide(row_weights), 1)
     acc = neighbour_sums(acc, first_columns, _wide(column_weights), 2)
     return _requantized(op, acc, op.multiplier, op.shift)
+
+
+@evaluate.register
+def _q_reduce_l2(op: ops.QReduceL2, x: np.ndarray) -> tuple[np.ndarray, ...]:
+    squares = (_wide(x, op.input_zero_point) ** 2).sum(op.axes, keepdims=op.keepdims)
+    root = fixedpoint.square_root(squares, op.fraction)
+    return _requantized(op, root, op.multiplier, op.shift)
+
+
+@evaluate.register
+def _q_normalization(
+    op: ops.QNormalization, x: np.ndarray, multiplier: np.ndarray, bias: np.ndarray
+) -> tuple[np.ndarray, ...]:
+    others = [axis for axis in range(x.ndim) if axis not in op.axes]
+    turned = x.transpose(*others, *op.axes)
+    count = math.prod(x.shape[axis] for axis in op.axes)
+    normalizer = fixedpoint.Normalizer(
+        op.measure, count, op.input_zero_point, op.epsilon, op.exponent, op.is_least, op.fraction
+    )
+    groups = _wide(turned).reshape(-1, count)
+    shares = normalizer.shares(groups).of(groups)
+    shares = shares.reshape(turned.shape).transpose(np.argsort([*others, *op.axes]))
+    factors, offsets = (_wide(array).repeat(op.inner) for array in (multiplier, bias))
+    acc = shares.reshape(-1, len(factors)) * factors + offsets
+    y = fixedpoint.requantize(acc, 1, op.shift, op.output_zero_point, op.lo, op.hi)
+    return (y.reshape(x.shape),)
 
 
 @evaluate.register

@@ -61,6 +61,10 @@ class Builder:
         y = self.conv(x, cin, cout, k, bias=False, **attributes)
         return self.op("Relu", self.batch_norm(y, cout))
 
+    def affine(self, *shape: int) -> tuple[str, str]:
+        scale, bias = (self.rng.normal(mean, 0.2, shape) for mean in (1, 0))
+        return self.floats(scale), self.floats(bias)
+
     def relu6(self, x: str) -> str:
         return self.op("Clip", x, self.floats(0), self.floats(6))
 
@@ -377,9 +381,9 @@ def stereo_regression_with_sub_and_mul() -> onnx.ModelProto:
     return b.model(["N", 2, 12, 12], b.head(b.conv_bn_relu(x, 32, 16), 16, 1))
 
 
-@listed
-def transformer_of_two_heads() -> onnx.ModelProto:
-    b = Builder(24)
+def transformer(seed: int, norm: Callable[[Builder, str, int], str]) -> onnx.ModelProto:
+    """Two blocks of attention with two heads, with ``norm`` before each of their halves."""
+    b = Builder(seed)
     count, width, heads = 16, 24, 2
 
     def linear(x: str, cin: int, cout: int) -> str:
@@ -397,18 +401,121 @@ def transformer_of_two_heads() -> onnx.ModelProto:
     )
     x = b.op("Transpose", x, perm=[0, 2, 1])
     for _ in range(2):
-        query = head_first(linear(x, width, width), 0, 2, 1, 3)
-        key = head_first(linear(x, width, width), 0, 2, 3, 1)
-        value = head_first(linear(x, width, width), 0, 2, 1, 3)
+        y = norm(b, x, width)
+        query = head_first(linear(y, width, width), 0, 2, 1, 3)
+        key = head_first(linear(y, width, width), 0, 2, 3, 1)
+        value = head_first(linear(y, width, width), 0, 2, 1, 3)
         scores = b.op("Mul", b.op("MatMul", query, key), b.floats((width // heads) ** -0.5))
         seen = b.op("MatMul", b.op("Softmax", scores, axis=-1), value)
         seen = b.op(
             "Reshape", b.op("Transpose", seen, perm=[0, 2, 1, 3]), b.integers(0, count, width)
         )
         x = b.op("Add", x, linear(seen, width, width))
-        hidden = b.op("Relu", linear(x, width, 2 * width))
+        hidden = b.op("Relu", linear(norm(b, x, width), width, 2 * width))
         x = b.op("Add", x, linear(hidden, 2 * width, width))
     return b.model(["N", 3, 16, 16], b.dense(b.op("ReduceMean", x, axes=[1], keepdims=0), width, 5))
+
+
+@listed
+def transformer_of_two_heads() -> onnx.ModelProto:
+    return transformer(24, lambda b, x, width: x)
+
+
+@listed
+def transformer_of_layer_norms_in_primitives() -> onnx.ModelProto:
+    def layer_norm(b: Builder, x: str, width: int) -> str:
+        centered = b.op("Sub", x, b.op("ReduceMean", x, axes=[-1]))
+        variance = b.op("ReduceMean", b.op("Pow", centered, b.floats(2)), axes=[-1])
+        y = b.op("Div", centered, b.op("Sqrt", b.op("Add", variance, b.floats(1e-5))))
+        scale, bias = b.affine(width)
+        return b.op("Add", b.op("Mul", y, scale), bias)
+
+    return transformer(25, layer_norm)
+
+
+@listed
+def transformer_of_rms_norms() -> onnx.ModelProto:
+    def rms_norm(b: Builder, x: str, width: int) -> str:
+        squares = b.op("ReduceMean", b.op("Pow", x, b.floats(2)), axes=[-1])
+        root = b.op("Sqrt", b.op("Add", squares, b.floats(1e-6)))
+        y = b.op("Mul", x, b.op("Div", b.floats(1), root))
+        return b.op("Mul", b.floats(b.rng.normal(1, 0.2, width)), y)
+
+    return transformer(26, rms_norm)
+
+
+@listed
+def convnext_of_layer_norms() -> onnx.ModelProto:
+    b = Builder(27)
+    width = 24
+
+    def layer_norm(x: str) -> str:
+        return b.op("LayerNormalization", x, *b.affine(width), axis=-1, epsilon=1e-6)
+
+    def linear(x: str, cin: int, cout: int) -> str:
+        w = b.floats(b.rng.normal(size=(cin, cout)) / np.sqrt(cin))
+        return b.op("Add", b.op("MatMul", x, w), b.floats(b.rng.normal(size=cout) * 0.1))
+
+    x = b.conv("x", 3, width, 4, strides=[4, 4], pads=[0] * 4)
+    x = b.op("Transpose", layer_norm(b.op("Transpose", x, perm=[0, 2, 3, 1])), perm=[0, 3, 1, 2])
+    for _ in range(2):
+        y = b.op("Transpose", b.conv(x, width, width, 7, group=width), perm=[0, 2, 3, 1])
+        y = linear(layer_norm(y), width, 4 * width)
+        gate = b.op("Add", b.op("Erf", b.op("Div", y, b.floats(np.sqrt(2)))), b.floats(1))
+        y = b.op("Mul", b.op("Mul", y, gate), b.floats(0.5))
+        y = b.op("Transpose", linear(y, 4 * width, width), perm=[0, 3, 1, 2])
+        x = b.op("Add", x, b.op("Mul", b.floats(b.rng.uniform(0.1, 0.5, (width, 1, 1))), y))
+    x = b.op("Flatten", b.op("GlobalAveragePool", x))
+    return b.model(["N", 3, 32, 32], b.dense(layer_norm(x), width, 10))
+
+
+@listed
+def resnet_of_group_norms() -> onnx.ModelProto:
+    b = Builder(28)
+
+    def group_norm(x: str, channels: int, groups: int = 4) -> str:
+        y = b.op("Reshape", x, b.integers(0, groups, -1))
+        one, zero = b.floats(np.ones(groups)), b.floats(np.zeros(groups))
+        y = b.op("Reshape", b.op("InstanceNormalization", y, one, zero), b.op("Shape", x))
+        scale, bias = b.affine(channels, 1, 1)
+        return b.op("Add", b.op("Mul", y, scale), bias)
+
+    x = b.op("Relu", group_norm(b.conv("x", 3, 16, bias=False), 16))
+    for cin, cout, stride in ((16, 16, 1), (16, 32, 2)):
+        y = b.conv(x, cin, cout, bias=False, strides=[stride] * 2)
+        y = group_norm(b.conv(b.op("Relu", group_norm(y, cout)), cout, cout, bias=False), cout)
+        if cin != cout:
+            x = group_norm(b.conv(x, cin, cout, 1, bias=False, strides=[stride] * 2), cout)
+        x = b.op("Relu", b.op("Add", y, x))
+    return b.model(["N", 3, 16, 16], b.head(x, 32))
+
+
+@listed
+def style_transfer_of_instance_norms() -> onnx.ModelProto:
+    b = Builder(29)
+
+    def conv(x: str, cin: int, cout: int, stride: int = 1) -> str:
+        padded = b.op("Pad", x, b.integers(0, 0, 1, 1, 0, 0, 1, 1), mode="reflect")
+        y = b.conv(padded, cin, cout, pads=[0] * 4, strides=[stride] * 2)
+        return b.op("InstanceNormalization", y, *b.affine(cout))
+
+    first = b.op("Relu", conv("x", 3, 12))
+    x = b.op("Relu", conv(first, 12, 24, 2))
+    for _ in range(2):
+        x = b.op("Add", x, conv(b.op("Relu", conv(x, 24, 24)), 24, 24))
+    x = b.op("Resize", x, "", b.floats([1, 1, 2, 2]), mode="nearest")
+    x = b.op("Relu", conv(x, 24, 12))
+    return b.model(["N", 3, 16, 16], b.op("Tanh", b.conv(x, 12, 3)))
+
+
+@listed
+def face_embedding_of_unit_length() -> onnx.ModelProto:
+    b = Builder(30)
+    x = b.conv_bn_relu("x", 3, 16, strides=[2, 2])
+    x = b.conv_bn_relu(x, 16, 32, strides=[2, 2])
+    x = b.dense(b.op("Flatten", x), 32 * 36, 24)
+    length = b.op("Clip", b.op("ReduceL2", x, axes=[1], keepdims=1), b.floats(1e-12))
+    return b.model(["N", 3, 24, 24], b.op("Div", x, b.op("Expand", length, b.op("Shape", x))))
 
 
 @listed

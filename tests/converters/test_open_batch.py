@@ -44,6 +44,11 @@ MIXED = {
         {},
         "ReduceMean 'm' mixes what lies along it",
     ),
+    "a norm over them": (
+        [node("MeanVarianceNormalization", ["x"], ["y"], axes=[0])],
+        {},
+        "Normalization 'y' mixes what lies along it",
+    ),
     "a Softmax over them": (
         [node("Softmax", ["x"], ["y"], axis=0)],
         {},
@@ -190,6 +195,16 @@ APART = {
             node("Slice", ["g", "zero", "three", "axis"], ["y"]),
         ],
         {"scale": normal(6), "chosen": [2, 0], "zero": [0], "three": [3], "axis": [3]},
+    ),
+    "a norm of each, over all places of groups": (
+        [
+            node("Reshape", ["x", "groups"], ["g"]),
+            node("InstanceNormalization", ["g", "one", "zero"], ["n"]),
+            node("Shape", ["x"], ["shape"]),
+            node("Reshape", ["n", "shape"], ["u"]),
+            node("Mul", ["u", "scale"], ["y"]),
+        ],
+        {"groups": [0, 2, -1], "one": normal(2), "zero": normal(2), "scale": normal(4, 1, 1)},
     ),
 }
 

@@ -6,9 +6,14 @@ Over opsets and attributes, on shapes with 1, primes and odd extents.
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
+from onnx.reference import ReferenceEvaluator
 
+from edgeinfer.converters import from_onnx
+from edgeinfer.meaning.float_executor import execute
 from tests.converters.onnx_agreement import NEWEST, agreement, model, node, operators
+from tests.refusals import refused
 
 RNG = np.random.default_rng(3)
 
@@ -267,7 +272,10 @@ def test_a_global_pool_is_a_reduction(operator, shape):
     assert operators(agreement(model([node(operator, ["x"], ["y"])], shape))) == [reduction]
 
 
-@pytest.mark.parametrize("operator", ["ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin"])
+REDUCTIONS = [f"Reduce{name}" for name in ("Mean", "Sum", "Max", "Min", "L1", "L2", "SumSquare")]
+
+
+@pytest.mark.parametrize("operator", REDUCTIONS)
 @pytest.mark.parametrize("axes", [None, [1], [-1, 1], [0, 2, 3]])
 @pytest.mark.parametrize("opset", [7, 13, 18])
 def test_a_reduction_takes_its_axes_from_an_attribute_or_an_input(operator, axes, opset):
@@ -314,7 +322,16 @@ def test_batch_normalization(opset, shape):
     agreement(model([layer], shape, constants, opset=opset))
 
 
-@pytest.mark.parametrize("shape", [(2, 5, 7), (2, 5, 4, 3)])
+@pytest.mark.parametrize("operator", REDUCTIONS)
+def test_a_reduction_over_no_axes_is_of_each_element(operator):
+    reduction = node(operator, ["x", "axes"], ["y"], noop_with_empty_axes=1)
+    graph = from_onnx(model([reduction], (2, 3), {"axes": integers()}, opset=18))
+    x = normal(2, 3)
+    expected = {"ReduceL1": np.abs(x), "ReduceL2": np.abs(x), "ReduceSumSquare": x * x}
+    np.testing.assert_array_equal(execute(graph, {"x": x})["y"], expected.get(operator, x))
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 7), (2, 5, 4, 3), (2, 5, 2, 4, 3)])
 def test_instance_normalization(shape):
     layer = node("InstanceNormalization", ["x", "s", "b"], ["y"], epsilon=1e-3)
     agreement(model([layer], shape, {"s": normal(5), "b": normal(5)}))
@@ -326,6 +343,77 @@ def test_layer_normalization(axis):
     constants = {"s": normal(*shape[axis:]), "b": normal(*shape[axis:])}
     layer = node("LayerNormalization", ["x", "s", "b"], ["y"], axis=axis)
     agreement(model([layer], shape, constants))
+
+
+@pytest.mark.parametrize("axis", [-1, 1])
+@pytest.mark.parametrize("operator", ["RMSNormalization", "SimplifiedLayerNormalization"])
+def test_rms_normalization(operator, axis):
+    shape = (3, 5, 7)
+    layer = node(operator, ["x", "s"], ["y"], axis=axis, epsilon=0.1)
+    graph = agreement(model([layer], shape, {"s": normal(*shape[axis:])}, opset=23))
+    assert operators(graph) == ["Normalization"]
+
+
+def test_rms_normalization_of_onnxruntimes_own_domain():
+    layer = node("SimplifiedLayerNormalization", ["x", "s"], ["y"], domain="com.microsoft")
+    proto = model([layer], (3, 7), {"s": normal(7)})
+    proto.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+    assert operators(from_onnx(proto)) == ["Normalization"]
+
+
+@pytest.mark.parametrize("opset", [18, 21])
+@pytest.mark.parametrize("shape", [(2, 6, 7), (1, 6, 4, 3), (1, 6, 2, 3, 4)])
+@pytest.mark.parametrize("groups", [1, 3, 6])
+def test_group_normalization(groups, shape, opset):
+    numbers = groups if opset < 21 else 6
+    layer = node("GroupNormalization", ["x", "s", "b"], ["y"], num_groups=groups)
+    agreement(model([layer], shape, {"s": normal(numbers), "b": normal(numbers)}, opset=opset))
+
+
+@pytest.mark.parametrize("axes", [None, [1], [2, 3], [0, 1, 2, 3]])
+def test_mean_variance_normalization(axes):
+    attributes = {} if axes is None else {"axes": axes}
+    layer = node("MeanVarianceNormalization", ["x"], ["y"], **attributes)
+    proto = model([layer], (2, 5, 4, 3), opset=13)
+    x = normal(2, 5, 4, 3)
+    found = execute(from_onnx(proto), {"x": x})["y"]
+    # onnxruntime knows but two sets of axes
+    (expected,) = ReferenceEvaluator(proto).run(None, {"x": x})
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("p", [1, 2])
+@pytest.mark.parametrize("axis", [-1, 1])
+def test_lp_normalization(p, axis):
+    agreement(model([node("LpNormalization", ["x"], ["y"], p=p, axis=axis)]))
+
+
+@pytest.mark.parametrize("p", [1, 2])
+def test_lp_normalization_of_zeros_is_zero(p):
+    proto = model([node("LpNormalization", ["x"], ["y"], p=p)], (2, 3), opset=22)
+    x = np.array([[0, 0, 0], [0, 3, -4]], np.float32)
+    found = execute(from_onnx(proto), {"x": x})["y"]
+    norm = 7 if p == 1 else 5
+    np.testing.assert_allclose(found, x / norm, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("layer", "constants", "message"),
+    [
+        (node("InstanceNormalization", ["x", "s", "s"], ["y"]), {"s": normal(4)},
+         "its scale must have shape [6]"),
+        (node("InstanceNormalization", ["x", "s", "s"], ["y"], epsilon=-1.0), {"s": normal(6)},
+         "its epsilon -1.0 is negative"),
+        (node("GroupNormalization", ["x", "s", "s"], ["y"], num_groups=4), {"s": normal(6)},
+         "6 channels do not divide into 4 groups"),
+        (node("GroupNormalization", ["x", "s", "s"], ["y"], num_groups=3), {"s": normal(3)},
+         "its scale must have shape [6]"),
+        (node("LpNormalization", ["x"], ["y"], p=3), {}, "p must be 1 or 2, not 3"),
+    ],
+)  # fmt: skip
+def test_a_normalization_that_is_none_is_refused(layer, constants, message):
+    with refused(f"{layer.op_type} 'y': {message}"):
+        from_onnx(model([layer], (1, 6, 4, 3), constants, opset=21))
 
 
 @pytest.mark.parametrize("size", [1, 3, 5])

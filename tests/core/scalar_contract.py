@@ -158,3 +158,88 @@ def softmax(x, table, axis):
         return min(floor(share * 32768 + HALF), 32767)
 
     return elementwise(at, x.shape)
+
+
+def normalization(op, x, multiplier, bias):
+    groups = {}
+    for index in np.ndindex(*x.shape):
+        groups.setdefault(_others(op, index), []).append(int(x[index]))
+    shares = {key: _share(op, q) for key, q in groups.items()}
+
+    def at(index):
+        mean, factor, rest, shift = shares[_others(op, index)]
+        share = floor(Fraction((int(x[index]) - mean) * factor - rest, 2**shift) + HALF)
+        place = int(np.ravel_multi_index(index, x.shape))
+        channel = place // op.inner % len(multiplier)
+        acc = share * int(multiplier[channel]) + int(bias[channel])
+        return requantized(op, acc, 1, op.shift)
+
+    return elementwise(at, x.shape)
+
+
+def _others(op, index):
+    return tuple(i for axis, i in enumerate(index) if axis not in op.axes)
+
+
+def _share(op, q):
+    """Mean, factor, rest and shift of a group of integers."""
+    n, z = len(q), op.input_zero_point
+    mean, left, weight, lost = z, 0, 1, 0
+    if op.measure == "variance":
+        mean, left = divmod(sum(q), n)
+        weight, squares = n, sum((v - mean) ** 2 for v in q)
+        while squares >> lost >= 2 ** (62 - n.bit_length()):
+            lost += 2
+        measure = (squares >> lost) * n - (left * left >> lost)
+    elif op.measure == "squares":
+        measure = sum((v - z) ** 2 for v in q)
+    else:
+        measure = sum(abs(v - z) for v in q) ** 2
+    if measure == 0:
+        return mean, 0, 0, 1
+    # places to the left that bring it to 61 or 62 bits, and those for epsilon
+    places = (62 - measure.bit_length()) // 2 * 2
+    t, places = measure << places, places - lost
+    if op.epsilon:
+        own = 62 - 2 * op.exponent
+        common = min(places, own)
+        t, added = t >> (places - common), (op.epsilon << 31) >> (own - common)
+        t, places = (max(t, added) if op.is_least else t + added), common
+    if t >= 2**62:
+        t, places = t >> 2, places - 2
+    root = _reciprocal_root(t)
+    bits = weight.bit_length()
+    factor, rest = (floor(Fraction(v * root, 2**bits) + HALF) for v in (weight, left))
+    return mean, factor, rest, min(61 - places // 2 - bits - op.fraction, 62)
+
+
+def _reciprocal_root(t):
+    x = t >> 30
+    # 2^15 / sqrt((i + 1/2) / 32), rounded
+    i = x >> 27
+    y = next(r for r in range(2**16) if (2 * r + 1) ** 2 * (2 * i + 1) > 2**38) << 15
+    for _ in range(3):
+        y = y * (3 * 2**30 - ((y * y // 2**30) * x // 2**32)) // 2**31
+    return y
+
+
+def reduce_l2(op, x, out_shape):
+    squares = {}
+    for index in np.ndindex(*x.shape):
+        kept = tuple(
+            0 if axis in op.axes else i
+            for axis, i in enumerate(index)
+            if axis not in op.axes or op.keepdims
+        )
+        squares[kept] = squares.get(kept, 0) + (int(x[index]) - op.input_zero_point) ** 2
+
+    def at(index):
+        v, places, root = squares[index], 0, 0
+        if v:
+            places = (62 - v.bit_length()) // 2 * 2
+            t = v << places
+            root = floor(Fraction((t >> 31) * _reciprocal_root(t), 2**30) + HALF)
+        acc = floor(root * Fraction(2) ** (op.fraction - places // 2) + HALF)
+        return requantized(op, acc, op.multiplier, op.shift)
+
+    return elementwise(at, out_shape)

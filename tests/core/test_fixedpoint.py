@@ -1,5 +1,6 @@
 """EI-1's arithmetic is what exact fractions, gemmlowp's code and float64 say it is."""
 
+import dataclasses
 import math
 from fractions import Fraction
 
@@ -9,11 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeinfer.arithmetic import fixedpoint
+from edgeinfer.arithmetic.accumulators import normalized_reach
 from edgeinfer.errors import QuantizationError
 from tests.refusals import refused
 
 accumulators = st.integers(-(2**31) + 1, 2**31 - 1)
 shifts = st.integers(2, 62)
+HALF = Fraction(1, 2)
 
 
 def half_up(x: Fraction) -> int:
@@ -316,3 +319,176 @@ def test_exponentials_begin_with_one_and_never_grow():
     sixteen = fixedpoint.exponential_table_16(0.0002)
     assert sixteen.shape == (2, 256) and sixteen[:, 0].tolist() == [2**30, 2**30]
     assert (np.diff(sixteen) <= 0).all() and sixteen.min() >= 0
+
+
+# ---- normalizations --------------------------------------------------------------------------
+
+
+@given(st.integers(1, 2**62 - 1))
+def test_an_integer_is_shifted_by_an_even_number_of_places(v):
+    t, e = (int(a[0]) for a in fixedpoint.normalized_even(np.array([v])))
+    assert 2**60 <= t < 2**62 and e % 2 == 0 and t == v << e
+
+
+def assert_reciprocal_roots(t: np.ndarray) -> None:
+    """(1 - 2^-29)^2 2^122 < root^2 t < (1 + 2^-29)^2 2^122, in whole numbers."""
+    low, high = (2**29 - 1) ** 2 << 64, (2**29 + 1) ** 2 << 64
+    for value, root in zip(t.tolist(), fixedpoint.reciprocal_sqrt(t).tolist(), strict=True):
+        assert low < root * root * value < high
+        assert 2**30 <= root <= 2**31
+
+
+def test_a_reciprocal_root_is_within_a_2_29th_of_itself():
+    # on both sides of each of the table's intervals, and of what x cuts off
+    edges = np.arange(8, 33) << 57
+    near = edges[:, None] + np.array([-(2**31), -(2**30), -1, 0, 1, 2**30, 2**31])
+    inner = near[(near >= 2**60) & (near < 2**62)]
+    assert_reciprocal_roots(inner)
+    assert_reciprocal_roots(np.random.default_rng(0).integers(2**60, 2**62, 20000))
+
+
+@given(st.integers(2**60, 2**62 - 1))
+def test_every_reciprocal_root_is(t):
+    assert_reciprocal_roots(np.array([t]))
+
+
+@given(v=st.integers(0, 2**54), least=st.integers(0, 20))
+def test_a_root_is_within_a_2_28th_and_half_a_unit(v, least):
+    fraction = fixedpoint.root_fraction(1, max(math.isqrt(v) + 1, 1)) - least
+    found = int(fixedpoint.square_root(np.array([v]), fraction)[0])
+    assert 0 <= found <= 2**30
+    exact, share = v * Fraction(4) ** fraction, Fraction(1, 2**28)
+    assert (found - HALF) <= 0 or ((found - HALF) / (1 + share)) ** 2 <= exact
+    assert exact <= ((found + HALF) / (1 - share)) ** 2
+
+
+@given(count=st.integers(1, 2**24), reach=st.integers(127, 65535))
+def test_a_root_has_the_most_fractional_bits_that_fit(count, reach):
+    fraction = fixedpoint.root_fraction(count, reach)
+    assert count * reach**2 * Fraction(4) ** fraction <= 2**59
+    assert count * reach**2 * Fraction(4) ** (fraction + 1) > 2**59
+
+
+@given(real=st.floats(1e-20, 1e200))
+def test_an_epsilon_is_within_a_2_30th_of_itself(real):
+    epsilon, exponent = fixedpoint.epsilon_and_exponent(real)
+    assert 2**29 <= epsilon < 2**31
+    held = Fraction(epsilon, 2**31) * Fraction(4) ** exponent
+    assert abs(held - Fraction(real)) <= Fraction(real) / 2**30
+
+
+def test_an_epsilon_that_no_measure_feels_is_0_and_one_below_it_is_refused():
+    assert fixedpoint.epsilon_and_exponent(0.0) == (0, 0)
+    assert fixedpoint.epsilon_and_exponent(1e-22) == (0, 0)
+    assert fixedpoint.epsilon_and_exponent(1 - 2**-40) == (2**29, 1)
+    with refused("an epsilon must be 0 or more and finite, not -1.0", QuantizationError):
+        fixedpoint.epsilon_and_exponent(-1.0)
+
+
+@given(steepest=st.floats(1e-30, 1e8), farthest=st.floats(0, 1e12), seed=st.integers(0, 2**32 - 1))
+def test_factors_and_offsets_are_as_fine_as_fits(steepest, farthest, seed):
+    rng = np.random.default_rng(seed)
+    factors = np.append(rng.uniform(-1, 1, 5), 1.0) * steepest
+    offsets = np.append(rng.uniform(-1, 1, 5), -1.0) * farthest
+    multiplier, bias, shift = fixedpoint.affine_parameters(factors, offsets)
+    assert multiplier.dtype == np.int32 and bias.dtype == np.int64 and 2 <= shift <= 62
+    assert np.abs(multiplier - factors * 2.0**shift).max() <= 0.5
+    assert np.abs(bias - offsets * 2.0**shift).max() <= np.maximum(
+        0.5, farthest * 2.0**shift / 2**52
+    )
+    assert np.abs(bias).max() <= 2**61
+    finer = 2.0 ** (shift + 1)
+    assert shift == 62 or steepest * finer >= 2**31 - 0.5 or farthest * finer > 2**61
+
+
+def test_factors_and_offsets_that_do_not_fit_are_refused():
+    message = "factors of up to 1e+10 and offsets of up to 2 steps do not fit"
+    with refused(message, QuantizationError):
+        fixedpoint.affine_parameters(np.array([1e10]), np.array([2.0]))
+
+
+def normalized_exactly(n: fixedpoint.Normalizer, q: list[int]) -> list[tuple[int, int]]:
+    """Of each element the sign and the square, exact, of what it is normalized to."""
+    d = [v - n.zero_point for v in q]
+    if n.measure == "variance":
+        d = [n.count * v - sum(q) for v in q]
+        measure = Fraction(sum(v * v for v in d), n.count)
+    elif n.measure == "squares":
+        measure = Fraction(sum(v * v for v in d))
+    else:
+        measure = Fraction(sum(map(abs, d)) ** 2)
+    added = Fraction(n.epsilon, 2**31) * Fraction(4) ** n.exponent
+    total = max(measure, added) if n.is_least else measure + added
+    return [((v > 0) - (v < 0), v * v / total if total else Fraction(0)) for v in d]
+
+
+def assert_within(found: int, sign: int, square: Fraction, fraction: int) -> None:
+    """``|found - v 2^fraction| <= |v 2^fraction| 2^-28 + 1`` where v^2 is ``square``."""
+    scaled = square * Fraction(4) ** fraction
+    share = Fraction(1, 2**28)
+    outer = (abs(found) - 1) / (1 + share)
+    inner = (abs(found) + 1) / (1 - share)
+    assert outer <= 0 or outer**2 <= scaled
+    assert scaled <= inner**2
+    assert abs(found) <= 1 or (found > 0) == (sign > 0)
+
+
+SPREADS = [0, 1, 3, 100, 32767]
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16"])
+@pytest.mark.parametrize("measure", ["variance", "squares", "magnitudes"])
+@given(
+    count=st.sampled_from([1, 2, 3, 7, 64, 300]),
+    spread=st.sampled_from(SPREADS),
+    share=st.sampled_from([0.0, 1e-18, 1e-9, 1e-3, 1.0, 1e3, 1e30, 1e100]),
+    is_least=st.booleans(),
+    zero_point=st.integers(-128, 127),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_a_normalized_element_is_within_a_2_28th_and_a_unit(
+    dtype, measure, count, spread, share, is_least, zero_point, seed
+):
+    info = np.iinfo(dtype)
+    zero_point = zero_point if dtype == "int8" else 0
+    rng = np.random.default_rng(seed)
+    center = rng.integers(info.min, info.max + 1)
+    q = np.clip(center + rng.integers(-spread, spread + 1, (1, count)), info.min, info.max)
+    reach = normalized_reach(measure, dtype, zero_point)
+    epsilon = fixedpoint.epsilon_and_exponent(share * reach)
+    n = fixedpoint.Normalizer(measure, count, zero_point, *epsilon, is_least)
+    n = dataclasses.replace(n, fraction=n.largest_fraction(reach))
+    shares = n.shares(q)
+    assert (shares.shift >= 1).all()
+    found = shares.of(q)
+    assert np.abs(found).max() <= 2**30
+    expected = normalized_exactly(n, q[0].tolist())
+    for y, (sign, square) in zip(found[0].tolist(), expected, strict=True):
+        assert_within(y, sign, square, n.fraction)
+
+
+@pytest.mark.parametrize("count", [2**16, 2**17 + 1, 2**20])
+@pytest.mark.parametrize("spread", SPREADS)
+def test_of_many_int16_elements_too(count, spread):
+    rng = np.random.default_rng(count)
+    q = np.clip(rng.integers(-spread, spread + 1, (1, count)) + 30000, -32768, 32767)
+    q[0, 0] = -32768
+    n = fixedpoint.Normalizer("variance", count, 0, 0, 0)
+    n = dataclasses.replace(n, fraction=n.largest_fraction(65535))
+    found = n.shares(q).of(q)[0]
+    total = int(q.sum())
+    squares = Fraction(int((q * q).sum()) * count - total * total)
+    for i in [0, *range(1, count, count // 97)]:
+        d = count * int(q[0, i]) - total
+        assert_within(int(found[i]), (d > 0) - (d < 0), d * d / squares, n.fraction)
+
+
+def test_equal_elements_are_normalized_to_0():
+    for value in (-128, 0, 127):
+        q = np.full((1, 9), value)
+        n = fixedpoint.Normalizer("variance", 9, 0, 0, 0, fraction=20)
+        assert (n.shares(q).of(q) == 0).all()
+    for measure in ("squares", "magnitudes"):
+        q = np.full((1, 9), 5)
+        n = fixedpoint.Normalizer(measure, 9, 5, 0, 0, fraction=20)
+        assert (n.shares(q).of(q) == 0).all()

@@ -177,10 +177,39 @@ def test_lrn(size):
 def test_normalizations():
     x, scale, bias = floats(2, 3, 4, 5), floats(5), floats(5)
     expected = by_onnxruntime("InstanceNormalization", nchw(x), scale, bias, epsilon=1e-3)
-    check(ops.InstanceNormalization(1e-3), (x, scale, bias), nhwc(expected))
+    op = ops.Normalization(axes=(1, 2), epsilon=1e-3)
+    check(op, (x, scale, bias), nhwc(expected))
     scale, bias = floats(4, 5), floats(4, 5)
     expected = by_onnxruntime("LayerNormalization", x, scale, bias, axis=2, epsilon=1e-3)
-    check(ops.LayerNormalization(2, 1e-3), (x, scale, bias), expected)
+    check(ops.Normalization(axes=(2, 3), epsilon=1e-3), (x, scale, bias), expected)
+
+
+def test_what_is_normalized_by_its_squares_or_magnitudes_keeps_its_mean():
+    x, scale = floats(2, 3, 4, 5), floats(5)
+    squares = np.sqrt((x * x).mean((1, 3), keepdims=True) + np.float32(0.1))
+    op = ops.Normalization(axes=(1, 3), epsilon=0.1, measure="squares")
+    check(op, (x, scale), x / squares * scale)
+    magnitudes = np.abs(x).mean(3, keepdims=True)
+    op = ops.Normalization(axes=(3,), measure="magnitudes")
+    check(op, (x, scale), x / magnitudes * scale)
+    op = ops.Normalization(axes=(3,), epsilon=0.25, measure="magnitudes", is_least=True)
+    check(op, (x, scale), x / np.maximum(magnitudes, 0.5) * scale)
+
+
+@pytest.mark.parametrize("measure", ["variance", "squares", "magnitudes"])
+def test_what_a_normalization_would_divide_by_0_is_0(measure):
+    x = np.zeros((2, 3), np.float32)
+    one, bias = np.ones(3, np.float32), floats(3)
+    op = ops.Normalization(axes=(1,), measure=measure)
+    check(op, (x, one, bias), np.stack([bias, bias]))
+
+
+def test_a_normalization_takes_numbers_whose_squares_no_float32_holds():
+    x, one = floats(2, 3, 40), np.ones(40, np.float32)
+    op = ops.Normalization(axes=(2,))
+    (expected,) = evaluate(op, x, one)
+    for factor in (1e30, 1e-30):
+        check(op, (x * np.float32(factor), one), expected)
 
 
 def test_resize():

@@ -1,11 +1,13 @@
 """The NumPy reference computes what the contract says, element by element, in exact integers."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeinfer.arithmetic import fixedpoint
+from edgeinfer.arithmetic import accumulators, fixedpoint
 from edgeinfer.graph import operators as ops
 from edgeinfer.graph.shapes import output_shapes
 from edgeinfer.meaning.reference import evaluate
@@ -276,3 +278,61 @@ def test_qsoftmax(dtype, shape, axis, seed):
     table = make(float(2.0 ** n.rng.uniform(-14, 0)))
     x = n.activation(*shape)
     assert_equal(evaluate(ops.QSoftmax(axis), x, table), scalar_contract.softmax(x, table, axis))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("measure", ["variance", "squares", "magnitudes"])
+@pytest.mark.parametrize(
+    ("shape", "axes", "channels", "inner"),
+    [
+        ((1,), (0,), 1, 1),
+        ((7,), (0,), 7, 1),
+        ((2, 5, 3), (1,), 3, 1),
+        ((2, 5, 3), (2,), 5, 3),
+        ((2, 5, 3), (1,), 2, 15),
+        ((3, 4, 2), (2, 1), 1, 1),
+        ((2, 3), (), 6, 1),
+    ],
+)
+@given(seed=seeds, share=st.sampled_from([0.0, 1e-40, 0.01, 3.0, 1e30]), is_least=st.booleans())
+@settings(deadline=None, max_examples=15)
+def test_qnormalization(dtype, measure, shape, axes, channels, inner, seed, share, is_least):
+    n = Numbers(seed, dtype)
+    zero_point = n.zero_point()
+    reach = accumulators.normalized_reach(measure, dtype, zero_point)
+    count = math.prod(shape[axis] for axis in axes)
+    normalizer = fixedpoint.Normalizer(
+        measure, count, zero_point, *fixedpoint.epsilon_and_exponent(share * reach**2), is_least
+    )
+    factors = n.rng.uniform(-2, 2, channels) * n.info.max / 2.0**28
+    offsets = n.rng.uniform(-1, 1, channels) * n.info.max
+    multiplier, bias, shift = fixedpoint.affine_parameters(factors, offsets)
+    op = ops.QNormalization(
+        axes=axes,
+        measure=measure,
+        input_zero_point=zero_point,
+        epsilon=normalizer.epsilon,
+        exponent=normalizer.exponent,
+        is_least=is_least,
+        fraction=normalizer.largest_fraction(reach),
+        inner=inner,
+        shift=shift,
+        **n.stage() | {"rounding": "single"},
+    )
+    x = n.activation(*shape) // n.rng.choice([1, 64]).astype(dtype)
+    expected = scalar_contract.normalization(op, x, multiplier, bias)
+    assert_equal(evaluate(op, x, multiplier, bias), expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("axes", [(), (0,), (1, 2), (0, 1, 2)])
+@given(seed=seeds, keepdims=st.booleans())
+@settings(deadline=None, max_examples=15)
+def test_qreduce_l2(dtype, axes, seed, keepdims):
+    n = Numbers(seed, dtype)
+    op = ops.QReduceL2(
+        **n.stage(), axes=axes, keepdims=keepdims, input_zero_point=n.zero_point(), fraction=7,
+        **n.scaled(),
+    )  # fmt: skip
+    x = n.activation(3, 5, 2) // n.rng.choice([1, 200]).astype(dtype)
+    assert_equal(evaluate(op, x), scalar_contract.reduce_l2(op, x, shape_of(op, x)))

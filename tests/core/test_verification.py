@@ -725,6 +725,63 @@ def test_exponentials_keep_a_softmax_from_dividing_by_zero():
     )
 
 
+def test_a_normalization_is_of_as_many_bits_as_fit():
+    def normalized(x, out, length=1, **attributes):
+        info = np.iinfo(out.dtype)
+        whole = {"lo": int(info.min), "hi": int(info.max), "axes": (0,), "fraction": 20}
+        constants = np.zeros(length, np.int32), np.zeros(length, np.int64)
+        return one(ops.QNormalization(**whole | attributes), x, *constants, out=out)
+
+    verify(normalized(int8(3), int16(3), length=3))
+    verify(normalized(int16(3), int8(3), epsilon=2**29, exponent=-3))
+    refuse(
+        "QNormalization 'n': is rounded once, never 'double'",
+        normalized(int8(3), int8(3), rounding="double"),
+    )
+    refuse(
+        "QNormalization 'n': an epsilon is 0, or 2^29 or more, not 7",
+        normalized(int8(3), int8(3), epsilon=7),
+    )
+    for measure, count, most in (("variance", 2, 27), ("variance", 3, 26), ("squares", 9, 28)):
+        verify(normalized(int8(count), int8(count), measure=measure, fraction=most))
+        refuse(
+            f"QNormalization 'n': has {most + 1} fractional bits, but {most} fit",
+            normalized(int8(count), int8(count), measure=measure, fraction=most + 1),
+        )
+    # an epsilon that leaves the results small has room for more of their bits
+    tiny = {"epsilon": 2**30, "exponent": 40}
+    verify(normalized(int8(3), int8(3), fraction=57, **tiny))
+    many = 2**24 + 1
+    refuse(
+        "QNormalization 'n': normalizes 16777217 elements together, more than 16777216",
+        normalized(int8(many), int8(many)),
+    )
+    refuse(
+        "QNormalization 'n': a sum of up to 2147483648 is not below 2^31",
+        normalized(int16(65536), int16(65536), measure="magnitudes"),
+    )
+
+    def with_constants(multiplier, bias):
+        constants = np.array([multiplier], np.int32), np.array([bias], np.int64)
+        return one(ops.QNormalization(axes=(0,)), int8(3), *constants, out=int8(3))
+
+    verify(with_constants(1 - 2**31, -(2**61)))
+    refuse("QNormalization 'n': a multiplier must not be -2147483648", with_constants(-(2**31), 0))
+    refuse(
+        "QNormalization 'n': a bias must be at most 2^61 in magnitude", with_constants(0, 2**61 + 1)
+    )
+
+
+def test_a_root_is_of_as_many_bits_as_fit():
+    def reduced(count, fraction):
+        op = ops.QReduceL2(axes=(0,), keepdims=False, fraction=fraction)
+        return one(op, int8(count), out=int8())
+
+    verify(reduced(4, 21))
+    refuse("QReduceL2 'n': has 22 fractional bits, but 21 fit", reduced(4, 22))
+    refuse("QReduceL2 'n': sums 16777217 squares, more than 16777216", reduced(2**24 + 1, 0))
+
+
 @pytest.mark.parametrize("name", sorted(ops.OPERATORS))
 def test_every_operator_that_holds_integers_has_its_own_check(name):
     if issubclass(ops.OPERATORS[name], ops.Requantizing) or name in ("Lookup", "QSoftmax"):

@@ -246,6 +246,15 @@ def test_memory_is_counted_before_anything_is_packed():
     assert taken <= needed(graph) <= 2 * taken
 
 
+@pytest.mark.parametrize("channels", [1, 8])
+def test_multipliers_that_are_repeated_are_counted(channels):
+    op = ops.QNormalization(axes=(1, 2, 3), fraction=10)
+    constants = np.zeros(channels, np.int32), np.zeros(channels, np.int64)
+    graph = chain((2, 16, 16, 8), (op, *constants))
+    planned = plan(graph)
+    assert planned.arena_bytes + planned.constants.nbytes <= needed(graph)
+
+
 def needed(graph):
     return peak_bytes(graph, lambda t: t.nbytes) + packed_bytes(graph)
 

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from edgeinfer.arithmetic import fixedpoint
+from edgeinfer.arithmetic.accumulators import normalized_reach
 from edgeinfer.cython_kernels.runtime import SUPPORTED
 from edgeinfer.graph import GraphBuilder, Quantization, TensorType
 from edgeinfer.graph import operators as ops
@@ -240,6 +241,76 @@ def test_a_softmax_is_the_references(isa, shape, scale, dtype, seed):
 @pytest.mark.parametrize("isa", SUPPORTED)
 def test_a_softmax_of_more_than_doubles_can_count_is_the_references(isa):
     check(softmax((1, 2**22 + 5, 1), 1e-9, "int16"), isa, 0)
+
+
+def normalization(shape, axes, measure, dtype, out, channels=1, inner=1, zero_point=0):
+    """A normalization whose epsilon is a thousandth of what it is added to, or about that."""
+    count = math.prod(shape[axis] for axis in axes)
+    reach = normalized_reach(measure, dtype, zero_point)
+    epsilon, exponent = fixedpoint.epsilon_and_exponent(count * reach**2 / 1000)
+    normalizer = fixedpoint.Normalizer(measure, count, zero_point, epsilon, exponent)
+    info, rng = np.iinfo(out), np.random.default_rng(channels)
+    factors, offsets = rng.uniform(-1, 1, (2, channels)) * info.max
+    multiplier, bias, shift = fixedpoint.affine_parameters(factors * 2.0**-25, offsets)
+    op = ops.QNormalization(
+        axes=axes, measure=measure, input_zero_point=zero_point, epsilon=epsilon,
+        exponent=exponent, fraction=normalizer.largest_fraction(reach), shift=shift,
+        inner=inner, lo=int(info.min), hi=int(info.max),
+    )  # fmt: skip
+    builder = GraphBuilder()
+    x = builder.input("x", TensorType(shape, dtype, Quantization.per_tensor(0.1, zero_point)))
+    constants = builder.constant("m", multiplier), builder.constant("b", bias)
+    y = builder.add(op, x, *constants, dtype=out, quantization=Quantization.per_tensor(0.1, 0))
+    return builder.graph(y)
+
+
+@pytest.mark.parametrize("isa", SUPPORTED)
+@COMMON
+@given(
+    shape=st.tuples(st.integers(1, 2), EXTENTS, EXTENTS, LENGTHS),
+    axes=st.sampled_from([(1, 2), (1,), (2,), (3,), (0, 1, 2, 3), (2, 3), (1, 3), (0,), ()]),
+    measure=st.sampled_from(["variance", "squares", "magnitudes"]),
+    dtypes=st.tuples(*[st.sampled_from(["int8", "int16"])] * 2),
+    ends=st.tuples(st.integers(0, 4), st.integers(0, 4) | st.just(4)).map(sorted),
+    zero_point=ZERO_POINTS,
+    seed=SEEDS,
+)
+def test_a_normalization_over_axes_is_the_references(
+    isa, shape, axes, measure, dtypes, ends, zero_point, seed
+):
+    first, behind = ends
+    channels, inner = math.prod(shape[first:behind]), math.prod(shape[behind:])
+    zero_point = zero_point if dtypes[0] == "int8" else 0
+    check(normalization(shape, axes, measure, *dtypes, channels, inner, zero_point), isa, seed)
+
+
+@pytest.mark.parametrize("isa", SUPPORTED)
+@COMMON
+@given(
+    shape=st.tuples(st.integers(1, 2), EXTENTS, EXTENTS, LENGTHS),
+    axes=st.sampled_from([(1, 2), (1,), (3,), (0, 1, 2, 3), (1, 3), (0,), ()]),
+    dtype=st.sampled_from(["int8", "int16"]),
+    keepdims=st.booleans(),
+    seed=SEEDS,
+)
+def test_a_root_over_axes_is_the_references(isa, shape, axes, dtype, keepdims, seed):
+    count = math.prod(shape[axis] for axis in axes)
+    reach = normalized_reach("squares", dtype, 0)
+    multiplier, out_shift = fixedpoint.multiplier_and_shift(2.0**-21)
+    op = ops.QReduceL2(
+        axes=axes, keepdims=keepdims, fraction=fixedpoint.root_fraction(count, reach),
+        multiplier=multiplier, shift=out_shift,
+    )  # fmt: skip
+    check(chain(shape, (op,), dtype=dtype), isa, seed)
+
+
+@pytest.mark.parametrize("isa", SUPPORTED)
+@pytest.mark.parametrize(("dtype", "count"), [("int8", 32769), ("int8", 2**18), ("int16", 2**18)])
+@pytest.mark.parametrize("side_by_side", [1, 3])
+def test_a_normalization_of_more_than_32_bits_can_count_is_the_references(
+    isa, dtype, count, side_by_side
+):
+    check(normalization((count, side_by_side), (0,), "variance", dtype, "int16"), isa, 0)
 
 
 @pytest.mark.parametrize("isa", SUPPORTED)

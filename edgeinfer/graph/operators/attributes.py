@@ -13,9 +13,11 @@ __all__ = [
     "Bound",
     "Count",
     "Counts",
+    "Exponent",
     "Index",
     "Indices",
     "Multiplier",
+    "NotNegative",
     "Pads",
     "Real",
     "Rounding",
@@ -57,7 +59,9 @@ Step = Annotated[int, Within(-_LIMIT, _LIMIT)]
 ZeroPoint = Annotated[int, Within(-32768, 32767)]
 Multiplier = Annotated[int, Within(0, _LIMIT)]
 Shift = Annotated[int, Within(2, 62)]
+Exponent = Annotated[int, Within(-1024, 1024)]
 Real = Annotated[float, Within(-3.5e38, 3.5e38)]
+NotNegative = Annotated[float, Within(0.0, 3.5e38)]
 Bound = Annotated[float, Within(-math.inf, math.inf)]
 Rounding = Literal["single", "double"]
 Pads = tuple[Index, Index, Index, Index]

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from edgeinfer.arithmetic import pointwise
-from edgeinfer.graph.operators.attributes import Axis, Count, Index, Real
+from edgeinfer.arithmetic.fixedpoint import Measure
+from edgeinfer.graph.operators.attributes import Axes, Count, Index, NotNegative, Real
 from edgeinfer.graph.operators.families import (
-    BIAS,
     OPTIONAL_BIAS,
     SCALE,
     A,
@@ -39,14 +39,14 @@ __all__ = [
     "ConvTranspose",
     "Dense",
     "Div",
-    "InstanceNormalization",
-    "LayerNormalization",
     "LogSoftmax",
     "MatMul",
     "Mul",
+    "Normalization",
     "PRelu",
     "Pointwise",
     "Pow",
+    "ReduceL2",
     "ReduceMean",
     "ReduceSum",
     "Resize",
@@ -166,6 +166,13 @@ class ReduceSum(Reducing, FloatOperator):
 
 
 @dataclass(frozen=True)
+class ReduceL2(Reducing, FloatOperator):
+    """Root of the sum of squares over ``axes``."""
+
+    since = "0.2.0"
+
+
+@dataclass(frozen=True)
 class Softmax(AlongAxis, FloatOperator):
     """exp(x - max) / sum of them, along ``axis``."""
 
@@ -186,22 +193,22 @@ class LRN(Normalizing):
 
 
 @dataclass(frozen=True)
-class InstanceNormalization(Normalizing):
-    """x [N,H,W,C], scale [C], bias [C]: each sample's channel to mean 0 and variance 1."""
+class Normalization(Normalizing, Clamped):
+    """x / sqrt(measure + epsilon) * scale + bias, the measure taken over ``axes``.
 
-    takes = (X, SCALE, BIAS)
+    It is the variance, with the mean taken away from x; or x stays, and it is the mean of squares,
+    or the square of the mean of magnitudes. scale and optional bias are broadcast to x. Where
+    ``is_least``, epsilon is not added: it is the least that the measure is taken for. What is
+    divided by 0 is 0.
+    """
 
-    epsilon: Real
-
-
-@dataclass(frozen=True)
-class LayerNormalization(Normalizing):
-    """x, scale, optional bias: normalized over all axes from ``axis`` on."""
-
+    since = "0.2.0"
     takes = (X, SCALE, OPTIONAL_BIAS)
 
-    axis: Axis
-    epsilon: Real
+    axes: Axes = ()
+    epsilon: NotNegative = 0.0
+    measure: Measure = "variance"
+    is_least: bool = False
 
 
 @dataclass(frozen=True)

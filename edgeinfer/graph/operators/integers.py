@@ -6,7 +6,17 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from edgeinfer.arithmetic import pointwise
-from edgeinfer.graph.operators.attributes import Count, Index, Multiplier, Real, Shift, ZeroPoint
+from edgeinfer.arithmetic.fixedpoint import Measure
+from edgeinfer.graph.operators.attributes import (
+    Axes,
+    Count,
+    Exponent,
+    Index,
+    Multiplier,
+    Real,
+    Shift,
+    ZeroPoint,
+)
 from edgeinfer.graph.operators.families import (
     BIAS,
     MULTIPLIER,
@@ -36,7 +46,9 @@ __all__ = [
     "QDiv",
     "QMatMul",
     "QMul",
+    "QNormalization",
     "QPRelu",
+    "QReduceL2",
     "QReduceSum",
     "QResize",
     "QSoftmax",
@@ -230,6 +242,21 @@ class QResize(Requantizing):
 
 
 @dataclass(frozen=True)
+class QReduceL2(Requantizing, Reducing):
+    """R of the root, with ``fraction`` bits, of the sum of squares over ``axes``.
+
+    They are those of x - input_zero_point.
+    """
+
+    since = "0.2.0"
+
+    input_zero_point: ZeroPoint = 0
+    fraction: Exponent = 0
+    multiplier: Multiplier = 0
+    shift: Shift = 62
+
+
+@dataclass(frozen=True)
 class QSoftmax(AlongAxis, IntegerOperator):
     """x, table: int8 at scale 1/256, zero point -128; or int16 at scale 1/32768.
 
@@ -237,3 +264,26 @@ class QSoftmax(AlongAxis, IntegerOperator):
     """
 
     takes = (X, TABLE)
+
+
+@dataclass(frozen=True)
+class QNormalization(Requantizing):
+    """x, multiplier [L], bias [L], with L ``inner`` the product of x's last axes: over ``axes``.
+
+    Each group of elements along ``axes`` is divided by the root of its measure by
+    ``fixedpoint.Normalizer``; multiplier and bias, one for each ``inner`` neighbours, and ``shift``
+    make the output of that.
+    """
+
+    since = "0.2.0"
+    takes = (X, Role("multiplier"), BIAS)
+
+    axes: Axes = ()
+    measure: Measure = "variance"
+    input_zero_point: ZeroPoint = 0
+    epsilon: Multiplier = 0
+    exponent: Exponent = 0
+    is_least: bool = False
+    fraction: Exponent = 0
+    inner: Count = 1
+    shift: Shift = 62

@@ -30,6 +30,8 @@ def packed_bytes(graph: Graph) -> int:
             # a stage of 32 bits four times for each channel of a whole vector, which a depthwise
             # layer may repeat until they fill a block, for each plane of its weights
             sizes[(node.name,)] = 32 * (max(outputs, _BLOCK) + group * _LANES)
+        elif isinstance(node.op, ops.QNormalization):
+            sizes[(node.name,)] = _repeated_at_most(node.op, site)
         else:
             constants = [name for name in node.operands if name in graph.constants]
             sizes.update(((name,), graph.types[name].nbytes) for name in constants)
@@ -37,6 +39,20 @@ def packed_bytes(graph: Graph) -> int:
             listed = isinstance(node.op, ops.ResizeNearest | ops.Gather)
             sizes[(node.name,)] = _TABLE_BYTES + (8 * site.inputs[-1].elements if listed else 0)
     return sum(sizes.values())
+
+
+def _repeated_at_most(op: ops.QNormalization, site: Site) -> int:
+    """Bytes of the multipliers and biases, repeated to fill a run of neighbours."""
+    x = site.shape("x")
+    run, long = 1, [axis for axis, extent in enumerate(x) if extent > 1]
+    for axis in reversed(long):
+        if (axis in op.axes) != (long[-1] in op.axes):
+            break
+        run *= x[axis]
+    numbers = site.shape("multiplier")[0]
+    if numbers > 1 and op.inner % run:
+        numbers = max(run, numbers * op.inner)
+    return (4 + 8) * numbers
 
 
 def _weights_at_most(outputs: int, taps: tuple[int, ...], group: int) -> int:

@@ -23,31 +23,42 @@ from edgeinfer.runtime.catalogue.call import (
 
 __all__: list[str] = []
 
+# as the kernel counts them
+_MEASURES = ("variance", "squares", "magnitudes")
+
 
 def _reduction(
     site: KernelSite, kernel: str, axes: Ints, parameters: Mapping[str, int]
 ) -> list[KernelCall]:
     x = site.shape("x")
-    steps = strides_of(x)
-    kept = [axis for axis in range(len(x)) if axis not in axes]
-    outer, (outer_steps,) = collapse([x[a] for a in kept], [steps[a] for a in kept])
-    inner, (inner_steps,) = collapse([x[a] for a in sorted(axes)], [steps[a] for a in sorted(axes)])
+    walk, _ = _groups(x, axes)
     return [
         KernelCall(
             kernel,
             (site.node.input("x"), site.node.output),
-            {
-                **parameters,
-                "kept": len(outer),
-                "rank": len(outer) + len(inner),
-                "extents": (*outer, *inner),
-                "strides": (*outer_steps, *inner_steps),
-                "in_bytes": site.itemsize("x"),
-            },
+            {**parameters, **walk, "in_bytes": site.itemsize("x")},
             units=site.elements,
             work=ELEMENT_WORK * math.prod(x),
         )
     ]
+
+
+def _groups(x: Ints, axes: Ints) -> tuple[dict[str, int | tuple[int, ...]], int]:
+    """The walk over the groups of elements along ``axes``, and how many neighbours it takes."""
+    steps = strides_of(x)
+    kept = [axis for axis in range(len(x)) if axis not in axes]
+    outer, (outer_steps,) = collapse([x[a] for a in kept], [steps[a] for a in kept])
+    inner, (inner_steps,) = collapse([x[a] for a in sorted(axes)], [steps[a] for a in sorted(axes)])
+    walk: dict[str, int | tuple[int, ...]] = {
+        "kept": len(outer),
+        "rank": len(outer) + len(inner),
+        "extents": (*outer, *inner),
+        "strides": (*outer_steps, *inner_steps),
+    }
+    run = next(
+        (e for e, s in ((outer[-1], outer_steps[-1]), (inner[-1], inner_steps[-1])) if s == 1), 1
+    )
+    return walk, run
 
 
 @lower.register
@@ -60,6 +71,60 @@ def _q_reduce_sum(op: ops.QReduceSum, site: KernelSite) -> list[KernelCall]:
         "shift": op.shift,
     }
     return _reduction(site, "reduce_sum", op.axes, parameters)
+
+
+@lower.register
+def _q_reduce_l2(op: ops.QReduceL2, site: KernelSite) -> list[KernelCall]:
+    parameters = {
+        **output_stage(op),
+        "out_bytes": site.output.itemsize,
+        "input_zero_point": op.input_zero_point,
+        "multiplier": op.multiplier,
+        "shift": op.shift,
+        "fraction": op.fraction,
+    }
+    return _reduction(site, "reduce_l2", op.axes, parameters)
+
+
+@lower.register
+def _q_normalization(op: ops.QNormalization, site: KernelSite) -> list[KernelCall]:
+    x = site.shape("x")
+    walk, run = _groups(x, op.axes)
+    constants = [site.constant("multiplier"), site.constant("bias")]
+    inner, is_each = op.inner, len(constants[0]) > 1 and op.inner % run > 0
+    if is_each:
+        # a number for each neighbour, and enough of them for a whole line
+        cycle = len(constants[0]) * inner
+        constants = [np.resize(array.repeat(inner), max(cycle, run)) for array in constants]
+        inner = 1
+    count = math.prod(x[axis] for axis in op.axes)
+    return [
+        KernelCall(
+            "normalize",
+            (site.node.input("x"), *constants, site.node.output),
+            {
+                **output_stage(op),
+                **walk,
+                "in_bytes": site.itemsize("x"),
+                "out_bytes": site.output.itemsize,
+                "input_zero_point": op.input_zero_point,
+                "count": count,
+                "count_bits": count.bit_length(),
+                "measure": _MEASURES.index(op.measure),
+                "epsilon": op.epsilon,
+                "exponent": op.exponent,
+                "is_least": int(op.is_least),
+                "fraction": op.fraction,
+                "channels": len(constants[0]),
+                "inner": inner,
+                "step": int(is_each),
+                "shift": op.shift,
+            },
+            units=site.elements // count,
+            work=2 * ELEMENT_WORK * site.elements,
+            in_place=overwritable(site, "x"),
+        )
+    ]
 
 
 @lower.register(ops.ReduceMax)

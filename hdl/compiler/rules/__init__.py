@@ -15,6 +15,7 @@ refused(
 refused("has a factor of its own for negative numbers; the lanes have one for all", ops.QPRelu)
 refused("divides by a value; the host does so at inputs and outputs alone", ops.QDiv)
 refused("divides by a sum; the host does so at outputs alone", ops.QSoftmax)
+refused("needs a root, which the array cannot find", ops.QNormalization, ops.QReduceL2)
 refused(
     "multiplies two values, and the array holds weights; the host does so at inputs and outputs "
     "alone",
