@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -102,6 +103,7 @@ def main() -> None:
             "commit": commit(),
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "processor": machine.processor(),
+            "load": os.getloadavg()[0],
             "samples": {
                 "calibration": CALIBRATION,
                 "evaluation": EVALUATION,

@@ -25,6 +25,7 @@ _CLOSE_DB = 1.0
 _PROTOCOL = """\
 Written by `python benchmarks/coverage.py --models FOLDER -o FILE.json --markdown docs/coverage.md`,
 on {processor}, at {commits}, {date}.
+The machine had a load of {load:.0f} as it began.
 
 - The networks are those of [benchmarks/architectures](../benchmarks/architectures/__init__.py):
   built from PyPI's packages or written for this, the latter named `_like` where they are small
@@ -135,7 +136,7 @@ def page(report: Mapping[str, Any]) -> str:
     protocol = _PROTOCOL.format(
         agrees=AGREES,
         commits=" and ".join(sorted({result["commit"] for result in results})),
-        **{key: report[key] for key in ("processor", "date")},
+        **{key: report[key] for key in ("processor", "date", "load")},
         **report["samples"],
     )
     schemes = [s for s in ("int8", "int16x8", "int16") if any(_tried(r, s) for r in results)]

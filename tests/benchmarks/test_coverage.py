@@ -1,4 +1,4 @@
-"""The benchmark of coverage takes a network from its file to the page, and ends with none of them."""
+"""The benchmark of coverage takes a network from its file to the page, and no network ends it."""
 
 import json
 import subprocess
