@@ -35,7 +35,8 @@ The machine had a load of {load:.0f} as it began.
 - PyTorch's have a file of each of its two exporters, and `both` says that both were imported;
   Keras' come from tf2onnx, others from their packages' converters.
 - *differs*: the largest difference of a float output to onnxruntime's on {compared} samples, as a
-  share of the output's largest magnitude. More than {agrees:g} is a bug.
+  share of the output's largest magnitude. More than {agrees:g} is a bug, or the network enlarges
+  what float32 itself rounds off.
 - Ranges are from {calibration} samples. SQNR in dB is on {evaluation} others, against onnxruntime's
   float outputs, of the output that has the least. onnxruntime's int8 is its static quantization
   (QDQ, uint8 activations, int8 weights by channel, min-max) of the same file with the same samples;

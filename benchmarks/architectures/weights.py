@@ -44,6 +44,8 @@ def randomize(
                 parameter.copy_(normal(shape))
             elif isinstance(part, _RECURRENT):
                 parameter.mul_(1.5)
+            elif name == "gain":  # of a convolution whose weights are standardized
+                parameter.copy_(1 + normal(shape, 0.2))
             elif affine:
                 middle = 1.0 if name == "weight" else _SHIFT * isinstance(part, _BATCH_NORM)
                 parameter.copy_(middle + normal(shape, 0.2))
