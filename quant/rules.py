@@ -40,7 +40,7 @@ from edgeinfer.errors import QuantizationError
 from edgeinfer.graph import Node, Quantization, TensorType, nearest_float32
 from edgeinfer.graph import operators as ops
 from edgeinfer.graph.shapes import broadcast
-from edgeinfer.quant.fragment import Fragment
+from edgeinfer.quant.fragment import Fragment, OutputStage
 from edgeinfer.quant.normalization import integer_normalization, refuse_too_many
 from edgeinfer.quant.phases import phases_of
 from edgeinfer.quant.recurrent import unroll
@@ -151,17 +151,30 @@ def _mat_mul(op: ops.MatMul, node: Node, to: Fragment) -> None:
     (a_scale, a_zero, a_dtype), (b_scale, b_zero, b_dtype) = to.kind(a), to.kind(b)
     depth = to.type(a).shape[-1]
     largest = depth * reach(a_dtype, a_zero) * reach(b_dtype, b_zero)
-    multiplier, shift = multiplier_and_shift(
+    ratio = multiplier_and_shift(
         a_scale * b_scale / to.kind(node.output)[0], multiplier_bits(largest)
     )
-    quantized = ops.QMatMul(
-        **to.clamp(node.output),
-        a_zero_point=a_zero,
-        b_zero_point=b_zero,
+    _emit_of_two(to, ops.QMatMul, (a, b), ratio, to.clamp(node.output))
+
+
+def _emit_of_two(
+    to: Fragment,
+    kind: type[ops.QMatMul | ops.QMul | ops.QDiv],
+    operands: tuple[str, str],
+    ratio: tuple[int, int],
+    stage: OutputStage,
+) -> None:
+    """The operator of ``kind``, whose result is multiplied by ``ratio``, M and S."""
+    a_zero_point, b_zero_point = (to.kind(name)[1] for name in operands)
+    multiplier, shift = ratio
+    quantized = kind(
+        **stage,
+        a_zero_point=a_zero_point,
+        b_zero_point=b_zero_point,
         multiplier=multiplier,
         shift=shift,
     )
-    to.emit(quantized, a, b)
+    to.emit(quantized, *operands)
 
 
 @rule(ops.Dense, makes=(ops.QDense,))
@@ -283,32 +296,18 @@ def _sub(op: ops.Sub, node: Node, to: Fragment) -> None:
 @rule(ops.Mul, makes=(ops.QMul,))
 def _mul(op: ops.Mul, node: Node, to: Fragment) -> None:
     a, b = to.operands()
-    (a_scale, a_zero, _), (b_scale, b_zero, _) = to.kind(a), to.kind(b)
-    multiplier, shift = multiplier_and_shift(a_scale * b_scale / to.kind(node.output)[0])
-    quantized = ops.QMul(
-        **to.clamp(node.output, op.lo, op.hi),
-        a_zero_point=a_zero,
-        b_zero_point=b_zero,
-        multiplier=multiplier,
-        shift=shift,
-    )
-    to.emit(quantized, a, b)
+    ratio = multiplier_and_shift(to.kind(a)[0] * to.kind(b)[0] / to.kind(node.output)[0])
+    _emit_of_two(to, ops.QMul, (a, b), ratio, to.clamp(node.output, op.lo, op.hi))
 
 
 @rule(ops.Div, makes=(ops.QDiv,))
 def _div(op: ops.Div, node: Node, to: Fragment) -> None:
     a, b = to.operands()
-    (a_scale, a_zero, _), (b_scale, b_zero, _) = to.kind(a), to.kind(b)
-    ratio = a_scale / (b_scale * to.kind(node.output)[0])
-    multiplier, shift = multiplier_and_shift(ratio, most=MAX_QUOTIENT_SHIFT)
-    quantized = ops.QDiv(
-        **to.clamp(node.output) | {"rounding": "single"},
-        a_zero_point=a_zero,
-        b_zero_point=b_zero,
-        multiplier=multiplier,
-        shift=shift,
-    )
-    to.emit(quantized, a, b)
+    real = to.kind(a)[0] / (to.kind(b)[0] * to.kind(node.output)[0])
+    ratio = multiplier_and_shift(real, most=MAX_QUOTIENT_SHIFT)
+    stage = to.clamp(node.output)
+    stage["rounding"] = "single"
+    _emit_of_two(to, ops.QDiv, (a, b), ratio, stage)
 
 
 @rule(ops.Where, makes=(ops.QMul, ops.QAdd, ops.Lookup, ops.Expand))

@@ -26,6 +26,8 @@ __all__ = [
     "lower",
     "output_stage",
     "overwritable",
+    "pair_widths",
+    "scaled_pair",
     "strides_of",
     "window",
 ]
@@ -180,6 +182,27 @@ def output_stage(op: ops.Requantizing) -> dict[str, int]:
         "lo": op.lo,
         "hi": op.hi,
         "twice": int(op.rounding == "double"),
+    }
+
+
+def pair_widths(site: KernelSite) -> dict[str, int]:
+    """The bytes of an element of both operands and of the output."""
+    return {
+        "a_bytes": site.itemsize("a"),
+        "b_bytes": site.itemsize("b"),
+        "out_bytes": site.output.itemsize,
+    }
+
+
+def scaled_pair(op: ops.QMul | ops.QDiv | ops.QMatMul, site: KernelSite) -> dict[str, int]:
+    """The fields of what multiplies or divides two operands, but for their shapes."""
+    return {
+        **output_stage(op),
+        **pair_widths(site),
+        "a_zero_point": op.a_zero_point,
+        "b_zero_point": op.b_zero_point,
+        "multiplier": op.multiplier,
+        "shift": op.shift,
     }
 
 

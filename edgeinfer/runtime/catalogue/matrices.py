@@ -12,7 +12,7 @@ from edgeinfer.runtime.catalogue.call import (
     broadcast_strides,
     collapse,
     lower,
-    output_stage,
+    scaled_pair,
 )
 
 __all__: list[str] = []
@@ -47,7 +47,7 @@ def _q_mat_mul(op: ops.QMatMul, site: KernelSite) -> list[KernelCall]:
             "mat_mul_s8" if narrow else "mat_mul_wide",
             (*site.node.inputs, site.node.output),
             {
-                **output_stage(op),
+                **scaled_pair(op, site),
                 "rank": len(extents),
                 "extents": tuple(extents),
                 "a_strides": tuple(a_strides),
@@ -58,13 +58,6 @@ def _q_mat_mul(op: ops.QMatMul, site: KernelSite) -> list[KernelCall]:
                 "tile": tile,
                 "panel": panel,
                 "block": (exact - 1) // product,
-                "a_bytes": site.itemsize("a"),
-                "b_bytes": site.itemsize("b"),
-                "out_bytes": site.output.itemsize,
-                "a_zero_point": op.a_zero_point,
-                "b_zero_point": op.b_zero_point,
-                "multiplier": op.multiplier,
-                "shift": op.shift,
             },
             units=products * -(-rows // tile),
             work=_PRODUCTS * site.elements * depth,

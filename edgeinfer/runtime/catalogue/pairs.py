@@ -19,6 +19,8 @@ from edgeinfer.runtime.catalogue.call import (
     lower,
     output_stage,
     overwritable,
+    pair_widths,
+    scaled_pair,
     strides_of,
 )
 from edgeinfer.runtime.catalogue.proofs import linear_sum, short_product, short_sum
@@ -67,16 +69,8 @@ def _index_arithmetic(op: ops.IndexArithmetic, site: KernelSite) -> list[KernelC
     return _broadcast(site, "index_arithmetic", {"function": functions.index(op.function)})
 
 
-def _widths(site: KernelSite) -> dict[str, int]:
-    return {
-        "a_bytes": site.itemsize("a"),
-        "b_bytes": site.itemsize("b"),
-        "out_bytes": site.output.itemsize,
-    }
-
-
 def _is_narrow(site: KernelSite) -> bool:
-    return set(_widths(site).values()) == {1}
+    return set(pair_widths(site).values()) == {1}
 
 
 @lower.register
@@ -94,7 +88,7 @@ def _q_add(op: ops.QAdd, site: KernelSite) -> list[KernelCall]:
         return _broadcast(site, "add_s16", form)
     result = {
         **output_stage(op),
-        **_widths(site),
+        **pair_widths(site),
         "multiplier": op.multiplier,
         "shift": op.shift,
         "subtract": subtract,
@@ -122,38 +116,17 @@ def _q_mul(op: ops.QMul, site: KernelSite) -> list[KernelCall]:
     short = short_product(op) if _is_narrow(site) and any(site.having("mul_s8")) else None
     if short is not None:
         return _broadcast(site, "mul_s8", {**zero_points, **vars(short), "lo": op.lo, "hi": op.hi})
-    return _broadcast(
-        site,
-        "mul",
-        {
-            **output_stage(op),
-            **_widths(site),
-            **zero_points,
-            "multiplier": op.multiplier,
-            "shift": op.shift,
-        },
-    )
+    return _broadcast(site, "mul", scaled_pair(op, site))
 
 
 @lower.register
 def _q_div(op: ops.QDiv, site: KernelSite) -> list[KernelCall]:
-    return _broadcast(
-        site,
-        "div",
-        {
-            **output_stage(op),
-            **_widths(site),
-            "a_zero_point": op.a_zero_point,
-            "b_zero_point": op.b_zero_point,
-            "multiplier": op.multiplier,
-            "shift": op.shift,
-        },
-    )
+    return _broadcast(site, "div", scaled_pair(op, site))
 
 
 @lower.register(ops.Maximum)
 @lower.register(ops.Minimum)
 def _maximum(op: ops.Maximum | ops.Minimum, site: KernelSite) -> list[KernelCall]:
     return _broadcast(
-        site, "extreme", {**_widths(site), "largest": int(isinstance(op, ops.Maximum))}
+        site, "extreme", {**pair_widths(site), "largest": int(isinstance(op, ops.Maximum))}
     )
