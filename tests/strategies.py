@@ -234,13 +234,26 @@ def mul(b: Builder) -> None:
         return
     left, right = _ordered(b, a, _partner(b, a))
     q = b.quantization()
-    multiplier, shift = b.ratio(_reach(b, left) * _reach(b, right))
-    op = ops.QMul(
+    ratio = b.ratio(_reach(b, left) * _reach(b, right))
+    _add_of_two(b, ops.QMul, left, right, ratio, q)
+
+
+def _add_of_two(
+    b: Builder,
+    kind: type[ops.QMul | ops.QDiv | ops.QMatMul],
+    left: str,
+    right: str,
+    ratio: tuple[int, int],
+    q: Quantization,
+    **stage,
+) -> None:
+    """The operator of ``kind``, whose result is multiplied by ``ratio``, M and S."""
+    op = kind(
         a_zero_point=b.zero_point(left),
         b_zero_point=b.zero_point(right),
-        multiplier=multiplier,
-        shift=shift,
-        **b.stage(q, left, right),
+        multiplier=ratio[0],
+        shift=ratio[1],
+        **b.stage(q, left, right) | stage,
     )
     b.add(op, left, right, q=q)
 
@@ -251,15 +264,8 @@ def div(b: Builder) -> None:
     left, right = _ordered(b, a, _partner(b, a))
     q = b.quantization()
     real = b.info.max / _reach(b, left) * float(b.rng.choice([0.01, 1, 50, 3000]))
-    multiplier, shift = fixedpoint.multiplier_and_shift(real, most=fixedpoint.MAX_QUOTIENT_SHIFT)
-    op = ops.QDiv(
-        a_zero_point=b.zero_point(left),
-        b_zero_point=b.zero_point(right),
-        multiplier=multiplier,
-        shift=shift,
-        **b.stage(q, left, right) | {"rounding": "single"},
-    )
-    b.add(op, left, right, q=q)
+    ratio = fixedpoint.multiplier_and_shift(real, most=fixedpoint.MAX_QUOTIENT_SHIFT)
+    _add_of_two(b, ops.QDiv, left, right, ratio, q, rounding="single")
 
 
 def mat_mul(b: Builder) -> None:
@@ -278,15 +284,8 @@ def mat_mul(b: Builder) -> None:
     q = b.quantization()
     largest = depth * _reach(b, left) * _reach(b, right)
     real = b.info.max / largest * float(b.rng.uniform(0.5, 6)) * math.sqrt(depth)
-    multiplier, shift = fixedpoint.multiplier_and_shift(real, fixedpoint.multiplier_bits(largest))
-    op = ops.QMatMul(
-        a_zero_point=b.zero_point(left),
-        b_zero_point=b.zero_point(right),
-        multiplier=multiplier,
-        shift=shift,
-        **b.stage(q, left, right),
-    )
-    b.add(op, left, right, q=q)
+    ratio = fixedpoint.multiplier_and_shift(real, fixedpoint.multiplier_bits(largest))
+    _add_of_two(b, ops.QMatMul, left, right, ratio, q)
 
 
 def extreme(b: Builder) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import singledispatch
 
 import numpy as np
@@ -10,6 +11,15 @@ from edgeinfer.arithmetic import pointwise
 from edgeinfer.graph import operators as ops
 
 __all__ = ["recur"]
+
+
+@dataclass(frozen=True)
+class _Matrices:
+    """What every step multiplies the state before it by."""
+
+    recurrence: np.ndarray
+    bias: np.ndarray
+    peepholes: np.ndarray | None
 
 
 def recur(
@@ -30,10 +40,10 @@ def recur(
     state = tuple(
         np.zeros((samples, hidden), x.dtype) if first is None else first for first in firsts
     )
-    peepholes = optional.get("peepholes")
+    matrices = _Matrices(recurrence, recurrent_bias, optional.get("peepholes"))
     results = [np.empty((samples, steps, hidden), x.dtype) for _ in state]
     for t in reversed(range(steps)) if op.reverse else range(steps):
-        state = _step(op, given[:, t], state, recurrence, recurrent_bias, peepholes)
+        state = _step(op, given[:, t], state, matrices)
         for result, now in zip(results, state, strict=True):
             result[:, t] = now
     return tuple(results)
@@ -48,9 +58,7 @@ def _step(
     op: ops.Recurrent,
     given: np.ndarray,
     state: tuple[np.ndarray, ...],
-    recurrence: np.ndarray,
-    bias: np.ndarray,
-    peepholes: np.ndarray | None,
+    matrices: _Matrices,
 ) -> tuple[np.ndarray, ...]:
     """The state after a step, from W x [N,G H] and the state before it."""
     raise NotImplementedError(type(op).__name__)
@@ -61,12 +69,10 @@ def _rnn(
     op: ops.RNN,
     given: np.ndarray,
     state: tuple[np.ndarray, ...],
-    recurrence: np.ndarray,
-    bias: np.ndarray,
-    peepholes: np.ndarray | None,
+    matrices: _Matrices,
 ) -> tuple[np.ndarray, ...]:
     (h,) = state
-    return (_apply(op, op.hidden, given + h @ recurrence.T + bias),)
+    return (_apply(op, op.hidden, given + h @ matrices.recurrence.T + matrices.bias),)
 
 
 @_step.register
@@ -74,11 +80,10 @@ def _gru(
     op: ops.GRU,
     given: np.ndarray,
     state: tuple[np.ndarray, ...],
-    recurrence: np.ndarray,
-    bias: np.ndarray,
-    peepholes: np.ndarray | None,
+    matrices: _Matrices,
 ) -> tuple[np.ndarray, ...]:
     (h,) = state
+    recurrence, bias = matrices.recurrence, matrices.bias
     gates = 2 * h.shape[1]
     z, r = np.split(
         _apply(op, op.gate, given[:, :gates] + h @ recurrence[:gates].T + bias[:gates]), 2, 1
@@ -96,12 +101,11 @@ def _lstm(
     op: ops.LSTM,
     given: np.ndarray,
     state: tuple[np.ndarray, ...],
-    recurrence: np.ndarray,
-    bias: np.ndarray,
-    peepholes: np.ndarray | None,
+    matrices: _Matrices,
 ) -> tuple[np.ndarray, ...]:
     h, c = state
-    i, o, f, n = np.split(given + h @ recurrence.T + bias, 4, 1)
+    i, o, f, n = np.split(given + h @ matrices.recurrence.T + matrices.bias, 4, 1)
+    peepholes = matrices.peepholes
     to_i, to_o, to_f = (0, 0, 0) if peepholes is None else np.split(peepholes, 3)
     i = _apply(op, op.gate, i + to_i * c)
     f = 1 - i if op.input_forget else _apply(op, op.gate, f + to_f * c)

@@ -63,27 +63,24 @@ def _groups(x: Ints, axes: Ints) -> tuple[dict[str, int | tuple[int, ...]], int]
 
 @lower.register
 def _q_reduce_sum(op: ops.QReduceSum, site: KernelSite) -> list[KernelCall]:
-    parameters = {
-        **output_stage(op),
-        "out_bytes": site.output.itemsize,
-        "input_zero_point": op.input_zero_point,
-        "multiplier": op.multiplier,
-        "shift": op.shift,
-    }
-    return _reduction(site, "reduce_sum", op.axes, parameters)
+    return _reduction(site, "reduce_sum", op.axes, _scaled(op, site))
 
 
 @lower.register
 def _q_reduce_l2(op: ops.QReduceL2, site: KernelSite) -> list[KernelCall]:
-    parameters = {
+    parameters = {**_scaled(op, site), "fraction": op.fraction}
+    return _reduction(site, "reduce_l2", op.axes, parameters)
+
+
+def _scaled(op: ops.QReduceSum | ops.QReduceL2, site: KernelSite) -> dict[str, int]:
+    """The fields of a reduction that ends at a scale of its own."""
+    return {
         **output_stage(op),
         "out_bytes": site.output.itemsize,
         "input_zero_point": op.input_zero_point,
         "multiplier": op.multiplier,
         "shift": op.shift,
-        "fraction": op.fraction,
     }
-    return _reduction(site, "reduce_l2", op.axes, parameters)
 
 
 @lower.register
