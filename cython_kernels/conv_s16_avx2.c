@@ -26,7 +26,7 @@
 #include "conv_blocks.h"
 #include "conv_rows.h"
 #include "depthwise_lines.h"
-#include "sums_s16.h"
+#include "words_s16.h"
 
 #ifdef __clang__
 #pragma clang attribute pop

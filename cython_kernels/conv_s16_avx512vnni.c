@@ -52,7 +52,7 @@ static inline void interleave(void *to, const x_type *const *rows, int64_t count
 }
 
 #include "depthwise_lines.h"
-#include "sums_s16.h"
+#include "words_s16.h"
 
 #ifdef __clang__
 #pragma clang attribute pop

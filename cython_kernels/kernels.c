@@ -28,6 +28,7 @@ NAMES(depthwise_lines, DEPTHWISE_LINES_PARAMETERS);
 NAMES(conv_flat_s16, CONV_FLAT_S16_PARAMETERS);
 NAMES(conv_rows_s16, CONV_ROWS_S16_PARAMETERS);
 NAMES(depthwise_lines_s16, DEPTHWISE_LINES_S16_PARAMETERS);
+NAMES(mul_s16, MUL_S16_PARAMETERS);
 NAMES(mul_s8, MUL_S8_PARAMETERS);
 NAMES(copy, COPY_PARAMETERS);
 NAMES(depthwise, DEPTHWISE_PARAMETERS);
@@ -137,17 +138,19 @@ const kernel kernels[] = {
     EACH_CONV(LAYER_ENTRY, amx) EACH_CONV_S16(LAYER_S16_ENTRY, amx)
 #endif
 #ifdef HAS_X86_KERNELS
-        EACH_TABLE(LOOP_ENTRY, avx512vbmi) EACH_LOOP(LOOP_ENTRY, avx512vnni) EACH_LAYER(
-            LAYER_ENTRY, avx512vnni) EACH_LAYER_S16(LAYER_S16_ENTRY, avx512vnni)
-            EACH_PAIR(LOOP_ENTRY, avx512vnni) EACH_LAYER(LAYER_ENTRY, avxvnni) EACH_LAYER_S16(
-                LAYER_S16_ENTRY, avxvnni) EACH_LOOP(LOOP_ENTRY, avx2) EACH_LAYER(LAYER_ENTRY, avx2)
-                EACH_LAYER_S16(LAYER_S16_ENTRY, avx2) EACH_PAIR(LOOP_ENTRY, avx2) EACH_TABLE(
-                    LOOP_ENTRY, avx2) LOOP_ENTRY(avx2, interpolate_s16, lookup)
-                    LAYER_ENTRY(avx2, conv_winograd, conv_winograd)
+        EACH_TABLE(LOOP_ENTRY, avx512vbmi) EACH_LOOP(LOOP_ENTRY, avx512vnni)
+            EACH_LAYER(LAYER_ENTRY, avx512vnni) EACH_LAYER_S16(LAYER_S16_ENTRY, avx512vnni)
+                EACH_PAIR(LOOP_ENTRY, avx512vnni) LOOP_ENTRY(avx512vnni, interpolate_s16, lookup)
+                    EACH_LAYER(LAYER_ENTRY, avxvnni) EACH_LAYER_S16(LAYER_S16_ENTRY, avxvnni)
+                        EACH_LOOP(LOOP_ENTRY, avx2) EACH_LAYER(LAYER_ENTRY, avx2) EACH_LAYER_S16(
+                            LAYER_S16_ENTRY, avx2) EACH_PAIR(LOOP_ENTRY, avx2)
+                            EACH_TABLE(LOOP_ENTRY, avx2) LOOP_ENTRY(avx2, interpolate_s16, lookup)
+                                LAYER_ENTRY(avx2, conv_winograd, conv_winograd)
 #endif
 #ifdef HAS_NEON_KERNELS
-                        EACH_LAYER(LAYER_ENTRY, neondot) EACH_LAYER(LAYER_ENTRY, neon)
+                                    EACH_LAYER(LAYER_ENTRY, neondot) EACH_LAYER(LAYER_ENTRY, neon)
 #endif
-                            EACH_LOOP(LOOP_ENTRY, scalar) EACH_PLAIN_LOOP(LOOP_ENTRY, scalar)
-                                EACH_SCALAR_LOOP(LOOP_ENTRY, scalar){NULL, NULL, NULL, NULL, NULL},
+                                        EACH_LOOP(LOOP_ENTRY, scalar)
+                                            EACH_PLAIN_LOOP(LOOP_ENTRY, scalar) EACH_SCALAR_LOOP(
+                                                LOOP_ENTRY, scalar){NULL, NULL, NULL, NULL, NULL},
 };

@@ -206,6 +206,11 @@ PARAMETERS(mul_parameters, MUL_PARAMETERS);
     ONE(multiplier) ONE(rounding) ONE(shift) ONE(lo) ONE(hi)
 PARAMETERS(mul_s8_parameters, MUL_S8_PARAMETERS);
 
+#define MUL_S16_PARAMETERS(ONE, RANKED)                                                           \
+    ONE(rank) RANKED(extents) RANKED(a_strides) RANKED(b_strides)                                 \
+    ONE(multiplier) ONE(rounding) ONE(shift) ONE(lo) ONE(hi) ONE(out_bytes)
+PARAMETERS(mul_s16_parameters, MUL_S16_PARAMETERS);
+
 /* Products of matrices, whose strides say where each of them begins. */
 #define MAT_MUL_PARAMETERS(ONE, RANKED)                                                           \
     ONE(rank) RANKED(extents) RANKED(a_strides) RANKED(b_strides)                                 \
@@ -344,7 +349,8 @@ PARAMETERS(take_parameters, TAKE_PARAMETERS);
 
 /* Sums and products in short forms, for the instruction sets that have them. */
 #define EACH_PAIR(ENTRY, isa)                                                                     \
-    ENTRY(isa, add_linear, add_linear) ENTRY(isa, add_s16, add_s16) ENTRY(isa, mul_s8, mul_s8)
+    ENTRY(isa, add_linear, add_linear) ENTRY(isa, add_s16, add_s16) ENTRY(isa, mul_s16, mul_s16)     \
+    ENTRY(isa, mul_s8, mul_s8)
 
 /* Tables of 256 bytes, for the instruction sets that look up many at a time. */
 #define EACH_TABLE(ENTRY, isa) ENTRY(isa, lookup_s8, lookup)
@@ -378,6 +384,7 @@ EACH_LOOP(DECLARE, avx512vnni)
 EACH_LAYER(DECLARE, avx512vnni)
 EACH_LAYER_S16(DECLARE, avx512vnni)
 EACH_PAIR(DECLARE, avx512vnni)
+KERNEL(interpolate_s16_avx512vnni);
 EACH_TABLE(DECLARE, avx512vbmi)
 #endif
 #ifdef HAS_AMX_KERNELS

@@ -17,7 +17,8 @@
             row(p, operands, a, b, y, length, a_step, b_step, a_bytes, b_bytes, out_bytes);       \
     } while (0)
 
-/* Calls `row` for each unit with the widths as constants where all three are equal. */
+/* Calls `row` for each unit, with the widths as constants where all three are equal, or where two
+ * rows of int16 become one of int8. */
 #define EACH_ROW(p, row)                                                                          \
     do {                                                                                          \
         const int64_t last = (p)->rank - 1, length = (p)->extents[last];                          \
@@ -30,6 +31,8 @@
                 STEPPED(p, row, 1, 1, 1);                                                         \
             else if ((p)->a_bytes == 2 && (p)->b_bytes == 2 && (p)->out_bytes == 2)               \
                 STEPPED(p, row, 2, 2, 2);                                                         \
+            else if ((p)->a_bytes == 2 && (p)->b_bytes == 2 && a_step == 1 && b_step == 1)        \
+                row(p, operands, a, b, y, length, 1, 1, 2, 2, 1);                                 \
             else                                                                                  \
                 row(p, operands, a, b, y, length, a_step, b_step, (p)->a_bytes, (p)->b_bytes,     \
                     (p)->out_bytes);                                                              \

@@ -17,14 +17,14 @@ EACH_WIDTH void rescale_elements(const rescale_parameters *p, void *const *opera
     }
 }
 
-/* Operands: x, y. */
+/* Operands: x, y. For an x of 8 bits the planner makes a table. */
 KERNEL(LOOP(rescale))
 {
     const rescale_parameters *p = parameters;
-    if (p->in_bytes == 1 && p->out_bytes == 1)
-        rescale_elements(p, operands, begin, end, 1, 1);
-    else if (p->in_bytes == 2 && p->out_bytes == 2)
+    if (p->in_bytes == 2 && p->out_bytes == 2)
         rescale_elements(p, operands, begin, end, 2, 2);
+    else if (p->in_bytes == 2 && p->out_bytes == 1)
+        rescale_elements(p, operands, begin, end, 2, 1);
     else
         rescale_elements(p, operands, begin, end, p->in_bytes, p->out_bytes);
     return DONE;

@@ -60,9 +60,22 @@ static inline vector load_words(const int16_t *x)
     return _mm256_cvtepi16_epi32(_mm_loadu_si128((const __m128i *)x));
 }
 
+static inline vector load_first_words(const int16_t *x, int64_t count)
+{
+    int16_t words[8] = {0};
+    memcpy(words, x, (size_t)count * sizeof *x);
+    return load_words(words);
+}
+
 static inline vector raise_words(vector x)
 {
     return _mm256_slli_epi32(x, 16);
+}
+
+/* Pairs of words, of which one is 0. */
+static inline vector multiply_words(vector a, vector b)
+{
+    return _mm256_madd_epi16(_mm256_and_si256(a, _mm256_set1_epi32(0xffff)), b);
 }
 
 static inline __m256i stage_vector(const int32_t *stage, int which)

@@ -65,9 +65,21 @@ static inline vector load_words(const int16_t *x)
     return _mm512_cvtepi16_epi32(_mm256_loadu_si256((const __m256i *)x));
 }
 
+static inline vector load_first_words(const int16_t *x, int64_t count)
+{
+    const __mmask16 first = (__mmask16)((1u << count) - 1);
+    return _mm512_cvtepi16_epi32(_mm256_maskz_loadu_epi16(first, x));
+}
+
 static inline vector raise_words(vector x)
 {
     return _mm512_slli_epi32(x, 16);
+}
+
+/* Pairs of words, of which one is 0. */
+static inline vector multiply_words(vector a, vector b)
+{
+    return _mm512_madd_epi16(_mm512_and_si512(a, _mm512_set1_epi32(0xffff)), b);
 }
 
 static inline factors broadcast_taps(const void *x)

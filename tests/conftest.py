@@ -25,6 +25,14 @@ def many_processors() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def small_chunks() -> Iterator[None]:
+    """Layers as small as a test's are taken by chunks (AMX), which do not pay there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("edgeinfer.runtime.catalogue.packing._CHUNK_CYCLES", 0)
+        yield
+
+
 @pytest.fixture(scope="session")
 def zoo() -> ModuleType:
     """The module ``zoo``, whose ``load`` gives real models with their data."""

@@ -385,7 +385,7 @@ def test_a_transpose_is_the_references(isa, shape, permutation, dtype, seed):
 )
 def test_the_short_form_of_a_product_is_equal_for_every_pair(attributes, zero_points):
     op = ops.QMul(**attributes, a_zero_point=zero_points[0], b_zero_point=zero_points[1])
-    form = short_product(op)
+    form = short_product(op, 8)
     if form is None:
         return
     q = np.arange(-128, 128, dtype=np.int64)
@@ -402,4 +402,4 @@ def test_the_short_form_of_a_product_is_equal_for_every_pair(attributes, zero_po
 def test_a_product_of_common_ratios_has_the_short_form(ratio):
     multiplier, shift = fixedpoint.multiplier_and_shift(ratio)
     op = ops.QMul(multiplier=multiplier, shift=shift, a_zero_point=-128, b_zero_point=127)
-    assert short_product(op) is not None
+    assert short_product(op, 8) is not None

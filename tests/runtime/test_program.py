@@ -26,7 +26,12 @@ def with_step(planned, **changes):
 
 
 def test_every_kernel_that_the_planner_does_not_ask_for_has_a_scalar_version():
-    asked_for = {name for name, _ in LAYOUTS} | {"interpolate_s16", "lookup_s8", "mul_s8"}
+    asked_for = {name for name, _ in LAYOUTS} | {
+        "interpolate_s16",
+        "lookup_s8",
+        "mul_s16",
+        "mul_s8",
+    }
     assert all("scalar" in isas for name, isas in KERNELS.items() if name not in asked_for)
     assert SUPPORTED[-1] == "scalar"
 

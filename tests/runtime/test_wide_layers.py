@@ -13,7 +13,7 @@ from edgeinfer.cython_kernels.runtime import SUPPORTED
 from edgeinfer.graph import GraphBuilder, Quantization, TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.meaning import reference
-from edgeinfer.runtime.catalogue.proofs import short_sum
+from edgeinfer.runtime.catalogue.proofs import short_product, short_sum
 from edgeinfer.runtime.planner import plan
 from edgeinfer.runtime.session import Session
 from tests.runtime.runtime_graphs import chain
@@ -142,6 +142,43 @@ def test_a_sum_of_int16_is_the_references(isa, scales, kind, clamp, seed):
         a = builder.input("a", TensorType(extents, "int16", WIDE))
         b = builder.input("b", TensorType(b_shape, "int16", WIDE))
         y = builder.add(op, a, b, dtype="int16", quantization=WIDE)
+        session = Session(builder.graph(y), isa=isa)
+        feeds = {
+            "a": rng.choice(EVERYTHING, extents),
+            "b": rng.choice(np.array([-32768, 32767, 0, -1, 5, 12345], np.int16), b_shape),
+        }
+        (expected,) = reference.execute(builder.graph(y), feeds).values()
+        np.testing.assert_array_equal(session.run(feeds), expected, strict=True)
+
+
+@pytest.mark.parametrize("isa", SUPPORTED)
+@settings(deadline=None, max_examples=30)
+@given(
+    ratio=st.sampled_from([2**-16, 3e-5, 0.001, 0.3, 1e-9]),
+    result=st.sampled_from([("int16", 0), ("int8", 0), ("int8", -128), ("int8", 77)]),
+    seed=st.integers(0, 99),
+)
+def test_a_product_of_int16_is_the_references(isa, ratio, result, seed):
+    dtype, zero_point = result
+    ends = np.iinfo(dtype)
+    multiplier, shift = fixedpoint.multiplier_and_shift(ratio)
+    op = ops.QMul(
+        multiplier=multiplier,
+        shift=shift,
+        output_zero_point=zero_point,
+        lo=int(ends.min) + seed,
+        hi=int(ends.max),
+    )
+    # beside products this small a zero point needs more than 32 bits
+    has_short = shift >= 33 and (ratio > 1e-8 or zero_point == 0)
+    assert (short_product(op, 16) is not None) == has_short
+    rng = np.random.default_rng(seed)
+    extents = (2, 3, rng.integers(1, 70))
+    for b_shape in (extents, extents[2:], (1, 3, 1)):
+        builder = GraphBuilder()
+        a = builder.input("a", TensorType(extents, "int16", WIDE))
+        b = builder.input("b", TensorType(b_shape, "int16", WIDE))
+        y = builder.add(op, a, b, dtype=dtype, quantization=Quantization.per_tensor(1, zero_point))
         session = Session(builder.graph(y), isa=isa)
         feeds = {
             "a": rng.choice(EVERYTHING, extents),

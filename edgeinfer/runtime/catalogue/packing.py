@@ -29,6 +29,9 @@ _CHUNK_SPEED = 4
 _FAR_WORK = 8
 # what sums cost a vector on their way through memory, and those of two planes, as measured
 _MEMORY_CYCLES, _WIDE_MEMORY_CYCLES = 1.5, 16
+# and what it costs a layer to make chunks ready: half a microsecond where others did so just
+# before, and two and more where none did
+_CHUNK_CYCLES = 2000
 
 
 @dataclass(frozen=True)
@@ -65,12 +68,13 @@ class Layout:
         planes of x, but these sums go through memory; all for each plane of weights.
         """
         shape = site.shape("weights")
+        vectors = site.elements / self.lanes
         rows, products = shape[1] if len(shape) == 4 else 1, math.prod(shape[1:])
         chunks = rows * -(-products // (rows * self.taps * self.chunk))
         if self.x_planes == 1:
-            return products / 8 - chunks > _MEMORY_CYCLES
-        gain = site.itemsize("weights") * (products / 4 - 2 * chunks)
-        return gain > _WIDE_MEMORY_CYCLES and products <= MOST_BYTE_PRODUCTS
+            return (products / 8 - chunks - _MEMORY_CYCLES) * vectors > _CHUNK_CYCLES
+        gain = site.itemsize("weights") * (products / 4 - 2 * chunks) - _WIDE_MEMORY_CYCLES
+        return gain * vectors > _CHUNK_CYCLES and products <= MOST_BYTE_PRODUCTS
 
     @property
     def x_planes(self) -> int:

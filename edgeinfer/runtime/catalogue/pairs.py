@@ -73,6 +73,10 @@ def _is_narrow(site: KernelSite) -> bool:
     return set(pair_widths(site).values()) == {1}
 
 
+def _takes_words(site: KernelSite) -> bool:
+    return site.itemsize("a") == site.itemsize("b") == 2
+
+
 @lower.register
 def _q_add(op: ops.QAdd, site: KernelSite) -> list[KernelCall]:
     narrow = _is_narrow(site)
@@ -81,8 +85,7 @@ def _q_add(op: ops.QAdd, site: KernelSite) -> list[KernelCall]:
         form = {**vars(linear), "lo": op.lo, "hi": op.hi}
         return _broadcast(site, "add_linear", form)
     subtract = int(isinstance(op, ops.QSub))
-    wide = site.itemsize("a") == site.itemsize("b") == site.output.itemsize == 2
-    short = short_sum(op) if wide else None
+    short = short_sum(op) if _takes_words(site) and site.output.itemsize == 2 else None
     if short is not None:
         form = {**vars(short), "subtract": subtract, "lo": op.lo, "hi": op.hi}
         return _broadcast(site, "add_s16", form)
@@ -113,9 +116,20 @@ def _q_add(op: ops.QAdd, site: KernelSite) -> list[KernelCall]:
 @lower.register
 def _q_mul(op: ops.QMul, site: KernelSite) -> list[KernelCall]:
     zero_points = {"a_zero_point": op.a_zero_point, "b_zero_point": op.b_zero_point}
-    short = short_product(op) if _is_narrow(site) and any(site.having("mul_s8")) else None
-    if short is not None:
-        return _broadcast(site, "mul_s8", {**zero_points, **vars(short), "lo": op.lo, "hi": op.hi})
+    ends = {"lo": op.lo, "hi": op.hi}
+    if _is_narrow(site) and any(site.having("mul_s8")):
+        short = short_product(op, 8)
+        if short is not None:
+            return _broadcast(site, "mul_s8", {**zero_points, **vars(short), **ends})
+    if _takes_words(site) and not any(zero_points.values()) and any(site.having("mul_s16")):
+        short = short_product(op, 16)
+        if short is not None:
+            stage = {
+                "multiplier": short.multiplier,
+                "rounding": short.rounding,
+                "shift": short.shift,
+            }
+            return _broadcast(site, "mul_s16", {**stage, **ends, "out_bytes": site.output.itemsize})
     return _broadcast(site, "mul", scaled_pair(op, site))
 
 

@@ -17,7 +17,7 @@ __all__ = ["LinearSum", "ShortProduct", "ShortSum", "linear_sum", "short_product
 
 @dataclass(frozen=True)
 class ShortProduct:
-    """A product of int8 in 32 bits: ``((a - z_a) (b - z_b) << lead)``, then a short stage."""
+    """A product in 32 bits: ``((a - z_a) (b - z_b) << lead)``, then a short stage."""
 
     lead: int
     multiplier: int
@@ -25,15 +25,17 @@ class ShortProduct:
     shift: int
 
 
-def short_product(op: ops.QMul) -> ShortProduct | None:
-    """The short form of a product of int8, whose accumulators have bits to spare.
+def short_product(op: ops.QMul, bits: int) -> ShortProduct | None:
+    """The short form of a product of integers of ``bits``, whose accumulators may have more to
+    spare.
 
     ``R1(acc, M, S) = R1(acc << k, M, S + k)``, so a shift that is too small for the short stage
     becomes one that serves.
     """
     if op.rounding != "single":
         return None
-    largest = math.prod(max(127 - z, z + 128) for z in (op.a_zero_point, op.b_zero_point))
+    end = 1 << (bits - 1)
+    largest = math.prod(max(end - 1 - z, z + end) for z in (op.a_zero_point, op.b_zero_point))
     lead = max(33 - op.shift, 0)
     if largest << lead >= 2**31:
         return None
