@@ -1,4 +1,5 @@
-/* Sums of int16 by their three roundings, each in 32 bits: what words_s16.h computes in vectors. */
+/* Sums of int16 by their three roundings, each in 32 bits: what words_s16.h computes in vectors.
+ */
 
 /* hi32(x * multiplier), rounded and shifted: R1 in 32 bits. */
 static int32_t short_round(int32_t x, int64_t multiplier, int64_t rounding, int64_t shift)
