@@ -159,8 +159,9 @@ def bounded_groups(graph: Graph, groups: Mapping[str, str]) -> Ranges:
             if name not in groups:
                 continue
             root, bounds = groups[name], function_bounds(node.op)
-            if isinstance(node.op, ops.Recurrent) and name == node.outputs[0]:
-                bounds = _state_bounds(node)
+            if isinstance(node.op, ops.Recurrent):
+                is_h = name == node.outputs[0] or isinstance(node.op, ops.GRU)
+                bounds = _state_bounds(node) if is_h else None
             if bounds is not None:
                 found[root] = hull(found.get(root, bounds), bounds)
             elif not all(groups.get(name, root) == root for name in node.operands):

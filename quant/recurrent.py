@@ -404,9 +404,9 @@ class _Rnn(_Layer):
 class _Gru(_Layer):
     def __init__(self, op: ops.GRU, node: Node, to: Fragment) -> None:
         super().__init__(op, node, to)
-        (y,), size = node.outputs, self.size
+        size = self.size
         self.before = op.linear_before_reset
-        self.wide = self.of_step_in_16_bits(y)
+        self.wide = self.of_step_in_16_bits(node.outputs[1])
         self.gates = _Gate(self, "zr", slice(0, 2 * size), op.gate, self.h)
         most, rows = self.gates.function.most, slice(2 * size, None)
         if self.before:

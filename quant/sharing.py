@@ -58,7 +58,9 @@ def shared_quantization(graph: Graph, *, average_pool: bool) -> dict[str, str]:
             parent[find(state.output)] = find(state.input)
     for node in graph.nodes:
         if isinstance(node.op, ops.Recurrent):
-            for role, output in zip(node.op.firsts, node.outputs, strict=True):
+            # what a GRU begins with has the bits that its steps add to, which it gives last
+            lasts = dict(zip(node.op.firsts, node.outputs, strict=True))
+            for role, output in lasts.items():
                 first = node.input(role)
                 if first in parent and not is_fixed(first):
                     parent[find(first)] = find(output)

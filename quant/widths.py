@@ -71,8 +71,8 @@ def wide_groups(graph: Graph, groups: Mapping[str, str]) -> set[str]:
     """The groups of 16 bits in every scheme: denominators, shares that others weigh by, memories.
 
     A quotient has the relative accuracy of its denominator, of which the least numbers of 8 bits
-    have none; of 200 shares of a softmax most are no step of 1/256; and the cells of an LSTM, or
-    what a GRU leaves for the next run, add up what all steps give.
+    have none; of 200 shares of a softmax most are no step of 1/256; and the cells of an LSTM and
+    the memory of a GRU add up what all steps give.
     """
     results = {groups[name] for name in graph.results if name in groups}
     shares = {
@@ -80,10 +80,10 @@ def wide_groups(graph: Graph, groups: Mapping[str, str]) -> set[str]:
         for node in graph.nodes
         if isinstance(node.op, ops.Softmax) and groups[node.output] not in results
     }
-    cells = {groups[node.outputs[1]] for node in graph.nodes if isinstance(node.op, ops.LSTM)}
-    hidden = {groups[node.output] for node in graph.nodes if isinstance(node.op, ops.GRU)}
-    kept = hidden & {groups.get(state.output) for state in graph.states}
-    return shares | cells | kept | _denominators(graph, groups)
+    memories = {
+        groups[node.outputs[1]] for node in graph.nodes if isinstance(node.op, ops.LSTM | ops.GRU)
+    }
+    return shares | memories | _denominators(graph, groups)
 
 
 def _denominators(graph: Graph, groups: Mapping[str, str]) -> set[str]:

@@ -380,9 +380,12 @@ class _Iterations:
             taken.append(None if known else call.reshape(first, (samples, size)))
         while taken[-1] is None:
             del taken[-1]
-        names = [f"{call.result}#sequence", f"{call.result}#cells"][: len(cell.op.gives)]
-        sequences = call.emit_several(cell.op, *taken, names=names)
-        by_state = dict(zip(cell.states, sequences, strict=True))
+        further = (f"{call.result}#{role.name}" for role in cell.op.gives[1:])
+        sequences = call.emit_several(
+            cell.op, *taken, names=[f"{call.result}#sequence", *further]
+        )
+        # a GRU gives its only state twice
+        by_state = dict(zip(cell.states, sequences, strict=False))
         last = ops.Slice((0, steps - 1, 0), (samples, 1, size), (1, 1, 1))
         results = list(self._carried)
         for state, place in enumerate(self._places):

@@ -106,17 +106,18 @@ class _Layers:
             self._row(self.recurrence, place),
             *self._halves(biases, place),
         ]
-        taken += [self._first(index, place) for index in range(5, 5 + len(op.firsts))]
+        taken += [self._first(index, place) for index in range(5, 5 + len(set(op.firsts)))]
         if self.kind is ops.LSTM:
             peepholes = self._constant(7, "peepholes", 3 * self.hidden)
             taken.append(None if peepholes is None else self._row(peepholes, place))
         while taken[-1] is None:
             del taken[-1]
-        names = [call.part(0, "nth"), f"{call.result}#cells"]
+        names = [call.part(0, "nth"), *(f"{call.result}#{role.name}" for role in op.gives[1:])]
         if len(self.directions) > 1:
             label = "backward" if reverse else "forward"
-            names = [f"{call.result}#{label}", f"{call.result}#{label} cells"]
-        return call.emit_several(op, *taken, names=names[: len(op.gives)])
+            further = (f"{call.result}#{label} {role.name}" for role in op.gives[1:])
+            names = [f"{call.result}#{label}", *further]
+        return call.emit_several(op, *taken, names=names)
 
     def _last(self, index: int, states: Sequence[Operand]) -> Operand:
         """Output ``index``, the last of the steps of each direction, [D,N,H] or [N,D,H]."""

@@ -323,16 +323,16 @@ def _recurrent(
     for state in states:
         if state is not None:
             _same(state, (x[0], hidden), "what the first step takes")
-    return ((x[0], x[1], hidden),)
+    return ((x[0], x[1], hidden),) * len(op.gives)
 
 
 @shape_rule.register
 def _lstm(op: ops.LSTM, *shapes: Any) -> tuple[Shape, ...]:
     before, peepholes = shapes[:7], shapes[7:]
-    (y,) = _recurrent(op, *before)
+    results = _recurrent(op, *before)
     for shape in peepholes:
-        _same(shape, (3 * y[2],), "peepholes")
-    return (y, y)
+        _same(shape, (3 * results[0][2],), "peepholes")
+    return results
 
 
 @shape_rule.register

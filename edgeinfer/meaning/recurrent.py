@@ -82,7 +82,7 @@ def _gru(
     state: tuple[np.ndarray, ...],
     matrices: _Matrices,
 ) -> tuple[np.ndarray, ...]:
-    (h,) = state
+    h, _ = state
     recurrence, bias = matrices.recurrence, matrices.bias
     gates = 2 * h.shape[1]
     z, r = np.split(
@@ -93,7 +93,8 @@ def _gru(
     else:
         recurrent = (r * h) @ recurrence[gates:].T + bias[gates:]
     n = _apply(op, op.candidate, given[:, gates:] + recurrent)
-    return ((1 - z) * n + z * h,)
+    h = (1 - z) * n + z * h
+    return h, h
 
 
 @_step.register

@@ -224,14 +224,17 @@ class RNN(Recurrent):
 
 @dataclass(frozen=True)
 class GRU(Recurrent):
-    """h = (1 - z) n + z h, of gates z, r and the candidate n, in this order: every h.
+    """h = (1 - z) n + z h, of gates z, r and the candidate n, in this order: every h, twice.
 
     z and r are gate(W x + R h). n is candidate(W x + R (r h)), or where ``linear_before_reset``
-    candidate(W x + r (R h)), the bias of R h included.
+    candidate(W x + r (R h)), the bias of R h included. In integers the second result has the bits
+    that the next step adds to, the first as many as R multiplies.
     """
 
+    gives = (Y, Role("memory"))
     gates = 3
     activations = ("gate", "candidate")
+    firsts = ("initial", "initial")
     since = "0.2.0"
 
     gate: Any = ("sigmoid", "x")
