@@ -37,6 +37,9 @@ class Options:
         Of an array, how many samples to draw, and by which seed; of a stream, how many to take.
     rounding : str
         ``single``, or ``double`` for the bits of TFLM, CMSIS-NN and Ethos-U (int8 only).
+    stream : int, optional
+        Of a recurrent model over whole sequences, make one that takes so many steps a run and keeps
+        its state: run after run gives the bits that the whole sequence gives at once.
     progress : callable
         Called as ``progress(stage, done, total)`` while samples are run (``calibrating``) and
         ranges tried (``searching``); the total is None where it is not known.
@@ -44,7 +47,7 @@ class Options:
     Raises
     ------
     InputError
-        A scheme, an observer or a rounding is unknown.
+        A scheme, an observer or a rounding is unknown, or ``stream`` is no number of steps.
     """
 
     scheme: str = "int8"
@@ -53,6 +56,7 @@ class Options:
     samples: int | None = None
     seed: int = 0
     rounding: Rounding = "single"
+    stream: int | None = None
     progress: Progress | None = None
 
     def __post_init__(self) -> None:
@@ -63,3 +67,5 @@ class Options:
         ):
             if given not in known:
                 raise InputError(f"{what} must be one of {', '.join(known)}, not {given!r}")
+        if self.stream is not None and self.stream < 1:
+            raise InputError(f"stream must be a number of steps, 1 or more, not {self.stream}")

@@ -15,15 +15,20 @@ from edgeinfer.quant.choose_types import choose
 from edgeinfer.quant.judgement import Judgement, Reference, judge
 from edgeinfer.quant.lowering import Lowering, lower_to_integers
 from edgeinfer.quant.options import DEFAULT_OBSERVER, Options
+from edgeinfer.quant.streaming import in_steps
 
 __all__ = ["Quantized", "quantize", "quantize_and_judge"]
 
 
 @dataclass(frozen=True)
 class Quantized:
-    """An integer Graph, and what samples that were held back say of it."""
+    """An integer Graph, and what samples that were held back say of it.
+
+    ``whole`` is the Graph for whole sequences where ``graph`` takes them in steps, else the same.
+    """
 
     graph: Graph
+    whole: Graph
     judgement: Judgement
 
 
@@ -37,6 +42,7 @@ def quantize(
     samples: int | None = None,
     seed: int = 0,
     rounding: ops.Rounding = "single",
+    stream: int | None = None,
     progress: Progress | None = None,
 ) -> Graph:
     """Make every value of ``graph`` an integer: ``choose_types``, then ``lower_to_integers``.
@@ -50,19 +56,20 @@ def quantize(
         A float Graph in canonical form, from ``edgeinfer.converters.from_onnx``.
     data : array, dict of arrays, or iterable of either
         Calibration samples as the model takes them, a hundred or so; never written to.
-    scheme, observer, overrides, samples, seed, rounding, progress
+    scheme, observer, overrides, samples, seed, rounding, stream, progress
         See ``Options``.
 
     Raises
     ------
     UnsupportedError
-        Some operators have no integer meaning yet; the message names every node.
+        Some operators have no integer meaning yet, and the message names every node; or the model
+        cannot ``stream``.
     QuantizationError
         A value or a layer cannot be made integer.
     InputError
         An option is unknown, or the data does not fit.
     """
-    options = Options(scheme, observer, overrides or {}, samples, seed, rounding, progress)
+    options = Options(scheme, observer, overrides or {}, samples, seed, rounding, stream, progress)
     made = quantize_and_judge(graph, data, options)
     for finding in made.judgement.findings:
         warnings.warn(finding, EdgeInferWarning, stacklevel=2)
@@ -87,18 +94,24 @@ def quantize_and_judge(
         import is held against it.
     """
     options = options or Options()
+    stepped = None if options.stream is None else in_steps(graph, options.stream)
     choice = choose(graph, data, options)
-    integer = lower_to_integers(graph, choice.types, rounding=options.rounding)
+    whole = lower_to_integers(graph, choice.types, rounding=options.rounding)
     provenance = {
         **graph.provenance,
         "scheme": options.scheme,
         "observer": options.observer,
         "rounding": options.rounding,
         **({"overrides": _text(options.overrides)} if options.overrides else {}),
+        **({"stream": str(options.stream)} if options.stream is not None else {}),
     }
+    integer = whole
+    if stepped is not None:
+        types = stepped.types(choice.types)
+        integer = lower_to_integers(stepped.graph, types, rounding=options.rounding)
     trial = Lowering(graph, rounding=options.rounding).graph_of(choice.trial)
     judgement = judge(graph, trial, choice.seen, notes=choice.notes, reference=reference)
-    return Quantized(replace(integer, provenance=provenance), judgement)
+    return Quantized(replace(integer, provenance=provenance), whole, judgement)
 
 
 def _text(overrides: Mapping[str, str]) -> str:

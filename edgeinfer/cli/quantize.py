@@ -97,6 +97,13 @@ def _calibration(data: Path | None, calib: Path | None) -> Path:
     help="Calibrate on this many samples, drawn by --seed; all, if it is not given.",
 )
 @click.option("--seed", metavar="N", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--stream",
+    metavar="STEPS",
+    type=click.IntRange(1),
+    help="Of a recurrent model of whole sequences, make one that takes STEPS of them a run and "
+    "keeps its state: the same bits, step by step.",
+)
 @click.option("--prune-constant", is_flag=True, help="Remove channels that are constant.")
 @import_options
 @click.option(
@@ -114,6 +121,7 @@ def quantize(
     rounding: Any,
     samples: int | None,
     seed: int,
+    stream: int | None,
     prune_constant: bool,
     how: Import,
     labels: Path | None,
@@ -153,7 +161,7 @@ def quantize(
         made = quantize_and_judge(
             graph,
             dataset.samples,
-            Options(scheme, observer, overrides, samples, seed, rounding, done),
+            Options(scheme, observer, overrides, samples, seed, rounding, stream, done),
             reference=onnx_peer(model) if is_whole else None,
         )
     integer, judged = made.graph, made.judgement
@@ -166,7 +174,7 @@ def quantize(
     )
     atomic_write(output, content)
     seconds = time.perf_counter() - started
-    errors = _errors(graph, integer, dataset)
+    errors = _errors(graph, made.whole, dataset)
     raised = raised_channels(integer)
     sizes = {"model": file_bytes(model), "output": len(content)}
     return Report(

@@ -5,6 +5,7 @@ import pytest
 
 from edgeinfer.files.model_file import read
 from tests.converters.test_states import cell
+from tests.recurrent_models import recurrent
 
 
 @pytest.fixture
@@ -35,3 +36,32 @@ def test_a_state_that_is_none_wrong(cli, network):
     misspelt = cli("convert cell.onnx -o cell.eqm --state h0")
     assert misspelt.exit_code == 2
     assert "'h0' is not of the form IN=OUT, or auto alone" in misspelt.stderr
+
+
+def test_a_model_of_sequences_is_quantized_to_take_them_in_steps(cli, workspace):
+    proto = recurrent("GRU", "b", sizes=(1, 6, 8, 5), layout=1, outputs=("y",))
+    (workspace / "gru.onnx").write_bytes(proto.SerializeToString())
+    sequences = np.random.default_rng(1).normal(size=(20, 6, 5)).astype("f4")
+    np.save(workspace / "sequences.npy", sequences)
+    for options in ("-o whole.eqm", "--stream 2 -o steps.eqm"):
+        done = cli(f"quantize gru.onnx --data sequences.npy {options}")
+        assert done.exit_code == 0, done.stderr
+    assert "\nstate       y/initial, before y#memory/initial/next: int16[1x8]" in (
+        cli("inspect steps.eqm").stdout
+    )
+    np.save(workspace / "one.npy", sequences[:1])
+    np.save(workspace / "pairs.npy", sequences[0].reshape(3, 2, 5))
+    found = {}
+    for model, data in (("whole", "one"), ("steps", "pairs")):
+        assert cli(f"run {model}.eqm --data {data}.npy -o {data}_y.npz").exit_code == 0
+        found[model] = np.load(workspace / f"{data}_y.npz")["y"]
+    np.testing.assert_array_equal(found["steps"].ravel(), found["whole"].ravel())
+
+
+def test_sequences_that_have_no_steps_of_their_own_are_refused(cli, workspace):
+    proto = recurrent("GRU", direction="reverse", sizes=(1, 6, 8, 5), layout=1, outputs=("y",))
+    (workspace / "gru.onnx").write_bytes(proto.SerializeToString())
+    np.save(workspace / "sequences.npy", np.zeros((20, 6, 5), "f4"))
+    assert cli.refusal("quantize gru.onnx --data sequences.npy --stream 1 -o steps.eqm") == (
+        "error: GRU 'y': goes backwards, so sequences cannot be taken in steps"
+    )
