@@ -381,9 +381,7 @@ class _Iterations:
         while taken[-1] is None:
             del taken[-1]
         further = (f"{call.result}#{role.name}" for role in cell.op.gives[1:])
-        sequences = call.emit_several(
-            cell.op, *taken, names=[f"{call.result}#sequence", *further]
-        )
+        sequences = call.emit_several(cell.op, *taken, names=[f"{call.result}#sequence", *further])
         # a GRU gives its only state twice
         by_state = dict(zip(cell.states, sequences, strict=False))
         last = ops.Slice((0, steps - 1, 0), (samples, 1, size), (1, 1, 1))

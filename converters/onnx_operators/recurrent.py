@@ -42,18 +42,18 @@ _ACTIVATIONS: dict[str, tuple[Callable[..., Expression], tuple[float, ...]]] = {
 }
 
 
-@importer("RNN", makes=(ops.RNN, ops.Slice, ops.Concat))
+@importer("RNN", makes=(ops.RNN, ops.Slice, ops.Concat, ops.Pad))
 def _rnn(call: Call) -> Sequence[Operand]:
     return _Layers(call, ops.RNN).outputs()
 
 
-@importer("GRU", makes=(ops.GRU, ops.Slice, ops.Concat))
+@importer("GRU", makes=(ops.GRU, ops.Slice, ops.Concat, ops.Pad))
 def _gru(call: Call) -> Sequence[Operand]:
     before = bool(call.integer("linear_before_reset", 0))
     return _Layers(call, ops.GRU, linear_before_reset=before).outputs()
 
 
-@importer("LSTM", makes=(ops.LSTM, ops.Slice, ops.Concat))
+@importer("LSTM", makes=(ops.LSTM, ops.Slice, ops.Concat, ops.Pad))
 def _lstm(call: Call) -> Sequence[Operand]:
     coupled = bool(call.integer("input_forget", 0))
     return _Layers(call, ops.LSTM, input_forget=coupled).outputs()
@@ -75,10 +75,15 @@ class _Layers:
         if len(x.shape) != 3:
             raise ModelError(f"takes a value of 3 axes, not shape {list(x.shape)}")
         self.x = call.transpose(x, (1, 0, 2), f"{x.name}@nti") if self.time_first else x
-        self.samples, self.steps, _ = self.x.shape
+        self.samples, steps, width = self.x.shape
+        self.steps = self._length(steps)
+        # results beyond a sequence's end are 0
+        self.beyond = steps - self.steps
+        if self.beyond:
+            whole = (self.samples, self.steps, width)
+            self.x = call.emit(ops.Slice((0, 0, 0), whole, (1, 1, 1)), self.x)
         self.weights, self.recurrence = self._matrices()
         self.hidden = self.recurrence.shape[2]
-        self._check_lengths()
 
     def outputs(self) -> list[Operand]:
         """Y, the last of every direction, and of an LSTM its last cells."""
@@ -87,7 +92,10 @@ class _Layers:
         joined = y[0]
         if len(y) > 1:
             joined = call.emit(ops.Concat(2), *y, name=call.part(0, "nth"))
-        sequence = call.reshape(joined, (self.samples, self.steps, len(y), self.hidden))
+        if self.beyond:
+            joined = call.emit(ops.Pad((0, 0, 0), (0, self.beyond, 0)), joined)
+        steps = self.steps + self.beyond
+        sequence = call.reshape(joined, (self.samples, steps, len(y), self.hidden))
         if self.time_first:
             sequence = call.transpose(sequence, (1, 2, 0, 3))
         results = [sequence, *(self._last(i, s) for i, s in enumerate((y, *cells), start=1))]
@@ -189,20 +197,25 @@ class _Layers:
             value = call.emit(ops.Slice(tuple(starts), tuple(sizes), (1, 1, 1)), value)
         return call.reshape(value, (self.samples, self.hidden))
 
-    def _check_lengths(self) -> None:
+    def _length(self, steps: int) -> int:
+        """How many of the ``steps`` of x the sequences have."""
         value = self.call.optional(4)
         if value is None:
-            return
+            return steps
         if isinstance(value, Dynamic):
             raise Refusal("its sequence lengths must be constant")
-        lengths, steps = value.array, self.steps
+        lengths = value.array
         if lengths.shape != (self.samples,) or (lengths < 0).any() or (lengths > steps).any():
             raise ModelError(
                 f"sequence lengths {lengths.tolist()} do not fit {steps} steps "
                 f"of a batch of {self.samples}"
             )
-        if (lengths != steps).any():
-            raise Refusal("sequences shorter than its input are not supported: cut the input")
+        length = int(lengths[0])
+        if (lengths != length).any() or not length:
+            raise Refusal(
+                f"sequences of unlike lengths {lengths.tolist()}, or of none, are not supported"
+            )
+        return length
 
     # ---- attributes
 

@@ -161,6 +161,13 @@ def test_all_of_it_together(seed):
     agreement(proto, seed=seed)
 
 
+@pytest.mark.parametrize("kind", GATES)
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_sequences_that_end_before_their_input_leave_zeros(kind, direction):
+    changed = {"lengths": np.full(3, 4, np.int32)}
+    agreement(recurrent(kind, "b", "h", sizes=(3, 7, 4, 2), changed=changed, direction=direction))
+
+
 def test_a_layer_of_constants_is_a_constant():
     x = np.random.default_rng(0).normal(size=(5, 3, 2)).astype("f4")
     proto = recurrent("LSTM", "b", changed={"k": x})
@@ -279,7 +286,12 @@ def refusal_of(kind: str, reason: str) -> str:
         (
             recurrent("LSTM", changed={"lengths": np.array([5, 4, 5], np.int32)}),
             "LSTM",
-            "sequences shorter than its input are not supported: cut the input",
+            "sequences of unlike lengths [5, 4, 5], or of none, are not supported",
+        ),
+        (
+            recurrent("LSTM", changed={"lengths": np.zeros(3, np.int32)}),
+            "LSTM",
+            "sequences of unlike lengths [0, 0, 0], or of none, are not supported",
         ),
         (recurrent("GRU", novelty=1), "GRU", "its attribute 'novelty' is not supported"),
     ],
