@@ -13,7 +13,7 @@ given need reach no farther; nor need a summand reach farther than the others ca
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -140,12 +140,12 @@ class _Layer:
         """W x and its bias, each step's of type ``t``, in the order of time."""
         to, x = self.to, self.x
         whole = replace(t, shape=(self.samples, self.count, len(bias)))
-        constants = to.layer_of(f"{name}/given", to.type(x), t, weights, bias)
+        constants = to.layer_of(name, to.type(x), t, weights, bias)
         op = ops.QDense(**_ending(t), input_zero_point=to.kind(x)[1])
-        given = to.emit_part(f"{name}/given", whole, op, x, *constants)
+        given = to.emit_part(name, whole, op, x, *constants)
         if self.count == 1:
             return (given,)
-        parts = {f"{step}/{name}/given": t for step in range(self.count)}
+        parts = {f"{step}/{name}": t for step in range(self.count)}
         return to.emit_parts(parts, ops.Split(1, (1,) * self.count), given)
 
     # ---- the arithmetic of a step
@@ -161,11 +161,23 @@ class _Layer:
             return to.constant(name, array.astype(t.dtype), t.quantization)
         return to.emit_part(name, t, op, *inputs)
 
-    def split(self, value: str, *parts: str) -> tuple[str, ...]:
-        """``value`` in equal parts along its last axis."""
-        t = self.to.type(value)
-        kinds = {f"{self.step}/{part}": replace(t, shape=self.h.shape) for part in parts}
-        return self.to.emit_parts(kinds, ops.Split(2, (self.size,) * len(parts)), value)
+    def split(self, value: str, sizes: Mapping[str, int]) -> tuple[str, ...]:
+        """``value`` in parts of ``sizes`` along its last axis.
+
+        Parts of a constant are constants.
+        """
+        t, op = self.to.type(value), ops.Split(2, tuple(sizes.values()))
+        kinds = {
+            f"{self.step}/{part}": replace(t, shape=(*t.shape[:-1], size))
+            for part, size in sizes.items()
+        }
+        if value not in self.to.constants:
+            return self.to.emit_parts(kinds, op, value)
+        arrays = evaluate(op, self.to.constants[value])
+        return tuple(
+            self.to.constant(name, array, t.quantization)
+            for name, array in zip(kinds, arrays, strict=True)
+        )
 
     def rescale(self, part: str, x: str, t: TensorType) -> str:
         """``x`` as type ``t``."""
@@ -319,6 +331,11 @@ class _Gate:
         How far what else is added may reach.
     gives : TensorType, optional
         The type of the result.
+
+    Attributes
+    ----------
+    given_reach, product_reach : float
+        How far its W x and its R h reach, or as far as they need.
     """
 
     def __init__(
@@ -333,50 +350,87 @@ class _Gate:
         more: float = 0.0,
         gives: TensorType | None = None,
     ) -> None:
-        self._layer, self._name = layer, name
-        weights, bias, recurrence, recurrent_bias = (
-            layer.array(role)[rows] for role in ("weights", "bias", "recurrence", "recurrent_bias")
-        )
+        self.layer, self.name, self.rows, self.h = layer, name, rows, h
+        weights, bias, recurrence, recurrent_bias = self.arrays()
         given = _largest(weights, bias, _range(layer.to.type(layer.x)))
         product = _largest(recurrence, recurrent_bias, _range(h))
         recurrent = product if factor is None else product * factor
         total = (given + recurrent + more) or 1.0
-        clip = layer.op.clip
-        size = len(bias)
-        self.function = _Function(layer, name, expression, min(total, clip), size=size, gives=gives)
+        self.size = len(bias)
+        bound = min(total, layer.op.clip)
+        self.function = _Function(layer, name, expression, bound, size=self.size, gives=gives)
         least, reach = total * _FINEST, self.function.reach
 
-        def part(own: float, others: float) -> TensorType:
-            return layer.of_reach(max(min(own, reach + others), least), size)
+        def useful(own: float, others: float) -> float:
+            return max(min(own, reach + others), least)
 
-        self.more = part(more, given + recurrent)
-        self.recurrent_part = part(recurrent, given + more)
-        self._both = part(given + recurrent, more)
-        self._product = self.recurrent_part if factor is None else layer.of_reach(product, size)
-        self._given = layer.over_all_steps(name, part(given, recurrent + more), weights, bias)
-        self._constants = layer.to.layer_of(
-            f"{name}/recurrent", h, self._product, recurrence, recurrent_bias
+        self.given_reach = useful(given, recurrent + more)
+        recurrent_reach = useful(recurrent, given + more)
+        self.product_reach = recurrent_reach if factor is None else product
+        self.recurrent_part = layer.of_reach(recurrent_reach, self.size)
+        self.more = layer.of_reach(useful(more, given + recurrent), self.size)
+        self._both = layer.of_reach(useful(given + recurrent, more), self.size)
+
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """Its rows of W, R and their biases."""
+        roles = ("weights", "bias", "recurrence", "recurrent_bias")
+        weights, bias, recurrence, recurrent_bias = (
+            self.layer.array(role)[self.rows] for role in roles
         )
+        return weights, bias, recurrence, recurrent_bias
 
-    def product(self, h: str) -> str:
-        """R h and its bias."""
-        zero_point = self._layer.to.kind(h)[1]
-        op = ops.QDense(**_ending(self._product), input_zero_point=zero_point)
-        part = f"{self._name}/recurrent"
-        return self._layer.emit(part, self._product, op, h, *self._constants)
-
-    def sum(self, recurrent: str, more: str | None = None) -> str:
+    def sum(self, given: str, recurrent: str, more: str | None = None) -> str:
         """W x, what has become of R h, and what is added beside."""
-        layer, name, takes = self._layer, self._name, self.function.takes
-        given = self._given[layer.step]
+        layer, name, takes = self.layer, self.name, self.function.takes
         if more is None:
             return layer.add(f"{name}/sum", given, recurrent, takes)
         both = layer.add(f"{name}/both", given, recurrent, self._both)
         return layer.add(f"{name}/sum", both, more, takes)
 
-    def __call__(self, h: str, more: str | None = None) -> str:
+    def __call__(self, given: str, recurrent: str, more: str | None = None) -> str:
         """The function of W x + R h and ``more``."""
-        return self.function(self.sum(self.product(h), more))
+        return self.function(self.sum(given, recurrent, more))
+
+
+class _Products:
+    """W x of all steps and R h of each, for ``gates`` that multiply the same h: one layer each.
+
+    Their results have the reach of the gate that needs the most.
+    """
+
+    def __init__(self, *gates: _Gate) -> None:
+        first = gates[0]
+        self._gates, self._layer = gates, first.layer
+        self._prefix = f"{first.name}/" if len(gates) == 1 else ""
+        layer, size = self._layer, sum(gate.size for gate in gates)
+        weights, bias, recurrence, recurrent_bias = (
+            np.concatenate(arrays)
+            for arrays in zip(*(gate.arrays() for gate in gates), strict=True)
+        )
+        given = layer.of_reach(max(gate.given_reach for gate in gates), size)
+        self._product = layer.of_reach(max(gate.product_reach for gate in gates), size)
+        self._given = layer.over_all_steps(f"{self._prefix}given", given, weights, bias)
+        self._constants = layer.to.layer_of(
+            f"{self._prefix}recurrent", first.h, self._product, recurrence, recurrent_bias
+        )
+
+    def given(self) -> tuple[str, ...]:
+        """W x and its bias in this step, for each gate."""
+        return self._of_gates("given", self._given[self._layer.step])
+
+    def recurrent(self, h: str) -> tuple[str, ...]:
+        """R h and its bias, for each gate."""
+        zero_point = self._layer.to.kind(h)[1]
+        op = ops.QDense(**_ending(self._product), input_zero_point=zero_point)
+        part = f"{self._prefix}recurrent"
+        product = self._layer.emit(part, self._product, op, h, *self._constants)
+        return self._of_gates("recurrent", product)
+
+    def _of_gates(self, part: str, value: str) -> tuple[str, ...]:
+        if len(self._gates) == 1:
+            return (value,)
+        sizes = {f"{gate.name}/{part}": gate.size for gate in self._gates}
+        return self._layer.split(value, sizes)
 
 
 def _largest(matrix: np.ndarray, bias: np.ndarray, held: Range) -> float:
@@ -392,13 +446,16 @@ class _Rnn(_Layer):
         (y,) = node.outputs
         gives = self.of_step_in_16_bits(y)
         self.gate = _Gate(self, "h", slice(None), op.hidden, self.h, gives=gives)
+        self.products = _Products(self.gate)
 
     def first(self) -> tuple[str, ...]:
         return (self.start("initial", self.h),)
 
     def next(self, *state: str) -> tuple[str, ...]:
         (h,) = state
-        return (self.rescale("h/rounded", self.gate(h), self.h),)
+        (given,), (recurrent,) = self.products.given(), self.products.recurrent(h)
+        wide = self.gate(given, recurrent)
+        return (self.rescale("h/rounded", wide, self.h),)
 
 
 class _Gru(_Layer):
@@ -415,6 +472,7 @@ class _Gru(_Layer):
             # what r lets through is no more than h
             self.reset = self.h if most <= 1 else self.of_reach(most * magnitude(_range(self.h)))
             self.candidate = _Gate(self, "n", rows, op.candidate, self.reset)
+        self.of_gates, self.of_candidate = _Products(self.gates), _Products(self.candidate)
         reach = magnitude(_range(self.wide)) + self.candidate.function.most
         self.difference, self.change = self.of_reach(reach), self.of_reach(most * reach)
 
@@ -424,13 +482,17 @@ class _Gru(_Layer):
 
     def next(self, *state: str) -> tuple[str, ...]:
         h, wide = state
-        z, r = self.split(self.gates(h), "z", "r")
+        (given,), (recurrent,) = self.of_gates.given(), self.of_gates.recurrent(h)
+        gates = self.gates(given, recurrent)
+        z, r = self.split(gates, {"z": self.size, "r": self.size})
         if self.before:
-            product = self.candidate.product(h)
-            reset = self.multiply("r R h", r, product, self.candidate.recurrent_part)
-            n = self.candidate.function(self.candidate.sum(reset))
+            (product,) = self.of_candidate.recurrent(h)
+            recurrent = self.multiply("r R h", r, product, self.candidate.recurrent_part)
         else:
-            n = self.candidate(self.multiply("r h", r, wide, self.reset))
+            reset = self.multiply("r h", r, wide, self.reset)
+            (recurrent,) = self.of_candidate.recurrent(reset)
+        (given,) = self.of_candidate.given()
+        n = self.candidate(given, recurrent)
         # (1 - z) n + z h = n + z (h - n)
         difference = self.subtract("h - n", wide, n, self.difference)
         wide = self.add("h", n, self.multiply("change", z, difference, self.change), self.wide)
@@ -459,6 +521,7 @@ class _Lstm(_Layer):
             rows = slice(i * size, (i + 1) * size)
             self.gates[name] = _Gate(self, name, rows, op.gate, self.h, more=more[name])
         self.candidate = _Gate(self, "n", slice(3 * size, None), op.candidate, self.h)
+        self.products = _Products(*self.gates.values(), self.candidate)
         first = next(iter(self.gates.values())).function
         self.forget = first
         if self.coupled:
@@ -474,19 +537,22 @@ class _Lstm(_Layer):
 
     def next(self, *state: str) -> tuple[str, ...]:
         h, c = state
-        o = None
+        names = (*self.gates, "n")
+        sums = zip(self.products.given(), self.products.recurrent(h), strict=True)
+        products = dict(zip(names, sums, strict=True))
         if self.together:
-            i, o, f = self.split(self.gates["iof"](h), *"iof")
+            gates = self.gates["iof"](*products["iof"])
+            i, o, f = self.split(gates, dict.fromkeys("iof", self.size))
         elif self.coupled:
-            total = self.gates["i"].sum(self.gates["i"].product(h), self._through("i", c))
+            total = self.gates["i"].sum(*products["i"], self._through("i", c))
             i, f = self.gates["i"].function(total), self.forget(total)
         else:
-            i, f = (self.gates[name](h, self._through(name, c)) for name in "if")
-        n = self.candidate(h)
+            i, f = (self.gates[name](*products[name], self._through(name, c)) for name in "if")
+        n = self.candidate(*products["n"])
         kept, added = self.multiply("f c", f, c, self.kept), self.multiply("i n", i, n, self.added)
         c = self.add("c", kept, added, self.c)
-        if o is None:
-            o = self.gates["o"](h, self._through("o", c))
+        if not self.together:
+            o = self.gates["o"](*products["o"], self._through("o", c))
         return self.multiply("h", o, self.output(c), self.h), c
 
     def _constant(self, part: str, array: np.ndarray) -> str:
