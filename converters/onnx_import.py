@@ -41,7 +41,7 @@ __all__ = ["OLDEST_OPSET", "Walk", "import_model"]
 OLDEST_OPSET = 7
 _ADVICE = {
     "Scan": "loops are not imported: export the model unrolled",
-    **dict.fromkeys(("NonMaxSuppression", "NonZero", "Unique"), "do this step in the program"),
+    **dict.fromkeys(("NonZero", "Unique"), "do this step in the program"),
     **dict.fromkeys(RANDOM, "each run would give something else: make its result an input"),
 }
 _ADVICE_OF_DOMAIN = {

@@ -293,6 +293,11 @@ PARAMETERS(argmax_parameters, ARGMAX_PARAMETERS);
 #define TOP_INDICES_PARAMETERS(ONE, RANKED) AXIS_PARAMETERS(ONE, RANKED) ONE(count) ONE(largest)
 PARAMETERS(top_indices_parameters, TOP_INDICES_PARAMETERS);
 
+#define NON_MAX_SUPPRESSION_PARAMETERS(ONE, RANKED)                                               \
+    ONE(box_bytes) ONE(score_bytes) ONE(samples) ONE(classes) ONE(places)                         \
+    ONE(count) ONE(overlap) ONE(above) ONE(centered)
+PARAMETERS(non_max_suppression_parameters, NON_MAX_SUPPRESSION_PARAMETERS);
+
 /* The extents are those of the indices, the strides those of data, 0 along the axis. */
 #define GATHER_ELEMENTS_PARAMETERS(ONE, RANKED)                                                   \
     ONE(bytes) ONE(rank) RANKED(extents) RANKED(strides) ONE(extent) ONE(stride)
@@ -338,7 +343,8 @@ PARAMETERS(take_parameters, TAKE_PARAMETERS);
 
 /* Those that no vectors would make faster. */
 #define EACH_PLAIN_LOOP(ENTRY, isa)                                                               \
-    ENTRY(isa, gather_elements, gather_elements) ENTRY(isa, top_indices, top_indices)
+    ENTRY(isa, gather_elements, gather_elements)                                                  \
+    ENTRY(isa, non_max_suppression, non_max_suppression) ENTRY(isa, top_indices, top_indices)
 
 /* Those in whose place instruction sets have kernels of their own. */
 #define EACH_SCALAR_LOOP(ENTRY, isa)                                                              \

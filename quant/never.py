@@ -73,6 +73,11 @@ def _top(op: ops.TopIndices, place: int, given: frozenset[int]) -> frozenset[int
     return _LOW if op.largest else _HIGH
 
 
+@_ignored.register
+def _suppressed(op: ops.NonMaxSuppression, place: int, given: frozenset[int]) -> frozenset[int]:
+    return _LOW if place == 1 else _NEITHER
+
+
 @_ignored.register(ops.Minimum)
 @_ignored.register(ops.ReduceMin)
 def _smallest(op: ops.Operator, place: int, given: frozenset[int]) -> frozenset[int]:

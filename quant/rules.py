@@ -724,6 +724,18 @@ def _gather(op: ops.Gather | ops.GatherElements, node: Node, to: Fragment) -> No
     to.emit(op, data, to.unscaled(node.inputs[1]))
 
 
+@rule(ops.NonMaxSuppression, makes=(ops.NonMaxSuppression,))
+def _non_max_suppression(op: ops.NonMaxSuppression, node: Node, to: Fragment) -> None:
+    """On the integers: which boxes overlap depends neither on a scale nor on a zero point."""
+    boxes, scores = node.operands
+    boxes = to.widened(0, "int16") if to.is_computed(boxes) else to.operand(boxes, "int16")
+    scores = to.operand(scores, "int16")
+    scale, zero_point, dtype = to.kind(scores)
+    info = np.iinfo(dtype)
+    below = np.clip(np.float64(op.above) / scale + zero_point, info.min - 1, info.max)
+    to.emit(replace(op, above=math.floor(below)), boxes, scores)
+
+
 @rule(
     ops.ArgMax,
     ops.IndexArithmetic,

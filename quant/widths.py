@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import get_args
 
@@ -68,11 +68,12 @@ def group_widths(
 
 
 def wide_groups(graph: Graph, groups: Mapping[str, str]) -> set[str]:
-    """The groups of 16 bits in every scheme: denominators, shares that others weigh by, memories.
+    """The groups of 16 bits in every scheme: denominators, shares that others weigh by, memories,
+    boxes.
 
     A quotient has the relative accuracy of its denominator, of which the least numbers of 8 bits
-    have none; of 200 shares of a softmax most are no step of 1/256; and the cells of an LSTM and
-    the memory of a GRU add up what all steps give.
+    have none; of 200 shares of a softmax most are no step of 1/256; the cells of an LSTM and the
+    memory of a GRU add up what all steps give; and 255 steps of a box are 2.5 pixels of 640.
     """
     results = {groups[name] for name in graph.results if name in groups}
     shares = {
@@ -83,13 +84,17 @@ def wide_groups(graph: Graph, groups: Mapping[str, str]) -> set[str]:
     memories = {
         groups[node.outputs[1]] for node in graph.nodes if isinstance(node.op, ops.LSTM | ops.GRU)
     }
-    return shares | memories | _denominators(graph, groups)
+    asked = [node.input("b") for node in graph.nodes if isinstance(node.op, ops.Div)]
+    for node in graph.nodes:
+        if isinstance(node.op, ops.NonMaxSuppression):
+            asked += node.operands
+    return shares | memories | _behind_layers(graph, groups, asked)
 
 
-def _denominators(graph: Graph, groups: Mapping[str, str]) -> set[str]:
-    """What values are divided by, and what that is computed from behind a layer."""
+def _behind_layers(graph: Graph, groups: Mapping[str, str], names: Iterable[str]) -> set[str]:
+    """Values, and what they are computed from behind a layer."""
     producers = graph.producers()
-    pending = [node.input("b") for node in graph.nodes if isinstance(node.op, ops.Div)]
+    pending = list(names)
     found: set[str] = set()
     while pending:
         name = pending.pop()

@@ -449,6 +449,27 @@ def top_elements(b: Builder) -> None:
     b.add(ops.GatherElements(axis), b.draw(st.sampled_from([x, *others])), indices)
 
 
+def non_max_suppression(b: Builder) -> None:
+    """Boxes of a value or near each other, by scores of a value or constant."""
+    x = b.pick(lambda t: t.dtype == "int16" and math.prod(t.shape) % 4 == 0)
+    if x is not None and b.one_of(True, False):
+        count = math.prod(b.types[x].shape) // 4
+        b.add(ops.Reshape((1, count, 4)), x)
+        boxes = b.nodes[-1].output
+    else:
+        count, reach = b.one_of(1, 7), b.one_of(9, 32767)
+        near = b.rng.integers(-reach - 1, reach + 1, (1, count, 4)).astype(np.int16)
+        boxes = b.constant(near, Quantization.per_tensor(0.5))
+    scores = b.pick(lambda t: math.prod(t.shape) % count == 0)
+    if scores is None:
+        return
+    b.add(ops.Reshape((1, math.prod(b.types[scores].shape) // count, count)), scores)
+    overlap, above = b.rng.integers(0, fixedpoint.WHOLE + 1), b.one_of(-32769, -1, 20)
+    most = b.draw(st.integers(1, count))
+    op = ops.NonMaxSuppression(most, int(overlap), above, b.one_of(True, False))
+    b.add(op, boxes, b.nodes[-1].output)
+
+
 def gather_elements(b: Builder) -> None:
     """By constant indices, which end before the data do."""
     if (x := b.pick(lambda t: len(t.shape) >= 1)) is None:
@@ -718,6 +739,7 @@ GROWTHS = (
     gather,
     gather_elements,
     top_elements,
+    non_max_suppression,
     softmax,
     normalization,
     concat,

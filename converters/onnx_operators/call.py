@@ -104,12 +104,15 @@ class Dynamic:
         truth values, as 0 and 1.
     bounds : (int, int)
         The least and the largest number that it may hold, where it is int64 in the Graph.
+    leaves_over : bool
+        It has rows for more than there may be; those that are left over hold -1.
     """
 
     name: str
     type: TensorType
     kind: Kind = "floats"
     bounds: tuple[int, int] = ANY_INT64
+    leaves_over: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -427,13 +430,14 @@ class Call:
         if kind is None:
             selected = there[0].kind if isinstance(op, ops.Selecting) else "floats"
             kind = "integers" if op.gives[0].dtype else selected
-        bounds = ANY_INT64
+        bounds, leaves_over = ANY_INT64, False
         if isinstance(op, ops.Selecting) and dtype == "int64":
             parts = there if isinstance(op, ops.Joining) else there[:1]
             low, high = zip(*map(self.bounds, parts), strict=True)
             bounds = min(low), max(high)
+            leaves_over = any(isinstance(v, Dynamic) and v.leaves_over for v in parts)
         made = [
-            Dynamic(name, TensorType(shape, dtype), kind, bounds)
+            Dynamic(name, TensorType(shape, dtype), kind, bounds, leaves_over)
             for name, shape in zip(names, shapes, strict=True)
         ]
         self._walk.add(self.node, op, operands, made)
@@ -500,10 +504,13 @@ class Call:
         return made
 
     def alike(self, operands: Sequence[Operand]) -> list[Operand]:
-        """The operands, constants as floats where a run computes one of the others as floats."""
+        """The operands, as floats where a run computes one of the others as floats."""
         if not any(isinstance(v, Dynamic) and v.type.dtype == "float32" for v in operands):
             return list(operands)
-        return [self.static_like(v, v.clamped()) if isinstance(v, Static) else v for v in operands]
+        return [
+            self.static_like(v, v.clamped()) if isinstance(v, Static) else self.floats_of(v)
+            for v in operands
+        ]
 
     def reshape(self, x: Operand, shape: Sequence[int], name: str | None = None) -> Operand:
         """``x`` under another shape."""

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from edgeinfer.converters.onnx_operators import indices as of_indices
 from edgeinfer.converters.onnx_operators.call import (
     Call,
     Dynamic,
@@ -19,19 +20,27 @@ from edgeinfer.graph import operators as ops
 __all__ = ["taken"]
 
 
-@importer("Gather", makes=(ops.Gather, ops.Slice), integers=True)
+@importer("Gather", makes=(ops.Gather, ops.Pad, ops.Slice), integers=True)
 def _gather(call: Call) -> Operand:
     data, indices = call.operand(0), call.operand(1)
     axis = call.axis(call.integer("axis", 0), len(data.shape))
     if isinstance(indices, Dynamic):
-        return call.emit(ops.Gather(axis), data, _computed_indices(indices))
+        data, indices = _computed(call, data, indices, axis)
+        return call.emit(ops.Gather(axis), data, indices)
     return taken(call, data, indices.array, axis)
 
 
-def _computed_indices(indices: Dynamic) -> Dynamic:
+def _computed(call: Call, data: Operand, indices: Dynamic, axis: int) -> tuple[Operand, Dynamic]:
+    """What is taken by indices along an axis that a run computes: 0 where they are left over."""
     if indices.type.dtype != "int64":
         raise Refusal(f"its indices {indices.name!r} are computed as floats")
-    return indices
+    if indices.leaves_over:
+        before = (0,) * len(data.shape)
+        after = tuple(int(a == axis) for a in range(len(data.shape)))
+        fill = 0.0 if call.dtype(data) == "float32" else 0
+        # the last is what -1 takes
+        data = call.emit(ops.Pad(before, after, value=fill), data)
+    return data, indices
 
 
 def taken(call: Call, data: Operand, known: np.ndarray, axis: int) -> Operand:
@@ -52,14 +61,17 @@ def _from_zero(known: np.ndarray, extent: int) -> np.ndarray:
     return np.where(known < 0, known + extent, known).astype(np.int64)
 
 
-@importer("GatherElements", makes=(ops.Gather, ops.GatherElements, ops.Slice), integers=True)
+@importer(
+    "GatherElements", makes=(ops.Gather, ops.GatherElements, ops.Pad, ops.Slice), integers=True
+)
 def _gather_elements(call: Call) -> Operand:
     data, places = call.operand(0), call.operand(1)
     if len(places.shape) != len(data.shape):
         raise ModelError("its indices do not have as many axes as its input")
     axis = call.axis(call.integer("axis", 0), len(data.shape))
     if isinstance(places, Dynamic):
-        return call.emit(ops.GatherElements(axis), data, _computed_indices(places))
+        data, places = _computed(call, data, places, axis)
+        return call.emit(ops.GatherElements(axis), data, places)
     indices = places.array
     others = [n for a, n in enumerate(data.shape) if a != axis]
     counts = [n for a, n in enumerate(indices.shape) if a != axis]
@@ -81,20 +93,47 @@ def _elements(call: Call, data: Operand, flat: np.ndarray) -> Operand:
     return taken(call, call.reshape(data, (math.prod(data.shape),)), flat, 0)
 
 
-@importer("GatherND", makes=(ops.Gather, ops.Slice), integers=True)
+@importer("GatherND", makes=(ops.Gather, ops.IndexArithmetic, ops.Pad, ops.Slice), integers=True)
 def _gather_nd(call: Call) -> Operand:
-    data, indices = call.operand(0), call.static(1, "indices")
-    if indices is None:
-        raise ModelError("input 1 is missing")
+    data, found = call.operand(0), call.operand(1)
     shared = call.integer("batch_dims", 0)
-    rank = indices.shape[-1] if indices.ndim else 0
-    if not 0 <= shared < min(indices.ndim, len(data.shape)) or not (
-        1 <= rank <= len(data.shape) - shared and data.shape[:shared] == indices.shape[:shared]
+    axes = len(found.shape)
+    rank = found.shape[-1] if axes else 0
+    if not 0 <= shared < min(axes, len(data.shape)) or not (
+        1 <= rank <= len(data.shape) - shared and data.shape[:shared] == found.shape[:shared]
     ):
-        raise ModelError(f"indices {list(indices.shape)} do not fit shape {list(data.shape)}")
+        raise ModelError(f"indices {list(found.shape)} do not fit shape {list(data.shape)}")
+    if isinstance(found, Dynamic):
+        return _computed_rows(call, data, found, shared)
+    indices = found.array
     if shared == 0 and rank == 1:
         return taken(call, data, indices[..., 0], 0)
     return _rows(call, data, _places(data.shape, indices, shared), shared + rank)
+
+
+def _computed_rows(call: Call, data: Operand, found: Dynamic, shared: int) -> Operand:
+    """The rows of ``data`` at indices [..., k] that a run computes."""
+    if shared:
+        raise Refusal("batch_dims beside computed indices are not supported")
+    *whole, rank = found.shape
+    place: Operand | None = None
+    for axis, extent in enumerate(data.shape[:rank]):
+        starts = (*(0 for _ in whole), axis)
+        own = call.emit(ops.Slice(starts, (*whole, 1), (1,) * len(starts)), found)
+        low, high = call.bounds(own)
+        if not found.leaves_over and not (low >= 0 and high < extent):
+            raise Refusal(f"its indices are not known to be from 0 to {extent - 1}")
+        if place is None:
+            place = own
+            continue
+        width = call.constant(np.asarray(extent, np.int64), "extent")
+        place = of_indices.arithmetic(
+            call, "Add", of_indices.arithmetic(call, "Mul", place, width), own
+        )
+    assert isinstance(place, Dynamic)
+    rows = call.reshape(data, (math.prod(data.shape[:rank]), *data.shape[rank:]))
+    rows, place = _computed(call, rows, place, 0)
+    return call.emit(ops.Gather(0), rows, call.reshape(place, whole))
 
 
 def _places(shape: tuple[int, ...], indices: np.ndarray, shared: int = 0) -> np.ndarray:

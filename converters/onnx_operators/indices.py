@@ -46,11 +46,30 @@ def arithmetic(
         raise Refusal(f"{operator} of int64 that a run computes is not supported")
     if operator in ("Div", "Mod") and not (isinstance(b, Static) and (b.array >= 1).all()):
         raise Refusal("a run divides int64 by positive constants only")
-    function = _FUNCTIONS[operator]
     a, b = _int64(call, a), _int64(call, b)
+    result = _function(call, _FUNCTIONS[operator], a, b, kind)
+    left_over = [v for v in (a, b) if isinstance(v, Dynamic) and v.leaves_over]
+    return _left_over(call, result, left_over[0]) if left_over else result
+
+
+def _function(
+    call: Call, function: str, a: Operand, b: Operand, kind: Kind = "integers"
+) -> Operand:
     low, high = _bounds(function, call.bounds(a), call.bounds(b))
     result = call.emit(ops.IndexArithmetic(function), a, b, kind=kind)  # type: ignore[arg-type]
     return _bounded(result, low, high)
+
+
+def _left_over(call: Call, x: Operand, like: Operand) -> Operand:
+    """``x``, but -1 where ``like`` holds that for what is left over."""
+    one = call.constant(np.asarray(1, np.int64), "one")
+    none = call.constant(np.asarray(-1, np.int64), "none")
+    is_there = _function(call, "greater", like, none)
+    result = _function(call, "mul", _function(call, "add", x, one), is_there)
+    result = _function(call, "sub", result, one)
+    if isinstance(result, Dynamic):
+        result.leaves_over = True
+    return result
 
 
 def compared(call: Call, function: str, a: Operand, b: Operand) -> Operand:

@@ -45,6 +45,7 @@ def reindexed(op: ops.Operator, p: Permutation) -> Reindexed:
 
 @reindexed.register(ops.FloatOperator)
 @reindexed.register(ops.IntegerOperator)
+@reindexed.register(ops.NonMaxSuppression)
 @reindexed.register(ops.Windowed)
 @reindexed.register(ops.Moving)
 def _tied_to_its_axes(op: ops.Operator, p: Permutation) -> Reindexed:

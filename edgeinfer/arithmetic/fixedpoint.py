@@ -22,6 +22,7 @@ __all__ = [
     "MAX_ACCUMULATOR_16",
     "MAX_NORMALIZED",
     "MAX_QUOTIENT_SHIFT",
+    "WHOLE",
     "AddParameters",
     "Measure",
     "Normalizer",
@@ -29,6 +30,7 @@ __all__ = [
     "add_parameters",
     "affine_parameters",
     "average_multiplier",
+    "corners",
     "double_round",
     "epsilon_and_exponent",
     "exponential_table_8",
@@ -38,6 +40,7 @@ __all__ = [
     "multiplier_and_shift",
     "multiplier_bits",
     "normalized_even",
+    "overlaps",
     "quotient",
     "reciprocal_sqrt",
     "requantize",
@@ -56,6 +59,9 @@ CONTRACT = "EI-1"
 # Accumulators of 16-bit activations stay below this magnitude: with a 24-bit multiplier the
 # product stays below 2^62, and the rounding term of at most 2^61 keeps the sum inside int64.
 MAX_ACCUMULATOR_16 = 2**38
+
+WHOLE = 2**30
+"""The overlap of a box with itself."""
 
 # A divisor of at most 17 bits, shifted by this and doubled, stays below 2^62.
 MAX_QUOTIENT_SHIFT = 44
@@ -521,3 +527,31 @@ def _floor_log4(x: Fraction) -> int:
     while Fraction(4) ** n > x:
         n -= 1
     return n
+
+
+# ---- boxes -------------------------------------------------------------------------------------
+
+
+def corners(boxes: np.ndarray, centered: bool) -> np.ndarray:
+    """The corners of ``boxes`` [..., 4], least first, as [..., 2, 2]: end, axis.
+
+    Boxes are two opposite corners, or where ``centered`` the centre, the width and the height; of
+    these, twice the corners are given.
+    """
+    first, second = boxes[..., :2], boxes[..., 2:]
+    if centered:
+        return np.stack([2 * first - second, 2 * first + second], -2)
+    return np.stack([np.minimum(first, second), np.maximum(first, second)], -2)
+
+
+def overlaps(one: np.ndarray, others: np.ndarray, overlap: int) -> np.ndarray:
+    """Whether a box shares more than ``overlap`` 2**-30 of their union with each of others.
+
+    ``one`` [2, 2] and ``others`` [M, 2, 2] are corners in int64, or in float64 where they are
+    real; those of 16 bits have areas below 2**32.
+    """
+    least, most = np.maximum(one[0], others[:, 0]), np.minimum(one[1], others[:, 1])
+    shared = (most - least).prod(-1)
+    areas = (one[1] - one[0]).prod(), (others[:, 1] - others[:, 0]).prod(-1)
+    beyond = shared * WHOLE > overlap * (areas[0] + areas[1] - shared)
+    return (most > least).all(-1) & beyond

@@ -212,6 +212,12 @@ def _arg_max(op: ops.ArgMax, site: Site, batch: Batch) -> Rows | None:
     return _without(batch.of_one(site, "x"), (op.axis,), op.keepdims)
 
 
+@follow.register
+def _non_max_suppression(op: ops.NonMaxSuppression, site: Site, batch: Batch) -> Rows | None:
+    # what one sample leaves over, the next takes
+    return None
+
+
 def _without(rows: Rows | None, axes: tuple[int, ...], keepdims: bool) -> Rows | None:
     """The rows where all elements along ``axes`` have been seen together."""
     if rows is None or rows.axis in axes:

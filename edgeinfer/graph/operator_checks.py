@@ -119,6 +119,23 @@ def _arg_max(op: ops.ArgMax | ops.TopIndices, site: Site) -> None:
 
 
 @check.register
+def _non_max_suppression(op: ops.NonMaxSuppression, site: Site) -> None:
+    output, boxes, scores = site.output, site.type("boxes"), site.type("scores")
+    site.require(
+        output.dtype == "int64" and output.quantization is None,
+        f"gives int64 that nothing scales, not {output}",
+    )
+    kinds = (boxes.dtype, scores.dtype)
+    site.require(
+        kinds in (("float32", "float32"), ("int16", "int8"), ("int16", "int16")),
+        f"takes floats, or boxes of int16 and scores of int8 or int16, not {' and '.join(kinds)}",
+    )
+    of_kind = float if scores.dtype == "float32" else int
+    site.require(type(op.above) is of_kind, f"compares {scores.dtype} with {op.above!r}")
+    site.require(op.overlap <= fixedpoint.WHOLE, f"an overlap of {op.overlap} is more than all")
+
+
+@check.register
 def _index_arithmetic(op: ops.IndexArithmetic, site: Site) -> None:
     for t in (*site.inputs, site.output):
         site.require(

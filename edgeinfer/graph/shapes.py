@@ -265,6 +265,18 @@ def _top_indices(op: ops.TopIndices, x: Shape) -> tuple[Shape, ...]:
     return ((*x[: op.axis], op.count, *x[op.axis + 1 :]),)
 
 
+@shape_rule.register
+def _non_max_suppression(
+    op: ops.NonMaxSuppression, boxes: Shape, scores: Shape
+) -> tuple[Shape, ...]:
+    _rank(boxes, 3, "boxes")
+    _rank(scores, 3, "scores")
+    fits = boxes[2] == 4 and (boxes[0], boxes[1]) == (scores[0], scores[2])
+    _require(fits, f"boxes {list(boxes)} and scores {list(scores)} are not [N,S,4] and [N,C,S]")
+    _require(op.count <= boxes[1], f"of {boxes[1]} boxes {op.count} cannot stay")
+    return ((scores[0] * scores[1] * op.count, 3),)
+
+
 @shape_rule.register(ops.Softmax)
 @shape_rule.register(ops.LogSoftmax)
 def _softmax(op: ops.Softmax | ops.LogSoftmax, x: Shape) -> tuple[Shape, ...]:

@@ -7,6 +7,7 @@ from functools import singledispatch
 
 import numpy as np
 
+from edgeinfer.arithmetic import fixedpoint
 from edgeinfer.errors import InputError
 from edgeinfer.graph import operators as ops
 from edgeinfer.meaning.windows import windows
@@ -64,6 +65,28 @@ def _top_indices(op: ops.TopIndices, x: np.ndarray) -> tuple[np.ndarray, ...]:
     wide = x if x.dtype.kind == "f" else x.astype(np.int64)
     order = (-wide if op.largest else wide).argsort(op.axis, kind="stable")
     return (order.take(np.arange(op.count), op.axis),)
+
+
+@move.register
+def _non_max_suppression(
+    op: ops.NonMaxSuppression, boxes: np.ndarray, scores: np.ndarray
+) -> tuple[np.ndarray, ...]:
+    wide = np.float64 if boxes.dtype.kind == "f" else np.int64
+    corners = fixedpoint.corners(boxes.astype(wide), op.centered)
+    kept: list[tuple[int, int, int]] = []
+    for sample, of_class in np.ndindex(scores.shape[:2]):
+        seen = scores[sample, of_class].astype(wide)
+        own: list[int] = []
+        for place in np.argsort(-seen, kind="stable").tolist():
+            if len(own) == op.count or not seen[place] > op.above:
+                break
+            one, others = corners[sample, place], corners[sample, own]
+            if not fixedpoint.overlaps(one, others, op.overlap).any():
+                own.append(place)
+        kept += [(sample, of_class, place) for place in own]
+    rows = np.full((scores.shape[0] * scores.shape[1] * op.count, 3), -1, np.int64)
+    rows[: len(kept)] = np.reshape(kept, (-1, 3))
+    return (rows,)
 
 
 @move.register

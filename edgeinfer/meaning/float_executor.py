@@ -52,6 +52,7 @@ def evaluate(op: ops.Operator, *arrays: np.ndarray | None) -> tuple[np.ndarray, 
 evaluate.register(ops.Selecting, move)
 evaluate.register(ops.ArgMax, move)
 evaluate.register(ops.TopIndices, move)
+evaluate.register(ops.NonMaxSuppression, move)
 evaluate.register(ops.IndexArithmetic, move)
 evaluate.register(ops.Recurrent, recur)
 

@@ -49,6 +49,7 @@ def evaluate(op: ops.Operator, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
 evaluate.register(ops.Selecting, move)
 evaluate.register(ops.ArgMax, move)
 evaluate.register(ops.TopIndices, move)
+evaluate.register(ops.NonMaxSuppression, move)
 evaluate.register(ops.IndexArithmetic, move)
 
 

@@ -207,15 +207,19 @@ def test_what_no_real_model_computes_at_import_is_refused_beforehand(nodes, cons
 
 def test_a_size_that_only_the_evaluation_tells_is_not_computed():
     nodes = [
-        node("NonMaxSuppression", ["boxes", "scores"], ["kept"]),
+        node("MaxUnpool", ["numbers", "places", "shape"], ["kept"], kernel_shape=[1]),
         node("Cast", ["kept"], ["c"], to=TensorProto.FLOAT),
         node("Add", ["x", "c"], ["y"]),
     ]
-    constants = {"boxes": np.ones((1, 4, 4), "f4"), "scores": np.ones((1, 1, 4), "f4")}
+    constants = {
+        "numbers": np.ones((1, 1, 4), "f4"),
+        "places": np.arange(4).reshape(1, 1, 4),
+        "shape": np.array([1, 1, 9]),
+    }
     with pytest.raises(UnsupportedError) as caught:
         from_onnx(model(nodes, (1,), constants))
     assert str(caught.value) == (
-        "1 node cannot be imported: NonMaxSuppression (ai.onnx opset 17) at 'kept': "
+        "1 node cannot be imported: MaxUnpool (ai.onnx opset 17) at 'kept': "
         "the size of its constant result cannot be told beforehand"
     )
 

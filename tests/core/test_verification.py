@@ -400,6 +400,22 @@ def test_argmax_gives_plain_int64():
         )
 
 
+def test_what_suppresses_boxes_takes_boxes_of_16_bits():
+    boxes, scores = TensorType((1, 7, 4), "int16", Q), int8(1, 2, 7)
+    kept = TensorType((6, 3), "int64")
+    verify(one(ops.NonMaxSuppression(3, above=-129), boxes, scores, out=kept))
+    for op, first, out, reason in (
+        (ops.NonMaxSuppression(3, above=0), int8(1, 7, 4), kept,
+         "takes floats, or boxes of int16 and scores of int8 or int16, not int8 and int8"),
+        (ops.NonMaxSuppression(3), boxes, kept, "compares int8 with -inf"),
+        (ops.NonMaxSuppression(3, 2**30 + 1, 0), boxes, kept,
+         "an overlap of 1073741825 is more than all"),
+        (ops.NonMaxSuppression(3, above=0), boxes, TensorType((6, 3), "int64", Q),
+         f"gives int64 that nothing scales, not {TensorType((6, 3), 'int64', Q)}"),
+    ):  # fmt: skip
+        refuse(f"NonMaxSuppression 'n': {reason}", one(op, first, scores, out=out))
+
+
 def test_float_operators_take_floats():
     refuse(
         "Add 'n': takes and gives float32, not int8",

@@ -3,16 +3,19 @@ serves both."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 from edgeinfer.graph.operators.attributes import (
     Axes,
     Axis,
+    Bound,
     Count,
     Counts,
     Index,
     Indices,
+    Multiplier,
     Real,
     Steps,
 )
@@ -21,6 +24,7 @@ from edgeinfer.graph.operators.families import (
     Broadcasting,
     Joining,
     Moving,
+    Operator,
     Reducing,
     Role,
     Selecting,
@@ -38,6 +42,7 @@ __all__ = [
     "MaxPool",
     "Maximum",
     "Minimum",
+    "NonMaxSuppression",
     "Pad",
     "ReduceMax",
     "ReduceMin",
@@ -104,6 +109,29 @@ class TopIndices(AlongAxis):
 
     count: Count
     largest: bool = True
+
+
+@dataclass(frozen=True)
+class NonMaxSuppression(Operator):
+    """boxes [N,S,4], scores [N,C,S] -> [N C count,3] (int64): sample, class, place of what stays.
+
+    Of each sample and class the boxes with scores above ``above`` are seen, the largest score
+    first, and of equals the first; one stays that shares no more than ``overlap`` 2**-30 of the
+    union with any that stays, until ``count`` do. Rows that are left over hold -1, and come last.
+
+    Boxes are two opposite corners, or where ``centered`` the centre, the width and the height.
+    ``above`` is a real number on a float Graph; on an integer one, the integer below those that
+    stand for more.
+    """
+
+    takes = (Role("boxes"), Role("scores"))
+    gives = (Role("kept", dtype="int64"),)
+    since = "0.2.0"
+
+    count: Count
+    overlap: Multiplier = 0
+    above: Bound | int = -math.inf
+    centered: bool = False
 
 
 # ---- they compute with indices -----------------------------------------------------------------

@@ -160,6 +160,31 @@ def _top_indices(op: ops.TopIndices, site: KernelSite) -> list[KernelCall]:
 
 
 @lower.register
+def _non_max_suppression(op: ops.NonMaxSuppression, site: KernelSite) -> list[KernelCall]:
+    samples, classes, places = site.shape("scores")
+    return [
+        KernelCall(
+            "non_max_suppression",
+            (site.node.input("boxes"), site.node.input("scores"), site.node.output),
+            {
+                "box_bytes": site.itemsize("boxes"),
+                "score_bytes": site.itemsize("scores"),
+                "samples": samples,
+                "classes": classes,
+                "places": places,
+                "count": op.count,
+                "overlap": op.overlap,
+                "above": int(op.above),
+                "centered": int(op.centered),
+            },
+            units=1,
+            work=ELEMENT_WORK * samples * classes * places,
+            scratch=8 * places,
+        )
+    ]
+
+
+@lower.register
 def _q_softmax(op: ops.QSoftmax, site: KernelSite) -> list[KernelCall]:
     return [
         KernelCall(

@@ -21,7 +21,12 @@ refused(
     "alone",
     ops.QMatMul,
 )
-refused("looks for a place; the host does so at outputs alone", ops.ArgMax, ops.TopIndices)
+refused(
+    "looks for a place; the host does so at outputs alone",
+    ops.ArgMax,
+    ops.NonMaxSuppression,
+    ops.TopIndices,
+)
 refused("computes with indices; the host does so", ops.IndexArithmetic)
 refused("weighs each row and column on its own; the array has one kernel for all", ops.QResize)
 refused("takes the least of elements; the array has a greatest alone", ops.ReduceMin)
