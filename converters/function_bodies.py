@@ -1,4 +1,5 @@
-"""Turns an ONNX node that no importer knows into the nodes that ONNX itself defines it by."""
+"""Turns a node that no importer knows into the nodes that define it, as ONNX itself or
+microsoft_bodies.py says."""
 
 from __future__ import annotations
 
@@ -8,10 +9,11 @@ import onnx
 import onnx.inliner
 import onnx_ir as ir
 
-from edgeinfer.converters.onnx_operators import Operand
+from edgeinfer.converters import microsoft_bodies
+from edgeinfer.converters.onnx_operators import Operand, Refusal
 from edgeinfer.errors import ModelError
 
-__all__ = ["body_of"]
+__all__ = ["body_of", "has_body"]
 
 # the others of which ONNX has definitions are of sequences, or draw numbers
 _DEFINED = (
@@ -39,36 +41,54 @@ _ELEMENTS = {
 }
 
 
+def has_body(node: ir.Node) -> bool:
+    """Whether other operators define what ``node`` is."""
+    if node.domain == microsoft_bodies.DOMAIN:
+        return node.op_type in microsoft_bodies.OPERATORS
+    return node.domain == "" and node.op_type in _DEFINED
+
+
 def body_of(node: ir.Node, version: int, operands: Sequence[Operand | None]) -> ir.Graph | None:
-    """The graph that computes ``node``; None where ONNX does not define it by other operators.
+    """The graph that computes ``node``; None where it is not defined by other operators.
 
     It takes those operands that are there, in order, each once, and gives the node's outputs. Its
     values have names that no model uses.
 
     Raises
     ------
+    Refusal
+        Nothing defines it as the node has it.
     ModelError
         The operands or attributes do not fit the operator.
     """
-    if node.op_type not in _DEFINED or not onnx.defs.has(node.op_type, version, node.domain):
+    if not has_body(node):
         return None
-    schema = onnx.defs.get_schema(node.op_type, version, node.domain)
     proto = ir.to_proto(node)
-    named = {attribute.name for attribute in proto.attribute}
-    for name, attribute in schema.attributes.items():
-        # the body does not know what an attribute is that the node leaves out
-        if name not in named and attribute.default_value.name:
-            proto.attribute.append(attribute.default_value)
+    used = [bool(v.name) and (bool(v.uses()) or v.is_graph_output()) for v in node.outputs]
     types = {
         name: onnx.helper.make_tensor_type_proto(_ELEMENTS[operand.kind], operand.shape)
         for name, operand in zip(proto.input, operands, strict=True)
         if operand is not None
     }
     try:
-        definition = _definition(schema, version, proto, types)
-        if definition is None:
+        if node.domain == microsoft_bodies.DOMAIN:
+            definition = microsoft_bodies.definition(node, operands, used)
+            proto.output[:] = [
+                str(v.name) if is_used else ""
+                for v, is_used in zip(node.outputs, used, strict=True)
+            ]
+            del proto.attribute[:]
+        elif onnx.defs.has(node.op_type, version, node.domain):
+            schema = onnx.defs.get_schema(node.op_type, version, node.domain)
+            found = _definition(schema, version, proto, types)
+            if found is None:
+                return None
+            definition = found
+        else:
             return None
         graph = _inlined(definition, proto, types)
+    except (ModelError, Refusal):
+        raise
     except Exception as error:  # onnx raises whatever its C++ and Python raise
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(f"its inputs do not fit the operator: {reason}") from error
@@ -84,7 +104,14 @@ def _definition(
     node: onnx.NodeProto,
     types: Mapping[str, onnx.TypeProto],
 ) -> onnx.FunctionProto | None:
-    """The function of the newest opset up to ``version`` that says what ``node`` is."""
+    """The function of the newest opset up to ``version`` that says what ``node`` is.
+
+    The node gets the attributes that it leaves out: the body does not know what they are.
+    """
+    named = {attribute.name for attribute in node.attribute}
+    for name, attribute in schema.attributes.items():
+        if name not in named and attribute.default_value.name:
+            node.attribute.append(attribute.default_value)
     given = [types.get(name, onnx.TypeProto()).SerializeToString() for name in node.input]
     definition = onnx.FunctionProto()
     if known := [v for v in schema.context_dependent_function_opset_versions if v <= version]:
@@ -115,7 +142,8 @@ def _inlined(
     imports = [*definition.opset_import, onnx.helper.make_opsetid(_DOMAIN, 1)]
     model = onnx.helper.make_model(graph, functions=[definition], opset_imports=imports)
     model = onnx.inliner.inline_local_functions(model)
-    _mark(model.graph, node.output[0], {*types, *node.output})
+    result = next((name for name in node.output if name), "")
+    _mark(model.graph, result, {*types, *node.output})
     return ir.from_proto(model).graph
 
 

@@ -16,7 +16,7 @@ import onnx_ir as ir
 
 from edgeinfer import advice
 from edgeinfer.converters.constant_folding import FOLDABLE, RANDOM, Folder
-from edgeinfer.converters.function_bodies import body_of
+from edgeinfer.converters.function_bodies import body_of, has_body
 from edgeinfer.converters.onnx_inputs import Inputs, static_inputs
 from edgeinfer.converters.onnx_model import read_tensor, value_names
 from edgeinfer.converters.onnx_operators import (
@@ -199,7 +199,7 @@ class Walk:
         results: Sequence[Operand | None] = [None] * len(node.outputs)
         try:
             if any(v is not None and self._value(v) is None for v in node.inputs):
-                if qualified(node) not in (*IMPORTERS, *FOLDABLE, "If"):
+                if qualified(node) not in (*IMPORTERS, *FOLDABLE, "If") and not has_body(node):
                     raise Refusal(_advice(node))
             else:
                 results = self._imported(node, version)

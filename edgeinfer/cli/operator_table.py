@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx
 
+from edgeinfer.converters import microsoft_bodies
 from edgeinfer.converters.onnx_import import OLDEST_OPSET
 from edgeinfer.converters.onnx_operators import IMPORTERS
 from edgeinfer.graph import operators as ops
@@ -114,6 +116,7 @@ def as_markdown() -> str:
     ]
     return _DOCUMENT.format(
         oldest=OLDEST_OPSET,
+        microsoft=textwrap.fill(", ".join(sorted(microsoft_bodies.OPERATORS)), 99),
         onnx=_table(("ONNX", "opsets", "becomes", *TARGETS), onnx_rows),
         graph=_table(("operator", "of", "what it gives", "in integers", "NPU"), graph_rows),
     )
@@ -157,7 +160,9 @@ not, is in [onnx-tests.md](onnx-tests.md).
 
 Whatever is computed from constants alone becomes a constant, also by operators that are not listed;
 `If` becomes the branch that is always taken, `Shape`, `Size` and `Constant` become numbers. What
-ONNX itself defines by others, such as Attention and RotaryEmbedding, is taken as these.
+ONNX itself defines by others, such as Attention and RotaryEmbedding, is taken as these, and so is
+what onnxruntime's optimizer leaves, of the domain com.microsoft:
+{microsoft}.
 
 Truth values that a run computes, and integers that it makes of floats, are floats in a Graph, 0 and
 1 or whole numbers, also where they are outputs; so is an input of bool. Token ids and places of
