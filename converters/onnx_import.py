@@ -45,7 +45,7 @@ _ADVICE = {
     **dict.fromkeys(RANDOM, "each run would give something else: make its result an input"),
 }
 _ADVICE_OF_DOMAIN = {
-    "ai.onnx.ml": "of classical models, linear ones and scikit-learn's networks are imported",
+    "ai.onnx.ml": "of classical models, linear ones, trees and networks are imported",
     **dict.fromkeys(
         ("com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc"),
         "onnxruntime's own operators are not imported: export the model without its optimizations",

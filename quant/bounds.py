@@ -115,6 +115,8 @@ def truth_values(graph: Graph) -> set[str]:
                 numbers = np.array([0.0, 1.0])
                 kept = np.isin(pointwise.evaluate(expression, numbers), numbers).all()
                 is_truth = _is_test(expression) or (of_truths and kept)
+            case ops.Exceeds():
+                is_truth = True
             case ops.Mul():
                 is_truth = of_truths
             case ops.Selecting():

@@ -363,6 +363,32 @@ def _choice(to: Fragment, condition: str, role: str) -> str:
     return to.emit_part(f"choice of {role}", kind, ops.Lookup(expression), condition, table)
 
 
+@rule(ops.Exceeds, makes=(ops.QSub, ops.Lookup))
+def _exceeds(op: ops.Exceeds, node: Node, to: Fragment) -> None:
+    """x is above t where its integer is above floor(t / scale + zero point): the sign of an exact
+    difference, of which 8 bits are enough."""
+    x, y = node.input("x"), node.output
+    thresholds = to.graph.constants.get(node.input("thresholds"))
+    if thresholds is None or not to.is_computed(x):
+        raise QuantizationError("thresholds that a run computes cannot be quantized")
+    scale, zero_point, dtype = to.kind(x)
+    info = np.iinfo(dtype)
+    below = np.floor(thresholds.astype(np.float64) / scale + zero_point)
+    integers = np.clip(below, info.min, info.max).astype(dtype)
+    difference = ops.QSub(
+        a_zero_point=zero_point,
+        b_zero_point=zero_point,
+        rounding=to.rounding,
+        **add_parameters(scale, scale, scale, bits=8 if dtype == "int8" else 16),
+    )
+    t = replace(to.type(x), dtype="int8", quantization=Quantization.per_tensor(scale))
+    constant = to.constant("thresholds", integers, to.type(x).quantization)
+    sign = to.emit_part("difference", t, difference, x, constant)
+    lookup = ops.Lookup(("greater", "x", 0.0))
+    table = function_table(lookup.expression, None, to.kind(sign), to.kind(y), 256)
+    to.emit(lookup, sign, to.constant("table", table, None))
+
+
 @rule(ops.PRelu, makes=(ops.QPRelu,))
 def _prelu(op: ops.PRelu, node: Node, to: Fragment) -> None:
     x, slope = node.inputs

@@ -73,7 +73,8 @@ def wide_groups(graph: Graph, groups: Mapping[str, str]) -> set[str]:
 
     A quotient has the relative accuracy of its denominator, of which the least numbers of 8 bits
     have none; of 200 shares of a softmax most are no step of 1/256; the cells of an LSTM and the
-    memory of a GRU add up what all steps give; and 255 steps of a box are 2.5 pixels of 640.
+    memory of a GRU add up what all steps give; 255 steps of a box are 2.5 pixels of 640; and
+    features of all sizes are compared in one tensor.
     """
     results = {groups[name] for name in graph.results if name in groups}
     shares = {
@@ -86,7 +87,7 @@ def wide_groups(graph: Graph, groups: Mapping[str, str]) -> set[str]:
     }
     asked = [node.input("b") for node in graph.nodes if isinstance(node.op, ops.Div)]
     for node in graph.nodes:
-        if isinstance(node.op, ops.NonMaxSuppression):
+        if isinstance(node.op, ops.Exceeds | ops.NonMaxSuppression):
             asked += node.operands
     return shares | memories | _behind_layers(graph, groups, asked)
 

@@ -15,6 +15,7 @@ from edgeinfer.converters.onnx_operators import (
     resizing,
     selecting,
     shaping,
+    trees,
 )
 from edgeinfer.converters.onnx_operators.call import (
     IMPORTERS,
@@ -52,4 +53,5 @@ __all__ = [
     "resizing",
     "selecting",
     "shaping",
+    "trees",
 ]

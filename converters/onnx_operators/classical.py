@@ -26,7 +26,7 @@ from edgeinfer.converters.onnx_operators.reducing import normalized
 from edgeinfer.errors import ModelError
 from edgeinfer.graph import operators as ops
 
-__all__: list[str] = []
+__all__ = ["labelled", "labels_of", "of_two", "transformed"]
 
 _NORMS = {"MAX": "ReduceMax", "L1": "ReduceL1", "L2": "ReduceL2"}
 
@@ -100,7 +100,7 @@ def _feature_vectorizer(call: Call) -> Operand:
 @importer("ai.onnx.ml.LinearRegressor", makes=(ops.Dense, ops.Pointwise, ops.Softmax))
 def _linear_regressor(call: Call) -> Operand:
     scores = _linear(call, call.integer("targets", 1))
-    return _transformed(call, scores, call.text("post_transform", "NONE"))
+    return transformed(call, scores, call.text("post_transform", "NONE"))
 
 
 @importer(
@@ -109,18 +109,46 @@ def _linear_regressor(call: Call) -> Operand:
     ignores=("multi_class",),
 )
 def _linear_classifier(call: Call) -> Sequence[Operand]:
-    labels = _labels(call, "classlabels_ints", "classlabels_strings")
+    labels = labels_of(call, "classlabels_ints", "classlabels_strings")
     columns = call.operand(0).shape[-1]
     scores = _linear(call, len(call.reals("coefficients") or ()) // max(1, columns))
     if len(labels) == 2 and scores.shape[-1] == 1:
-        raise Refusal("one score for two classes is not supported: export one for each")
+        return of_two(call, scores, labels, ("sub", 1.0, "x"))
     if len(labels) != scores.shape[-1]:
         raise ModelError(f"{scores.shape[-1]} scores do not fit {len(labels)} labels")
     places = call.emit(ops.ArgMax(1, keepdims=False), scores)
     if isinstance(places, Dynamic):
         places.bounds = (0, len(labels) - 1)
-    transformed = _transformed(call, scores, call.text("post_transform", "NONE"))
-    return [_named(call, places, labels), transformed]
+    function = call.text("post_transform", "NONE")
+    return [labelled(call, places, labels), transformed(call, scores, function)]
+
+
+def of_two(
+    call: Call,
+    score: Operand,
+    labels: Sequence[int] | Sequence[str],
+    first: Expression,
+    *,
+    above_half: bool = False,
+) -> Sequence[Operand]:
+    """The label and the scores of two classes, of which ``score`` [N,1] is the second's.
+
+    The second is chosen where its score is above 0, or ``above_half``; ``first`` makes the other's
+    of it where no post_transform makes both.
+    """
+    rest: Expression = ("sub", 1.0, "x") if above_half else ("neg", "x")
+    ordered = call.emit(ops.Concat(1), call.pointwise(rest, score), score)
+    places = call.emit(ops.ArgMax(1, keepdims=False), ordered)
+    if isinstance(places, Dynamic):
+        places.bounds = (0, 1)
+    function = call.text("post_transform", "NONE")
+    if function not in ("NONE", "LOGISTIC"):
+        raise Refusal(f"post_transform {function!r} of one score is not supported")
+    if function == "LOGISTIC":
+        pair = [call.pointwise(("sigmoid", e), score) for e in (("neg", "x"), "x")]
+    else:
+        pair = [call.pointwise(first, score), score]
+    return [labelled(call, places, labels), call.emit(ops.Concat(1), *pair)]
 
 
 def _linear(call: Call, rows: int) -> Operand:
@@ -137,7 +165,8 @@ def _linear(call: Call, rows: int) -> Operand:
     return call.emit(ops.Dense(), x, weights, call.constant(intercepts, "intercepts"))
 
 
-def _transformed(call: Call, scores: Operand, function: str) -> Operand:
+def transformed(call: Call, scores: Operand, function: str) -> Operand:
+    """``scores`` [N,C] as a post_transform has them."""
     match function:
         case "NONE":
             return scores
@@ -151,14 +180,15 @@ def _transformed(call: Call, scores: Operand, function: str) -> Operand:
 # ---- classes ---------------------------------------------------------------------------------
 
 
-def _labels(call: Call, integers: str, words: str) -> list[int] | list[str]:
+def labels_of(call: Call, integers: str, words: str) -> list[int] | list[str]:
+    """The labels that one of two attributes holds."""
     numbers, names = call.integers(integers), call.texts(words)
     if (numbers is None) == (names is None):
         raise ModelError(f"either {integers} or {words} must be there")
     return list(numbers) if numbers is not None else list(names or ())
 
 
-def _named(call: Call, places: Operand, labels: Sequence[int] | Sequence[str]) -> Operand:
+def labelled(call: Call, places: Operand, labels: Sequence[int] | Sequence[str]) -> Operand:
     """The labels at ``places``: themselves where they are numbers, and else the places."""
     if labels and isinstance(labels[0], str):
         call.name_classes([str(label) for label in labels])
@@ -184,7 +214,7 @@ def _array_feature_extractor(call: Call) -> Operand:
         found = call.emit(ops.Gather(0), table, places)
     else:
         labels = [v.decode() if isinstance(v, bytes) else v for v in data.array.ravel().tolist()]
-        found = _named(call, places, labels)
+        found = labelled(call, places, labels)
     # of one sample too, so that more of them are no other model
     return call.emit(ops.Reshape((1, count)), found)
 
@@ -202,12 +232,12 @@ def _label_encoder(call: Call) -> Operand:
     if call.has("values_floats"):
         table = call.constant(np.asarray(call.reals("values_floats"), np.float32), "values")
         return call.emit(ops.Gather(0), table, call.operand(0))
-    return _named(call, call.operand(0), _labels(call, "values_int64s", "values_strings"))
+    return labelled(call, call.operand(0), labels_of(call, "values_int64s", "values_strings"))
 
 
 @importer("ai.onnx.ml.ZipMap")
 def _zip_map(call: Call) -> Operand:
     """Scores by label: the scores, whose classes the Graph names."""
-    labels = _labels(call, "classlabels_int64s", "classlabels_strings")
+    labels = labels_of(call, "classlabels_int64s", "classlabels_strings")
     call.name_classes([str(label) for label in labels])
     return call.operand(0)

@@ -134,6 +134,7 @@ def _along_first_axis(op: ops.Operator, site: Site, batch: Batch) -> Rows | None
     return rows if rows is not None and rows.axis == 0 else None
 
 
+@follow.register(ops.Exceeds)
 @follow.register(ops.LRN)
 @follow.register(ops.Weighted)
 def _along_last_axis(op: ops.Operator, site: Site, batch: Batch) -> Rows | None:

@@ -35,6 +35,7 @@ def macs(op: ops.Operator, site: Site) -> int:
 @macs.register(ops.AlongAxis)
 @macs.register(ops.Broadcasting)
 @macs.register(ops.Elementwise)
+@macs.register(ops.Exceeds)
 @macs.register(ops.NonMaxSuppression)
 @macs.register(ops.Normalizing)
 @macs.register(ops.QNormalization)

@@ -206,6 +206,12 @@ def _prelu(op: ops.PRelu, x: Shape, slope: Shape) -> tuple[Shape, ...]:
 
 
 @shape_rule.register
+def _exceeds(op: ops.Exceeds, x: Shape, thresholds: Shape) -> tuple[Shape, ...]:
+    _same(thresholds, x[-1:], "thresholds")
+    return (x,)
+
+
+@shape_rule.register
 def _q_prelu(op: ops.QPRelu, x: Shape, multiplier: Shape, shift: Shape) -> tuple[Shape, ...]:
     _of_last_axes(multiplier, x, "slopes")
     _same(shift, multiplier, "shift")

@@ -190,6 +190,11 @@ def _prelu(op: ops.PRelu, x: np.ndarray, slope: np.ndarray) -> tuple[np.ndarray,
 
 
 @evaluate.register
+def _exceeds(op: ops.Exceeds, x: np.ndarray, thresholds: np.ndarray) -> tuple[np.ndarray, ...]:
+    return ((x > thresholds).astype(np.float32),)
+
+
+@evaluate.register
 def _average_pool(op: ops.AveragePool, x: np.ndarray) -> tuple[np.ndarray, ...]:
     sums, counts = window_sums(op, x, 0.0)
     return (sums / counts.astype(np.float32),)

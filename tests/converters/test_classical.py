@@ -166,3 +166,19 @@ def test_what_is_not_linear_is_refused():
 def test_coefficients_that_do_not_fit_are_refused():
     with refused("LinearRegressor 'y': 3 coefficients do not fit 4 features"):
         from_onnx(made([ml("LinearRegressor", ["x"], ["y"], coefficients=[1.0] * 3)], shape=(1, 4)))
+
+
+@pytest.mark.parametrize("function", ["NONE", "LOGISTIC"])
+def test_a_linear_model_of_one_score_for_two_classes(function):
+    attributes = {
+        "coefficients": COEFFICIENTS[:COLUMNS], "intercepts": INTERCEPTS[:1],
+        "classlabels_ints": [3, 5], "post_transform": function,
+    }  # fmt: skip
+    proto = made([ml("LinearClassifier", ["x"], ["label", "scores"], **attributes)],
+                 ["label", "scores"])  # fmt: skip
+    graph = from_onnx(proto)
+    for x in X:
+        expected = onnxruntime_values(proto, {"x": x}, graph.outputs)
+        found = execute(graph, {"x": x})
+        for name in graph.outputs:
+            np.testing.assert_allclose(found[name], expected[name], rtol=1e-5, atol=1e-6)

@@ -383,7 +383,7 @@ def test_external_data_needs_a_path():
 
 def test_a_classifier_of_scikit_learn_is_refused_by_its_operators():
     nodes = [
-        node("TreeEnsembleClassifier", ["x"], ["label", "p"], name="c", domain="ai.onnx.ml"),
+        node("SVMClassifier", ["x"], ["label", "p"], name="c", domain="ai.onnx.ml"),
         node("ZipMap", ["p"], ["y"], name="z", domain="ai.onnx.ml", classlabels_int64s=[0, 1]),
     ]
     proto = model(nodes, ["N", 4], outputs=("label", "y"))
@@ -392,9 +392,9 @@ def test_a_classifier_of_scikit_learn_is_refused_by_its_operators():
     mapped = proto.graph.output[1].type.sequence_type.elem_type.map_type
     mapped.key_type = TensorProto.INT64
     mapped.value_type.tensor_type.elem_type = TensorProto.FLOAT
-    reason = "of classical models, linear ones and scikit-learn's networks are imported"
+    reason = "of classical models, linear ones, trees and networks are imported"
     assert refusal(UnsupportedError, proto) == (
-        f"1 node cannot be imported: TreeEnsembleClassifier (ai.onnx.ml opset 3) at 'c': {reason}"
+        f"1 node cannot be imported: SVMClassifier (ai.onnx.ml opset 3) at 'c': {reason}"
     )
 
 

@@ -229,6 +229,12 @@ def test_pointwise_stays_float32_and_keeps_the_shape():
     check(ops.Pointwise(("exp", "x")), (np.array(0, np.float32),), np.array(1, np.float32))
 
 
+def test_what_exceeds_its_threshold():
+    x = np.array([[1, 2, -np.inf], [np.nextafter(np.float32(1), 2), 1, 0]], np.float32)
+    thresholds = np.array([1, 1, -1], np.float32)
+    check(ops.Exceeds(), (x, thresholds), np.array([[0, 1, 0], [1, 0, 1]], np.float32))
+
+
 # ---- operators of either kind ----------------------------------------------------------------
 
 KINDS = ["float32", "int8", "int16"]

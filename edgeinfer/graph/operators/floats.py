@@ -39,6 +39,7 @@ __all__ = [
     "ConvTranspose",
     "Dense",
     "Div",
+    "Exceeds",
     "LogSoftmax",
     "MatMul",
     "Mul",
@@ -132,6 +133,14 @@ class Where(Broadcasting, FloatOperator):
     """
 
     takes: ClassVar[tuple[Role, ...]] = (Role("condition"), A, B)
+    since = "0.2.0"
+
+
+@dataclass(frozen=True)
+class Exceeds(FloatOperator):
+    """1 where x is above its constant threshold, else 0; thresholds [C] lie along the last axis."""
+
+    takes = (X, Role("thresholds"))
     since = "0.2.0"
 
 
