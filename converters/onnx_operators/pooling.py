@@ -1,17 +1,22 @@
-"""Turns ONNX's pools into MaxPool and AveragePool, the global ones into reductions."""
+"""Turns ONNX's pools into MaxPool and AveragePool, the global ones into reductions, and LpPool into
+sums of powers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
+
+from edgeinfer.arithmetic.pointwise import Expression
 from edgeinfer.converters.onnx_operators.call import Call, Operand, Refusal, importer
 from edgeinfer.converters.onnx_operators.spatial import (
     Along,
     apply_nhwc,
     image_window,
     of_image,
+    spatial_rank,
     window_along,
 )
 from edgeinfer.converters.onnx_operators.volumes import apply_to_volume
@@ -29,10 +34,7 @@ def _pool(call: Call) -> Operand:
     if shape is None:
         raise ModelError("kernel_shape is missing")
     windows = window_along(call, shape)
-    if call.integer("ceil_mode", 0) and call.text("auto_pad", "NOTSET") in ("NOTSET", ""):
-        windows = [
-            replace(w, ceil=_ceil_pad(n, w)) for n, w in zip(x.shape[2:], windows, strict=True)
-        ]
+    windows = _with_ceil_pads(call, windows)
     pool: Callable[[Along, Along], ops.Operator] = _largest
     if call.operator == "AveragePool":
         dilations = [window.dilation for window in windows]
@@ -50,6 +52,14 @@ def _pool(call: Call) -> Operand:
             None if deep.is_pointwise else pool(deep, Along()),
         )
     return apply_nhwc(call, pool(*of_image(windows)), x)
+
+
+def _with_ceil_pads(call: Call, windows: Sequence[Along]) -> list[Along]:
+    """The windows with what ``ceil_mode`` adds at their ends."""
+    extents = call.operand(0).shape[2:]
+    if not call.integer("ceil_mode", 0) or call.text("auto_pad", "NOTSET") not in ("NOTSET", ""):
+        return list(windows)
+    return [replace(w, ceil=_ceil_pad(n, w)) for n, w in zip(extents, windows, strict=True)]
 
 
 def _largest(down: Along, across: Along) -> ops.Operator:
@@ -81,8 +91,52 @@ def _ceil_pad(extent: int, window: Along) -> int:
 @importer("GlobalMaxPool", makes=(ops.ReduceMax,))
 def _global_pool(call: Call) -> Operand:
     x = call.operand(0)
-    axes = tuple(range(2, len(x.shape)))
-    if not axes:
-        raise ModelError(f"needs axes beside batch and channels, not shape {list(x.shape)}")
     reduction = ops.ReduceMean if call.operator == "GlobalAveragePool" else ops.ReduceMax
-    return call.emit(reduction(axes), x)
+    return call.emit(reduction(_places(x)), x)
+
+
+def _places(x: Operand) -> tuple[int, ...]:
+    """The axes beside batch and channels."""
+    if len(x.shape) < 3:
+        raise ModelError(f"needs axes beside batch and channels, not shape {list(x.shape)}")
+    return tuple(range(2, len(x.shape)))
+
+
+# ---- norms -----------------------------------------------------------------------------------
+
+
+def _powers(call: Call) -> tuple[Expression, Expression]:
+    """What each element becomes before they are added, and the sum afterwards."""
+    order = call.integer("p", 2)
+    if order < 1:
+        raise ModelError(f"its p must be 1 or more, not {order}")
+    if order == 1:
+        return ("abs", "x"), "x"
+    if order == 2:
+        return ("mul", "x", "x"), ("sqrt", "x")
+    return ("pow", ("abs", "x"), float(order)), ("pow", "x", 1 / order)
+
+
+@importer("LpPool", makes=(ops.Pointwise, ops.Conv))
+def _lp_pool(call: Call) -> Operand:
+    x, shape = call.operand(0), call.integers("kernel_shape")
+    if shape is None:
+        raise ModelError("kernel_shape is missing")
+    spatial_rank(x)
+    before, after = _powers(call)
+    windows = _with_ceil_pads(call, window_along(call, shape))
+    down, across = of_image([replace(w, after=w.after + w.ceil) for w in windows])
+    ones = np.ones((x.shape[1], down.kernel, across.kernel, 1), np.float32)
+    call.spend(ones.size)
+    op = ops.Conv(**image_window(down, across), group=x.shape[1])
+    powers = call.pointwise(before, x)
+    sums = apply_nhwc(call, op, powers, call.constant(ones, "ones"))
+    return sums if after == "x" else call.pointwise(after, sums)
+
+
+@importer("GlobalLpPool", makes=(ops.Pointwise, ops.ReduceSum))
+def _global_lp_pool(call: Call) -> Operand:
+    x = call.operand(0)
+    before, after = _powers(call)
+    sums = call.emit(ops.ReduceSum(_places(x)), call.pointwise(before, x))
+    return sums if after == "x" else call.pointwise(after, sums)

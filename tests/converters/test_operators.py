@@ -272,6 +272,37 @@ def test_a_global_pool_is_a_reduction(operator, shape):
     assert operators(agreement(model([node(operator, ["x"], ["y"])], shape))) == [reduction]
 
 
+@pytest.mark.parametrize("p", [1, 2, 3])
+def test_a_pool_of_norms_is_sums_of_powers(p):
+    for attributes in (
+        {"pads": [1, 0, 1, 1], "strides": [2, 1]},
+        {"dilations": [2, 1]},
+        {"auto_pad": "SAME_UPPER"},
+        {"strides": [2, 2], "ceil_mode": 1},
+    ):
+        pool = node("LpPool", ["x"], ["y"], p=p, kernel_shape=[3, 2], **attributes)
+        agreement(model([pool], opset=18))
+    agreement(model([node("LpPool", ["x"], ["y"], p=p, kernel_shape=[3])], (1, 3, 11)))
+    agreement(model([node("GlobalLpPool", ["x"], ["y"], p=p)], (2, 3, 7, 4)))
+
+
+@pytest.mark.skipif(onnx.defs.onnx_opset_version() < 26, reason="onnx knows CumProd from 26 on")
+@pytest.mark.parametrize("exclusive", [0, 1])
+@pytest.mark.parametrize("reverse", [0, 1])
+@pytest.mark.parametrize("count", [1, 6])
+def test_products_on_the_way(exclusive, reverse, count):
+    layer = node("CumProd", ["x", "axis"], ["y"], exclusive=exclusive, reverse=reverse)
+    proto = model([layer], (2, count, 3), {"axis": integers(1)}, opset=26)
+    x = normal(2, count, 3)
+    expected = np.flip(x, 1) if reverse else x
+    expected = np.cumprod(expected, 1)
+    if exclusive:
+        expected = np.concatenate([np.ones_like(x[:, :1]), expected[:, :-1]], 1)
+    expected = np.flip(expected, 1) if reverse else expected
+    graph = from_onnx(proto)
+    np.testing.assert_allclose(execute(graph, {"x": x})["y"], expected, rtol=1e-5)
+
+
 REDUCTIONS = [f"Reduce{name}" for name in ("Mean", "Sum", "Max", "Min", "L1", "L2", "SumSquare")]
 
 
