@@ -15,6 +15,7 @@ from edgeinfer.converters.onnx_operators import (
     resizing,
     selecting,
     shaping,
+    spectral,
     trees,
 )
 from edgeinfer.converters.onnx_operators.call import (
@@ -53,5 +54,6 @@ __all__ = [
     "resizing",
     "selecting",
     "shaping",
+    "spectral",
     "trees",
 ]
