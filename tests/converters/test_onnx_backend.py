@@ -209,8 +209,20 @@ def test_models_that_pytorch_converted_are_computed_right(kind):
     assert taken >= {"pytorch-converted": 66, "pytorch-operator": 35, "simple": 3}[kind]
 
 
+# beside them are vgg19 and zfnet512, of which gigabytes of ones are made
+LIGHT = (
+    "bvlc_alexnet",
+    "densenet121",
+    "inception_v1",
+    "inception_v2",
+    "resnet50",
+    "shufflenet",
+    "squeezenet",
+)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["shufflenet", "squeezenet"])
+@pytest.mark.parametrize("name", LIGHT)
 def test_light_models_are_computed_as_by_onnxruntime(name):
     folder = Path(onnx.__file__).parent / "backend/test/data/light"
     proto = onnx.load(folder / f"light_{name}.onnx")
