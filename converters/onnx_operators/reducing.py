@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import reduce
+from itertools import accumulate
 
 import numpy as np
 
@@ -166,9 +167,13 @@ def _cum_sum_of_indices(call: Call, x: Operand, axis: int) -> Operand:
     return x
 
 
-@importer("CumProd", makes=(ops.Slice, ops.Concat, ops.Mul, ops.IndexArithmetic), integers=True)
+@importer(
+    "CumProd",
+    makes=(ops.Slice, ops.Concat, ops.Mul, ops.Pointwise, ops.IndexArithmetic, ops.Gather),
+    integers=True,
+)
 def _cum_prod(call: Call) -> Operand:
-    """Products of twice as many neighbours at each step."""
+    """One product after another, each with a scale of its own."""
     x, axes = call.operand(0), call.static(1, "axis")
     if axes is None or axes.size != 1:
         raise ModelError("its axis must be one number")
@@ -176,28 +181,20 @@ def _cum_prod(call: Call) -> Operand:
     count = x.shape[axis]
     if count > _MOST_FACTORS:
         raise Refusal(f"a product of {count} elements is not supported, of {_MOST_FACTORS} it is")
+    sizes = tuple(1 if a == axis else n for a, n in enumerate(x.shape))
+    starts = [tuple(i if a == axis else 0 for a in range(len(sizes))) for i in range(count)]
+    factors = [call.emit(ops.Slice(start, sizes, (1,) * len(sizes)), x) for start in starts]
     backwards = bool(call.integer("reverse", 0))
+    if backwards:
+        factors.reverse()
     if call.integer("exclusive", 0):
-        x = _moved_along(call, x, axis, 1, backwards)
-    reach = 1
-    while reach < count:
-        x = combine(call, "Mul", x, _moved_along(call, x, axis, reach, backwards), x.kind)
-        reach *= 2
-    return x
-
-
-def _moved_along(call: Call, x: Operand, axis: int, by: int, backwards: bool) -> Operand:
-    """``x`` with each element ``by`` places later along ``axis``, or sooner; ones come in."""
-    starts = tuple(by if backwards and a == axis else 0 for a in range(len(x.shape)))
-    sizes = tuple(n - by if a == axis else n for a, n in enumerate(x.shape))
-    dtype = np.int64 if indices.is_held(x) else np.float32
-    ones = np.ones([by if a == axis else n for a, n in enumerate(x.shape)], dtype)
-    call.spend(ones.size)
-    if not sizes[axis]:
-        return call.constant(ones, "ones")
-    kept = call.emit(ops.Slice(starts, sizes, (1,) * len(sizes)), x)
-    parts = [kept, call.constant(ones, "ones")]
-    return call.emit(ops.Concat(axis), *(parts if backwards else reversed(parts)), kind=x.kind)
+        call.spend(math.prod(sizes))
+        ones = np.ones(sizes, np.int64 if indices.is_held(x) else np.float32)
+        factors = [call.constant(ones, "ones"), *factors[:-1]]
+    products = list(accumulate(factors, lambda a, b: combine(call, "Mul", a, b, x.kind)))
+    if backwards:
+        products.reverse()
+    return call.emit(ops.Concat(axis), *products, kind=x.kind) if count > 1 else products[0]
 
 
 # ---- the largest -----------------------------------------------------------------------------
