@@ -19,11 +19,13 @@ from edgeinfer.converters.passes.hoist_transposes import hoist_transposes
 from edgeinfer.converters.passes.merge_identical import merge_identical
 from edgeinfer.converters.passes.merge_pads import merge_pads
 from edgeinfer.converters.passes.normalize_groups import normalize_groups
+from edgeinfer.converters.passes.normalize_quotients import normalize_quotients
 from edgeinfer.converters.passes.permute_dense import permute_dense
 from edgeinfer.converters.passes.recognize_normalizations import recognize_normalizations
 from edgeinfer.converters.passes.settle_names import settle_names
 from edgeinfer.converters.passes.sink_reshapes import sink_reshapes
 from edgeinfer.converters.passes.sink_transposes import sink_transposes
+from edgeinfer.converters.passes.split_products import split_products
 from edgeinfer.graph import Graph
 
 __all__ = [
@@ -38,11 +40,13 @@ __all__ = [
     "merge_identical",
     "merge_pads",
     "normalize_groups",
+    "normalize_quotients",
     "permute_dense",
     "recognize_normalizations",
     "settle_names",
     "sink_reshapes",
     "sink_transposes",
+    "split_products",
 ]
 
 Pass = Callable[[Graph], Graph]
@@ -67,6 +71,8 @@ _FUSE: tuple[Pass, ...] = (
     fuse_clamps,
     fuse_softmax,
     fuse_pointwise,
+    split_products,
+    normalize_quotients,
 )
 _MAX_ROUNDS = 50
 
