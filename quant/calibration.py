@@ -16,6 +16,7 @@ from edgeinfer.meaning.float_executor import execute
 from edgeinfer.quant.never import FarNumbers, fillings, indifferent_sides, near_and_far
 from edgeinfer.quant.observers import Histogram
 from edgeinfer.quant.outliers import Arrival, Farthest, Outlier
+from edgeinfer.quant.reaches import Reaches
 
 __all__ = [
     "MOST_HELD_BACK",
@@ -62,6 +63,8 @@ class Calibration:
         Of every value asked for, without numbers that stand for never.
     fitted : dict of str to Histogram
         The same without the runs that are held back.
+    reaches : dict of str to Reaches
+        How far each reached in each run that is not held back.
     never : dict of str to set of int
         By value that held such numbers, their signs.
     count : int
@@ -79,6 +82,7 @@ class Calibration:
 
     histograms: dict[str, Histogram]
     fitted: dict[str, Histogram] = field(default_factory=dict)
+    reaches: dict[str, Reaches] = field(default_factory=dict)
     never: dict[str, frozenset[int]] = field(default_factory=dict)
     count: int = 0
     kept: list[Run] = field(default_factory=list)
@@ -180,6 +184,7 @@ class _Counting:
     def __init__(self, graph: Graph, values: Collection[str], keep: int) -> None:
         self.seen = Calibration({name: Histogram() for name in values})
         self.seen.fitted = {name: Histogram() for name in values}
+        self.seen.reaches = {name: Reaches() for name in values}
         self._first: dict[str, np.ndarray] = {}
         self._differing: set[str] = set()
         self._stride = 1
@@ -253,6 +258,8 @@ class _Counting:
             array, far = near_and_far(array, self._sides[name])
             if far.size:
                 self._far.setdefault(name, FarNumbers()).add(far, is_held_back)
+        if not is_held_back:
+            self.seen.reaches[name].add(array)
         (self.seen.histograms if is_held_back else self.seen.fitted)[name].add(array)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -18,12 +19,13 @@ from edgeinfer.quant.observers import OBSERVERS, Observer, minmax
 from edgeinfer.quant.options import Options
 from edgeinfer.quant.outputs import uncut_groups, uneven_outputs
 from edgeinfer.quant.ranges import group_ranges
+from edgeinfer.quant.reaches import of_two_tails
 from edgeinfer.quant.refusals import refuse_unsupported
 from edgeinfer.quant.rules import fixed_output
 from edgeinfer.quant.schemes import SCHEMES, Width, activation_type, headroom
 from edgeinfer.quant.search import MAX_RUNS, search
 from edgeinfer.quant.sharing import shared_quantization
-from edgeinfer.quant.widths import group_widths, wide_groups
+from edgeinfer.quant.widths import denominators, group_widths, wide_groups
 
 __all__ = ["Choice", "choose", "choose_types"]
 
@@ -92,9 +94,17 @@ def choose(graph: Graph, data: Data, options: Options) -> Choice:
     notes = _widen(graph, groups, widths, seen, options) if rounding == "single" else []
     domains = {name: (h.low, h.high) for name, h in seen.histograms.items()}
     fixed = _prescribed(graph, groups, widths)
+    divisors = denominators(graph, groups)
+    # a denominator's least numbers would lose what its largest gained
+    likely = {
+        name: seen.reaches[name].likely
+        for name in of_two_tails(graph) & groups.keys()
+        if groups[name] not in divisors
+    }
 
     def types(ranges: Ranges) -> IntegerTypes:
-        typed = _typed(graph, groups, widths, ranges, fixed, headroom(seen.count))
+        spare = _spare(groups, ranges, likely, seen)
+        typed = _typed(graph, groups, widths, ranges, fixed, spare)
         return IntegerTypes(typed, bits.weights, domains)
 
     def ranges_by(propose: Observer) -> Ranges:
@@ -164,13 +174,26 @@ def _prescribed(
     return fixed
 
 
+def _spare(
+    groups: Mapping[str, str], ranges: Ranges, likely: Mapping[str, float], seen: Calibration
+) -> dict[str, float]:
+    """How many times its range each group covers in 16 bits, by its representative."""
+    beyond = dict.fromkeys(ranges, 0.0)
+    for name, reach in likely.items():
+        root = groups[name]
+        # what was seen and is not covered is not wanted
+        known = max(magnitude(ranges[root]), seen.histograms[name].reach)
+        beyond[root] = max(beyond[root], reach / known)
+    return {root: headroom(seen.count, share) for root, share in beyond.items()}
+
+
 def _typed(
     graph: Graph,
     groups: Mapping[str, str],
     widths: Mapping[str, Width],
     ranges: Ranges,
     fixed: Mapping[str, Quantization],
-    spare: float,
+    spare: Mapping[str, float],
 ) -> dict[str, TensorType]:
     """The integer type of every value that is not constant."""
     types: dict[str, TensorType] = {}
@@ -183,8 +206,8 @@ def _typed(
             continue
         root = groups[name]
         # beyond a function's bounds nothing comes
-        ends = magnitude(limits[root]) / magnitude(ranges[root]) if root in limits else spare
-        margin = max(1.0, min(spare, ends))
+        ends = magnitude(limits[root]) / magnitude(ranges[root]) if root in limits else math.inf
+        margin = max(1.0, min(spare[root], ends))
         t = activation_type(kind.shape, *ranges[root], widths[root], margin)
         types[name] = replace(t, quantization=fixed.get(root, t.quantization))
     return with_knots_at_bends(graph, groups, types, set(fixed))

@@ -4,6 +4,7 @@ A range is what the observer takes of what calibration saw, and beside that:
 
 - what a bounded function gives an output, such as a Sigmoid, has its bounds (``bounds.py``), and
   truth values have 0 and 1 wherever they are;
+- what an output in 8 bits is made of reaches farther than the few numbers that were seen of it;
 - numbers that stand for "never" (``never.py``) are kept below the others, and no farther;
 - a summand need reach no farther than its sum can hold;
 - what a recurrent layer gives has the range of the constant that it begins with, too;
@@ -20,16 +21,31 @@ import numpy as np
 
 from edgeinfer.graph import Graph, Node
 from edgeinfer.graph import operators as ops
-from edgeinfer.quant.bounds import Range, Ranges, bounded_outputs, hull, magnitude, truth_values
+from edgeinfer.quant.bounds import (
+    Range,
+    Ranges,
+    bounded_groups,
+    bounded_outputs,
+    hull,
+    magnitude,
+    near_outputs,
+    truth_values,
+)
 from edgeinfer.quant.calibration import Calibration
 from edgeinfer.quant.never import Never
-from edgeinfer.quant.observers import Observer
+from edgeinfer.quant.observers import Observer, minmax
 from edgeinfer.quant.schemes import Width, levels
 
 __all__ = ["group_ranges", "reaches_far_beyond", "useful_range"]
 
 # a summand that reaches this many times beyond what its sum can hold is cut
 _FAR = 64.0
+
+# of numbers that are normally distributed one in 3,000 lies so many deviations above the middle
+_DEVIATIONS = 3.4
+
+# how many times what was seen a range is at most for that
+_MOST_UNSEEN = 2.0
 
 # the finest range of a value, as a share of the reach of what it is computed from
 _FINEST = 2.0**-20
@@ -54,12 +70,52 @@ def group_ranges(
     for name in truth_values(graph):
         if name in groups:
             ranges[groups[name]] = hull(ranges[groups[name]], (0.0, 1.0))
+    if rule is minmax:
+        for root, found in _unseen(graph, groups, widths, seen):
+            ranges[root] = hull(ranges[root], found)
     for root, bounds in (*bounded_outputs(graph, groups).items(), *_first(graph, groups)):
         ranges[root] = hull(ranges[root], bounds)
     for name, found in _useful(graph, groups, ranges).items():
         ranges[name] = found
     _give_steps(graph, groups, ranges)
     return ranges
+
+
+def _unseen(
+    graph: Graph, groups: Mapping[str, str], widths: Mapping[str, Width], seen: Calibration
+) -> Iterator[tuple[str, Range]]:
+    """By group of 8 bits, what an output is made of may reach where few numbers were seen of it.
+
+    The largest of n numbers that are normally distributed is about sqrt(2 log n) deviations away.
+    """
+    bounded = bounded_groups(graph, groups).keys() | {groups.get(n) for n in truth_values(graph)}
+    producers = graph.producers()
+    for name in sorted(near_outputs(graph) & groups.keys()):
+        root, known = groups[name], seen.histograms[name]
+        if widths[root] != "int8" or root in bounded or known.total < 2:
+            continue
+        times = _DEVIATIONS / math.sqrt(2 * math.log(known.total))
+        more = (min(times, _MOST_UNSEEN) - 1) * (known.high - known.low) / 2
+        if more > 0:
+            least, most = _limits(producers.get(name), seen)
+            # what was never below 0 may have no business there
+            yield (
+                root,
+                (
+                    max(known.low - more, least) if known.low < 0 else 0.0,
+                    min(known.high + more, most) if known.high > 0 else 0.0,
+                ),
+            )
+
+
+def _limits(node: Node | None, seen: Calibration) -> Range:
+    """Beyond what ``node`` gives nothing: it clamps, or its mean is within what was seen of x."""
+    match node:
+        case Node(op=ops.AveragePool() | ops.ReduceMean(), inputs=(x, *_)):
+            return seen.histograms[x].low, seen.histograms[x].high
+        case Node(op=ops.Clamped(lo=lo, hi=hi)):
+            return lo, hi
+    return -math.inf, math.inf
 
 
 def _first(graph: Graph, groups: Mapping[str, str]) -> Iterator[tuple[str, Range]]:

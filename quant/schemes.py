@@ -23,6 +23,9 @@ _HEADROOM_16 = 1.5
 # the fewest runs that 1.5 was enough for; fewer show less of what there is
 _ENOUGH_RUNS = 32
 
+# what runs yet to come are likely to reach, beyond that, may take so many times the range at most
+_MOST_LIKELY = 3.0
+
 # the least positive float32 that every processor counts with
 _LEAST_SCALE = float(np.finfo(np.float32).tiny)
 
@@ -50,9 +53,13 @@ def levels(dtype: Width) -> Levels:
     return Levels(255, False) if dtype == "int8" else Levels(65534, True)
 
 
-def headroom(runs: int) -> float:
-    """How many times the range that so many ``runs`` showed 16 bits cover."""
-    return _HEADROOM_16 * max(1.0, min(math.sqrt(_ENOUGH_RUNS / max(runs, 1)), 4.0))
+def headroom(runs: int, likely: float = 0.0) -> float:
+    """How many times the range that so many ``runs`` showed 16 bits cover.
+
+    ``likely`` is how many times that range runs yet to come may reach.
+    """
+    few = _HEADROOM_16 * max(1.0, min(math.sqrt(_ENOUGH_RUNS / max(runs, 1)), 4.0))
+    return max(few, min(likely, _MOST_LIKELY))
 
 
 def activation_type(

@@ -12,7 +12,7 @@ from edgeinfer.graph import Graph
 from edgeinfer.graph import operators as ops
 from edgeinfer.quant.schemes import Width
 
-__all__ = ["group_widths", "wide_groups", "wider"]
+__all__ = ["denominators", "group_widths", "wide_groups", "wider"]
 
 _NEAR = 3
 
@@ -85,15 +85,23 @@ def wide_groups(graph: Graph, groups: Mapping[str, str]) -> set[str]:
     memories = {
         groups[node.outputs[1]] for node in graph.nodes if isinstance(node.op, ops.LSTM | ops.GRU)
     }
-    asked = [node.input("b") for node in graph.nodes if isinstance(node.op, ops.Div)]
-    for node in graph.nodes:
-        if isinstance(node.op, ops.Exceeds | ops.NonMaxSuppression):
-            asked += node.operands
-    return shares | memories | _behind_layers(graph, groups, asked)
+    compared = [
+        name
+        for node in graph.nodes
+        if isinstance(node.op, ops.Exceeds | ops.NonMaxSuppression)
+        for name in node.operands
+    ]
+    return shares | memories | denominators(graph, groups) | _behind_layers(graph, groups, compared)
+
+
+def denominators(graph: Graph, groups: Mapping[str, str]) -> set[str]:
+    """The groups of denominators, and of what these are computed from behind a layer."""
+    divisors = [node.input("b") for node in graph.nodes if isinstance(node.op, ops.Div)]
+    return _behind_layers(graph, groups, divisors)
 
 
 def _behind_layers(graph: Graph, groups: Mapping[str, str], names: Iterable[str]) -> set[str]:
-    """Values, and what they are computed from behind a layer."""
+    """The groups of values, and of what they are computed from behind a layer."""
     producers = graph.producers()
     pending = list(names)
     found: set[str] = set()

@@ -1,0 +1,64 @@
+"""How far a value reached in each run, and how far it may in runs yet to come."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from edgeinfer.graph import Graph
+from edgeinfer.graph import operators as ops
+
+__all__ = ["Reaches", "of_two_tails"]
+
+# of numbers that are normally distributed one in 10,000 lies so many deviations above the middle
+_DEVIATIONS = 3.7
+
+# fewer runs say nothing of those to come
+_FEWEST_RUNS = 8
+
+
+@dataclass
+class Reaches:
+    """The logarithms of a value's largest magnitude in each run; runs of zeros have none."""
+
+    logarithms: list[float] = field(default_factory=list)
+
+    def add(self, x: np.ndarray) -> None:
+        """Count one run."""
+        reach = max(float(x.max()), -float(x.min())) if x.size else 0.0
+        if reach > 0:
+            self.logarithms.append(math.log(reach))
+
+    @property
+    def likely(self) -> float:
+        """The reach beyond which one run in 10,000 goes, or 0 where that is not known.
+
+        Of a logarithm that is normally distributed. Where it is not, its deviation upwards and that
+        to both sides differ, and the lesser counts.
+        """
+        if len(self.logarithms) < _FEWEST_RUNS:
+            return 0.0
+        from_middle = np.array(self.logarithms)
+        middle = float(np.median(from_middle))
+        from_middle -= middle
+        upwards = from_middle[from_middle > 0]
+        if not upwards.size:
+            return math.exp(middle)
+        deviation = min(float(from_middle.std()), math.sqrt(float((upwards**2).mean())))
+        return math.exp(min(middle + _DEVIATIONS * deviation, math.log(np.finfo(np.float32).max)))
+
+
+def of_two_tails(graph: Graph) -> set[str]:
+    """The values that are sums of products of two values, or quotients, or means of such.
+
+    Where one of the two is once twice as large as usual, so may the other be. What they are is seen
+    in few of the runs, and clipping it is all the error there is.
+    """
+    found: set[str] = set()
+    for node in graph.nodes:
+        kept = isinstance(node.op, ops.Selecting | ops.Reducing | ops.AveragePool | ops.Resize)
+        if isinstance(node.op, ops.MatMul | ops.Div) or (kept and node.inputs[0] in found):
+            found.update(node.outputs)
+    return found
