@@ -504,7 +504,7 @@ class Call:
         return made
 
     def alike(self, operands: Sequence[Operand]) -> list[Operand]:
-        """The operands, as floats where a run computes one of the others as floats."""
+        """The operands, all as floats where a run computes one of them as floats."""
         if not any(isinstance(v, Dynamic) and v.type.dtype == "float32" for v in operands):
             return list(operands)
         return [

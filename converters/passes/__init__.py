@@ -25,6 +25,7 @@ from edgeinfer.converters.passes.recognize_normalizations import recognize_norma
 from edgeinfer.converters.passes.settle_names import settle_names
 from edgeinfer.converters.passes.sink_reshapes import sink_reshapes
 from edgeinfer.converters.passes.sink_transposes import sink_transposes
+from edgeinfer.converters.passes.slice_parts import slice_parts
 from edgeinfer.converters.passes.split_products import split_products
 from edgeinfer.graph import Graph
 
@@ -46,6 +47,7 @@ __all__ = [
     "settle_names",
     "sink_reshapes",
     "sink_transposes",
+    "slice_parts",
     "split_products",
 ]
 
@@ -71,6 +73,7 @@ _FUSE: tuple[Pass, ...] = (
     fuse_clamps,
     fuse_softmax,
     fuse_pointwise,
+    slice_parts,
     split_products,
     normalize_quotients,
 )
