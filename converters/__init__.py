@@ -15,7 +15,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from edgeinfer.errors import MissingExtraError
+from edgeinfer.errors import InputError, MissingExtraError
 from edgeinfer.graph import Graph
 from edgeinfer.graph.verification import verify
 
@@ -91,7 +91,8 @@ def from_onnx(
     from edgeinfer.converters.onnx_import import import_model
     from edgeinfer.converters.onnx_model import read_model, value_names
     from edgeinfer.converters.passes import canonicalize
-    from edgeinfer.converters.states import likely_states, with_states
+    from edgeinfer.converters.states import with_states
+    from edgeinfer.graph.likely_states import likely_states
 
     # one name is what a string is, not its letters
     inputs, outputs = ((names,) if isinstance(names, str) else names for names in (inputs, outputs))
@@ -100,8 +101,15 @@ def from_onnx(
         cut_model(model, inputs=inputs, outputs=outputs)
     imported = import_model(model, batch=batch, input_shapes=input_shapes)
     graph = canonicalize(imported, value_names(model))
+    if states == "auto":
+        states = likely_states(graph)
+        if not states:
+            raise InputError(
+                "no input looks like what an output was in the run before; the inputs are: "
+                f"{', '.join(graph.inputs)}; the outputs are: {', '.join(graph.outputs)}"
+            )
     if states is not None:
-        graph = with_states(graph, likely_states(graph) if states == "auto" else states)
+        graph = with_states(graph, states)
     verify(graph)
     _log.info("imported %r: %d operators", graph.name, len(graph.nodes))
     return graph

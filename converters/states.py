@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -12,33 +11,7 @@ from edgeinfer.errors import InputError
 from edgeinfer.graph import Graph, State
 from edgeinfer.graph.names import distinct
 
-__all__ = ["likely_states", "with_states"]
-
-# words by which a state's input and its output differ
-_ROLES = frozenset(
-    (
-        "0",
-        "in",
-        "input",
-        "prev",
-        "previous",
-        "past",
-        "old",
-        "init",
-        "initial",
-        "n",
-        "out",
-        "output",
-        "next",
-        "present",
-        "new",
-        "cur",
-        "current",
-        "final",
-        "last",
-        "updated",
-    )
-)
+__all__ = ["with_states"]
 
 
 def with_states(graph: Graph, pairs: Mapping[str, str]) -> Graph:
@@ -52,6 +25,11 @@ def with_states(graph: Graph, pairs: Mapping[str, str]) -> Graph:
         A pair names no input or output, or two of different types; or nothing is left to be given
         or to be computed.
     """
+    if not isinstance(pairs, Mapping):
+        raise InputError(
+            "states are outputs by the inputs that they are in the next run, as in "
+            f"{{'h0': 'hn'}}, or 'auto'; not {pairs!r}"
+        )
     constants, types = dict(graph.constants), dict(graph.types)
     states = []
     for source, result in pairs.items():
@@ -90,28 +68,3 @@ def with_states(graph: Graph, pairs: Mapping[str, str]) -> Graph:
         states=(*graph.states, *states),
         free_batch=False,
     )
-
-
-def likely_states(graph: Graph) -> dict[str, str]:
-    """The inputs and outputs that are of one type, and whose names differ by their role alone.
-
-    As ``h0`` and ``hn``, ``state`` and ``stateN``, ``cache_in`` and ``cache_out``.
-    """
-    found: dict[str, list[str]] = {}
-    for source in graph.inputs:
-        for result in graph.outputs:
-            if graph.types[source] == graph.types[result] and _stem(source) == _stem(result):
-                found.setdefault(source, []).append(result)
-    single = {source: results[0] for source, results in found.items() if len(results) == 1}
-    given = list(single.values())
-    return {source: result for source, result in single.items() if given.count(result) == 1}
-
-
-def _stem(name: str) -> tuple[str, ...] | None:
-    """The words of a name without those that tell a state's side; None where none is left."""
-    apart = re.sub(r"(?<=[a-z])(?=[A-Z0-9])", " ", name)
-    words = re.findall(r"[a-z]+|\d+", apart.lower())
-    # h0 and hn of torch.nn.GRU
-    words = [word[0] if word in ("hn", "cn") else word for word in words]
-    kept = tuple(word for word in words if word not in _ROLES)
-    return kept or None

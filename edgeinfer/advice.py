@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-__all__ = ["cut", "follow_links", "for_command_line", "give_shapes", "listed"]
+__all__ = ["cut", "follow_links", "for_command_line", "give_shapes", "keep_states", "listed"]
 
 _SHOWN = 8
 
@@ -42,6 +42,13 @@ def cut(*, outputs: Sequence[str] = (), inputs: Sequence[str] = ()) -> str:
     if _ON_COMMAND_LINE.get():
         return " ".join(f"--{kind[:-1]} {name}" for kind, names in parts.items() for name in names)
     return ", ".join(f"{kind}={list(names)}" for kind, names in parts.items() if names)
+
+
+def keep_states(states: Mapping[str, str]) -> str:
+    """How outputs are kept as the inputs that they are in the next run."""
+    if _ON_COMMAND_LINE.get():
+        return " ".join(f"--state {source}={result}" for source, result in states.items())
+    return f"states={dict(states)}"
 
 
 def listed(names: Sequence[str]) -> str:

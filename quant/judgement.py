@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from edgeinfer.advice import keep_states
 from edgeinfer.errors import InputError
 from edgeinfer.graph import Graph
+from edgeinfer.graph.likely_states import likely_states
 from edgeinfer.quant.calibration import Calibration, Run
 from edgeinfer.quant.compare import Difference
 from edgeinfer.quant.outputs import shares
@@ -232,17 +234,21 @@ def _noisy(floats: _Extents, ratios: _Ratios, lost: dict[int, list[int]]) -> dic
 
 def _about_samples(graph: Graph, seen: Calibration) -> list[str]:
     found = []
+    likely = likely_states(graph)
     for name in graph.inputs:
+        keep = ""
+        if name in likely:
+            keep = f", or keep it from run to run with {keep_states({name: likely[name]})}"
         if name in seen.histograms and seen.histograms[name].low == seen.histograms[name].high:
             value = seen.histograms[name].low
             found.append(
                 f"input {name!r} is {value:g} everywhere in all calibration samples, so its range "
-                "is a guess; calibrate with samples as the model will see them"
+                f"is a guess; calibrate with samples as the model will see them{keep}"
             )
         elif name in seen.fixed_inputs:
             found.append(
                 f"input {name!r} is the same in all {seen.count} calibration samples; calibrate "
-                "with samples that differ, as those that the model will see"
+                f"with samples that differ, as those that the model will see{keep}"
             )
     if seen.count < _MIN_SAMPLES:
         say = "samples say" if seen.count > 1 else "sample says"

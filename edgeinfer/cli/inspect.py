@@ -86,7 +86,7 @@ def _likely_states(graph: Graph) -> list[tuple[str, str]]:
     """What the commands that import a float Graph could make a state."""
     if graph.is_integer:
         return []
-    from edgeinfer.converters.states import likely_states
+    from edgeinfer.graph.likely_states import likely_states
 
     found = likely_states(graph).items()
     return [("likely state", f"--state {source}={result}") for source, result in found]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeinfer.data.samples import Data
+from edgeinfer.data.samples import Data, keep_likely_states
 from edgeinfer.errors import InputError
 from edgeinfer.graph import Graph, Preparation
 
@@ -98,6 +98,7 @@ def only_input(graph: Graph) -> str:
     if len(graph.inputs) != 1:
         raise InputError(
             f"such data feeds one input, but the model has {len(graph.inputs)}; give an .npz"
+            f"{keep_likely_states(graph, 1)}"
         )
     (name,) = graph.inputs
     if not graph.types[name].shape:

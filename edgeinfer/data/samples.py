@@ -11,11 +11,13 @@ from typing import TypeAlias
 
 import numpy as np
 
+from edgeinfer import advice
 from edgeinfer.errors import InputError
 from edgeinfer.graph import Graph
 from edgeinfer.graph.batching import obstacle
+from edgeinfer.graph.likely_states import likely_states
 
-__all__ = ["Data", "is_batched", "runs", "samples_in"]
+__all__ = ["Data", "is_batched", "keep_likely_states", "runs", "samples_in"]
 
 Batch: TypeAlias = np.ndarray | Mapping[str, np.ndarray]
 Data: TypeAlias = Batch | Iterable[Batch]
@@ -68,7 +70,8 @@ def _named(graph: Graph, batch: Batch) -> dict[str, np.ndarray]:
     if isinstance(batch, Mapping):
         if set(batch) != set(graph.inputs):
             raise InputError(
-                f"the data is for {_list(batch)}, but the model's inputs are {_list(graph.inputs)}"
+                f"the data is for {_list(batch)}, but the model's inputs are "
+                f"{_list(graph.inputs)}{_about_states(graph, batch)}"
             )
         named = {name: np.asarray(batch[name]) for name in graph.inputs}
     elif len(graph.inputs) == 1:
@@ -76,8 +79,29 @@ def _named(graph: Graph, batch: Batch) -> dict[str, np.ndarray]:
     else:
         raise InputError(
             f"the model has inputs {_list(graph.inputs)}: give arrays by name, not one array"
+            f"{keep_likely_states(graph, 1)}"
         )
     return {name: _checked(graph, name, array) for name, array in named.items()}
+
+
+def keep_likely_states(graph: Graph, given: int) -> str:
+    """Advice where data for ``given`` inputs lacks only what looks like states; else nothing."""
+    likely = {} if graph.is_integer else likely_states(graph)
+    if not likely or len(graph.inputs) - len(likely) != given:
+        return ""
+    return f"; to keep what a run leaves for the next, {advice.keep_states(likely)}"
+
+
+def _about_states(graph: Graph, given: Mapping[str, np.ndarray]) -> str:
+    """What is to be said where names differ from the inputs' by states alone; else nothing."""
+    states = {state.input for state in graph.states}
+    if states and set(given) - states == set(graph.inputs):
+        return "; the model keeps its states itself"
+    likely = likely_states(graph)
+    left = set(graph.inputs) - set(likely)
+    # a single array feeds a single input under any name
+    fits = left == set(given) or len(left) == len(given) == 1
+    return keep_likely_states(graph, len(given)) if fits else ""
 
 
 def _list(names: Iterable[str]) -> str:

@@ -45,7 +45,8 @@ def sound_reader(graph: Graph, paths: Sequence[Path]) -> Callable[[Path], np.nda
                     )
                 if file.frames > frames:
                     raise InputError(
-                        f"{path} has {file.frames:,} frames, but the input takes {frames:,}; cut it"
+                        f"{path} has {file.frames:,} frames, but the input takes {frames:,}; "
+                        + ("give what its runs take as an .npz" if graph.states else "cut it")
                     )
                 sound = np.asarray(file.read(dtype="float32", always_2d=True))
         except _soundfile().LibsndfileError as error:

@@ -10,6 +10,7 @@ from edgeinfer.data import load_data
 from edgeinfer.errors import InputError, MissingExtraError
 from tests.data_graphs import taking
 from tests.refusals import refused
+from tests.runtime.test_streams import leaky_sum
 
 RNG = np.random.default_rng(0)
 
@@ -59,6 +60,16 @@ def test_a_sound_that_does_not_fit_is_refused(tmp_path, frames, channels, shape,
     sound(path, frames, channels)
     with refused(message.format(path=path), InputError):
         list(load_data(path, taking(x=shape)).samples)
+
+
+def test_a_sound_longer_than_a_run_is_no_sample_of_a_model_with_states(tmp_path):
+    sound(tmp_path / "a.wav", 7)
+    with refused(
+        f"{tmp_path / 'a.wav'} has 7 frames, but the input takes 6; "
+        "give what its runs take as an .npz",
+        InputError,
+    ):
+        list(load_data(tmp_path / "a.wav", leaky_sum()).samples)
 
 
 def test_sounds_of_two_rates_are_refused(tmp_path):
