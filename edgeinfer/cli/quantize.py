@@ -61,6 +61,12 @@ def _calibration(data: Path | None, calib: Path | None) -> Path:
     return given
 
 
+_UNJUDGED = [
+    "each run takes up what the one before left, so no samples can be held back;",
+    "evaluate --against judges the sequence of others",
+]
+
+
 @command(example="edgeinfer quantize digits.onnx --data digits_calib.npz -o digits.eqm")
 @click.argument("model", metavar="MODEL.onnx", type=FILE)
 @click.option("--data", metavar="DATA", type=FILE, help="Calibration samples.")
@@ -199,6 +205,7 @@ def quantize(
             f"{model.name} had {sizes['model']:,} bytes, {output.name} has {sizes['output']:,}",
             *_pruned(macs, prune_constant),
             *_quality(judged),
+            *(_UNJUDGED if graph.states else []),
             *_coarser(raised),
         ],
         [*judged.findings, *_poor(judged, errors)],

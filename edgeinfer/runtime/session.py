@@ -374,7 +374,7 @@ class Session(PlainRuns):
         if self._graph.free_batch:
             return None
         if self._graph.states:
-            return "it keeps states from one run to the next"
+            return "the model keeps states from one run to the next"
         extents = {info.shape[:1] for info in self.inputs}
         if len(extents) > 1:
             return "its inputs differ in their first axes"
