@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 
+import edgeinfer
+from edgeinfer.errors import InputError
 from edgeinfer.files.model_file import read
 from tests.converters.test_states import cell
 from tests.recurrent_models import recurrent
+from tests.refusals import refused
 
 
 @pytest.fixture
@@ -27,6 +30,74 @@ def test_a_model_is_quantized_with_its_state(cli, workspace, network, option):
     assert "\nlikely state  --state h0=hn\n" in said
     layers = cli.json("compare cell.onnx cell.eqm --data sequence.npy")["layers"]
     assert min(layer["sqnr_db"] for layer in layers) > 60
+    assert done.stdout.endswith(
+        "each run takes up what the one before left, so no samples can be held back;\n"
+        "evaluate --against judges the sequence of others\n"
+    )
+
+
+def test_peers_are_timed_in_the_first_state(cli, network):
+    cli("quantize cell.onnx --data sequence.npy -o cell.eqm --state h0=hn")
+    found = cli.json("bench cell.eqm --runs 1 --rounds 1 --against cell.onnx --data sequence.npy")
+    assert "onnxruntime float32" in {each["name"] for each in found["against"]["timings"]}
+    calibration = "40 samples of sequence.npy, all in the first state"
+    assert found["against"]["calibration"] == calibration
+
+
+KEEP = "to keep what a run leaves for the next, --state h0=hn"
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        (
+            "sequence.npy",
+            f"sequence.npy: the data is for 'sequence.npy', but the model's inputs are 'x', 'h0'; "
+            f"{KEEP}",
+        ),
+        (
+            "x.npz",
+            f"x.npz: the data is for 'x', but the model's inputs are 'x', 'h0'; {KEEP}",
+        ),
+        ("x.csv", f"such data feeds one input, but the model has 2; give an .npz; {KEEP}"),
+        ("z.npz", "z.npz: the data is for 'z', 'x', but the model's inputs are 'x', 'h0'"),
+    ],
+)
+def test_data_that_lacks_only_a_likely_state_says_how_to_keep_it(
+    cli, workspace, network, file, message
+):
+    x = np.load("sequence.npy")
+    np.savez("x.npz", x=x)
+    np.savez("z.npz", z=x, x=x)
+    np.savetxt("x.csv", x, delimiter=",")
+    assert cli.refusal(f"quantize cell.onnx --data {file} -o cell.eqm") == f"error: {message}"
+
+
+def test_data_that_has_states_says_who_keeps_them(cli, workspace, network):
+    cli("quantize cell.onnx --data sequence.npy -o cell.eqm --state h0=hn")
+    np.savez("both.npz", x=np.load("sequence.npy"), h0=np.zeros((40, 6), "f4"))
+    assert cli.refusal("run cell.eqm --data both.npz") == (
+        "error: both.npz: the data is for 'x', 'h0', but the model's inputs are 'x'; "
+        "the model keeps its states itself"
+    )
+
+
+def test_a_constant_input_that_is_a_likely_state_is_told(cli, workspace, network):
+    np.savez("both.npz", x=np.load("sequence.npy"), h0=np.zeros((40, 6), "f4"))
+    assert (
+        "warning: input 'h0' is 0 everywhere in all calibration samples, so its range is a guess; "
+        "calibrate with samples as the model will see them, or keep it from run to run with "
+        "--state h0=hn\n"
+    ) in cli("quantize cell.onnx --data both.npz -o cell.eqm").stderr
+
+
+def test_advice_on_states_is_python_in_python():
+    with refused(
+        "the model has inputs 'x', 'h0': give arrays by name, not one array; "
+        "to keep what a run leaves for the next, states={'h0': 'hn'}",
+        InputError,
+    ):
+        edgeinfer.quantize(cell(), np.zeros((8, 5), "f4"))
 
 
 def test_a_state_that_is_none_wrong(cli, network):

@@ -5,9 +5,9 @@ import pytest
 
 import edgeinfer
 from edgeinfer.converters import from_onnx
-from edgeinfer.converters.states import likely_states
 from edgeinfer.errors import InputError
 from edgeinfer.graph import Graph, TensorType
+from edgeinfer.graph.likely_states import likely_states
 from edgeinfer.meaning.float_executor import execute
 from tests.converters.onnx_agreement import model, node, onnxruntime_values
 from tests.refusals import refused
@@ -114,6 +114,23 @@ def test_names_that_serve_two_are_no_state():
 )
 def test_what_is_no_state_wrong(states, message):
     with refused(message, InputError):
+        from_onnx(cell(), states=states)
+
+
+def test_no_state_is_found_wrong():
+    alone = model([node("Tanh", ["x"], ["y"])], inputs={"x": (2, 3)})
+    with refused(
+        "no input looks like what an output was in the run before; the inputs are: x; "
+        "the outputs are: y",
+        InputError,
+    ):
+        from_onnx(alone, states="auto")
+
+
+@pytest.mark.parametrize("states", ["hn", ["h0"]])
+def test_states_that_are_no_pairs_wrong(states):
+    expected = "states are outputs by the inputs that they are in the next run, as in "
+    with refused(f"{expected}{{'h0': 'hn'}}, or 'auto'; not {states!r}", InputError):
         from_onnx(cell(), states=states)
 
 

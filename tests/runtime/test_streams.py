@@ -131,6 +131,15 @@ def test_a_session_alone_does_not_run_a_model_with_states():
         Session(leaky_sum()).run(FIRST)
 
 
+def test_a_stream_takes_a_run_at_a_time():
+    with refused(
+        "input 'x' must have shape [1, 6], not [2, 6]: the model keeps states from one run to the "
+        "next",
+        InputError,
+    ):
+        Session(leaky_sum()).stream().run(np.zeros((2, 6), "f4"))
+
+
 def test_the_npu_refuses_states_by_name():
     with refused(
         "the NPU keeps no state from one run to the next: 'before', 'x2', 'x1'", UnsupportedError
