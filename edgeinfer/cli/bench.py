@@ -95,7 +95,7 @@ def bench(
         raise InputError(f"{model} is a float model; quantize it first")
     session = Session(graph, num_threads=threads)
     samples = _samples(graph, data, _CALIBRATION if rivals else 1, images)
-    # what other runtimes take as inputs
+    # what other runtimes take as inputs, and models are imported with zeros at first
     states = {
         state.input: np.zeros(graph.types[state.input].shape, np.float32) for state in graph.states
     }
