@@ -16,7 +16,7 @@ from rich.console import RenderableType
 
 from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command
-from edgeinfer.cli.models import open_model
+from edgeinfer.cli.models import check_sequences, open_model
 from edgeinfer.cli.options import FILE, image_options, threads_option
 from edgeinfer.cli.profiling import LayerRate, LayerTime, layer_rates, profile
 from edgeinfer.errors import InputError
@@ -93,6 +93,8 @@ def bench(
     graph = open_model(model)
     if not graph.is_integer:
         raise InputError(f"{model} is a float model; quantize it first")
+    for rival in rivals:
+        check_sequences(model, graph, rival)
     session = Session(graph, num_threads=threads)
     samples = _samples(graph, data, _CALIBRATION if rivals else 1, images)
     # what other runtimes take as inputs, and models are imported with zeros at first

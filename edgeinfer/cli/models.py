@@ -20,6 +20,7 @@ __all__ = [
     "Import",
     "Run",
     "check_output",
+    "check_sequences",
     "file_bytes",
     "import_onnx",
     "open_integer_model",
@@ -98,12 +99,36 @@ def open_integer_model(path: Path) -> Graph:
 
 
 def open_pair(a: Path, b: Path) -> tuple[Graph, Graph]:
-    """Two models with the same input shapes: an ``.onnx`` takes those that the ``.eqm`` has."""
+    """Two models with the same input shapes: an ``.onnx`` takes those that the ``.eqm`` has.
+
+    Raises
+    ------
+    InputError
+        One cannot be opened, or ``check_sequences`` refuses them.
+    """
     if a.suffix.lower() == ".eqm":
         first = open_model(a)
+        check_sequences(a, first, b)
         return first, _open_like(b, first)
     second = open_model(b)
+    check_sequences(b, second, a)
     return _open_like(a, second), second
+
+
+def check_sequences(path: Path, graph: Graph, other: Path) -> None:
+    """Refuse an ``.onnx`` beside the ``graph`` in ``path`` that takes its sequences in steps.
+
+    Raises
+    ------
+    InputError
+        The two take different inputs.
+    """
+    steps = graph.provenance.get("stream")
+    if steps is not None and other.suffix.lower() == ".onnx":
+        raise InputError(
+            f"{path} takes {steps} {'step' if steps == '1' else 'steps'} a run, and {other} whole "
+            "sequences: give what quantize makes without --stream, which computes the same bits"
+        )
 
 
 def _open_like(path: Path, like: Graph) -> Graph:

@@ -127,6 +127,15 @@ def test_a_model_of_sequences_is_quantized_to_take_them_in_steps(cli, workspace)
         assert cli(f"run {model}.eqm --data {data}.npy -o {data}_y.npz").exit_code == 0
         found[model] = np.load(workspace / f"{data}_y.npz")["y"]
     np.testing.assert_array_equal(found["steps"].ravel(), found["whole"].ravel())
+    for command in (
+        "evaluate steps.eqm --data pairs.npy --against gru.onnx",
+        "compare gru.onnx steps.eqm --data pairs.npy",
+        "bench steps.eqm --runs 1 --rounds 1 --against gru.onnx",
+    ):
+        assert cli.refusal(command) == (
+            "error: steps.eqm takes 2 steps a run, and gru.onnx whole sequences: give what "
+            "quantize makes without --stream, which computes the same bits"
+        )
 
 
 def test_sequences_that_have_no_steps_of_their_own_are_refused(cli, workspace):
