@@ -39,12 +39,14 @@ class ConstantImage:
         self.image = bytearray()
         self._weights: list[Placed] = []  # of the blocks in the order of their use
         self._parameters: list[Placed] = []
-        self._tables: dict[bytes, int] = {}
+        self._places: dict[bytes, int] = {}
 
     def _put(self, data: bytes) -> int:
-        at = len(self.image)
-        self.image += data + bytes(-len(data) % ALIGNMENT)
-        return at
+        """Where ``data`` lies; what is equal lies there once."""
+        if data not in self._places:
+            self._places[data] = len(self.image)
+            self.image += data + bytes(-len(data) % ALIGNMENT)
+        return self._places[data]
 
     def put_tiles(self, tiles: np.ndarray) -> Placed:
         """Where ``tiles`` [count, R, C] of weights lie from now on."""
@@ -75,13 +77,8 @@ class ConstantImage:
         return len(self._parameters) - 1
 
     def table(self, layer: Layer) -> int | None:
-        """Where the table of ``layer`` lies in host memory; equal ones lie there once."""
-        if layer.table is None:
-            return None
-        data = _table_bytes(layer.table)
-        if data not in self._tables:
-            self._tables[data] = self._put(data)
-        return self._tables[data]
+        """Where the table of ``layer`` lies in host memory."""
+        return None if layer.table is None else self._put(_table_bytes(layer.table))
 
     def blocks(self, *, stream: bool) -> tuple[list[Block], list[Block]]:
         """The blocks of weights and those of parameters, with their slots."""

@@ -6,6 +6,7 @@ operand's, the operands of a Concat are parts of the result's.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -139,6 +140,8 @@ class _LayoutBuilder:
         self.positions: dict[str, tuple[int, ...]] = {}
         self.parents: dict[str, tuple[str, int]] = {}
         self.pending = list(lowered.layers)
+        makers = {(layer.output, layer.source) for layer in self.pending}
+        self.joined = Counter(output for output, _ in makers)  # of how many sources
 
     def layout(self) -> Layout:
         for name in self.graph.inputs:
@@ -174,6 +177,8 @@ class _LayoutBuilder:
         layer = self._resolved(layer)
         count = self.shapes[layer.output][2]
         compact = tuple(range(count))
+        if self.joined[layer.output] > 1 and layer.mode is not Mode.DENSE:
+            layer = replace(layer, source=self._gathered(layer, layer.source))
         source = self.positions[layer.source]
         positions = compact if layer.mode is Mode.DENSE else source
         second = layer.second

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from edgeinfer.graph import operators as ops
 from edgeinfer.hdl.compiler.layers import Grid, Layer, Region, geometry
 from edgeinfer.hdl.compiler.rules.registry import NpuSite, rule
 
+_CHANNELS = 2
+"""Their axis in a geometry."""
+
 _PHASES = 32
 """Layers, a side, of an operator whose result they make by turns."""
 
@@ -18,14 +22,29 @@ _FLATTENED = 1024
 """Elements that a kernel of ones and zeros, which has their square, still lays side by side."""
 
 
-@rule(ops.Concat, where="along the channels")
+@rule(ops.Concat, where="along height, width or channels")
 def _concat(op: ops.Concat, site: NpuSite) -> None:
-    axes = len(site.output.shape)
-    if op.axis % axes != axes - 1:
-        raise site.refuse("joins along another axis than the channels")
     if any(name in site.graph.constants for name in site.node.operands):
         raise site.refuse("has a constant operand")
-    site.lowered.concats[site.node.output] = site.node.operands
+    axis = _axis(site, op.axis, "joins along")
+    if axis == _CHANNELS:
+        site.lowered.concats[site.node.output] = site.node.operands
+        return
+    at = [0, 0]
+    for name in site.node.operands:
+        height, width, _ = geometry(site.graph.types[name].shape)
+        region, grid = Region(0, 0, height, width), Grid(*at)
+        site.add(site.filter(source=name, region=region, grid=grid))
+        at[axis] += (height, width)[axis]
+
+
+def _axis(site: NpuSite, axis: int, does: str) -> int:
+    """Which of height, width and channels ``axis`` of the node's first operand is."""
+    axes = len(site.inputs[0].shape)
+    axis += 3 - axes if axis >= 0 else 3
+    if axis < max(0, 4 - axes):
+        raise site.refuse(f"{does} another axis than height, width or channels")
+    return axis
 
 
 @rule(ops.Reshape, where="where no element changes its place, or into a vector")
@@ -58,20 +77,44 @@ def _read_densely(graph: Graph, name: str) -> bool:
     return all(is_dense(node) for node in graph.nodes if name in node.inputs)
 
 
-@rule(ops.Slice, where="height and width forwards")
+@rule(ops.Slice, where=f"backwards {_PHASES} rows or columns at most")
 def _slice(op: ops.Slice, site: NpuSite) -> None:
-    shape = site.shape("x")
-    if len(shape) != 4 or min(op.steps[1:3]) < 1:
-        raise site.refuse("takes a slice of height or width backwards, or not of four axes")
-    window = {
-        "strides": (op.steps[1], op.steps[2]),
-        "pads": (-op.starts[1], -op.starts[2]),
-    }
-    channels = op.starts[3] + op.steps[3] * np.arange(op.sizes[3])
-    if np.array_equal(channels, np.arange(shape[3])):
-        site.add(site.filter(**window))
-    else:
-        site.add(_selection(site, channels, **window))
+    _, *pixels, channels = (
+        range(start, start + step * size, step)
+        for start, size, step in zip(op.starts, op.sizes, op.steps, strict=True)
+    )
+    rows, columns = [range(1)] * (2 - len(pixels)) + pixels
+    _take(site, rows, columns, channels)
+
+
+def _take(site: NpuSite, rows: Sequence[int], columns: Sequence[int], own: Sequence[int]) -> None:
+    """Layers that put such rows, columns and channels of the source side by side."""
+    channels = np.array(own)
+    whole = np.array_equal(channels, np.arange(site.channels))
+    down, across = _phases(site, rows), _phases(site, columns)
+    for top, (line, line_step, height) in enumerate(down):
+        for left, (pixel, pixel_step, width) in enumerate(across):
+            place: dict[str, object] = {
+                "strides": (line_step, pixel_step),
+                "pads": (-line, -pixel),
+            }
+            if len(down) * len(across) > 1:
+                place["region"] = Region(0, 0, height, width)
+                place["grid"] = Grid(top, left, len(down), len(across))
+            site.add(site.filter(**place) if whole else _selection(site, channels, **place))
+
+
+def _phases(site: NpuSite, places: Sequence[int]) -> list[tuple[int, int, int]]:
+    """``places`` as the fewest progressions that take turns: of each its first, step and length."""
+    for count in range(1, min(_PHASES, len(places)) + 1):
+        each = [np.array(places[phase::count]) for phase in range(count)]
+        steps = [np.unique(np.diff(own)) for own in each]
+        if all(len(step) < 2 and (step >= 0).all() for step in steps):
+            return [
+                (int(own[0]), int(step[0]) if len(step) else 0, len(own))
+                for own, step in zip(each, steps, strict=True)
+            ]
+    raise site.refuse(f"takes rows or columns in steps that do not repeat after {_PHASES} or fewer")
 
 
 def _selection(site: NpuSite, channels: np.ndarray, **changes: object) -> Layer:
@@ -88,29 +131,28 @@ def _selection(site: NpuSite, channels: np.ndarray, **changes: object) -> Layer:
 
 @rule(ops.Split, where="along height, width or channels")
 def _split(op: ops.Split, site: NpuSite) -> None:
-    axes = len(site.shape("x"))
-    at = 0
+    axis, at = _axis(site, op.axis, "splits"), 0
     for name, size in zip(site.node.outputs, op.sizes, strict=True):
-        if op.axis == axes - 1:
+        if axis == _CHANNELS:
             layer = _selection(site, np.arange(at, at + size), output=name)
-        elif axes == 4 and op.axis in (1, 2):
-            pads = (-at, 0) if op.axis == 1 else (0, -at)
-            layer = site.filter(pads=pads, output=name)
         else:
-            raise site.refuse("splits another axis than height, width or channels")
+            layer = site.filter(pads=(-at, 0) if axis == 0 else (0, -at), output=name)
         site.add(layer)
         at += size
 
 
-@rule(ops.Gather, where="channels, by constant indices")
+@rule(ops.Gather, where="by constant indices along height, width or channels")
 def _gather(op: ops.Gather, site: NpuSite) -> None:
-    axes = len(site.shape("data"))
-    if not site.is_constant("indices") or op.axis != axes - 1 or site.shape("indices") == ():
-        raise site.refuse("gathers other than channels, or by indices that a run computes")
+    if not site.is_constant("indices") or site.shape("indices") == ():
+        raise site.refuse("gathers by indices that a run computes, or by a single one")
     indices = site.constant("indices")
     if indices.ndim != 1:
         raise site.refuse("gathers by indices of more than one axis")
-    site.add(_selection(site, indices % site.shape("data")[-1]))
+    axis = _axis(site, op.axis, "gathers along")
+    taken: list[Sequence[int]] = [range(count) for count in site.source_geometry]
+    taken[axis] = [int(i) for i in indices % len(taken[axis])]
+    rows, columns, channels = taken
+    _take(site, rows, columns, channels)
 
 
 @rule(ops.Pad, where="with a constant, either pixels or channels")
@@ -133,30 +175,7 @@ def _pad(op: ops.Pad, site: NpuSite) -> None:
 
 @rule(ops.ResizeNearest, where=f"rows and columns in steps that repeat after {_PHASES} at most")
 def _resize_nearest(op: ops.ResizeNearest, site: NpuSite) -> None:
-    rows, columns = (_phases(site, places) for places in (op.rows, op.columns))
-    for top, (line, down, height) in enumerate(rows):
-        for left, (pixel, across, width) in enumerate(columns):
-            site.add(
-                site.filter(
-                    strides=(down, across),
-                    pads=(-line, -pixel),
-                    region=Region(0, 0, height, width),
-                    grid=Grid(top, left, len(rows), len(columns)),
-                )
-            )
-
-
-def _phases(site: NpuSite, places: tuple[int, ...]) -> list[tuple[int, int, int]]:
-    """``places`` as the fewest progressions that take turns: of each its first, step and length."""
-    for count in range(1, min(_PHASES, len(places)) + 1):
-        each = [np.array(places[phase::count]) for phase in range(count)]
-        steps = [np.unique(np.diff(own)) for own in each]
-        if all(len(step) < 2 and (step >= 0).all() for step in steps):
-            return [
-                (int(own[0]), int(step[0]) if len(step) else 0, len(own))
-                for own, step in zip(each, steps, strict=True)
-            ]
-    raise site.refuse(f"takes rows or columns in steps that do not repeat after {_PHASES} or fewer")
+    _take(site, op.rows, op.columns, range(site.channels))
 
 
 @rule(ops.DepthToSpace)

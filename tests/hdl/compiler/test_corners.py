@@ -102,3 +102,19 @@ def test_a_second_operand_of_one_pixel_may_be_made_long_before():
     wide = author.conv("x", 4, 3, pads=(1, 1, 1, 1))
     product = ops.QMul(**REQUANTIZING, a_zero_point=0, b_zero_point=1, multiplier=1 << 30, shift=37)
     check(author.graph(author.node(product, wide, pixel)), preset("4x4").replace(buffer_bytes=8192))
+
+
+def test_weights_that_layers_share_lie_in_the_npu_once():
+    """As those of a recurrent layer's steps do; what they are multiplied with is not the same."""
+    author = Author(1, 32)
+    weights = author.constant(-128, 128, (32, 32), "int8")
+    parameters = author.parameters(32, 40)
+    op = ops.QDense(**REQUANTIZING, input_zero_point=0)
+    x = "x"
+    for _ in range(5):
+        x = author.node(op, x, weights, *parameters)
+    graph = author.graph(x)
+    check(graph, preset("8x16"))
+    program = compile(graph, "8x16").program
+    assert program.weight_tiles == 32 * 32 // (8 * 16)
+    assert len(program.image) < 2 * 32 * 32

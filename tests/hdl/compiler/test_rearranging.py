@@ -8,7 +8,7 @@ import pytest
 from edgeinfer.graph import Graph
 from edgeinfer.graph import operators as ops
 from edgeinfer.hdl.compiler import compile
-from edgeinfer.hdl.config import preset
+from edgeinfer.hdl.config import NpuConfig, preset
 from edgeinfer.meaning import reference
 from tests import strategies
 from tests.authored import REQUANTIZING, SCALE, Author
@@ -51,6 +51,23 @@ def channels_backwards(author: Author) -> list[str]:
 def gathered(author: Author) -> list[str]:
     indices = author.builder.constant("indices", np.array([7, -1, 0, 0, 3]))
     return [author.node(ops.Gather(3), author.conv("x", 12, 1), indices)]
+
+
+def lines_and_pixels(author: Author) -> list[str]:
+    """Backwards, and as indices say."""
+    x = author.conv("x", 20, 1)
+    rows = author.builder.constant("rows", np.array([5, 0, 1, -1, 3]))
+    back = ops.Slice(starts=(0, 5, 4, 3), sizes=(1, 3, 5, 9), steps=(1, -2, -1, 1))
+    return [author.node(back, x), author.node(ops.Gather(1), x, rows)]
+
+
+def joined(author: Author) -> list[str]:
+    """One operand has its channels apart, as it was joined along them; one is an input."""
+    a, b = author.conv("x", 5, 1), author.conv("x", 3, 1)
+    apart = author.node(ops.Concat(3), a, b)
+    lines = author.node(ops.Concat(1), apart, "x", author.conv("x", 8, 1))
+    pixels = author.node(ops.Concat(2), author.conv("x", 8, 1), apart)
+    return [author.conv(lines, 4, 3), author.conv(pixels, 4, 3), apart]
 
 
 def constants(author: Author) -> list[str]:
@@ -124,6 +141,8 @@ def tiled(author: Author) -> list[str]:
         shuffled,
         channels_backwards,
         gathered,
+        lines_and_pixels,
+        joined,
         constants,
         depth_to_space,
         depth_to_space_by_columns,
@@ -137,14 +156,7 @@ def tiled(author: Author) -> list[str]:
 def test_it_runs_whole_with_the_values_of_the_reference(build, name, small):
     author = Author(1, 6, 5, 8)
     graph: Graph = author.graph(*build(author))
-    inputs = strategies.random_inputs(graph, 0)
-    values: dict[str, np.ndarray] = {}
-    reference.execute(graph, inputs, observe=values.__setitem__)
-    program = compile(graph, preset(name).replace(**small)).program
-    found = golden_values(program, inputs)
-    assert set(graph.outputs) <= set(found)
-    for value, got in found.items():
-        np.testing.assert_array_equal(got, values[value], err_msg=value)
+    _assert_whole(graph, preset(name).replace(**small))
 
 
 @pytest.mark.parametrize(("axis", "sizes"), [(3, (4, 1, 15)), (1, (2, 4)), (2, (1, 1, 3))])
@@ -153,10 +165,29 @@ def test_parts_of_a_split_run_whole(axis, sizes):
     parts = author.builder.add_several(
         ops.Split(axis, sizes), author.conv("x", 20, 1), node="split"
     )
-    graph = author.graph(*parts)
+    _assert_whole(author.graph(*parts), preset("8x16"))
+
+
+@pytest.mark.parametrize("name", ["4x4", "8x16"])
+def test_steps_of_a_sequence_apart_and_together_again_run_whole(name):
+    author = Author(1, 5, 8)
+    every_other = ops.Slice(starts=(0, 0, 0), sizes=(1, 3, 8), steps=(1, 2, 1))
+    few = author.node(every_other, author.dense("x", 8))
+    steps = author.builder.add_several(ops.Split(1, (1, 1, 1)), few, node="steps")
+    rows = [author.node(ops.Reshape((1, 8)), step) for step in steps]
+    made = [author.node(ops.Reshape((1, 1, 8)), author.dense(row, 8)) for row in rows]
+    together = author.node(ops.Concat(1), *made)
+    backwards = author.node(ops.Slice((0, 2, 0), (1, 3, 8), (1, -1, 1)), together)
+    last = author.node(ops.Slice((0, 2, 0), (1, 1, 8), (1, 1, 1)), together)
+    graph = author.graph(author.dense(backwards, 5), author.dense(last, 5))
+    _assert_whole(graph, preset(name))
+
+
+def _assert_whole(graph: Graph, config: NpuConfig) -> None:
     inputs = strategies.random_inputs(graph, 0)
     values: dict[str, np.ndarray] = {}
     reference.execute(graph, inputs, observe=values.__setitem__)
-    found = golden_values(compile(graph, preset("8x16")).program, inputs)
-    for value in graph.outputs:
-        np.testing.assert_array_equal(found[value], values[value], err_msg=value)
+    found = golden_values(compile(graph, config).program, inputs)
+    assert set(graph.outputs) <= set(found)
+    for value, got in found.items():
+        np.testing.assert_array_equal(got, values[value], err_msg=value)

@@ -56,13 +56,12 @@ POOL = ops.MaxPool(kernel=(1, 1))
         ),
         (
             graph_of(
-                Node("c", ops.Concat(axis=1), ("x", "z"), ("y",)),
+                Node("p", ops.Pad((0, 1, 0, 0), (0, 0, 0, 0), "edge"), ("x",), ("y",)),
                 x=(1, 4, 4, 8),
-                z=(1, 4, 4, 8),
-                y=(1, 8, 4, 8),
+                y=(1, 5, 4, 8),
             ),
-            "the NPU cannot run Concat 'c': joins along another axis than the channels. edgeinfer "
-            "hdl simulate --host-ops leaves these to the CPU",
+            "the NPU cannot run Pad 'p': pads other axes than height, width and channels, or not "
+            "by a constant. edgeinfer hdl simulate --host-ops leaves these to the CPU",
         ),
         (
             graph_of(
@@ -78,18 +77,18 @@ POOL = ops.MaxPool(kernel=(1, 1))
         (
             graph_of(
                 Node("a", ops.ReduceMin(axes=(3,)), ("x",), ("z",)),
-                Node("b", ops.Concat(axis=1), ("z", "v"), ("y",)),
+                Node("b", ops.Minimum(), ("z", "v"), ("y",)),
                 x=(1, 4, 4, 8),
                 z=(1, 4, 4, 1),
                 v=(1, 4, 4, 1),
-                y=(1, 8, 4, 1),
+                y=(1, 4, 4, 1),
             ),
             "the NPU cannot run ReduceMin 'a': takes the least of elements; the array has a "
-            "greatest alone; Concat 'b': joins along another axis than the channels. edgeinfer hdl "
-            "simulate --host-ops leaves these to the CPU",
+            "greatest alone; Minimum 'b': compares two values; the lanes add and multiply alone. "
+            "edgeinfer hdl simulate --host-ops leaves these to the CPU",
         ),
     ],
-    ids=["operator", "batch", "width", "concat", "one reason", "two reasons"],
+    ids=["operator", "batch", "width", "pad", "one reason", "two reasons"],
 )
 def test_an_operator_is_named_with_its_reason(graph, message):
     with refused(message, UnsupportedError):
@@ -136,12 +135,16 @@ def test_groups_of_channels_that_even_a_part_of_the_kernel_cannot_hold_are_refus
             ops.ResizeNearest(tuple(i * i // 50 % 4 for i in range(67)), (0, 1, 2, 3)),
             "takes rows or columns in steps that do not repeat after 32 or fewer",
         ),
+        (
+            ops.Slice((0, 0, 39, 0), (1, 4, 40, 80), (1, 1, -1, 1)),
+            "takes rows or columns in steps that do not repeat after 32 or fewer",
+        ),
         (ops.Tile((1, 33, 1, 1)), "repeats height or width more than 32 times"),
         (ops.SpaceToDepth(4), "has blocks of 1280 elements; the NPU takes 1024 at most"),
     ],
 )
 def test_what_would_take_too_many_layers_is_refused(op, message):
-    author = Author(1, 4, 4, 80)
+    author = Author(1, 4, 40 if isinstance(op, ops.Slice) else 4, 80)
     graph = author.graph(author.conv(author.node(op, author.conv("x", 80, 1)), 4, 1))
     with pytest.raises(UnsupportedError) as refusal:
         compile(graph, CONFIG)

@@ -20,7 +20,7 @@ def test_a_condition_stands_beside_what_runs():
     assert takes(ops.QConv).runs
     assert takes(ops.QConv).why == ""
     assert takes(ops.Concat).runs
-    assert takes(ops.Concat).why == "along the channels"
+    assert takes(ops.Concat).why == "along height, width or channels"
 
 
 def test_the_reason_is_that_of_the_refusal():
