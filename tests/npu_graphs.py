@@ -17,6 +17,7 @@ GROWTHS = (
     strategies.add_or_sub,
     strategies.mul,
     strategies.rescale,
+    strategies.prelu,
     strategies.lookup,
     strategies.max_pool,
     strategies.average_pool,
@@ -32,6 +33,7 @@ GROWTHS = (
     strategies.tile_or_expand,
     strategies.depth_and_space,
     strategies.resize,
+    strategies.resize_by_weights,
 )
 
 SMALL = {

@@ -43,7 +43,7 @@ def _host(
 
     It makes one operand, which nothing else reads, and the other operand is made before it.
     """
-    if layer.second is None or layer.kernel != (1, 1) or layer.source == layer.second.value:
+    if layer.second is None or not layer.passes_on or layer.source == layer.second.value:
         return None
     choices = [(layer.source, layer.second.value, layer.second)]
     turned = _turned(layer.second, layer.source)

@@ -21,6 +21,9 @@ __all__ = ["Grid", "Layer", "Lowered", "Region", "Second", "geometry", "identity
 # multiplier and shift under which R1 gives back every accumulator
 _IDENTITY = (1 << 30, 30)
 
+# the bounds that take nothing from an integer of 8 or of 16 bits
+_WHOLE = [(-(1 << bits - 1), (1 << bits - 1) - 1) for bits in (8, 16)]
+
 
 @dataclass(frozen=True)
 class Second:
@@ -178,6 +181,17 @@ class Layer:
             positions
             if self.channels is None
             else positions[self.channels.start :][: len(self.channels)]
+        )
+
+    @property
+    def passes_on(self) -> bool:
+        """Whether what comes before the second operand is the source as it is."""
+        return (
+            (self.lo, self.hi) in _WHOLE
+            and self.zero_point == 0
+            and not self.bias.any()
+            and bool((self.weights == 1).all())
+            and bool((self.multiplier == _IDENTITY[0]).all() and (self.shift == _IDENTITY[1]).all())
         )
 
     def part(self, rows: range, columns: range, channels: range) -> Layer:

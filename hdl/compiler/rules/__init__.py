@@ -1,7 +1,7 @@
 """What every operator is on the NPU: the rule that makes layers of it, or why there is none."""
 
 from edgeinfer.graph import operators as ops
-from edgeinfer.hdl.compiler.rules import computing, moving  # noqa: F401
+from edgeinfer.hdl.compiler.rules import composed, computing, moving  # noqa: F401
 from edgeinfer.hdl.compiler.rules.registry import NpuSite, Taken, lower, refused, takes
 
 __all__ = ["NpuSite", "Taken", "lower", "takes"]
@@ -12,7 +12,6 @@ refused(
     "moves elements between pixels and channels; the host does so at inputs and outputs alone",
     ops.Transpose,
 )
-refused("has a factor of its own for negative numbers; the lanes have one for all", ops.QPRelu)
 refused("divides by a value; the host does so at inputs and outputs alone", ops.QDiv)
 refused("divides by a sum; the host does so at outputs alone", ops.QSoftmax)
 refused("needs a root, which the array cannot find", ops.QNormalization, ops.QReduceL2)
@@ -28,6 +27,5 @@ refused(
     ops.TopIndices,
 )
 refused("computes with indices; the host does so", ops.IndexArithmetic)
-refused("weighs each row and column on its own; the array has one kernel for all", ops.QResize)
 refused("takes the least of elements; the array has a greatest alone", ops.ReduceMin)
 refused("compares two values; the lanes add and multiply alone", ops.Maximum, ops.Minimum)

@@ -16,7 +16,8 @@ from edgeinfer.hdl.compiler.rules.registry import NpuSite, rule
 from edgeinfer.hdl.isa import Mode, Operation
 
 
-def _requantizing(op: ops.Requantizing) -> dict[str, object]:
+def requantizing(op: ops.Requantizing) -> dict[str, object]:
+    """What a layer takes of ``op`` as it is."""
     return {
         "zero_point": op.output_zero_point,
         "lo": op.lo,
@@ -46,7 +47,7 @@ def _conv(op: ops.QConv, site: NpuSite) -> None:
             bias=folded_bias(weights, site.constant("bias"), op.input_zero_point),
             multiplier=site.constant("multiplier").astype(np.int64),
             shift=site.constant("shift").astype(np.int64),
-            **_requantizing(op),  # type: ignore[arg-type]
+            **requantizing(op),  # type: ignore[arg-type]
         )
     )
 
@@ -66,7 +67,7 @@ def _dense(op: ops.QDense, site: NpuSite) -> None:
             bias=folded_bias(weights, site.constant("bias"), op.input_zero_point),
             multiplier=site.constant("multiplier").astype(np.int64),
             shift=site.constant("shift").astype(np.int64),
-            **_requantizing(op),  # type: ignore[arg-type]
+            **requantizing(op),  # type: ignore[arg-type]
         )
     )
 
@@ -112,8 +113,7 @@ def _operand_geometry(site: NpuSite, role: str) -> tuple[int, int, int]:
 
 def _constant_pixel(site: NpuSite, values: np.ndarray) -> str:
     """A value of one pixel that a layer makes of its biases: it multiplies by zeros."""
-    name = f"constant of {site.node.output}"
-    site.lowered.made[name] = (1, 1, len(values))
+    name = site.make("constant", (1, 1, len(values)))
     source = site.graph.inputs[0]
     channels = geometry(site.graph.types[source].shape)[2]
     zeros = np.zeros((len(values), 1, 1, channels), np.int64)
@@ -131,7 +131,7 @@ def _rescale(op: ops.Rescale, site: NpuSite) -> None:
             bias=-op.input_zero_point * ones,
             multiplier=op.multiplier * ones,
             shift=op.shift * ones,
-            **_requantizing(op),
+            **requantizing(op),
         )
     )
 
@@ -172,7 +172,7 @@ def _average_pool(op: ops.QAveragePool, site: NpuSite) -> None:
                     multiplier=int(multiplier[n - 1]) * ones,
                     shift=int(shift[n - 1]) * ones,
                     region=Region(band.start, stretch.start, band.stop, stretch.stop),
-                    **_requantizing(op),
+                    **requantizing(op),
                 )
             )
 
@@ -199,7 +199,7 @@ def _reduce_sum(op: ops.QReduceSum, site: NpuSite) -> None:
             bias=folded_bias(weights, 0 * ones, op.input_zero_point),
             multiplier=op.multiplier * ones,
             shift=op.shift * ones,
-            **_requantizing(op),
+            **requantizing(op),
         )
     )
 

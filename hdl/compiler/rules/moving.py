@@ -10,13 +10,10 @@ import numpy as np
 from edgeinfer.graph import Graph, Node
 from edgeinfer.graph import operators as ops
 from edgeinfer.hdl.compiler.layers import Grid, Layer, Region, geometry
-from edgeinfer.hdl.compiler.rules.registry import NpuSite, rule
+from edgeinfer.hdl.compiler.rules.registry import PHASES, NpuSite, rule
 
 _CHANNELS = 2
 """Their axis in a geometry."""
-
-_PHASES = 32
-"""Layers, a side, of an operator whose result they make by turns."""
 
 _FLATTENED = 1024
 """Elements that a kernel of ones and zeros, which has their square, still lays side by side."""
@@ -77,7 +74,7 @@ def _read_densely(graph: Graph, name: str) -> bool:
     return all(is_dense(node) for node in graph.nodes if name in node.inputs)
 
 
-@rule(ops.Slice, where=f"backwards {_PHASES} rows or columns at most")
+@rule(ops.Slice, where=f"backwards {PHASES} rows or columns at most")
 def _slice(op: ops.Slice, site: NpuSite) -> None:
     _, *pixels, channels = (
         range(start, start + step * size, step)
@@ -106,7 +103,7 @@ def _take(site: NpuSite, rows: Sequence[int], columns: Sequence[int], own: Seque
 
 def _phases(site: NpuSite, places: Sequence[int]) -> list[tuple[int, int, int]]:
     """``places`` as the fewest progressions that take turns: of each its first, step and length."""
-    for count in range(1, min(_PHASES, len(places)) + 1):
+    for count in range(1, min(PHASES, len(places)) + 1):
         each = [np.array(places[phase::count]) for phase in range(count)]
         steps = [np.unique(np.diff(own)) for own in each]
         if all(len(step) < 2 and (step >= 0).all() for step in steps):
@@ -114,7 +111,7 @@ def _phases(site: NpuSite, places: Sequence[int]) -> list[tuple[int, int, int]]:
                 (int(own[0]), int(step[0]) if len(step) else 0, len(own))
                 for own, step in zip(each, steps, strict=True)
             ]
-    raise site.refuse(f"takes rows or columns in steps that do not repeat after {_PHASES} or fewer")
+    raise site.refuse(f"takes rows or columns in steps that do not repeat after {PHASES} or fewer")
 
 
 def _selection(site: NpuSite, channels: np.ndarray, **changes: object) -> Layer:
@@ -173,7 +170,7 @@ def _pad(op: ops.Pad, site: NpuSite) -> None:
     site.add(site.dense(weights, bias=bias))
 
 
-@rule(ops.ResizeNearest, where=f"rows and columns in steps that repeat after {_PHASES} at most")
+@rule(ops.ResizeNearest, where=f"rows and columns in steps that repeat after {PHASES} at most")
 def _resize_nearest(op: ops.ResizeNearest, site: NpuSite) -> None:
     _take(site, op.rows, op.columns, range(site.channels))
 
@@ -209,14 +206,14 @@ def _expand(op: ops.Expand, site: NpuSite) -> None:
         site.add(_selection(site, np.zeros(after[2], int), strides=(down, across)))
 
 
-@rule(ops.Tile, where=f"height and width {_PHASES} times at most")
+@rule(ops.Tile, where=f"height and width {PHASES} times at most")
 def _tile(op: ops.Tile, site: NpuSite) -> None:
     height, width, channels = site.source_geometry
     down, across, deep = (
         new // old for old, new in zip(site.source_geometry, site.output_geometry, strict=True)
     )
-    if max(down, across) > _PHASES:
-        raise site.refuse(f"repeats height or width more than {_PHASES} times")
+    if max(down, across) > PHASES:
+        raise site.refuse(f"repeats height or width more than {PHASES} times")
     for row in range(down):
         for column in range(across):
             place = {

@@ -19,7 +19,10 @@ from edgeinfer.hdl.compiler.layers import Layer, Lowered, geometry, identity
 from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.isa import Mode
 
-__all__ = ["NpuSite", "Taken", "lower", "refused", "rule", "takes"]
+__all__ = ["PHASES", "NpuSite", "Taken", "lower", "refused", "rule", "takes"]
+
+PHASES = 32
+"""Layers, a side, of an operator whose result they make by turns."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,12 @@ class NpuSite(Site):
         """One more layer."""
         self.lowered.layers.append(layer)
 
+    def make(self, what: str, geometry: tuple[int, int, int]) -> str:
+        """The name of a value that the Graph does not have: its height, width and channels."""
+        name = f"{what} of {self.node.outputs[0]}"
+        self.lowered.made[name] = geometry
+        return name
+
     def refuse(self, why: str) -> UnsupportedError:
         """What says that the NPU cannot run the node."""
         return UnsupportedError(why, node=self.node.name, operator=self.operator)
@@ -73,7 +82,9 @@ class NpuSite(Site):
         Unless they say otherwise, the source is the first value that the node takes.
         """
         source = str(changes.get("source", self.source))
-        ones = np.ones((geometry(self.graph.types[source].shape)[2], 1, 1, 1), np.int64)
+        made = self.lowered.made.get(source)
+        channels = (made or geometry(self.graph.types[source].shape))[2]
+        ones = np.ones((channels, 1, 1, 1), np.int64)
         return self._of(Mode.DEPTHWISE, ones, changes)
 
     def dense(self, weights: np.ndarray, **changes: object) -> Layer:

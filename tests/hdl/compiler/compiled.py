@@ -6,8 +6,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from edgeinfer.hdl.compiler import Program
+from edgeinfer.graph import Graph
+from edgeinfer.hdl.compiler import Program, compile
+from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.isa import Unit
+from edgeinfer.meaning import reference
+from tests import strategies
 from tests.hdl.compiler.races import RaceChecker
 
 
@@ -54,6 +58,17 @@ def golden_values(program: Program, inputs: Mapping[str, np.ndarray]) -> dict[st
         image = words_of(host, binding.host, tensor.words, config)
         values[binding.name] = binding.values(image)
     return values
+
+
+def assert_whole(graph: Graph, config: NpuConfig) -> None:
+    """All of ``graph`` runs in one program, and every value is the reference's."""
+    inputs = strategies.random_inputs(graph, 0)
+    values: dict[str, np.ndarray] = {}
+    reference.execute(graph, inputs, observe=values.__setitem__)
+    found = golden_values(compile(graph, config).program, inputs)
+    assert set(graph.outputs) <= set(found)
+    for value, got in found.items():
+        np.testing.assert_array_equal(got, values[value], err_msg=value)
 
 
 def words_of(host: bytearray, start: int, words: int, config) -> np.ndarray:

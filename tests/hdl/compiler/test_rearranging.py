@@ -7,12 +7,9 @@ import pytest
 
 from edgeinfer.graph import Graph
 from edgeinfer.graph import operators as ops
-from edgeinfer.hdl.compiler import compile
-from edgeinfer.hdl.config import NpuConfig, preset
-from edgeinfer.meaning import reference
-from tests import strategies
+from edgeinfer.hdl.config import preset
 from tests.authored import REQUANTIZING, SCALE, Author
-from tests.hdl.compiler.compiled import golden_values
+from tests.hdl.compiler.compiled import assert_whole
 
 ONE = 1 << 30
 ADD = {
@@ -156,7 +153,7 @@ def tiled(author: Author) -> list[str]:
 def test_it_runs_whole_with_the_values_of_the_reference(build, name, small):
     author = Author(1, 6, 5, 8)
     graph: Graph = author.graph(*build(author))
-    _assert_whole(graph, preset(name).replace(**small))
+    assert_whole(graph, preset(name).replace(**small))
 
 
 @pytest.mark.parametrize(("axis", "sizes"), [(3, (4, 1, 15)), (1, (2, 4)), (2, (1, 1, 3))])
@@ -165,7 +162,7 @@ def test_parts_of_a_split_run_whole(axis, sizes):
     parts = author.builder.add_several(
         ops.Split(axis, sizes), author.conv("x", 20, 1), node="split"
     )
-    _assert_whole(author.graph(*parts), preset("8x16"))
+    assert_whole(author.graph(*parts), preset("8x16"))
 
 
 @pytest.mark.parametrize("name", ["4x4", "8x16"])
@@ -180,14 +177,4 @@ def test_steps_of_a_sequence_apart_and_together_again_run_whole(name):
     backwards = author.node(ops.Slice((0, 2, 0), (1, 3, 8), (1, -1, 1)), together)
     last = author.node(ops.Slice((0, 2, 0), (1, 1, 8), (1, 1, 1)), together)
     graph = author.graph(author.dense(backwards, 5), author.dense(last, 5))
-    _assert_whole(graph, preset(name))
-
-
-def _assert_whole(graph: Graph, config: NpuConfig) -> None:
-    inputs = strategies.random_inputs(graph, 0)
-    values: dict[str, np.ndarray] = {}
-    reference.execute(graph, inputs, observe=values.__setitem__)
-    found = golden_values(compile(graph, config).program, inputs)
-    assert set(graph.outputs) <= set(found)
-    for value, got in found.items():
-        np.testing.assert_array_equal(got, values[value], err_msg=value)
+    assert_whole(graph, preset(name))
