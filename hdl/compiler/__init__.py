@@ -21,14 +21,26 @@ from dataclasses import dataclass
 
 from edgeinfer.errors import UnsupportedError
 from edgeinfer.graph import Graph
-from edgeinfer.hdl.compiler.partition import partition
+from edgeinfer.hdl.compiler.partition import Side, partition
+from edgeinfer.hdl.compiler.partition import sides as sides_of_nodes
 from edgeinfer.hdl.compiler.program import Binding, LayerRecord, Program, Watch
 from edgeinfer.hdl.compiler.rules import Taken, takes
 from edgeinfer.hdl.compiler.segment import compile_segment
 from edgeinfer.hdl.compiler.shuffles import with_gathers
 from edgeinfer.hdl.config import NpuConfig, configuration
 
-__all__ = ["Binding", "Compiled", "LayerRecord", "Program", "Taken", "Watch", "compile", "takes"]
+__all__ = [
+    "Binding",
+    "Compiled",
+    "LayerRecord",
+    "Program",
+    "Side",
+    "Taken",
+    "Watch",
+    "compile",
+    "sides",
+    "takes",
+]
 
 
 @dataclass(frozen=True)
@@ -98,11 +110,20 @@ def compile(
     if graph.states:
         names = ", ".join(repr(state.input) for state in graph.states)
         raise UnsupportedError(f"the NPU keeps no state from one run to the next: {names}")
-    graph = graph.with_nodes(graph.nodes)  # without what no output needs
     segments = []
-    for segment in partition(with_gathers(graph), config, host_ops=host_ops):
+    for segment in partition(_prepared(graph), config, host_ops=host_ops):
         program = None
         if segment.on_npu:
             program = compile_segment(segment.graph, config, stream=stream_weights)
         segments.append((segment.graph, program))
     return Compiled(graph, config, tuple(segments))
+
+
+def sides(graph: Graph, config: NpuConfig) -> tuple[Side, ...]:
+    """Where each node runs, with reasons; channel shuffles are one node."""
+    return sides_of_nodes(_prepared(graph), config)
+
+
+def _prepared(graph: Graph) -> Graph:
+    """Without what no output needs."""
+    return with_gathers(graph.with_nodes(graph.nodes))

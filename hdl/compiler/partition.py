@@ -11,7 +11,7 @@ from edgeinfer.graph import operators as ops
 from edgeinfer.hdl.compiler.lowering import refusals
 from edgeinfer.hdl.config import NpuConfig
 
-__all__ = ["Segment", "partition"]
+__all__ = ["Segment", "Side", "partition", "sides"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,46 @@ class Segment:
 
     graph: Graph
     on_npu: bool
+
+
+@dataclass(frozen=True)
+class Side:
+    """Where a node runs.
+
+    Parameters
+    ----------
+    node : Node
+    on_npu : bool
+    at_edge : bool
+        The host does it as it packs inputs and unpacks outputs, in any model.
+    why : str
+        Why the NPU does not; empty where it does.
+    """
+
+    node: Node
+    on_npu: bool
+    at_edge: bool
+    why: str
+
+    @property
+    def operator(self) -> str:
+        """The node's operator by name."""
+        return type(self.node.op).__name__
+
+
+def sides(graph: Graph, config: NpuConfig) -> tuple[Side, ...]:
+    """Where each node of ``graph`` runs if the host does whatever the NPU cannot."""
+    refused = refusals(graph, config)
+    edge = _edges(graph, set(refused))
+
+    def side(node: Node) -> Side:
+        output = node.outputs[0]
+        why = "is done as inputs are packed and outputs unpacked" if output in edge else ""
+        if output in refused:
+            why = refused[output].message
+        return Side(node, not why, output in edge, why)
+
+    return tuple(map(side, graph.nodes))
 
 
 def partition(graph: Graph, config: NpuConfig, *, host_ops: bool) -> list[Segment]:

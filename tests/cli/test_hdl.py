@@ -61,6 +61,38 @@ def test_info_counts_what_a_configuration_has(cli):
     assert found["multipliers_18x18"] == 128 + 8 * 3
 
 
+def test_info_lists_which_operators_run_on_the_npu_and_why_others_do_not(cli):
+    found = {each["name"]: each for each in cli.json("hdl info --operators")["operators"]}
+    assert found["QConv"] == {"name": "QConv", "on_npu": True, "why": ""}
+    assert found["ReduceMin"] == {
+        "name": "ReduceMin",
+        "on_npu": False,
+        "why": "takes the least of elements; the array has a greatest alone",
+    }
+    assert "Conv" not in found
+    shown = cli("hdl info --operators").stdout
+    assert "\n  ReduceMin: takes the least of elements; the array has a greatest alone\n" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_info_lists_which_nodes_of_a_model_run_on_the_npu(cli):
+    found = cli.json("hdl info --operators digits.eqm --config 4x4")
+    on_host = [each for each in found["nodes"] if not each["on_npu"]]
+    assert {each["operator"] for each in on_host} <= {"QSoftmax", "Transpose", "Reshape"}
+    assert all(each["at_edge"] and each["why"] for each in on_host)
+    shown = cli("hdl info --operators digits.eqm --config 4x4").stdout
+    nodes = len(found["nodes"])
+    assert shown.startswith(f"{nodes - len(on_host)} of {nodes} nodes run on 4x4\n\non the NPU\n")
+    wide = cli("hdl info --operators digits.eqm --config 8x8-16").stdout
+    assert "between the NPU's segments" not in wide
+
+
+def test_info_shows_the_nodes_of_a_model_only_where_operators_are_asked_for(cli):
+    done = cli("hdl info digits.eqm")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1] == "Error: MODEL.eqm is for --operators alone"
+
+
 def test_disasm_shows_the_programs_of_a_model_and_of_its_export(cli):
     assert cli("hdl export digits.eqm --config 4x4 -o folder").exit_code == 0
     for options in ("", " --section setup"):

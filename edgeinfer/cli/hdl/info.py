@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
+
+import click
 
 from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command
 from edgeinfer.cli.hdl.options import config_option
+from edgeinfer.cli.options import FILE
 
 __all__ = ["info"]
 
 
 @command(example="edgeinfer hdl info --config 8x16")
+@click.argument("model", metavar="[MODEL.eqm]", type=FILE, required=False)
 @config_option
-def info(config: str) -> Report:
-    """Show the memories, multipliers and blocks of an NPU."""
+@click.option(
+    "--operators", is_flag=True, help="Show what runs on it, what the host does, and why."
+)
+def info(model: Path | None, config: str, operators: bool) -> Report:
+    """Show the memories, multipliers and blocks of an NPU.
+
+    With --operators instead which operators run on it, or which nodes of MODEL.eqm.
+    """
+    if operators:
+        from edgeinfer.cli.hdl.sides import of_model, of_operators
+
+        return of_operators() if model is None else of_model(model, config)
+    if model is not None:
+        raise click.UsageError("MODEL.eqm is for --operators alone")
     from edgeinfer.hdl.config import configuration
     from edgeinfer.hdl.summary import (
         block_diagram,
