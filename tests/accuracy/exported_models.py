@@ -538,6 +538,21 @@ def unet_of_transposed_convolutions() -> onnx.ModelProto:
 
 
 @listed
+def unet_of_linear_resizes() -> onnx.ModelProto:
+    b = Builder(29)
+
+    def twice(x: str) -> str:
+        return b.op("Resize", x, "", b.floats([1, 1, 2, 2]), mode="linear")
+
+    first = b.conv_bn_relu("x", 3, 8)
+    second = b.conv_bn_relu(b.op("MaxPool", first, kernel_shape=[2, 2], strides=[2, 2]), 8, 16)
+    low = b.conv_bn_relu(second, 16, 24, strides=[2, 2])
+    x = b.conv_bn_relu(b.op("Concat", twice(low), second, axis=1), 40, 16)
+    x = b.conv_bn_relu(b.op("Concat", twice(x), first, axis=1), 24, 8)
+    return b.model(["N", 3, 16, 16], b.conv(x, 8, 3, 1))
+
+
+@listed
 def segmentation_by_interpolation() -> onnx.ModelProto:
     b = Builder(24)
 

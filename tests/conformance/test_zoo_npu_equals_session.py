@@ -69,3 +69,16 @@ def test_samples_of_a_16_bit_model(zoo, name, scheme):
         for index in range(min(3, SAMPLES or 20)):
             simulation.run(entry.x[index : index + 1])
             assert [str(each) for each in simulation.mismatches()] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["int8", "int16x8"])
+def test_a_recurrent_model_with_its_state_and_weights_on_the_chip(zoo, scheme):
+    graph, entry = quantized(zoo, "mnist_lstm", scheme)
+    with Simulation(graph, "8x8-16") as simulation:
+        for index in range(2):
+            simulation.run(entry.x[index : index + 1])
+            assert [str(each) for each in simulation.mismatches()] == []
+        report = simulation.report()
+    assert report.cycles <= 43_000
+    assert abs(report.predicted - report.cycles) <= 0.05 * report.cycles
