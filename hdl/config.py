@@ -169,6 +169,11 @@ class NpuConfig:
         return 32 if self.width == 8 else 40
 
     @property
+    def largest_weight(self) -> int:
+        """The greatest weight of an element's bits."""
+        return int(2 ** (self.width - 1)) - 1
+
+    @property
     def parameter_bytes(self) -> int:
         """Bytes of one channel's record: bias, 31-bit multiplier and 6-bit shift."""
         return (self.accumulator_bits + 31 + 6 + 7) // 8

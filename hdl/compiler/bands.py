@@ -243,7 +243,7 @@ class _BandPlanner:
         heights = sorted({height, *_halves(height)})
         for box in self._boxes(layer):
             limit, least = 1, max(1, depth // self._region(layer).columns)
-            if box == Box.whole(layer):
+            if box == Box.whole(layer) and len(layer.shares(self.config.largest_weight)) == 1:
                 limit = max(1, self.config.weight_tiles // 2 // self._passes(layer))
                 limit = min(limit, self.config.parameter_rows // 2 // self.config.steps)
                 least = height

@@ -76,7 +76,7 @@ def jobs_of(layer: Layer, layout: Layout, bands: Bands | None, image: ConstantIm
     making = _Making(image, layer, shape, source.positions, output.positions)
     region = layer.region or Region(0, 0, output.tensor.height, output.tensor.width)
     box = making.box() if bands is None else bands.box
-    if box == Box.whole(layer):
+    if box == Box.whole(layer) and len(layer.shares(image.config.largest_weight)) == 1:
         return making.whole(region, None if bands is None else bands.groups)
     return making.parts(box, region.bands(region.rows if bands is None else bands.rows))
 
@@ -161,7 +161,8 @@ class _Making:
 
     def parts(self, box: Box, regions: Sequence[Region]) -> list[Job]:
         """Jobs of parts of the kernel, tile by tile: the weights come anew for each."""
-        layers = list(box.parts(self.layer))
+        most = self.image.config.largest_weight
+        layers = [share for part in box.parts(self.layer) for share in part.shares(most)]
         # each part has as many kernels of as many groups
         kernels = [self._kernels(layer) for layer in layers]
         tiles = [t for each in regions for t in each.tiles(self.image.config.accumulator_depth)]

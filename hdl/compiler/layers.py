@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -193,6 +194,14 @@ class Layer:
             and bool((self.weights == 1).all())
             and bool((self.multiplier == _IDENTITY[0]).all() and (self.shift == _IDENTITY[1]).all())
         )
+
+    def shares(self, most: int) -> list[Layer]:
+        """Layers whose weights are within ``most`` and add up to its own: one where these are."""
+        count = max(1, -(-int(np.abs(self.weights).max()) // most))
+        if count == 1 or (np.abs(self.weights) - (self.weights < 0)).max() <= most:
+            return [self]
+        up_to = [self.weights * share // count for share in range(count + 1)]
+        return [replace(self, weights=b - a) for a, b in pairwise(up_to)]
 
     def part(self, rows: range, columns: range, channels: range) -> Layer:
         """The same with a part of its kernel; the parts' sums, or maxima, make the whole's."""

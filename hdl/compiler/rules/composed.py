@@ -9,10 +9,16 @@ import numpy as np
 
 from edgeinfer.arithmetic.accumulators import folded_bias, largest_resized, reach
 from edgeinfer.graph import operators as ops
+from edgeinfer.hdl import isa
 from edgeinfer.hdl.compiler.layers import Grid, Region, Second
 from edgeinfer.hdl.compiler.rules.computing import bounds, requantizing
 from edgeinfer.hdl.compiler.rules.registry import PHASES, NpuSite, rule
 from edgeinfer.hdl.isa import Operation
+
+_SHARES = 8
+"""Weights of the array, at most, that add up to one of a resize."""
+
+_FARTHEST = min(isa.fields(isa.SetKernel)["emit"].high, isa.fields(isa.SetSource)["stride"].high)
 
 
 @rule(ops.QPRelu, where="a factor a channel; none below 0 where it rounds twice")
@@ -85,7 +91,7 @@ def _plain_sum(op: ops.Requantizing, zero: int) -> ops.QAdd:
     )
 
 
-@rule(ops.QResize, where=f"rows and columns of {PHASES} patterns at most, of weights that fit")
+@rule(ops.QResize, where=f"rows and columns of {PHASES} patterns at most, of small weights")
 def _resize(op: ops.QResize, site: NpuSite) -> None:
     """A filter for all rows and columns that are made alike."""
     rows, columns = (
@@ -97,14 +103,14 @@ def _resize(op: ops.QResize, site: NpuSite) -> None:
     if max(largest_resized(*weights, distance)) >= 2 ** (site.config.accumulator_bits - 1):
         raise site.refuse(f"sums up beyond the {site.config.accumulator_bits} bits of the lanes")
     ones = np.ones(site.channels, np.int64)
-    most = 2 ** (site.config.width - 1) - 1
+    most = _SHARES * site.config.largest_weight
     for row in rows:
         for column in columns:
             kernel = np.outer(row.weights, column.weights)
             if np.abs(kernel).max() > most:
                 raise site.refuse(
-                    f"weighs by {np.abs(kernel).max()}; the weights of {site.config.name} reach "
-                    f"{most}"
+                    f"weighs by {np.abs(kernel).max()}; the NPU takes {most} at most, as the sum "
+                    f"of {_SHARES} weights"
                 )
             filters = np.tile(kernel, (site.channels, 1, 1))[..., None]
             site.add(
@@ -170,8 +176,8 @@ def _runs(neighbours: Sequence[tuple[int, np.ndarray]], phase: int, apart: int) 
         first, weights = neighbours[place]
         if run is not None:
             step = first - run.first - (run.count - 1) * run.step
-            # taps that follow each other move by a pixel or more
-            moves = step >= (1 if len(weights) > 1 else 0)
+            # several taps slide, and no further than fetches of one row say
+            moves = step in (range(1, _FARTHEST + 1) if len(weights) > 1 else range(_FARTHEST + 1))
             in_step = moves and (run.count == 1 or step == run.step)
             if in_step and np.array_equal(weights, run.weights):
                 run = replace(run, count=run.count + 1, step=step)

@@ -99,6 +99,7 @@ def resize(author: Author, x: str, *sides: tuple[np.ndarray, np.ndarray]) -> str
 RESIZES = {
     "twice": (linear(6, 12, aligned=False), linear(5, 10, aligned=False)),
     "thrice and to five fourths": (linear(6, 18, aligned=False), linear(4, 5, aligned=False)),
+    "sums of weights": (linear(6, 96, aligned=False), linear(5, 10, aligned=False)),
     "corner to corner": (linear(6, 11, aligned=True), linear(5, 9, aligned=True)),
     "smaller": (linear(6, 3, aligned=False), linear(5, 2, aligned=False)),
     "cubic": (
@@ -123,11 +124,11 @@ LEFT_TO_HOST = ". edgeinfer hdl simulate --host-ops leaves these to the CPU"
 def test_weights_that_the_array_cannot_hold_are_refused():
     author = Author(1, 4, 4, 8)
     graph = author.graph(
-        resize(author, author.conv("x", 8, 1), *[linear(4, 32, aligned=False)] * 2)
+        resize(author, author.conv("x", 8, 1), *[linear(4, 64, aligned=False)] * 2)
     )
     message = (
-        "the NPU cannot run QResize 'n1': weighs by 256; the weights of 8x16 reach 127"
-        + LEFT_TO_HOST
+        "the NPU cannot run QResize 'n1': weighs by 1024; the NPU takes 1016 at most, as the sum "
+        "of 8 weights" + LEFT_TO_HOST
     )
     with refused(message, UnsupportedError):
         compile(graph, "8x16")
