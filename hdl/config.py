@@ -50,6 +50,8 @@ class NpuConfig:
         Bytes of one beat of the host's memory bus.
     tables : bool
         Whether the lanes have the lookup tables of activation functions.
+    reductions : bool
+        Whether there is a unit for softmax and normalization over a pixel's channels.
 
     Raises
     ------
@@ -68,6 +70,7 @@ class NpuConfig:
     weight_port: int = 4
     bus_bytes: int = 8
     tables: bool = True
+    reductions: bool = False
 
     def __post_init__(self) -> None:
         for name, low in (("rows", 2), ("weight_port", 1)):
@@ -302,8 +305,9 @@ def configuration(text: str) -> NpuConfig:
         if key in given:
             raise InputError(f"{key} is given twice")
         given.add(key)
-        if not re.fullmatch(r"[01]" if key == "tables" else r"\d{1,12}", value):
-            allowed = "0 or 1" if key == "tables" else "a number"
+        is_switch = key in ("tables", "reductions")
+        if not re.fullmatch(r"[01]" if is_switch else r"\d{1,12}", value):
+            allowed = "0 or 1" if is_switch else "a number"
             raise InputError(f"{key} must be {allowed}, not {value!r}")
-        sizes[key] = value == "1" if key == "tables" else int(value)
+        sizes[key] = value == "1" if is_switch else int(value)
     return NpuConfig(**sizes)

@@ -18,11 +18,26 @@ import numpy as np
 from edgeinfer.arithmetic import fixedpoint
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.config import BANKS, NpuConfig
-from edgeinfer.hdl.isa import Memory, Mode, Operation, Pass, ProgramError, Unit, passes
+from edgeinfer.hdl.isa import (
+    Memory,
+    Mode,
+    Operation,
+    Pass,
+    ProgramError,
+    Reduction,
+    Unit,
+    passes,
+)
 
 __all__ = ["GoldenSimulator"]
 
 _ADDRESSES = 1 << 20
+
+_MEASURES: dict[Reduction, fixedpoint.Measure] = {
+    Reduction.VARIANCE: "variance",
+    Reduction.SQUARES: "squares",
+    Reduction.MAGNITUDES: "magnitudes",
+}
 
 _T = TypeVar("_T", bound=isa.Instruction)
 
@@ -401,3 +416,60 @@ class GoldenSimulator:
         knots, slopes = self._table[0::2], self._table[1::2]
         i, f = 256 + (y >> 7), y & 127
         return knots[i] + ((slopes[i] * f + 64) >> 7)
+
+    @execute.register
+    def _reduce(self, reduce: isa.Reduce) -> None:
+        config = self.config
+        self._check(config.reductions, "this NPU has no reductions")
+        rows, columns = np.arange(reduce.rows)[:, None], np.arange(reduce.columns)
+        pixels = (reduce.base + rows * reduce.row_step + columns * reduce.column_step).ravel()
+        words = (pixels[:, None] + np.arange(-(-reduce.channels // config.columns))) % _ADDRESSES
+        self._check(bool((words < len(self.buffer)).all()), "a pixel lies beyond the buffer")
+        # one after another, as they may share words
+        for own in words:
+            q = self.buffer[own].ravel()[: reduce.channels].astype(self._element)
+            result = np.zeros(own.size * config.columns, np.int64)
+            result[: reduce.channels] = self._reduced(reduce, q)
+            self.buffer[own] = result.reshape(len(own), -1)
+        self.completed[Unit.ACTIVATE] += 1
+
+    def _reduced(self, reduce: isa.Reduce, q: np.ndarray) -> np.ndarray:
+        config = self.config
+        if reduce.kind is Reduction.SOFTMAX:
+            rows = -(-256 // config.lanes)
+            tables = [
+                self._low_words(reduce.parameters + table * rows, 1, 256)[:, 0]
+                for table in range(config.element_bytes)
+            ]
+            if config.width == 8:
+                return fixedpoint.softmax_8(q, tables[0], 0)
+            return fixedpoint.softmax_16(q, np.stack(tables), 0)
+        setting = self._setting(isa.SetNormalization)
+        normalizer = fixedpoint.Normalizer(
+            _MEASURES[reduce.kind],
+            len(q),
+            setting.input_zero_point,
+            setting.epsilon,
+            setting.exponent,
+            bool(setting.is_least),
+            setting.fraction,
+        )
+        wide = q.astype(np.int64)[None]
+        (shares,) = normalizer.shares(wide).of(wide)
+        factor, low, high = self._low_words(reduce.parameters, 2, len(q)).T[:3]
+        offset = (low & 0xFFFFFFFF) | high << 32
+        return fixedpoint.requantize(
+            shares * factor + offset, 1, setting.shift, setting.zero_point, setting.lo, setting.hi
+        )
+
+    def _low_words(self, row: int, records: int, count: int) -> np.ndarray:
+        """Signed 32-bit words [count, 2 records] of the parameters from ``row`` on.
+
+        They are the two lowest of each record; an entry has ``records``, in rows one after another.
+        """
+        config = self.config
+        rows = records * -(-count // config.lanes)
+        self._check(row + rows <= config.parameter_rows, "parameters beyond the memory")
+        own = self._records[row : row + rows, :, :8].reshape(-1, records, config.lanes, 8)
+        entries = np.ascontiguousarray(own.transpose(0, 2, 1, 3)).reshape(-1, 8 * records)
+        return entries.view("<i4")[:count].astype(np.int64)

@@ -10,6 +10,9 @@ SET_SOURCE, SET_KERNEL, CONVOLVE
                 buffer -> array -> accumulators                             convolve unit
 SET_OUTPUT, SET_OPERANDS, SET_SUM, ACTIVATE
                 accumulators -> requantized, added, clamped -> buffer       activate unit
+SET_NORMALIZATION, REDUCE
+                a pixel's channels -> what they have in common -> each of them by it, in place
+                                                                            activate unit
 SYNC            a unit waits until another has completed a count            that unit
 HALT            all units come to rest, the host is told                    sequencer
 
@@ -49,7 +52,10 @@ __all__ = [
     "ProgramError",
     "ReadHost",
     "ReadWeights",
+    "Reduce",
+    "Reduction",
     "SetKernel",
+    "SetNormalization",
     "SetOperands",
     "SetOutput",
     "SetSource",
@@ -58,6 +64,7 @@ __all__ = [
     "Unit",
     "WriteHost",
     "assemble",
+    "completions",
     "decode",
     "disassemble",
     "encode",
@@ -65,6 +72,7 @@ __all__ = [
     "fields",
     "from_bytes",
     "host_word_bytes",
+    "instructions",
     "pass_count",
     "passes",
     "to_bytes",
@@ -113,6 +121,15 @@ class Operation(IntEnum):
     SUBTRACT = 2
     SUBTRACT_FROM = 3
     MULTIPLY = 4
+
+
+class Reduction(IntEnum):
+    """What REDUCE makes of the channels of a pixel."""
+
+    SOFTMAX = 0
+    VARIANCE = 1
+    SQUARES = 2
+    MAGNITUDES = 3
 
 
 @dataclass(frozen=True)
@@ -166,6 +183,13 @@ def _count(bits: int, doc: str) -> Field:
 
 def _one_of(choices: type[IntEnum], bits: int, doc: str) -> Field:
     return Field(bits, choices=choices, doc=doc)
+
+
+def completions(instruction: Instruction) -> int:
+    """By how many ``instruction`` moves the count of its unit on."""
+    if isinstance(instruction, Convolve | Activate):
+        return instruction.groups
+    return int(instruction.unit is not None and not isinstance(instruction, (*SETTINGS, Sync)))
 
 
 def host_word_bytes(memory: Memory, config: NpuConfig) -> int:
@@ -244,7 +268,7 @@ class Halt(Instruction):
 class Sync(Instruction):
     """A unit waits until another has completed ``count``, counted from the start modulo 2^16.
 
-    CONVOLVE and ACTIVATE count groups, the other units count instructions.
+    CONVOLVE and ACTIVATE count groups, a REDUCE as one; the other units count instructions.
     """
 
     opcode, mnemonic, unit = 1, "SYNC", None
@@ -425,6 +449,41 @@ class Activate(Instruction):
     groups: Annotated[int, _count(10, "groups; each lies a word after the last")] = 1
 
 
+@dataclass(frozen=True, kw_only=True)
+class SetNormalization(Instruction):
+    """How REDUCE normalizes: ``fixedpoint.Normalizer``, and what makes the result of its shares."""
+
+    opcode, mnemonic, unit = 12, "SET_NORMALIZATION", Unit.ACTIVATE
+
+    input_zero_point: Annotated[int, _s(16, "taken off where no mean is")] = 0
+    epsilon: Annotated[int, _u(31, "what the measure has beside it, 0 or from 2^29 on")] = 0
+    exponent: Annotated[int, _s(8, "epsilon counts 4^exponent / 2^31")] = 0
+    is_least: Annotated[int, _u(1, "1 takes epsilon for the measure's least, 0 adds it")] = 0
+    fraction: Annotated[int, _s(8, "fractional bits of the shares")] = 0
+    shift: Annotated[int, _u(6, "of a share's product and bias")]
+    zero_point: Annotated[int, _s(16, "added after the shift")]
+    lo: Annotated[int, _s(16, "the least result")]
+    hi: Annotated[int, _s(16, "the greatest result")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reduce(Instruction):
+    """Each pixel's channels, by what they have in common, in place; only with ``reductions``."""
+
+    opcode, mnemonic, unit = 13, "REDUCE", Unit.ACTIVATE
+
+    kind: Annotated[Reduction, _one_of(Reduction, 2, "softmax, or what is normalized by")]
+    base: Annotated[int, _u(20, "the word of the first pixel")]
+    row_step: Annotated[int, _u(16, "words from a row of pixels to the next")]
+    column_step: Annotated[int, _u(16, "words from a pixel to the next")]
+    rows: Annotated[int, _count(8, "rows of pixels")]
+    columns: Annotated[int, _count(8, "pixels in a row")]
+    channels: Annotated[int, _count(14, "channels of a pixel; behind them come zeros")]
+    parameters: Annotated[
+        int, _u(16, "the first row of exponentials, or of the channels' factors and offsets")
+    ]
+
+
 INSTRUCTIONS: tuple[type[Instruction], ...] = (
     Halt,
     Sync,
@@ -438,11 +497,21 @@ INSTRUCTIONS: tuple[type[Instruction], ...] = (
     SetOperands,
     SetSum,
     Activate,
+    SetNormalization,
+    Reduce,
 )
 """Every instruction, at the index of its opcode."""
 
-SETTINGS = (SetSource, SetKernel, SetOutput, SetOperands, SetSum)
+SETTINGS = (SetSource, SetKernel, SetOutput, SetOperands, SetSum, SetNormalization)
 """Those that keep their effect until the next of their class."""
+
+
+def instructions(config: NpuConfig) -> Iterator[type[Instruction]]:
+    """Those that an NPU of ``config`` executes."""
+    for cls in INSTRUCTIONS:
+        if config.reductions or cls not in (SetNormalization, Reduce):
+            yield cls
+
 
 _BY_MNEMONIC = {cls.mnemonic: cls for cls in INSTRUCTIONS}
 

@@ -48,18 +48,23 @@ def memories(config: NpuConfig) -> list[MemorySize]:
 
 def multipliers(config: NpuConfig) -> dict[str, str]:
     """How many multipliers of which widths the blocks have."""
-    return {
+    found = {
         "array": f"{config.macs} of {config.width} x {config.width} bits",
         "lanes": f"{config.lanes} of {config.accumulator_bits} x 32 bits",
     }
+    if config.reductions:
+        found["reductions"] = "1 of 34 x 34 bits"
+    return found
 
 
 def multipliers_18x18(config: NpuConfig) -> int:
     """Multipliers of 18 x 18 bits, as FPGAs have them.
 
-    A cell takes one, a lane three, or five where the accumulators have 40 bits.
+    A cell takes one, a lane three, or five where the accumulators have 40 bits, and reductions
+    take four.
     """
-    return config.macs + config.lanes * (3 if config.accumulator_bits == 32 else 5)
+    lane = 3 if config.accumulator_bits == 32 else 5
+    return config.macs + config.lanes * lane + 4 * config.reductions
 
 
 def block_diagram(config: NpuConfig) -> str:

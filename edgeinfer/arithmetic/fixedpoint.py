@@ -22,6 +22,7 @@ __all__ = [
     "MAX_ACCUMULATOR_16",
     "MAX_NORMALIZED",
     "MAX_QUOTIENT_SHIFT",
+    "ROOTS",
     "WHOLE",
     "AddParameters",
     "Measure",
@@ -326,7 +327,7 @@ def softmax_16(q: np.ndarray, exponentials: np.ndarray, axis: int) -> np.ndarray
 # ---- roots -----------------------------------------------------------------------------------
 
 # 2^15 / sqrt(x) at the middles of 24 intervals of x, [8, 9) / 32 ... [31, 32) / 32, rounded
-_ROOTS = np.array([(math.isqrt(4 * 2**36 // (2 * i + 1)) + 1) // 2 for i in range(8, 32)], np.int64)
+ROOTS = np.array([(math.isqrt(4 * 2**36 // (2 * i + 1)) + 1) // 2 for i in range(8, 32)], np.int64)
 
 
 def normalized_even(v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -345,7 +346,7 @@ def reciprocal_sqrt(t: np.ndarray) -> np.ndarray:
     From a table of 24 roots by three of Newton's steps, y (3 - x y^2) / 2, with 30 fractional bits.
     """
     x = t.astype(np.int64) >> 30
-    y = _ROOTS[(x >> 27) - 8] << 15
+    y = ROOTS[(x >> 27) - 8] << 15
     for _ in range(3):
         square = (((y * y) >> 30) * x) >> 32
         y = (y * ((np.int64(3) << 30) - square)) >> 31

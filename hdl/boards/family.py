@@ -209,6 +209,8 @@ class Family:
         The primitive in a cell of the array, by the width of the NPU's elements.
     lane : dict of int to dict of str to int
         How many of which are in a lane, likewise.
+    reduction : dict of str to int
+        How many of which are in the unit of ``reductions``.
     """
 
     fpgas: tuple[Fpga, ...]
@@ -219,6 +221,7 @@ class Family:
     memories: Mapping[str, float]
     cell: Mapping[int, str]
     lane: Mapping[int, Mapping[str, int]]
+    reduction: Mapping[str, int]
     boards: tuple[Board, ...] = ()
     bitstreams: Bitstreams | None = None
     finish: Callable[[dict[str, Any]], object] | None = None
@@ -233,6 +236,8 @@ class Family:
         count = Counter({self.cell[config.width]: config.macs})
         for name, each in self.lane[config.width].items():
             count[name] += config.lanes * each
+        if config.reductions:
+            count.update(self.reduction)
         return dict(count)
 
     def needed_multipliers(self, config: NpuConfig) -> float:

@@ -12,7 +12,7 @@ from edgeinfer.hdl.compiler.layers import Layer
 from edgeinfer.hdl.compiler.streams import plan_slots
 from edgeinfer.hdl.config import NpuConfig
 
-__all__ = ["ALIGNMENT", "ConstantImage", "Placed"]
+__all__ = ["ALIGNMENT", "ConstantImage", "Placed", "wide_rows"]
 
 ALIGNMENT = 64
 """Of everything in host memory: any bus's beats, and whole cache lines."""
@@ -73,6 +73,8 @@ class ConstantImage:
             Whether one group's records serve all.
         """
         rows = _parameter_rows(layer, groups, np.array(at), shared, self.config)
+        if layer.reduced is not None:
+            rows += b"".join(wide_rows(entries, self.config) for entries in layer.reduced.entries)
         self._parameters.append((self._put(rows), len(rows) // self.config.parameter_row_bytes))
         return len(self._parameters) - 1
 
@@ -146,3 +148,22 @@ def _table_bytes(table: np.ndarray) -> bytes:
         return table.astype("<i1").tobytes()
     pairs = np.stack([table[:-1], np.diff(table)], 1)
     return pairs.astype("<i2").tobytes()
+
+
+def wide_rows(entries: np.ndarray, config: NpuConfig) -> bytes:
+    """Rows of parameters as REDUCE reads them, of int64 ``entries`` [count, 1 or 3] of 32 bits.
+
+    An entry has the lowest bits of one record, or those of two in rows one after the other.
+    """
+    count, words = entries.shape
+    records = -(-words // 2)
+    groups = -(-count // config.lanes)
+    own = np.zeros((groups * config.lanes, 2 * records), np.int64)
+    own[:count, :words] = entries
+    low = (own & 0xFFFFFFFF).astype("<u4").reshape(groups, config.lanes, records, 2)
+    in_rows = np.ascontiguousarray(low.transpose(0, 2, 1, 3)).view(np.uint8)
+    data = np.zeros((groups * records, config.lanes, config.parameter_bytes), np.uint8)
+    data[..., :8] = in_rows.reshape(groups * records, config.lanes, 8)
+    padded = np.zeros((len(data), config.parameter_row_bytes), np.uint8)
+    padded[:, : config.lanes * config.parameter_bytes] = data.reshape(len(data), -1)
+    return padded.tobytes()

@@ -15,9 +15,9 @@ from numpy.typing import DTypeLike
 
 from edgeinfer.graph import Node
 from edgeinfer.graph import operators as ops
-from edgeinfer.hdl.isa import Mode, Operation
+from edgeinfer.hdl.isa import Mode, Operation, Reduction, SetNormalization
 
-__all__ = ["Grid", "Layer", "Lowered", "Region", "Second", "geometry", "identity"]
+__all__ = ["Grid", "Layer", "Lowered", "Reduced", "Region", "Second", "geometry", "identity"]
 
 # multiplier and shift under which R1 gives back every accumulator
 _IDENTITY = (1 << 30, 30)
@@ -48,6 +48,24 @@ class Second:
     operation: Operation
     op: ops.QAdd | ops.QMul
     swapped: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Reduced:
+    """What REDUCE makes of the pixels that a layer has written, in place.
+
+    Parameters
+    ----------
+    kind : Reduction
+    setting : SetNormalization or None
+        None for softmax.
+    entries : tuple of int64 [count, words]
+        Tables of 32-bit words, as ``constant_image.wide_rows`` takes them.
+    """
+
+    kind: Reduction
+    setting: SetNormalization | None
+    entries: tuple[np.ndarray, ...]
 
 
 @dataclass(frozen=True)
@@ -150,6 +168,7 @@ class Layer:
     second : Second or None
     table : array or None
         What the result is looked up in.
+    reduced : Reduced or None
     """
 
     node: Node
@@ -175,6 +194,7 @@ class Layer:
     grid: Grid = Grid()
     second: Second | None = None
     table: np.ndarray | None = None
+    reduced: Reduced | None = None
 
     def read(self, positions: tuple[int, ...]) -> tuple[int, ...]:
         """Of a source with its channels at ``positions``, those that the weights are for."""

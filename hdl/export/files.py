@@ -22,7 +22,7 @@ from edgeinfer.hdl.export.ip_xact import buses, ports
 from edgeinfer.hdl.export.model_map import ModelMap
 from edgeinfer.hdl.export.vectors import ProgramRun, Vectors, inference, random_sample
 from edgeinfer.hdl.gateware.npu import npu_members, to_verilog
-from edgeinfer.hdl.gateware.registers import COUNTERS, ID, REGISTERS, config_word
+from edgeinfer.hdl.gateware.registers import COUNTERS, REGISTERS, config_word, identity
 from edgeinfer.hdl.gateware.sequencer import Fault
 from edgeinfer.hdl.isa import Unit
 from edgeinfer.hdl.summary import memories
@@ -77,7 +77,7 @@ def export(
         "inference_cycles": predict(model.program.infer, chosen).cycles,
         "memory_bytes": sum(m.bits for m in memories(chosen)) // 8,
         "vectors": vectors,
-        "id": ID,
+        "id": identity(chosen),
         "registers": REGISTERS,
         "counters": COUNTERS,
         "all_registers": REGISTERS | {n: COUNTERS + 4 * i for i, n in enumerate(counters)},

@@ -22,6 +22,7 @@ from edgeinfer.hdl.gateware.load import LoadUnit
 from edgeinfer.hdl.gateware.names import plain_rtlil, plain_verilog
 from edgeinfer.hdl.gateware.parameters import Parameters
 from edgeinfer.hdl.gateware.pipeline import later
+from edgeinfer.hdl.gateware.reduce import ReduceUnit
 from edgeinfer.hdl.gateware.registers import Registers
 from edgeinfer.hdl.gateware.sequencer import COUNTER_BITS, Sequencer
 from edgeinfer.hdl.gateware.store import StoreUnit
@@ -109,10 +110,16 @@ class Npu(wiring.Component):
         m.submodules.reader = reader = HostReader(config.bus_bytes)
         m.submodules.store = store = StoreUnit(config)
         load, compute, activate = LoadUnit(config), Compute(config), ActivateUnit(config)
+        outer: ActivateUnit | ReduceUnit = activate
         parameters = Parameters(config)
         m.submodules.load = resettable(load)
         m.submodules.compute = resettable(compute)
         m.submodules.activate = resettable(activate)
+        if config.reductions:
+            outer = ReduceUnit(config)
+            m.submodules.reduce = resettable(outer)
+            for name in ("control", "parameters", "residual", "result"):
+                wiring.connect(m, getattr(activate, name), getattr(outer, f"lanes_{name}"))
         m.submodules.parameters = parameters
 
         connect_pins(m, self, "s_axil", registers.bus)
@@ -124,10 +131,10 @@ class Npu(wiring.Component):
         wiring.connect(m, load.weights, compute.weight_write)
         wiring.connect(m, load.parameters, parameters.write)
         wiring.connect(m, load.buffer, compute.load)
-        wiring.connect(m, activate.parameters, parameters.read)
+        wiring.connect(m, outer.parameters, parameters.read)
         wiring.connect(m, activate.accumulators, compute.accumulators)
-        wiring.connect(m, activate.residual, compute.residual)
-        wiring.connect(m, activate.result, compute.result)
+        wiring.connect(m, outer.residual, compute.residual)
+        wiring.connect(m, outer.result, compute.result)
         wiring.connect(m, store.read, compute.store)
         table_out_of_range = Signal()
         if config.tables:
@@ -167,7 +174,7 @@ class Npu(wiring.Component):
             Unit.STORE: store.control,
             Unit.WEIGHTS: compute.weights,
             Unit.CONVOLVE: compute.convolve,
-            Unit.ACTIVATE: activate.control,
+            Unit.ACTIVATE: outer.control,
         }
         ordered = [controls[unit] for unit in Unit]
         for control, command in zip(ordered, sequencer.commands, strict=True):
@@ -185,7 +192,7 @@ class Npu(wiring.Component):
             ),
         ]
         if self.probes:
-            self._connect_probes(m, load, activate, sequencer, busy, waiting)
+            self._connect_probes(m, load, activate, outer, sequencer, busy, waiting)
         return m
 
     def _connect_probes(
@@ -193,12 +200,13 @@ class Npu(wiring.Component):
         m: Module,
         load: LoadUnit,
         activate: ActivateUnit,
+        outer: ActivateUnit | ReduceUnit,
         sequencer: Sequencer,
         busy: Signal,
         waiting: Signal,
     ) -> None:
         for name, port, enable in (
-            ("result", activate.result, activate.result.enable),
+            ("result", outer.result, outer.result.enable),
             ("load", load.buffer, load.buffer.valid & load.buffer.ready),
             ("intermediate", activate.intermediate, activate.intermediate.enable),
         ):

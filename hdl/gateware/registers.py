@@ -12,10 +12,12 @@ from edgeinfer.hdl import isa
 from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.gateware.axi import HOST_ADDRESS_BITS, AxiLite
 
-__all__ = ["COUNTERS", "ID", "REGISTERS", "Registers", "Status", "config_word"]
+__all__ = ["COUNTERS", "ID", "REGISTERS", "Registers", "Status", "config_word", "identity"]
 
 _VERSION = 1
+_REDUCTIONS = 1 << 15
 ID = int.from_bytes(b"EI", "big") << 16 | _VERSION
+"""Of an NPU without reductions."""
 
 REGISTERS = {
     "ID": 0x00,
@@ -53,6 +55,11 @@ class Status:
     def of(cls, word: int) -> Status:
         """What the register reads as ``word`` for."""
         return cls(bool(word & 2), word >> 8 & 15)
+
+
+def identity(config: NpuConfig) -> int:
+    """What ID reads as: whether there are reductions too, for which CONFIG has no bit left."""
+    return ID | (_REDUCTIONS if config.reductions else 0)
 
 
 def config_word(config: NpuConfig) -> int:
@@ -187,7 +194,7 @@ class Registers(wiring.Component):
                     written(register)
 
         readable = {
-            "ID": Const(ID, 32),
+            "ID": Const(identity(config), 32),
             "CONFIG": Const(config_word(config), 32),
             "CONTROL": enabled << 1,
             "STATUS": Cat(self.busy, self.done, Const(0, 6), self.fault),

@@ -322,7 +322,7 @@ class Sequencer(wiring.Component):
         taken = self.beats.valid & self.beats.ready
         whole = Signal()
         decoded = Signal(_decoded_layout)
-        illegal, unit, is_halt = decode(m, held)
+        illegal, unit, is_halt = decode(m, held, self.config)
         m.d.comb += [
             self.beats.ready.eq(1),
             decoded.instruction.eq(held),
@@ -342,13 +342,13 @@ class Sequencer(wiring.Component):
             m.d.sync += beat.eq(0)
 
 
-def decode(m: Module, word: Value) -> tuple[Signal, Signal, Signal]:
+def decode(m: Module, word: Value, config: NpuConfig) -> tuple[Signal, Signal, Signal]:
     """Whether ``word`` is no instruction, which unit's it is, and whether it is HALT."""
     illegal, is_halt = Signal(), Signal()
     unit = Signal(range(UNITS))
     m.d.comb += illegal.eq(1)
     with m.Switch(word[: isa.OPCODE_BITS]):
-        for cls in isa.INSTRUCTIONS:
+        for cls in isa.instructions(config):
             layout = fields_of(cls)
             view = data.View(layout, word[: layout.size])
             wrong = word[layout.size :].any()

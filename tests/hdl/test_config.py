@@ -104,15 +104,16 @@ def test_an_array_without_a_preset_needs_no_sizes(text):
         (
             "8x16,lane=4",
             "an NPU has no size 'lane'; it has buffer_bytes, weight_bytes, parameter_rows, "
-            "accumulator_depth, lanes, weight_port, bus_bytes, tables",
+            "accumulator_depth, lanes, weight_port, bus_bytes, tables, reductions",
         ),
         ("8x16,lanes=many", "lanes must be a number, not 'many'"),
         ("8x16,lanes=4,lanes=8", "lanes is given twice"),
         ("8x16,tables=2", "tables must be 0 or 1, not '2'"),
+        ("8x16,reductions=yes", "reductions must be 0 or 1, not 'yes'"),
         (
             "8x16,",
             "an NPU has no size ''; it has buffer_bytes, weight_bytes, parameter_rows, "
-            "accumulator_depth, lanes, weight_port, bus_bytes, tables",
+            "accumulator_depth, lanes, weight_port, bus_bytes, tables, reductions",
         ),
         ("8x16,lanes=3", "lanes must be a power of two between 1 and 256, not 3"),
     ],

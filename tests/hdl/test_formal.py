@@ -169,7 +169,7 @@ def decoder():
     """Whatever the 128 bits: an instruction of the set with its fields in range, or illegal."""
     c = Claim()
     word = c.free(INSTRUCTION_BITS, "word")
-    illegal, unit, is_halt = decode(c.m, word)
+    illegal, unit, is_halt = decode(c.m, word, preset("8x8").replace(reductions=True))
     opcode = word[: isa.OPCODE_BITS]
     c.claim(illegal | (unit < UNITS))
     c.claim(illegal | (is_halt == (opcode == isa.Halt.opcode)))

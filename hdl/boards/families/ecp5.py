@@ -131,5 +131,6 @@ ECP5 = Family(
     memories={"DP16KD": 1},
     cell={8: "MULT18X18D", 16: "MULT18X18D"},
     lane={8: {"MULT18X18D": 3}, 16: {"MULT18X18D": 5}},
+    reduction={"MULT18X18D": 4},
     finish=absorb_product_registers,
 )

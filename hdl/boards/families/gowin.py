@@ -110,5 +110,6 @@ GOWIN = Family(
     memories={"(SDP|DP|SP|ROM|pROM)X?9?B?": 1},
     cell={8: "MULT9X9", 16: "MULT18X18"},
     lane={8: {"MULT18X18": 3}, 16: {"MULT18X18": 3, "MULT9X9": 4}},
+    reduction={"MULT18X18": 4},
     other_places=places_beside_lookup_tables,
 )

@@ -29,4 +29,5 @@ ICE40 = Family(
     cell={8: "SB_MAC16", 16: "SB_MAC16"},
     # 16 x 16 bits are too few for the product of sums
     lane={8: {"SB_MAC16": 5}, 16: {"SB_MAC16": 7}},
+    reduction={"SB_MAC16": 9},
 )

@@ -26,6 +26,7 @@ XC7 = Family(
     memories={"RAMB36E1": 1, "RAMB18E1": 0.5},
     cell={8: "DSP48E1", 16: "DSP48E1"},
     lane={8: {"DSP48E1": 3}, 16: {"DSP48E1": 3}},
+    reduction={"DSP48E1": 4},
 )
 
 XCUP = Family(
@@ -44,4 +45,5 @@ XCUP = Family(
     memories={"RAMB36E2": 1, "RAMB18E2": 0.5},
     cell={8: "DSP48E2", 16: "DSP48E2"},
     lane={8: {"DSP48E2": 3}, 16: {"DSP48E2": 3}},
+    reduction={"DSP48E2": 4},
 )

@@ -8,7 +8,14 @@ import pytest
 from amaranth.sim import Simulator
 
 from edgeinfer.hdl.config import configuration, preset
-from edgeinfer.hdl.gateware.registers import COUNTERS, ID, REGISTERS, Registers, config_word
+from edgeinfer.hdl.gateware.registers import (
+    COUNTERS,
+    ID,
+    REGISTERS,
+    Registers,
+    config_word,
+    identity,
+)
 from edgeinfer.hdl.isa import Unit
 from tests.hdl.gateware.axi_memory import Held
 
@@ -312,3 +319,9 @@ def test_reads_and_writes_do_not_wait_for_each_other():
         assert ctx.get(bus.bvalid)
 
     simulate(testbench)
+
+
+def test_the_identity_tells_of_reductions():
+    config = preset("8x8")
+    assert identity(config) == ID
+    assert identity(config.replace(reductions=True)) == 0x4549_8001
