@@ -36,6 +36,17 @@ GROWTHS = (
     strategies.resize_by_weights,
 )
 
+REDUCTIONS = (
+    strategies.softmax,
+    strategies.normalization,
+    strategies.conv,
+    strategies.dense,
+    strategies.add_or_sub,
+    strategies.concat,
+    strategies.slice_,
+)
+"""For configurations with reductions."""
+
 SMALL = {
     "8x16": {"buffer_bytes": 4096},
     "4x4": {"buffer_bytes": 1024, "weight_bytes": 256, "parameter_rows": 16},

@@ -247,7 +247,10 @@ class _BandPlanner:
                 limit = max(1, self.config.weight_tiles // 2 // self._passes(layer))
                 limit = min(limit, self.config.parameter_rows // 2 // self.config.steps)
                 least = height
-            for count in sorted({min(groups, limit), *_halves(min(groups, limit))}):
+            limit = min(groups, limit)
+            # what a pixel's channels have in common is not known of a part of them
+            whole = layer.reduced is not None
+            for count in (groups,) if whole else sorted({limit, *_halves(limit)}):
                 for rows in sorted({min(least, rows) for rows in heights}):
                     for copies in (2, 1):
                         yield self._cut(layer, rows, count, copies, box)

@@ -9,7 +9,7 @@ from edgeinfer.hdl.compiler.bands import Bands, Surface
 from edgeinfer.hdl.compiler.constants import ConstantStream, TableLoader
 from edgeinfer.hdl.compiler.jobs import Job
 from edgeinfer.hdl.compiler.kernel import Kernel
-from edgeinfer.hdl.compiler.layers import Layer, Region
+from edgeinfer.hdl.compiler.layers import Layer, Reduced, Region
 from edgeinfer.hdl.compiler.layout import Tensor, View
 from edgeinfer.hdl.compiler.operands import Item, Operands, items
 from edgeinfer.hdl.compiler.program import Binding
@@ -175,10 +175,29 @@ class Emitter:
                 groups=job.groups,
             )
         )
+        if job.layer.reduced is not None:
+            self._reduce(job, job.layer.reduced, tile, output)
         written = operands.tensor("output")
         if not written.spilled:
             lines = job.layer.grid.lines(range(tile.top, tile.bottom))
             schedule.note(written, lines.start, lines.stop, Unit.ACTIVATE)
+
+    def _reduce(self, job: Job, reduced: Reduced, tile: Region, output: Surface) -> None:
+        """A tile's pixels, which the lanes have written, by what their channels have in common."""
+        columns = self.config.columns
+        block = self.parameters.blocks[job.parameters]
+        self.schedule.emit(
+            isa.Reduce(
+                kind=reduced.kind,
+                base=output.word(tile.top, tile.left, 0, columns),
+                row_step=output.pitch,
+                column_step=output.pixel // columns,
+                rows=tile.rows,
+                columns=tile.columns,
+                channels=len(job.layer.weights),
+                parameters=block.slot.address + self.config.steps,
+            )
+        )
 
 
 def _fetches(layer: Layer, kernel: Kernel, tile: Region, tensor: Tensor) -> tuple[int, int]:

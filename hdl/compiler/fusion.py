@@ -65,7 +65,8 @@ def _host(
         host = layers[index]
         if geometry(graph.types[own].shape) != geometry(graph.types[layer.output].shape):
             continue
-        if host.second is None and host.table is None and host.double == layer.double:
+        plain = host.second is None and host.table is None and host.reduced is None
+        if plain and host.double == layer.double:
             return index, replace(second, value=other, intermediate=own)
     return None
 

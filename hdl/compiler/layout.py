@@ -175,6 +175,9 @@ class _LayoutBuilder:
 
     def _place_layer(self, layer: Layer) -> None:
         layer = self._resolved(layer)
+        if layer.reduced is not None:
+            # its unit knows of a pixel's first channels only
+            layer = replace(layer, source=self._gathered(layer, layer.source))
         count = self.shapes[layer.output][2]
         compact = tuple(range(count))
         if self.joined[layer.output] > 1 and layer.mode is not Mode.DENSE:

@@ -122,7 +122,7 @@ def _edges(graph: Graph, refused: set[str]) -> set[str]:
     for node in reversed(graph.nodes):
         if not isinstance(node.op, last) or node.outputs[0] not in free:
             continue
-        if isinstance(node.op, ops.Reshape) and node.outputs[0] not in refused:
+        if isinstance(node.op, ops.Reshape | ops.QSoftmax) and node.outputs[0] not in refused:
             continue
         found.add(node.outputs[0])
         if readers[node.inputs[0]] == 1:

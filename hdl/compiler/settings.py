@@ -24,6 +24,8 @@ def settings(
         yield _output(operands, surfaces)
         if job.layer.second is not None:
             yield from _second(job.layer.second)
+        if job.layer.reduced is not None and job.layer.reduced.setting is not None:
+            yield job.layer.reduced.setting
 
 
 def _source(operands: Operands, layer: Layer, source: Surface) -> isa.SetSource:

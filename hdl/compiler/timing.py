@@ -13,6 +13,7 @@ from edgeinfer.hdl import isa
 from edgeinfer.hdl.compiler.bus import ReadBus, Stretch, WriteBus
 from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.isa import Memory, Mode, Operation, ProgramError, Unit, pass_count
+from edgeinfer.hdl.reduce_stages import RESTED, pixel_cycles
 
 __all__ = ["Prediction", "predict"]
 
@@ -56,6 +57,9 @@ _FETCH_LATENCY = 2
 
 _TILE_LATENCY = 8
 """From a tile's load to its last row in the array, beside one cycle a row."""
+
+_HANDOVER = 7
+"""From the lanes to REDUCE, and back."""
 
 _HALT = 5
 
@@ -105,6 +109,7 @@ class _Timeline:
         self.completed: dict[Unit, list[int]] = {u: [] for u in Unit}
         self.tiles = _Tiles(config.weight_reads)
         self.full: list[int] = []
+        self._activated = 0
         self.released: list[int] = [0, 0]
         self.reads, self.writes = ReadBus(), WriteBus()
         self.last = 0
@@ -289,12 +294,21 @@ class _Timeline:
                 plain = command.operation is Operation.NONE
                 interval = self.config.steps * (1 if plain else 4)
                 latency = _LANE_LATENCY if plain else _PAIR_LATENCY
+            if isinstance(command, isa.Reduce):
+                pixel = pixel_cycles(command.kind, command.channels, self.config)
+                rested = (self.completed[unit] or [0])[-1] + RESTED
+                pixels = command.rows * command.columns
+                free[0] = max(free[0], rested) + _HANDOVER + pixels * pixel
+                self.completed[unit].append(free[0])
+                self._note(free[0])
+                continue
             if not isinstance(command, isa.Activate):
                 free[0] += 1
                 continue
             time = free[0]
             for _ in range(command.groups):
-                index = len(self.completed[unit])
+                index = self._activated
+                self._activated += 1
                 if len(self.full) <= index:
                     yield self.full, index + 1
                 time = max(time, self.full[index]) + command.rows * command.columns * interval

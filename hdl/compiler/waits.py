@@ -50,10 +50,8 @@ class Schedule:
                 return
             self._settings[type(instruction)] = instruction
         self.program.append(instruction)
-        if isinstance(instruction, isa.Convolve | isa.Activate):
-            self.counts[instruction.unit] += instruction.groups
-        elif instruction.unit in (Unit.LOAD, Unit.STORE, Unit.WEIGHTS):
-            self.counts[instruction.unit] += 1
+        if instruction.unit is not None:
+            self.counts[instruction.unit] += isa.completions(instruction)
 
     def wait(self, waiter: Unit, on: Unit, count: int | None = None) -> None:
         """Let ``waiter`` wait until ``on`` has completed ``count``, unless it has already.

@@ -122,6 +122,6 @@ def _weights_read(program: Program) -> list[int]:
             index += 1
         if isinstance(each, isa.ReadWeights):
             found[index] += each.count * program.config.tile_bytes
-        elif isinstance(each, isa.Activate):
-            groups += each.groups
+        elif isinstance(each, isa.Activate | isa.Reduce):
+            groups += isa.completions(each)
     return found

@@ -250,6 +250,9 @@ def known_graphs(config: NpuConfig) -> Iterator[Graph]:
     tiles.conv(tiles.input(1, 2, 2, 2 * columns), groups * columns, (1, 1))
     yield tiles.graph()
 
+    if config.reductions:
+        yield from _reductions(config)
+
     if config.tables:
         table = _Sketch(config, "table")
         entries = table.rng.integers(table.lo, table.hi + 1, 256 if config.width == 8 else 513)
@@ -258,6 +261,41 @@ def known_graphs(config: NpuConfig) -> Iterator[Graph]:
         x = table.input(1, 5, 6, columns + 1)
         table.node(ops.Lookup(), x, table.constant(entries, table.dtype))
         yield table.graph()
+
+
+def _reductions(config: NpuConfig) -> Iterator[Graph]:
+    """A softmax and normalizations by each measure, over a full word and one that is not."""
+    sketch = _Sketch(config, "reductions")
+    count = config.columns + 3
+    x = sketch.input(1, 2, 3, count)
+    if config.width == 8:
+        exponentials = fixedpoint.exponential_table_8(0.05)
+    else:
+        exponentials = fixedpoint.exponential_table_16(1e-4)
+    if 256 * config.element_bytes // config.lanes + config.steps <= config.parameter_rows:
+        sketch.node(ops.QSoftmax(axis=3), x, sketch.constant(exponentials, "int32"))
+    bits = sketch.hi.bit_length()
+    for measure in ("variance", "squares", "magnitudes"):
+        epsilon, exponent = fixedpoint.epsilon_and_exponent(float(sketch.hi))
+        normalizer = fixedpoint.Normalizer(
+            measure, count, sketch.zero_point, epsilon, exponent, is_least=measure == "squares"
+        )
+        fraction = normalizer.largest_fraction(2 * sketch.hi + 1 + sketch.zero_point)
+        steps = sketch.rng.uniform(-0.5, 0.5, (2, count)) * 2.0**bits
+        factors, offsets, shift = fixedpoint.affine_parameters(steps[0] * 2.0**-fraction, steps[1])
+        op = ops.QNormalization(
+            axes=(3,),
+            measure=measure,
+            input_zero_point=sketch.zero_point,
+            epsilon=epsilon,
+            exponent=exponent,
+            is_least=normalizer.is_least,
+            fraction=fraction,
+            shift=shift,
+            **sketch.stage(),
+        )
+        x = sketch.node(op, x, sketch.constant(factors, "int32"), sketch.constant(offsets, "int64"))
+    yield sketch.graph()
 
 
 @dataclass(frozen=True)

@@ -58,9 +58,9 @@ class Observed:
             if isinstance(instruction, isa.WriteHost):
                 stores += 1
                 numbers.append(stores)
-            if not isinstance(instruction, isa.Activate):
+            if not isinstance(instruction, isa.Activate | isa.Reduce):
                 continue
-            activated += instruction.groups
+            activated += isa.completions(instruction)
             complete = bool(waiting) and waiting[0].count <= activated
             if complete:
                 instructions.append(_wait(Unit.STORE, Unit.ACTIVATE, activated))

@@ -1,7 +1,7 @@
 """What every operator is on the NPU: the rule that makes layers of it, or why there is none."""
 
 from edgeinfer.graph import operators as ops
-from edgeinfer.hdl.compiler.rules import composed, computing, moving  # noqa: F401
+from edgeinfer.hdl.compiler.rules import composed, computing, moving, reducing  # noqa: F401
 from edgeinfer.hdl.compiler.rules.registry import NpuSite, Taken, lower, refused, takes
 
 __all__ = ["NpuSite", "Taken", "lower", "takes"]
@@ -13,8 +13,7 @@ refused(
     ops.Transpose,
 )
 refused("divides by a value; the host does so at inputs and outputs alone", ops.QDiv)
-refused("divides by a sum; the host does so at outputs alone", ops.QSoftmax)
-refused("needs a root, which the array cannot find", ops.QNormalization, ops.QReduceL2)
+refused("needs a root, which the array cannot find", ops.QReduceL2)
 refused(
     "multiplies two values, and the array holds weights; the host does so at inputs and outputs "
     "alone",

@@ -99,6 +99,8 @@ class RaceChecker(GoldenSimulator):
             self._tiles.extend([*[0] * (instruction.count - 1), ended])
         if isinstance(instruction, isa.Activate):
             self._taken = self._clocks[Unit.ACTIVATE].copy()
+        if isinstance(instruction, isa.Reduce):
+            self._touch_reduced(instruction)
         waiting = len(self._shadow)
         before = dict(self.completed)
         super().execute(instruction)
@@ -107,6 +109,8 @@ class RaceChecker(GoldenSimulator):
                 self._join(Unit.CONVOLVE, Unit.WEIGHTS, self._tiles.popleft())
             if instruction.last:
                 self._summed.extend(range(before[unit] + 1, self.completed[unit] + 1))
+        if isinstance(instruction, isa.Reduce):
+            self._end(Unit.ACTIVATE)
         if unit is not None and unit is not Unit.ACTIVATE:
             for _ in range(self.completed[unit] - before[unit]):
                 self._end(unit)
@@ -138,6 +142,22 @@ class RaceChecker(GoldenSimulator):
             first = move.address + line * move.step
             places = np.unique(np.arange(first, first + move.words) // per)
             self._touch(self._cells[memory], unit, places, write=reads)
+
+    def _touch_reduced(self, reduce: isa.Reduce) -> None:
+        config, unit = self.config, Unit.ACTIVATE
+        pixels = reduce.base + (
+            np.arange(reduce.rows)[:, None] * reduce.row_step
+            + np.arange(reduce.columns) * reduce.column_step
+        )
+        words = np.unique(pixels[..., None] + np.arange(-(-reduce.channels // config.columns)))
+        if reduce.kind is isa.Reduction.SOFTMAX:
+            count = -(-256 // config.lanes) * config.element_bytes
+        else:
+            count = 2 * -(-reduce.channels // config.lanes)
+        rows = np.arange(reduce.parameters, reduce.parameters + count)
+        self._touch(self._cells[Memory.PARAMETERS], unit, rows, write=False)
+        for write in (False, True):
+            self._touch(self._cells[Memory.BUFFER], unit, words, write=write)
 
     # what CONVOLVE reads: elements under weights of 0 may be anything
 

@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeinfer.errors import UnsupportedError
+from edgeinfer.graph import Graph
 from edgeinfer.hdl.compiler import compile
+from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.meaning import reference
 from tests import npu_graphs, strategies
 from tests.hdl.compiler.compiled import golden_values
@@ -20,9 +22,24 @@ from tests.hdl.compiler.compiled import golden_values
 @given(data=st.data())
 def test_every_value_of_a_random_graph(name, small, data):
     graph = data.draw(npu_graphs.graphs(name))
-    inputs = strategies.random_inputs(graph, data.draw(st.integers(0, 2**32 - 1)))
+    check(graph, npu_graphs.configuration(name, small=small), data.draw(st.integers(0, 2**32 - 1)))
+
+
+@pytest.mark.parametrize("small", [False, True], ids=["preset", "small"])
+@pytest.mark.parametrize("name", npu_graphs.SMALL)
+@settings(deadline=None, max_examples=40)
+@given(data=st.data())
+def test_every_value_of_a_random_graph_with_reductions(name, small, data):
+    graph = data.draw(npu_graphs.graphs(name, npu_graphs.REDUCTIONS))
+    config = npu_graphs.configuration(name, small=small)
+    config = config.replace(reductions=True, parameter_rows=max(config.parameter_rows, 144))
+    check(graph, config, data.draw(st.integers(0, 2**32 - 1)))
+
+
+def check(graph: Graph, config: NpuConfig, seed: int) -> None:
+    inputs = strategies.random_inputs(graph, seed)
     try:
-        compiled = compile(graph, npu_graphs.configuration(name, small=small), host_ops=True)
+        compiled = compile(graph, config, host_ops=True)
     except UnsupportedError:
         return
     values = dict(inputs)

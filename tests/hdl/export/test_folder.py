@@ -89,10 +89,10 @@ def test_a_model_in_several_segments_is_refused_with_what_remains():
     with pytest.raises(UnsupportedError) as refusal:
         export(softmax_between(), "4x4")
     assert str(refusal.value) == (
-        "the NPU cannot run QSoftmax 'n1': divides by a sum; the host does so at outputs alone. "
-        "edgeinfer hdl simulate --host-ops leaves these to the CPU; an export cannot, as it holds "
-        "one program for the NPU. This model would be 2 programs, with 100% of the "
-        "multiply-accumulates, and on the CPU QSoftmax 'n1'"
+        "the NPU cannot run QSoftmax 'n1': divides by a sum; take a configuration with "
+        "reductions=1. edgeinfer hdl simulate --host-ops leaves these to the CPU; an export "
+        "cannot, as it holds one program for the NPU. This model would be 2 programs, "
+        "with 100% of the multiply-accumulates, and on the CPU QSoftmax 'n1'"
     )
 
 
