@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from edgeinfer.advice import cut, give_shapes
+from edgeinfer.advice import cut, give_shapes, listed
 from edgeinfer.converters.raw_samples import FLOATS, becoming
 from edgeinfer.errors import InputError, ModelError, ModelFileError, UnsupportedError
 from edgeinfer.graph import DType, TensorType
@@ -22,6 +22,14 @@ _INPUT_TYPES: dict[str, DType] = {
     "INT64": "int64",
     "BOOL": "bool",
 }
+
+
+class _OpenAxisError(Exception):
+    """The shape of an input is not known; None for the extents to be given."""
+
+    def __init__(self, name: str, what: str, shape: Sequence[int | None]) -> None:
+        super().__init__(name)
+        self.name, self.what, self.shape = name, what, shape
 
 
 @dataclass(frozen=True)
@@ -73,11 +81,16 @@ def static_inputs(graph: ir.Graph, batch: int, shapes: Mapping[str, Sequence[int
     named: dict[str, int] = {}
     types: dict[str, TensorType] = {}
     opened, guessed = [], []
+    lacking: list[_OpenAxisError] = []
     for value in inputs:
         name, dtype = str(value.name), _input_dtype(value)
         if name in types:
             raise ModelFileError(f"two inputs of the model are called {name!r}")
-        shape, is_open = _static_shape(value, batch, named, shapes.get(name))
+        try:
+            shape, is_open = _static_shape(value, batch, named, shapes.get(name))
+        except _OpenAxisError as error:
+            lacking.append(error)
+            continue
         if is_open:
             opened.append(name)
             guessed += [name] if name not in shapes else []
@@ -85,6 +98,8 @@ def static_inputs(graph: ir.Graph, batch: int, shapes: Mapping[str, Sequence[int
             types[name] = TensorType(shape, dtype)
         except ModelError as error:
             raise ModelError(f"input {name!r}: {error}") from None
+    if lacking:
+        raise InputError(_advice(lacking))
     return Inputs(types, tuple(opened), tuple(guessed))
 
 
@@ -120,7 +135,7 @@ def _static_shape(
     if given is not None:
         shape = _given_shape(value, declared, given)
     elif declared is None:
-        raise InputError(_advice(value, "no shape", [1, 3, 224, 224]))
+        raise _OpenAxisError(str(value.name), "no shape", [1, 3, 224, 224])
     else:
         shape = _bound_shape(value, declared, batch, named)
     is_open = bool(declared) and _is_open(value.shape[0])
@@ -163,17 +178,19 @@ def _bound_shape(
         elif symbol in named:
             shape.append(named[symbol])
         else:
-            example = [batch if a == 0 and _is_open(d) else d for a, d in enumerate(declared)]
-            raise InputError(_advice(value, f"axis {axis} open in {_shown(declared)}", example))
+            known = [d if isinstance(d, int) and not _is_open(d) else None for d in declared]
+            example = [batch if a == 0 and d is None else d for a, d in enumerate(known)]
+            what = f"axis {axis} open in {_shown(declared)}"
+            raise _OpenAxisError(str(value.name), what, example)
     return tuple(shape)
 
 
-def _advice(value: ir.Value, what: str, example: Sequence[object]) -> str:
-    shape = [n if isinstance(n, int) and not _is_open(n) else None for n in example]
-    return (
-        f"input {value.name!r} has {what}: give its whole shape, "
-        f"{give_shapes({str(value.name): shape})}"
-    )
+def _advice(lacking: Sequence[_OpenAxisError]) -> str:
+    shapes = give_shapes({each.name: each.shape for each in lacking})
+    if len(lacking) == 1:
+        return f"input {lacking[0].name!r} has {lacking[0].what}: give its whole shape, {shapes}"
+    names = listed([each.name for each in lacking])
+    return f"inputs {names} have open axes: give their whole shapes, {shapes}"
 
 
 def _is_open(extent: object) -> bool:

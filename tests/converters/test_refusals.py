@@ -164,6 +164,16 @@ def test_an_open_axis_is_named_with_the_way_to_close_it():
     )
 
 
+def test_open_axes_of_several_inputs_are_named_at_once():
+    inputs = {"x": ["N", "time"], "known": [1, 4], "state": [2, "N", 128], "s": [2, None]}
+    nodes = [node("Relu", [name], [f"{name}_y"]) for name in inputs]
+    proto = model(nodes, inputs=inputs, outputs=[f"{name}_y" for name in inputs])
+    assert refusal(InputError, proto) == (
+        "inputs 'x', 's' have open axes: give their whole shapes, "
+        "input_shapes={'x': [1, ...], 's': [2, ...]}"
+    )
+
+
 def test_input_shapes_must_fit_the_model():
     proto = model([node("Relu", ["x"], ["y"])], ["N", 3])
     assert refusal(InputError, proto, input_shapes={"z": [1, 3]}) == (
