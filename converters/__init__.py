@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from edgeinfer.errors import InputError, MissingExtraError
@@ -21,6 +22,7 @@ from edgeinfer.graph.verification import verify
 
 if TYPE_CHECKING:
     import onnx
+    from numpy.typing import ArrayLike
 
 __all__ = ["from_onnx"]
 
@@ -35,6 +37,7 @@ def from_onnx(
     inputs: Sequence[str] = (),
     outputs: Sequence[str] = (),
     allow_links: bool = False,
+    constants: Mapping[str, ArrayLike] | None = None,
     states: Mapping[str, str] | Literal["auto"] | None = None,
 ) -> Graph:
     """Read an ONNX model into a canonical float Graph.
@@ -54,6 +57,9 @@ def from_onnx(
     allow_links : bool
         Read external data behind links too, wherever they lead. Without it, who wrote the model
         cannot make this program read files of another folder.
+    constants : mapping of str to array_like, optional
+        Values by input name, for inputs that are always the same, as a sample rate is: they are
+        inputs no more.
     states : mapping of str to str, or "auto", optional
         By the name of an input, the output that it is in the next run: both become a state, which
         ``Session.stream`` keeps, and which is zeros at first. ``auto`` finds those of one type
@@ -68,8 +74,8 @@ def from_onnx(
     Raises
     ------
     InputError
-        The file cannot be read; ``batch``, ``input_shapes``, ``inputs`` or ``outputs`` do not fit
-        the model; or an axis is open that is not proven to be a batch.
+        The file cannot be read; ``batch``, ``input_shapes``, ``inputs``, ``outputs`` or
+        ``constants`` do not fit the model; or an axis is open that is not proven to be a batch.
     ModelFileError
         The file is damaged, or reaches outside of its folder.
     UnsupportedError
@@ -88,6 +94,7 @@ def from_onnx(
             raise MissingExtraError(package, "convert") from None
 
     from edgeinfer.converters.cutting import cut_model
+    from edgeinfer.converters.fixing import fix_inputs, given_numbers
     from edgeinfer.converters.onnx_import import import_model
     from edgeinfer.converters.onnx_model import read_model, value_names
     from edgeinfer.converters.passes import canonicalize
@@ -97,10 +104,14 @@ def from_onnx(
     # one name is what a string is, not its letters
     inputs, outputs = ((names,) if isinstance(names, str) else names for names in (inputs, outputs))
     model = read_model(source, allow_links=allow_links)
+    if constants:
+        fix_inputs(model, constants)
     if inputs or outputs:
         cut_model(model, inputs=inputs, outputs=outputs)
     imported = import_model(model, batch=batch, input_shapes=input_shapes)
     graph = canonicalize(imported, value_names(model))
+    if constants:
+        graph = replace(graph, provenance={**graph.provenance, **given_numbers(constants)})
     if states == "auto":
         states = likely_states(graph)
         if not states:

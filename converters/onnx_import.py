@@ -6,6 +6,7 @@ constants. What cannot be imported is collected, and refused all at once.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
@@ -295,7 +296,7 @@ class Walk:
         self, node: ir.Node, inputs: Sequence[Operand | None]
     ) -> Sequence[Operand | None]:
         if len(inputs) != 1 or not isinstance(inputs[0], Static) or inputs[0].array.size != 1:
-            raise Refusal("a condition that a run computes is not supported")
+            raise Refusal(f"a condition that a run computes is not supported{_flags(node)}")
         attribute = node.attributes.get("then_branch" if inputs[0].array.item() else "else_branch")
         if attribute is None or attribute.type != ir.AttributeType.GRAPH:
             raise ModelError("a branch is missing")
@@ -441,6 +442,25 @@ def _typed_like(first: np.ndarray | None, result: np.ndarray) -> np.ndarray:
     if first is None or result.dtype != np.float32 or first.dtype.kind not in "fV":
         return result
     return result.astype(first.dtype, copy=False)
+
+
+def _flags(node: ir.Node) -> str:
+    """What to do where nothing but inputs of one element decides what ``node`` does."""
+    pending = [value for value in node.inputs if value is not None]
+    seen: dict[ir.Value, None] = {}
+    while pending:
+        value = pending.pop()
+        if value not in seen:
+            seen[value] = None
+            producer = value.producer()
+            pending += [] if producer is None else [v for v in producer.inputs if v is not None]
+    inputs = [v for v in seen if v.is_graph_input()]
+    if not inputs or not all(v.shape is not None and v.shape.is_static() for v in inputs):
+        return ""
+    if any(math.prod(v.shape.numpy()) != 1 for v in inputs if v.shape is not None):
+        return ""
+    names = sorted(str(v.name) for v in inputs)
+    return f"; what is always the same can be given with {advice.give_constants(names)}"
 
 
 def _node_name(node: ir.Node) -> str:

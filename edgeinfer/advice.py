@@ -6,7 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-__all__ = ["cut", "follow_links", "for_command_line", "give_shapes", "keep_states", "listed"]
+__all__ = [
+    "cut",
+    "follow_links",
+    "for_command_line",
+    "give_constants",
+    "give_shapes",
+    "keep_states",
+    "listed",
+]
 
 _SHOWN = 8
 
@@ -34,6 +42,13 @@ def give_shapes(shapes: Mapping[str, Sequence[int | None]]) -> str:
         f"{name!r}: [{', '.join(str(n or '...') for n in shape)}]" for name, shape in shapes.items()
     )
     return f"input_shapes={{{', '.join(shown)}}}"
+
+
+def give_constants(names: Sequence[str]) -> str:
+    """How inputs that are always the same are given their values."""
+    if _ON_COMMAND_LINE.get():
+        return " ".join(f"--constant {name}=..." for name in names)
+    return f"constants={{{', '.join(f'{name!r}: ...' for name in names)}}}"
 
 
 def cut(*, outputs: Sequence[str] = (), inputs: Sequence[str] = ()) -> str:

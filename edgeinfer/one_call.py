@@ -10,6 +10,7 @@ from edgeinfer.graph import Graph
 
 if TYPE_CHECKING:
     import onnx
+    from numpy.typing import ArrayLike
 
     from edgeinfer.data.samples import Data
 
@@ -25,6 +26,7 @@ def quantize(
     inputs: Sequence[str] = (),
     outputs: Sequence[str] = (),
     allow_links: bool = False,
+    constants: Mapping[str, ArrayLike] | None = None,
     states: Mapping[str, str] | Literal["auto"] | None = None,
     **options: Any,
 ) -> Graph:
@@ -36,7 +38,7 @@ def quantize(
         An ONNX model, or a float Graph.
     data : array, dict of arrays, or iterable of either
         Calibration samples as the model takes them, a hundred or so.
-    batch, input_shapes, inputs, outputs, allow_links, states
+    batch, input_shapes, inputs, outputs, allow_links, constants, states
         How an ONNX model is imported: the options of ``edgeinfer.converters.from_onnx``.
     options
         Those of ``edgeinfer.quant.quantize``: ``scheme``, ``overrides`` and others.
@@ -58,6 +60,7 @@ def quantize(
             inputs=inputs,
             outputs=outputs,
             allow_links=allow_links,
+            constants=constants,
             states=states,
         )
     return make_integer(model, data, **options)

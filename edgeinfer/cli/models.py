@@ -52,6 +52,8 @@ class Import:
         Values at which the model is cut.
     allow_links : bool
         Whether external data may lie behind links.
+    constants : mapping of str to float
+        Numbers by the inputs that always have them.
     states : mapping of str to str, or "auto", optional
         Outputs by the inputs that they are in the next run.
     """
@@ -61,6 +63,7 @@ class Import:
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     allow_links: bool = False
+    constants: Mapping[str, float] = field(default_factory=dict)
     states: Mapping[str, str] | Literal["auto"] | None = None
 
 
@@ -134,13 +137,20 @@ def check_sequences(path: Path, graph: Graph, other: Path) -> None:
 def _open_like(path: Path, like: Graph) -> Graph:
     shapes = {name: like.types[name].shape for name in like.sources}
     batch = next(iter(shapes.values()))[0] if like.free_batch else 1
-    states = {state.input: state.output for state in like.states} or None
-    if path.suffix.lower() == ".onnx":
-        # the .eqm may have been made of a part, whose values bear the same names
-        with suppress(InputError):
-            how = Import(batch, shapes, like.sources, like.results, states=states)
-            return open_model(path, how)
-    return open_model(path, Import(batch, shapes, states=states))
+    if path.suffix.lower() != ".onnx":
+        return open_model(path)
+    from edgeinfer.converters.fixing import numbers_given
+
+    how = Import(
+        batch,
+        shapes,
+        constants=numbers_given(like.provenance),
+        states={state.input: state.output for state in like.states} or None,
+    )
+    # the .eqm may have been made of a part, whose values bear the same names
+    with suppress(InputError):
+        return open_model(path, replace(how, inputs=like.sources, outputs=like.results))
+    return open_model(path, how)
 
 
 def import_onnx(path: Path, how: Import | None = None) -> Graph:
@@ -160,6 +170,7 @@ def import_onnx(path: Path, how: Import | None = None) -> Graph:
         inputs=how.inputs,
         outputs=how.outputs,
         allow_links=how.allow_links,
+        constants=how.constants,
         states=how.states,
     )
 

@@ -73,6 +73,23 @@ def _states(
     return pairs
 
 
+def _constants(
+    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> dict[str, float]:
+    """Numbers by inputs."""
+    numbers: dict[str, float] = {}
+    for value in values:
+        name, _, text = value.rpartition("=")
+        try:
+            number = float(text)
+        except ValueError:
+            name = ""
+        if not name:
+            raise click.BadParameter(f"{value!r} is not of the form NAME=NUMBER")
+        numbers[name] = number
+    return numbers
+
+
 def import_options(function: F) -> F:
     """How an ONNX model is imported, handed on as ``how``."""
 
@@ -84,10 +101,11 @@ def import_options(function: F) -> F:
         cut_inputs: tuple[str, ...],
         cut_outputs: tuple[str, ...],
         allow_links: bool,
+        constants: dict[str, float],
         states: dict[str, str] | Literal["auto"] | None,
         **arguments: Any,
     ) -> Any:
-        how = Import(batch, dict(shapes), cut_inputs, cut_outputs, allow_links, states)
+        how = Import(batch, dict(shapes), cut_inputs, cut_outputs, allow_links, constants, states)
         return function(how=how, **arguments)
 
     for option in (
@@ -99,6 +117,14 @@ def import_options(function: F) -> F:
             callback=_states,
             help="This input is what that output was in the run before, zeros at first. "
             "Repeatable; auto finds them by their names.",
+        ),
+        click.option(
+            "--constant",
+            "constants",
+            metavar="NAME=NUMBER",
+            multiple=True,
+            callback=_constants,
+            help="This input always is that number, as a sample rate is. Repeatable.",
         ),
         click.option(
             "--allow-links", is_flag=True, help="Read external data behind links, as they lead."

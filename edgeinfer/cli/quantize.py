@@ -168,7 +168,7 @@ def quantize(
             graph,
             dataset.samples,
             Options(scheme, observer, overrides, samples, seed, rounding, stream, done),
-            reference=onnx_peer(model) if is_whole else None,
+            reference=onnx_peer(model, how.constants) if is_whole else None,
         )
     integer, judged = made.graph, made.judgement
     unpruned = cost(integer).macs

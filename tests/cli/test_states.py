@@ -6,6 +6,7 @@ import pytest
 import edgeinfer
 from edgeinfer.errors import InputError
 from edgeinfer.files.model_file import read
+from tests.converters.test_fixing import detector
 from tests.converters.test_states import cell
 from tests.recurrent_models import recurrent
 from tests.refusals import refused
@@ -145,3 +146,21 @@ def test_sequences_that_have_no_steps_of_their_own_are_refused(cli, workspace):
     assert cli.refusal("quantize gru.onnx --data sequences.npy --stream 1 -o steps.eqm") == (
         "error: GRU 'y': goes backwards, so sequences cannot be taken in steps"
     )
+
+
+def test_an_input_that_is_always_the_same_is_given_once(cli, workspace):
+    (workspace / "rate.onnx").write_bytes(detector().SerializeToString())
+    np.save(workspace / "x.npy", np.random.default_rng(2).normal(size=(40, 6)).astype("f4"))
+    assert "what is always the same can be given with --constant sr=...;" in cli.refusal(
+        "inspect rate.onnx"
+    )
+    how = "--constant sr=16000 --constant gain=2"
+    done = cli(f"quantize rate.onnx --data x.npy -o rate.eqm --scheme int16 {how}")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert read(workspace / "rate.eqm").inputs == ("x",)
+    # the .eqm knows what its .onnx was given
+    layers = cli.json("compare rate.onnx rate.eqm --data x.npy")["layers"]
+    assert min(layer["sqnr_db"] for layer in layers) > 60
+    misspelt = cli("inspect rate.onnx --constant sr=fast")
+    assert misspelt.exit_code == 2
+    assert "'sr=fast' is not of the form NAME=NUMBER" in misspelt.stderr
