@@ -168,7 +168,16 @@ def _pad(call: Call) -> Operand:
                 call.spend(b + n + e)
                 x = taken(call, x, np.arange(-b, n + e) % n, axis)
         return x
-    return call.emit(ops.Pad(*grown, mode, _pad_value(call)), x)
+    value = _pad_value(call)
+    if mode == "constant" and not value.is_integer():
+        x = call.floats_of(x)
+    if call.dtype(x) != "int64":
+        return call.emit(ops.Pad(*grown, mode, value), x)
+    low, high = call.bounds(x)
+    made = call.emit(ops.Pad(*grown, mode, int(value)), x)
+    if isinstance(made, Dynamic) and mode == "constant":
+        made.bounds = min(low, int(value)), max(high, int(value))
+    return made
 
 
 def _pad_mode(call: Call) -> Literal["constant", "reflect", "edge", "wrap"]:

@@ -114,6 +114,27 @@ def test_a_padding_mask_of_ids_masks_floats(negated):
     agrees(of_ids(nodes, {**constants, "one": np.array([1])}))
 
 
+@pytest.mark.parametrize("fill", [0, 12])
+def test_ids_are_padded(fill):
+    """With a token for the class, say, whose row is one of the table's."""
+    nodes = [node("Pad", ["x", "pads", "fill"], ["i"]), EMBEDDED]
+    agrees(of_ids(nodes, {"pads": np.array([0, 1, 0, 2]), "fill": np.array(fill)}))
+
+
+@pytest.mark.parametrize("fill", [0.0, 3.0, 0.5])
+def test_a_padding_mask_of_ids_is_padded(fill):
+    nodes = [
+        node("Equal", ["x", "pad"], ["p"]),
+        node("Cast", ["p"], ["f"], to=FLOAT),
+        node("Pad", ["f", "pads", "fill"], ["z"]),
+        node("Gather", ["table", "x"], ["rows"]),
+        node("ReduceMax", ["rows"], ["largest"], keepdims=0),
+        node("Mul", ["z", "largest"], ["y"]),
+    ]
+    constants = {"pad": np.array(3), "pads": np.array([0, 1, 0, 0]), "fill": np.float32(fill)}
+    agrees(of_ids(nodes, constants))
+
+
 def test_kept_tokens_are_counted():
     nodes = [
         node("Equal", ["x", "pad"], ["p"]),
