@@ -16,6 +16,7 @@ GROWTHS = (
     strategies.dense,
     strategies.add_or_sub,
     strategies.mul,
+    strategies.mat_mul,
     strategies.rescale,
     strategies.prelu,
     strategies.lookup,

@@ -133,6 +133,9 @@ class _BandPlanner:
         self._known_choices: dict[tuple[int, bool, bool, bool], list[Bands]] = {}
         self._known_pitches: dict[tuple[int, int], int] = {}
         self._known_passes: dict[int, int] = {}
+        views = self.layout.views
+        factors = [layer.factor.value for layer in self.layout.layers if layer.factor]
+        self._kept = {id(views[name].tensor) for name in factors}  # never spilled
         self._residents: list[int] = []  # by layer, from the inputs' on; none after a spill
         self.tensors = {
             id(tensor): tensor for tensor in (self.layout.views[n].tensor for n, _ in self._uses())
@@ -147,7 +150,7 @@ class _BandPlanner:
         """The values that each layer reads and writes; inputs before the first, outputs last."""
         yield from ((name, -1) for name in self.graph.inputs)
         for index, layer in enumerate(self.layout.layers):
-            for name in (layer.output, layer.source, *_seconds(layer)):
+            for name in (layer.output, *layer.operands):
                 yield name, index
         yield from ((name, len(self.layout.layers)) for name in self.graph.outputs)
 
@@ -188,14 +191,14 @@ class _BandPlanner:
             candidates = [
                 key
                 for key, b in self.lives.items()
-                if key not in self.spilled and b.first <= index <= b.last
+                if key not in self.spilled | self._kept and b.first <= index <= b.last
             ]
             if candidates:
                 self.spilled.add(max(candidates, key=lambda k: self.lives[k].size))
                 self._residents = []
                 return
         needed = max(
-            min((b.words for b in self._choices(index)), default=0)
+            self.resident(index) + min((b.words for b in self._choices(index)), default=0)
             for index in range(len(self.layout.layers))
         )
         raise UnsupportedError(
@@ -243,7 +246,8 @@ class _BandPlanner:
         heights = sorted({height, *_halves(height)})
         for box in self._boxes(layer):
             limit, least = 1, max(1, depth // self._region(layer).columns)
-            if box == Box.whole(layer) and len(layer.shares(self.config.largest_weight)) == 1:
+            own = layer.factor is None and len(layer.shares(self.config.largest_weight)) == 1
+            if box == Box.whole(layer) and own:
                 limit = max(1, self.config.weight_tiles // 2 // self._passes(layer))
                 limit = min(limit, self.config.parameter_rows // 2 // self.config.steps)
                 least = height
@@ -276,7 +280,7 @@ class _BandPlanner:
         box = weights_box(layer, self._shape(layer), source.positions, self.config)
         while box is not None:
             yield box
-            if not self._is_spilled(source):
+            if not self._is_spilled(source) or layer.factor is not None:
                 return
             smaller = box.flatter()
             if smaller is None and _has_words(source, self.config.columns):

@@ -40,6 +40,7 @@ class ConstantImage:
         self._weights: list[Placed] = []  # of the blocks in the order of their use
         self._parameters: list[Placed] = []
         self._places: dict[bytes, int] = {}
+        self._computed: set[int] = set()  # where blocks lie that a run computes
 
     def _put(self, data: bytes) -> int:
         """Where ``data`` lies; what is equal lies there once."""
@@ -52,6 +53,14 @@ class ConstantImage:
         """Where ``tiles`` [count, R, C] of weights lie from now on."""
         data = tiles.astype(f"<i{self.config.element_bytes}").tobytes()
         return self._put(data), len(tiles)
+
+    def reserve_tiles(self, count: int) -> Placed:
+        """Where ``count`` tiles will lie that a run computes; until then they are zeros."""
+        placed = len(self.image), count
+        size = count * self.config.rows * self.config.word_bytes
+        self.image += bytes(size + -size % ALIGNMENT)
+        self._computed.add(placed[0])
+        return placed
 
     def add_weights(self, placed: Placed) -> int:
         """The number of a block, the next that is used, of weights that are there."""
@@ -90,8 +99,13 @@ class ConstantImage:
             (self._weights, config.weight_tiles),
             (self._parameters, config.parameter_rows),
         ):
-            slots = plan_slots(placed, capacity, stream=stream)
-            both.append([Block(h, s, slot) for (h, s), slot in zip(placed, slots, strict=True)])
+            slots = plan_slots(placed, capacity, stream=stream, computed=self._computed)
+            both.append(
+                [
+                    Block(*each, slot, each[0] in self._computed)
+                    for each, slot in zip(placed, slots, strict=True)
+                ]
+            )
         return both[0], both[1]
 
 

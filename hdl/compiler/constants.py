@@ -28,11 +28,14 @@ class Block:
     size : int
         Tiles of weights, or rows of parameters.
     slot : Slot
+    computed : bool
+        The NPU writes them there itself.
     """
 
     host: int
     size: int
     slot: Slot
+    computed: bool = False
 
 
 class ConstantStream:
@@ -63,6 +66,7 @@ class ConstantStream:
         self._words, self._word_bytes = words, word_bytes
         self._next = 0
         self._done: dict[int, int] = {}
+        self._written: dict[int, int] = {}
         self._loaded: dict[int, int] = {}
 
     def setup(self) -> Iterator[isa.Instruction]:
@@ -80,16 +84,25 @@ class ConstantStream:
             self._word_bytes,
         )
 
+    def written(self, schedule: Schedule, block: int) -> None:
+        """What STORE was told so far writes ``block``, which a run computes."""
+        self._written[block] = schedule.counts[Unit.STORE]
+        self.advance(schedule)
+
     def used(self, schedule: Schedule, block: int) -> None:
         """Block ``block`` has been used for the last time."""
         self._done[block] = schedule.counts[self.consumer]
         self.advance(schedule)
 
     def advance(self, schedule: Schedule) -> None:
-        """Load whatever finds its place free."""
+        """Load whatever is there and finds its place free."""
         while self._next < len(self.blocks):
             block = self.blocks[self._next]
             if not block.slot.resident:
+                if block.computed:
+                    if self._next not in self._written:
+                        return
+                    schedule.wait(Unit.LOAD, Unit.STORE, self._written[self._next])
                 if block.slot.after >= 0:
                     if block.slot.after not in self._done:
                         return

@@ -9,13 +9,13 @@ from edgeinfer.hdl.compiler.bands import Bands, Surface
 from edgeinfer.hdl.compiler.constants import ConstantStream, TableLoader
 from edgeinfer.hdl.compiler.jobs import Job
 from edgeinfer.hdl.compiler.kernel import Kernel
-from edgeinfer.hdl.compiler.layers import Layer, Reduced, Region
+from edgeinfer.hdl.compiler.layers import Factor, Layer, Reduced, Region
 from edgeinfer.hdl.compiler.layout import Tensor, View
 from edgeinfer.hdl.compiler.operands import Item, Operands, items
 from edgeinfer.hdl.compiler.program import Binding
 from edgeinfer.hdl.compiler.settings import settings
 from edgeinfer.hdl.compiler.traffic import LayerTraffic, Stores
-from edgeinfer.hdl.compiler.transfers import Part, move
+from edgeinfer.hdl.compiler.transfers import LINES, Part, move
 from edgeinfer.hdl.compiler.waits import Schedule
 from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.isa import Unit
@@ -86,6 +86,8 @@ class Emitter:
             self._table.load(table, self.schedule)
         operands = Operands(layer, self.views, self.config.columns)
         traffic = LayerTraffic(operands, bands, self.schedule, self._stores, self.config)
+        if layer.factor is not None:
+            self._store_factor(layer.factor, jobs)
         every = list(items(jobs, bands))
         ahead = bands is not None and bands.copies > 1
         traffic.fetch(every[0])
@@ -101,6 +103,37 @@ class Emitter:
                 traffic.fetch(following)
         if table is not None:
             self._table.used(self.schedule)
+
+    def _store_factor(self, factor: Factor, jobs: Sequence[Job]) -> None:
+        """The line of a product's second factor into host memory, in tiles as weights have them."""
+        view, schedule, columns = self.views[factor.value], self.schedule, self.config.columns
+        tensor = view.tensor
+        pixel, stored = tensor.pixel // columns, set()
+        schedule.await_rows(Unit.STORE, tensor, factor.line, factor.line + 1)
+        for job in jobs:
+            block = self.weights.blocks[job.weights]
+            if not block.computed:
+                continue
+            if block.host not in stored:
+                stored.add(block.host)
+                start = tensor.base + factor.line * tensor.pitch + view.word + job.group
+                for first in range(0, tensor.width, LINES):
+                    schedule.emit(
+                        isa.WriteHost(
+                            host=block.host + first * self.config.word_bytes,
+                            address=start + first * pixel,
+                            lines=min(LINES, tensor.width - first),
+                            words=1,
+                            host_step=self.config.word_bytes,
+                            step=pixel,
+                        )
+                    )
+        self._stores.add(
+            range(tensor.base, tensor.base + tensor.words), schedule.counts[Unit.STORE]
+        )
+        for number in dict.fromkeys(job.weights for job in jobs):
+            if self.weights.blocks[number].computed:
+                self.weights.written(schedule, number)
 
     def _item(self, operands: Operands, item: Item, traffic: LayerTraffic) -> None:
         """Compute one band, or all of a layer, and store what does not stay."""

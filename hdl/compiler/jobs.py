@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,8 +12,8 @@ from edgeinfer.errors import UnsupportedError
 from edgeinfer.hdl.compiler.bands import Bands
 from edgeinfer.hdl.compiler.constant_image import ConstantImage, Placed
 from edgeinfer.hdl.compiler.kernel import Kernel, LineShape, kernel_of, tiles_of
-from edgeinfer.hdl.compiler.layers import Layer, Region
-from edgeinfer.hdl.compiler.layout import Layout
+from edgeinfer.hdl.compiler.layers import Factor, Layer, Region
+from edgeinfer.hdl.compiler.layout import Layout, Tensor
 from edgeinfer.hdl.compiler.parts import Box, weights_box
 
 __all__ = ["Job", "jobs_of"]
@@ -74,11 +74,24 @@ def jobs_of(layer: Layer, layout: Layout, bands: Bands | None, image: ConstantIm
     if bands is not None and bands.source is not None:
         shape = LineShape.of(bands.source.pixel, tensor.width, bands.source.pitch)
     making = _Making(image, layer, shape, source.positions, output.positions)
-    region = layer.region or Region(0, 0, output.tensor.height, output.tensor.width)
+    if layer.factor is not None:
+        return making.products(layer.factor, layer.region or _whole(output.tensor))
+    region = layer.region or _whole(output.tensor)
     box = making.box() if bands is None else bands.box
     if box == Box.whole(layer) and len(layer.shares(image.config.largest_weight)) == 1:
         return making.whole(region, None if bands is None else bands.groups)
     return making.parts(box, region.bands(region.rows if bands is None else bands.rows))
+
+
+def _whole(tensor: Tensor) -> Region:
+    return Region(0, 0, tensor.height, tensor.width)
+
+
+def _addends(value: int, bits: int) -> list[int]:
+    """``value``, unless it is 0, as integers of so many ``bits``, of which it is the sum."""
+    if -(1 << (bits - 1)) <= value < 1 << (bits - 1):
+        return [value] if value else []
+    return [value // 2, value - value // 2]
 
 
 @dataclass(frozen=True)
@@ -191,6 +204,52 @@ class _Making:
                                 last=index == len(parts) - 1,
                             )
                         )
+        return jobs
+
+    def products(self, factor: Factor, region: Region) -> list[Job]:
+        """Jobs of a product with a value in the place of weights: "Products" in npu-design.md.
+
+        Beside a b, which is all where the zero points are 0, the accumulators sum -za b, with
+        padding that reads as -za in the place of a, and -zb a, with weights of -zb.
+        """
+        config, layer = self.image.config, self.layer
+        (kernel,) = self._kernels(layer)
+        self._check(kernel, False)
+        padding = [
+            replace(layer, pads=(1, 0), pad=pad)
+            for pad in _addends(-factor.source_zero_point, config.width)
+        ]
+        weighed = [
+            (weights, self._placed(weights, kernel))
+            for value in _addends(-factor.zero_point, config.width)
+            for weights in [replace(layer, weights=np.full_like(layer.weights, value))]
+        ]
+        jobs: list[Job] = []
+        last_placed, block = None, -1
+        for group in range(kernel.groups):
+            parameters = self._parameters(kernel, group, 1)
+            computed = self.image.reserve_tiles(kernel.passes)
+            parts = [(each, computed) for each in (layer, *padding)]
+            parts += [(each, placed[group]) for each, placed in weighed]
+            for tile in region.tiles(config.accumulator_depth, least=2):
+                for index, (part, placed) in enumerate(parts):
+                    if placed != last_placed:
+                        last_placed, block = placed, self.image.add_weights(placed)
+                    jobs.append(
+                        Job(
+                            layer=part,
+                            region=tile,
+                            kernel=kernel,
+                            group=group,
+                            groups=1,
+                            weights=block,
+                            parameters=parameters,
+                            repeat=placed[1] < kernel.passes,
+                            shared=self.shared,
+                            first=index == 0,
+                            last=index == len(parts) - 1,
+                        )
+                    )
         return jobs
 
     def _placed(self, layer: Layer, kernel: Kernel) -> list[Placed]:

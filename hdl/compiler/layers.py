@@ -17,7 +17,17 @@ from edgeinfer.graph import Node
 from edgeinfer.graph import operators as ops
 from edgeinfer.hdl.isa import Mode, Operation, Reduction, SetNormalization
 
-__all__ = ["Grid", "Layer", "Lowered", "Reduced", "Region", "Second", "geometry", "identity"]
+__all__ = [
+    "Factor",
+    "Grid",
+    "Layer",
+    "Lowered",
+    "Reduced",
+    "Region",
+    "Second",
+    "geometry",
+    "identity",
+]
 
 # multiplier and shift under which R1 gives back every accumulator
 _IDENTITY = (1 << 30, 30)
@@ -66,6 +76,25 @@ class Reduced:
     kind: Reduction
     setting: SetNormalization | None
     entries: tuple[np.ndarray, ...]
+
+
+@dataclass(frozen=True)
+class Factor:
+    """A line of a value in the place of a layer's weights: a pixel for each channel of the source.
+
+    Parameters
+    ----------
+    value : str
+        The layer's output has as many channels as its pixels.
+    line : int
+    zero_point, source_zero_point : int
+        Its own, and the source's.
+    """
+
+    value: str
+    line: int
+    zero_point: int
+    source_zero_point: int
 
 
 @dataclass(frozen=True)
@@ -169,6 +198,8 @@ class Layer:
     table : array or None
         What the result is looked up in.
     reduced : Reduced or None
+    factor : Factor or None
+        What the weights are, where a run computes them; ``weights`` are then zeros.
     """
 
     node: Node
@@ -195,6 +226,13 @@ class Layer:
     second: Second | None = None
     table: np.ndarray | None = None
     reduced: Reduced | None = None
+    factor: Factor | None = None
+
+    @property
+    def operands(self) -> tuple[str, ...]:
+        """The values that it reads, its source first."""
+        second = () if self.second is None else (self.second.value,)
+        return (self.source, *second, *(() if self.factor is None else (self.factor.value,)))
 
     def read(self, positions: tuple[int, ...]) -> tuple[int, ...]:
         """Of a source with its channels at ``positions``, those that the weights are for."""

@@ -170,8 +170,7 @@ class _LayoutBuilder:
         return name
 
     def _is_ready(self, layer: Layer) -> bool:
-        sources = [layer.source, *([layer.second.value] if layer.second else [])]
-        return all(self._root(name) in self.positions for name in sources)
+        return all(self._root(name) in self.positions for name in layer.operands)
 
     def _place_layer(self, layer: Layer) -> None:
         layer = self._resolved(layer)
@@ -180,6 +179,10 @@ class _LayoutBuilder:
             layer = replace(layer, source=self._gathered(layer, layer.source))
         count = self.shapes[layer.output][2]
         compact = tuple(range(count))
+        if layer.factor is not None:
+            value = self._gathered(layer, self._root(layer.factor.value))
+            factor = replace(layer.factor, value=value)
+            layer = replace(layer, source=self._gathered(layer, layer.source), factor=factor)
         if self.joined[layer.output] > 1 and layer.mode is not Mode.DENSE:
             layer = replace(layer, source=self._gathered(layer, layer.source))
         source = self.positions[layer.source]
@@ -268,7 +271,7 @@ class _LayoutBuilder:
 
     def _dense_input(self, name: str) -> bool:
         """Whether an input's pixels lie side by side without rounding up to words."""
-        others = [layer.second.value for layer in self.layers if layer.second]
+        others = {name for layer in self.layers for name in layer.operands[1:]}
         return (
             name in self.graph.inputs
             and name not in others

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
 
 __all__ = ["Slot", "plan_slots"]
@@ -27,12 +27,17 @@ class Slot:
 
 
 def plan_slots(
-    blocks: Sequence[tuple[Hashable, int]], capacity: int, *, stream: bool = False
+    blocks: Sequence[tuple[Hashable, int]],
+    capacity: int,
+    *,
+    stream: bool = False,
+    computed: Collection[Hashable] = (),
 ) -> list[Slot]:
     """A slot for each block, in the order in which a program uses them, each once.
 
-    All stay where all fit, unless ``stream`` asks for the opposite. Otherwise half of the memory,
-    or twice the largest block if that is more, is a ring through which the later blocks pass.
+    All stay where all fit, unless ``stream`` asks for the opposite, but for those that a run
+    computes, which have places of their own then. Otherwise half of the memory, or twice the
+    largest block if that is more, is a ring through which the later blocks pass.
 
     Parameters
     ----------
@@ -40,6 +45,8 @@ def plan_slots(
         What each holds, and its size. Of those that hold the same one may stay for all.
     capacity : int
     stream : bool
+    computed : collection of hashable
+        Contents that are not there before the program starts.
 
     Raises
     ------
@@ -49,14 +56,15 @@ def plan_slots(
     largest = max((size for _, size in blocks), default=0)
     if largest > capacity:
         raise ValueError(f"{largest} > {capacity}")
-    if sum(dict(blocks).values()) <= capacity and not stream:
-        ring = 0
+    sizes = dict(blocks)
+    if sum(sizes.values()) <= capacity and not stream:
+        ring = sum(size for content, size in sizes.items() if content in computed)
     else:
         ring = capacity if stream else min(capacity, max(2 * largest, capacity // 2))
     resident: dict[Hashable, Slot] = {}
     used = 0
     for content, size in blocks:
-        if content in resident:
+        if content in resident or content in computed:
             continue
         if used + size > capacity - ring:
             break

@@ -11,9 +11,9 @@ from edgeinfer.hdl.compiler.layout import Tensor
 from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.isa import Memory
 
-__all__ = ["Part", "move"]
+__all__ = ["LINES", "Part", "move"]
 
-_LINES = 4096
+LINES = 4096
 """Of one READ_HOST or WRITE_HOST."""
 
 
@@ -51,11 +51,11 @@ def move(
     memory = {"memory": Memory.BUFFER} if instruction is isa.ReadHost else {}
     as_in_host = surface.pixel == tensor.pixel
     if as_in_host and part == Part.of(tensor, lines, columns):
-        for first in range(0, len(lines), _LINES):
+        for first in range(0, len(lines), LINES):
             yield instruction(
                 host=host + lines[first] * tensor.pitch * word_bytes,
                 address=surface.base + first * surface.pitch,
-                lines=min(_LINES, len(lines) - first),
+                lines=min(LINES, len(lines) - first),
                 words=tensor.pitch,
                 host_step=lines.step * tensor.pitch * word_bytes,
                 step=surface.pitch,

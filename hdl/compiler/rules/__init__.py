@@ -15,11 +15,6 @@ refused(
 refused("divides by a value; the host does so at inputs and outputs alone", ops.QDiv)
 refused("needs a root, which the array cannot find", ops.QReduceL2)
 refused(
-    "multiplies two values, and the array holds weights; the host does so at inputs and outputs "
-    "alone",
-    ops.QMatMul,
-)
-refused(
     "looks for a place; the host does so at outputs alone",
     ops.ArgMax,
     ops.NonMaxSuppression,

@@ -8,10 +8,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from edgeinfer.arithmetic.accumulators import folded_bias
+from edgeinfer.arithmetic.accumulators import folded_bias, reach
 from edgeinfer.graph import TensorType
 from edgeinfer.graph import operators as ops
-from edgeinfer.hdl.compiler.layers import Layer, Region, Second, geometry, identity
+from edgeinfer.hdl.compiler.layers import Factor, Grid, Layer, Region, Second, geometry, identity
 from edgeinfer.hdl.compiler.rules.registry import NpuSite, rule
 from edgeinfer.hdl.isa import Mode, Operation
 
@@ -121,6 +121,57 @@ def _constant_pixel(site: NpuSite, values: np.ndarray) -> str:
     layer = replace(layer, bias=values.astype(np.int64))
     site.lowered.prologue.append(layer)
     return name
+
+
+@rule(ops.QMatMul, where="by a value, or a constant whose differences from its zero point fit")
+def _mat_mul(op: ops.QMatMul, site: NpuSite) -> None:
+    if site.is_constant("a"):
+        raise site.refuse("multiplies a constant by a value; the array takes values by constants")
+    a, b = site.node.operands
+    height, _, depth = site.geometry("a")
+    lines, out = math.prod(site.shape("b")[:-2]), site.shape("b")[-1]
+    bits = site.config.accumulator_bits
+    largest = depth * reach(site.type("a").dtype, op.a_zero_point)
+    largest *= reach(site.type("b").dtype, op.b_zero_point)
+    if largest >= 1 << (bits - 1):
+        raise site.refuse(f"sums up to {largest}; the accumulators have {bits} bits")
+    ones = np.ones(out, np.int64)
+    for line in range(site.output_geometry[0]):
+        layer = site.dense(
+            np.broadcast_to(np.int64(0), (out, 1, 1, depth)),
+            source=a,
+            pads=(-line if height > 1 else 0, 0),
+            multiplier=op.multiplier * ones,
+            shift=op.shift * ones,
+            region=Region(0, 0, 1, site.output_geometry[1]),
+            grid=Grid(line),
+            **requantizing(op),
+        )
+        own = line if lines > 1 else 0
+        if site.is_constant("b"):
+            weights = _matrix(op, site, own)
+            layer = replace(
+                layer,
+                weights=weights,
+                bias=folded_bias(weights, 0 * ones, op.a_zero_point),
+            )
+        else:
+            bias = depth * op.a_zero_point * op.b_zero_point * ones
+            factor = Factor(b, own, op.b_zero_point, op.a_zero_point)
+            layer = replace(layer, bias=bias, factor=factor)
+        site.add(layer)
+
+
+def _matrix(op: ops.QMatMul, site: NpuSite, line: int) -> np.ndarray:
+    """The weights [N, 1, 1, K] of one line of a constant second factor."""
+    matrix = site.constant("b").astype(np.int64).reshape(-1, *site.shape("b")[-2:])[line]
+    weights: np.ndarray = (matrix - op.b_zero_point).T[:, None, None]
+    limits = np.iinfo(f"int{site.config.width}")
+    if weights.min() < limits.min or weights.max() > limits.max:
+        raise site.refuse(
+            f"has a constant whose differences from its zero point do not fit {limits.dtype}"
+        )
+    return weights
 
 
 @rule(ops.Rescale)

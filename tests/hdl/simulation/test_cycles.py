@@ -11,6 +11,7 @@ from edgeinfer.hdl.simulation.simulation import Simulation
 from tests import npu_graphs, strategies
 from tests.authored import REQUANTIZING, Author
 from tests.hdl.export.exported import digits
+from tests.hdl.products import product
 
 
 def residual(channels: int = 16) -> Graph:
@@ -87,8 +88,13 @@ def enlarging() -> Graph:
     return author.graph(author.node(ops.DepthToSpace(3, "DCR"), author.conv(large, 36, 3)))
 
 
+def multiplying() -> Graph:
+    """Six lines of a value by another, with both zero points."""
+    return product((1, 6, 20, 24), (1, 24, 32), (-128, 5))
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("build", [streaming, deep, enlarging])
+@pytest.mark.parametrize("build", [streaming, deep, enlarging, multiplying])
 @pytest.mark.parametrize("name", ["8x8", "8x16"])
 def test_the_compiler_foresees_the_cycles_where_tensors_stream(build, name):
     graph = build()
