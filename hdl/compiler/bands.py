@@ -52,9 +52,10 @@ class Surface:
     def of_grid(self, grid: Grid, columns: int) -> Surface:
         """Where the rows and columns of a layer lie whose results are in ``grid`` of these."""
         base = self.word(grid.top, grid.left, self.group, columns)
-        return replace(
-            self, base=base, pixel=self.pixel * grid.across, pitch=self.pitch * grid.down
-        )
+        pixel, pitch = self.pixel * grid.across, self.pitch * grid.down
+        if grid.turned:
+            pixel, pitch = pitch * columns, pixel // columns
+        return replace(self, base=base, pixel=pixel, pitch=pitch)
 
     def word(self, y: int, x: int, group: int, columns: int) -> int:
         """The word of ``group`` of pixel (y, x)."""
@@ -134,8 +135,10 @@ class _BandPlanner:
         self._known_pitches: dict[tuple[int, int], int] = {}
         self._known_passes: dict[int, int] = {}
         views = self.layout.views
-        factors = [layer.factor.value for layer in self.layout.layers if layer.factor]
-        self._kept = {id(views[name].tensor) for name in factors}  # never spilled
+        layers = self.layout.layers
+        kept = [layer.factor.value for layer in layers if layer.factor is not None]
+        kept += [layer.output for layer in layers if layer.grid.turned]
+        self._kept = {id(views[name].tensor) for name in kept}  # never spilled
         self._residents: list[int] = []  # by layer, from the inputs' on; none after a spill
         self.tensors = {
             id(tensor): tensor for tensor in (self.layout.views[n].tensor for n, _ in self._uses())
@@ -261,7 +264,7 @@ class _BandPlanner:
 
     def _shape(self, layer: Layer) -> LineShape:
         tensor = self.layout.views[layer.source].tensor
-        return LineShape.of(tensor.pixel, tensor.width, tensor.pitch)
+        return LineShape.of(layer, tensor.pixel, tensor.width, tensor.pitch)
 
     def _passes(self, layer: Layer) -> int:
         """Passes of a group."""
@@ -339,7 +342,7 @@ class _BandPlanner:
             self._known_pitches[key] = least
             banks = () if layer.mode is Mode.DENSE else range(least, least + BANKS)
             for pitch in banks:
-                shape = LineShape.of(pixel, tensor.width, pitch)
+                shape = LineShape.of(layer, pixel, tensor.width, pitch)
                 kernels = kernel_of(layer, shape, (pixel - 1,), self.config)
                 if not bank_conflict(kernels, shape, self.config, layer):
                     self._known_pitches[key] = pitch

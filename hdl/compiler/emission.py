@@ -165,7 +165,7 @@ class Emitter:
         if not tensor.spilled:
             schedule.await_rows(Unit.CONVOLVE, tensor, y, y + reach + 1)
         columns = self.config.columns
-        x = (tile.left * layer.strides[1] - layer.pads[1]) * source.pixel
+        x = (tile.left * layer.strides[1] - layer.pads[1]) * layer.pixel(source.pixel)
         period, tail = _fetches(layer, kernel, tile, tensor)
         schedule.emit(
             isa.Convolve(
@@ -212,7 +212,9 @@ class Emitter:
             self._reduce(job, job.layer.reduced, tile, output)
         written = operands.tensor("output")
         if not written.spilled:
-            lines = job.layer.grid.lines(range(tile.top, tile.bottom))
+            grid = job.layer.grid
+            across = range(tile.left, tile.right) if grid.turned else range(tile.top, tile.bottom)
+            lines = grid.lines(across)
             schedule.note(written, lines.start, lines.stop, Unit.ACTIVATE)
 
     def _reduce(self, job: Job, reduced: Reduced, tile: Region, output: Surface) -> None:

@@ -66,6 +66,7 @@ def _host(
         if geometry(graph.types[own].shape) != geometry(graph.types[layer.output].shape):
             continue
         plain = host.second is None and host.table is None and host.reduced is None
+        plain = plain and not host.grid.turned
         if plain and host.double == layer.double:
             return index, replace(second, value=other, intermediate=own)
     return None

@@ -70,9 +70,9 @@ def jobs_of(layer: Layer, layout: Layout, bands: Bands | None, image: ConstantIm
     """
     source, output = layout.views[layer.source], layout.views[layer.output]
     tensor = source.tensor
-    shape = LineShape.of(tensor.pixel, tensor.width, tensor.pitch)
+    shape = LineShape.of(layer, tensor.pixel, tensor.width, tensor.pitch)
     if bands is not None and bands.source is not None:
-        shape = LineShape.of(bands.source.pixel, tensor.width, bands.source.pitch)
+        shape = LineShape.of(layer, bands.source.pixel, tensor.width, bands.source.pitch)
     making = _Making(image, layer, shape, source.positions, output.positions)
     if layer.factor is not None:
         return making.products(layer.factor, layer.region or _whole(output.tensor))

@@ -35,9 +35,9 @@ class LineShape:
     pitch: int
 
     @classmethod
-    def of(cls, pixel: int, width: int, pitch: int) -> LineShape:
-        """A tensor of lines of ``width`` pixels."""
-        return cls(pixel, width * pixel, pitch)
+    def of(cls, layer: Layer, pixel: int, width: int, pitch: int) -> LineShape:
+        """A source of ``layer``, of lines of ``width`` pixels."""
+        return cls(layer.pixel(pixel), width * pixel, pitch)
 
 
 @dataclass(frozen=True)

@@ -141,13 +141,15 @@ class Region:
 class Grid:
     """Where a layer's results lie in its output.
 
-    Row r is line ``top + r down``, column c pixel ``left + c across``.
+    Row r is line ``top + r down``, column c pixel ``left + c across``; ``turned``, row r is pixel
+    ``left + r across`` and column c line ``top + c down``.
     """
 
     top: int = 0
     left: int = 0
     down: int = 1
     across: int = 1
+    turned: bool = False
 
     def lines(self, rows: range) -> range:
         """The lines of ``rows``."""
@@ -198,6 +200,8 @@ class Layer:
     table : array or None
         What the result is looked up in.
     reduced : Reduced or None
+    elements : bool
+        Each element of the source's lines, of whole words, is a pixel of one channel.
     factor : Factor or None
         What the weights are, where a run computes them; ``weights`` are then zeros.
     """
@@ -226,6 +230,7 @@ class Layer:
     second: Second | None = None
     table: np.ndarray | None = None
     reduced: Reduced | None = None
+    elements: bool = False
     factor: Factor | None = None
 
     @property
@@ -236,6 +241,8 @@ class Layer:
 
     def read(self, positions: tuple[int, ...]) -> tuple[int, ...]:
         """Of a source with its channels at ``positions``, those that the weights are for."""
+        if self.elements:
+            return (0,)
         return (
             positions
             if self.channels is None
@@ -260,6 +267,10 @@ class Layer:
             return [self]
         up_to = [self.weights * share // count for share in range(count + 1)]
         return [replace(self, weights=b - a) for a, b in pairwise(up_to)]
+
+    def pixel(self, elements: int) -> int:
+        """Elements from a pixel to the next, where the source has so many."""
+        return 1 if self.elements else elements
 
     def part(self, rows: range, columns: range, channels: range) -> Layer:
         """The same with a part of its kernel; the parts' sums, or maxima, make the whole's."""

@@ -137,6 +137,9 @@ class _LayoutBuilder:
         self.layers: list[Layer] = []
         self.shapes = {name: geometry(kind.shape) for name, kind in graph.types.items()}
         self.shapes |= lowered.made
+        self.made = lowered.made
+        self.makers = {layer.output: layer.node for layer in lowered.layers}
+        self.makers |= {name: node for node in self.graph.nodes for name in node.outputs}
         self.positions: dict[str, tuple[int, ...]] = {}
         self.parents: dict[str, tuple[str, int]] = {}
         self.pending = list(lowered.layers)
@@ -149,10 +152,10 @@ class _LayoutBuilder:
         # layers and concats in the order in which their values come to be
         for node in self.graph.nodes:
             output = node.outputs[0]
+            self._place_layers()
             if output in self.concats:
                 self._place_concat(output)
-            while self.pending and self._is_ready(self.pending[0]):
-                self._place_layer(self.pending.pop(0))
+        self._place_layers()
         assert not self.pending
         tensors: dict[str, Tensor] = {}
         views = {name: self._view(name, tensors) for name in self.positions}
@@ -163,6 +166,15 @@ class _LayoutBuilder:
             if name not in views and root in views:
                 views[name] = views[root]
         return Layout(tuple(self.layers), views)
+
+    def _place_layers(self) -> None:
+        """All that are ready, and what the Graph does not have but they are the parts of."""
+        while self.pending and self._is_ready(self.pending[0]):
+            layer = self.pending.pop(0)
+            self._place_layer(layer)
+            for name, parts in self.concats.items():
+                if name in self.made and parts[-1] == layer.output:
+                    self._place_concat(name)
 
     def _root(self, name: str) -> str:
         while name in self.aliases:
@@ -182,8 +194,9 @@ class _LayoutBuilder:
         if layer.factor is not None:
             value = self._gathered(layer, self._root(layer.factor.value))
             factor = replace(layer.factor, value=value)
-            layer = replace(layer, source=self._gathered(layer, layer.source), factor=factor)
-        if self.joined[layer.output] > 1 and layer.mode is not Mode.DENSE:
+            layer = replace(layer, factor=factor)
+        joined = self.joined[layer.output] > 1 and layer.mode is not Mode.DENSE
+        if layer.factor is not None or layer.elements or joined:
             layer = replace(layer, source=self._gathered(layer, layer.source))
         source = self.positions[layer.source]
         positions = compact if layer.mode is Mode.DENSE else source
@@ -244,10 +257,10 @@ class _LayoutBuilder:
         self.shapes[name] = self.shapes[value]
         mode = Mode.DEPTHWISE if depthwise else Mode.DENSE
         weights = np.ones(count, np.int64) if depthwise else np.eye(count, dtype=np.int64)
-        node = next(n for n in self.graph.nodes if user in n.outputs)
-        kind = self.graph.types[value]
+        node = self.makers[user]
+        dtype = self.graph.types[value if value in self.graph.types else node.inputs[0]].dtype
         self.layers.append(
-            identity(node, mode, value, name, weights.reshape(count, 1, 1, -1), kind.dtype)
+            identity(node, mode, value, name, weights.reshape(count, 1, 1, -1), dtype)
         )
         self.positions[name] = self.positions[value] if depthwise else tuple(range(count))
         return name
@@ -295,7 +308,7 @@ class _LayoutBuilder:
             conflicts = fetches = 0
             for layer in readers:
                 view = views[layer.source]
-                shape = LineShape.of(tensor.pixel, tensor.width, pitch)
+                shape = LineShape.of(layer, tensor.pixel, tensor.width, pitch)
                 kernels = kernel_of(layer, shape, view.positions, self.config)
                 conflicts += bank_conflict(kernels, shape, self.config, layer)
                 height, width, _ = self.shapes[layer.output]

@@ -81,7 +81,7 @@ class LayerRecord:
     output : str
         The value that it makes.
     macs : int
-        Multiply-accumulates of the Graph's node.
+        Multiply-accumulates of the Graph's node, or its share of them.
     first, last : int
         ACTIVATE's count before its first and after its last group.
     """

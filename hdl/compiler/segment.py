@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from edgeinfer.hdl.compiler.constant_image import ALIGNMENT, ConstantImage
 from edgeinfer.hdl.compiler.constants import Block, ConstantStream
 from edgeinfer.hdl.compiler.emission import Emitter
 from edgeinfer.hdl.compiler.jobs import jobs_of
+from edgeinfer.hdl.compiler.layers import Layer, Region
 from edgeinfer.hdl.compiler.layout import Layout, lay_out
 from edgeinfer.hdl.compiler.lowering import lower_graph
 from edgeinfer.hdl.compiler.program import Binding, LayerRecord, Program, Watch
@@ -158,17 +160,40 @@ def _watches(graph: Graph, layout: Layout, counts: Sequence[int]) -> tuple[Watch
 
 def _records(graph: Graph, layout: Layout, counts: Sequence[int]) -> tuple[LayerRecord, ...]:
     records, first = [], 0
-    for layer, count in zip(layout.layers, counts, strict=True):
+    shares = _shares(graph, layout)
+    for layer, share, count in zip(layout.layers, shares, counts, strict=True):
         node = layer.node
         records.append(
             LayerRecord(
                 name=node.name,
                 operator=type(node.op).__name__,
                 output=layer.output,
-                macs=macs(node.op, Site(node, graph)),
+                macs=share,
                 first=first,
                 last=count,
             )
         )
         first = count
     return tuple(records)
+
+
+def _shares(graph: Graph, layout: Layout) -> list[int]:
+    """Each layer's share of its node's multiply-accumulates, by its pixels."""
+    pixels = [_pixels(layer, layout) for layer in layout.layers]
+    whole, done = Counter[str](), Counter[str]()
+    for layer, own in zip(layout.layers, pixels, strict=True):
+        whole[layer.node.outputs[0]] += own
+    shares = []
+    for layer, own in zip(layout.layers, pixels, strict=True):
+        name, work = layer.node.outputs[0], macs(layer.node.op, Site(layer.node, graph))
+        before, after = done[name], done[name] + own
+        shares.append(work * after // whole[name] - work * before // whole[name])
+        done[name] = after
+    return shares
+
+
+def _pixels(layer: Layer, layout: Layout) -> int:
+    """Of its result."""
+    tensor = layout.views[layer.output].tensor
+    region = layer.region or Region(0, 0, tensor.height, tensor.width)
+    return region.rows * region.columns

@@ -39,7 +39,7 @@ def _source(operands: Operands, layer: Layer, source: Surface) -> isa.SetSource:
         kernel_step=layer.dilations[0] * source.pitch,
         stride=down,
         dilation=layer.dilations[0],
-        pixel_step=(across if by_pixel else 1) * source.pixel,
+        pixel_step=(across if by_pixel else 1) * layer.pixel(source.pixel),
         pad=layer.pad,
     )
 

@@ -8,10 +8,6 @@ __all__ = ["NpuSite", "Taken", "lower", "takes"]
 
 refused("computes in floats; the NPU runs integer Graphs", ops.FloatOperator)
 refused("moves elements in a way that the NPU has no layer for", ops.Moving)
-refused(
-    "moves elements between pixels and channels; the host does so at inputs and outputs alone",
-    ops.Transpose,
-)
 refused("divides by a value; the host does so at inputs and outputs alone", ops.QDiv)
 refused("needs a root, which the array cannot find", ops.QReduceL2)
 refused(

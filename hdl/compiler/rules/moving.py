@@ -11,6 +11,7 @@ from edgeinfer.graph import Graph, Node
 from edgeinfer.graph import operators as ops
 from edgeinfer.hdl.compiler.layers import Grid, Layer, Region, geometry
 from edgeinfer.hdl.compiler.rules.registry import PHASES, NpuSite, rule
+from edgeinfer.hdl.compiler.rules.turning import joined, took_apart
 
 _CHANNELS = 2
 """Their axis in a geometry."""
@@ -30,7 +31,7 @@ def _concat(op: ops.Concat, site: NpuSite) -> None:
     at = [0, 0]
     for name in site.node.operands:
         height, width, _ = geometry(site.graph.types[name].shape)
-        region, grid = Region(0, 0, height, width), Grid(*at)
+        region, grid = Region(0, 0, height, width), Grid(at[0], at[1])
         site.add(site.filter(source=name, region=region, grid=grid))
         at[axis] += (height, width)[axis]
 
@@ -44,10 +45,15 @@ def _axis(site: NpuSite, axis: int, does: str) -> int:
     return axis
 
 
-@rule(ops.Reshape, where="where no element changes its place, or into a vector")
+@rule(
+    ops.Reshape,
+    where="where no element changes its place, into a vector, or channels into heads and back",
+)
 def _reshape(op: ops.Reshape, site: NpuSite) -> None:
     before, after = site.source_geometry, site.output_geometry
     count = math.prod(before)
+    if took_apart(site) or joined(site):
+        return
     if after not in (before, (1, 1, count)):
         raise site.refuse(f"turns {site.shape('x')} into {op.shape}, which moves elements")
     if after == before or _read_densely(site.graph, site.node.output):

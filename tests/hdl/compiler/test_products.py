@@ -49,6 +49,11 @@ def test_factors_pass_through_a_small_weight_memory(name, zero_points):
     checked(product((1, 2, 40, most), (1, 2, most, 21), zero_points), config)
 
 
+def test_the_heads_share_the_multiplications():
+    records = compile(product((1, 5, 6, 7), (1, 5, 7, 8)), "8x16").program.layers
+    assert [record.macs for record in records] == [6 * 7 * 8] * 5
+
+
 @pytest.mark.parametrize("zero_points", ZERO_POINTS)
 def test_the_first_factor_and_the_result_may_lie_in_host_memory(zero_points):
     config = preset("8x16").replace(buffer_bytes=4096)

@@ -10,6 +10,7 @@ from edgeinfer.graph import operators as ops
 from edgeinfer.hdl.simulation.simulation import Simulation
 from tests import npu_graphs, strategies
 from tests.authored import REQUANTIZING, Author
+from tests.hdl.attention import attention
 from tests.hdl.export.exported import digits
 from tests.hdl.products import product
 
@@ -93,8 +94,13 @@ def multiplying() -> Graph:
     return product((1, 6, 20, 24), (1, 24, 32), (-128, 5))
 
 
+def attending() -> Graph:
+    """Heads, keys that are turned, and products of values."""
+    return attention(9, 2, 8)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("build", [streaming, deep, enlarging, multiplying])
+@pytest.mark.parametrize("build", [streaming, deep, enlarging, multiplying, attending])
 @pytest.mark.parametrize("name", ["8x8", "8x16"])
 def test_the_compiler_foresees_the_cycles_where_tensors_stream(build, name):
     graph = build()

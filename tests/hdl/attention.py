@@ -1,0 +1,33 @@
+"""Graphs that attend from every pixel to every other, as exporters write it, without a softmax."""
+
+from __future__ import annotations
+
+from edgeinfer.graph import Graph
+from edgeinfer.graph import operators as ops
+from tests.authored import Author
+
+__all__ = ["attention"]
+
+
+def attention(tokens: int, heads: int, depth: int, *, width: int = 8) -> Graph:
+    """Queries, keys and values of ``x`` [1, tokens, heads depth] in heads, and back in one."""
+    channels = heads * depth
+    author = Author(1, tokens, channels, dtype=f"int{width}")
+    product = ops.QMatMul(
+        **author.requantizing,
+        a_zero_point=3 if width == 8 else 0,
+        b_zero_point=-5 if width == 8 else 0,
+        multiplier=1 << 22,
+        shift=34 if width == 8 else 48,
+    )
+
+    def projected(order: tuple[int, ...]) -> str:
+        apart = ops.Reshape((1, tokens, heads, depth))
+        return author.node(ops.Transpose(order), author.node(apart, author.dense("x", channels)))
+
+    queries, keys = projected((0, 2, 1, 3)), projected((0, 2, 3, 1))
+    scores = author.node(product, queries, keys)
+    attended = author.node(product, scores, projected((0, 2, 1, 3)))
+    back = author.node(ops.Transpose((0, 2, 1, 3)), attended)
+    joined = author.node(ops.Reshape((1, tokens, channels)), back)
+    return author.graph(author.dense(joined, channels))
