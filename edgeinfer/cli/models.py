@@ -73,7 +73,7 @@ def open_model(path: Path, how: Import | None = None) -> Graph:
     Raises
     ------
     InputError
-        The file is missing or of another format, or an ``.eqm`` is to be cut.
+        The file is missing or of another format, or an ``.eqm`` is to be cut or given states.
     ModelError
         It is damaged, or holds what edgeinfer cannot take.
     """
@@ -82,6 +82,11 @@ def open_model(path: Path, how: Import | None = None) -> Graph:
 
         if how is not None and (how.inputs or how.outputs):
             raise InputError(f"{path} cannot be cut: give the .onnx that it was made from")
+        if how is not None and (how.constants or how.states):
+            raise InputError(
+                f"{path} has the states and constants that it was made with: give the .onnx to "
+                "choose others"
+            )
         return read(path)
     return import_onnx(path, how)
 

@@ -164,3 +164,12 @@ def test_an_input_that_is_always_the_same_is_given_once(cli, workspace):
     misspelt = cli("inspect rate.onnx --constant sr=fast")
     assert misspelt.exit_code == 2
     assert "'sr=fast' is not of the form NAME=NUMBER" in misspelt.stderr
+
+
+def test_an_eqm_is_given_no_other_states_wrong(cli, network):
+    cli("quantize cell.onnx --data sequence.npy -o cell.eqm --state auto")
+    for option in ("--state auto", "--constant h0=1"):
+        assert cli.refusal(f"inspect cell.eqm {option}") == (
+            "error: cell.eqm has the states and constants that it was made with: give the .onnx "
+            "to choose others"
+        )
