@@ -19,6 +19,7 @@ from edgeinfer.hdl.simulation.simulation import Simulation
 from edgeinfer.meaning import reference
 from tests import strategies
 from tests.authored import ONE, Author
+from tests.hdl.attention import attention
 from tests.hdl.compiler.compiled import golden_values
 
 
@@ -96,6 +97,20 @@ def test_a_transformer_s_block_behind_attention_runs_whole(config):
     check(graph, config)
 
 
+def attending(config: str, tokens: int, heads: int, depth: int) -> Graph:
+    width = configuration(config).width
+    return attention(tokens, heads, depth, width=width, softmax=probabilities)
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize("sizes", [(9, 2, 8), (17, 3, 12)])
+def test_attention_with_its_softmax_leaves_nothing_to_the_host(config, sizes):
+    graph = attending(config, *sizes)
+    compiled = compile(graph, f"{config},reductions=1")
+    assert all(program is not None for _, program in compiled.segments)
+    check(graph, config)
+
+
 @pytest.mark.parametrize("config", CONFIGS)
 def test_tensors_that_do_not_fit_come_in_bands_of_whole_pixels(config):
     small = f"{config},buffer_bytes={configuration(config).word_bytes * 160}"
@@ -119,8 +134,9 @@ def test_the_known_answers_hold_them(config):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("config", ["8x16", "8x8-16"])
-def test_the_hardware_gives_every_value_in_the_cycles_foreseen(config):
-    graph = block(CONFIGS[config])
+@pytest.mark.parametrize("attends", [False, True], ids=["block", "attention"])
+def test_the_hardware_gives_every_value_in_the_cycles_foreseen(config, attends):
+    graph = attending(config, 9, 2, 8) if attends else block(CONFIGS[config])
     with Simulation(graph, f"{config},reductions=1") as npu:
         npu.run(strategies.random_inputs(graph, 0))
         assert npu.mismatches() == []
