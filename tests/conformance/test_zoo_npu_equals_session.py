@@ -80,5 +80,6 @@ def test_a_recurrent_model_with_its_state_and_weights_on_the_chip(zoo, scheme):
             simulation.run(entry.x[index : index + 1])
             assert [str(each) for each in simulation.mismatches()] == []
         report = simulation.report()
-    assert report.cycles <= 43_000
+    # with a copy of the weights for each step it took 77,523
+    assert report.cycles <= 55_000
     assert abs(report.predicted - report.cycles) <= 0.05 * report.cycles

@@ -559,9 +559,15 @@ def features(instruction: isa.Instruction) -> list[str]:
 
 
 def all_features(config: NpuConfig) -> set[str]:
-    """Everything but SYNC and HALT, which every program has, and fields that say nothing here."""
+    """Everything but SYNC and HALT, which every program has, and fields that say nothing here.
+
+    An NPU without the unit of reductions has no use for its instructions, which are faults there.
+    """
     found = set()
+    of_reductions = () if config.reductions else (isa.SetNormalization, isa.Reduce)
     for cls in isa.INSTRUCTIONS[2:]:
+        if cls in of_reductions:
+            continue
         found.add(cls.mnemonic)
         for name, spec in isa.fields(cls).items():
             if spec.choices:
