@@ -257,6 +257,7 @@ def process(tmp_path: Path) -> subprocess.Popen:
         [sys.executable, "-c", code, str(tmp_path)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
 
 
@@ -294,8 +295,9 @@ def test_an_interrupt_ends_the_compilers_and_leaves_nothing(quick, tmp_path):
 
 
 def test_what_a_killed_build_leaves_is_swept(quick, tmp_path):
-    killed = compiling(tmp_path, 2)
-    killed.send_signal(signal.SIGKILL)
+    killed = compiling(tmp_path, 3600)
+    # with its compilers, of which one about to start may hold the lock a moment longer
+    os.killpg(killed.pid, signal.SIGKILL)
     killed.communicate()
     assert any(name.endswith(".unfinished") for name in names(quick))
     slowed(tmp_path, 0)
