@@ -96,6 +96,10 @@ class _Body:
         """The name of the input ``index`` where it is there."""
         return f"input{index}" if self.has(index) else None
 
+    def if_there(self, index: int) -> list[str]:
+        """The input ``index`` as the last of a node's, which may be left out."""
+        return [f"input{index}"] if self.has(index) else []
+
     def refuse_inputs(self, *refused: tuple[int, str]) -> None:
         """Refuse those of the inputs that are there."""
         for index, what in refused:
@@ -248,8 +252,7 @@ def _convolution(b: _Body, *inputs: str) -> str:
 
 @_operator("FusedConv")
 def _fused_conv(b: _Body) -> Outputs:
-    bias = [] if b.optional(2) is None else [b.input(2)]
-    y = b.sum(_convolution(b, b.input(0), b.input(1), *bias), b.optional(3))
+    y = b.sum(_convolution(b, b.input(0), b.input(1), *b.if_there(2)), b.optional(3))
     return _activated(b, y, b.attribute("activation_params", ()))
 
 
@@ -259,8 +262,7 @@ def _nhwc_conv(b: _Body) -> Outputs:
     rank = len(b.shape(0))
     first, last = [0, rank - 1, *range(1, rank - 1)], [0, *range(2, rank), 1]
     x, weights = (b("Transpose", b.input(i), perm=first) for i in (0, 1))
-    bias = [] if b.optional(2) is None else [b.input(2)]
-    return b("Transpose", _convolution(b, x, weights, *bias), perm=last)
+    return b("Transpose", _convolution(b, x, weights, *b.if_there(2)), perm=last)
 
 
 @_operator("FusedGemm")
@@ -269,8 +271,7 @@ def _fused_gemm(b: _Body) -> Outputs:
         name: b.attribute(name, default)
         for name, default in (("alpha", 1.0), ("beta", 1.0), ("transA", 0), ("transB", 0))
     }
-    bias = [] if b.optional(2) is None else [b.input(2)]
-    y = b("Gemm", b.input(0), b.input(1), *bias, **given)
+    y = b("Gemm", b.input(0), b.input(1), *b.if_there(2), **given)
     names = [name for name in b.node.attributes if name.startswith("activation_")]
     own = {"activation_alpha": "alpha", "activation_beta": "beta", "activation_gamma": "gamma"}
     parameters = [b.attribute(name, 0.0) for name in own if name in names]
@@ -297,9 +298,9 @@ def _fused_mat_mul(b: _Body) -> Outputs:
 
 
 def _layer_norm(b: _Body, x: str, scale: int, bias: int) -> str:
-    last = [] if b.optional(bias) is None else [b.input(bias)]
     epsilon = b.attribute("epsilon", 1e-12)
-    return b("LayerNormalization", x, b.input(scale), *last, axis=-1, epsilon=epsilon)
+    taken = x, b.input(scale), *b.if_there(bias)
+    return b("LayerNormalization", *taken, axis=-1, epsilon=epsilon)
 
 
 @_operator("SkipLayerNormalization")
