@@ -235,9 +235,12 @@ finish_pixels(const conv_tile *t, const block_end *end, const int32_t *sums, int
     for (int i = 0; i < pixels * vectors; ++i) {
         const int v = i % vectors;
         const __m512i acc = _mm512_loadu_si512(sums + i / vectors * SUM_CHANNELS + LANES * v);
-        out[i] = t->is_short
-                     ? float_stage(acc, end->multiplier[v], end->offset[v], end->remainder[v])
-                     : long_stage(acc, end->stages + STAGE_VECTORS * LANES * v, &t->out);
+        if (t->form == FLOAT_FORM)
+            out[i] = float_stage(acc, end->multiplier[v], end->offset[v], end->remainder[v]);
+        else if (t->form == SHORT_FORM)
+            out[i] = short_stage(acc, end->multiplier[v], end->offset[v], end->remainder[v]);
+        else
+            out[i] = long_stage(acc, end->stages + STAGE_VECTORS * LANES * v, &t->out);
     }
     store_pixel(t, out, pixels * vectors, channels, y);
 }

@@ -24,7 +24,8 @@ typedef int16_t weight;
 #define OFFSET 0
 #define X_PLANES 1
 #define TAKES_X 0
-#define SHORT_STAGE float_stage
+#define USUAL_STAGE float_stage
+#define USUAL_FORM FLOAT_FORM
 
 #include "pairs_avx2.h"
 

@@ -26,7 +26,8 @@ typedef int8_t weight;
 #define OFFSET 128 /* vpdpbusd takes one operand unsigned */
 #define X_PLANES 1
 #define TAKES_X 0
-#define SHORT_STAGE float_stage
+#define USUAL_STAGE float_stage
+#define USUAL_FORM FLOAT_FORM
 
 #define ODD_STEPS_BELOW 7
 #define ADD_PRODUCTS(acc, x, w) __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(acc) : "x"(x), "x"(w))

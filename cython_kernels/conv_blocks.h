@@ -4,17 +4,14 @@
  * An instruction set includes this file after conv_tiles.h, for conv_rows.h.
  */
 
-static inline int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 /* How many pixels of `count` in a row make a tile: as few tiles as possible, of as equal sizes. */
 static inline int64_t tile_pixels(int64_t vectors, int64_t count)
 {
     int64_t most = 0;
     while (tiles[vectors - 1][most] != NULL)
         ++most;
+    if (count <= most)
+        return count;
     const int64_t tiles_needed = (count + most - 1) / most;
     return (count + tiles_needed - 1) / tiles_needed;
 }
@@ -39,20 +36,21 @@ static void multiply_band(const conv_tile *common, const conv_band *band, const 
 {
     conv_tile t = *common;
     const int64_t vectors = (band->outputs + LANES - 1) / LANES * t.planes;
-    for (int64_t first = 0; first < vectors; first += MOST_VECTORS) {
+    const int64_t blocks = (vectors + MOST_VECTORS - 1) / MOST_VECTORS;
+    for (int64_t i = 0; i < blocks; ++i) {
+        const int64_t first = MOST_VECTORS * (band->backwards ? blocks - 1 - i : i);
         const int64_t block = least(vectors - first, MOST_VECTORS);
-        const int64_t left = band->outputs - first / t.planes * LANES;
-        const int64_t channels = block / t.planes * LANES;
-        t.channels = least(left, channels);
+        const int64_t channel = first / t.planes * LANES;
+        const weight *own = w + first * t.rows * t.steps * LANES * TAPS;
+        t.channels = least(band->outputs - channel, block / t.planes * LANES);
         const int64_t pixels = tile_pixels(block, band->pixels);
         for (int64_t row = 0; row < band->rows; ++row)
             for (int64_t pixel = 0; pixel < band->pixels; pixel += pixels) {
                 const int64_t count = least(band->pixels - pixel, pixels);
                 multiply(&t, tiles[block - 1][count - 1], x + row * band->x_row + pixel * t.pixel,
-                         w, stages, y + row * band->y_row + pixel * t.out_pixel, count, block);
+                         own, stages + first * STAGE_VECTORS * LANES,
+                         y + row * band->y_row + pixel * t.out_pixel + channel * t.out_bytes,
+                         count, block);
             }
-        w += t.rows * t.steps * block * LANES * TAPS;
-        stages += block * STAGE_VECTORS * LANES;
-        y += channels * t.out_bytes;
     }
 }

@@ -21,7 +21,8 @@ typedef int8_t weight;
 #define OFFSET 0
 #define X_PLANES 1
 #define TAKES_X 1
-#define SHORT_STAGE short_stage
+#define USUAL_STAGE short_stage
+#define USUAL_FORM SHORT_FORM
 
 #define ODD_STEPS_BELOW 4
 /* The empty assembly keeps gcc from making all products of a step first, in registers that it does

@@ -30,7 +30,8 @@ typedef int8_t weight;
 #define OFFSET 0
 #define X_PLANES 1
 #define TAKES_X 1
-#define SHORT_STAGE short_stage
+#define USUAL_STAGE short_stage
+#define USUAL_FORM SHORT_FORM
 
 #define ODD_STEPS_BELOW 8
 #define ADD_PRODUCTS(acc, x, w) __asm__("sdot %0.4s, %1.16b, %2.16b" : "+w"(acc) : "w"(x), "w"(w))

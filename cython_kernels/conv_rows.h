@@ -90,17 +90,19 @@ static void copy_rows(const rows_parameters *p, const x_type *sample, int64_t to
     }
 }
 
-/* The channels of a unit: whole blocks, so that what is packed for them lies together. */
+/* The channels of neighbouring slices: whole blocks, so that what is packed for them lies
+ * together. */
 typedef struct {
     int64_t first, outputs; /* of the group's channels */
     int64_t vector;         /* of all weights and stages */
 } slice_place;
 
-static inline slice_place slice_at(int64_t slice, int64_t size, int64_t outputs, int64_t planes,
-                                   int64_t group_vector)
+static inline slice_place slices_at(int64_t slice, int64_t count, int64_t size, int64_t outputs,
+                                    int64_t planes, int64_t group_vector)
 {
-    const int64_t first = slice * size, left = outputs - first;
-    return (slice_place){first, left < size ? left : size, group_vector + first / LANES * planes};
+    const int64_t first = slice * size;
+    return (slice_place){first, least(outputs - first, count * size),
+                         group_vector + first / LANES * planes};
 }
 
 KERNEL(CONV(conv_rows))
@@ -115,29 +117,27 @@ KERNEL(CONV(conv_rows))
                               .steps = p->steps,
                               .out_pixel = p->out_depth * p->out_bytes,
                               .out_bytes = p->out_bytes,
-                              .is_short = p->is_short,
+                              .form = p->form,
                               .planes = PLANES(p),
                               PARTS(p),
                               .x_plane = p->pitch / X_PLANES,
                               .out = STAGE(p)};
     const int64_t slices = (p->outputs + p->slice - 1) / p->slice;
     const int64_t vectors = (p->outputs + LANES - 1) / LANES * PLANES(p);
-    int64_t copied = -1; /* whose rows are in the scratch */
     const unsigned mode = round_down();
-    for (int64_t unit = begin; unit < end; ++unit) {
-        const int64_t place = unit / slices;
+    for (int64_t unit = begin, count; unit < end; unit += count) {
+        const int64_t place = unit / slices, slice = unit % slices;
+        count = least(slices - slice, end - unit);
         const int64_t sample = place / bands, first = place % bands * p->band;
         const int64_t rows = p->out_height - first < p->band ? p->out_height - first : p->band;
         const x_type *image = x + sample * p->in_height * p->in_width * across;
         char *y = (char *)operands[3] +
                   (sample * p->out_height + first) * p->out_width * common.out_pixel;
         for (int64_t g = 0; g < p->group; ++g) {
-            if (p->group > 1 || place != copied)
-                copy_rows(p, image + g * p->depth, first * p->stride_height - p->pad_top, rows,
-                          scratch);
-            copied = place;
+            copy_rows(p, image + g * p->depth, first * p->stride_height - p->pad_top, rows,
+                      scratch);
             const slice_place at =
-                slice_at(unit % slices, p->slice, p->outputs, PLANES(p), g * vectors);
+                slices_at(slice, count, p->slice, p->outputs, PLANES(p), g * vectors);
             const conv_band band = {.rows = rows,
                                     .pixels = p->out_width,
                                     .x_row = p->stride_height * p->pitch,
@@ -164,26 +164,26 @@ KERNEL(CONV(conv_flat))
                               .steps = p->steps,
                               .out_pixel = p->out_depth * p->out_bytes,
                               .out_bytes = p->out_bytes,
-                              .is_short = p->is_short,
+                              .form = p->form,
                               .planes = PLANES(p),
                               PARTS(p),
                               .x_plane = p->tile * p->depth,
                               .out = STAGE(p)};
     const int64_t slices = (p->outputs + p->slice - 1) / p->slice;
     const value *values = scratch;
-    int64_t copied = -1; /* whose pixels are in the scratch */
     const unsigned mode = round_down();
-    for (int64_t unit = begin; unit < end; ++unit) {
-        const int64_t place = unit / slices, first = place * p->tile;
-        const int64_t count = p->pixels - first < p->tile ? p->pixels - first : p->tile;
+    for (int64_t unit = begin, count; unit < end; unit += count) {
+        const int64_t place = unit / slices, slice = unit % slices;
+        count = least(slices - slice, end - unit);
+        const int64_t first = place * p->tile, pixels = least(p->pixels - first, p->tile);
         const x_type *x = (const x_type *)operands[0] + first * p->depth;
         if (TAKES_X && p->steps * TAPS == p->depth)
             values = (const value *)x;
-        else if (place != copied)
-            copy_elements(scratch, x, count * p->depth, p->tile * p->depth);
-        copied = place;
-        const slice_place at = slice_at(unit % slices, p->slice, p->outputs, PLANES(p), 0);
-        const conv_band band = {.rows = 1, .pixels = count, .outputs = at.outputs};
+        else
+            copy_elements(scratch, x, pixels * p->depth, p->tile * p->depth);
+        const slice_place at = slices_at(slice, count, p->slice, p->outputs, PLANES(p), 0);
+        const conv_band band = {
+            .rows = 1, .pixels = pixels, .outputs = at.outputs, .backwards = p->backwards};
         multiply_band(&common, &band, values,
                       (const weight *)operands[1] + at.vector * p->steps * LANES * TAPS,
                       (const int32_t *)operands[2] + at.vector * STAGE_VECTORS * LANES,

@@ -226,7 +226,7 @@ static inline __attribute__((always_inline)) void finish_tile(const group *g, in
     {                                                                                             \
         if (g->t.planes == 2)                                                                     \
             finish_tile(g, tile, stages, vectors, 2, 0);                                          \
-        else if (g->t.is_short)                                                                   \
+        else if (g->t.form == SHORT_FORM)                                                         \
             finish_tile(g, tile, stages, vectors, 1, 1);                                          \
         else                                                                                      \
             finish_tile(g, tile, stages, vectors, 1, 0);                                          \

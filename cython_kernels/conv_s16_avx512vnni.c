@@ -14,7 +14,8 @@
 
 #include "layer_s16.h"
 
-#define SHORT_STAGE short_stage
+#define USUAL_STAGE short_stage
+#define USUAL_FORM SHORT_FORM
 #define LANES 16
 #define REGISTERS 32
 #define CONV(name) name##_s16_avx512vnni

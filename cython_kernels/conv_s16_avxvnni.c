@@ -12,7 +12,8 @@
 
 #include "layer_s16.h"
 
-#define SHORT_STAGE short_stage
+#define USUAL_STAGE short_stage
+#define USUAL_FORM SHORT_FORM
 #define LANES 8
 #define REGISTERS 16
 #define CONV(name) name##_s16_avxvnni

@@ -16,7 +16,7 @@ typedef struct {
     int64_t out_bytes; /* of an output element */
     int64_t channels;  /* that are stored */
     int64_t x_plane;   /* elements of the scratch from one plane of x to the next */
-    int64_t is_short;  /* whether stages have their short form: see stage_avx512.h */
+    int64_t form;      /* how stages end sums: one of those below */
     int64_t planes;    /* neighbouring vectors that make one of channels */
     int64_t part_rows, part_steps; /* that accumulators hold at a time: see wide_sums.h */
     double *parts;                 /* the sums of those before; NULL where all are one part */
@@ -28,12 +28,21 @@ typedef struct {
     int64_t rows, pixels; /* of a row */
     int64_t x_row, y_row; /* elements of the scratch, and bytes, from one row to the next */
     int64_t outputs;
+    int64_t backwards; /* whether the last channels come first */
 } conv_band;
+
+static inline int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
 
 /* What a stage holds for each vector of channels. */
 enum { STAGE_BIAS, STAGE_MULTIPLIER, STAGE_ROUNDING, STAGE_SHIFT, STAGE_VECTORS };
 
-/* In the form of float_stage, where these are floats, as the multiplier is. */
+/* How: by long_stage, short_stage or float_stage; see stage_avx512.h. */
+enum { LONG_FORM, SHORT_FORM, FLOAT_FORM };
+
+/* In FLOAT_FORM these are floats, as the multiplier is. */
 enum { STAGE_OFFSET = STAGE_ROUNDING, STAGE_REMAINDER = STAGE_SHIFT };
 
 /* For sums beyond 32 bits, M 2^-S in doubles, two vectors of them. */

@@ -6,7 +6,7 @@
  *     broadcast_taps(x)           TAPS elements of x in every lane
  *     ADD_PRODUCTS(acc, x, w)     acc plus, lane by lane, the products of TAPS elements
  *     stage_vector, short_stage, long_stage     as in stage_*.h
- *     SHORT_STAGE                 which of short_stage and float_stage its layers have
+ *     USUAL_STAGE, USUAL_FORM     which of short_stage and float_stage most layers have
  *     store_pixel(t, y, vectors, channels, to)  the integers of one pixel to memory
  *     WIDE                        whether sums may exceed 32 bits: what wide_sums.h asks for
  *     ODD_STEPS_BELOW             so few accumulators wait for their own sums: the odd steps of a
@@ -40,13 +40,19 @@ static inline const int32_t *stage_at(const int32_t *stages, int v)
 #if WIDE
 #include "wide_sums.h"
 #else
-/* The accumulators of a tile whose stages have no short form; not made anew for each tile. */
-static __attribute__((noinline)) void finish_long(const conv_tile *t, vector *acc, int pixels,
-                                                  int vectors, const int32_t *stages, char *y)
+/* The accumulators of a tile whose stages have another form; not made anew for each tile. */
+static __attribute__((noinline)) void finish_apart(const conv_tile *t, vector *acc, int pixels,
+                                                   int vectors, const int32_t *stages, char *y)
 {
     for (int p = 0; p < pixels; ++p, acc += vectors, y += t->out_pixel) {
-        for (int v = 0; v < vectors; ++v)
-            acc[v] = long_stage(acc[v], stage_at(stages, v), &t->out);
+        for (int v = 0; v < vectors; ++v) {
+            const int32_t *own = stage_at(stages, v);
+            acc[v] = t->form == SHORT_FORM && USUAL_FORM != SHORT_FORM
+                         ? short_stage(acc[v], stage_vector(own, STAGE_MULTIPLIER),
+                                       stage_vector(own, STAGE_ROUNDING),
+                                       stage_vector(own, STAGE_SHIFT))
+                         : long_stage(acc[v], own, &t->out);
+        }
         store_pixel(t, acc, vectors, t->channels, y);
     }
 }
@@ -55,12 +61,12 @@ static __attribute__((noinline)) void finish_long(const conv_tile *t, vector *ac
 EACH_TILE void finish(const conv_tile *t, vector acc[MOST_PIXELS][MOST_VECTORS], int pixels,
                       int vectors, const int32_t *stages, char *y)
 {
-    if (!t->is_short) {
+    if (t->form != USUAL_FORM) {
         vector all[MOST_PIXELS * MOST_VECTORS];
         EACH (p, pixels)
             EACH (v, vectors)
                 all[p * vectors + v] = acc[p][v];
-        finish_long(t, all, pixels, vectors, stages, y);
+        finish_apart(t, all, pixels, vectors, stages, y);
         return;
     }
     EACH (v, vectors) {
@@ -69,7 +75,7 @@ EACH_TILE void finish(const conv_tile *t, vector acc[MOST_PIXELS][MOST_VECTORS],
         const vector rounding = stage_vector(own, STAGE_ROUNDING);
         const vector shift = stage_vector(own, STAGE_SHIFT);
         EACH (p, pixels)
-            acc[p][v] = SHORT_STAGE(acc[p][v], multiplier, rounding, shift);
+            acc[p][v] = USUAL_STAGE(acc[p][v], multiplier, rounding, shift);
     }
     /* pixels that lie one after another are stored together, as far as they fill a block */
     const int together = MOST_VECTORS / vectors, lanes = LANES * vectors;

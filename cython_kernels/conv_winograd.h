@@ -212,7 +212,7 @@ KERNEL(CONV(conv_winograd))
     const conv_winograd_parameters *p = parameters;
     const conv_tile common = {.out_pixel = p->out_depth * p->out_bytes,
                               .out_bytes = p->out_bytes,
-                              .is_short = p->is_short,
+                              .form = p->form,
                               .out = STAGE(p)};
     const int64_t squares = (p->out_height + 1) / 2 * ((p->out_width + 1) / 2);
     const int64_t parts = (squares + p->squares - 1) / p->squares;
@@ -236,7 +236,7 @@ KERNEL(CONV(conv_winograd))
         if (place != known)
             transform_squares(&u, transformed);
         known = place;
-        const slice_place at = slice_at(unit % slices, p->slice, p->outputs, 1, 0);
+        const slice_place at = slices_at(unit % slices, 1, p->slice, p->outputs, 1, 0);
         multiply_squares(&u, &common, transformed,
                          (const weight *)operands[1] + at.vector * PLACES * p->depth * LANES,
                          (const int32_t *)operands[2] + at.vector * STAGE_VECTORS * LANES,

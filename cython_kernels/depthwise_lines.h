@@ -90,7 +90,7 @@ KERNEL(CONV(depthwise_lines))
                            .out_pixel = p->channels * p->out_bytes,
                            .out_bytes = p->out_bytes,
                            .channels = channels,
-                           .is_short = p->is_short,
+                           .form = p->form,
                            .planes = PLANES(p),
                            .out = STAGE(p)};
             const int64_t pixels = tile_pixels(vectors, p->pixels);

@@ -58,7 +58,7 @@ NAMES(top_indices, TOP_INDICES_PARAMETERS);
 #define LAYER_S16_ENTRY(isa, name, family)                                                        \
     {#name, #isa, name##_##isa, family##_names, &layout_s16_##isa},
 
-/* Lanes, taps, vectors, offset, bytes, chunk, and whether SHORT_STAGE is float_stage. */
+/* Lanes, taps, vectors, offset, bytes, chunk, and whether stages may have FLOAT_FORM. */
 
 #ifdef HAS_X86_KERNELS
 static const weight_layout layout_avx512vnni = {16, 4, 4, 128, 1, 1, 1};

@@ -55,7 +55,7 @@ typedef struct {
     int64_t offset;               /* that its copy of x adds to each element */
     int64_t bytes;                /* of a weight, and of an element of that copy */
     int64_t chunk;                /* steps of a row that are taken at once, at most */
-    int64_t has_floats;           /* whether the short form of its stages is float_stage's */
+    int64_t has_floats;           /* whether stages may have FLOAT_FORM */
 } weight_layout;
 
 typedef struct {
@@ -103,7 +103,7 @@ PARAMETERS(conv_parameters, CONV_PARAMETERS);
     ONE(pixel) /* elements of the scratch from one window to the next */                          \
     ONE(pitch) /* and from one row to the next */                                                 \
     ONE(band) ONE(slice) /* output rows, and channels of a group, of a unit */                    \
-    ONE(is_short) ONE(input_zero_point) ONE(out_bytes) OUTPUT_STAGE(ONE)
+    ONE(form) ONE(input_zero_point) ONE(out_bytes) OUTPUT_STAGE(ONE)
 PARAMETERS(conv_rows_parameters, CONV_ROWS_PARAMETERS);
 
 #define CONV_WINOGRAD_PARAMETERS(ONE, RANKED)                                                     \
@@ -111,13 +111,13 @@ PARAMETERS(conv_rows_parameters, CONV_ROWS_PARAMETERS);
     ONE(depth) ONE(outputs) ONE(out_depth)                                                        \
     ONE(place) /* elements of the scratch from one place of squares to the next */                \
     ONE(squares) ONE(slice) /* and channels of a unit */                                          \
-    ONE(is_short) ONE(input_zero_point) ONE(out_bytes) OUTPUT_STAGE(ONE)
+    ONE(form) ONE(input_zero_point) ONE(out_bytes) OUTPUT_STAGE(ONE)
 PARAMETERS(conv_winograd_parameters, CONV_WINOGRAD_PARAMETERS);
 
 #define CONV_FLAT_PARAMETERS(ONE, RANKED)                                                         \
     ONE(pixels) ONE(depth) ONE(outputs) ONE(out_depth) ONE(steps)                                 \
     ONE(tile) ONE(slice) /* pixels and channels of a unit */                                      \
-    ONE(is_short) ONE(out_bytes) OUTPUT_STAGE(ONE)
+    ONE(backwards) ONE(form) ONE(out_bytes) OUTPUT_STAGE(ONE)
 PARAMETERS(conv_flat_parameters, CONV_FLAT_PARAMETERS);
 
 /* For sums that may exceed 32 bits: see wide_sums.h. */
@@ -147,7 +147,7 @@ PARAMETERS(depthwise_parameters, DEPTHWISE_PARAMETERS);
     ONE(pixels) ONE(channels) ONE(pixel_stride) /* of a row, as the kernel sees it */             \
     ONE(block) /* channels at a time */                                                           \
     ONE(spacing) ONE(quads) ONE(lines) ONE(pitch) ONE(band)                                       \
-    ONE(is_short) ONE(input_zero_point) ONE(out_bytes) OUTPUT_STAGE(ONE)
+    ONE(form) ONE(input_zero_point) ONE(out_bytes) OUTPUT_STAGE(ONE)
 PARAMETERS(depthwise_lines_parameters, DEPTHWISE_LINES_PARAMETERS);
 
 #define DEPTHWISE_LINES_S16_PARAMETERS(ONE, RANKED)                                               \

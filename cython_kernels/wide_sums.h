@@ -29,8 +29,8 @@ static __attribute__((noinline)) void finish_wide(const conv_tile *t, vector *ac
 }
 
 /* The accumulators of a tile that have no short form: requantized, or added to other parts. */
-static __attribute__((noinline)) void finish_long(const conv_tile *t, vector *acc, int pixels,
-                                                  int vectors, const int32_t *stages, char *y)
+static __attribute__((noinline)) void finish_apart(const conv_tile *t, vector *acc, int pixels,
+                                                   int vectors, const int32_t *stages, char *y)
 {
     if (t->parts == NULL) {
         finish_wide(t, acc, pixels, vectors, stages, y);

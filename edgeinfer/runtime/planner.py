@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -217,7 +217,7 @@ def plan(
             inverse = short_quotient(scale, zero_point) or inverse
         return Edge(name, place(name), kind.elements, kind.itemsize, scale, inverse, zero_point)
 
-    steps = tuple(
+    steps = _alternating(
         Step(
             node.name,
             call.kernel,
@@ -244,6 +244,21 @@ def plan(
         _aligned(scratch),
         edges_isa,
     )
+
+
+def _alternating(steps: Iterable[Step]) -> tuple[Step, ...]:
+    """Layers that share weights, as the steps of a sequence do, read them from alternate ends: what
+    one read last is still in the first-level cache when the next begins with it."""
+    taken: dict[Place, bool] = {}
+    ordered = []
+    for step in steps:
+        if "backwards" in step.parameters:
+            weights = step.operands[1]
+            taken[weights] = not taken.get(weights, True)
+            parameters = {**step.parameters, "backwards": int(taken[weights])}
+            step = replace(step, parameters=parameters)
+        ordered.append(step)
+    return tuple(ordered)
 
 
 def _bytes_before_packing(graph: Graph, keep_values: bool) -> int:

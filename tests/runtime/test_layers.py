@@ -12,10 +12,12 @@ from edgeinfer.cython_kernels.runtime import SUPPORTED
 from edgeinfer.graph import GraphBuilder, TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.meaning import reference
+from edgeinfer.runtime import planner
 from edgeinfer.runtime.catalogue.proofs import linear_sum, short_stage
 from edgeinfer.runtime.planner import plan
 from edgeinfer.runtime.session import Session
-from tests.runtime.runtime_graphs import UNIT, chain
+from tests.runtime.runtime_graphs import UNIT, chain, layer
+from tests.strategies import random_inputs
 
 COMMON = settings(deadline=None, max_examples=70, suppress_health_check=[HealthCheck.too_slow])
 
@@ -159,7 +161,27 @@ def test_a_constant_channel_leaves_the_others_their_short_form(isa):
     graph = chain((1, 9, 17, 16), (op, weights, bias, multiplier, shift))
     check(graph, isa, 0)
     (step,) = plan(graph, isa=isa).steps
-    assert isa == "scalar" or step.parameters["is_short"]
+    assert isa == "scalar" or step.parameters["form"]
+
+
+@pytest.mark.parametrize("isa", SUPPORTED)
+@pytest.mark.parametrize("num_threads", [1, 3])
+@pytest.mark.parametrize("outputs", [16, 65, 200, 256])
+def test_layers_that_share_weights_read_them_from_alternate_ends(
+    isa, num_threads, outputs, monkeypatch
+):
+    monkeypatch.setattr(planner, "GRAIN", 1)
+    builder = GraphBuilder()
+    op, *arrays = layer(outputs, 30)
+    constants = [builder.constant(f"c{i}", array) for i, array in enumerate(arrays)]
+    inputs = [builder.input(f"x{i}", TensorType((1, 30), "int8", UNIT)) for i in range(3)]
+    graph = builder.graph(*(builder.add(op, x, *constants) for x in inputs))
+    steps = plan(graph, isa=isa).steps
+    assert isa == "scalar" or [step.parameters["backwards"] for step in steps] == [0, 1, 0]
+    x = random_inputs(graph, 0)
+    found = Session(graph, isa=isa, num_threads=num_threads).run(x)
+    for name, expected in reference.execute(graph, x).items():
+        np.testing.assert_array_equal(found[name], expected, strict=True)
 
 
 # ---- proofs ----------------------------------------------------------------------------------

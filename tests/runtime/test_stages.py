@@ -1,5 +1,7 @@
 """Accumulators on both sides of every change of a result end as the reference's, on every ISA."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,6 +14,7 @@ from edgeinfer.graph import operators as ops
 from edgeinfer.graph.verification import verify
 from edgeinfer.meaning import reference
 from edgeinfer.runtime.catalogue.proofs import constant_channels, float_stage, short_quotient
+from edgeinfer.runtime.catalogue.stages import StageForm
 from edgeinfer.runtime.planner import plan
 from edgeinfer.runtime.session import Session
 from tests.runtime.runtime_graphs import chain
@@ -21,10 +24,12 @@ COMMON = settings(deadline=None, max_examples=100, suppress_health_check=[Health
 ZERO_POINTS = st.one_of(st.just(-128), st.integers(-128, 127))
 
 
-def at_thresholds(multiplier, shift, rounding, zero_point, lo, hi, x_zero_point=0):
-    """A dense layer of one input and a channel for each result, whose bias is where it begins, so
-    that its accumulators are the 128 on each side."""
-    k = np.arange(lo, hi + 1) - zero_point
+def at_thresholds(
+    multiplier, shift, rounding, zero_point, lo, hi, x_zero_point=0, *, step=1, dtype="int8"
+):
+    """A dense layer of one input and a channel for each result, or each ``step``-th, whose bias is
+    where it begins, so that its accumulators are the 128 on each side."""
+    k = np.arange(lo, hi + 1, step) - zero_point
     first = -(-((k.astype(object) * 2**shift) - 2 ** (shift - 1)) // multiplier)
     bias = np.clip(first.astype(object), -(2**31) + 2**15, 2**31 - 2**15).astype(np.int64)
     outputs = len(k)
@@ -37,7 +42,12 @@ def at_thresholds(multiplier, shift, rounding, zero_point, lo, hi, x_zero_point=
     )
     weights = np.ones((outputs, 1), np.int8)
     constants = np.full(outputs, multiplier, np.int32), np.full(outputs, shift, np.int8)
-    return chain((256, 1), (op, weights, bias.astype(np.int32), *constants))
+    return with_output(chain((256, 1), (op, weights, bias.astype(np.int32), *constants)), dtype)
+
+
+def with_output(graph, dtype):
+    kind = replace(graph.types["v0"], dtype=dtype)
+    return replace(graph, types={**graph.types, "v0": kind})
 
 
 def check(graph, isa):
@@ -46,9 +56,9 @@ def check(graph, isa):
     np.testing.assert_array_equal(Session(graph, isa=isa).run(x), expected, strict=True)
 
 
-def is_short(graph, isa):
+def form(graph, isa):
     (step,) = plan(graph, isa=isa).steps
-    return step.parameters["is_short"]
+    return step.parameters["form"]
 
 
 @pytest.mark.parametrize("isa", SUPPORTED)
@@ -77,7 +87,24 @@ def test_common_ratios_have_the_form_in_floats(isa, rounding):
     for _ in range(20):
         multiplier, shift = int(rng.integers(2**30, 2**31)), int(rng.integers(36, 44))
         graph = at_thresholds(multiplier, shift, rounding, -128, -128, 127)
-        assert is_short(graph, isa)
+        assert form(graph, isa) == StageForm.FLOAT
+
+
+LAYER_ISAS = [isa for isa in SUPPORTED if ("conv_flat", isa) in LAYOUTS]
+
+
+@pytest.mark.parametrize("isa", LAYER_ISAS)
+@settings(COMMON, max_examples=20)
+@given(
+    multiplier=st.integers(2**30, 2**31 - 1),
+    shift=st.integers(33, 44),
+    step=st.integers(150, 250),
+)
+def test_results_of_16_bits_have_the_short_form_in_integers(isa, multiplier, shift, step):
+    clamp = -32768, 32767
+    graph = at_thresholds(multiplier, shift, "single", 0, *clamp, step=step, dtype="int16")
+    assert form(graph, isa) == StageForm.SHORT
+    check(graph, isa)
 
 
 @pytest.mark.parametrize("isa", FLOAT_ISAS)
@@ -91,7 +118,7 @@ def test_results_that_hardly_change_have_it_too(isa, multiplier, shift):
     weights = np.full((2, 16), 127, np.int8)
     constants = np.full(2, multiplier, np.int32), np.full(2, shift, np.int8)
     graph = chain((256, 16), (op, weights, bias.astype(np.int32), *constants))
-    assert is_short(graph, isa)
+    assert form(graph, isa) == StageForm.FLOAT
     x = np.zeros((256, 16), np.int8)
     x[:, 0] = np.arange(-128, 128)
     (expected,) = reference.execute(graph, {"x": x}).values()

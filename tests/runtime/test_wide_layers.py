@@ -226,16 +226,16 @@ class TestForms:
     def test_sums_that_fit_32_bits_are_whole_and_short(self, isa):
         step = wide_step(np.full((8, 500), 127, np.int8), isa=isa)
         assert step.kernel == "conv_flat_s16" and step.isa == isa
-        assert [step.parameters[name] for name in ("is_short", "planes")] == [1, 1]
+        assert [step.parameters[name] for name in ("form", "planes")] == [1, 1]
 
     def test_more_of_int8_come_in_parts(self, isa):
         step = wide_step(np.full((8, 2000), 127, np.int8), isa=isa)
-        names = "is_short", "planes", "part_rows", "part_steps"
+        names = "form", "planes", "part_rows", "part_steps"
         assert [step.parameters[name] for name in names] == [0, 1, 1, 250]
 
     def test_large_weights_come_in_planes(self, isa):
         step = wide_step(np.full((8, 100), 32767, np.int16), isa=isa)
-        names = "is_short", "planes", "part_steps"
+        names = "form", "planes", "part_steps"
         assert [step.parameters[name] for name in names] == [0, 2, 50]
 
     def test_and_many_of_them_in_parts_of_planes(self, isa):
@@ -248,19 +248,19 @@ class TestForms:
     def test_rows_of_a_kernel_are_parts_where_they_fit(self, isa):
         op = ops.QConv(input_zero_point=0, output_zero_point=0, pads=(1, 1, 1, 1))
         step = wide_step(np.full((8, 3, 3, 100), 127, np.int8), 0, isa, op, (1, 5, 5, 100))
-        names = "is_short", "planes", "part_rows", "part_steps"
+        names = "form", "planes", "part_rows", "part_steps"
         assert [step.parameters[name] for name in names] == [0, 1, 1, 150]
 
     def test_a_constant_channel_is_no_reason_for_planes(self, isa):
         weights = np.ones((8, 40), np.int8)
         step = wide_step(weights, 2**36, isa=isa)
-        assert [step.parameters[name] for name in ("is_short", "planes")] == [1, 1]
+        assert [step.parameters[name] for name in ("form", "planes")] == [1, 1]
 
     @pytest.mark.parametrize("bias", [2**31 - 1, 2**31, -(2**31), 2**36])
     def test_a_bias_that_leaves_32_bits_no_room_brings_planes(self, isa, bias):
         weights = np.random.default_rng(0).integers(-127, 128, (8, 3000)).astype(np.int8)
         step = wide_step(weights, bias, isa=isa, shift=48)
-        assert [step.parameters[name] for name in ("is_short", "planes")] == [0, 2]
+        assert [step.parameters[name] for name in ("form", "planes")] == [0, 2]
 
 
 @pytest.mark.skipif("amx" not in SUPPORTED, reason="needs AMX")
@@ -277,7 +277,7 @@ class TestBytes:
     def test_many_products_are_taken_as_bytes(self, weights, form):
         step = wide_step(weights, 12345, "amx", x=(21, weights.shape[1]), shift=44)
         assert step.isa == "amx"
-        assert [step.parameters[name] for name in ("is_short", "planes")] == form
+        assert [step.parameters[name] for name in ("form", "planes")] == form
 
     @pytest.mark.parametrize("depth", [40, 16001])
     def test_few_products_or_too_many_are_not(self, depth):

@@ -65,11 +65,11 @@ def depthwise_call(op: ops.QConv, site: KernelSite) -> KernelCall | None:
         band *= 2
     band = min(band, out[1])
     if site.itemsize("x") == 1:
-        stages, short = packed_stages(op, site, layout, 1, several)
-        form = {"is_short": short}
+        stages, form = packed_stages(op, site, layout, 1, several)
+        ends: dict[str, int] = {"form": form}
     else:
         stages = layer.stages(layout.lanes, 1, several)
-        form = {name: layer.parameters[name] for name in ("is_short", "planes")}
+        ends = {name: layer.parameters[name] for name in ("form", "planes")}
 
     def blocks_of_phases(_: np.ndarray) -> np.ndarray:
         return _packed(planes, layout, several, spacing, quads)
@@ -95,7 +95,7 @@ def depthwise_call(op: ops.QConv, site: KernelSite) -> KernelCall | None:
             "lines": lines(band),
             "pitch": pitch,
             "band": band,
-            **form,
+            **ends,
             "input_zero_point": op.input_zero_point,
             "out_bytes": site.output.itemsize,
         },

@@ -135,9 +135,9 @@ def packed_layer(
     """The layer at ``site`` in the form of conv_rows.h, for ``several`` pixels side by side."""
     if site.itemsize("x") == 1:
         planes = site.constant("weights")[None]
-        stages, short = packed_stages(op, site, layout, group, several)
+        stages, form = packed_stages(op, site, layout, group, several)
         how: tuple[object, ...] = (several,)
-        parameters = {"is_short": short}
+        parameters: dict[str, int] = {"form": form}
     else:
         layer = wide_layer(op, site, layout.taps, layout.bytes)
         planes, how = layer.planes, layer.how

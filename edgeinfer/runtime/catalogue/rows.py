@@ -115,6 +115,7 @@ def _flat(
             "steps": layout.steps(depth),
             "tile": tile,
             "slice": slice_,
+            "backwards": 0,
             **layer.parameters,
             "out_bytes": site.output.itemsize,
         },

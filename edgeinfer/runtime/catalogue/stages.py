@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import Protocol
 
 import numpy as np
@@ -11,7 +12,15 @@ from edgeinfer.graph import operators as ops
 from edgeinfer.runtime.catalogue.call import KernelSite
 from edgeinfer.runtime.catalogue.proofs import constant_channels, float_stage, short_stage
 
-__all__ = ["StageLayout", "packed_stages"]
+__all__ = ["StageForm", "StageLayout", "packed_stages"]
+
+
+class StageForm(IntEnum):
+    """How the stages of a layer end its sums, as conv_tile.h numbers it."""
+
+    LONG = 0
+    SHORT = 1
+    FLOAT = 2
 
 
 class StageLayout(Protocol):
@@ -27,7 +36,7 @@ class StageLayout(Protocol):
 
     @property
     def has_floats(self) -> int:
-        """1 where the short form is one in floats."""
+        """1 where stages may have the form in floats."""
 
 
 def packed_stages(
@@ -36,8 +45,8 @@ def packed_stages(
     layout: StageLayout,
     group: int,
     repeats: int = 1,
-) -> tuple[np.ndarray, int]:
-    """Stages, int32 [group][vector][4][lane], and 1 where they have their short form.
+) -> tuple[np.ndarray, StageForm]:
+    """Stages, int32 [group][vector][4][lane], and their form.
 
     The four are bias, multiplier, rounding and shift, or bias and the bits of float32 multiplier,
     offset and remainder; see stage_avx512.h. Lanes without a channel are zeros. With ``repeats``,
@@ -52,17 +61,34 @@ def packed_stages(
     largest = np.where(constant[0], 0, spread + np.abs(bias.astype(np.int64)))
     # partial sums and biases may wrap: the accumulator itself is proven
     begin = folded_bias(weights, bias, op.input_zero_point + layout.offset)
-    short = (_in_floats if layout.has_floats else _in_integers)(
-        op, multiplier, shift, largest, constant
-    )
-    ends = short or [np.zeros_like(begin), multiplier, np.zeros_like(multiplier), shift]
+    form, ends = _cheapest(layout, op, multiplier, shift, largest, constant)
     rows = np.stack([(begin + ends[0]).astype(np.int32), *(v.astype(np.int32) for v in ends[1:])])
     rows = np.tile(rows.reshape(4, group, -1), (1, 1, repeats))
     vectors = -(-rows.shape[2] // layout.lanes)
     padded = np.zeros((4, group, vectors * layout.lanes), np.int32)
     padded[:, :, : rows.shape[2]] = rows
     split = padded.reshape(4, group, vectors, layout.lanes).transpose(1, 2, 0, 3)
-    return np.ascontiguousarray(split), int(short is not None)
+    return np.ascontiguousarray(split), form
+
+
+def _cheapest(
+    layout: StageLayout,
+    op: ops.QConv | ops.QDense,
+    multiplier: np.ndarray,
+    shift: np.ndarray,
+    largest: np.ndarray,
+    constant: tuple[np.ndarray, np.ndarray],
+) -> tuple[StageForm, list[np.ndarray]]:
+    """The cheapest form that is proven: what the bias grows by and what the others are."""
+    if layout.has_floats:
+        floats = _in_floats(op, multiplier, shift, largest, constant)
+        if floats is not None:
+            return StageForm.FLOAT, floats
+    integers = _in_integers(op, multiplier, shift, largest, constant)
+    if integers is not None:
+        return StageForm.SHORT, integers
+    nothing = np.zeros_like(multiplier)
+    return StageForm.LONG, [nothing, multiplier, nothing, shift]
 
 
 def _in_integers(

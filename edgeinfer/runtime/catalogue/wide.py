@@ -11,6 +11,7 @@ from edgeinfer.arithmetic.accumulators import folded_bias, largest_sums, reach
 from edgeinfer.graph import operators as ops
 from edgeinfer.runtime.catalogue.call import KernelSite
 from edgeinfer.runtime.catalogue.proofs import ShortStage, constant_channels, short_stage
+from edgeinfer.runtime.catalogue.stages import StageForm
 
 __all__ = ["MOST_BYTE_PRODUCTS", "WideLayer", "wide_layer"]
 
@@ -62,7 +63,7 @@ class WideLayer:
     def parameters(self) -> dict[str, int]:
         """The fields of a kernel's parameters that say so."""
         return {
-            "is_short": int(self.short is not None),
+            "form": StageForm.LONG if self.short is None else StageForm.SHORT,
             "planes": len(self.planes),
             "part_rows": self.part_rows,
             "part_steps": self.part_steps,

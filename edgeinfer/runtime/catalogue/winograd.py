@@ -40,7 +40,7 @@ def conv_call(op: ops.QConv, site: KernelSite) -> KernelCall | None:
         squares = np.einsum("jb,oibd->oijd", _TWICE_G, sides)
         return packed_blocks(squares.reshape(1, len(weights), 16, 1, depth), layout, 1)
 
-    stages, short = packed_stages(op, site, layout, 1)
+    stages, form = packed_stages(op, site, layout, 1)
     all_squares = -(-out[1] // 2) * -(-out[2] // 2)
     units = -(-all_squares // (_DEEP_SQUARES if layout.is_deep(site) else _SQUARES))
     squares = -(-all_squares // units)
@@ -71,7 +71,7 @@ def conv_call(op: ops.QConv, site: KernelSite) -> KernelCall | None:
             "place": place,
             "squares": squares,
             "slice": slice_,
-            "is_short": short,
+            "form": form,
             "input_zero_point": op.input_zero_point,
             "out_bytes": site.output.itemsize,
         },
