@@ -7,6 +7,7 @@ its expression, its domain, and the integers that it takes and gives.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -65,20 +66,32 @@ def function_table(
     Returns
     -------
     numpy.ndarray
-        [entries], of the element type of ``y``.
+        [entries], of the element type of ``y``; it cannot be written to.
 
     Raises
     ------
     QuantizationError
         The function is not a number somewhere, or too steep to be interpolated.
     """
+    # 0.0 and -0.0 are equal, but not the same number of an expression
+    return _function_table(repr((expression, domain)), expression, domain, x, y, entries)
+
+
+# the steps of a recurrent layer have their functions over and over
+@lru_cache(maxsize=64)
+def _function_table(
+    _: str, expression: pointwise.Expression, domain: Domain, x: Integers, y: Integers, entries: int
+) -> np.ndarray:
     function = _Function(expression, domain, x, y)
     if entries != KNOTS:
-        return table(function, *x[:2], *y[:2], x[2], y[2])
-    knots = interpolation_table_16(function, x[0], y[0])
-    if knots is None:
-        raise QuantizationError("the function is too steep to be interpolated")
-    return knots
+        made = table(function, *x[:2], *y[:2], x[2], y[2])
+    else:
+        knots = interpolation_table_16(function, x[0], y[0])
+        if knots is None:
+            raise QuantizationError("the function is too steep to be interpolated")
+        made = knots
+    made.setflags(write=False)
+    return made
 
 
 def step_with_bends_on_knots(

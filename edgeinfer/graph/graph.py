@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from html import escape
 from struct import Struct
 from typing import Literal, get_args
@@ -285,7 +286,7 @@ class Graph:
     states: tuple[State, ...] = ()
     preparation: Mapping[str, Preparation] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def is_integer(self) -> bool:
         """No value holds floats."""
         return all(t.dtype != "float32" for t in self.types.values())

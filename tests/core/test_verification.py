@@ -614,7 +614,7 @@ def tabulated(op, entries, out=None, x=None):
 @pytest.mark.parametrize("entries", [513, 65536])
 def test_a_table_is_that_of_its_expression_to_a_step(entries):
     op = ops.Lookup(("tanh", ("mul", "x", 0.01)), (-50.0, 50.0))
-    made = function_table(op.expression, op.domain, WIDE, WIDE, entries)
+    made = function_table(op.expression, op.domain, WIDE, WIDE, entries).copy()
     verify(tabulated(op, made))
     # exp may have another last bit where the file was made
     made[[7, 300]] += [1, -1]
