@@ -57,6 +57,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("entries", nargs="*", default=ENTRIES)
     parser.add_argument("--configs", nargs="*", default=["8x8", "8x16"], choices=list(PRESETS))
+    parser.add_argument(
+        "--scheme",
+        choices=["int8", "int16x8", "int16"],
+        help="Without it int16 where multipliers have 16 bits, else int8; recurrent layers in int8 "
+        "need them as well: --configs 8x8-16 --scheme int8 mnist_lstm.",
+    )
     parser.add_argument("--tflite", type=Path, help="Where there are more int8 models for Vela.")
     arguments = parser.parse_args()
     folders = [each for each in (folder(), arguments.tflite) if each is not None]
@@ -68,7 +74,7 @@ def main() -> None:
     for name in arguments.entries:
         entry = load(name)
         for config in arguments.configs:
-            scheme = "int16" if config.endswith("-16") else "int8"
+            scheme = arguments.scheme or ("int16" if config.endswith("-16") else "int8")
             graph = quantize(from_onnx(entry.model), entry.calib, scheme=scheme)
             x = entry.x[:1]
             report, seconds = inference(graph, config, x)
