@@ -1,7 +1,8 @@
 """The networks that are timed, as ONNX files with the samples that calibrate them.
 
-Six trained ones of the zoo (zoo_folder.py); EfficientNet-lite0 with the weights of a package;
-topologies of the onnx package, MobileNetV2 and MobileNetV3-small with seeded weights.
+Nine trained ones of the zoo, three of them recurrent (zoo_folder.py); EfficientNet-lite0 with the
+weights of a package; topologies of the onnx package, MobileNetV2 and MobileNetV3-small with seeded
+weights.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ ZOO = (
     "ad_autoencoder",
     "armkws_ds_cnn_s",
     "cifar10_resnet20",
+    "mnist_lstm",
+    "armkws_gru_s",
+    "armkws_lstm_s",
 )
 LIGHT = {"squeezenet": "light_squeezenet", "resnet50": "light_resnet50"}
 _SIZE = 224
