@@ -35,14 +35,15 @@ static void multiply_band(const conv_tile *common, const conv_band *band, const 
                           const weight *w, const int32_t *stages, char *y)
 {
     conv_tile t = *common;
-    const int64_t vectors = (band->outputs + LANES - 1) / LANES * t.planes;
+    const int64_t planes = WIDE ? t.planes : 1; /* a division costs as much as a small tile */
+    const int64_t vectors = (band->outputs + LANES - 1) / LANES * planes;
     const int64_t blocks = (vectors + MOST_VECTORS - 1) / MOST_VECTORS;
     for (int64_t i = 0; i < blocks; ++i) {
         const int64_t first = MOST_VECTORS * (band->backwards ? blocks - 1 - i : i);
         const int64_t block = least(vectors - first, MOST_VECTORS);
-        const int64_t channel = first / t.planes * LANES;
+        const int64_t channel = first / planes * LANES;
         const weight *own = w + first * t.rows * t.steps * LANES * TAPS;
-        t.channels = least(band->outputs - channel, block / t.planes * LANES);
+        t.channels = least(band->outputs - channel, block / planes * LANES);
         const int64_t pixels = tile_pixels(block, band->pixels);
         for (int64_t row = 0; row < band->rows; ++row)
             for (int64_t pixel = 0; pixel < band->pixels; pixel += pixels) {
