@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,10 +16,10 @@ from edgeinfer.cli.command import Report, command
 from edgeinfer.cli.models import check_sequences, open_model
 from edgeinfer.cli.options import FILE, image_options, threads_option
 from edgeinfer.cli.profiling import LayerRate, LayerTime, layer_rates, profile
+from edgeinfer.cli.rivals import Rivalry, check_files, race_against
 from edgeinfer.errors import InputError
 
 if TYPE_CHECKING:
-    from edgeinfer.cli.race import Gap, Timing
     from edgeinfer.graph import Graph
 
 __all__ = ["bench"]
@@ -33,7 +30,6 @@ _AT_MOST = 100_000
 _TELL_EVERY = 0.1  # seconds: telling is no part of what is timed, but empties caches
 _CALIBRATION = 100  # samples for the peers' int8
 _NOISE = 16  # samples where there is no data
-_ROUND_SECONDS = 0.1
 
 
 @command(example="edgeinfer bench digits.eqm --layers")
@@ -89,7 +85,7 @@ def bench(
     from edgeinfer.graph.cost import cost
     from edgeinfer.runtime.session import Session
 
-    _check_rivals(rivals)
+    check_files(rivals)
     graph = open_model(model)
     if not graph.is_integer:
         raise InputError(f"{model} is a float model; quantize it first")
@@ -97,17 +93,13 @@ def bench(
         check_sequences(model, graph, rival)
     session = Session(graph, num_threads=threads)
     samples = _samples(graph, data, _CALIBRATION if rivals else 1, images)
-    # what other runtimes take as inputs, and models are imported with zeros at first
-    states = {
-        state.input: np.zeros(graph.types[state.input].shape, np.float32) for state in graph.states
-    }
     feed = samples[0]
     run, _ = bound_call(session, feed)
     for _ in range(_WARM_UP):
         run()
     if runs is None:
         runs = int(np.clip(_SECONDS / max(_time(run), 1e-6), 1, _AT_MOST))
-    raced: tuple[list[Timing], list[Gap]] = [], []
+    beside: Rivalry | None = None
     with screen.progress() as done:
         seconds: list[float] = []
         told = 0.0
@@ -117,8 +109,8 @@ def bench(
                 done("running", len(seconds), runs)
                 told = time.perf_counter()
         if rivals:
-            raced = _race(
-                model, rivals, [states | dict(each) for each in samples], rounds, threads, done
+            beside = race_against(
+                rivals, model, graph, samples, rounds=rounds, threads=threads, done=done
             )
     times = profile(graph, session, feed)
     rates = layer_rates(graph, times, threads) if layers else []
@@ -149,29 +141,13 @@ def bench(
             ]
         ),
     ]
-    if rivals:
-        calibration = (
-            f"{len(samples)} samples of {data}" if data else f"{len(samples)} samples of noise"
-        ) + (", all in the first state" if graph.states else "")
-        timings, gaps = raced
-        found["against"] = {
-            "rounds": rounds,
-            "calibration": calibration,
-            "timings": [each.as_json() for each in timings],
-            "gaps": [{"name": gap.name, "reason": gap.reason} for gap in gaps],
-        }
-        shown += ["", *_race_table(timings, gaps, calibration, rounds)]
+    if beside is not None:
+        calibration = f"{len(samples)} samples of {data or 'noise'}"
+        if graph.states:
+            calibration += ", all in the first state"
+        found["against"] = beside.as_json(calibration)
+        shown += ["", *beside.shown(calibration)]
     return Report(found, shown)
-
-
-def _check_rivals(rivals: Sequence[Path]) -> None:
-    for path in rivals:
-        if path.suffix.lower() not in (".onnx", ".tflite"):
-            raise InputError(
-                f"{path} is neither an .onnx nor a .tflite file, which --against takes"
-            )
-        if not path.is_file():
-            raise InputError(f"there is no file {path}")
 
 
 def _samples(
@@ -186,44 +162,6 @@ def _samples(
         return [_noise(graph, rng) for _ in range(min(count, _NOISE))]
     dataset = load_data(data, graph, ImageOptions(**images), samples=count)
     return list(runs_of(graph, dataset.samples, limit=count))
-
-
-def _race(
-    model: Path,
-    rivals: Sequence[Path],
-    samples: Sequence[Mapping[str, np.ndarray]],
-    rounds: int,
-    threads: int,
-    done: Callable[[str, int, int | None], None],
-) -> tuple[list[Timing], list[Gap]]:
-    """The model and its ``rivals``, the fastest first."""
-    from edgeinfer.cli.field import litert_contender, onnx_contenders
-    from edgeinfer.cli.race import Contender, race
-
-    contenders = [Contender("edgeinfer", "edgeinfer", model)]
-    gaps: list[Gap] = []
-    with tempfile.TemporaryDirectory() as folder:
-        for i, path in enumerate(rivals):
-            if path.suffix.lower() == ".tflite":
-                contenders.append(litert_contender(path))
-                continue
-            place = Path(folder) / str(i)
-            place.mkdir()
-            made, lacking = onnx_contenders(path, samples, place, done=done)
-            contenders += made
-            gaps += lacking
-        timings, failed = race(
-            contenders,
-            samples[0],
-            rounds=rounds,
-            seconds=_ROUND_SECONDS,
-            threads=threads,
-            done=done,
-        )
-    for gap in failed:
-        if gap.name == "edgeinfer":
-            raise InputError(f"{model} cannot be timed beside others: {gap.reason}")
-    return sorted(timings, key=lambda each: each.median), [*gaps, *failed]
 
 
 def _times_table(times: Sequence[LayerTime]) -> RenderableType:
@@ -251,40 +189,6 @@ def _rates_table(rates: Sequence[LayerRate], threads: int) -> list[RenderableTyp
     ]
     heading = ("layer", "kernel", "time", "MACs", "GMAC/s", "of peak")
     return [screen.table(heading, rows, left=2), *notes]
-
-
-def _race_table(
-    timings: Sequence[Timing], gaps: Sequence[Gap], calibration: str, rounds: int
-) -> list[RenderableType]:
-    (ours,) = (each for each in timings if each.contender.name == "edgeinfer")
-    rows = []
-    for each in timings:
-        low, high = (screen.milliseconds(q / 1e6) for q in each.quartiles)
-        rows.append(
-            (
-                each.contender.name,
-                screen.milliseconds(each.median / 1e6),
-                f"{low} to {high}",
-                f"{each.median / ours.median:.2f}",
-            )
-        )
-    versions = {each.contender.runtime: each.version for each in timings}
-    held = os.environ.get("EDGEINFER_ISA")
-    notes = [
-        f"rounds in turn: {rounds}; peers' int8 calibrated with {calibration}",
-        *([f"EDGEINFER_ISA holds edgeinfer to {held}, and no other runtime"] if held else []),
-        ", ".join(f"{runtime} {version}" for runtime, version in versions.items()),
-        *(f"{each.contender.name}: {each.note}" for each in timings if each.note),
-        *(f"no {gap.name}: {gap.reason}" for gap in gaps),
-    ]
-    return [
-        screen.table(("runtime", "median", "half of the rounds", "to edgeinfer's"), rows),
-        *map(_wrapped, notes),
-    ]
-
-
-def _wrapped(note: str) -> str:
-    return textwrap.fill(note, screen.width(), subsequent_indent="  ")
 
 
 def _noise(graph: Graph, rng: np.random.Generator) -> dict[str, np.ndarray]:

@@ -25,6 +25,7 @@ def onnx_contenders(
     samples: Sequence[Mapping[str, np.ndarray]],
     folder: Path,
     *,
+    constants: Mapping[str, float] | None = None,
     integer_edges: bool = False,
     done: Callable[[str, int, int | None], None],
 ) -> tuple[list[Contender], list[Gap]]:
@@ -38,6 +39,8 @@ def onnx_contenders(
         What it is calibrated with, inputs by name; all of one shape.
     folder : Path
         Where the files are written that the contenders load.
+    constants : mapping of str to float, optional
+        Numbers by the inputs that always have them, which ``samples`` lack.
     integer_edges : bool
         Whether models take and give integers; then none computes in floats.
     done : callable
@@ -49,7 +52,7 @@ def onnx_contenders(
         The model does not take such samples.
     """
     fixed = folder / "float32.onnx"
-    fix_shapes(model, samples[0], fixed)
+    fix_shapes(model, samples[0], fixed, constants)
     contenders: list[Contender] = []
     gaps: list[Gap] = []
     if not integer_edges:

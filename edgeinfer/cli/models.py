@@ -21,6 +21,7 @@ __all__ = [
     "Run",
     "check_output",
     "check_sequences",
+    "constants_of",
     "file_bytes",
     "import_onnx",
     "open_integer_model",
@@ -144,18 +145,23 @@ def _open_like(path: Path, like: Graph) -> Graph:
     batch = next(iter(shapes.values()))[0] if like.free_batch else 1
     if path.suffix.lower() != ".onnx":
         return open_model(path)
-    from edgeinfer.converters.fixing import numbers_given
-
     how = Import(
         batch,
         shapes,
-        constants=numbers_given(like.provenance),
+        constants=constants_of(like),
         states={state.input: state.output for state in like.states} or None,
     )
     # the .eqm may have been made of a part, whose values bear the same names
     with suppress(InputError):
         return open_model(path, replace(how, inputs=like.sources, outputs=like.results))
     return open_model(path, how)
+
+
+def constants_of(graph: Graph) -> dict[str, float]:
+    """The numbers that inputs of its ``.onnx`` were given when ``graph`` was made of that."""
+    from edgeinfer.converters.fixing import numbers_given
+
+    return numbers_given(graph.provenance)
 
 
 def import_onnx(path: Path, how: Import | None = None) -> Graph:

@@ -22,8 +22,15 @@ __all__ = ["fix_shapes", "quantize_static", "strip_float_edges"]
 _MOVING = ("Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 
 
-def fix_shapes(model: Path, feed: Mapping[str, np.ndarray], out: Path) -> None:
+def fix_shapes(
+    model: Path,
+    feed: Mapping[str, np.ndarray],
+    out: Path,
+    constants: Mapping[str, float] | None = None,
+) -> None:
     """Write to ``out`` the ``model`` that takes arrays of the shapes in ``feed``, and no others.
+
+    Inputs in ``constants`` are these numbers in it, and no inputs.
 
     Raises
     ------
@@ -39,6 +46,10 @@ def fix_shapes(model: Path, feed: Mapping[str, np.ndarray], out: Path) -> None:
         loaded = onnx.load(model)
     except (DecodeError, onnx.checker.ValidationError) as error:
         raise ModelFileError(f"{model} is no ONNX file, or a damaged one") from error
+    for value in [*loaded.graph.input]:
+        if constants and value.name in constants:
+            loaded.graph.input.remove(value)
+            loaded.graph.initializer.append(_filled(value, constants[value.name]))
     known = {tensor.name for tensor in loaded.graph.initializer}
     inputs = [value for value in loaded.graph.input if value.name not in known]
     names = {value.name for value in inputs}
@@ -64,6 +75,17 @@ def fix_shapes(model: Path, feed: Mapping[str, np.ndarray], out: Path) -> None:
     # what was written of other values may have held for open extents only
     del loaded.graph.value_info[:]
     onnx.save(loaded, out)
+
+
+def _filled(value: onnx.ValueInfoProto, number: float) -> onnx.TensorProto:
+    """A constant of the type of ``value`` that is ``number`` everywhere."""
+    from onnx import helper, numpy_helper
+
+    kind = value.type.tensor_type
+    # what is open has held one number
+    shape = [dim.dim_value or 1 for dim in kind.shape.dim]
+    dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type)
+    return numpy_helper.from_array(np.full(shape, number, dtype), value.name)
 
 
 def quantize_static(

@@ -161,6 +161,9 @@ def test_an_input_that_is_always_the_same_is_given_once(cli, workspace):
     # the .eqm knows what its .onnx was given
     layers = cli.json("compare rate.onnx rate.eqm --data x.npy")["layers"]
     assert min(layer["sqnr_db"] for layer in layers) > 60
+    line = "bench rate.eqm --runs 1 --rounds 1 --against rate.onnx --data x.npy"
+    peers = {each["name"] for each in cli.json(line)["against"]["timings"]}
+    assert peers >= {"onnxruntime float32", "onnxruntime int8 (u8)"}
     misspelt = cli("inspect rate.onnx --constant sr=fast")
     assert misspelt.exit_code == 2
     assert "'sr=fast' is not of the form NAME=NUMBER" in misspelt.stderr
