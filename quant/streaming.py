@@ -249,11 +249,17 @@ class _Steps:
         for name in node.inputs:
             array = self.graph.constants.get(name)
             if array is not None:
-                if found is not None and isinstance(node.op, ops.Broadcasting | ops.Concat):
+                if found is not None and self._is_broadcast(node, found):
                     array = self._narrowed(array, node, found)
                 name = self.builder.constant(name, array)
             names.append(name)
         return names
+
+    def _is_broadcast(self, node: Node, found: Rows) -> bool:
+        """Whether what ``node`` takes is broadcast along the axis of the steps."""
+        if isinstance(node.op, ops.MatMul):
+            return found.axis < len(self.graph.types[node.output].shape) - 2
+        return isinstance(node.op, ops.Broadcasting | ops.Concat)
 
     def _narrowed(self, array: np.ndarray, node: Node, found: Rows) -> np.ndarray:
         axis = found.axis - len(self.graph.types[node.output].shape) + array.ndim

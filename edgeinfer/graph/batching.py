@@ -63,13 +63,13 @@ class Batch:
                     return None
                 found = moved
         same = found is not None and all(
-            self._serves_all_alike(site.graph, name, rank, found)
+            self.serves_all_alike(site.graph, name, rank, found)
             for name in site.node.operands
             if name not in self.rows
         )
         return found if same else None
 
-    def _serves_all_alike(self, graph: Graph, name: str, rank: int, rows: Rows) -> bool:
+    def serves_all_alike(self, graph: Graph, name: str, rank: int, rows: Rows) -> bool:
         """Whether ``name``, broadcast to ``rank`` axes, brings each sample the same."""
         shape = graph.types[name].shape
         axis = rows.axis - (rank - len(shape))
@@ -194,8 +194,13 @@ def _mat_mul(op: ops.MatMul | ops.QMatMul, site: Site, batch: Batch) -> Rows | N
     if rows is None or rows.axis == own + summed:
         return None
     moved = replace(rows, axis=rows.axis + rank - own)
-    is_whole = site.shape(role)[rows.axis] == site.output.shape[moved.axis]
-    return moved if is_whole else None
+    if site.shape(role)[rows.axis] != site.output.shape[moved.axis]:
+        return None
+    other = site.node.input("b" if role == "a" else "a")
+    is_matrix_a_sample = moved.axis < rank - 2 and not batch.serves_all_alike(
+        site.graph, other, rank, moved
+    )
+    return None if is_matrix_a_sample else moved
 
 
 @follow.register

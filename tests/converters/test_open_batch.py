@@ -100,6 +100,21 @@ MIXED = {
         {"zero": 0, "one": 1, "last": [1]},
         "Add 'y' mixes what lies along it",
     ),
+    "a matrix of each": (
+        [
+            node("Shape", ["x"], ["s"]),
+            node("Gather", ["s", "zero"], ["n"]),
+            node("Range", ["zero", "n", "one"], ["r"]),
+            node("Cast", ["r"], ["f"], to=TensorProto.FLOAT),
+            node("Unsqueeze", ["f", "behind"], ["c"]),
+            node("Mul", ["c", "w"], ["m"]),
+            node("Unsqueeze", ["x", "rows"], ["u"]),
+            node("MatMul", ["u", "m"], ["p"]),
+            node("Squeeze", ["p", "rows"], ["y"]),
+        ],
+        {"zero": 0, "one": 1, "behind": [1, 2], "rows": [1], "w": normal(1, 6, 3)},
+        "MatMul 'p' mixes what lies along it",
+    ),
     "how many they are": (
         [
             node("Shape", ["x"], ["s"]),

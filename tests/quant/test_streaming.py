@@ -117,6 +117,21 @@ def test_a_flat_input_and_constants_with_an_entry_a_step_are_taken_in_steps_too(
     check(graph, "int8", 2)
 
 
+def test_matrices_that_are_the_same_for_each_step_are_taken_in_steps_too():
+    layers = Layers()
+    x = layers.input("x", TensorType((1, T, WIDTH)))
+    (y,) = layers.layer(ops.RNN(), x, "rnn")
+    turned = layers.add(ops.Transpose((1, 0, 2)), y)
+    same = np.repeat(layers.rng.normal(size=(1, HIDDEN, 3)).astype("f4"), T, 0)
+    product = layers.add(ops.MatMul(), turned, layers.constant("same", same), output="product")
+    check(layers.graph(product), "int8", 1)
+    # as many rows as there are steps, and none of these is a step's
+    layers = Layers()
+    x = layers.input("x", TensorType((1, T, T)))
+    y = layers.add(ops.MatMul(), x, layers.random("square", T, T))
+    check(layers.graph(layers.layer(ops.RNN(), y, "rnn")[0]), "int8", 3)
+
+
 def test_steps_mean_the_same_in_floats():
     layers = Layers()
     x = layers.input("x", TensorType((1, T, WIDTH)))
@@ -155,6 +170,17 @@ def positions(layers: Layers, x: str) -> str:
     return layers.layer(ops.LSTM(), placed, "lstm")[0]
 
 
+def matrices(layers: Layers, x: str) -> str:
+    y, _ = layers.layer(ops.LSTM(), x, "lstm")
+    turned = layers.add(ops.Transpose((1, 0, 2)), y)
+    return layers.add(ops.MatMul(), turned, layers.random("m", T, HIDDEN, 3), output="product")
+
+
+def slopes(layers: Layers, x: str) -> str:
+    same = layers.constant("slopes", np.full((1, T, 1), 0.1, np.float32))
+    return layers.layer(ops.LSTM(), layers.add(ops.PRelu(), x, same, output="bent"), "lstm")[0]
+
+
 def over_channels(layers: Layers, x: str) -> str:
     turned = layers.add(ops.Transpose((0, 2, 1)), x)
     return layers.layer(ops.RNN(), turned, "rnn")[0]
@@ -176,6 +202,15 @@ def over_channels(layers: Layers, x: str) -> str:
         (
             positions,
             "Add 'placed': sees several steps at once, so sequences cannot be taken in steps",
+        ),
+        (
+            matrices,
+            "MatMul 'product': sees several steps at once, so sequences cannot be taken in steps",
+        ),
+        (
+            slopes,
+            "PRelu 'bent': has another meaning then (slope broadcast to x must have shape "
+            "[1, 1, 5], not [1, 12, 5]), so sequences cannot be taken in steps",
         ),
     ],
 )
