@@ -21,8 +21,7 @@ from edgeinfer.quant.outputs import uncut_groups, uneven_outputs
 from edgeinfer.quant.ranges import group_ranges
 from edgeinfer.quant.reaches import of_two_tails
 from edgeinfer.quant.refusals import refuse_unsupported
-from edgeinfer.quant.rules import fixed_output
-from edgeinfer.quant.schemes import SCHEMES, Width, activation_type, headroom
+from edgeinfer.quant.schemes import SCHEMES, Width, activation_type, fixed_output, headroom
 from edgeinfer.quant.search import MAX_RUNS, search
 from edgeinfer.quant.sharing import shared_quantization
 from edgeinfer.quant.widths import denominators, group_widths, wide_groups

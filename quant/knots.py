@@ -15,7 +15,6 @@ from edgeinfer.arithmetic import pointwise
 from edgeinfer.arithmetic.tables import step_ending_on_a_knot, step_with_bends_on_knots
 from edgeinfer.graph import Graph, Quantization, TensorType
 from edgeinfer.graph import operators as ops
-from edgeinfer.quant.rules import clip_bounds
 
 __all__ = ["with_knots_at_bends"]
 
@@ -42,7 +41,7 @@ def with_knots_at_bends(
         x, y = node.inputs[0], groups.get(node.outputs[0])
         if not isinstance(node.op, ops.Pointwise) or x not in groups or y is None:
             continue
-        if types[x].dtype != "int16" or clip_bounds(node.op.expression) is not None:
+        if types[x].dtype != "int16" or pointwise.clip_bounds(node.op.expression) is not None:
             continue
         expression, x = node.op.expression, groups[x]
         if x in wide:

@@ -45,23 +45,14 @@ from edgeinfer.quant.normalization import integer_normalization, refuse_too_many
 from edgeinfer.quant.phases import phases_of
 from edgeinfer.quant.recurrent import unroll
 from edgeinfer.quant.resizing import integer_resize
-from edgeinfer.quant.schemes import Width, activation_type
+from edgeinfer.quant.schemes import Width, activation_type, fixed_output
 from edgeinfer.quant.wide_tables import INTERPOLATION_STEPS, wide_table
 from edgeinfer.quant.widths import wider
 
-__all__ = ["clip_bounds", "fixed_output", "integer_operators", "is_supported", "lower", "rule"]
+__all__ = ["integer_operators", "is_supported", "lower", "rule"]
 
 # the counts of which fixedpoint.average_multiplier is proven exact
 _EXACT_COUNT = {"int8": 4096, "int16": 16384}
-
-
-def fixed_output(op: ops.Operator, dtype: Width) -> Quantization | None:
-    """The output quantization that the contract prescribes for ``op``, where it does."""
-    if not isinstance(op, ops.Softmax):
-        return None
-    if dtype == "int8":
-        return Quantization.per_tensor(1 / 256, -128)
-    return Quantization.per_tensor(1 / 32768)
 
 
 @singledispatch
@@ -200,7 +191,7 @@ def _pointwise(op: ops.Pointwise, node: Node, to: Fragment) -> None:
     if in_dtype == "int8":
         _emit_table(op, to, x, y, _table(op, to, to.kind(x), to.kind(y), 256))
         return
-    bounds = clip_bounds(op.expression)
+    bounds = pointwise.clip_bounds(op.expression)
     if bounds is not None:
         to.emit(to.rescale(x, y, *bounds), x)
         return
@@ -254,16 +245,6 @@ def _table(op: ops.Pointwise, to: Fragment, x: Integers, y: Integers, entries: i
 
 def _dtypes(to: Fragment, *names: str) -> tuple[Width, ...]:
     return tuple(to.kind(name)[2] for name in names)
-
-
-def clip_bounds(expression: pointwise.Expression) -> tuple[float, float] | None:
-    """The bounds of a function that does nothing else, so that a Rescale is one."""
-    match expression:
-        case ("relu", "x"):
-            return 0.0, math.inf
-        case ("clip", "x", float(lo), float(hi)):
-            return lo, hi
-    return None
 
 
 def _sum_or_difference(

@@ -1,4 +1,4 @@
-"""The named pairs of activation and weight widths, and how a range becomes a Quantization."""
+"""The named pairs of activation and weight widths, and the Quantization of a range or operator."""
 
 from __future__ import annotations
 
@@ -9,9 +9,18 @@ from typing import Literal
 import numpy as np
 
 from edgeinfer.graph import Quantization, TensorType
+from edgeinfer.graph import operators as ops
 from edgeinfer.quant.observers import Levels
 
-__all__ = ["SCHEMES", "Scheme", "Width", "activation_type", "headroom", "levels"]
+__all__ = [
+    "SCHEMES",
+    "Scheme",
+    "Width",
+    "activation_type",
+    "fixed_output",
+    "headroom",
+    "levels",
+]
 
 Width = Literal["int8", "int16"]
 
@@ -81,3 +90,12 @@ def activation_type(
     zero_point = int(np.clip(np.rint(-128 - low / scale), -128, 127))
     scale = min(scale, _MOST / (max(zero_point + 128, 127 - zero_point) + 1))
     return TensorType(shape, dtype, Quantization.per_tensor(scale, zero_point))
+
+
+def fixed_output(op: ops.Operator, dtype: Width) -> Quantization | None:
+    """The output quantization that the contract prescribes for ``op``, where it does."""
+    if not isinstance(op, ops.Softmax):
+        return None
+    if dtype == "int8":
+        return Quantization.per_tensor(1 / 256, -128)
+    return Quantization.per_tensor(1 / 32768)

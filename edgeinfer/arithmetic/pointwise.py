@@ -13,7 +13,16 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["FUNCTIONS", "Expression", "check", "evaluate", "size", "substitute", "text"]
+__all__ = [
+    "FUNCTIONS",
+    "Expression",
+    "check",
+    "clip_bounds",
+    "evaluate",
+    "size",
+    "substitute",
+    "text",
+]
 
 Expression = Any  # str | float | tuple[str, Expression, ...]; mypy cannot bound the recursion
 
@@ -155,6 +164,16 @@ def evaluate(expression: Expression, x: np.ndarray) -> np.ndarray:
 
     with np.errstate(all="ignore"):
         return np.broadcast_to(np.asarray(value(expression), x.dtype), x.shape)
+
+
+def clip_bounds(expression: Expression) -> tuple[float, float] | None:
+    """The bounds of a function that clips and does nothing else; None of any other."""
+    match expression:
+        case ("relu", "x"):
+            return 0.0, math.inf
+        case ("clip", "x", float(lo), float(hi)):
+            return lo, hi
+    return None
 
 
 def size(expression: Expression) -> int:
