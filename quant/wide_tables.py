@@ -8,14 +8,21 @@ from functools import lru_cache
 import numpy as np
 
 from edgeinfer.arithmetic import pointwise
-from edgeinfer.arithmetic.fixedpoint import interpolate_16
-from edgeinfer.arithmetic.tables import KNOTS, Domain, Integers, function_table
+from edgeinfer.arithmetic.fixedpoint import interpolate_16, multiplier_and_shift, requantize
+from edgeinfer.arithmetic.tables import (
+    KNOTS,
+    Domain,
+    Integers,
+    function_table,
+    step_with_bends_on_knots,
+)
 from edgeinfer.errors import QuantizationError
+from edgeinfer.graph import nearest_float32
 
-__all__ = ["INTERPOLATION_STEPS", "wide_table"]
+__all__ = ["wide_table", "wide_table_and_step"]
 
-INTERPOLATION_STEPS = 4.0
-"""An interpolated table may err by this many output steps before a full one takes its place."""
+# an interpolated table may err by this many output steps before a full one takes its place
+_INTERPOLATION_STEPS = 4
 
 
 # a search lowers the same layer a hundred times
@@ -28,11 +35,62 @@ def wide_table(
     See ``function_table``.
     """
     entries = function_table(expression, domain, x, y, 65536)
-    likely = np.arange(least, 32768)
+    return _kept(_knots(expression, domain, x, x[0], y, entries, least), entries)
+
+
+@lru_cache(maxsize=256)
+def wide_table_and_step(
+    expression: pointwise.Expression, domain: Domain, x: Integers, y: Integers
+) -> tuple[np.ndarray, float]:
+    """As ``wide_table``, and the scale of what it takes: that of ``x``, or a finer one.
+
+    Where knots are not good enough at that of ``x``, they may be at one that reaches no farther
+    than the function still changes, and has knots where it bends.
+    """
+    entries = function_table(expression, domain, x, y, 65536)
+    for step in (x[0], _finer_step(expression, x, y, entries)):
+        knots = _knots(expression, domain, x, step, y, entries)
+        if knots is not None:
+            return _kept(knots, entries), step
+    return _kept(None, entries), x[0]
+
+
+def _knots(
+    expression: pointwise.Expression,
+    domain: Domain,
+    x: Integers,
+    step: float,
+    y: Integers,
+    entries: np.ndarray,
+    least: int = -32768,
+) -> np.ndarray | None:
+    """The table of 513 for ``x`` at another ``step``; None where it is not near ``entries``."""
+    q = np.arange(least, 32768)
+    taken = requantize(q, *multiplier_and_shift(x[0] / step), 0, -32768, 32767)
     with suppress(QuantizationError):
-        knots = function_table(expression, domain, x, y, KNOTS)
-        errors = interpolate_16(knots, likely).astype(np.int64) - entries[likely + 32768]
-        if np.abs(errors).max() <= INTERPOLATION_STEPS:
-            entries = knots
-    entries.flags.writeable = False
-    return entries
+        knots = function_table(expression, domain, (step, 0, "int16"), y, KNOTS)
+        errors = interpolate_16(knots, taken).astype(np.int64) - entries[q + 32768]
+        if np.abs(errors).max() <= _INTERPOLATION_STEPS:
+            return knots
+    return None
+
+
+def _finer_step(
+    expression: pointwise.Expression, x: Integers, y: Integers, entries: np.ndarray
+) -> float:
+    """The scale of ``x`` that reaches as far as ``entries`` change, or a little farther."""
+    changes = np.flatnonzero(np.diff(entries)) - 32768
+    farthest = max(-int(changes.min(initial=0)), int(changes.max(initial=0)) + 1)
+    low, high = -32768 * y[0], 32767 * y[0]
+
+    def clamped(reals: np.ndarray) -> np.ndarray:
+        return np.clip(pointwise.evaluate(expression, reals), low, high)
+
+    return nearest_float32(step_with_bends_on_knots(clamped, x[0] * farthest / 32767, y[0]))
+
+
+def _kept(knots: np.ndarray | None, entries: np.ndarray) -> np.ndarray:
+    """The table that is handed out again and again."""
+    table = entries if knots is None else knots
+    table.flags.writeable = False
+    return table

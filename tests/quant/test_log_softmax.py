@@ -54,3 +54,9 @@ def test_of_one_class_it_is_zero():
     x = np.random.default_rng(0).normal(size=(32, 1)).astype(np.float32)
     found = Session(quantize(graph_of((1, 1), 1), x)).run(x[:1])
     np.testing.assert_array_equal(found, np.zeros((1, 1), np.float32))
+
+
+def test_what_rounds_twice_leaves_its_16_bits_to_round_once():
+    x = np.random.default_rng(0).normal(size=(32, 10)).astype(np.float32)
+    once, twice = (quantize(graph_of((1, 10), 1), x, rounding=how) for how in ("single", "double"))
+    np.testing.assert_array_equal(Session(twice).run(x[:1]), Session(once).run(x[:1]))
