@@ -301,8 +301,8 @@ def _linked(folder: Path, sources: Sequence[Path], compiler: Sequence[str]) -> P
 
         def compiled(source: Path) -> str:
             made = folder / f"{source.name}.o"
-            # what runs once is not worth optimizing
-            once = ["-O0"] if "Slow" in source.name else []
+            # what runs once is not worth optimizing, and Verilator's own part runs hardly ever
+            once = ["-O0"] if "Slow" in source.name or source.name.startswith("verilated") else []
             command = [*compiler, *once, "-c", str(source), "-o", str(made)]
             _output(processes, command, environment=environment)
             return str(made)

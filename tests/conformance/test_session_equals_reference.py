@@ -9,6 +9,7 @@ from edgeinfer.meaning import reference
 from edgeinfer.runtime import planner
 from edgeinfer.runtime.session import Session
 from tests import strategies
+from tests.example_counts import examples
 
 COMMON = settings(
     deadline=None,
@@ -51,13 +52,13 @@ def how(request, monkeypatch):
     return {"isa": isa, "num_threads": num_threads}
 
 
-@settings(COMMON, max_examples=60)
+@settings(COMMON, max_examples=examples(60))
 @given(drawn=strategies.graphs_with_inputs())
 def test_every_value_of_a_random_graph_is_the_references(drawn, how):
     same_everywhere(*drawn, **how)
 
 
-@settings(COMMON, max_examples=60)
+@settings(COMMON, max_examples=examples(60))
 @given(drawn=strategies.graphs_with_inputs(max_nodes=14))
 def test_sharing_memory_between_values_changes_no_output(drawn, how):
     same_outputs(*drawn, **how)
@@ -68,7 +69,7 @@ def test_sharing_memory_between_values_changes_no_output(drawn, how):
 def test_every_operator_is_the_references(growth, scheme, how):
     growths = (strategies.argmax, growth) if growth is strategies.gather_computed else (growth,)
 
-    @settings(COMMON, max_examples=8)
+    @settings(COMMON, max_examples=examples(8))
     @given(strategies.graphs_with_inputs(schemes=(scheme,), growths=growths, max_nodes=3))
     def check(drawn):
         same_everywhere(*drawn, **how)

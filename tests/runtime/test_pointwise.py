@@ -15,9 +15,14 @@ from edgeinfer.graph import operators as ops
 from edgeinfer.meaning import reference
 from edgeinfer.runtime.catalogue.proofs import short_product
 from edgeinfer.runtime.session import Session
+from tests.example_counts import examples
 from tests.runtime.runtime_graphs import UNIT, chain
 
-COMMON = settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+COMMON = settings(
+    deadline=None,
+    max_examples=examples(50),
+    suppress_health_check=[HealthCheck.too_slow],
+)
 
 # on both sides of every vector, and of blocks of them
 LENGTHS = st.sampled_from(

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.example_counts import SHARE
+
 ROOT = Path(__file__).parents[2]
 SOURCES = ("converters", "cython_kernels", "edgeinfer", "hdl", "quant", "tests")
 FILES = ("LICENSE", "README.md", "pyproject.toml", "setup.py")
@@ -57,6 +59,8 @@ def test_the_conformance_tests_pass_with_sanitizers(tmp_path):
     assert b"__asan_report" in module.read_bytes() and b"__ubsan_handle" in module.read_bytes()
     # CPython keeps memory to its end, which is no leak of ours
     environment |= {"LD_PRELOAD": preloaded, "ASAN_OPTIONS": "detect_leaks=0"}
+    # what kernels read and write is watched in test_bounds.py, with examples of its own
+    environment |= {SHARE: "0.3"}
     run = [sys.executable, "-m", "pytest", "-q", "-n0", "-x", "-p", "no:cacheprovider", *TESTS]
     ran = subprocess.run(
         run, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=1200
