@@ -33,6 +33,14 @@ def small_chunks() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def quickly_built_simulators() -> Iterator[None]:
+    """Simulators, of which most tests run thousands of cycles and not millions, build sooner."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("edgeinfer.hdl.simulation.build._LEVEL", "-O1")
+        yield
+
+
 @pytest.fixture(scope="session")
 def zoo() -> ModuleType:
     """The module ``zoo``, whose ``load`` gives real models with their data."""

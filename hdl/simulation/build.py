@@ -27,7 +27,8 @@ __all__ = ["TOOLS", "build"]
 TOOLS = ("verilator", "cxxrtl")
 _HARNESS = Path(__file__).with_name("harness.cpp")
 # -march=native makes Verilator's code slower. Functions that nobody replaces need no second copy
-_OPTIMIZE = ["-O2", "-std=c++17", "-fPIC", "-fno-semantic-interposition", "-w"]
+_LEVEL = "-O2"
+_FLAGS = ["-std=c++17", "-fPIC", "-fno-semantic-interposition", "-w"]
 _VERILATOR = [
     "--cc",
     "-O3",
@@ -94,7 +95,7 @@ def build(
         raise InputError("waveforms need the verilator package; the cxxrtl simulator has none")
     edition = _edition(tool)
     compiler = _compiler()
-    flags = [*_OPTIMIZE, *(["-DTRACE"] if trace else [])]
+    flags = [_LEVEL, *_FLAGS, *(["-DTRACE"] if trace else [])]
     key = hashlib.sha256()
     own = (harness.read_text(), Path(__file__).read_text())
     with Processes() as processes:
