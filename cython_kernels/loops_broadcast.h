@@ -18,8 +18,8 @@
     } while (0)
 
 /* Calls `row` for each unit, with the widths as constants where all three are equal, or where two
- * rows of int16 become one of int8. */
-#define EACH_ROW(p, row)                                                                          \
+ * rows of int16 become one of int8, which not all functions do: `narrows`. */
+#define EACH_ROW(p, row, narrows)                                                                 \
     do {                                                                                          \
         const int64_t last = (p)->rank - 1, length = (p)->extents[last];                          \
         const int64_t a_step = (p)->a_strides[last], b_step = (p)->b_strides[last];               \
@@ -31,7 +31,8 @@
                 STEPPED(p, row, 1, 1, 1);                                                         \
             else if ((p)->a_bytes == 2 && (p)->b_bytes == 2 && (p)->out_bytes == 2)               \
                 STEPPED(p, row, 2, 2, 2);                                                         \
-            else if ((p)->a_bytes == 2 && (p)->b_bytes == 2 && a_step == 1 && b_step == 1)        \
+            else if ((narrows) && (p)->a_bytes == 2 && (p)->b_bytes == 2 && a_step == 1 &&        \
+                     b_step == 1)                                                                 \
                 row(p, operands, a, b, y, length, 1, 1, 2, 2, 1);                                 \
             else                                                                                  \
                 row(p, operands, a, b, y, length, a_step, b_step, (p)->a_bytes, (p)->b_bytes,     \
@@ -120,7 +121,7 @@ ROW(extreme_row, extreme_parameters)
 KERNEL(LOOP(add))
 {
     const add_parameters *p = parameters;
-    EACH_ROW(p, add_row);
+    EACH_ROW(p, add_row, 1);
     return DONE;
 }
 
@@ -153,21 +154,21 @@ KERNEL(LOOP(add_s8))
 KERNEL(LOOP(mul))
 {
     const mul_parameters *p = parameters;
-    EACH_ROW(p, mul_row);
+    EACH_ROW(p, mul_row, 1);
     return DONE;
 }
 
 KERNEL(LOOP(div))
 {
     const mul_parameters *p = parameters;
-    EACH_ROW(p, div_row);
+    EACH_ROW(p, div_row, 1);
     return DONE;
 }
 
 KERNEL(LOOP(extreme))
 {
     const extreme_parameters *p = parameters;
-    EACH_ROW(p, extreme_row);
+    EACH_ROW(p, extreme_row, 0);
     return DONE;
 }
 
