@@ -177,7 +177,8 @@ def _verify_names(site: Site, known: set[str]) -> None:
         site.require(name in known, f"takes {name!r}, which nothing before it gives")
     site.require(node.inputs[-1:] != (ABSENT,), "ends its inputs with an absent one")
     for name in node.outputs:
-        site.require(name not in known and name not in given, f"gives {name!r}, which is given already")
+        is_new = name not in known and name not in given
+        site.require(is_new, f"gives {name!r}, which is given already")
         site.require(name in site.graph.types, f"gives {name!r}, which has no type")
         given.add(name)
 
