@@ -1,6 +1,7 @@
 """Turns ONNX nodes into operators of the Graph: one short function for each ONNX operator."""
 
 from edgeinfer.converters.onnx_operators import (
+    bits,
     classical,
     einsum,
     elementwise,
@@ -39,6 +40,7 @@ __all__ = [
     "Refusal",
     "Static",
     "Step",
+    "bits",
     "classical",
     "einsum",
     "elementwise",

@@ -188,7 +188,7 @@ def _dropout(call: Call) -> list[Operand]:
 @importer(
     "Div", makes=(ops.Div, ops.Mul, ops.Pointwise, ops.IndexArithmetic, ops.Gather), integers=True
 )
-@importer("Pow", makes=(ops.Pow, ops.Pointwise), integers=True)
+@importer("Pow", makes=(ops.Pow, ops.Pointwise, ops.IndexArithmetic, ops.Gather), integers=True)
 @importer("Max", makes=(ops.Maximum, ops.Pointwise, ops.IndexArithmetic, ops.Gather), integers=True)
 @importer("Min", makes=(ops.Minimum, ops.Pointwise, ops.IndexArithmetic, ops.Gather), integers=True)
 def _binary(call: Call) -> Operand:
@@ -197,18 +197,33 @@ def _binary(call: Call) -> Operand:
     return reduce(lambda a, b: combine(call, call.operator, a, b), call.operands())
 
 
-@importer("Mod", makes=(ops.Pointwise, ops.IndexArithmetic), integers=True)
+@importer(
+    "Mod",
+    makes=(ops.Div, ops.Mul, ops.Sub, ops.Add, ops.Pointwise, ops.IndexArithmetic, ops.Gather),
+    integers=True,
+)
 def _mod(call: Call) -> Operand:
-    x = call.operand(0)
-    if indices.is_held(x):
-        if call.integer("fmod", 0):
-            raise Refusal("fmod of int64 is not supported")
-        return indices.arithmetic(call, "Mod", x, call.operand(1))
-    function = "fmod" if call.integer("fmod", 0) else "mod"
-    divisor = call.static(1, "divisor")
-    if divisor is None or divisor.size != 1:
-        raise Refusal("its divisor must be one number")
-    return call.pointwise((function, "x", float(divisor.reshape(()))), x, x.kind)
+    x, divisor = call.operand(0), call.operand(1)
+    truncated = bool(call.integer("fmod", 0))
+    if indices.is_held(x, divisor):
+        if not truncated:
+            return indices.arithmetic(call, "Mod", x, divisor)
+        quotient = indices.arithmetic(call, "Div", x, divisor)
+        whole = indices.arithmetic(call, "Mul", quotient, divisor)
+        return indices.arithmetic(call, "Sub", x, whole)
+    if isinstance(divisor, Static) and not divisor.array.all():
+        raise ModelError("divides by 0")
+    if (
+        isinstance(divisor, Static)
+        and divisor.array.size == 1
+        and len(divisor.shape) <= len(x.shape)
+    ):
+        number = float(divisor.finite().reshape(()))
+        return call.pointwise(("fmod" if truncated else "mod", "x", number), x, x.kind)
+    quotient = combine(call, "Div", x, divisor, "floats")
+    quotient = call.pointwise(("trunc" if truncated else "floor", "x"), quotient, x.kind)
+    whole = combine(call, "Mul", quotient, divisor, x.kind)
+    return combine(call, "Sub", x, whole, x.kind)
 
 
 @importer("Sum", makes=(ops.Add, ops.Pointwise, ops.IndexArithmetic, ops.Gather), integers=True)
@@ -219,6 +234,11 @@ def _sum(call: Call) -> Operand:
     if call.operator == "Sum":
         return total
     return call.pointwise(("mul", "x", 1.0 / len(operands)), total)
+
+
+def _is_whole_power(a: Operand, b: Operand) -> bool:
+    """Whether it gives integers as ``a`` are, however the exponent is held."""
+    return indices.is_held(a) and a.kind == "integers" and isinstance(b, Static)
 
 
 def _are_floats(*operands: Operand) -> bool:
@@ -233,7 +253,7 @@ def combine(call: Call, operator: str, a: Operand, b: Operand, kind: Kind | None
     """Add, Sub, Mul, Div, Pow, Max or Min of two operands; with a constant scalar it is a function
     of the other one. Of two integers it gives integers, where no other ``kind`` is said."""
     if indices.is_held(a, b):
-        if not _are_floats(a, b):
+        if not _are_floats(a, b) or (operator == "Pow" and _is_whole_power(a, b)):
             return indices.arithmetic(call, operator, a, b, kind or "integers")
         a, b = call.floats_of(a), call.floats_of(b)
     function, op = _BINARY[operator]

@@ -113,25 +113,30 @@ def _gather_nd(call: Call) -> Operand:
 
 def _computed_rows(call: Call, data: Operand, found: Dynamic, shared: int) -> Operand:
     """The rows of ``data`` at indices [..., k] that a run computes."""
-    if shared:
-        raise Refusal("batch_dims beside computed indices are not supported")
     *whole, rank = found.shape
     place: Operand | None = None
-    for axis, extent in enumerate(data.shape[:rank]):
+    if shared:
+        own = np.arange(math.prod(data.shape[:shared])).reshape(data.shape[:shared])
+        place = call.constant(np.expand_dims(own, (*range(shared, len(whole)), -1)), "own")
+    for axis, extent in enumerate(data.shape[shared : shared + rank]):
         starts = (*(0 for _ in whole), axis)
-        own = call.emit(ops.Slice(starts, (*whole, 1), (1,) * len(starts)), found)
-        low, high = call.bounds(own)
+        named = call.emit(ops.Slice(starts, (*whole, 1), (1,) * len(starts)), found)
+        low, high = call.bounds(named)
         if not found.leaves_over and not (low >= 0 and high < extent):
-            raise Refusal(f"its indices are not known to be from 0 to {extent - 1}")
+            # from the end where it is below 0, and refused by the run where there is none
+            call.spend(extent)
+            numbers = call.constant(np.arange(extent), "numbers")
+            named = call.emit(ops.Gather(0), numbers, named)
         if place is None:
-            place = own
+            place = named
             continue
         width = call.constant(np.asarray(extent, np.int64), "extent")
         place = of_indices.arithmetic(
-            call, "Add", of_indices.arithmetic(call, "Mul", place, width), own
+            call, "Add", of_indices.arithmetic(call, "Mul", place, width), named
         )
     assert isinstance(place, Dynamic)
-    rows = call.reshape(data, (math.prod(data.shape[:rank]), *data.shape[rank:]))
+    taken_as_one = shared + rank
+    rows = call.reshape(data, (math.prod(data.shape[:taken_as_one]), *data.shape[taken_as_one:]))
     rows, place = _computed(call, rows, place, 0)
     return call.emit(ops.Gather(0), rows, call.reshape(place, whole))
 

@@ -6,6 +6,7 @@ Such values are indices: token ids, places of a largest element. ``Call`` makes 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -18,9 +19,10 @@ from edgeinfer.converters.onnx_operators.call import (
     Refusal,
     Static,
 )
+from edgeinfer.errors import ModelError
 from edgeinfer.graph import operators as ops
 
-__all__ = ["arithmetic", "chosen", "compared", "is_held"]
+__all__ = ["arithmetic", "chosen", "compared", "folded", "is_held", "place_of_extreme"]
 
 _FUNCTIONS = {
     "Add": "add",
@@ -32,6 +34,9 @@ _FUNCTIONS = {
     "Min": "min",
 }
 
+# a power of 2 beyond this has no digit in int64
+_MOST_EXPONENT = 63
+
 
 def is_held(*operands: Operand | None) -> bool:
     """Whether a run computes one of the operands as int64, or is given it so."""
@@ -42,11 +47,11 @@ def arithmetic(
     call: Call, operator: str, a: Operand, b: Operand, kind: Kind = "integers"
 ) -> Operand:
     """``operator``, an ONNX name, of two operands of which one is held as int64."""
-    if operator not in _FUNCTIONS:
-        raise Refusal(f"{operator} of int64 that a run computes is not supported")
-    if operator in ("Div", "Mod") and not (isinstance(b, Static) and (b.array >= 1).all()):
-        raise Refusal("a run divides int64 by positive constants only")
+    if operator == "Pow":
+        return _power(call, a, b)
     a, b = _int64(call, a), _int64(call, b)
+    if operator in ("Div", "Mod"):
+        return _divided(call, operator, a, b, kind)
     result = _function(call, _FUNCTIONS[operator], a, b, kind)
     left_over = [v for v in (a, b) if isinstance(v, Dynamic) and v.leaves_over]
     return _left_over(call, result, left_over[0]) if left_over else result
@@ -58,6 +63,43 @@ def _function(
     low, high = _bounds(function, call.bounds(a), call.bounds(b))
     result = call.emit(ops.IndexArithmetic(function), a, b, kind=kind)  # type: ignore[arg-type]
     return _bounded(result, low, high)
+
+
+def _divided(call: Call, operator: str, a: Operand, b: Operand, kind: Kind) -> Operand:
+    """The quotient or the remainder by a constant: by its magnitude, where it is below 0."""
+    if not isinstance(b, Static):
+        raise Refusal("a run divides int64 by constants only")
+    if not b.array.all():
+        raise ModelError("divides integers by 0")
+    if (b.array < 0).any():
+        if (b.array == ANY_INT64[0]).any():
+            raise Refusal(f"a run cannot divide int64 by {ANY_INT64[0]}")
+        signs = call.constant(np.sign(b.array), "signs")
+        turned = arithmetic(call, "Mul", a, signs)
+        result = _divided(call, operator, turned, call.static_like(b, np.abs(b.array)), kind)
+        return result if operator == "Div" else arithmetic(call, "Mul", result, signs)
+    result = _function(call, _FUNCTIONS[operator], a, b, kind)
+    left_over = isinstance(a, Dynamic) and a.leaves_over
+    return _left_over(call, result, a) if left_over else result
+
+
+def _power(call: Call, a: Operand, b: Operand) -> Operand:
+    """``a`` to a constant exponent, by squares."""
+    exponent = b.array.reshape(-1) if isinstance(b, Static) else np.zeros(0)
+    if exponent.size != 1 or exponent[0] not in range(_MOST_EXPONENT + 1):
+        raise Refusal(
+            "int64 that a run computes is raised to one whole number alone, from 0 to "
+            f"{_MOST_EXPONENT}"
+        )
+    left, square = int(exponent[0]), _int64(call, a)
+    ones = np.ones(np.broadcast_shapes(a.shape, b.shape), np.int64)
+    result: Operand = call.constant(ones, "ones")
+    while left:
+        if left % 2:
+            result = arithmetic(call, "Mul", square, result)
+        left //= 2
+        square = arithmetic(call, "Mul", square, square) if left else square
+    return result
 
 
 def _left_over(call: Call, x: Operand, like: Operand) -> Operand:
@@ -117,6 +159,48 @@ def chosen(call: Call, condition: Operand, a: Operand, b: Operand) -> Operand:
     rest = arithmetic(call, "Mul", _negated(call, condition), b)
     low, high = zip(call.bounds(a), call.bounds(b), strict=True)
     return _bounded(arithmetic(call, "Add", share, rest, a.kind), min(low), max(high))
+
+
+# ---- along axes ------------------------------------------------------------------------------
+
+
+def folded(call: Call, operator: str, x: Operand, axes: Sequence[int], keepdims: bool) -> Operand:
+    """``operator``, an ONNX name, of all elements along ``axes``: of one half with the other."""
+    kept = [n for axis, n in enumerate(x.shape) if axis not in axes]
+    for axis in axes:
+        while x.shape[axis] > 1:
+            half = x.shape[axis] // 2
+            both = arithmetic(
+                call, operator, _along(call, x, axis, 0, half), _along(call, x, axis, half, half)
+            )
+            if x.shape[axis] % 2:
+                rest = _along(call, x, axis, 2 * half, 1)
+                both = call.emit(ops.Concat(axis), both, rest)
+            x = both
+    return x if keepdims else call.reshape(x, kept)
+
+
+def _along(call: Call, x: Operand, axis: int, start: int, size: int) -> Operand:
+    starts = tuple(start if a == axis else 0 for a in range(len(x.shape)))
+    sizes = tuple(size if a == axis else n for a, n in enumerate(x.shape))
+    return call.emit(ops.Slice(starts, sizes, (1,) * len(sizes)), x)
+
+
+def place_of_extreme(
+    call: Call, operator: str, x: Operand, axis: int, keepdims: bool, *, last: bool
+) -> Operand:
+    """Where along ``axis`` the ``Max`` or ``Min`` of ``x`` is, the first or the last of equals."""
+    count = x.shape[axis]
+    extreme = folded(call, operator, x, (axis,), True)
+    is_there = compared(call, "equal", x, extreme)
+    shape = [count if a == axis else 1 for a in range(len(x.shape))]
+    # of those that are there the numbers are above 0, and larger the nearer they are asked for
+    numbers = np.arange(count) if last else np.arange(count)[::-1]
+    ranks = call.constant(numbers.reshape(shape) + 1, "ranks")
+    best = folded(call, "Max", arithmetic(call, "Mul", is_there, ranks), (axis,), keepdims)
+    ends = call.constant(np.asarray(1 if last else count, np.int64), "ends")
+    place = arithmetic(call, "Sub", *((best, ends) if last else (ends, best)))
+    return _bounded(place, 0, count - 1)
 
 
 def _int64(call: Call, x: Operand) -> Operand:

@@ -23,6 +23,10 @@ _REDUCTIONS: dict[str, type[ops.ReduceMean | ops.ReduceSum | ops.ReduceMax | ops
     "ReduceMin": ops.ReduceMin,
 }
 
+# what these do with two numbers of int64, and what that may become
+_FOLDED = {"ReduceSum": "Add", "ReduceMax": "Max", "ReduceMin": "Min"}
+_OF_INDICES = (ops.Gather, ops.IndexArithmetic, ops.Slice, ops.Concat)
+
 # what is done to each element before they are summed, and to the sum afterwards
 _SUMS = {
     "ReduceL1": (("abs", "x"), "x"),
@@ -52,12 +56,15 @@ def _axes(call: Call, x: Operand) -> tuple[int, ...]:
 
 
 @importer("ReduceMean", makes=(ops.ReduceMean,))
-@importer("ReduceSum", makes=(ops.ReduceSum, ops.Gather, ops.IndexArithmetic), integers=True)
-@importer("ReduceMax", makes=(ops.ReduceMax, ops.Gather, ops.IndexArithmetic), integers=True)
-@importer("ReduceMin", makes=(ops.ReduceMin, ops.Gather, ops.IndexArithmetic), integers=True)
+@importer("ReduceSum", makes=(ops.ReduceSum, *_OF_INDICES), integers=True)
+@importer("ReduceMax", makes=(ops.ReduceMax, *_OF_INDICES), integers=True)
+@importer("ReduceMin", makes=(ops.ReduceMin, *_OF_INDICES), integers=True)
 def _reduce(call: Call) -> Operand:
-    x = call.floats_of(call.operand(0))
+    x = call.operand(0)
     axes, keepdims = _axes(call, x), call.integer("keepdims", 1) == 1
+    if indices.is_held(x) and x.kind != "floats":
+        return indices.folded(call, _FOLDED[call.operator], x, axes, keepdims)
+    x = call.floats_of(x)
     return call.emit(_REDUCTIONS[call.operator](axes, keepdims), x, kind=x.kind) if axes else x
 
 
@@ -140,6 +147,8 @@ def _cum_sum(call: Call) -> Operand:
     if count > _MOST_ALONG:
         raise Refusal(f"sums along an axis of {count} are not supported, of {_MOST_ALONG} they are")
     if indices.is_held(x):
+        if call.integer("reverse", 0):
+            return _flipped(call, _cum_sum_of_indices(call, _flipped(call, x, axis), axis), axis)
         return _cum_sum_of_indices(call, x, axis)
     call.spend(count**2)
     weights = np.tri(count, k=-1 if call.integer("exclusive", 0) else 0, dtype=np.float32)
@@ -153,9 +162,7 @@ def _cum_sum(call: Call) -> Operand:
 
 def _cum_sum_of_indices(call: Call, x: Operand, axis: int) -> Operand:
     """Sums of twice as many neighbours at each step."""
-    if call.integer("exclusive", 0) or call.integer("reverse", 0):
-        raise Refusal("sums of int64 that are exclusive or reverse are not supported")
-    reach = 1
+    reach, own = 1, x
     while reach < x.shape[axis]:
         sizes = tuple(n - reach if a == axis else n for a, n in enumerate(x.shape))
         zeros = tuple(reach if a == axis else n for a, n in enumerate(x.shape))
@@ -164,7 +171,13 @@ def _cum_sum_of_indices(call: Call, x: Operand, axis: int) -> Operand:
         nothing = call.constant(np.zeros(zeros, np.int64), "zeros")
         x = indices.arithmetic(call, "Add", x, call.emit(ops.Concat(axis), nothing, kept))
         reach *= 2
-    return x
+    return indices.arithmetic(call, "Sub", x, own) if call.integer("exclusive", 0) else x
+
+
+def _flipped(call: Call, x: Operand, axis: int) -> Operand:
+    starts = tuple(n - 1 if a == axis else 0 for a, n in enumerate(x.shape))
+    steps = tuple(-1 if a == axis else 1 for a in range(len(x.shape)))
+    return call.emit(ops.Slice(starts, x.shape, steps), x)
 
 
 @importer(
@@ -200,15 +213,17 @@ def _cum_prod(call: Call) -> Operand:
 # ---- the largest -----------------------------------------------------------------------------
 
 
-@importer("ArgMax", makes=(ops.ArgMax,))
-@importer("ArgMin", makes=(ops.Pointwise, ops.ArgMax))
+@importer("ArgMax", makes=(ops.ArgMax, *_OF_INDICES), integers=True)
+@importer("ArgMin", makes=(ops.Pointwise, ops.ArgMax, *_OF_INDICES), integers=True)
 def _arg_extreme(call: Call) -> Operand:
     x = call.operand(0)
-    op = ops.ArgMax(
-        call.axis(call.integer("axis", 0), len(x.shape)),
-        call.integer("keepdims", 1) == 1,
-        bool(call.integer("select_last_index", 0)),
-    )
+    axis, keepdims = call.axis(call.integer("axis", 0), len(x.shape)), call.integer("keepdims", 1)
+    last = bool(call.integer("select_last_index", 0))
+    if indices.is_held(x) and x.kind != "floats":
+        extreme = {"ArgMax": "Max", "ArgMin": "Min"}[call.operator]
+        return indices.place_of_extreme(call, extreme, x, axis, keepdims == 1, last=last)
+    x = call.floats_of(x)
+    op = ops.ArgMax(axis, keepdims == 1, last)
     places = call.emit(op, call.pointwise(("neg", "x"), x) if call.operator == "ArgMin" else x)
     if isinstance(places, Dynamic):
         places.bounds = (0, x.shape[op.axis] - 1)

@@ -214,14 +214,14 @@ def _tile(call: Call) -> Operand:
     return call.emit(ops.Tile(repeats), x)
 
 
-@importer("Trilu", makes=(ops.Mul,), integers=True)
+@importer("Trilu", makes=(ops.Mul, ops.IndexArithmetic, ops.Gather), integers=True)
 def _trilu(call: Call) -> Operand:
     x, offset = call.operand(0), call.static(1, "k")
     if len(x.shape) < 2:
         raise ModelError(f"takes matrices, not shape {list(x.shape)}")
     k = 0 if offset is None or not offset.size else int(offset.reshape(()))
     call.spend(math.prod(x.shape[-2:]))
-    ones = np.ones(x.shape[-2:], np.float32)
+    ones = np.ones(x.shape[-2:], np.float32 if call.dtype(x) == "float32" else np.int64)
     kept = np.triu(ones, k) if call.integer("upper", 1) else np.tril(ones, k)
     return combine(call, "Mul", x, call.constant(kept, "triangle"), x.kind)
 

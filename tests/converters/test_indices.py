@@ -68,6 +68,27 @@ BESIDE = [
         ([node("Max", ["x", "c"], ["a"]), node("Min", ["a", "n"], ["i"])], {"c": 2, "n": 9}),
         ([node("Sub", ["x", "c"], ["a"]), node("Sign", ["a"], ["i"])], {"c": 5}),
         ([node("Add", ["x", "c"], ["i"])], {"c": np.arange(LENGTH) - 9}),
+        ([node("Div", ["x", "c"], ["a"]), node("Neg", ["a"], ["i"])], {"c": -3}),
+        ([node("Mod", ["x", "c"], ["i"])], {"c": np.array([-7, 5, 3] * 3)}),
+        ([node("Neg", ["x"], ["a"]), node("Mod", ["a", "c"], ["i"], fmod=1)], {"c": 7}),
+        ([node("Mod", ["x", "c"], ["a"]), node("Pow", ["a", "n"], ["i"])], {"c": 3, "n": 3}),
+        (
+            [
+                node("CumSum", ["x", "one"], ["a"], exclusive=1, reverse=1),
+                node("Mod", ["a", "n"], ["i"]),
+            ],
+            {"n": ROWS},
+        ),
+        ([node("ReduceMax", ["x"], ["i"], axes=[1])], {}),
+        ([node("ReduceMin", ["x"], ["i"], axes=[0, 1], keepdims=0)], {}),
+        (
+            [node("ReduceSum", ["x", "axes"], ["a"]), node("Mod", ["a", "n"], ["i"])],
+            {"axes": [1], "n": ROWS},
+        ),
+        ([node("ArgMax", ["x"], ["i"], axis=1)], {}),
+        ([node("ArgMax", ["x"], ["i"], axis=1, select_last_index=1, keepdims=0)], {}),
+        ([node("ArgMin", ["x"], ["i"], axis=-1)], {}),
+        ([node("Trilu", ["x", "n"], ["i"])], {"n": 4}),
         ([node("CumSum", ["x", "one"], ["a"]), node("Mod", ["a", "n"], ["i"])], {"n": ROWS}),
     ],
 )
@@ -75,6 +96,40 @@ def test_indices_are_computed_before_rows_are_taken(nodes, constants):
     arrays = {name: np.asarray(value, np.int64) for name, value in constants.items()}
     arrays["one"] = np.array(1)
     assert "IndexArithmetic" in operators(agrees(of_ids([*nodes, EMBEDDED], arrays)))
+
+
+@pytest.mark.parametrize("shared", [0, 1])
+def test_rows_are_taken_at_the_largest_id(shared):
+    """As CLIP takes the end of its text."""
+    nodes = [
+        node("Gather", ["table", "x"], ["e"]),
+        node("ArgMax", ["x"], ["p"], axis=1, keepdims=0),
+        node("Unsqueeze", ["p", "last"], ["u"]),
+        *([] if shared else [node("Concat", ["sample", "u"], ["places"], axis=1)]),
+        node("GatherND", ["e", "u" if shared else "places"], ["y"], batch_dims=shared),
+    ]
+    agrees(of_ids(nodes, {"last": np.array([1]), "sample": np.array([[0]])}))
+
+
+def test_ids_are_divided_by_constants_alone():
+    rows = [node("Gather", ["table", "i"], ["y"])]
+    with refused("Div 'i': divides integers by 0"):
+        from_onnx(of_ids([node("Div", ["x", "c"], ["i"]), *rows], {"c": np.array(0)}))
+    with refused(
+        "1 node cannot be imported: Mod (ai.onnx opset 17) at 'i': a run divides int64 by "
+        "constants only",
+        UnsupportedError,
+    ):
+        from_onnx(of_ids([node("Mod", ["c", "x"], ["i"]), *rows], {"c": np.array(9)}))
+
+
+def test_ids_have_no_roots():
+    with refused(
+        "1 node cannot be imported: Pow (ai.onnx opset 17) at 'y': int64 that a run computes is "
+        "raised to one whole number alone, from 0 to 63",
+        UnsupportedError,
+    ):
+        from_onnx(of_ids([node("Pow", ["x", "c"], ["y"])], {"c": np.float32(0.5)}))
 
 
 def test_ids_below_zero_count_from_the_end_as_keras_spells_it():

@@ -12,7 +12,7 @@ from onnx import TensorProto
 from edgeinfer.arithmetic import fixedpoint
 from edgeinfer.converters import from_onnx
 from edgeinfer.cython_kernels.runtime import SUPPORTED
-from edgeinfer.errors import UnsupportedError
+from edgeinfer.errors import InputError, UnsupportedError
 from edgeinfer.graph import GraphBuilder, Quantization, TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.meaning import reference
@@ -261,14 +261,13 @@ def test_more_rows_than_any_detection_has_are_refused():
         from_onnx(suppression(1, 8400, 80, 10**9))
 
 
-def test_places_that_a_run_is_given_may_lie_anywhere():
-    proto = model(
-        [node("GatherND", ["table", "x"], ["y"])], (5, 2), {"table": np.ones((3, 4), "f4")}
-    )
+def test_places_that_a_run_is_given_count_from_the_end_below_zero():
+    table = RNG.normal(size=(3, 4)).astype("f4")
+    proto = model([node("GatherND", ["table", "x"], ["y"])], (5, 2), {"table": table})
     proto.graph.input[0].type.tensor_type.elem_type = TensorProto.INT64
-    with refused(
-        "1 node cannot be imported: GatherND (ai.onnx opset 17) at 'y': its indices are not known "
-        "to be from 0 to 2",
-        UnsupportedError,
-    ):
-        from_onnx(proto, input_shapes={"x": [5, 2]})
+    graph = from_onnx(proto, input_shapes={"x": [5, 2]})
+    x = np.array([[0, 0], [2, 3], [-1, 1], [-3, -4], [1, -2]])
+    session = Session(quantize(graph, [{"x": x}], scheme="int16"))
+    np.testing.assert_allclose(session.run({"x": x}), table[x[:, 0], x[:, 1]], atol=1e-3)
+    with pytest.raises(InputError):
+        session.run({"x": np.full((5, 2), 3)})
