@@ -2,6 +2,10 @@
 
 ONNX has time first, unless ``layout`` is 1, and an axis of directions. What turns these stands
 around the layers, where later passes let most of it cancel.
+
+Where sequences end at steps of their own, a layer runs to the end of its input all the same. What
+it gives beyond is replaced by 0, and what runs backwards takes the elements of each sequence in
+their opposite order.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from edgeinfer.arithmetic.pointwise import Expression
+from edgeinfer.converters.onnx_operators import indices
 from edgeinfer.converters.onnx_operators.call import (
     Call,
     Dynamic,
@@ -42,18 +47,24 @@ _ACTIVATIONS: dict[str, tuple[Callable[..., Expression], tuple[float, ...]]] = {
 }
 
 
-@importer("RNN", makes=(ops.RNN, ops.Slice, ops.Concat, ops.Pad))
+_BESIDE = (ops.Slice, ops.Concat, ops.Pad, ops.Gather, ops.Mul, ops.IndexArithmetic)
+
+# a run refuses places so far away
+_NOWHERE = 2**40
+
+
+@importer("RNN", makes=(ops.RNN, *_BESIDE), integers=True)
 def _rnn(call: Call) -> Sequence[Operand]:
     return _Layers(call, ops.RNN).outputs()
 
 
-@importer("GRU", makes=(ops.GRU, ops.Slice, ops.Concat, ops.Pad))
+@importer("GRU", makes=(ops.GRU, *_BESIDE), integers=True)
 def _gru(call: Call) -> Sequence[Operand]:
     before = bool(call.integer("linear_before_reset", 0))
     return _Layers(call, ops.GRU, linear_before_reset=before).outputs()
 
 
-@importer("LSTM", makes=(ops.LSTM, ops.Slice, ops.Concat, ops.Pad))
+@importer("LSTM", makes=(ops.LSTM, *_BESIDE), integers=True)
 def _lstm(call: Call) -> Sequence[Operand]:
     coupled = bool(call.integer("input_forget", 0))
     return _Layers(call, ops.LSTM, input_forget=coupled).outputs()
@@ -76,12 +87,18 @@ class _Layers:
             raise ModelError(f"takes a value of 3 axes, not shape {list(x.shape)}")
         self.x = call.transpose(x, (1, 0, 2), f"{x.name}@nti") if self.time_first else x
         self.samples, steps, width = self.x.shape
-        self.steps = self._length(steps)
+        lengths = self._lengths(steps)
+        self.steps = steps
+        if isinstance(lengths, Static):
+            self.steps = max(1, int(lengths.array.max()))
+            if (lengths.array == self.steps).all():
+                lengths = None
         # results beyond a sequence's end are 0
         self.beyond = steps - self.steps
         if self.beyond:
             whole = (self.samples, self.steps, width)
             self.x = call.emit(ops.Slice((0, 0, 0), whole, (1, 1, 1)), self.x)
+        self.ends = None if lengths is None else _Ends(call, lengths, self.samples, self.steps)
         self.weights, self.recurrence = self._matrices()
         self.hidden = self.recurrence.shape[2]
 
@@ -89,6 +106,12 @@ class _Layers:
         """Y, the last of every direction, and of an LSTM its last cells."""
         call = self.call
         y, *cells = zip(*(self._layer(place) for place in range(len(self.directions))), strict=True)
+        last = [self._last(i, s) for i, s in enumerate((y, *cells), start=1)]
+        if self.ends is not None:
+            y = tuple(
+                self.ends.backwards(s) if reverse else s
+                for s, reverse in zip(y, self.directions, strict=True)
+            )
         joined = y[0]
         if len(y) > 1:
             joined = call.emit(ops.Concat(2), *y, name=call.part(0, "nth"))
@@ -98,18 +121,20 @@ class _Layers:
         sequence = call.reshape(joined, (self.samples, steps, len(y), self.hidden))
         if self.time_first:
             sequence = call.transpose(sequence, (1, 2, 0, 3))
-        results = [sequence, *(self._last(i, s) for i, s in enumerate((y, *cells), start=1))]
-        return results[: call.output_count]
+        return [sequence, *last][: call.output_count]
 
     def _layer(self, place: int) -> list[Operand]:
         """What the direction at ``place`` gives at every step, each [N,T,H]."""
-        call, reverse = self.call, self.directions[place]
+        call, reverse, ends = self.call, self.directions[place], self.ends
         op = self.kind(
-            reverse=reverse, clip=self._clip(), **self.attributes, **self._activations(place)
+            reverse=reverse and ends is None,
+            clip=self._clip(),
+            **self.attributes,
+            **self._activations(place),
         )
         biases = self._constant(3, "biases", 2 * self.kind.gates * self.hidden)
         taken: list[Operand | None] = [
-            self.x,
+            self.x if ends is None or not reverse else ends.backwards(self.x),
             self._row(self.weights, place),
             self._row(self.recurrence, place),
             *self._halves(biases, place),
@@ -125,13 +150,17 @@ class _Layers:
             label = "backward" if reverse else "forward"
             further = (f"{call.result}#{label} {role.name}" for role in op.gives[1:])
             names = [f"{call.result}#{label}", *further]
-        return call.emit_several(op, *taken, names=names)
+        sequences = call.emit_several(op, *taken, names=names)
+        return sequences if ends is None else [ends.zeroed(s) for s in sequences]
 
     def _last(self, index: int, states: Sequence[Operand]) -> Operand:
         """Output ``index``, the last of the steps of each direction, [D,N,H] or [N,D,H]."""
         call, last = self.call, []
         whole = call.part(index, "ndh")
         for state, reverse in zip(states, self.directions, strict=True):
+            if self.ends is not None:
+                last.append(self.ends.last(state))
+                continue
             op = ops.Slice(
                 (0, 0 if reverse else self.steps - 1, 0),
                 (self.samples, 1, self.hidden),
@@ -197,25 +226,25 @@ class _Layers:
             value = call.emit(ops.Slice(tuple(starts), tuple(sizes), (1, 1, 1)), value)
         return call.reshape(value, (self.samples, self.hidden))
 
-    def _length(self, steps: int) -> int:
-        """How many of the ``steps`` of x the sequences have."""
+    def _lengths(self, steps: int) -> Operand | None:
+        """How many of the ``steps`` of x each sequence has; None where it is all."""
         value = self.call.optional(4)
         if value is None:
-            return steps
-        if isinstance(value, Dynamic):
-            raise Refusal("its sequence lengths must be constant")
-        lengths = value.array
-        if lengths.shape != (self.samples,) or (lengths < 0).any() or (lengths > steps).any():
+            return None
+        if value.kind != "integers" or value.shape != (self.samples,):
             raise ModelError(
-                f"sequence lengths {lengths.tolist()} do not fit {steps} steps "
+                f"its sequence lengths must be {self.samples} integers, not {value.kind} of shape "
+                f"{list(value.shape)}"
+            )
+        if isinstance(value, Dynamic):
+            if value.type.dtype != "int64":
+                raise Refusal("its sequence lengths are computed as floats")
+        elif (value.array < 0).any() or (value.array > steps).any():
+            raise ModelError(
+                f"sequence lengths {value.array.tolist()} do not fit {steps} steps "
                 f"of a batch of {self.samples}"
             )
-        length = int(lengths[0])
-        if (lengths != length).any() or not length:
-            raise Refusal(
-                f"sequences of unlike lengths {lengths.tolist()}, or of none, are not supported"
-            )
-        return length
+        return value
 
     # ---- attributes
 
@@ -246,3 +275,47 @@ class _Layers:
             expressions.append(function(*given))
         own = expressions[place * len(names) : (place + 1) * len(names)]
         return dict(zip(names, own, strict=True))
+
+
+class _Ends:
+    """Where the sequences of a batch end: ``lengths`` [N] of 0 to ``steps``."""
+
+    def __init__(self, call: Call, lengths: Operand, samples: int, steps: int) -> None:
+        self._call, self._samples, self._steps = call, samples, steps
+        if call.bounds(lengths)[0] < 0:
+            # it would count from the end
+            zero = call.constant(np.asarray(0, np.int64), "zero")
+            nowhere = call.constant(np.asarray(_NOWHERE, np.int64), "nowhere")
+            is_below = indices.compared(call, "greater", zero, lengths)
+            away = indices.arithmetic(call, "Mul", is_below, nowhere)
+            lengths = indices.arithmetic(call, "Add", lengths, away)
+        self._lengths = lengths
+        call.spend(2 * (steps + 1) * steps)
+        step, length = np.arange(steps), np.arange(steps + 1)[:, None]
+        self._is_there = call.reshape(
+            self._of_length((step < length).astype(np.float32), "is there"), (samples, steps, 1)
+        )
+        self._orders = np.where(step < length, length - 1 - step, step)
+
+    def zeroed(self, sequence: Operand) -> Operand:
+        """[N,T,H] with 0 beyond each end."""
+        return self._call.emit(ops.Mul(), sequence, self._is_there)
+
+    def backwards(self, sequence: Operand) -> Operand:
+        """[N,T,H] with the steps up to each end in their opposite order."""
+        return self._at(sequence, self._of_length(self._orders, "orders"))
+
+    def last(self, sequence: Operand) -> Operand:
+        """[N,1,H] of [N,T,H], which is 0 beyond each end: what stands before it."""
+        places = self._of_length(np.maximum(np.arange(self._steps + 1) - 1, 0), "last")
+        return self._at(sequence, self._call.reshape(places, (self._samples, 1)))
+
+    def _of_length(self, table: np.ndarray, label: str) -> Operand:
+        return self._call.emit(ops.Gather(0), self._call.constant(table, label), self._lengths)
+
+    def _at(self, sequence: Operand, places: Operand) -> Operand:
+        """What stands at the steps ``places`` [N,K] of each sequence."""
+        call = self._call
+        firsts = call.constant(np.arange(self._samples)[:, None] * self._steps, "firsts")
+        rows = call.reshape(sequence, (self._samples * self._steps, sequence.shape[2]))
+        return call.emit(ops.Gather(0), rows, indices.arithmetic(call, "Add", places, firsts))

@@ -18,7 +18,12 @@ __all__: list[str] = []
 _MOST_KEPT = 65536
 
 
-@importer("TopK", makes=(ops.TopIndices, ops.GatherElements), ignores=("sorted",))
+@importer(
+    "TopK",
+    makes=(ops.TopIndices, ops.GatherElements, ops.Gather, ops.IndexArithmetic),
+    integers=True,
+    ignores=("sorted",),
+)
 def _top_k(call: Call) -> Sequence[Operand]:
     x = call.operand(0)
     axis = call.axis(call.integer("axis", -1), len(x.shape))
@@ -32,6 +37,10 @@ def _top_k(call: Call) -> Sequence[Operand]:
     if not 1 <= count <= x.shape[axis]:
         raise ModelError(f"an axis of {x.shape[axis]} has no {count} largest elements")
     op = ops.TopIndices(axis, count, call.integer("largest", 1) == 1)
+    if x.shape[axis] == 1:
+        # as PyTorch sorts the lengths of a batch of one
+        return x, call.constant(np.zeros(x.shape, np.int64), "indices")
+    x = call.floats_of(x)
     indices = call.emit(op, x)
     return call.emit(ops.GatherElements(axis), x, indices), indices
 

@@ -13,11 +13,19 @@ import pytest
 from onnx.reference import ReferenceEvaluator
 
 from edgeinfer.converters import from_onnx
-from edgeinfer.errors import ModelError, UnsupportedError
+from edgeinfer.errors import InputError, ModelError, UnsupportedError
 from edgeinfer.graph import operators as ops
 from edgeinfer.graph.cost import cost
 from edgeinfer.meaning.float_executor import execute
-from tests.converters.onnx_agreement import agreement, model, node, operators
+from edgeinfer.quant import quantize
+from edgeinfer.session import Session
+from tests.converters.onnx_agreement import (
+    agreement,
+    model,
+    node,
+    onnxruntime_values,
+    operators,
+)
 from tests.recurrent_models import DIRECTIONS, GATES, recurrent
 from tests.refusals import refused
 
@@ -168,6 +176,53 @@ def test_sequences_that_end_before_their_input_leave_zeros(kind, direction):
     agreement(recurrent(kind, "b", "h", sizes=(3, 7, 4, 2), changed=changed, direction=direction))
 
 
+@pytest.mark.parametrize("kind", GATES)
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("lengths", [[7, 4, 2], [5, 0, 1], [0, 0, 0]])
+def test_sequences_end_each_at_its_own_step(kind, direction, lengths):
+    changed = {"lengths": np.array(lengths, np.int32)}
+    roles = ("b", "h", "c") if kind == "LSTM" else ("b", "h")
+    agreement(recurrent(kind, *roles, sizes=(3, 7, 4, 2), changed=changed, direction=direction))
+
+
+def with_lengths(kind, samples=3, **attributes):
+    proto = recurrent(kind, "b", sizes=(samples, 7, 4, 2), **attributes)
+    proto.graph.node[0].input.append("n")
+    kind = onnx.TensorProto.INT32
+    proto.graph.input.append(onnx.helper.make_tensor_value_info("n", kind, [samples]))
+    return proto
+
+
+@pytest.mark.parametrize("kind", GATES)
+@pytest.mark.parametrize("samples", [1, 3])
+def test_a_run_may_say_where_sequences_end(kind, samples):
+    proto = with_lengths(kind, samples, direction="bidirectional")
+    graph = from_onnx(proto)
+    rng = np.random.default_rng(8)
+    feeds = [
+        {"x": rng.normal(size=(7, samples, 2)).astype("f4"), "n": rng.integers(0, 8, samples)}
+        for _ in range(8)
+    ]
+    outputs = [value.name for value in proto.graph.output]
+    session = Session(quantize(graph, feeds, scheme="int16", observer="minmax"))
+    for feed in feeds:
+        given = {**feed, "n": feed["n"].astype(np.int32)}
+        expected = onnxruntime_values(proto, given, outputs)
+        found, integers = execute(graph, feed), session.run(feed)
+        for name in outputs:
+            np.testing.assert_allclose(found[name], expected[name], atol=1e-5)
+            np.testing.assert_allclose(integers[name], expected[name], atol=2e-3)
+
+
+@pytest.mark.parametrize("length", [-1, 8])
+def test_no_sequence_ends_before_its_start_or_behind_its_input(length):
+    x = np.ones((7, 1, 2), np.float32)
+    graph = from_onnx(with_lengths("GRU", 1))
+    session = Session(quantize(graph, [{"x": x, "n": np.array([5])}]))
+    with pytest.raises(InputError, match="outside"):
+        session.run({"x": x, "n": np.array([length])})
+
+
 def test_a_layer_of_constants_is_a_constant():
     x = np.random.default_rng(0).normal(size=(5, 3, 2)).astype("f4")
     proto = recurrent("LSTM", "b", changed={"k": x})
@@ -283,16 +338,6 @@ def refusal_of(kind: str, reason: str) -> str:
             "GRU",
             "activation 'Gelu' is not supported",
         ),
-        (
-            recurrent("LSTM", changed={"lengths": np.array([5, 4, 5], np.int32)}),
-            "LSTM",
-            "sequences of unlike lengths [5, 4, 5], or of none, are not supported",
-        ),
-        (
-            recurrent("LSTM", changed={"lengths": np.zeros(3, np.int32)}),
-            "LSTM",
-            "sequences of unlike lengths [0, 0, 0], or of none, are not supported",
-        ),
         (recurrent("GRU", novelty=1), "GRU", "its attribute 'novelty' is not supported"),
     ],
 )
@@ -301,11 +346,18 @@ def test_what_is_not_supported_is_refused_by_name(proto, kind, reason):
         from_onnx(proto)
 
 
-def test_lengths_that_a_run_computes_are_refused():
-    proto = recurrent("GRU")
-    proto.graph.node[0].input.extend(["", "n"])
-    proto.graph.input.append(onnx.helper.make_tensor_value_info("n", onnx.TensorProto.INT32, [3]))
-    with refused(refusal_of("GRU", "its sequence lengths must be constant"), UnsupportedError):
+def test_lengths_are_no_floats():
+    proto = with_lengths("GRU")
+    nodes = [
+        node("ReduceMax", ["x"], ["m"], axes=[0, 2], keepdims=0),
+        node("Cast", ["m"], ["n"], to=onnx.TensorProto.INT32),
+    ]
+    nodes += proto.graph.node
+    del proto.graph.node[:], proto.graph.input[1:]
+    proto.graph.node.extend(nodes)
+    ends = "; the model can be cut before with outputs=['n']"
+    reason = f"its sequence lengths are computed as floats{ends}"
+    with refused(refusal_of("GRU", reason), UnsupportedError):
         from_onnx(proto)
 
 
@@ -318,7 +370,7 @@ def test_lengths_that_a_run_computes_are_refused():
         ),
         (
             recurrent("GRU", changed={"lengths": np.array([5], np.int32)}),
-            "sequence lengths [5] do not fit 5 steps of a batch of 3",
+            "its sequence lengths must be 3 integers, not integers of shape [1]",
         ),
         (
             recurrent("GRU", changed={"w": np.zeros((1, 12, 3), "f4")}),
