@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 
 from edgeinfer.converters.onnx_operators.call import (
     Call,
     Operand,
+    Refusal,
     Static,
     importer,
 )
 from edgeinfer.converters.onnx_operators.spatial import (
+    Along,
     apply_nhwc,
+    entries,
+    given_pads,
     image_window,
     of_image,
-    pads_of,
-    per_axis,
-    spatial_rank,
     weights_hwc,
     window_along,
 )
-from edgeinfer.converters.onnx_operators.volumes import convolve_volume
+from edgeinfer.converters.onnx_operators.volumes import convolve_volume, stretch_volume
 from edgeinfer.errors import ModelError
 from edgeinfer.graph import operators as ops
 
@@ -53,62 +57,67 @@ def _conv(call: Call) -> Operand:
     return apply_nhwc(call, op, x, ohwi, *_bias(call))
 
 
-@importer("ConvTranspose", makes=(ops.ConvTranspose,))
+@importer("ConvTranspose", makes=(ops.ConvTranspose, ops.Pad, ops.Slice, ops.Concat))
 def _conv_transpose(call: Call) -> Operand:
-    x, rank = call.operand(0), spatial_rank(call.operand(0))
-    weights = _weights(call)
-    kernel = per_axis(weights.shape[2:], rank, 1, "kernel_shape")
-    strides = per_axis(call.integers("strides"), rank, 1, "strides")
-    dilations = per_axis(call.integers("dilations"), rank, 1, "dilations")
-    output_padding = per_axis(call.integers("output_padding"), rank, 0, "output_padding")
-    extents = (1, *x.shape[2:]) if rank == 1 else x.shape[2:]
+    x, weights = call.operand(0), _weights(call)
+    rank, group = len(x.shape) - 2, call.integer("group", 1)
+    if rank not in (1, 2, 3):
+        raise Refusal(f"1-D, 2-D and 3-D are supported, not an input of shape {list(x.shape)}")
+    strides, dilations, added = (
+        entries(call.integers(name), rank, default, name)
+        for name, default in (("strides", 1), ("dilations", 1), ("output_padding", 0))
+    )
+    plain = [Along(*n) for n in zip(weights.shape[2:], strides, dilations, strict=True)]
     full = [
-        (n - 1) * s + (k - 1) * d + 1 + p
-        for n, s, k, d, p in zip(extents, strides, kernel, dilations, output_padding, strict=True)
+        (n - 1) * w.stride + (w.kernel - 1) * w.dilation + 1 + p
+        for n, w, p in zip(x.shape[2:], plain, added, strict=True)
     ]
-    cut = _cut(call, rank, extents, strides, full)
-    if cut is None:
-        pads = pads_of(call, rank)
+    cuts = _cuts(call, x.shape[2:], strides, full)
+    if cuts is None:
+        pads = given_pads(call, rank)
     else:
         # where more is asked for than the windows reach, the rest is bias alone
-        output_padding = (output_padding[0] + max(0, -cut[0]), output_padding[1] + max(0, -cut[1]))
-        pads = _halved(call, (max(0, cut[0]), max(0, cut[1])))
-    op = ops.ConvTranspose(
-        strides=strides,
-        pads=pads,
-        dilations=dilations,
-        group=call.integer("group", 1),
-        output_padding=output_padding,
-    )
+        added = [p + max(0, -cut) for p, cut in zip(added, cuts, strict=True)]
+        pads = [_halves(call, max(0, cut)) for cut in cuts]
+    windows = [
+        replace(w, before=before, after=after)
+        for w, (before, after) in zip(plain, pads, strict=True)
+    ]
+
+    def stretch(padding: Sequence[int], *image: Along) -> ops.ConvTranspose:
+        return ops.ConvTranspose(
+            **image_window(*image), group=group, output_padding=(padding[0], padding[1])
+        )
+
+    if rank == 3:
+        deep, down, across = windows
+        flat = stretch(added[1:], down, across)
+        return stretch_volume(call, deep, added[0], flat, weights, *_bias(call))
     ihwo = call.static_like(weights, weights_hwc(weights.finite()))
+    op = stretch([0, *added][-2:], *of_image(windows))
     return apply_nhwc(call, op, x, ihwo, *_bias(call))
 
 
-def _cut(
-    call: Call,
-    rank: int,
-    extents: tuple[int, ...],
-    strides: tuple[int, int],
-    full: list[int],
-) -> tuple[int, int] | None:
+def _cuts(
+    call: Call, extents: Sequence[int], strides: Sequence[int], full: Sequence[int]
+) -> list[int] | None:
     """What a wanted output leaves of ``full`` extents; None where ``pads`` say it instead."""
     auto_pad = call.text("auto_pad", "NOTSET") or "NOTSET"
     wanted = call.integers("output_shape")
+    rank = len(extents)
     if wanted is not None:
-        outputs = per_axis(wanted[-rank:], rank, 1, "output_shape")
+        outputs: Sequence[int] = entries(wanted[-rank:], rank, 1, "output_shape")
     elif auto_pad in ("SAME_UPPER", "SAME_LOWER"):
-        outputs = (extents[0] * strides[0], extents[1] * strides[1])
+        outputs = [n * s for n, s in zip(extents, strides, strict=True)]
     else:
-        return (0, 0) if auto_pad == "VALID" else None
-    return full[0] - outputs[0], full[1] - outputs[1]
+        return [0] * rank if auto_pad == "VALID" else None
+    return [n - out for n, out in zip(full, outputs, strict=True)]
 
 
-def _halved(call: Call, total: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Pads (top, left, bottom, right) that share ``total``; ``auto_pad`` says who gets more."""
-    (top, left), (bottom, right) = ((n // 2 for n in total), (n - n // 2 for n in total))
-    if call.text("auto_pad", "NOTSET") == "SAME_UPPER":
-        return (top, left, bottom, right)
-    return (bottom, right, top, left)
+def _halves(call: Call, total: int) -> tuple[int, int]:
+    """Pads before and after that share ``total``; ``auto_pad`` says which is larger."""
+    small, large = total // 2, total - total // 2
+    return (small, large) if call.text("auto_pad", "NOTSET") == "SAME_UPPER" else (large, small)
 
 
 @importer("Gemm", makes=(ops.Dense, ops.MatMul, ops.Add, ops.Pointwise))

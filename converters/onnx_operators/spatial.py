@@ -18,10 +18,10 @@ from edgeinfer.graph import operators as ops
 __all__ = [
     "Along",
     "apply_nhwc",
+    "entries",
+    "given_pads",
     "image_window",
     "of_image",
-    "pads_of",
-    "per_axis",
     "spatial_rank",
     "weights_hwc",
     "window_along",
@@ -61,12 +61,12 @@ def weights_hwc(array: np.ndarray) -> np.ndarray:
     return (array[:, :, None, :] if array.ndim == 3 else array).transpose(0, 2, 3, 1)
 
 
-def per_axis(values: Sequence[int] | None, rank: int, default: int, what: str) -> tuple[int, int]:
-    """One number for each of two axes, as ONNX gives them for ``rank`` axes."""
-    values = (default,) * rank if values is None else tuple(values)
+def entries(values: Sequence[int] | None, rank: int, default: int, what: str) -> list[int]:
+    """One number for each of ``rank`` axes, as ONNX gives them; ModelError for any other count."""
+    values = (default,) * rank if values is None else values
     if len(values) != rank:
         raise ModelError(f"{what} must have {rank} entries, not {list(values)}")
-    return (default, values[0]) if rank == 1 else (values[0], values[1])
+    return list(values)
 
 
 @dataclass(frozen=True)
@@ -94,15 +94,9 @@ def window_along(call: Call, kernel_shape: Sequence[int]) -> list[Along]:
         shape = list(call.operand(0).shape)
         raise Refusal(f"1-D, 2-D and 3-D are supported, not an input of shape {shape}")
 
-    def given(name: str, values: Sequence[int] | None) -> Sequence[int]:
-        values = (1,) * rank if values is None else values
-        if len(values) != rank:
-            raise ModelError(f"{name} must have {rank} entries, not {list(values)}")
-        return values
-
     names = ("kernel_shape", "strides", "dilations")
     kernel, strides, dilations = (
-        given(name, kernel_shape if name == "kernel_shape" else call.integers(name))
+        entries(kernel_shape if name == "kernel_shape" else call.integers(name), rank, 1, name)
         for name in names
     )
     if min(*kernel, *strides, *dilations) < 1:
@@ -133,10 +127,11 @@ def _pads_along(
         return [(0, 0)] * len(windows)
     if auto_pad != "NOTSET":
         raise ModelError(f"auto_pad cannot be {auto_pad!r}")
-    return _given_pads(call, len(windows))
+    return given_pads(call, len(windows))
 
 
-def _given_pads(call: Call, rank: int) -> list[tuple[int, int]]:
+def given_pads(call: Call, rank: int) -> list[tuple[int, int]]:
+    """The ``pads`` attribute as (before, after) of each axis."""
     pads = call.integers("pads") or (0,) * (2 * rank)
     if len(pads) != 2 * rank:
         raise ModelError(f"pads must have {2 * rank} entries, not {list(pads)}")
@@ -165,10 +160,3 @@ def image_window(down: Along, across: Along) -> Image:
 def of_image(windows: Sequence[Along]) -> tuple[Along, Along]:
     """Along height and width; what has a length alone is an image of one row."""
     return (Along(), windows[0]) if len(windows) == 1 else (windows[0], windows[1])
-
-
-def pads_of(call: Call, rank: int) -> tuple[int, int, int, int]:
-    """The ``pads`` attribute as (top, left, bottom, right)."""
-    pads = _given_pads(call, rank)
-    (top, bottom), (left, right) = ((0, 0), pads[0]) if rank == 1 else (pads[0], pads[1])
-    return (top, left, bottom, right)

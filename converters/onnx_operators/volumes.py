@@ -2,7 +2,8 @@
 
 A volume is [N,D,H,W,C] in between. Its depths are images of a batch where no two of them are seen
 together, and rows of an image where nothing else is. A convolution that sees all three takes the
-depths of each window as channels, side by side, so that it still is one sum.
+depths of each window as channels, side by side, so that it still is one sum; a transposed one does
+so for each phase of its stride over depth.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from edgeinfer.converters.onnx_operators.call import Call, Operand, Static
 from edgeinfer.converters.onnx_operators.spatial import Along, image_window
 from edgeinfer.errors import ModelError
 from edgeinfer.graph import operators as ops
 from edgeinfer.graph.shapes import window_extent
 
-__all__ = ["apply_to_volume", "convolve_volume"]
+__all__ = ["apply_to_volume", "convolve_volume", "stretch_volume"]
 
 
 def convolve_volume(
@@ -41,6 +44,68 @@ def convolve_volume(
     y: Operand = call.emit(op, call.reshape(x, images), call.static_like(weights, taps), *bias)
     place = (y.shape[1], *image[:2]) if sees_depth_alone else (x.shape[1], *y.shape[1:3])
     return _channels_first(call, call.reshape(y, (n, *place, y.shape[3])))
+
+
+def stretch_volume(
+    call: Call,
+    deep: Along,
+    padding: int,
+    flat: ops.ConvTranspose,
+    weights: Static,
+    *bias: Static,
+) -> Operand:
+    """The transposed convolution of ``call`` by ``weights`` [I,O/group,kd,kh,kw].
+
+    ``flat`` is what it is over height and width; over depth it is ``deep``, with ``padding`` more
+    places at the end.
+    """
+    taps = weights.finite().transpose(2, 0, 3, 4, 1)
+    x = _channels_last(call)
+    n, depth, *image, channels = x.shape
+    reach = (deep.kernel - 1) * deep.dilation
+    places = (depth - 1) * deep.stride + reach + 1 + padding - deep.before - deep.after
+    if places < 1 or channels % flat.group:
+        raise ModelError(
+            f"a window of {deep.kernel} in {flat.group} groups does not fit shape {list(x.shape)}"
+        )
+    # of each phase as many places as of the first, from which what is too much is cut
+    count = -(-places // deep.stride)
+    phases = [_taps_of_phase(deep, phase) for phase in range(min(deep.stride, places))]
+    starts = [start for phase in phases for _, start in phase]
+    before = max(0, -min(starts, default=0))
+    after = max(0, max(starts, default=0) + count - depth)
+    if before or after:
+        x = call.emit(ops.Pad((0, before, 0, 0, 0), (0, after, 0, 0, 0)), x)
+    call.spend(len(phases) * taps.size)
+    found = []
+    for phase in phases:
+        own = [taps[tap] for tap, _ in phase] or [np.zeros_like(taps[0])]
+        windows = [(before + start, 1) for _, start in phase] or [(0, 1)]
+        joined = _side_by_side(call, x, windows, count, flat.group)
+        # in each group the weights of its depths, one after another
+        grouped = np.stack([w.reshape(flat.group, -1, *w.shape[1:]) for w in own], axis=1)
+        ihwo = call.static_like(weights, grouped.reshape(-1, *taps.shape[2:]))
+        y: Operand = call.emit(
+            flat, call.reshape(joined, (n * count, *image, joined.shape[4])), ihwo, *bias
+        )
+        found.append(call.reshape(y, (n, count, 1, *y.shape[1:])))
+    y = found[0] if len(found) == 1 else call.emit(ops.Concat(2), *found)
+    y = call.reshape(y, (n, count * len(found), *y.shape[3:]))
+    if y.shape[1] > places:
+        sizes = (n, places, *y.shape[2:])
+        y = call.emit(ops.Slice((0,) * 5, sizes, (1,) * 5), y)
+    return _channels_first(call, y)
+
+
+def _taps_of_phase(deep: Along, phase: int) -> list[tuple[int, int]]:
+    """The taps that reach the depth ``phase`` and every ``stride``-th one from there on, each with
+    the depth of x that it takes to the first of these."""
+    found = []
+    for tap in range(deep.kernel):
+        ahead = phase + deep.before - tap * deep.dilation
+        if ahead % deep.stride == 0:
+            found.append((tap, ahead // deep.stride))
+    return found
 
 
 def apply_to_volume(
@@ -75,7 +140,7 @@ def _with_depths_as_channels(call: Call, x: Operand, deep: Along, group: int) ->
     """[N,D',H,W,kd C] of x [N,D,H,W,C]: in each group the depths of a window, one after another."""
     if deep.is_pointwise:
         return x
-    n, depth, height, width, channels = x.shape
+    depth, channels = x.shape[1], x.shape[4]
     places = window_extent(depth, deep.kernel, deep.stride, deep.dilation, deep.before, deep.after)
     if places < 1 or channels % group:
         raise ModelError(
@@ -83,13 +148,23 @@ def _with_depths_as_channels(call: Call, x: Operand, deep: Along, group: int) ->
         )
     if deep.before or deep.after:
         x = call.emit(ops.Pad((0, deep.before, 0, 0, 0), (0, deep.after, 0, 0, 0)), x)
-    sizes, steps = (n, places, height, width, channels), (1, deep.stride, 1, 1, 1)
-    apart = (n, places, height, width, group, channels // group)
-    slices = [
-        call.reshape(
-            call.emit(ops.Slice((0, tap * deep.dilation, 0, 0, 0), sizes, steps), x), apart
-        )
-        for tap in range(deep.kernel)
-    ]
+    windows = [(tap * deep.dilation, deep.stride) for tap in range(deep.kernel)]
+    return _side_by_side(call, x, windows, places, group)
+
+
+def _side_by_side(
+    call: Call, x: Operand, windows: Sequence[tuple[int, int]], count: int, group: int
+) -> Operand:
+    """[N,count,H,W,k C] of x [N,D,H,W,C]: in each group ``count`` depths of each of k windows.
+
+    A window is its first depth and its stride.
+    """
+    n, _, height, width, channels = x.shape
+    sizes = (n, count, height, width, channels)
+    apart = (*sizes[:4], group, channels // group)
+    slices = []
+    for start, stride in windows:
+        window = ops.Slice((0, start, 0, 0, 0), sizes, (1, stride, 1, 1, 1))
+        slices.append(call.reshape(call.emit(window, x), apart))
     joined = slices[0] if len(slices) == 1 else call.emit(ops.Concat(5), *slices)
-    return call.reshape(joined, (*apart[:4], channels * deep.kernel))
+    return call.reshape(joined, (*sizes[:4], channels * len(slices)))

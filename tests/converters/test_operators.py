@@ -632,6 +632,25 @@ def test_resize_3d(mode, size):
     agreement(model([layer], (2, 3, 4, 5, 3), {"sizes": integers(2, 3, *size)}))
 
 
+@pytest.mark.parametrize(
+    "kernel, group, attributes",
+    [
+        ((2, 2, 2), 1, {"strides": [2, 2, 2]}),
+        ((3, 3, 3), 1, {"pads": [1] * 6}),
+        ((2, 3, 3), 4, {"strides": [3, 2, 2], "pads": [0, 1, 1, 1, 1, 1]}),
+        ((3, 2, 3), 2, {"strides": [2, 1, 3], "dilations": [3, 1, 1], "pads": [2, 0, 0, 1, 0, 0]}),
+        ((4, 1, 1), 1, {"strides": [3, 1, 1], "output_padding": [2, 0, 0]}),
+        ((3, 3, 3), 1, {"strides": [2, 2, 2], "auto_pad": "SAME_LOWER"}),
+        ((2, 2, 2), 1, {"strides": [2, 2, 2], "output_shape": [7, 11, 8]}),
+        ((1, 2, 2), 2, {"strides": [5, 2, 2], "pads": [2, 0, 0, 0, 0, 0]}),
+    ],
+)
+def test_transposed_convolutions_3d(kernel, group, attributes):
+    layer = node("ConvTranspose", ["x", "w", "b"], ["y"], group=group, **attributes)
+    constants = {"w": normal(4, 6 // group, *kernel), "b": normal(6 // group * group)}
+    agreement(model([layer], (2, 4, 3, 5, 4), constants))
+
+
 def test_nothing_is_transposed_between_layers_of_volumes():
     constants = {"v": normal(8, 4, 3, 3, 3), "w": normal(6, 8, 1, 3, 3), "u": normal(6, 6, 3, 1, 1)}
     layers = [

@@ -37,6 +37,20 @@ def test_a_convolution_beside_which_its_input_is_used_is_rounded_once(group, sch
     assert sqnr_db(expected, found) > LEAST_SQNR_DB[scheme]
 
 
+@pytest.mark.parametrize("scheme", LEAST_SQNR_DB)
+def test_a_transposed_convolution_is_rounded_once(scheme):
+    weights = np.random.default_rng(2).normal(size=(4, 2, 3, 3, 2))
+    layer = node("ConvTranspose", ["x", "w"], ["y"], strides=[2, 2, 2], group=2, pads=[1] * 6)
+    graph = from_onnx(model([layer], (1, 4, 6, 5, 7), {"w": weights}))
+    integer = quantize(graph, list(data()), scheme=scheme)
+    rounding = [type(n.op) for n in integer.nodes if not isinstance(n.op, ops.Moving)]
+    assert rounding == [ops.QConv] * 2
+    session = Session(integer)
+    expected = np.stack([execute(graph, {"x": x})["y"] for x in data()])
+    found = np.stack([session.run(x) for x in data()])
+    assert sqnr_db(expected, found) > LEAST_SQNR_DB[scheme]
+
+
 def test_the_largest_elements_are_not_rounded_at_all():
     layer = node("MaxPool", ["x"], ["y"], kernel_shape=[2, 3, 2], strides=[2, 1, 2])
     graph = from_onnx(model([layer], (1, 4, 6, 5, 7)))
