@@ -94,6 +94,14 @@ class Fragment:
         info = np.iinfo(dtype)
         return scale * (info.min - zero_point), scale * (info.max - zero_point)
 
+    def seen(self, index: int) -> tuple[float, float]:
+        """The least and the largest number of input ``index`` of the node that is known of."""
+        name = self.node.inputs[index]
+        if self.is_computed(name):
+            return self.known.domains.get(name) or self.range(name)
+        array = self.graph.constants[name]
+        return float(array.min()), float(array.max())
+
     def is_computed(self, name: str) -> bool:
         """A run computes the value, or is given it."""
         return name in self.known.values

@@ -76,6 +76,10 @@ _BINARY: dict[str, tuple[str, type[ops.Operator]]] = {
 }
 
 
+# of a Pow by constants: more are no exponents that someone wrote down
+_MOST_EXPONENTS = 4
+
+
 @importer(*_PLAIN, makes=(ops.Pointwise,))
 def _plain(call: Call) -> Operand:
     return call.pointwise((_PLAIN[call.operator], "x"), call.operand(0))
@@ -188,7 +192,11 @@ def _dropout(call: Call) -> list[Operand]:
 @importer(
     "Div", makes=(ops.Div, ops.Mul, ops.Pointwise, ops.IndexArithmetic, ops.Gather), integers=True
 )
-@importer("Pow", makes=(ops.Pow, ops.Pointwise, ops.IndexArithmetic, ops.Gather), integers=True)
+@importer(
+    "Pow",
+    makes=(ops.Pow, ops.Pointwise, ops.Where, ops.Mul, ops.IndexArithmetic, ops.Gather),
+    integers=True,
+)
 @importer("Max", makes=(ops.Maximum, ops.Pointwise, ops.IndexArithmetic, ops.Gather), integers=True)
 @importer("Min", makes=(ops.Minimum, ops.Pointwise, ops.IndexArithmetic, ops.Gather), integers=True)
 def _binary(call: Call) -> Operand:
@@ -271,6 +279,8 @@ def combine(call: Call, operator: str, a: Operand, b: Operand, kind: Kind | None
             made: Expression = expression(float(scalar.array.reshape(())))
             made = ("trunc", made) if (operator, kind) == ("Div", "integers") else made
             return call.reshape(call.pointwise(made, x, kind), shape)
+    if operator == "Pow":
+        return _power(call, a, b)
     if isinstance(b, Static) and operator == "Sub":
         return call.emit(ops.Add(), a, call.static_like(b, -b.array), kind=kind)
     if (operator, kind) == ("Div", "integers"):
@@ -281,3 +291,23 @@ def combine(call: Call, operator: str, a: Operand, b: Operand, kind: Kind | None
     if isinstance(a, Static) and operator in ("Add", "Mul", "Max", "Min"):
         a, b = b, a
     return call.emit(op(), a, b, kind=kind)
+
+
+def _power(call: Call, a: Operand, b: Operand) -> Operand:
+    """``a`` to the power of ``b``, of which neither is one constant number."""
+    if isinstance(a, Static) and (a.array > 0).all():
+        logarithms = call.static_like(a, np.log(a.array))
+        return call.pointwise(("exp", "x"), call.emit(ops.Mul(), b, logarithms))
+    exponents = np.unique(b.array) if isinstance(b, Static) else np.zeros(0)
+    if isinstance(b, Static) and 0 < exponents.size <= _MOST_EXPONENTS:
+        # each a function, also of what is below 0
+        first, *others = (
+            (b.array == e, call.pointwise(("pow", "x", float(e)), a)) for e in exponents
+        )
+        y = first[1]
+        for here, raised in others:
+            choice = call.constant(here.astype(np.float32), "choice")
+            y = call.emit(ops.Where(), choice, raised, y)
+        if y.shape == broadcast(a.shape, b.shape):
+            return y
+    return call.emit(ops.Pow(), a, b)

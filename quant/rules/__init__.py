@@ -4,7 +4,16 @@ Every value already has its integer type when the rules run, and a rule sees onl
 (``fragment.py``).
 """
 
-from edgeinfer.quant.rules import functions, layers, moving, normalizing, pairs, recurrent, reducing
+from edgeinfer.quant.rules import (
+    functions,
+    layers,
+    moving,
+    normalizing,
+    pairs,
+    powers,
+    recurrent,
+    reducing,
+)
 from edgeinfer.quant.rules.registry import integer_operators, is_supported, lower, rule
 
 __all__ = [
@@ -16,6 +25,7 @@ __all__ = [
     "moving",
     "normalizing",
     "pairs",
+    "powers",
     "recurrent",
     "reducing",
     "rule",

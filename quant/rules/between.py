@@ -14,10 +14,12 @@ from edgeinfer.graph import operators as ops
 from edgeinfer.quant.bounds import Range
 from edgeinfer.quant.fragment import Fragment, OutputStage
 from edgeinfer.quant.schemes import activation_type
+from edgeinfer.quant.wide_tables import wide_table
 
 __all__ = [
     "covered",
     "difference_of",
+    "emit_function",
     "ending",
     "integers",
     "of_reach",
@@ -88,3 +90,11 @@ def rescaled(to: Fragment, x: str, t: TensorType) -> ops.Rescale:
     step, zero_point, _ = to.kind(x)
     multiplier, shift = multiplier_and_shift(step / integers(t)[0])
     return ops.Rescale(**ending(t), input_zero_point=zero_point, multiplier=multiplier, shift=shift)
+
+
+def emit_function(
+    to: Fragment, part: str, t: TensorType, lookup: ops.Lookup, x: str, least: int
+) -> str:
+    """A function of 16 bits as type ``t``, of 513 entries where these serve from ``least`` on."""
+    entries = wide_table(lookup.expression, lookup.domain, to.kind(x), integers(t), least)
+    return to.emit_part(part, t, lookup, x, to.constant(f"{part} table", entries, None))

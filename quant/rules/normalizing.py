@@ -22,6 +22,7 @@ from edgeinfer.quant.fragment import Fragment
 from edgeinfer.quant.normalization import integer_normalization
 from edgeinfer.quant.rules.between import (
     difference_of,
+    emit_function,
     ending,
     integers,
     of_reach,
@@ -30,7 +31,6 @@ from edgeinfer.quant.rules.between import (
 )
 from edgeinfer.quant.rules.registry import rule
 from edgeinfer.quant.schemes import fixed_output
-from edgeinfer.quant.wide_tables import wide_table
 from edgeinfer.quant.widths import wider
 
 __all__: list[str] = []
@@ -100,15 +100,7 @@ def _log_softmax(op: ops.LogSoftmax, node: Node, to: Fragment) -> None:
 def _logarithm(to: Fragment, share: str, t: TensorType, count: int) -> str:
     """The logarithm of ``share``, which is at least 1 / ``count``, as type ``t``."""
     lookup = ops.Lookup(("log", "x"), (1 / count, 1.0))
-    return _emit_function(to, "logarithm", t, lookup, share, min(32768 // count, 32767))
-
-
-def _emit_function(
-    to: Fragment, part: str, t: TensorType, lookup: ops.Lookup, x: str, least: int
-) -> str:
-    """A function of 16 bits as type ``t``, of 513 entries where these serve from ``least`` on."""
-    entries = wide_table(lookup.expression, lookup.domain, to.kind(x), integers(t), least)
-    return to.emit_part(part, t, lookup, x, to.constant(f"{part} table", entries, None))
+    return emit_function(to, "logarithm", t, lookup, share, min(32768 // count, 32767))
 
 
 @rule(ops.LRN, makes=(ops.QMul, ops.QDense, ops.Lookup))
@@ -133,7 +125,7 @@ def _lrn(op: ops.LRN, node: Node, to: Fragment) -> None:
     lookup = ops.Lookup(("pow", divisor, -op.beta), (-middle, middle))
     ends = pointwise.evaluate(lookup.expression, np.array(lookup.domain))
     powers = of_reach(shape, float(ends.max()))
-    power = _emit_function(to, "powers", powers, lookup, total, -32767)
+    power = emit_function(to, "powers", powers, lookup, total, -32767)
     to.emit(product_of(to, x, power, to.type(y)), x, power)
 
 

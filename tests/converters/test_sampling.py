@@ -54,7 +54,8 @@ def test_each_place_is_rounded_once(mode, sums, scheme, least):
 def test_a_grid_that_a_run_computes_is_refused():
     layer = node("GridSample", ["x", "grid"], ["y"])
     with refused(
-        "1 node cannot be imported: GridSample (ai.onnx opset 20) at 'y': its grid must be constant",
+        "1 node cannot be imported: GridSample (ai.onnx opset 20) at 'y': its grid must be "
+        "constant",
         UnsupportedError,
     ):
         from_onnx(model([layer], inputs={"x": (1, 3, 6, 7), "grid": (1, 4, 5, 2)}, opset=20))
