@@ -393,9 +393,19 @@ def _attended(
     return b("Reshape", joined, b.constant([0, length, heads * width]))
 
 
+def _unpacked(b: _Body, index: int, names: str) -> list[str]:
+    """Input ``index`` [B,S,N,k,h], which holds what ``names`` says, as [B,N,S,h] each."""
+    samples, length, heads, count, width = b.shape(index, rank=5)
+    if count != len(names):
+        raise ModelError(f"input {index} holds {count} values for {len(names)}")
+    parts = b.several("Split", count, b.input(index), b.constant([1] * count), axis=3)
+    shape = b.constant([samples, length, heads, width])
+    return [b("Transpose", b("Reshape", part, shape), perm=[0, 2, 1, 3]) for part in parts]
+
+
 @_operator("Attention")
 def _attention(b: _Body) -> Outputs:
-    b.refuse_inputs((4, "past"), (6, "past_sequence_length"))
+    b.refuse_inputs((6, "past_sequence_length"))
     samples, length, _ = b.shape(0, rank=3)
     heads = b.attribute("num_heads", 0)
     total = b.shape(1, rank=2)[1]
@@ -411,37 +421,79 @@ def _attention(b: _Body) -> Outputs:
         _heads(b, part, (samples, length, size), heads)
         for part, size in zip(parts, sizes, strict=True)
     )
-    mask = _mask(b, 3, samples, length)
-    extents = (length, length, sizes[0] // heads, heads)
+    seen = length
+    if b.has(4):
+        # the keys and values of the steps before
+        seen += b.shape(4, rank=5)[3]
+        past = b.several("Split", 2, b.input(4), b.constant([1, 1]), axis=0)
+        past = [b("Squeeze", part, b.constant([0])) for part in past]
+        key, value = (
+            b("Concat", old, new, axis=2) for old, new in zip(past, (key, value), strict=True)
+        )
+    mask = _mask(b, 3, samples, seen)
+    extents = (length, seen, sizes[0] // heads, heads)
     width = sizes[2] // heads
-    return _attended(b, query, key, value, extents, mask, b.optional(5), width)
+    y = _attended(b, query, key, value, extents, mask, b.optional(5), width)
+    if sizes[1] != sizes[2]:
+        return y
+    both = [b("Unsqueeze", part, b.constant([0])) for part in (key, value)]
+    return y, b("Concat", *both, axis=0)
 
 
 @_operator("MultiHeadAttention")
 def _multi_head_attention(b: _Body) -> Outputs:
-    b.refuse_inputs(
-        (6, "past_key"), (7, "past_value"), (8, "past_sequence_length"), (9, "cache_indirection")
-    )
+    b.refuse_inputs((8, "past_sequence_length"), (9, "cache_indirection"))
     heads = b.attribute("num_heads", 0)
-    if len(b.shape(0)) != 3 or not b.has(1) or not b.has(2):
-        raise Refusal("query, key and value packed into one are not supported")
-    samples, length, hidden = b.shape(0)
-    query, key, value = b.input(0), b.input(1), b.input(2)
-    of_heads = len(b.shape(1)) == 4
-    width = heads * b.shape(2, rank=4)[3] if of_heads else b.shape(2, rank=3)[2]
-    seen = b.shape(1)[2 if of_heads else 1]
+    query, key, value, extents, width = _given_heads(b, heads)
+    length, seen, head, _ = extents
+    if b.has(6):
+        seen += b.shape(6, rank=4)[2]
+        key = b("Concat", b.input(6), key, axis=2)
+        value = b("Concat", b.input(7), value, axis=2)
+    mask = _mask(b, 4, b.shape(0)[0], seen)
+    extents = (length, seen, head, heads)
+    y = _attended(b, query, key, value, extents, mask, b.optional(5), width)
+    return y, key, value
+
+
+def _given_heads(b: _Body, heads: int) -> tuple[str, str, str, tuple[int, int, int, int], int]:
+    """Query, key and value by head, with their biases, what extents they have, and a value's width.
+
+    They come apart, key and value by head already, or packed: all into the query, or the value
+    into the key.
+    """
+    if len(b.shape(0)) == 5:
+        samples, length, count, _, head = b.shape(0)
+        query, key, value = _unpacked(b, 0, "qkv")
+        if b.has(3) or count != heads:
+            raise Refusal(
+                "a bias beside packed values, or heads of another count, is not supported"
+            )
+        return query, key, value, (length, length, head, heads), head
+    samples, length, hidden = b.shape(0, rank=3)
+    if heads < 1 or hidden % heads:
+        raise ModelError(f"{hidden} channels do not divide into {heads} heads")
+    query, by_head = b.input(0), len(b.shape(1)) != 3
+    width = hidden if len(b.shape(1)) == 5 else 0
+    width = width or (heads * b.shape(2, rank=4)[3] if by_head else b.shape(2, rank=3)[2])
+    seen = b.shape(1)[2 if len(b.shape(1)) == 4 else 1]
+    biases: list[str | None] = [None] * 3
     if b.has(3):
-        parts = b.several("Split", 3, b.input(3), b.constant([hidden, hidden, width]), axis=0)
-        query = b("Add", query, parts[0])
-        if not of_heads:
-            key, value = b("Add", key, parts[1]), b("Add", value, parts[2])
-    query = _heads(b, query, (samples, length, hidden), heads)
-    if not of_heads:
-        key = _heads(b, key, (samples, seen, hidden), heads)
-        value = _heads(b, value, (samples, seen, width), heads)
-    mask = _mask(b, 4, samples, seen)
-    extents = (length, seen, hidden // heads, heads)
-    return _attended(b, query, key, value, extents, mask, b.optional(5), width // heads)
+        sizes = b.constant([hidden, hidden, width])
+        biases = [*b.several("Split", 3, b.input(3), sizes, axis=0)]
+    query = _heads(b, b.sum(query, biases[0]), (samples, length, hidden), heads)
+    if len(b.shape(1)) == 5:
+        if b.has(3):
+            raise Refusal(
+                "a bias beside packed values, or heads of another count, is not supported"
+            )
+        key, value = _unpacked(b, 1, "kv")
+    elif by_head:
+        key, value = b.input(1), b.input(2)
+    else:
+        key = _heads(b, b.sum(b.input(1), biases[1]), (samples, seen, hidden), heads)
+        value = _heads(b, b.sum(b.input(2), biases[2]), (samples, seen, width), heads)
+    return query, key, value, (length, seen, hidden // heads, heads), width // heads
 
 
 @_operator("RotaryEmbedding")

@@ -47,9 +47,14 @@ _ADVICE = {
 }
 _ADVICE_OF_DOMAIN = {
     "ai.onnx.ml": "of classical models, linear ones, trees and networks are imported",
+    "com.microsoft": (
+        "of onnxruntime's own operators this is none of those that are imported: export the model "
+        "without its optimizations"
+    ),
     **dict.fromkeys(
-        ("com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc"),
-        "onnxruntime's own operators are not imported: export the model without its optimizations",
+        ("com.microsoft.nchwc", "com.ms.internal.nhwc"),
+        "onnxruntime has laid it out for one processor: save the model at its level extended, or "
+        "without its optimizations",
     ),
 }
 # what the operators of quantized models are called, those of onnxruntime's own too

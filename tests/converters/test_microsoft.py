@@ -242,6 +242,41 @@ def test_attention_of_several_values_is_onnxruntimes(form):
     agreement(proto, input_shapes=shapes_of(proto))
 
 
+@pytest.mark.parametrize("attributes", [{}, {"unidirectional": 1}])
+@pytest.mark.parametrize("operator", ["Attention", "MultiHeadAttention"])
+def test_what_was_attended_before_comes_first_and_is_given_on(operator, attributes):
+    outputs = ["y", "past"] if operator == "Attention" else ["y", "keys", "values"]
+    if operator == "Attention":
+        names, inputs = ["x", "w", "b", "", "p"], {"x": X, "p": (2, 2, 2, 3, 4)}
+        constants = WEIGHTS
+    else:
+        names = ["x", "k", "v", "b", "", "", "pk", "pv"]
+        inputs = {**dict.fromkeys("xkv", X), **dict.fromkeys(("pk", "pv"), (2, 2, 3, 4))}
+        constants = {"b": numbers(24)}
+    layer = own(operator, names, outputs, num_heads=2, **attributes)
+    proto = microsoft([layer], constants, inputs, outputs=outputs)
+    agreement(proto, input_shapes=shapes_of(proto))
+
+
+@pytest.mark.parametrize("together", ["qkv", "kv"])
+def test_packed_values_are_those_apart(together):
+    """onnxruntime has them on graphics processors alone."""
+    packed = numbers(2, 6, 2, len(together), 4)
+    apart = {name: packed[:, :, :, i].reshape(2, 6, 8) for i, name in enumerate(together)}
+    q = numbers(2, 6, 8) if together == "kv" else apart["q"]
+    known = microsoft(
+        [own("MultiHeadAttention", ["x", "k", "v"], num_heads=2)],
+        {name: apart[name] for name in "kv"},
+    )
+    expected = onnxruntime_values(known, {"x": q}, ["y"])["y"]
+    names = ["x"] if together == "qkv" else ["x", "packed"]
+    shapes = {"x": packed.shape} if together == "qkv" else {"x": X, "packed": packed.shape}
+    proto = microsoft([own("MultiHeadAttention", names, num_heads=2)], {}, shapes)
+    feeds = {"x": packed} if together == "qkv" else {"x": q, "packed": packed}
+    found = execute(from_onnx(proto, input_shapes=shapes_of(proto)), feeds)["y"]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("interleaved", [0, 1])
 @pytest.mark.parametrize("places", [(1,), (2, 6)])
 @pytest.mark.parametrize("shape", [(2, 6, 16), (2, 4, 6, 4)])
@@ -338,7 +373,18 @@ def test_what_onnxruntimes_optimizer_saves_is_taken(tmp_path):
         assert np.abs(integers.run(feeds) - expected).max() <= 5e-3 * largest
 
 
+NAMED = "of onnxruntime's own operators this is none of those that are imported"
 REFUSALS = [
+    (
+        [own("GridSample", ["x", "x"])], {}, ["y"],
+        f"GridSample (com.microsoft opset 1) at 'y': {NAMED}: export the model without its "
+        "optimizations",
+    ),
+    (
+        [node("ReorderInput", ["x"], ["y"], domain="com.microsoft.nchwc")], {}, ["y"],
+        "ReorderInput (com.microsoft.nchwc opset 1) at 'y': onnxruntime has laid it out for one "
+        "processor: save the model at its level extended, or without its optimizations",
+    ),
     (
         [own("SkipLayerNormalization", ["x", "x", "scale"], ["y", "mean"])],
         AFFINE, ["y", "mean"],
@@ -353,19 +399,14 @@ REFUSALS = [
         "Attention (com.microsoft opset 1) at 'y': do_rotary is not supported",
     ),
     (
-        [own("Attention", ["x", "w", "b", "", "p"], num_heads=2)],
-        {**WEIGHTS, "p": numbers(2, 2, 2, 3, 4)}, ["y"],
-        "Attention (com.microsoft opset 1) at 'y': its input past is not supported",
+        [own("Attention", ["x", "w", "b", "", "", "", "n"], num_heads=2)],
+        {**WEIGHTS, "n": np.array([3], np.int32)}, ["y"],
+        "Attention (com.microsoft opset 1) at 'y': its input past_sequence_length is not supported",
     ),
     (
         [own("Attention", ["x", "w", "b", "m"], num_heads=2)],
         {**WEIGHTS, "m": np.ones((6, 1), np.int32)}, ["y"],
         "Attention (com.microsoft opset 1) at 'y': a mask of shape [6, 1] is not supported",
-    ),
-    (
-        [own("MultiHeadAttention", ["x"], num_heads=2)], {}, ["y"],
-        "MultiHeadAttention (com.microsoft opset 1) at 'y': query, key and value packed into one "
-        "are not supported",
     ),
     (
         [own("FastGelu", ["x"], of=1)], {}, ["y"],
@@ -389,6 +430,9 @@ def test_what_is_not_taken_is_refused(nodes, constants, outputs, message):
          "25 outputs are no query, key and value of [8, 8, 8]"),
         ("Attention", {"w": numbers(8, 24)}, {"num_heads": 3},
          "8 channels do not divide into 3 heads"),
+        ("MultiHeadAttention", {}, {"num_heads": 2}, "input 1 is missing"),
+        ("MultiHeadAttention", {"k": numbers(2, 6, 2, 3, 4)}, {"num_heads": 2},
+         "input 1 holds 3 values for 2"),
         ("QuickGelu", {}, {"alpha": "one"}, "attribute 'alpha' is no float"),
     ],
 )  # fmt: skip
