@@ -41,7 +41,6 @@ __all__ = ["OLDEST_OPSET", "Walk", "import_model"]
 
 OLDEST_OPSET = 7
 _ADVICE = {
-    "Scan": "loops are not imported: export the model unrolled",
     **dict.fromkeys(("NonZero", "Unique"), "do this step in the program"),
     **dict.fromkeys(RANDOM, "each run would give something else: make its result an input"),
 }
@@ -231,8 +230,10 @@ class Walk:
                 return self._folder.shape_of(node, inputs[0].shape)
             if node.op_type == "If":
                 return self._taken_branch(node, inputs)
-            # the body of a Loop takes what it likes
-            if node.op_type != "Loop" and not any(isinstance(v, Dynamic) for v in inputs):
+            # their bodies take what they like
+            if node.op_type not in ("Loop", "Scan") and not any(
+                isinstance(v, Dynamic) for v in inputs
+            ):
                 return self._constants(node, version, inputs)
         if qualified(node) not in IMPORTERS:
             body = body_of(node, version, inputs)
@@ -256,6 +257,20 @@ class Walk:
             raise Refusal(f"{refused[0].operator}, of which it is made: {refused[0].reason}")
         results = {str(value.name): self._value(value) for value in body.outputs}
         return [results.get(str(value.name)) for value in node.outputs]
+
+    def outputs_of(self, body: ir.Graph, inputs: Sequence[Operand]) -> Sequence[Operand]:
+        """What ``body`` gives of ``inputs``, computed as a part of the model."""
+        self._values.update(zip(body.inputs, inputs, strict=True))
+        before = len(self.refused)
+        self.visit(body)
+        refused = self.refused[before:]
+        if refused:
+            del self.refused[before:]
+            raise Refusal(f"{refused[0].operator} in its body: {refused[0].reason}")
+        outputs = [value for v in body.outputs if (value := self._value(v)) is not None]
+        if len(outputs) < len(body.outputs):
+            raise Refusal("its body takes what cannot be imported")
+        return outputs
 
     def steps_of(
         self, body: ir.Graph, inputs: Sequence[Operand]

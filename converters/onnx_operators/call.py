@@ -457,6 +457,10 @@ class Call:
         """What ``body`` computes of ``inputs``, apart from the model, and its outputs."""
         return self._walk.steps_of(body, inputs)
 
+    def outputs_of(self, body: ir.Graph, inputs: Sequence[Operand]) -> Sequence[Operand]:
+        """What ``body`` gives of ``inputs``, computed as a part of the model."""
+        return self._walk.outputs_of(body, inputs)
+
     def static_like(self, source: Static, array: np.ndarray) -> Static:
         """A constant made of another one, under its name."""
         return Static(np.asarray(array, order="C"), source.name)
@@ -526,6 +530,14 @@ class Call:
         if isinstance(x, Static):
             return self.static_like(x, x.array.transpose(order))
         return self.emit(ops.Transpose(tuple(order)), x, name=name)
+
+    def flipped(self, x: Operand, axis: int) -> Operand:
+        """``x`` with the elements along an axis in their opposite order."""
+        if isinstance(x, Static):
+            return self.static_like(x, np.flip(x.array, axis))
+        starts = tuple(n - 1 if a == axis else 0 for a, n in enumerate(x.shape))
+        steps = tuple(-1 if a == axis else 1 for a in range(len(x.shape)))
+        return self.emit(ops.Slice(starts, x.shape, steps), x)
 
     def pointwise(self, expression: Any, x: Operand, kind: Kind = "floats") -> Operand:
         """A function of each element of ``x``."""

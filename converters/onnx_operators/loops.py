@@ -1,13 +1,14 @@
-"""Turns a Loop over a sequence into the recurrent layer that its body spells out.
+"""Turns a Loop or Scan over a sequence into the recurrent layer that its body spells out.
 
 TensorFlow's exports have such loops. The body is imported for every iteration, apart from the
 model, and read as functions of sums ``W x + R h + b`` of an element and a state. Where each
-iteration is the same step of an LSTM, GRU or RNN, on the next element, the Loop is that layer.
+iteration is the same step of an LSTM, GRU or RNN, on the next element, the loop is that layer.
+Where it is not, all iterations are imported one after another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -24,16 +25,17 @@ from edgeinfer.converters.onnx_operators.call import (
     Step,
     importer,
 )
+from edgeinfer.converters.onnx_operators.spatial import entries
 from edgeinfer.errors import ModelError
 from edgeinfer.graph import TensorType
 from edgeinfer.graph import operators as ops
 
 __all__: list[str] = []
 
-_NO_LAYER = (
-    "its body is no step of an LSTM, GRU or RNN, and other loops are not imported: export the "
-    "model unrolled"
-)
+_NO_LAYER = "its body is no step of an LSTM, GRU or RNN"
+
+# of all iterations together
+_MOST_NODES = 5000
 
 
 # ---- what the values of a body are ------------------------------------------------------------
@@ -98,8 +100,14 @@ _Symbol: TypeAlias = "_Element | _State | _Affine | _Applied | _Sum | _Product |
 class _Reader:
     """What each value of an iteration is, from its ``steps``."""
 
-    def __init__(self, steps: Sequence[Step], states: Sequence[Dynamic]) -> None:
+    def __init__(
+        self,
+        steps: Sequence[Step],
+        states: Sequence[Dynamic],
+        elements: Mapping[Operand, _Element],
+    ) -> None:
         self._known: dict[Operand, _Symbol] = {s: _State(i) for i, s in enumerate(states)}
+        self._known.update(elements)
         self._made = {value for step in steps for value in step.outputs}
         for step in steps:
             self._known[step.outputs[0]] = self._symbol(step)
@@ -276,61 +284,193 @@ def _orders(
         yield symbol.parts[::-1]
 
 
-# ---- the Loop ---------------------------------------------------------------------------------
+# ---- loops ------------------------------------------------------------------------------------
 
 
-@importer("Loop", makes=(ops.LSTM, ops.GRU, ops.RNN, ops.Slice), integers=True)
+@importer("Loop", makes=(ops.LSTM, ops.GRU, ops.RNN, ops.Slice, ops.Concat), integers=True)
 def _loop(call: Call) -> Sequence[Operand]:
     body = call.graph("body")
-    count, condition, *initial = (call.optional(i) for i in range(len(call.inputs)))
-    if len(body.inputs) != 2 + len(initial) or len(body.outputs) < 1 + len(initial):
+    count, condition, *given = (call.optional(i) for i in range(len(call.inputs)))
+    if len(body.inputs) != 2 + len(given) or len(body.outputs) < 1 + len(given):
         raise ModelError("its body does not take and give what it carries")
-    if not isinstance(count, Static) or not (condition is None or isinstance(condition, Static)):
+    if not all(v is None or isinstance(v, Static) for v in (count, condition)):
         raise Refusal("how often it runs must be constant")
-    if condition is not None and not condition.array.all():
-        raise Refusal(_NO_LAYER)
-    loop = _Iterations(call, body, initial)
-    for index in range(int(count.array.reshape(()))):
-        if not loop.run(index):
-            break
-    return loop.outputs()
+    initial = [value for value in given if value is not None]
+    if len(initial) < len(given):
+        raise ModelError("what it carries has no first value")
+    most = int(count.array.reshape(())) if isinstance(count, Static) else _MOST_NODES + 1
+    if isinstance(condition, Static) and not condition.array.all():
+        most = 0
+    return _outputs(_Iterations(call, body, initial, most))
+
+
+@importer("Scan", makes=(ops.LSTM, ops.GRU, ops.RNN, ops.Slice, ops.Concat), integers=True)
+def _scan(call: Call) -> Sequence[Operand]:
+    body, count = call.graph("body"), call.integer("num_scan_inputs", 0)
+    if call.version < 9:
+        raise Refusal("it has an axis of samples up to opset 8: convert the model to a newer opset")
+    operands = call.operands()
+    kept = len(operands) - count
+    further = len(body.outputs) - kept
+    if not 1 <= count <= len(operands) or len(body.inputs) != len(operands) or further < 0:
+        raise ModelError("its body does not take and give what it carries and scans")
+    scanned = []
+    axes = entries(call.integers("scan_input_axes"), count, 0, "scan_input_axes")
+    backwards = entries(call.integers("scan_input_directions"), count, 0, "scan_input_directions")
+    for x, axis, is_backwards in zip(operands[kept:], axes, backwards, strict=True):
+        axis = call.axis(axis, len(x.shape))
+        scanned.append((call.flipped(x, axis) if is_backwards else x, axis))
+    extents = {x.shape[axis] for x, axis in scanned}
+    if len(extents) > 1:
+        raise ModelError(f"what it scans is unlike long: {sorted(extents)}")
+    found = _outputs(_Iterations(call, body, operands[:kept], extents.pop(), scanned))
+    axes = entries(call.integers("scan_output_axes"), further, 0, "scan_output_axes")
+    backwards = entries(
+        call.integers("scan_output_directions"), further, 0, "scan_output_directions"
+    )
+    stacked = []
+    for y, axis, is_backwards in zip(found[kept:], axes, backwards, strict=True):
+        y = call.flipped(y, 0) if is_backwards else y
+        axis, rank = call.axis(axis, len(y.shape)), len(y.shape)
+        stacked.append(call.transpose(y, (*range(1, axis + 1), 0, *range(axis + 1, rank))))
+    return [*found[:kept], *stacked]
+
+
+def _outputs(loop: _Iterations) -> list[Operand]:
+    """What a loop gives: what it carries, and all of what it scans out along a first axis."""
+    try:
+        return loop.layer()
+    except Refusal:
+        return loop.unrolled()
 
 
 class _Iterations:
-    """The iterations of a Loop so far."""
+    """The iterations of a loop, ``most`` where its body does not end it before.
 
-    def __init__(self, call: Call, body: ir.Graph, initial: Sequence[Operand | None]) -> None:
-        if any(value is None for value in initial):
-            raise ModelError("what it carries has no first value")
-        self._call, self._body = call, body
-        self._carried = [value for value in initial if value is not None]
-        self._initial = list(self._carried)
+    A body takes the number of the iteration and a condition, or where there are ``scanned`` values
+    the next element of each, along the axis beside it.
+    """
+
+    def __init__(
+        self,
+        call: Call,
+        body: ir.Graph,
+        initial: Sequence[Operand],
+        most: int,
+        scanned: Sequence[tuple[Operand, int]] = (),
+    ) -> None:
+        self._call, self._body, self._most, self._scanned = call, body, most, scanned
+        self._initial = list(initial)
+        taken, given = (
+            (body.inputs, body.outputs) if scanned else (body.inputs[2:], body.outputs[1:])
+        )
         # what a body gives back as it was is no state, nor is a counter
         self._places = [
             place
-            for place, value in enumerate(self._carried)
-            if value.kind == "floats" and body.outputs[1 + place] is not body.inputs[2 + place]
+            for place, value in enumerate(initial)
+            if value.kind == "floats" and given[place] is not taken[place]
         ]
-        for place in self._places:
-            shape = self._carried[place].shape
-            self._carried[place] = Dynamic(f"{call.result}#state", TensorType(shape))
         self._count = 0
         self._cell: _Cell | None = None
         self._element: _Element | None = None
         self._scans: list[int] = []
 
-    def run(self, index: int) -> bool:
+    # ---- one after another
+
+    def unrolled(self) -> list[Operand]:
+        """What the loop gives, of all its iterations."""
+        call, carried = self._call, list(self._initial)
+        size, index = sum(1 for _ in self._body.all_nodes()), 0
+        further = len(self._body.outputs) - len(carried) - (0 if self._scanned else 1)
+        scans: list[list[Operand]] = [[] for _ in range(further)]
+        while index < self._most:
+            index += 1
+            if index * size > _MOST_NODES:
+                raise Refusal(
+                    f"{_NO_LAYER}, and unrolled it would have more than {_MOST_NODES} nodes"
+                )
+            given = call.outputs_of(
+                self._body,
+                [
+                    *self._first(index - 1),
+                    *carried,
+                    *(self._taken(x, axis, index - 1) for x, axis in self._scanned),
+                ],
+            )
+            going = True
+            if not self._scanned:
+                condition, *given = given
+                if not isinstance(condition, Static):
+                    raise Refusal("how often it runs must be constant")
+                going = bool(condition.array.all())
+            carried = list(given[: len(carried)])
+            for found, value in zip(scans, given[len(carried) :], strict=True):
+                found.append(call.reshape(value, (1, *value.shape)))
+            if not going:
+                break
+        return [*carried, *(self._stacked(found) for found in scans)]
+
+    def _stacked(self, found: Sequence[Operand]) -> Operand:
+        if not found:
+            raise Refusal("it never runs, and what it scans is empty")
+        if len(found) == 1:
+            return found[0]
+        return self._call.emit(ops.Concat(0), *self._call.alike(found), kind=found[0].kind)
+
+    def _first(self, index: int) -> list[Operand]:
+        """What a body takes before what is carried."""
+        if self._scanned:
+            return []
+        name = self._call.result
+        return [
+            Static(np.array(index, np.int64), f"{name}#index"),
+            Static(np.array(True), f"{name}#going"),
+        ]
+
+    def _taken(self, x: Operand, axis: int, index: int) -> Operand:
+        """The element ``index`` of ``x`` along ``axis``."""
+        shape = [n for a, n in enumerate(x.shape) if a != axis]
+        if isinstance(x, Static):
+            return self._call.static_like(x, x.array.take(index, axis))
+        starts = tuple(index if a == axis else 0 for a in range(len(x.shape)))
+        sizes = tuple(1 if a == axis else n for a, n in enumerate(x.shape))
+        window = ops.Slice(starts, sizes, (1,) * len(sizes))
+        return self._call.reshape(self._call.emit(window, x), shape)
+
+    # ---- as a layer
+
+    def layer(self) -> list[Operand]:
+        """What the loop gives, of a recurrent layer; Refusal where it is none."""
+        self._carried = list(self._initial)
+        for place in self._places:
+            shape = self._carried[place].shape
+            self._carried[place] = Dynamic(f"{self._call.result}#state", TensorType(shape))
+        for index in range(self._most):
+            if not self._run(index):
+                break
+        return self._of_layer()
+
+    def _run(self, index: int) -> bool:
         """Read iteration ``index``, which must be as the one before; whether there is another."""
-        call, name = self._call, self._call.result
-        number = Static(np.array(index, np.int64), f"{name}#index")
-        going = Static(np.array(True), f"{name}#going")
-        steps, (condition, *given) = call.steps_of(self._body, [number, going, *self._carried])
+        call, going = self._call, True
+        elements = {self._apart(x, axis): (x, axis) for x, axis in self._scanned}
+        steps, given = call.steps_of(self._body, [*self._first(index), *self._carried, *elements])
+        if not self._scanned:
+            condition, *given = given
+            if not isinstance(condition, Static):
+                raise Refusal(_NO_LAYER)
+            going = bool(condition.array.all())
         states = [self._carried[place] for place in self._places]
-        reader = _Reader(steps, [s for s in states if isinstance(s, Dynamic)])
+        symbols_of: dict[Operand, _Element] = {
+            value: _Element(x, axis, index)
+            for value, (x, axis) in elements.items()
+            if len(x.shape) == 3 and axis < 2
+        }
+        reader = _Reader(steps, [s for s in states if isinstance(s, Dynamic)], symbols_of)
         symbols = [reader.of(given[place]) for place in self._places]
         cell = _cell(symbols)
         element = None if cell is None else cell.element()
-        if cell is None or element is None or not isinstance(condition, Static):
+        if cell is None or element is None:
             raise Refusal(_NO_LAYER)
         scans = []
         for value in given[len(self._carried) :]:
@@ -346,7 +486,13 @@ class _Iterations:
                     raise Refusal(_NO_LAYER)
                 self._carried[place] = value
         self._count = index + 1
-        return bool(condition.array.all())
+        return going
+
+    def _apart(self, x: Operand, axis: int) -> Dynamic:
+        """What stands for an element of ``x``."""
+        shape = tuple(n for a, n in enumerate(x.shape) if a != axis)
+        kind = TensorType(shape, self._call.dtype(x))
+        return Dynamic(f"{self._call.result}#element", kind, x.kind)
 
     def _continues(self, cell: _Cell, element: _Element, scans: list[int], index: int) -> bool:
         """Whether the iteration is the same step as that before, on the next element."""
@@ -361,8 +507,8 @@ class _Iterations:
             and all(np.array_equal(a, b) for a, b in pairs)
         )
 
-    def outputs(self) -> list[Operand]:
-        """What the Loop gives: the last states, and all of them."""
+    def _of_layer(self) -> list[Operand]:
+        """The last states, and all of them."""
         call, cell, element = self._call, self._cell, self._element
         if cell is None or element is None or element.source.shape[element.axis] != self._count:
             raise Refusal(_NO_LAYER)

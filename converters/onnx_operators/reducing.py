@@ -148,7 +148,7 @@ def _cum_sum(call: Call) -> Operand:
         raise Refusal(f"sums along an axis of {count} are not supported, of {_MOST_ALONG} they are")
     if indices.is_held(x):
         if call.integer("reverse", 0):
-            return _flipped(call, _cum_sum_of_indices(call, _flipped(call, x, axis), axis), axis)
+            return call.flipped(_cum_sum_of_indices(call, call.flipped(x, axis), axis), axis)
         return _cum_sum_of_indices(call, x, axis)
     call.spend(count**2)
     weights = np.tri(count, k=-1 if call.integer("exclusive", 0) else 0, dtype=np.float32)
@@ -172,12 +172,6 @@ def _cum_sum_of_indices(call: Call, x: Operand, axis: int) -> Operand:
         x = indices.arithmetic(call, "Add", x, call.emit(ops.Concat(axis), nothing, kept))
         reach *= 2
     return indices.arithmetic(call, "Sub", x, own) if call.integer("exclusive", 0) else x
-
-
-def _flipped(call: Call, x: Operand, axis: int) -> Operand:
-    starts = tuple(n - 1 if a == axis else 0 for a, n in enumerate(x.shape))
-    steps = tuple(-1 if a == axis else 1 for a in range(len(x.shape)))
-    return call.emit(ops.Slice(starts, x.shape, steps), x)
 
 
 @importer(

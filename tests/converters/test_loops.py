@@ -1,4 +1,4 @@
-"""A Loop over a sequence that spells out an LSTM, GRU or RNN is that layer; others are refused."""
+"""A Loop or Scan that spells out an LSTM, GRU or RNN is that layer; others are unrolled."""
 
 from __future__ import annotations
 
@@ -18,10 +18,7 @@ from tests.refusals import refused
 
 STEPS, HIDDEN, WIDTH = 5, 4, 3
 UNIQUE = node("Unique", ["e"], ["xt"])
-NO_LAYER = (
-    "its body is no step of an LSTM, GRU or RNN, and other loops are not imported: export the "
-    "model unrolled"
-)
+NO_LAYER = "its body is no step of an LSTM, GRU or RNN"
 
 
 def cell(kind: str) -> tuple[list[onnx.NodeProto], list[str]]:
@@ -82,7 +79,9 @@ def looped(
     gates = {"RNN": 1, "GRU": 3, "LSTM": 4}[kind] * HIDDEN
     nodes, states = cell(kind)
     for name, others in {"xt": [node("Gather", ["x", "at"], ["xt"])], **(changed or {})}.items():
-        nodes = [*others, *(n for n in nodes if name not in n.output)]
+        place = next((i for i, n in enumerate(nodes) if name in n.output), 0)
+        before, behind = nodes[:place], nodes[place:]
+        nodes = [*before, *others, *(n for n in behind if name not in n.output)]
     body_nodes = [
         node("Add", ["at", "step"], ["at_next"]),
         node("Less", ["at_next", "limit"], ["again"]),
@@ -180,15 +179,23 @@ NEARLY = {
 
 
 @pytest.mark.parametrize("difference", NEARLY)
-def test_what_is_nearly_a_layer_is_refused(difference):
+def test_what_is_nearly_a_layer_is_unrolled(difference):
     kind, changed = NEARLY[difference]
-    with refused(message(NO_LAYER), UnsupportedError):
-        from_onnx(looped(kind, changed=changed))
+    graph = agreement(looped(kind, changed=changed))
+    assert kind not in operators(graph)
 
 
-def test_a_loop_over_a_part_is_refused():
-    with refused(message(NO_LAYER), UnsupportedError):
-        from_onnx(looped("LSTM", limit=STEPS - 1))
+def test_a_loop_over_a_part_is_unrolled():
+    assert operators(agreement(looped("LSTM", limit=STEPS - 1))).count("Concat") == 1
+
+
+def test_what_would_be_unrolled_into_thousands_of_nodes_is_refused():
+    _, changed = NEARLY["an element twice"]
+    proto = looped("RNN", count=2**31, limit=2**31, changed=changed)
+    proto.graph.node[0].attribute[0].g.node[0].input[1] = "zero"
+    reason = f"{NO_LAYER}, and unrolled it would have more than 5000 nodes"
+    with refused(message(reason), UnsupportedError):
+        from_onnx(proto)
 
 
 def test_a_count_that_a_run_computes_is_refused():
@@ -210,3 +217,63 @@ def test_a_quantized_loop_is_a_quantized_layer():
     graph = from_onnx(looped("LSTM"))
     integer = quantize(graph, x.reshape(-1, 1, WIDTH))
     assert integer.types["c_end"].dtype == "int16"
+
+
+# ---- Scan ------------------------------------------------------------------------------------
+
+
+def scanned(nodes, taken, given, shapes, constants=None, opset=17, **attributes):
+    """A Scan that carries ``h`` and scans the other inputs, from a constant first state."""
+    body = helper.make_graph(
+        nodes,
+        "body",
+        [helper.make_empty_tensor_value_info(name) for name in taken],
+        [helper.make_empty_tensor_value_info(name) for name in given],
+    )
+    outputs = ["h_end", "all"]
+    layer = node(
+        "Scan", ["start", *shapes], outputs, body=body, num_scan_inputs=len(shapes), **attributes
+    )
+    return model([layer], constants=constants, inputs=shapes, outputs=outputs, opset=opset)
+
+
+DIRECTED = {"scan_input_directions": [1], "scan_output_directions": [1]}
+
+
+@pytest.mark.parametrize("axes", [{}, {"scan_input_axes": [1], "scan_output_axes": [-2]}])
+@pytest.mark.parametrize("directions", [{}, DIRECTED])
+def test_a_scan_that_spells_out_a_layer_is_that_layer(directions, axes):
+    rng = np.random.default_rng(2)
+    nodes = [*cell("RNN")[0], node("Identity", ["h_next"], ["y"])]
+    constants = {
+        "start": rng.normal(size=(2, HIDDEN)),
+        "w": rng.normal(size=(WIDTH, HIDDEN)),
+        "r": rng.normal(size=(HIDDEN, HIDDEN)) * 0.5,
+        "b": rng.normal(size=HIDDEN),
+    }
+    shapes = {"x": (2, STEPS, WIDTH) if axes else (STEPS, 2, WIDTH)}
+    given = (nodes, ["h", "xt"], ["h_next", "y"], shapes, constants)
+    assert operators(agreement(scanned(*given, **directions, **axes))).count("RNN") == 1
+
+
+def test_another_scan_is_unrolled():
+    nodes = [node("Add", ["h", "xt"], ["h_next"]), node("Mul", ["h_next", "zt"], ["y"])]
+    given = (nodes, ["h", "xt", "zt"], ["h_next", "y"])
+    shapes = {"x": (STEPS, 2, WIDTH), "z": (STEPS, 2, WIDTH)}
+    graph = agreement(scanned(*given, shapes, {"start": np.ones((2, WIDTH))}))
+    assert operators(graph).count("Mul") == STEPS
+    shapes["z"] = (STEPS + 1, 2, WIDTH)
+    with refused("Scan 'h_end': what it scans is unlike long: [5, 6]"):
+        from_onnx(scanned(*given, shapes, {"start": np.ones((2, WIDTH))}))
+
+
+def test_a_scan_of_opset_8_is_refused():
+    nodes = [node("Add", ["h", "xt"], ["h_next"]), node("Identity", ["h_next"], ["y"])]
+    shapes = {"x": (STEPS, 2, WIDTH)}
+    with refused(
+        "1 node cannot be imported: Scan (ai.onnx opset 8) at 'h_end': it has an axis of samples "
+        "up to opset 8: convert the model to a newer opset",
+        UnsupportedError,
+    ):
+        start = {"start": np.ones((2, WIDTH))}
+        from_onnx(scanned(nodes, ["h", "xt"], ["h_next", "y"], shapes, start, opset=8))
