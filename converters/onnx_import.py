@@ -329,6 +329,10 @@ class Walk:
             raise ModelFileError(f"nothing computes the value {value.name!r}")
         return self._values[value]
 
+    def known(self, value: ir.Value) -> Operand | None:
+        """What ``value`` has become, where it was visited."""
+        return self._values.get(value)
+
     def _bind(self, value: ir.Value, result: Operand | None) -> None:
         self._values[value] = result
         if isinstance(result, Dynamic) and result not in self._named and value.name:

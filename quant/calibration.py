@@ -258,6 +258,8 @@ class _Counting:
             array, far = near_and_far(array, self._sides[name])
             if far.size:
                 self._far.setdefault(name, FarNumbers()).add(far, is_held_back)
+            if not array.size:
+                return
         if not is_held_back:
             self.seen.reaches[name].add(array)
         (self.seen.histograms if is_held_back else self.seen.fitted)[name].add(array)

@@ -29,7 +29,8 @@ _NEITHER, _BOTH = frozenset[int](), _LOW | _HIGH
 # A number that stands for never is this many times beyond all that are not.
 _BEYOND = 64
 
-# beside nothing but 0, as in a mask that a run computes, it has this magnitude at least
+# beside nothing but 0, as in a mask that a run computes, it has this magnitude at least, and so it
+# has where a run holds nothing else, as scores of which a mask excludes all
 _ALONE = 5000.0
 
 # exp(-8) is less than a tenth of an 8-bit Softmax's step, exp(-12) a fifth of a 16-bit one's
@@ -126,7 +127,10 @@ def _slope(op: ops.Pointwise, side: int) -> float:
 
 
 def near_and_far(x: np.ndarray, sides: frozenset[int]) -> tuple[np.ndarray, np.ndarray]:
-    """The elements of ``x``, and apart those far beyond the rest on one of ``sides``."""
+    """The elements of ``x``, and apart those far beyond the rest on one of ``sides``.
+
+    Where there is no rest, all may be apart: other runs tell whether they are far.
+    """
     x = x.ravel()
     near = np.ones(x.size, bool)
     magnitudes = np.abs(x)
@@ -134,7 +138,8 @@ def near_and_far(x: np.ndarray, sides: frozenset[int]) -> tuple[np.ndarray, np.n
         reach = magnitudes[near].max()
         far = near & (magnitudes >= reach / 2)
         rest = magnitudes[near & ~far]
-        if not rest.size or (float(rest.max()) * _BEYOND or _ALONE) > float(reach):
+        nearest = float(rest.max()) * _BEYOND if rest.size else 0.0
+        if (nearest or _ALONE) > float(reach):
             break
         if not all(int(side) in sides for side in np.unique(np.sign(x[far]))):
             break
@@ -168,7 +173,7 @@ class FarNumbers:
             counted = self._counted[key]
             least = min(min(abs(h.low), abs(h.high)) for h in counted)
             # what went was up to half as far as the farthest
-            if 2 * least < _BEYOND * max(fitted.reach, held_back.reach):
+            if not fitted.total or 2 * least < _BEYOND * max(fitted.reach, held_back.reach):
                 fitted.merge(counted[0])
                 held_back.merge(counted[1])
                 del self._counted[key]

@@ -305,6 +305,10 @@ class Call:
         """The input ``index``, or None."""
         return self.inputs[index] if index < len(self.inputs) else None
 
+    def known(self, value: ir.Value | None) -> Operand | None:
+        """What ``value``, one of another node, has become so far."""
+        return None if value is None else self._walk.known(value)
+
     def operands(self) -> list[Operand]:
         """All inputs of an operator that takes any number of them."""
         return [self.operand(index) for index in range(max(1, len(self.inputs)))]

@@ -219,8 +219,6 @@ def _mod(call: Call) -> Operand:
         quotient = indices.arithmetic(call, "Div", x, divisor)
         whole = indices.arithmetic(call, "Mul", quotient, divisor)
         return indices.arithmetic(call, "Sub", x, whole)
-    if isinstance(divisor, Static) and not divisor.array.all():
-        raise ModelError("divides by 0")
     if (
         isinstance(divisor, Static)
         and divisor.array.size == 1

@@ -22,6 +22,7 @@ from edgeinfer.converters.onnx_operators.call import (
     importer,
 )
 from edgeinfer.converters.onnx_operators.elementwise import combine
+from edgeinfer.converters.onnx_operators.masked_rows import rows_of_nothing
 from edgeinfer.errors import ModelError
 from edgeinfer.graph import operators as ops
 from edgeinfer.graph.shapes import broadcast
@@ -70,8 +71,11 @@ def _compared(call: Call, function: str, a: Operand, b: Operand) -> Operand:
     return call.pointwise((function, "x", 0.0), combine(call, "Sub", a, b), "truth values")
 
 
-@importer("IsNaN", makes=(ops.Pointwise,))
+@importer("IsNaN", makes=(ops.Pointwise, ops.ReduceMax, ops.ReduceMin, ops.Expand, ops.Gather))
 def _is_nan(call: Call) -> Operand:
+    rows = rows_of_nothing(call)
+    if rows is not None:
+        return rows
     return call.pointwise(("is_nan", "x"), call.operand(0), "truth values")
 
 

@@ -60,7 +60,12 @@ def _batch_normalization(call: Call) -> Sequence[Operand]:
     return [y]
 
 
-@importer("InstanceNormalization", makes=(ops.Normalization,))
+# what computes a scale, a bias or a statistic beside a normalization
+_BESIDE = (ops.Mul, ops.Add)
+_STATISTICS = (ops.ReduceMean, ops.Sub, ops.Pointwise)
+
+
+@importer("InstanceNormalization", makes=(ops.Normalization, *_BESIDE))
 def _instance_normalization(call: Call) -> Operand:
     x = call.operand(0)
     rank = len(x.shape)
@@ -72,14 +77,41 @@ def _instance_normalization(call: Call) -> Operand:
         _of_shape(call, index, what, channels[:1], channels)
         for index, what in ((1, "scale"), (2, "bias"))
     ]
-    return call.emit(op, x, *parameters)
+    return _normalized(call, op, x, *parameters)
 
 
-@importer("LayerNormalization", makes=(ops.Normalization,), ignores=("stash_type",))
+def _normalized(
+    call: Call, op: ops.Normalization, x: Operand, scale: Operand, bias: Operand | None = None
+) -> Operand:
+    """``op`` by a scale and a bias, which are multiplied and added where a run computes them."""
+    bias_comes_apart = isinstance(bias, Dynamic)
+    if isinstance(scale, Static):
+        y = call.emit(op, x, scale, *([] if bias is None or bias_comes_apart else [bias]))
+        return call.emit(ops.Add(), y, bias) if bias is not None and bias_comes_apart else y
+    y = call.emit(ops.Mul(), call.emit(op, x, _number(call, 1.0)), scale)
+    return y if bias is None else call.emit(ops.Add(), y, bias)
+
+
+@importer(
+    "LayerNormalization",
+    makes=(ops.Normalization, *_BESIDE, *_STATISTICS),
+    ignores=("stash_type",),
+)
 def _layer_normalization(call: Call) -> Sequence[Operand]:
-    if call.uses_output(1) or call.uses_output(2):
-        raise Refusal("its outputs Mean and InvStdDev are not supported")
-    return [_over_last_axes(call, "variance")]
+    y = _over_last_axes(call, "variance")
+    return [y, *_statistics(call)] if call.uses_output(1) or call.uses_output(2) else [y]
+
+
+def _statistics(call: Call) -> list[Operand]:
+    """The mean, and one over the root of the variance."""
+    x = call.operand(0)
+    rank = len(x.shape)
+    axes = tuple(range(call.axis(call.integer("axis", -1), rank), rank))
+    mean = call.emit(ops.ReduceMean(axes, True), x)
+    squares = call.pointwise(("mul", "x", "x"), call.emit(ops.Sub(), x, mean))
+    variance = call.emit(ops.ReduceMean(axes, True), squares)
+    root = ("sqrt", ("add", "x", _epsilon(call)))
+    return [mean, call.pointwise(("reciprocal", root), variance)][: call.output_count - 1]
 
 
 @importer(
@@ -87,7 +119,7 @@ def _layer_normalization(call: Call) -> Sequence[Operand]:
     # onnxruntime's, to which some exporters give no domain
     "SimplifiedLayerNormalization",
     "com.microsoft.SimplifiedLayerNormalization",
-    makes=(ops.Normalization,),
+    makes=(ops.Normalization, *_BESIDE),
     ignores=("stash_type",),
 )
 def _rms_normalization(call: Call) -> Sequence[Operand]:
@@ -96,7 +128,7 @@ def _rms_normalization(call: Call) -> Sequence[Operand]:
     return [_over_last_axes(call, "squares")]
 
 
-@importer("GroupNormalization", makes=(ops.Normalization,), ignores=("stash_type",))
+@importer("GroupNormalization", makes=(ops.Normalization, *_BESIDE), ignores=("stash_type",))
 def _group_normalization(call: Call) -> Operand:
     x = call.operand(0)
     n, channels, *places = x.shape
@@ -111,7 +143,8 @@ def _group_normalization(call: Call) -> Operand:
         _of_shape(call, index, what, (groups * last[0],), (groups, *last, *(1,) * len(places)))
         for index, what in ((1, "scale"), (2, "bias"))
     ]
-    return call.reshape(call.emit(op, call.reshape(x, grouped), *parameters), x.shape)
+    y = _normalized(call, op, call.reshape(x, grouped), *parameters)
+    return call.reshape(y, x.shape)
 
 
 @importer("MeanVarianceNormalization", makes=(ops.Normalization,))
@@ -156,12 +189,11 @@ def _over_last_axes(call: Call, measure: Measure) -> Operand:
     rank = len(x.shape)
     axes = tuple(range(call.axis(call.integer("axis", -1), rank), rank))
     op = ops.Normalization(axes=axes, epsilon=_epsilon(call), measure=measure)
-    bias = [] if call.optional(2) is None else [_affine(call, 2, "bias")]
-    return call.emit(op, x, _affine(call, 1, "scale"), *bias)
+    return _normalized(call, op, x, _affine(call, 1, "scale"), call.optional(2))
 
 
-def _affine(call: Call, index: int, what: str) -> Static:
-    parameter = call.weights(index, what)
+def _affine(call: Call, index: int, what: str) -> Operand:
+    parameter = call.optional(index)
     if parameter is None:
         raise ModelError(f"its {what} is missing")
     return parameter

@@ -248,3 +248,35 @@ def test_what_others_take_of_it_stays():
         node("Add", ["a", "n"], ["y"]),
     ]  # fmt: skip
     assert "Normalization" in operators(agreement(model(nodes, (2, 5, 8), CONSTANTS)))
+
+
+# ---- what a run computes beside --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("computed", [("s", "b"), ("s",), ("b",)])
+@pytest.mark.parametrize(
+    "operator, attributes, opset",
+    [
+        ("LayerNormalization", {}, 17),
+        ("InstanceNormalization", {}, 17),
+        ("GroupNormalization", {"num_groups": 2}, 21),
+    ],
+)
+def test_a_scale_or_a_bias_may_be_computed(operator, attributes, opset, computed):
+    """As style transfer and conditioned networks have them."""
+    shape = (2, 5, 8) if operator == "LayerNormalization" else (2, 8, 5, 6)
+    proto = model(
+        [node(operator, ["x", "s", "b"], ["y"], **attributes)],
+        constants={name: CONSTANTS[name] for name in "sb" if name not in computed},
+        inputs={"x": shape, **dict.fromkeys(computed, (8,))},
+        opset=opset,
+    )
+    assert operators(agreement(proto)).count("Normalization") == 1
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_a_layer_norm_gives_its_statistics(axis):
+    shape = (2, 5, 8)
+    scale = normal(*shape[axis:])
+    layer = node("LayerNormalization", ["x", "scale"], ["y", "mean", "inverse"], axis=axis)
+    agreement(model([layer], shape, {"scale": scale}, outputs=["y", "mean", "inverse"]))
