@@ -24,7 +24,7 @@ from edgeinfer.converters.onnx_operators.call import (
 from edgeinfer.errors import ModelError
 from edgeinfer.graph import operators as ops
 
-__all__ = ["refuse_other_uses"]
+__all__ = ["as_integers"]
 
 # of two values that a run computes: each costs a handful of operators
 _MOST_BITS = 32
@@ -34,18 +34,39 @@ _MAKES = (ops.IndexArithmetic, ops.Gather)
 _OF_BITS = ("BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor")
 
 
-def refuse_other_uses(call: Call, kind: ir.DataType) -> None:
+def as_integers(call: Call, x: Operand, kind: ir.DataType) -> Operand:
+    """``x``, held as int64, as integers of another type: what its bits hold of it."""
+    _refuse_other_uses(call, kind)
+    x = _wrapped(call, x, kind)
+    if kind == ir.DataType.UINT64 and call.bounds(x)[0] < 0:
+        raise Refusal(f"a run cannot convert int64 to {kind.name} where it may be below 0")
+    return x if x.kind == "integers" else call.emit(ops.Reshape(x.shape), x, kind="integers")
+
+
+def _refuse_other_uses(call: Call, kind: ir.DataType) -> None:
     """Refuse what would wrap where ``kind`` ends: all but bits is computed in int64."""
     for use in call.node.outputs[0].uses():
         if use.node.op_type not in (*_OF_BITS, "Cast"):
             raise Refusal(f"a run computes {use.node.op_type} of int64, not of {kind.name}")
 
 
+def _wrapped(call: Call, x: Operand, kind: ir.DataType) -> Operand:
+    """The number of type ``kind`` that has the lowest bits of ``x``."""
+    bits = kind.bitwidth
+    least = -(2 ** (bits - 1)) if kind.is_signed() else 0
+    low, high = call.bounds(x)
+    if bits == 64 or (low >= least and high < least + 2**bits):
+        return x
+    start = call.constant(np.asarray(least, np.int64), "least")
+    above = _low_bits(call, indices.arithmetic(call, "Sub", x, start), bits)
+    return indices.arithmetic(call, "Add", above, start)
+
+
 @importer("BitwiseNot", makes=_MAKES, integers=True)
 def _not(call: Call) -> Operand:
-    x, width = _whole(call.operand(0)), _unsigned_bits(call)
-    ones = call.constant(np.asarray(-1 if width is None else 2**width - 1), "ones")
-    return indices.arithmetic(call, "Sub", ones, x)
+    x, kind = _whole(call.operand(0)), _kind(call)
+    ones = call.constant(np.asarray(-1), "ones")
+    return _wrapped(call, indices.arithmetic(call, "Sub", ones, x), kind)
 
 
 @importer("BitwiseAnd", "BitwiseOr", "BitwiseXor", makes=_MAKES, integers=True)
@@ -53,7 +74,7 @@ def _of_two(call: Call) -> Operand:
     a, b = _whole(call.operand(0)), _whole(call.operand(1))
     if isinstance(a, Static):
         a, b = b, a
-    _unsigned_bits(call)
+    _kind(call)
     low, high = _bounds(call, a, b)
     shared = _masked(call, a, b) if isinstance(b, Static) else _both(call, a, b)
     if call.operator != "BitwiseAnd":
@@ -73,14 +94,13 @@ def _shift(call: Call) -> Operand:
         raise ModelError(f"direction must be LEFT or RIGHT, not {direction!r}")
     if counts is None or counts.dtype.kind not in "iu":
         raise ModelError("its shifts must be integers")
-    width = _unsigned_bits(call)
+    kind = _kind(call)
     counts = counts.astype(np.int64)
     if (counts < 0).any() or (counts > 62).any():
         raise Refusal(f"a run shifts int64 by 0 to 62 bits, not by {counts.ravel().tolist()}")
     powers = call.constant(np.left_shift(np.int64(1), counts), "powers")
     if direction == "LEFT":
-        moved = indices.arithmetic(call, "Mul", x, powers)
-        return moved if width is None else _low_bits(call, moved, width)
+        return _wrapped(call, indices.arithmetic(call, "Mul", x, powers), kind)
     if call.bounds(x)[0] < 0:
         # it is rounded down
         x = indices.arithmetic(call, "Sub", x, indices.arithmetic(call, "Mod", x, powers))
@@ -96,13 +116,13 @@ def _whole(x: Operand) -> Operand:
     return x
 
 
-def _unsigned_bits(call: Call) -> int | None:
-    """How many bits the inputs have where they are of an unsigned type that int64 holds."""
+def _kind(call: Call) -> ir.DataType:
+    """The element type of the inputs, which the output shares."""
     kinds = [_element_type(value) for value in call.node.inputs if value is not None]
     kind = next((k for k in kinds if k is not None), ir.DataType.INT64)
     if kind not in (ir.DataType.INT64, ir.DataType.INT32):
-        refuse_other_uses(call, kind)
-    return kind.bitwidth if not kind.is_signed() and kind.bitwidth < 64 else None
+        _refuse_other_uses(call, kind)
+    return kind
 
 
 def _element_type(value: ir.Value) -> ir.DataType | None:

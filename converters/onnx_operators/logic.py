@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from edgeinfer.arithmetic.pointwise import Expression
 from edgeinfer.converters.onnx_operators import indices
-from edgeinfer.converters.onnx_operators.bits import refuse_other_uses
+from edgeinfer.converters.onnx_operators.bits import as_integers
 from edgeinfer.converters.onnx_operators.call import (
     Call,
     Dynamic,
@@ -231,24 +231,8 @@ def _indices_as(call: Call, x: Operand, target: ir.DataType) -> Operand:
         # the same numbers, of another kind in the model
         return x if x.kind == "integers" else call.emit(ops.Reshape(x.shape), x, kind="integers")
     if target.name in _INTEGERS:
-        return _wrapped(call, x, target)
+        return as_integers(call, x, target)
     if target.name in _FLOATS:
         # the same numbers until something asks for floats
         return call.emit(ops.Reshape(x.shape), x, kind="floats")
     raise Refusal(f"a run cannot convert int64 to {target.name}")
-
-
-def _wrapped(call: Call, x: Operand, target: ir.DataType) -> Operand:
-    """``x``, held as int64, as an integer type of fewer bits: what these hold of it."""
-    refuse_other_uses(call, target)
-    low, high = call.bounds(x)
-    bits = target.bitwidth
-    least = -(2 ** (bits - 1)) if target.is_signed() else 0
-    if low < least or high >= least + 2**bits:
-        if bits == 64:
-            raise Refusal(f"a run cannot convert int64 to {target.name} where it may be below 0")
-        start = call.constant(np.asarray(least, np.int64), "least")
-        count = call.constant(np.asarray(2**bits), "count")
-        above = indices.arithmetic(call, "Mod", indices.arithmetic(call, "Sub", x, start), count)
-        x = indices.arithmetic(call, "Add", above, start)
-    return x if x.kind == "integers" else call.emit(ops.Reshape(x.shape), x, kind="integers")
