@@ -14,10 +14,29 @@ from edgeinfer.converters.onnx_operators.call import (
     Refusal,
     importer,
 )
+from edgeinfer.converters.onnx_operators.elementwise import combine
 from edgeinfer.errors import ModelError
 from edgeinfer.graph import operators as ops
 
 __all__ = ["taken"]
+
+# what is done to what there is, as ONNX calls it
+_REDUCTIONS = {"add": "Add", "mul": "Mul", "max": "Max", "min": "Min"}
+
+# of one place, each of which takes operators of its own
+_MOST_IN_TURN = 16
+
+_SCATTERED = (
+    ops.Concat,
+    ops.Gather,
+    ops.Slice,
+    ops.Add,
+    ops.Mul,
+    ops.Maximum,
+    ops.Minimum,
+    ops.Pointwise,
+    ops.IndexArithmetic,
+)
 
 
 @importer("Gather", makes=(ops.Gather, ops.Pad, ops.Slice), integers=True)
@@ -156,7 +175,7 @@ def _rows(call: Call, data: Operand, places: np.ndarray, rank: int) -> Operand:
     return taken(call, flat, places, 0)
 
 
-@importer("ScatterND", makes=(ops.Concat, ops.Gather), integers=True)
+@importer("ScatterND", makes=_SCATTERED, integers=True)
 def _scatter_nd(call: Call) -> Operand:
     data, indices, updates = call.operand(0), call.static(1, "indices"), call.operand(2)
     if indices is None or indices.ndim < 1 or not 1 <= indices.shape[-1] <= len(data.shape):
@@ -167,7 +186,7 @@ def _scatter_nd(call: Call) -> Operand:
     return _scattered(call, data, _places(data.shape, indices), updates, rank)
 
 
-@importer("ScatterElements", "Scatter", makes=(ops.Concat, ops.Gather), integers=True)
+@importer("ScatterElements", "Scatter", makes=_SCATTERED, integers=True)
 def _scatter_elements(call: Call) -> Operand:
     data, indices, updates = call.operand(0), call.static(1, "indices"), call.operand(2)
     axis = call.axis(call.integer("axis", 0), len(data.shape))
@@ -187,22 +206,47 @@ def _scattered(
 ) -> Operand:
     """``data`` with ``updates`` at ``places`` of its first ``rank`` axes, taken as one.
 
-    It is gathered from both, joined: of two updates of one place the later counts.
+    Where these are added, say, to what there is, each of several updates of one place is in turn.
     """
-    if call.text("reduction", "none") != "none":
-        raise Refusal(f"reduction {call.text('reduction', 'none')!r} is not supported")
+    reduction = call.text("reduction", "none")
+    if reduction not in ("none", *_REDUCTIONS):
+        raise ModelError(f"there is no reduction {reduction!r}")
     if not places.size:
         return data
-    count, rest = math.prod(data.shape[:rank]), data.shape[rank:]
+    shape, rest = data.shape, data.shape[rank:]
+    data = call.reshape(data, (math.prod(shape[:rank]), *rest))
+    updates, places = call.reshape(updates, (places.size, *rest)), places.ravel()
+    left = np.arange(0 if reduction == "none" else places.size)
+    if reduction == "none":
+        data = _with_rows(call, data, places, updates)
+    elif (most := int(np.unique(places, return_counts=True)[1].max())) > _MOST_IN_TURN:
+        raise Refusal(f"{most} updates of one place are not supported, {_MOST_IN_TURN} are")
+    while left.size:
+        firsts = np.sort(np.unique(places[left], return_index=True)[1])
+        now, left = left[firsts], np.delete(left, firsts)
+        own = _rows_at(call, data, places[now])
+        new = _rows_at(call, updates, now)
+        merged = combine(call, _REDUCTIONS[reduction], own, new, data.kind)
+        data = _with_rows(call, data, places[now], merged)
+    return call.reshape(data, shape)
+
+
+def _rows_at(call: Call, data: Operand, places: np.ndarray) -> Operand:
+    whole = places.size == data.shape[0] and (places == np.arange(places.size)).all()
+    return data if whole else taken(call, data, places, 0)
+
+
+def _with_rows(call: Call, data: Operand, places: np.ndarray, rows: Operand) -> Operand:
+    """``data`` with ``rows`` at places of its first axis, of equal ones the last.
+
+    It is gathered from both, joined.
+    """
+    count = data.shape[0]
     call.spend(count)
     sources = np.arange(count)
-    sources[places.ravel()] = count + np.arange(places.size)
-    parts = [
-        call.reshape(data, (count, *rest)),
-        call.reshape(updates, (places.size, *rest)),
-    ]
-    joined = call.emit(ops.Concat(0), *call.alike(parts))
-    return call.reshape(taken(call, joined, sources, 0), data.shape)
+    sources[places] = count + np.arange(places.size)
+    joined = call.emit(ops.Concat(0), *call.alike([data, rows]), kind=data.kind)
+    return taken(call, joined, sources, 0)
 
 
 @importer("Compress", makes=(ops.Gather, ops.Slice), integers=True)

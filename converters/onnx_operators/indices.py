@@ -84,21 +84,26 @@ def _divided(call: Call, operator: str, a: Operand, b: Operand, kind: Kind) -> O
 
 
 def _power(call: Call, a: Operand, b: Operand) -> Operand:
-    """``a`` to a constant exponent, by squares."""
-    exponent = b.array.reshape(-1) if isinstance(b, Static) else np.zeros(0)
-    if exponent.size != 1 or exponent[0] not in range(_MOST_EXPONENT + 1):
+    """``a`` to constant exponents, by squares."""
+    exponents = b.array.astype(np.float64) if isinstance(b, Static) else np.array(-1.0)
+    if not np.isin(exponents, np.arange(_MOST_EXPONENT + 1)).all():
         raise Refusal(
-            "int64 that a run computes is raised to one whole number alone, from 0 to "
-            f"{_MOST_EXPONENT}"
+            f"int64 that a run computes is raised to constants from 0 to {_MOST_EXPONENT} alone"
         )
-    left, square = int(exponent[0]), _int64(call, a)
-    ones = np.ones(np.broadcast_shapes(a.shape, b.shape), np.int64)
-    result: Operand = call.constant(ones, "ones")
-    while left:
-        if left % 2:
-            result = arithmetic(call, "Mul", square, result)
-        left //= 2
-        square = arithmetic(call, "Mul", square, square) if left else square
+    left, square = exponents.astype(np.int64), _int64(call, a)
+    one = call.constant(np.asarray(1, np.int64), "one")
+    result: Operand = call.constant(np.ones(np.broadcast_shapes(a.shape, b.shape), np.int64), "1")
+    while left.any():
+        wanted = left % 2
+        factor = square
+        if not wanted.all():
+            # of the others 1
+            more = arithmetic(call, "Sub", square, one)
+            more = arithmetic(call, "Mul", more, call.constant(wanted, "wanted"))
+            factor = arithmetic(call, "Add", more, one)
+        result = arithmetic(call, "Mul", factor, result) if wanted.any() else result
+        left = left // 2
+        square = arithmetic(call, "Mul", square, square) if left.any() else square
     return result
 
 

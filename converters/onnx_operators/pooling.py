@@ -27,7 +27,7 @@ __all__: list[str] = []
 
 
 @importer("MaxPool", makes=(ops.MaxPool,), ignores=("storage_order",))
-@importer("AveragePool", makes=(ops.AveragePool,))
+@importer("AveragePool", makes=(ops.AveragePool, ops.Conv, ops.Mul))
 def _pool(call: Call) -> Operand:
     x = call.operand(0)
     shape = call.integers("kernel_shape")
@@ -38,9 +38,10 @@ def _pool(call: Call) -> Operand:
     pool: Callable[[Along, Along], ops.Operator] = _largest
     if call.operator == "AveragePool":
         dilations = [window.dilation for window in windows]
+        counted = bool(call.integer("count_include_pad", 0))
         if max(dilations) > 1:
-            raise Refusal(f"dilations {dilations} of an average are not supported")
-        pool = partial(_mean, count_include_pad=bool(call.integer("count_include_pad", 0)))
+            return _mean_of_distant(call, windows, pads_count=counted)
+        pool = partial(_mean, count_include_pad=counted)
     elif call.uses_output(1):
         raise Refusal("its second output, Indices, is not supported")
     if len(windows) == 3:
@@ -76,6 +77,32 @@ def _mean(down: Along, across: Along, *, count_include_pad: bool) -> ops.Operato
         ceil_pads=(down.ceil, across.ceil),
         count_include_pad=count_include_pad,
     )
+
+
+def _mean_of_distant(call: Call, windows: Sequence[Along], *, pads_count: bool) -> Operand:
+    """The mean of windows with gaps: a sum by equal weights, made up for where fewer count."""
+    x = call.operand(0)
+    if len(windows) > 2:
+        raise Refusal("dilations of an average over volumes are not supported")
+    down, across = of_image([replace(w, after=w.after + w.ceil) for w in windows])
+    size = down.kernel * across.kernel
+    weights = np.full((x.shape[1], down.kernel, across.kernel, 1), 1 / size, np.float32)
+    call.spend(weights.size)
+    op = ops.Conv(**image_window(down, across), group=x.shape[1])
+    y = apply_nhwc(call, op, x, call.constant(weights, "weights"))
+    counts = np.ones(())
+    for window, extent, places in zip(windows, x.shape[2:], y.shape[2:], strict=True):
+        taps = (
+            np.arange(places)[:, None] * window.stride
+            + np.arange(window.kernel) * window.dilation
+            - window.before
+        )
+        before, behind = (window.before, window.after) if pads_count else (0, 0)
+        inside = ((taps >= -before) & (taps < extent + behind)).sum(1)
+        counts = counts[..., None] * inside
+    if (counts == size).all():
+        return y
+    return call.emit(ops.Mul(), y, call.constant((size / counts).astype(np.float32), "share"))
 
 
 def _ceil_pad(extent: int, window: Along) -> int:

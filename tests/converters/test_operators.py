@@ -258,6 +258,17 @@ def test_pools(attributes, size):
         agreement(model([pool], shape, opset=19))
 
 
+@pytest.mark.parametrize("counted", [0, 1])
+@pytest.mark.parametrize(
+    "attributes", [{}, {"pads": [1, 1, 1, 0]}, {"pads": [1, 1, 1, 1], "ceil_mode": 1}]
+)
+def test_a_dilated_average_counts_what_is_there(attributes, counted):
+    common = {"kernel_shape": [3, 2], "strides": [2, 2], "dilations": [2, 3], **attributes}
+    pool = node("AveragePool", ["x"], ["y"], count_include_pad=counted, **common)
+    graph = agreement(model([pool], (2, 3, 12, 9), opset=19))
+    assert "Conv" in operators(graph)
+
+
 def test_a_dilated_max_pool_and_pools_of_one_dimension():
     agreement(model([node("MaxPool", ["x"], ["y"], kernel_shape=[2, 3], dilations=[2, 1])]))
     for operator in ("MaxPool", "AveragePool"):
@@ -885,6 +896,16 @@ COMPOSED = {
         {"n": integers(2, 3)},
     ),
 }
+
+
+@pytest.mark.parametrize("reduction", ["add", "mul", "max", "min"])
+def test_what_is_scattered_is_added_say_also_twice_to_a_place(reduction):
+    u = normal(4, 4)
+    rows = node("ScatterND", ["x", "i", "u"], ["y"], reduction=reduction)
+    agreement(model([rows], (3, 4), {"i": integers(1, 0, 1, 1).reshape(4, 1), "u": u}, opset=18))
+    elements = node("ScatterElements", ["x", "i", "u"], ["y"], axis=0, reduction=reduction)
+    places = RNG.integers(-3, 3, (4, 4))
+    agreement(model([elements], (3, 4), {"i": places, "u": u}, opset=18))
 
 
 @pytest.mark.parametrize("operator", COMPOSED)
