@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 
 from edgeinfer.data.samples import Data
 from edgeinfer.errors import InputError
-from edgeinfer.graph import Graph, Quantization, TensorType
+from edgeinfer.graph import ABSENT, Graph, Quantization, TensorType
+from edgeinfer.graph import operators as ops
 from edgeinfer.quant.bounds import Range, Ranges, bounded_groups, magnitude
 from edgeinfer.quant.calibration import MOST_HELD_BACK, Calibration, calibrate
 from edgeinfer.quant.integer_types import IntegerTypes
@@ -19,7 +20,7 @@ from edgeinfer.quant.observers import OBSERVERS, Observer, minmax
 from edgeinfer.quant.options import Options
 from edgeinfer.quant.outputs import uncut_groups, uneven_outputs
 from edgeinfer.quant.ranges import group_ranges
-from edgeinfer.quant.reaches import of_two_tails
+from edgeinfer.quant.reaches import growth, of_two_tails
 from edgeinfer.quant.refusals import refuse_unsupported
 from edgeinfer.quant.schemes import SCHEMES, Width, activation_type, fixed_output, headroom
 from edgeinfer.quant.search import MAX_RUNS, search
@@ -102,7 +103,7 @@ def choose(graph: Graph, data: Data, options: Options) -> Choice:
     }
 
     def types(ranges: Ranges) -> IntegerTypes:
-        spare = _spare(groups, ranges, likely, seen)
+        spare = _spare(graph, groups, widths, ranges, likely, seen)
         typed = _typed(graph, groups, widths, ranges, fixed, spare)
         return IntegerTypes(typed, bits.weights, domains)
 
@@ -174,7 +175,12 @@ def _prescribed(
 
 
 def _spare(
-    groups: Mapping[str, str], ranges: Ranges, likely: Mapping[str, float], seen: Calibration
+    graph: Graph,
+    groups: Mapping[str, str],
+    widths: Mapping[str, Width],
+    ranges: Ranges,
+    likely: Mapping[str, float],
+    seen: Calibration,
 ) -> dict[str, float]:
     """How many times its range each group covers in 16 bits, by its representative."""
     beyond = dict.fromkeys(ranges, 0.0)
@@ -183,6 +189,12 @@ def _spare(
         # what was seen and is not covered is not wanted
         known = max(magnitude(ranges[root]), seen.histograms[name].reach)
         beyond[root] = max(beyond[root], reach / known)
+    for node in graph.nodes:
+        x = node.inputs[0] if isinstance(node.op, ops.Pointwise) else ABSENT
+        if x in groups and widths[groups[x]] == "int16":
+            root = groups[node.output]
+            times = growth(node.op, seen.histograms[x], headroom(seen.count, beyond[groups[x]]))
+            beyond[root] = max(beyond[root], times)
     return {root: headroom(seen.count, share) for root, share in beyond.items()}
 
 

@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from edgeinfer.arithmetic import pointwise
 from edgeinfer.graph import Graph
 from edgeinfer.graph import operators as ops
+from edgeinfer.quant.bounds import function_bounds
+from edgeinfer.quant.observers import Histogram
 
-__all__ = ["Reaches", "of_two_tails"]
+__all__ = ["Reaches", "growth", "of_two_tails"]
 
 # of numbers that are normally distributed one in 10,000 lies so many deviations above the middle
 _DEVIATIONS = 3.7
@@ -51,14 +54,38 @@ class Reaches:
 
 
 def of_two_tails(graph: Graph) -> set[str]:
-    """The values that are sums of products of two values, or quotients, or means of such.
+    """The values that are products of two values, sums of such, quotients, or means of such, and
+    what a layer makes of them.
 
     Where one of the two is once twice as large as usual, so may the other be. What they are is seen
-    in few of the runs, and clipping it is all the error there is.
+    in few of the runs, and clipping it is all the error there is. A factor that is within bounds,
+    as a gate's are, has no such tail.
     """
+    bounded = {node.output for node in graph.nodes if function_bounds(node.op) is not None}
     found: set[str] = set()
     for node in graph.nodes:
-        kept = isinstance(node.op, ops.Selecting | ops.Reducing | ops.AveragePool | ops.Resize)
-        if isinstance(node.op, ops.MatMul | ops.Div) or (kept and node.inputs[0] in found):
+        kept = isinstance(
+            node.op, ops.Selecting | ops.Reducing | ops.AveragePool | ops.Resize | ops.Weighted
+        )
+        product = isinstance(node.op, ops.Mul) and not any(
+            name in graph.constants or name in bounded for name in node.operands
+        )
+        quotient = isinstance(node.op, ops.MatMul | ops.Div)
+        if product or quotient or (kept and node.inputs[0] in found):
             found.update(node.outputs)
     return found
+
+
+def growth(op: ops.Operator, seen: Histogram, times: float) -> float:
+    """How many times as far as it was seen to reach a function's result does, where what it takes,
+    which was ``seen``, reaches ``times`` as far; 1 for other operators."""
+    if not isinstance(op, ops.Pointwise):
+        return 1.0
+    ends = np.array([seen.low, seen.high])
+    with np.errstate(all="ignore"):
+        known, beyond = (
+            np.abs(pointwise.evaluate(op.expression, end)) for end in (ends, times * ends)
+        )
+    if not (np.isfinite(known).all() and np.isfinite(beyond).all() and known.max() > 0):
+        return 1.0
+    return float(max(1.0, beyond.max() / known.max()))
