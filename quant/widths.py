@@ -69,12 +69,13 @@ def group_widths(
 
 def wide_groups(graph: Graph, groups: Mapping[str, str]) -> set[str]:
     """The groups of 16 bits in every scheme: denominators, shares that others weigh by, memories,
-    boxes.
+    what recurrent layers take, sums of products, boxes.
 
     A quotient has the relative accuracy of its denominator, of which the least numbers of 8 bits
     have none; of 200 shares of a softmax most are no step of 1/256; the cells of an LSTM and the
-    memory of a GRU add up what all steps give; 255 steps of a box are 2.5 pixels of 640; and
-    features of all sizes are compared in one tensor.
+    memory of a GRU add up what all steps give, and so each step's error; W x + R h, spelled out, is
+    rounded once and not three times; 255 steps of a box are 2.5 pixels of 640; and features of all
+    sizes are compared in one tensor.
     """
     results = {groups[name] for name in graph.results if name in groups}
     shares = {
@@ -91,7 +92,56 @@ def wide_groups(graph: Graph, groups: Mapping[str, str]) -> set[str]:
         if isinstance(node.op, ops.Exceeds | ops.NonMaxSuppression)
         for name in node.operands
     ]
-    return shares | memories | denominators(graph, groups) | _behind_layers(graph, groups, compared)
+    return (
+        shares
+        | memories
+        | _sequences(graph, groups)
+        | _summed_products(graph, groups)
+        | denominators(graph, groups)
+        | _behind_layers(graph, groups, compared)
+    )
+
+
+def _sequences(graph: Graph, groups: Mapping[str, str]) -> set[str]:
+    """The groups of what recurrent layers take as x, but for what is another's h, or of a table.
+
+    W x is one layer for all steps, and takes no longer for it. R h of each step does: it has to
+    wait for weights. And a table of 16 bits is twice as large.
+    """
+    producers = graph.producers()
+    layers = [node for node in graph.nodes if isinstance(node.op, ops.Recurrent)]
+    kept = {groups[node.outputs[0]] for node in layers} | {
+        groups[node.output]
+        for node in graph.nodes
+        if isinstance(node.op, ops.Gather) and node.inputs[0] in graph.constants
+    }
+
+    def is_kept(name: str) -> bool:
+        node = producers.get(name)
+        if groups.get(name) in kept:
+            return True
+        moved = node is not None and isinstance(node.op, ops.Selecting)
+        return moved and any(is_kept(each) for each in node.operands)
+
+    taken = [node.input("x") for node in layers]
+    return {groups[name] for name in taken if name in groups and not is_kept(name)}
+
+
+def _summed_products(graph: Graph, groups: Mapping[str, str]) -> set[str]:
+    """The groups of what dense layers give where nothing but a sum of two such takes it."""
+    producers, consumers = graph.producers(), graph.consumers()
+
+    def is_product(name: str) -> bool:
+        node = producers.get(name)
+        alone = len(consumers.get(name, ())) == 1 and name not in graph.results
+        return node is not None and isinstance(node.op, ops.Dense) and alone
+
+    return {
+        groups[name]
+        for node in graph.nodes
+        if isinstance(node.op, ops.Add) and all(map(is_product, node.operands))
+        for name in node.operands
+    }
 
 
 def denominators(graph: Graph, groups: Mapping[str, str]) -> set[str]:
