@@ -15,7 +15,7 @@ A range is what the observer takes of what calibration saw, and beside that:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -31,7 +31,7 @@ from edgeinfer.quant.bounds import (
     near_outputs,
     truth_values,
 )
-from edgeinfer.quant.calibration import Calibration
+from edgeinfer.quant.calibration import Calibration, Run
 from edgeinfer.quant.never import Never
 from edgeinfer.quant.observers import Observer, minmax
 from edgeinfer.quant.schemes import Width, levels
@@ -98,6 +98,9 @@ def _unseen(
         more = (min(times, _MOST_UNSEEN) - 1) * (known.high - known.low) / 2
         if more > 0:
             least, most = _limits(producers.get(name), seen)
+            if name in graph.outputs and seen.kept:
+                low, high = _by_element(seen.kept, name)
+                least, most = max(least, min(low, known.low)), min(most, max(high, known.high))
             # what was never below 0 may have no business there
             yield (
                 root,
@@ -106,6 +109,17 @@ def _unseen(
                     min(known.high + more, most) if known.high > 0 else 0.0,
                 ),
             )
+
+
+def _by_element(runs: Sequence[Run], name: str) -> Range:
+    """How far the elements of an output reach, each by its own mean and deviation over ``runs``.
+
+    Of elements that differ from each other more than from run to run, the largest of all says
+    nothing of how much larger one may be.
+    """
+    arrays = np.stack([run.outputs[name] for run in runs]).astype(np.float64)
+    middle, beyond = arrays.mean(0), _DEVIATIONS * arrays.std(0)
+    return float((middle - beyond).min()), float((middle + beyond).max())
 
 
 def _limits(node: Node | None, seen: Calibration) -> Range:
