@@ -18,7 +18,8 @@ POOR_INT16_DB = 45.0
 
 _IMPORT_OPERATORS = re.compile(r"(\w+) \([\w.]+ opset \d+\) at ")
 _INTEGER_OPERATORS = re.compile(r"(?:: |, )([A-Z]\w*) '")
-_MOVING = ("Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+MOVING = ("Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+"""Operators of ONNX that compute nothing."""
 _MOST = 110
 _CLOSE_DB = 1.0
 
@@ -97,7 +98,7 @@ def sqnr(result: Result, scheme: str) -> float | None:
 def peer_floats(result: Result) -> list[str]:
     """The operators that onnxruntime's int8 computes on floats, but for what only moves them."""
     floats = result.get("peer", {}).get("int8", {}).get("floats", ())
-    return [operator for operator in floats if operator not in _MOVING]
+    return [operator for operator in floats if operator not in MOVING]
 
 
 def peer_sqnr(result: Result) -> float | None:
@@ -243,7 +244,7 @@ def _to_look_at(results: Sequence[Result]) -> list[str]:
         floats, ours, theirs = imported(result), sqnr(result, "int8"), peer_sqnr(result)
         if len(floats) < len(result.get("exporters", ())) and floats:
             found.append(f"- {name} is imported of {' and '.join(floats)} only.")
-        if ours is not None and theirs is not None and ours < theirs - 3:
+        if ours is not None and theirs is not None and ours < theirs - _CLOSE_DB:
             kinds = Counter(peer_floats(result))
             on_floats = ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "nothing"
             found.append(

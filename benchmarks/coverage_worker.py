@@ -24,7 +24,7 @@ import numpy as np
 from architectures import FAMILIES, family
 from architectures.files import Exported
 from architectures.inputs import feeds
-from coverage_tables import POOR_INT16_DB
+from coverage_tables import MOVING, POOR_INT16_DB
 
 from edgeinfer.converters import from_onnx
 from edgeinfer.errors import EdgeInferError
@@ -33,7 +33,7 @@ from edgeinfer.meaning.float_executor import execute
 from edgeinfer.quant import Difference, Options, compare, quantize_and_judge
 from edgeinfer.runtime.session import Session
 
-CALIBRATION, EVALUATION, COMPARED = 32, 8, 2
+CALIBRATION, EVALUATION, COMPARED = 32, 32, 2
 """How many samples the ranges are from; on how many others integers are compared with floats; on
 how many of these two float outputs are."""
 
@@ -160,7 +160,8 @@ def float_nodes(path: Path) -> list[str]:
     """The operators of a QDQ model that compute on floats that are not quantized.
 
     A node is on integers where all it reads that is no constant comes from a DequantizeLinear, and
-    all readers of what it computes quantize it.
+    all readers of what it computes quantize it. A result that is given out as it was computed is
+    of floats; one that was only moved is not.
     """
     import onnx
 
@@ -168,7 +169,7 @@ def float_nodes(path: Path) -> list[str]:
     floats = [i for i in graph.input if i.type.tensor_type.elem_type == onnx.TensorProto.FLOAT]
     writers = {value.name: "input" for value in floats}
     writers |= {name: node.op_type for node in graph.node for name in node.output}
-    readers: dict[str, set[str]] = {}
+    readers: dict[str, set[str]] = {value.name: {"output"} for value in graph.output}
     for node in graph.node:
         for name in node.input:
             readers.setdefault(name, set()).add(node.op_type)
@@ -179,6 +180,8 @@ def float_nodes(path: Path) -> list[str]:
         read = {writers[name] for name in node.input if name in writers}
         given = read <= {"DequantizeLinear", "Constant"} or node.op_type in _FUSED
         taken = set().union(*(readers.get(name, set()) for name in node.output))
+        if given and node.op_type in MOVING:
+            taken.discard("output")
         if not given or not taken <= {"QuantizeLinear", *_FUSED}:
             found.append(node.op_type)
     return found

@@ -157,6 +157,9 @@ def test_an_operator_between_quantized_ones_is_on_integers(benchmarks, tmp_path)
     model.graph.initializer.append(numpy_helper.from_array(np.float32(0.1), "scale"))
     onnx.save(model, tmp_path / "qdq.onnx")
     assert float_nodes(tmp_path / "qdq.onnx") == ["Gemm", "Erf"]
+    model.graph.node[-1].op_type = "Tanh"
+    onnx.save(model, tmp_path / "qdq.onnx")
+    assert float_nodes(tmp_path / "qdq.onnx") == ["Gemm", "Erf", "Tanh"]
 
 
 def test_samples_are_of_the_kinds_that_inputs_say(benchmarks):
