@@ -8,8 +8,9 @@ from edgeinfer.graph import Graph, GraphBuilder, TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.meaning.float_executor import execute
 from edgeinfer.quant import choose_types, quantize
+from edgeinfer.quant.observers import Histogram
 from edgeinfer.quant.options import Options
-from edgeinfer.quant.reaches import Reaches
+from edgeinfer.quant.reaches import Reaches, growth, of_two_tails
 from edgeinfer.runtime.session import Session
 from tests.accuracy.sqnr import sqnr_db
 
@@ -89,6 +90,43 @@ def test_16_bits_hold_what_products_of_two_values_let_expect():
     assert np.median(found) > 70
 
 
+def test_16_bits_hold_what_a_function_grows_to():
+    b = GraphBuilder("square")
+    x = b.input("x", TensorType((1, 16)))
+    graph = b.graph(b.add(ops.Pointwise(("mul", "x", "x")), x, output="y"))
+    types = choose_types(graph, runs(5, 32), Options("int16")).values
+    reach = types["x"].quantization.step * 32767
+    assert types["y"].quantization.step * 32767 == pytest.approx(reach**2, rel=0.01)
+
+
+def test_what_a_function_has_no_value_for_is_not_expected():
+    b = GraphBuilder("reciprocal")
+    x = b.input("x", TensorType((1, 16)))
+    graph = b.graph(b.add(ops.Pointwise(("reciprocal", "x")), x, output="y"))
+    assert growth(graph.nodes[0].op, seen(0.0, 2.0), 1.5) == 1.0
+    assert growth(graph.nodes[0].op, seen(0.5, 2.0), 1.5) == 1.0
+    assert growth(ops.Pointwise(("exp", "x")), seen(-1.0, 1.0), 2.0) == pytest.approx(np.e)
+    assert growth(ops.Add(), seen(-1.0, 1.0), 2.0) == 1.0
+
+
+def seen(low: float, high: float) -> Histogram:
+    found = Histogram()
+    found.add(np.array([low, high], np.float32))
+    return found
+
+
+def test_a_product_of_two_values_has_the_tails_of_both_and_a_gated_one_has_not():
+    b = GraphBuilder("products")
+    x, z = b.input("x", TensorType((1, 16))), b.input("z", TensorType((1, 16)))
+    w = b.constant("w", np.eye(16, dtype="f4"))
+    gate = b.add(ops.Pointwise(("sigmoid", "x")), z, output="gate")
+    graph = b.graph(
+        b.add(ops.Dense(), b.add(ops.Mul(), x, z, output="star"), w, output="of star"),
+        b.add(ops.Dense(), b.add(ops.Mul(), x, gate, output="gated"), w, output="of gated"),
+    )
+    assert of_two_tails(graph) == {"star", "of star"}
+
+
 def test_16_bits_are_no_coarser_for_runs_that_reach_equally_far():
     x = [np.sign(a) for a in runs(5, 64)]
     types = choose_types(layer(4), x, Options("int16")).values
@@ -108,6 +146,15 @@ def test_an_output_of_many_numbers_has_the_range_that_was_seen():
     y = np.concatenate([execute(graph, {"x": x})["y"] for x in data])
     step = choose_types(graph, data, Options(observer="minmax")).values["y"].quantization.step
     assert step == pytest.approx((y.max() - y.min()) / 255, rel=1e-6)
+
+
+def test_an_output_whose_elements_differ_more_than_its_runs_has_the_range_that_was_seen():
+    b = GraphBuilder("offsets")
+    w = b.constant("w", 0.01 * np.eye(3, 16, dtype="f4"))
+    bias = b.constant("bias", np.array([-9.0, 0.0, 9.0], "f4"))
+    graph = b.graph(b.add(ops.Dense(), b.input("x", TensorType((1, 16))), w, bias, output="y"))
+    # by the least and the largest of all elements it would be 20.2
+    assert choose_types(graph, runs(1, 32)).values["y"].quantization.step * 255 < 18.2
 
 
 def test_nothing_is_expected_below_0_of_what_never_was_there():

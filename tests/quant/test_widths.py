@@ -5,14 +5,15 @@ import pytest
 
 from edgeinfer.converters import from_onnx
 from edgeinfer.errors import InputError
-from edgeinfer.graph import Graph, Node, TensorType
+from edgeinfer.graph import Graph, GraphBuilder, Node, TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.meaning.float_executor import execute as execute_floats
 from edgeinfer.meaning.reference import execute
-from edgeinfer.quant import quantize
+from edgeinfer.quant import choose_types, quantize
 from edgeinfer.runtime.session import Session
 from tests.accuracy.exported_models import MODELS, samples
 from tests.accuracy.sqnr import sqnr_db
+from tests.recurrent_models import GATES, recurrent
 from tests.refusals import refused
 
 RNG = np.random.default_rng(4)
@@ -104,6 +105,78 @@ def test_an_export_with_every_second_node_in_sixteen_bits_keeps_20_db(name):
             y = session.run(x[i : i + 1])
             got.append(y[output] if isinstance(y, dict) else y)
         assert sqnr_db(np.stack(expected), np.stack(got)) >= 20
+
+
+def chosen(graph: Graph, seed: int = 1):
+    """The types that int8 has by default."""
+    rng = np.random.default_rng(seed)
+    feeds = [
+        {
+            name: rng.integers(0, 3, graph.types[name].shape)
+            if graph.types[name].dtype == "int64"
+            else rng.normal(size=graph.types[name].shape).astype("f4")
+            for name in graph.inputs
+        }
+        for _ in range(12)
+    ]
+    return choose_types(graph, feeds).values
+
+
+@pytest.mark.parametrize("kind", GATES)
+def test_what_a_recurrent_layer_takes_has_sixteen_bits_in_int8_and_its_h_has_eight(kind):
+    graph = from_onnx(recurrent(kind, "b", sizes=(1, 5, 4, 3), layout=1, outputs=("y",)))
+    (layer,) = (node for node in graph.nodes if isinstance(node.op, ops.Recurrent))
+    types = chosen(graph)
+    assert types[layer.input("x")].dtype == "int16"
+    assert types[layer.outputs[0]].dtype == "int8"
+
+
+def recurrence(b: GraphBuilder, x: str, name: str, *, width: int = 3) -> str:
+    rng = np.random.default_rng(2)
+    shapes = {"w": (4, width), "r": (4, 4), "b": (4,), "rb": (4,)}
+    constants = [
+        b.constant(f"{name}/{role}", rng.normal(size=shape).astype("f4"))
+        for role, shape in shapes.items()
+    ]
+    return b.add(ops.RNN(), x, *constants, output=name)
+
+
+def test_the_h_of_one_layer_that_another_takes_has_eight_bits():
+    b = GraphBuilder("stacked")
+    h = recurrence(b, b.input("x", TensorType((1, 5, 3))), "h")
+    both = b.add(ops.Concat(2), h, h, output="both")
+    types = chosen(b.graph(recurrence(b, both, "y", width=8)))
+    assert {name: types[name].dtype for name in ("x", "h", "both")} == {
+        "x": "int16",
+        "h": "int8",
+        "both": "int8",
+    }
+
+
+def test_a_table_of_words_has_eight_bits_before_a_recurrent_layer():
+    b = GraphBuilder("words")
+    table = b.constant("table", RNG.normal(size=(3, 3)).astype("f4"))
+    words = b.input("words", TensorType((1, 5), "int64"))
+    taken = b.add(ops.Gather(0), table, words, output="taken")
+    assert chosen(b.graph(recurrence(b, taken, "y")))["taken"].dtype == "int8"
+
+
+def test_a_sum_of_two_dense_layers_is_rounded_once():
+    b = GraphBuilder("cell")
+    x, h = b.input("x", TensorType((1, 8))), b.input("h", TensorType((1, 8)))
+    for name in ("w", "r"):
+        b.constant(name, RNG.normal(size=(4, 8)).astype("f4"))
+    b.constant("bias", np.zeros(4, "f4"))
+    parts = [
+        b.add(ops.Dense(), *operands, "bias", output=f"{operands[1]} product")
+        for operands in ((x, "w"), (h, "r"))
+    ]
+    types = chosen(b.graph(b.add(ops.Add(), *parts, output="y")))
+    assert {name: types[name].dtype for name in (*parts, "y")} == {
+        "w product": "int16",
+        "r product": "int16",
+        "y": "int8",
+    }
 
 
 DATA = [{"a": RNG.normal(size=SHAPE).astype(np.float32)} for _ in range(4)]
