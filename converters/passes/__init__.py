@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Set
 
+from edgeinfer.converters.passes.batch_first import batch_first
 from edgeinfer.converters.passes.drop_noops import drop_noops
 from edgeinfer.converters.passes.fold_affine import fold_affine
 from edgeinfer.converters.passes.fold_scales import fold_scales
@@ -25,11 +26,13 @@ from edgeinfer.converters.passes.recognize_normalizations import recognize_norma
 from edgeinfer.converters.passes.settle_names import settle_names
 from edgeinfer.converters.passes.sink_reshapes import sink_reshapes
 from edgeinfer.converters.passes.sink_transposes import sink_transposes
+from edgeinfer.converters.passes.slice_axes import slice_axes
 from edgeinfer.converters.passes.slice_parts import slice_parts
 from edgeinfer.converters.passes.split_products import split_products
 from edgeinfer.graph import Graph
 
 __all__ = [
+    "batch_first",
     "canonicalize",
     "drop_noops",
     "fold_affine",
@@ -47,6 +50,7 @@ __all__ = [
     "settle_names",
     "sink_reshapes",
     "sink_transposes",
+    "slice_axes",
     "slice_parts",
     "split_products",
 ]
@@ -73,6 +77,8 @@ _FUSE: tuple[Pass, ...] = (
     fuse_clamps,
     fuse_softmax,
     fuse_pointwise,
+    batch_first,
+    slice_axes,
     slice_parts,
     split_products,
     normalize_quotients,

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import singledispatch
+from typing import TypeAlias
 
 from edgeinfer.graph import operators as ops
 
-__all__ = ["compose", "invert", "is_free", "reindexed"]
+__all__ = ["Permutation", "compose", "invert", "is_free", "reindexed"]
 
-Permutation = tuple[int, ...]
+Permutation: TypeAlias = tuple[int, ...]
 Reindexed = tuple[ops.Operator, Permutation] | None
 
 
