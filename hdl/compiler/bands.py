@@ -129,7 +129,8 @@ class _BandPlanner:
     config: NpuConfig
 
     def __post_init__(self) -> None:
-        self.spilled: set[int] = set()
+        constants = {id(self.layout.views[name].tensor) for name in self.layout.constants}
+        self.spilled = constants
         # what the plans of all spills have in common
         self._known_choices: dict[tuple[int, bool, bool, bool], list[Bands]] = {}
         self._known_pitches: dict[tuple[int, int], int] = {}

@@ -49,6 +49,10 @@ class ConstantImage:
             self.image += data + bytes(-len(data) % ALIGNMENT)
         return self._places[data]
 
+    def put_words(self, words: np.ndarray) -> int:
+        """Where ``words`` [count, C] of a tensor lie from now on."""
+        return self._put(words.astype(f"<i{self.config.element_bytes}").tobytes())
+
     def put_tiles(self, tiles: np.ndarray) -> Placed:
         """Where ``tiles`` [count, R, C] of weights lie from now on."""
         data = tiles.astype(f"<i{self.config.element_bytes}").tobytes()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -18,7 +19,9 @@ from edgeinfer.graph import operators as ops
 from edgeinfer.hdl.isa import Mode, Operation, Reduction, SetNormalization
 
 __all__ = [
+    "UNCHANGED",
     "Factor",
+    "Geometry",
     "Grid",
     "Layer",
     "Lowered",
@@ -29,8 +32,11 @@ __all__ = [
     "identity",
 ]
 
-# multiplier and shift under which R1 gives back every accumulator
-_IDENTITY = (1 << 30, 30)
+Geometry: TypeAlias = tuple[int, int, int]
+"""Height, width and channels."""
+
+UNCHANGED = (1 << 30, 30)
+"""Multiplier and shift under which R1 gives back every accumulator."""
 
 # the bounds that take nothing from an integer of 8 or of 16 bits
 _WHOLE = [(-(1 << bits - 1), (1 << bits - 1) - 1) for bits in (8, 16)]
@@ -257,7 +263,7 @@ class Layer:
             and self.zero_point == 0
             and not self.bias.any()
             and bool((self.weights == 1).all())
-            and bool((self.multiplier == _IDENTITY[0]).all() and (self.shift == _IDENTITY[1]).all())
+            and bool((self.multiplier == UNCHANGED[0]).all() and (self.shift == UNCHANGED[1]).all())
         )
 
     def shares(self, most: int) -> list[Layer]:
@@ -310,8 +316,8 @@ def identity(
         weights=weights,
         group=1 if mode is Mode.DENSE else count,
         bias=np.zeros(count, np.int64),
-        multiplier=np.full(count, _IDENTITY[0]),
-        shift=np.full(count, _IDENTITY[1]),
+        multiplier=np.full(count, UNCHANGED[0]),
+        shift=np.full(count, UNCHANGED[1]),
         zero_point=0,
         lo=int(limits.min),
         hi=int(limits.max),
@@ -334,16 +340,19 @@ class Lowered:
         What makes constants; before all others, so that any layer may have them.
     made : dict of str to tuple of int
         Values that the Graph does not have: their height, width and channels.
+    constants : dict of str to array
+        Of the made ones, int64 [H, W, C], those that are constant and lie in host memory.
     """
 
     layers: list[Layer] = field(default_factory=list)
     aliases: dict[str, str] = field(default_factory=dict)
     concats: dict[str, tuple[str, ...]] = field(default_factory=dict)
     prologue: list[Layer] = field(default_factory=list)
-    made: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+    made: dict[str, Geometry] = field(default_factory=dict)
+    constants: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-def geometry(shape: tuple[int, ...]) -> tuple[int, int, int]:
+def geometry(shape: tuple[int, ...]) -> Geometry:
     """Height, width and channels as which a shape with a batch of 1 lies in the buffer."""
     if len(shape) == 4:
         return shape[1], shape[2], shape[3]

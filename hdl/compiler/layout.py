@@ -112,10 +112,13 @@ class Layout:
     ----------
     layers : tuple of Layer
     views : dict of str to View
+    constants : dict of str to array
+        Values that lie in host memory, int64 [H, W, C].
     """
 
     layers: tuple[Layer, ...]
     views: dict[str, View]
+    constants: dict[str, np.ndarray]
 
     def tensors(self) -> list[Tensor]:
         """Every tensor once."""
@@ -137,7 +140,7 @@ class _LayoutBuilder:
         self.layers: list[Layer] = []
         self.shapes = {name: geometry(kind.shape) for name, kind in graph.types.items()}
         self.shapes |= lowered.made
-        self.made = lowered.made
+        self.made, self.constants = lowered.made, lowered.constants
         self.makers = {layer.output: layer.node for layer in lowered.layers}
         self.makers |= {name: node for node in self.graph.nodes for name in node.outputs}
         self.positions: dict[str, tuple[int, ...]] = {}
@@ -147,7 +150,7 @@ class _LayoutBuilder:
         self.joined = Counter(output for output, _ in makers)  # of how many sources
 
     def layout(self) -> Layout:
-        for name in self.graph.inputs:
+        for name in (*self.graph.inputs, *self.constants):
             self.positions[name] = tuple(range(self.shapes[name][2]))
         # layers and concats in the order in which their values come to be
         for node in self.graph.nodes:
@@ -165,7 +168,7 @@ class _LayoutBuilder:
             root = self._root(name)
             if name not in views and root in views:
                 views[name] = views[root]
-        return Layout(tuple(self.layers), views)
+        return Layout(tuple(self.layers), views, self.constants)
 
     def _place_layers(self) -> None:
         """All that are ready, and what the Graph does not have but they are the parts of."""
@@ -230,7 +233,7 @@ class _LayoutBuilder:
         word, positions = 0, []
         for part in self.concats[name]:
             root = self._root(part)
-            taken = root in self.parents or root in self.graph.inputs
+            taken = root in {**self.parents, **self.constants} or root in self.graph.inputs
             if taken:
                 root = self._copied(name, root)
             self.parents[root] = (name, word)

@@ -54,7 +54,8 @@ def _lower_node(site: NpuSite) -> None:
         if np.dtype(kind.dtype).itemsize * 8 > bits:
             raise site.refuse(
                 f"has a tensor of {kind.dtype}, but the elements of {site.config.name} have "
-                f"{bits} bits; take a 16-bit configuration such as 8x8-16, or quantize to int8"
+                f"{bits} bits; take a 16-bit configuration such as 8x8-16, or quantize to int8, "
+                "with --override NAME=int8 what has 16 bits in every scheme"
             )
         if kind.shape and kind.shape[0] != 1:
             raise site.refuse(f"has a batch of {kind.shape[0]}; the NPU takes 1")

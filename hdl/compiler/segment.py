@@ -37,7 +37,8 @@ def compile_segment(graph: Graph, config: NpuConfig, *, stream: bool) -> Program
     lowered = lower_graph(graph, config)
     wide = lay_out(graph, lowered, config, tight=False)
     fast = _compiled(graph, wide, config, stream)
-    if not any(tensor.spilled for tensor in wide.tensors()):
+    constants = [wide.views[name].tensor for name in wide.constants]
+    if not any(tensor.spilled for tensor in wide.tensors() if tensor not in constants):
         return fast
     close = lay_out(graph, lowered, config, tight=True)
     if [tensor.pitch for tensor in close.tensors()] == [t.pitch for t in wide.tensors()]:
@@ -55,15 +56,19 @@ def _compiled(graph: Graph, layout: Layout, config: NpuConfig, stream: bool) -> 
     ]
     tables = [constants.table(layer) for layer in layout.layers]
     weights, parameters = constants.blocks(stream=stream)
+    for name, values in layout.constants.items():
+        view = layout.views[name]
+        view.tensor.host = constants.put_words(view.pack(values, config.columns))
     end = len(constants.image)
     # tensors in host memory, and those that come from it or go there
     bindings = {name: _binding(graph, layout, name) for name in (*graph.inputs, *graph.outputs)}
-    images = {id(t): t for t in (*spilled, *(b.view.tensor for b in bindings.values()))}
+    computed = [tensor for tensor in spilled if not tensor.spilled]
+    images = {id(t): t for t in (*computed, *(b.view.tensor for b in bindings.values()))}
     at = {}
     for key, tensor in images.items():
         at[key] = end
         end += -(-tensor.words * config.word_bytes // ALIGNMENT) * ALIGNMENT
-    for tensor in spilled:
+    for tensor in computed:
         tensor.host = at[id(tensor)]
     placed = {
         name: replace(binding, host=at[id(binding.view.tensor)])

@@ -11,7 +11,17 @@ import numpy as np
 from edgeinfer.arithmetic.accumulators import folded_bias, reach
 from edgeinfer.graph import TensorType
 from edgeinfer.graph import operators as ops
-from edgeinfer.hdl.compiler.layers import Factor, Grid, Layer, Region, Second, geometry, identity
+from edgeinfer.hdl.compiler.layers import (
+    UNCHANGED,
+    Factor,
+    Geometry,
+    Grid,
+    Layer,
+    Region,
+    Second,
+    geometry,
+    identity,
+)
 from edgeinfer.hdl.compiler.rules.registry import NpuSite, rule
 from edgeinfer.hdl.isa import Mode, Operation
 
@@ -75,40 +85,51 @@ def _dense(op: ops.QDense, site: NpuSite) -> None:
 @rule(
     ops.QAdd,
     ops.QMul,
-    where="of values of one shape, or with one pixel, a number or a constant a channel",
+    where="of values of one shape, or with one pixel, or with any constant",
 )
 def _arithmetic(op: ops.QAdd | ops.QMul, site: NpuSite) -> None:
-    a, b = site.node.operands
     if site.type("a").dtype != site.type("b").dtype:
         raise site.refuse("takes int8 beside int16; the lanes take operands of one width")
     shapes = [_operand_geometry(site, role) for role in ("a", "b")]
     whole = site.output_geometry
-    swapped = shapes[0] != whole or site.is_constant("a")
-    if swapped:
-        a, b, shapes = b, a, shapes[::-1]
-    if shapes[0] != whole or shapes[1] not in (whole, (1, 1, whole[2])):
+    swapped = shapes[0] != whole or (site.is_constant("a") and shapes[1] == whole)
+    first, other = (1, 0) if swapped else (0, 1)
+    if shapes[first] != whole or shapes[other] not in (whole, (1, 1, whole[2])):
         raise site.refuse("broadcasts other than one pixel to all are not there")
-    if b in site.graph.constants:
-        b = _constant_pixel(site, np.broadcast_to(site.graph.constants[b].ravel(), whole[2]))
     operation = Operation.MULTIPLY
     if isinstance(op, ops.QAdd):
         operation = Operation.SUBTRACT if isinstance(op, ops.QSub) else Operation.ADD
     if operation is Operation.SUBTRACT and swapped:
         operation = Operation.SUBTRACT_FROM
-    second = Second(b, None, operation, op, swapped)
-    lo, hi = bounds(site.graph.types[a])
-    site.add(site.filter(source=a, second=second, lo=lo, hi=hi, double=op.rounding == "double"))
+    second = Second(_operand(site, other, shapes[other]), None, operation, op, swapped)
+    lo, hi = bounds(site.inputs[first])
+    source = _operand(site, first, shapes[first])
+    site.add(
+        site.filter(source=source, second=second, lo=lo, hi=hi, double=op.rounding == "double")
+    )
 
 
-def _operand_geometry(site: NpuSite, role: str) -> tuple[int, int, int]:
-    """Height, width and channels of an operand; a constant's are one pixel of the result."""
+def _operand_geometry(site: NpuSite, role: str) -> Geometry:
+    """Height, width and channels of an operand; a constant has one pixel, or is broadcast whole."""
     shape = site.shape(role)
     if not site.is_constant(role):
         return geometry(shape)
     channels = site.output_geometry[2]
-    if math.prod(shape) not in (1, channels) or (math.prod(shape) > 1 and shape[-1] != channels):
-        raise site.refuse("has a constant operand that is neither a number nor one a channel")
-    return 1, 1, channels
+    if math.prod(shape) == 1 or shape[-1] == math.prod(shape) == channels:
+        return 1, 1, channels
+    return site.output_geometry
+
+
+def _operand(site: NpuSite, index: int, shape: Geometry) -> str:
+    """The operand at ``index`` as a value of ``shape``, which a layer or host memory has."""
+    name = site.node.operands[index]
+    constant = site.graph.constants.get(name)
+    if constant is None:
+        return name
+    if shape[:2] == (1, 1):
+        return _constant_pixel(site, np.broadcast_to(constant.ravel(), shape[2]))
+    whole = np.broadcast_to(constant, site.output.shape)
+    return site.held(f"operand {index}", whole.reshape(shape))
 
 
 def _constant_pixel(site: NpuSite, values: np.ndarray) -> str:
@@ -123,12 +144,13 @@ def _constant_pixel(site: NpuSite, values: np.ndarray) -> str:
     return name
 
 
-@rule(ops.QMatMul, where="by a value, or a constant whose differences from its zero point fit")
+@rule(ops.QMatMul, where="by a value, or by a constant whose differences from its zero point fit")
 def _mat_mul(op: ops.QMatMul, site: NpuSite) -> None:
-    if site.is_constant("a"):
-        raise site.refuse("multiplies a constant by a value; the array takes values by constants")
     a, b = site.node.operands
-    height, _, depth = site.geometry("a")
+    shape = site.shape("a")
+    height, width, depth = geometry((1,) * (len(site.output.shape) - len(shape)) + shape)
+    if site.is_constant("a"):
+        a = site.held("operand 0", site.constant("a").reshape(height, width, depth))
     lines, out = math.prod(site.shape("b")[:-2]), site.shape("b")[-1]
     bits = site.config.accumulator_bits
     largest = depth * reach(site.type("a").dtype, op.a_zero_point)
@@ -282,19 +304,25 @@ def _reduce_max(op: ops.ReduceMax, site: NpuSite) -> None:
     site.add(site.filter(mode=Mode.MAXIMUM, kernel=(height, width), weights=weights))
 
 
-@rule(ops.Lookup, where="tables of 256 entries, or of 513 on NPUs of 16 bits")
+@rule(ops.Lookup, where="tables of 256 entries, and on NPUs of 16 bits of 513")
 def _lookup(op: ops.Lookup, site: NpuSite) -> None:
     table = site.constant("table")
     if not site.config.tables:
         raise site.refuse(f"{site.config.name} was configured without tables")
     entries = {8: 256, 16: 513}[site.config.width]
-    if table.size != entries:
+    if table.size not in (256, entries):
         raise site.refuse(
             f"a table of {table.size} entries does not fit the lanes' table of {entries}"
         )
-    if site.type("x").dtype != f"int{site.config.width}":
-        raise site.refuse("an int8 table does not fit a 16-bit configuration")
-    site.add(site.filter(table=table.astype(np.int64).ravel()))
+    values = table.astype(np.int64).ravel()
+    if table.size == entries:
+        site.add(site.filter(table=values))
+        return
+    # 256 x, which meets every other entry: none is ever between two
+    lo, hi = -(1 << 15), (1 << 15) - 1
+    wide = np.append(values.repeat(2), values[-1])
+    shift = np.full(site.channels, UNCHANGED[1] - 8)
+    site.add(site.filter(table=wide, shift=shift, lo=lo, hi=hi))
 
 
 def bounds(kind: TensorType) -> tuple[int, int]:

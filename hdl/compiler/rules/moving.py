@@ -22,15 +22,19 @@ _FLATTENED = 1024
 
 @rule(ops.Concat, where="along height, width or channels")
 def _concat(op: ops.Concat, site: NpuSite) -> None:
-    if any(name in site.graph.constants for name in site.node.operands):
-        raise site.refuse("has a constant operand")
     axis = _axis(site, op.axis, "joins along")
+    operands = [
+        site.held(f"operand {index}", constant.reshape(geometry(constant.shape)))
+        if (constant := site.graph.constants.get(name)) is not None
+        else name
+        for index, name in enumerate(site.node.operands)
+    ]
     if axis == _CHANNELS:
-        site.lowered.concats[site.node.output] = site.node.operands
+        site.lowered.concats[site.node.output] = tuple(operands)
         return
     at = [0, 0]
-    for name in site.node.operands:
-        height, width, _ = geometry(site.graph.types[name].shape)
+    for name, kind in zip(operands, site.inputs, strict=True):
+        height, width, _ = geometry(kind.shape)
         region, grid = Region(0, 0, height, width), Grid(at[0], at[1])
         site.add(site.filter(source=name, region=region, grid=grid))
         at[axis] += (height, width)[axis]

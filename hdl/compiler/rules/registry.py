@@ -72,6 +72,12 @@ class NpuSite(Site):
         self.lowered.made[name] = geometry
         return name
 
+    def held(self, what: str, values: np.ndarray) -> str:
+        """The name of a value that host memory holds: integers [H, W, C], the same in every run."""
+        name = self.make(what, values.shape)
+        self.lowered.constants[name] = values.astype(np.int64)
+        return name
+
     def refuse(self, why: str) -> UnsupportedError:
         """What says that the NPU cannot run the node."""
         return UnsupportedError(why, node=self.node.name, operator=self.operator)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TypeAlias
 
 import numpy as np
 
 from edgeinfer.graph import operators as ops
-from edgeinfer.hdl.compiler.layers import Grid, Region
+from edgeinfer.hdl.compiler.layers import Geometry, Grid, Region
 from edgeinfer.hdl.compiler.rules.registry import NpuSite, rule
 from edgeinfer.hdl.isa import Mode
 
 __all__ = ["joined", "took_apart"]
-
-Geometry: TypeAlias = tuple[int, int, int]
 
 
 def took_apart(site: NpuSite) -> bool:

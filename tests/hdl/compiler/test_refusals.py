@@ -51,7 +51,8 @@ POOL = ops.MaxPool(kernel=(1, 1))
         (
             graph_of(Node("p", POOL, ("x16",), ("y16",)), x16=(1, 4, 4, 8), y16=(1, 4, 4, 8)),
             "the NPU cannot run MaxPool 'p': has a tensor of int16, but the elements of 8x16 have "
-            "8 bits; take a 16-bit configuration such as 8x8-16, or quantize to int8. edgeinfer "
+            "8 bits; take a 16-bit configuration such as 8x8-16, or quantize to int8, "
+            "with --override NAME=int8 what has 16 bits in every scheme. edgeinfer "
             "hdl simulate --host-ops leaves these to the CPU",
         ),
         (
