@@ -1,7 +1,8 @@
 """The stages of the REDUCE unit, and the cycles that follow from them for a pixel.
 
-``gateware/reduce.py`` is built by them, and the compiler's model of time (``compiler/timing.py``),
-which knows no gateware, counts by them: "Reduce" in docs/npu-design.md.
+``gateware/reduce_engine.py`` and ``normalizer.py`` are built by them, and the compiler's model of
+time (``compiler/timing.py``), which knows no gateware, counts by them: "Reduce" in
+docs/npu-design.md.
 """
 
 from __future__ import annotations
