@@ -107,9 +107,6 @@ def compile(
         change.
     """
     config = configuration(config) if isinstance(config, str) else config
-    if graph.states:
-        names = ", ".join(repr(state.input) for state in graph.states)
-        raise UnsupportedError(f"the NPU keeps no state from one run to the next: {names}")
     segments = []
     for segment in partition(_prepared(graph), config, host_ops=host_ops):
         program = None
@@ -120,10 +117,25 @@ def compile(
 
 
 def sides(graph: Graph, config: NpuConfig) -> tuple[Side, ...]:
-    """Where each node runs, with reasons; channel shuffles are one node."""
+    """Where each node runs, with reasons; channel shuffles are one node.
+
+    Raises
+    ------
+    UnsupportedError
+        The graph keeps states, which the NPU does not.
+    """
     return sides_of_nodes(_prepared(graph), config)
 
 
 def _prepared(graph: Graph) -> Graph:
-    """Without what no output needs."""
+    """Without what no output needs.
+
+    Raises
+    ------
+    UnsupportedError
+        It keeps states, which the NPU does not.
+    """
+    if graph.states:
+        names = ", ".join(repr(state.input) for state in graph.states)
+        raise UnsupportedError(f"the NPU keeps no state from one run to the next: {names}")
     return with_gathers(graph.with_nodes(graph.nodes))

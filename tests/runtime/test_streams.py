@@ -13,6 +13,8 @@ from edgeinfer.graph import Graph, Node, Quantization, State, TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.graph.verification import verify
 from edgeinfer.hdl import compile
+from edgeinfer.hdl.compiler import sides
+from edgeinfer.hdl.config import configuration
 from edgeinfer.meaning import float_executor, reference
 from edgeinfer.runtime.session import Session
 from tests.refusals import refused
@@ -140,11 +142,12 @@ def test_a_stream_takes_a_run_at_a_time():
         Session(leaky_sum()).stream().run(np.zeros((2, 6), "f4"))
 
 
-def test_the_npu_refuses_states_by_name():
+@pytest.mark.parametrize("asked", [compile, sides])
+def test_the_npu_refuses_states_by_name(asked):
     with refused(
         "the NPU keeps no state from one run to the next: 'before', 'x2', 'x1'", UnsupportedError
     ):
-        compile(leaky_sum(), "8x8")
+        asked(leaky_sum(), configuration("8x8"))
 
 
 def test_float_states_are_kept_as_well():

@@ -53,7 +53,7 @@ def of_model(path: Path, config: str) -> Report:
             if (npu, edge) == (on_npu, at_edge)
         )
 
-    shown = [f"{sum(each.on_npu for each in found)} of {len(found)} nodes run on {chosen.name}"]
+    shown = [f"{sum(each.on_npu for each in found)} of {len(found)} nodes run on {config}"]
     for title, on_npu, at_edge in (
         ("on the NPU", True, False),
         ("on the host, at the model's edges", False, True),

@@ -1,7 +1,13 @@
 """What every operator is on the NPU: the rule that makes layers of it, or why there is none."""
 
 from edgeinfer.graph import operators as ops
-from edgeinfer.hdl.compiler.rules import composed, computing, moving, reducing  # noqa: F401
+from edgeinfer.hdl.compiler.rules import (  # noqa: F401
+    aggregating,
+    composed,
+    computing,
+    moving,
+    reducing,
+)
 from edgeinfer.hdl.compiler.rules.registry import NpuSite, Taken, lower, refused, takes
 
 __all__ = ["NpuSite", "Taken", "lower", "takes"]

@@ -256,27 +256,6 @@ def _bands(counts: np.ndarray) -> list[range]:
     return [range(a, b) for a, b in pairwise(edges)]
 
 
-@rule(ops.QReduceSum, where="over all of height and width")
-def _reduce_sum(op: ops.QReduceSum, site: NpuSite) -> None:
-    shape = site.shape("x")
-    spatial = tuple(range(1, len(shape) - 1))
-    if tuple(sorted(a % len(shape) for a in op.axes)) != spatial:
-        raise site.refuse("sums other axes than all spatial ones")
-    height, width, c = site.source_geometry
-    ones = np.ones(c, np.int64)
-    weights = np.ones((c, height, width, 1), np.int64)
-    site.add(
-        site.filter(
-            kernel=(height, width),
-            weights=weights,
-            bias=folded_bias(weights, 0 * ones, op.input_zero_point),
-            multiplier=op.multiplier * ones,
-            shift=op.shift * ones,
-            **requantizing(op),
-        )
-    )
-
-
 @rule(ops.MaxPool)
 def _max_pool(op: ops.MaxPool, site: NpuSite) -> None:
     c = site.channels
@@ -291,17 +270,6 @@ def _max_pool(op: ops.MaxPool, site: NpuSite) -> None:
             weights=np.ones((c, *op.kernel, 1), np.int64),
         )
     )
-
-
-@rule(ops.ReduceMax, where="over all of height and width")
-def _reduce_max(op: ops.ReduceMax, site: NpuSite) -> None:
-    shape = site.shape("x")
-    spatial = tuple(range(1, len(shape) - 1))
-    if tuple(sorted(a % len(shape) for a in op.axes)) != spatial:
-        raise site.refuse("takes the maximum over other axes than all spatial ones")
-    height, width, c = site.source_geometry
-    weights = np.ones((c, height, width, 1), np.int64)
-    site.add(site.filter(mode=Mode.MAXIMUM, kernel=(height, width), weights=weights))
 
 
 @rule(ops.Lookup, where="tables of 256 entries, and on NPUs of 16 bits of 513")

@@ -11,7 +11,7 @@ from edgeinfer.graph import Graph, Node
 from edgeinfer.graph import operators as ops
 from edgeinfer.hdl.compiler.layers import Grid, Layer, Region, geometry
 from edgeinfer.hdl.compiler.rules.registry import PHASES, NpuSite, rule
-from edgeinfer.hdl.compiler.rules.turning import joined, took_apart
+from edgeinfer.hdl.compiler.rules.turning import joined, relined, took_apart
 
 _CHANNELS = 2
 """Their axis in a geometry."""
@@ -51,12 +51,12 @@ def _axis(site: NpuSite, axis: int, does: str) -> int:
 
 @rule(
     ops.Reshape,
-    where="where no element changes its place, into a vector, or channels into heads and back",
+    where="into a vector, pixels into other lines, channels into heads and back",
 )
 def _reshape(op: ops.Reshape, site: NpuSite) -> None:
     before, after = site.source_geometry, site.output_geometry
     count = math.prod(before)
-    if took_apart(site) or joined(site):
+    if took_apart(site) or joined(site) or relined(site):
         return
     if after not in (before, (1, 1, count)):
         raise site.refuse(f"turns {site.shape('x')} into {op.shape}, which moves elements")

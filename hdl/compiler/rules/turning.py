@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -11,7 +12,10 @@ from edgeinfer.hdl.compiler.layers import Geometry, Grid, Region
 from edgeinfer.hdl.compiler.rules.registry import NpuSite, rule
 from edgeinfer.hdl.isa import Mode
 
-__all__ = ["joined", "took_apart"]
+__all__ = ["joined", "relined", "took_apart", "turn_channels"]
+
+_STRETCHES = 255
+"""Layers, at most, by which pixels come into other lines."""
 
 
 def took_apart(site: NpuSite) -> bool:
@@ -45,6 +49,27 @@ def joined(site: NpuSite) -> bool:
         site.add(site.filter(output=part, pads=(0, -head), **place))
         parts.append(part)
     site.lowered.concats[site.node.output] = tuple(parts)
+    return True
+
+
+def relined(site: NpuSite) -> bool:
+    """Where the same pixels lie in other lines: each stretch that stays together is a layer."""
+    (height, width, channels), (lines, columns, after) = site.source_geometry, site.output_geometry
+    # a vector is made of channels, see moving.py
+    if channels != after or width == columns or lines == columns == 1:
+        return False
+    ends = sorted({*range(0, height * width, width), *range(0, lines * columns, columns)})
+    if len(ends) > _STRETCHES:
+        raise site.refuse(
+            f"lays {height} lines of pixels in {lines}, in more stretches than {_STRETCHES}"
+        )
+    for start, stop in pairwise([*ends, height * width]):
+        (y, x), (line, column) = divmod(start, width), divmod(start, columns)
+        site.add(
+            site.filter(
+                pads=(-y, -x), region=Region(0, 0, 1, stop - start), grid=Grid(line, column)
+            )
+        )
     return True
 
 
@@ -89,11 +114,11 @@ def _transpose(op: ops.Transpose, site: NpuSite) -> None:
             layer = site.dense(ones, mode=Mode.DEPTHWISE, group=channels)
             site.add(replace(layer, source=value, output=target, region=region, grid=grid))
         else:
-            _turn_channels(site, value, (height, width, channels), target)
+            turn_channels(site, value, (height, width, channels), target)
         value = target
 
 
-def _turn_channels(site: NpuSite, source: str, shape: Geometry, target: str) -> None:
+def turn_channels(site: NpuSite, source: str, shape: Geometry, target: str) -> None:
     """Pixels and channels of ``source`` change places, a word of new channels at a time.
 
     Of line and channel, the array takes an element of every pixel in turn.

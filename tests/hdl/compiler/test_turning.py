@@ -12,6 +12,7 @@ from edgeinfer.graph import operators as ops
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.compiler import compile
 from edgeinfer.hdl.config import preset
+from tests import npu_graphs
 from tests.authored import ONE, Author
 from tests.hdl.attention import attention
 from tests.hdl.compiler.test_deep_sums import checked
@@ -85,11 +86,34 @@ def test_a_sum_is_not_fused_into_what_is_turned():
     checked(author.graph(author.conv(author.add(turned, other), 8, 1)), preset("8x16"))
 
 
+@pytest.mark.parametrize("small", [False, True], ids=["preset", "small"])
+@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ((1, 4, 5, 12), (1, 20, 12)),
+        ((1, 20, 12), (1, 4, 5, 12)),
+        ((1, 4, 6, 3), (1, 3, 8, 3)),
+        ((1, 3, 8, 20), (1, 12, 2, 20)),
+    ],
+)
+def test_pixels_come_into_other_lines(name, before, after, small):
+    graph = between(name, before, ops.Reshape(after))
+    checked(graph, npu_graphs.configuration(name, small=small))
+
+
 def test_what_still_moves_otherwise_is_refused():
     graph = between("8x16", (1, 4, 6), ops.Reshape((1, 6, 4)))
     with refused(
         "the NPU cannot run Reshape 'n1': turns (1, 4, 6) into (1, 6, 4), which moves elements. "
         "edgeinfer hdl simulate --host-ops leaves these to the CPU",
+        UnsupportedError,
+    ):
+        compile(graph, "8x16")
+    graph = between("8x16", (1, 256, 2, 2), ops.Reshape((1, 512, 2)))
+    with refused(
+        "the NPU cannot run Reshape 'n1': lays 256 lines of pixels in 1, in more stretches than "
+        "255. edgeinfer hdl simulate --host-ops leaves these to the CPU",
         UnsupportedError,
     ):
         compile(graph, "8x16")

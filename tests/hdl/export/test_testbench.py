@@ -12,13 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from edgeinfer.hdl.config import preset
+from edgeinfer.hdl.config import configuration
 from tests.hdl.export import exported
 from tests.hdl.mutants import MUTANTS, mutants_verilog
 
 pytestmark = pytest.mark.slow
 
 RESULTS = Path(__file__).parents[3] / "docs" / "npu-results.md"
+
+CONFIG = "8x8,reductions=1"
 
 SELECTING = """
 module npu({ports});
@@ -72,10 +74,10 @@ def verilated(folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory) -> tuple[Path, str]:
-    """The folder of 8x8 with all mutants in its NPU, and the command that runs its test bench."""
-    folder = exported.write(tmp_path_factory.mktemp("export") / "npu", "8x8")
+    """A folder with all mutants in its NPU, and the command that runs its test bench."""
+    folder = exported.write(tmp_path_factory.mktemp("export") / "npu", CONFIG)
     package = tmp_path_factory.mktemp("mutants")
-    (folder / "npu.v").write_text(selecting(mutants_verilog(preset("8x8"), package)))
+    (folder / "npu.v").write_text(selecting(mutants_verilog(configuration(CONFIG), package)))
     return folder, verilated(folder)
 
 

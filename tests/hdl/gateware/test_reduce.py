@@ -10,9 +10,7 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
-from edgeinfer.arithmetic import fixedpoint
 from edgeinfer.hdl import isa
-from edgeinfer.hdl.compiler.constant_image import wide_rows
 from edgeinfer.hdl.config import NpuConfig, configuration
 from edgeinfer.hdl.gateware.buffer import Buffer
 from edgeinfer.hdl.gateware.parameters import Parameters
@@ -20,6 +18,7 @@ from edgeinfer.hdl.gateware.reduce import ReduceUnit
 from edgeinfer.hdl.golden import GoldenSimulator
 from edgeinfer.hdl.isa import Reduction
 from edgeinfer.hdl.reduce_stages import pixel_cycles
+from tests.hdl.reductions import NO_NORM, exponentials, normalizing
 
 WORDS = 64
 """Of the buffer that is looked at."""
@@ -111,9 +110,6 @@ def elements(word: int, config: NpuConfig) -> list[int]:
     return np.frombuffer(data, f"<i{config.element_bytes}").tolist()
 
 
-NO_NORM = isa.SetNormalization(shift=2, zero_point=0, lo=0, hi=0)
-
-
 def pixels(config: NpuConfig, channels: int, rng: np.random.Generator, kind: str) -> np.ndarray:
     """The buffer with words of elements that are random, extreme, equal or zero."""
     low, high = -(1 << (config.width - 1)), (1 << (config.width - 1)) - 1
@@ -144,45 +140,17 @@ def places(config: NpuConfig, channels: int) -> dict[str, int]:
 
 def softmax(config: NpuConfig, channels: int, scale: float, kind: str, seed: int) -> Case:
     rng = np.random.default_rng(seed)
-    if config.width == 8:
-        tables = [fixedpoint.exponential_table_8(scale)]
-    else:
-        tables = list(fixedpoint.exponential_table_16(scale))
-    rows = b"".join(wide_rows(table[:, None], config) for table in tables)
     reduce = isa.Reduce(kind=Reduction.SOFTMAX, **places(config, channels))
-    return Case(config, reduce, NO_NORM, rows, pixels(config, channels, rng, kind))
+    elements = pixels(config, channels, rng, kind)
+    return Case(config, reduce, NO_NORM, exponentials(config, scale), elements)
 
 
 def normalization(
     config: NpuConfig, measure: Reduction, channels: int, epsilon: float, kind: str, seed: int
 ) -> Case:
     rng = np.random.default_rng(seed)
-    zero_point = int(rng.integers(-5, 6)) if config.width == 8 else 0
-    number, exponent = fixedpoint.epsilon_and_exponent(epsilon)
-    least = bool(rng.integers(2))
-    normalizer = fixedpoint.Normalizer(
-        measure.name.lower(), channels, zero_point, number, exponent, least
-    )
-    fraction = normalizer.largest_fraction((1 << config.width) - 1 + abs(zero_point))
-    steps = 40.0 * 2.0 ** (config.width - 8)
-    factors, offsets, shift = fixedpoint.affine_parameters(
-        rng.normal(size=channels) * steps * 2.0**-fraction, rng.normal(size=channels) * steps
-    )
-    bound = 1 << (config.width - 1)
-    setting = isa.SetNormalization(
-        input_zero_point=zero_point,
-        epsilon=number,
-        exponent=exponent,
-        is_least=least,
-        fraction=fraction,
-        shift=shift,
-        zero_point=zero_point,
-        lo=-bound + 3,
-        hi=bound - 1,
-    )
-    wide = np.stack([factors, offsets & 0xFFFFFFFF, offsets >> 32], 1)
+    setting, parameters = normalizing(config, measure, channels, epsilon, rng)
     reduce = isa.Reduce(kind=measure, **places(config, channels))
-    parameters = wide_rows(wide, config)
     return Case(config, reduce, setting, parameters, pixels(config, channels, rng, kind))
 
 

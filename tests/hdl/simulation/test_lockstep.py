@@ -3,7 +3,7 @@
 Programs are random, not the compiler's: fields are drawn, and what the golden simulator refuses is
 discarded. SYNCs let one instruction end before the next begins, but for those that feed each other:
 READ_WEIGHTS and the CONVOLVE that takes the weights, a CONVOLVE of more groups than the
-accumulators have halves and its ACTIVATE.
+accumulators have halves and its ACTIVATE, a REDUCE and the ACTIVATEs on either side of it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 from edgeinfer.hdl import isa
-from edgeinfer.hdl.config import NpuConfig, preset
+from edgeinfer.hdl.config import NpuConfig, configuration
 from edgeinfer.hdl.gateware.registers import REGISTERS
 from edgeinfer.hdl.golden import GoldenSimulator
-from edgeinfer.hdl.isa import Memory, Mode, Operation, ProgramError, Unit, passes
+from edgeinfer.hdl.isa import Memory, Mode, Operation, ProgramError, Reduction, Unit, passes
 from edgeinfer.hdl.simulation.simulation import npu_library
 from edgeinfer.hdl.simulation.simulator import Simulator
+from tests.hdl.reductions import NO_NORM, exponentials, normalizing
 
 VARIABLE = "EDGEINFER_NPU_EXAMPLES"
 EXAMPLES = int(os.environ.get(VARIABLE, "240"))
@@ -70,6 +71,17 @@ class Strict(GoldenSimulator):
         return super()._depthwise(source, kernel, convolve, each, start, tile)
 
 
+@dataclass(frozen=True)
+class Pixels:
+    """What REDUCE may be told to do to pixels of so many channels, and where its rows lie."""
+
+    kind: Reduction
+    channels: int
+    setting: isa.SetNormalization
+    host: int
+    rows: int
+
+
 @dataclass
 class Layout:
     """Where host memory holds what, in bytes."""
@@ -80,6 +92,7 @@ class Layout:
     weights: int = 0
     parameters: int = 0
     tables: int = 0
+    reductions: list[Pixels] = field(default_factory=list)
     results: int = 0
     dump: int = 0
 
@@ -97,9 +110,23 @@ def host_memory(config: NpuConfig, seed: int) -> Layout:
     layout.weights = layout.append(weights(config, rng))
     layout.parameters = layout.append(parameters(config, rng))
     layout.tables = layout.append(b"".join(table(config, rng) for _ in range(2)))
+    if config.reductions:
+        layout.reductions = [reduction(layout, kind, rng) for kind in Reduction]
     layout.results = layout.append(bytes(4096))
     layout.dump = layout.append(bytes(config.buffer_bytes))
     return layout
+
+
+def reduction(layout: Layout, kind: Reduction, rng: np.random.Generator) -> Pixels:
+    config, channels = layout.config, int(rng.integers(1, 3 * layout.config.columns))
+    setting = NO_NORM
+    if kind is Reduction.SOFTMAX:
+        rows = exponentials(config, float(rng.uniform(0.01, 0.2)) * 2.0 ** (8 - config.width))
+    else:
+        epsilon = float(rng.choice([0.0, 1e-6, 30.0, 5e5]))
+        setting, rows = normalizing(config, kind, channels, epsilon, rng)
+    at = layout.append(rows)
+    return Pixels(kind, channels, setting, at, len(rows) // config.parameter_row_bytes)
 
 
 def weights(config: NpuConfig, rng: np.random.Generator) -> bytes:
@@ -181,7 +208,9 @@ class Author:
 
     def program(self) -> list[Step]:
         self.attempt(self.setup())
-        kinds = (self.layer, self.layer, self.layer, self.read_host, self.write_host)
+        kinds = [self.layer, self.layer, self.layer, self.read_host, self.write_host]
+        if self.config.reductions:
+            kinds += [self.reduced, self.reduced, self.reduced]
         for _ in range(self.integer(1, STEPS)):
             self.attempt(self.one_of(*kinds)())
         config, dump = self.config, self.layout.dump
@@ -201,7 +230,7 @@ class Author:
                 self.check_activate(trial, instruction)
                 trial.execute(instruction)
                 program += self.synced(instructions, index, before)
-                if isinstance(instruction, isa.Activate):
+                if isinstance(instruction, isa.Activate | isa.Reduce):
                     count = trial.completed[Unit.ACTIVATE]
                     images.append((count, trial.buffer.copy(), dict(trial.intermediates)))
             trial.execute(isa.Halt())
@@ -240,10 +269,17 @@ class Author:
         waiter = instruction.unit
         if not isinstance(
             instruction,
-            isa.ReadHost | isa.WriteHost | isa.ReadWeights | isa.Convolve | isa.Activate,
+            isa.ReadHost
+            | isa.WriteHost
+            | isa.ReadWeights
+            | isa.Convolve
+            | isa.Activate
+            | isa.Reduce,
         ):
             return [instruction]
         apart = set(Unit)
+        if any(isinstance(each, isa.Reduce) for each in instructions[: index + 1]):
+            apart -= {Unit.ACTIVATE} if waiter is Unit.ACTIVATE else set()
         if waiter in (Unit.WEIGHTS, Unit.CONVOLVE):
             apart -= {Unit.WEIGHTS}
         if isinstance(instruction, isa.Activate) and instruction.groups > HALVES:
@@ -379,6 +415,25 @@ class Author:
                 instructions += self.activate(rows, columns, 1)
             return instructions
         return instructions + self.activate(rows, columns, groups)
+
+    def reduced(self) -> list[isa.Instruction]:
+        """A REDUCE, perhaps right behind a layer and right before another's ACTIVATE."""
+        config, own = self.config, self.one_of(*self.layout.reductions)
+        row = self.integer(0, config.parameter_rows - own.rows)
+        load = isa.ReadHost(memory=Memory.PARAMETERS, host=own.host, address=row, words=own.rows)
+        reduce = isa.Reduce(
+            kind=own.kind,
+            base=self.word(),
+            row_step=self.integer(0, 20),
+            column_step=self.integer(0, 6),
+            rows=self.integer(1, 3),
+            columns=self.integer(1, 4),
+            channels=own.channels,
+            parameters=row,
+        )
+        before = self.layer() if self.one_of(False, True) else []
+        after = self.layer() if self.one_of(False, True) else []
+        return [load, own.setting, *before, reduce, *after]
 
     def convolve(self, rows: int, columns: int, **flags: int) -> list[isa.Instruction]:
         mode = self.one_of(Mode.DENSE, Mode.DENSE, Mode.DEPTHWISE, Mode.DEPTHWISE, Mode.MAXIMUM)
@@ -606,9 +661,19 @@ def run(library, layout: Layout, initial: bytes, steps: list[Step], **options: f
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["4x4", "8x16", "9x16", "8x8-16"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "4x4",
+        "8x16",
+        "9x16",
+        "8x8-16",
+        "8x16,reductions=1",
+        "8x8-16,reductions=1",
+    ],
+)
 def test_memories_after_every_instruction_of_a_random_program(name):
-    config = preset(name)
+    config = configuration(name)
     library = npu_library(config)
     seen: Counter[object] = Counter()
 

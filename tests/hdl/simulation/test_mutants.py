@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeinfer.hdl.config import preset
+from edgeinfer.hdl.config import configuration
 from edgeinfer.hdl.export.known_answers import known_graphs
 from edgeinfer.hdl.export.vectors import random_sample
 from edgeinfer.hdl.simulation import simulation
@@ -22,8 +22,8 @@ from tests.hdl.simulation.test_cycles import residual
 
 pytestmark = pytest.mark.slow
 
-CONFIG = preset("8x8")
-"""The smallest in which kernel rows share a pass and a tile of weights takes several reads."""
+CONFIG = configuration("8x8,reductions=1")
+"""The smallest in which kernel rows share a pass and weights take several reads, with REDUCE."""
 
 HARNESS = Path(simulation.__file__).with_name("harness.cpp")
 SELECTING = f"""\
