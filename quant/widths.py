@@ -120,8 +120,9 @@ def _sequences(graph: Graph, groups: Mapping[str, str]) -> set[str]:
         node = producers.get(name)
         if groups.get(name) in kept:
             return True
-        moved = node is not None and isinstance(node.op, ops.Selecting)
-        return moved and any(is_kept(each) for each in node.operands)
+        if node is None or not isinstance(node.op, ops.Selecting):
+            return False
+        return any(is_kept(each) for each in node.operands)
 
     taken = [node.input("x") for node in layers]
     return {groups[name] for name in taken if name in groups and not is_kept(name)}
