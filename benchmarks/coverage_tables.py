@@ -231,8 +231,8 @@ _REASONS = {
         "7,731 peaks int16 keeps 7,730 (86 dB) and adds 10; int8 keeps 7,671 (46 dB), adds 990."
     ),
     "nbeats_like": (
-        "In one of 32 samples a difference reaches 1.17 times as far as 16 bits hold, which is 1.75 "
-        "times what calibration saw; the others have 75.0 dB."
+        "In one of 32 samples a difference reaches 1.17 times as far as 16 bits hold, which is "
+        "1.75 times what calibration saw; the others have 75.0 dB."
     ),
     "timm_efficientvit_b0": (
         "The quotients of its attentions have heavy tails: in one of 32 samples a query reaches "
