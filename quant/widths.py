@@ -113,7 +113,9 @@ def _sequences(graph: Graph, groups: Mapping[str, str]) -> set[str]:
     kept = {groups[node.outputs[0]] for node in layers} | {
         groups[node.output]
         for node in graph.nodes
-        if isinstance(node.op, ops.Gather) and node.inputs[0] in graph.constants
+        if isinstance(node.op, ops.Gather)
+        and node.inputs[0] in graph.constants
+        and node.output in groups  # and not of whole numbers
     }
 
     def is_kept(name: str) -> bool:
