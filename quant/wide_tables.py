@@ -35,7 +35,8 @@ def wide_table(
     See ``function_table``.
     """
     entries = function_table(expression, domain, x, y, 65536)
-    return _kept(_knots(expression, domain, x, x[0], y, entries, least), entries)
+    knots = _knots(expression, domain, x, x[0], y, entries, least)
+    return entries if knots is None else knots
 
 
 @lru_cache(maxsize=256)
@@ -51,8 +52,8 @@ def wide_table_and_step(
     for step in (x[0], _finer_step(expression, x, y, entries)):
         knots = _knots(expression, domain, x, step, y, entries)
         if knots is not None:
-            return _kept(knots, entries), step
-    return _kept(None, entries), x[0]
+            return knots, step
+    return entries, x[0]
 
 
 def _knots(
@@ -87,10 +88,3 @@ def _finer_step(
         return np.clip(pointwise.evaluate(expression, reals), low, high)
 
     return nearest_float32(step_with_bends_on_knots(clamped, x[0] * farthest / 32767, y[0]))
-
-
-def _kept(knots: np.ndarray | None, entries: np.ndarray) -> np.ndarray:
-    """The table that is handed out again and again."""
-    table = entries if knots is None else knots
-    table.flags.writeable = False
-    return table

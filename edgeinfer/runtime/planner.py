@@ -249,14 +249,14 @@ def plan(
 def _alternating(steps: Iterable[Step]) -> tuple[Step, ...]:
     """Layers that share weights, as the steps of a sequence do, read them from alternate ends: what
     one read last is still in the first-level cache when the next begins with it."""
-    taken: dict[Place, bool] = {}
+    readers: Counter[Place] = Counter()
     ordered = []
     for step in steps:
         if "backwards" in step.parameters:
             weights = step.operands[1]
-            taken[weights] = not taken.get(weights, True)
-            parameters = {**step.parameters, "backwards": int(taken[weights])}
-            step = replace(step, parameters=parameters)
+            if readers[weights] % 2:
+                step = replace(step, parameters={**step.parameters, "backwards": 1})
+            readers[weights] += 1
         ordered.append(step)
     return tuple(ordered)
 
