@@ -8,6 +8,7 @@ from edgeinfer.graph import Graph
 from edgeinfer.meaning.float_executor import execute
 from edgeinfer.quant import Options, choose_types, quantize, search
 from edgeinfer.quant.calibration import Run, evenly
+from edgeinfer.quant.objective import Noise
 from edgeinfer.quant.outputs import uncut_groups
 from edgeinfer.quant.sharing import shared_quantization
 from edgeinfer.runtime.session import Session
@@ -75,8 +76,8 @@ def test_runs_that_judge_are_spread_over_all():
 
 
 def test_one_part_that_loses_stops_a_change():
-    whole = search._Noise(np.array([1.0, 1.0]), np.array([1.0, 1e-6]))
-    better = search._Noise(np.array([0.5, 0.5]), np.array([0.5, 1e-6]))
-    lossy = search._Noise(np.array([0.5, 0.5]), np.array([0.5, 3e-6]))
+    whole = Noise(np.array([1.0, 1.0]), np.array([1.0, 1e-6]))
+    better = Noise(np.array([0.5, 0.5]), np.array([0.5, 1e-6]))
+    lossy = Noise(np.array([0.5, 0.5]), np.array([0.5, 3e-6]))
     assert better.is_better_than(whole)
     assert not lossy.is_better_than(whole)
