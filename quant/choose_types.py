@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from edgeinfer.data.samples import Data
 from edgeinfer.errors import InputError
-from edgeinfer.graph import ABSENT, Graph, Quantization, TensorType
-from edgeinfer.graph import operators as ops
-from edgeinfer.quant.bounds import Range, Ranges, bounded_groups, magnitude
+from edgeinfer.graph import Graph
+from edgeinfer.quant.bounds import Range, Ranges
 from edgeinfer.quant.calibration import MOST_HELD_BACK, Calibration, calibrate
 from edgeinfer.quant.integer_types import IntegerTypes
-from edgeinfer.quant.knots import with_knots_at_bends
 from edgeinfer.quant.lowering import Lowering
 from edgeinfer.quant.observers import OBSERVERS, Observer, minmax
 from edgeinfer.quant.options import Options
 from edgeinfer.quant.outputs import uncut_groups, uneven_outputs
 from edgeinfer.quant.ranges import group_ranges
-from edgeinfer.quant.reaches import growth, of_two_tails
 from edgeinfer.quant.refusals import refuse_unsupported
-from edgeinfer.quant.schemes import SCHEMES, Width, activation_type, fixed_output, headroom
+from edgeinfer.quant.schemes import SCHEMES, Width
 from edgeinfer.quant.search import MAX_RUNS, search
 from edgeinfer.quant.sharing import shared_quantization
-from edgeinfer.quant.widths import denominators, group_widths, wide_groups
+from edgeinfer.quant.value_types import ValueTypes
+from edgeinfer.quant.widths import group_widths, wide_groups
 
 __all__ = ["Choice", "choose", "choose_types"]
 
@@ -92,20 +89,10 @@ def choose(graph: Graph, data: Data, options: Options) -> Choice:
         wide,
     )
     notes = _widen(graph, groups, widths, seen, options) if rounding == "single" else []
-    domains = {name: (h.low, h.high) for name, h in seen.histograms.items()}
-    fixed = _prescribed(graph, groups, widths)
-    divisors = denominators(graph, groups)
-    # a denominator's least numbers would lose what its largest gained
-    likely = {
-        name: seen.reaches[name].likely
-        for name in of_two_tails(graph) & groups.keys()
-        if groups[name] not in divisors
-    }
+    of_values = ValueTypes(graph, groups, seen, bits.weights)
 
     def types(ranges: Ranges) -> IntegerTypes:
-        spare = _spare(graph, groups, widths, ranges, likely, seen)
-        typed = _typed(graph, groups, widths, ranges, fixed, spare)
-        return IntegerTypes(typed, bits.weights, domains)
+        return of_values(ranges, widths)
 
     def ranges_by(propose: Observer) -> Ranges:
         return group_ranges(graph, groups, widths, seen, propose)
@@ -159,66 +146,3 @@ def _widen(
 
 def _within(a: Range, b: Range) -> Range:
     return max(a[0], b[0]), min(a[1], b[1])
-
-
-def _prescribed(
-    graph: Graph, groups: Mapping[str, str], widths: Mapping[str, Width]
-) -> dict[str, Quantization]:
-    """The quantization of each group that the contract leaves no choice, by its representative."""
-    fixed = {}
-    for node in graph.nodes:
-        for root in {groups[name] for name in node.outputs if name in groups}:
-            prescribed = fixed_output(node.op, widths[root])
-            if prescribed is not None:
-                fixed[root] = prescribed
-    return fixed
-
-
-def _spare(
-    graph: Graph,
-    groups: Mapping[str, str],
-    widths: Mapping[str, Width],
-    ranges: Ranges,
-    likely: Mapping[str, float],
-    seen: Calibration,
-) -> dict[str, float]:
-    """How many times its range each group covers in 16 bits, by its representative."""
-    beyond = dict.fromkeys(ranges, 0.0)
-    for name, reach in likely.items():
-        root = groups[name]
-        # what was seen and is not covered is not wanted
-        known = max(magnitude(ranges[root]), seen.histograms[name].reach)
-        beyond[root] = max(beyond[root], reach / known)
-    for node in graph.nodes:
-        x = node.inputs[0] if isinstance(node.op, ops.Pointwise) else ABSENT
-        if x in groups and widths[groups[x]] == "int16":
-            root = groups[node.output]
-            times = growth(node.op, seen.histograms[x], headroom(seen.count, beyond[groups[x]]))
-            beyond[root] = max(beyond[root], times)
-    return {root: headroom(seen.count, share) for root, share in beyond.items()}
-
-
-def _typed(
-    graph: Graph,
-    groups: Mapping[str, str],
-    widths: Mapping[str, Width],
-    ranges: Ranges,
-    fixed: Mapping[str, Quantization],
-    spare: Mapping[str, float],
-) -> dict[str, TensorType]:
-    """The integer type of every value that is not constant."""
-    types: dict[str, TensorType] = {}
-    limits = bounded_groups(graph, groups)
-    for name, kind in graph.types.items():
-        if name in graph.constants:
-            continue
-        if name not in groups:
-            types[name] = kind
-            continue
-        root = groups[name]
-        # beyond a function's bounds nothing comes
-        ends = magnitude(limits[root]) / magnitude(ranges[root]) if root in limits else math.inf
-        margin = max(1.0, min(spare[root], ends))
-        t = activation_type(kind.shape, *ranges[root], widths[root], margin)
-        types[name] = replace(t, quantization=fixed.get(root, t.quantization))
-    return with_knots_at_bends(graph, groups, types, set(fixed))
