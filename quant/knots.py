@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 
 from edgeinfer.arithmetic import pointwise
+from edgeinfer.arithmetic.exact_cache import exact_cache
 from edgeinfer.arithmetic.tables import step_ending_on_a_knot, step_with_bends_on_knots
 from edgeinfer.graph import Graph, Quantization, TensorType
 from edgeinfer.graph import operators as ops
@@ -57,11 +58,11 @@ def with_knots_at_bends(
 
 
 # a search tries a hundred types of an 8-bit Graph, in which those of 16 bits stay as they are
-@lru_cache(maxsize=1024)
+@exact_cache(1024)
 def _input_step(expression: pointwise.Expression, step: float, out_step: float) -> float:
     return step_with_bends_on_knots(partial(pointwise.evaluate, expression), step, out_step)
 
 
-@lru_cache(maxsize=1024)
+@exact_cache(1024)
 def _output_step(expression: pointwise.Expression, in_step: float, step: float) -> float:
     return step_ending_on_a_knot(partial(pointwise.evaluate, expression), in_step, step)

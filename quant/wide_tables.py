@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from functools import lru_cache
 
 import numpy as np
 
 from edgeinfer.arithmetic import pointwise
+from edgeinfer.arithmetic.exact_cache import exact_cache
 from edgeinfer.arithmetic.fixedpoint import interpolate_16, multiplier_and_shift, requantize
 from edgeinfer.arithmetic.tables import (
     KNOTS,
@@ -26,7 +26,7 @@ _INTERPOLATION_STEPS = 4
 
 
 # a search lowers the same layer a hundred times
-@lru_cache(maxsize=256)
+@exact_cache(256)
 def wide_table(
     expression: pointwise.Expression, domain: Domain, x: Integers, y: Integers, least: int = -32768
 ) -> np.ndarray:
@@ -39,7 +39,7 @@ def wide_table(
     return entries if knots is None else knots
 
 
-@lru_cache(maxsize=256)
+@exact_cache(256)
 def wide_table_and_step(
     expression: pointwise.Expression, domain: Domain, x: Integers, y: Integers
 ) -> tuple[np.ndarray, float]:

@@ -7,12 +7,12 @@ its expression, its domain, and the integers that it takes and gives.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
 
 from edgeinfer.arithmetic import pointwise
+from edgeinfer.arithmetic.exact_cache import exact_cache
 from edgeinfer.arithmetic.fixedpoint import interpolation_table_16, table
 from edgeinfer.errors import QuantizationError
 
@@ -47,6 +47,8 @@ _PLACES, _MOST_BENDS = 16385, 4
 Domain: TypeAlias = tuple[float, float] | None
 
 
+# the steps of a recurrent layer have their functions over and over
+@exact_cache(64)
 def function_table(
     expression: pointwise.Expression, domain: Domain, x: Integers, y: Integers, entries: int
 ) -> np.ndarray:
@@ -73,15 +75,6 @@ def function_table(
     QuantizationError
         The function is not a number somewhere, or too steep to be interpolated.
     """
-    # 0.0 and -0.0 are equal, but not the same number of an expression
-    return _function_table(repr((expression, domain)), expression, domain, x, y, entries)
-
-
-# the steps of a recurrent layer have their functions over and over
-@lru_cache(maxsize=64)
-def _function_table(
-    _: str, expression: pointwise.Expression, domain: Domain, x: Integers, y: Integers, entries: int
-) -> np.ndarray:
     function = _Function(expression, domain, x, y)
     if entries != KNOTS:
         made = table(function, *x[:2], *y[:2], x[2], y[2])
