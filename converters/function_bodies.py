@@ -1,5 +1,5 @@
 """Turns a node that no importer knows into the nodes that define it, as ONNX itself or
-microsoft_bodies.py says."""
+microsoft_bodies/ says."""
 
 from __future__ import annotations
 

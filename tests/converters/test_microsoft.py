@@ -409,6 +409,12 @@ REFUSALS = [
         "Attention (com.microsoft opset 1) at 'y': a mask of shape [6, 1] is not supported",
     ),
     (
+        [own("MultiHeadAttention", ["x", "k", "", "b"], num_heads=2)],
+        {"k": numbers(2, 6, 2, 2, 4), "b": numbers(24)}, ["y"],
+        "MultiHeadAttention (com.microsoft opset 1) at 'y': a bias beside packed values is not "
+        "supported",
+    ),
+    (
         [own("FastGelu", ["x"], of=1)], {}, ["y"],
         "FastGelu (com.microsoft opset 1) at 'y': its attribute 'of' is not supported",
     ),
@@ -433,6 +439,8 @@ def test_what_is_not_taken_is_refused(nodes, constants, outputs, message):
         ("MultiHeadAttention", {}, {"num_heads": 2}, "input 1 is missing"),
         ("MultiHeadAttention", {"k": numbers(2, 6, 2, 3, 4)}, {"num_heads": 2},
          "input 1 holds 3 values for 2"),
+        ("MultiHeadAttention", {"k": numbers(2, 6, 2, 2, 4)}, {"num_heads": 4},
+         "input 1 has 2 heads, not 4"),
         ("QuickGelu", {}, {"alpha": "one"}, "attribute 'alpha' is no float"),
     ],
 )  # fmt: skip
