@@ -20,17 +20,9 @@ from edgeinfer.converters.onnx_operators import (
     spectral,
     trees,
 )
-from edgeinfer.converters.onnx_operators.call import (
-    IMPORTERS,
-    Call,
-    Dynamic,
-    Kind,
-    Operand,
-    Refusal,
-    Static,
-    Step,
-    qualified,
-)
+from edgeinfer.converters.onnx_operators.call import Call
+from edgeinfer.converters.onnx_operators.registry import IMPORTERS, Refusal, qualified
+from edgeinfer.converters.onnx_operators.values import Dynamic, Kind, Operand, Static, Step
 
 __all__ = [
     "IMPORTERS",

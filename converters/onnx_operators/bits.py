@@ -13,14 +13,9 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeinfer.converters.onnx_operators import indices
-from edgeinfer.converters.onnx_operators.call import (
-    Call,
-    Dynamic,
-    Operand,
-    Refusal,
-    Static,
-    importer,
-)
+from edgeinfer.converters.onnx_operators.call import Call
+from edgeinfer.converters.onnx_operators.registry import Refusal, importer
+from edgeinfer.converters.onnx_operators.values import Dynamic, Operand, Static
 from edgeinfer.errors import ModelError
 from edgeinfer.graph import operators as ops
 

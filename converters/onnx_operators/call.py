@@ -7,13 +7,21 @@ node uses, so that one function serves all opsets.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx_ir as ir
 
+from edgeinfer.converters.onnx_operators.registry import IMPORTERS, Refusal, qualified
+from edgeinfer.converters.onnx_operators.values import (
+    ANY_INT64,
+    Dynamic,
+    Kind,
+    Operand,
+    Static,
+    Step,
+)
 from edgeinfer.errors import ModelError
 from edgeinfer.graph import DType, TensorType
 from edgeinfer.graph import operators as ops
@@ -22,168 +30,10 @@ from edgeinfer.graph.shapes import output_shapes
 if TYPE_CHECKING:
     from edgeinfer.converters.onnx_import import Walk
 
-__all__ = [
-    "ANY_INT64",
-    "IMPORTERS",
-    "Call",
-    "Dynamic",
-    "Entry",
-    "Importer",
-    "Kind",
-    "Operand",
-    "Refusal",
-    "Static",
-    "Step",
-    "importer",
-    "qualified",
-]
-
+__all__ = ["Call"]
 
 # the entries of a table that turns indices into floats
 _MOST_NUMBERS = 65536
-
-ANY_INT64 = (-(2**63), 2**63 - 1)
-"""The bounds of a number of int64 of which nothing is known."""
-
-Kind: TypeAlias = Literal["floats", "integers", "truth values"]
-"""What the elements of an ONNX value are, whatever type holds them in a Graph."""
-
-
-class Refusal(Exception):  # noqa: N818 - it never leaves the import: the walk collects them
-    """Why one ONNX node cannot be imported, in a few words that go into the full list."""
-
-
-@dataclass(eq=False)
-class Static:
-    """A value that is known when the model is imported."""
-
-    array: np.ndarray
-    name: str
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Its shape."""
-        return self.array.shape
-
-    @property
-    def kind(self) -> Kind:
-        """What its elements are."""
-        if self.array.dtype == np.bool_:
-            return "truth values"
-        return "integers" if self.array.dtype.kind in "iu" else "floats"
-
-    def clamped(self) -> np.ndarray:
-        """Its elements as float32, an infinity as the largest one; ModelError where one is NaN."""
-        array = np.asarray(self.array, np.float64)
-        if np.isnan(array).any():
-            raise ModelError(f"initializer {self.name!r} holds NaN values")
-        largest = np.finfo(np.float32).max
-        return np.clip(array, -largest, largest).astype(np.float32)
-
-    def finite(self) -> np.ndarray:
-        """Its elements as float32; ModelError where one is NaN or infinite."""
-        with np.errstate(over="ignore"):
-            array = np.asarray(self.array, np.float32)
-        if not np.isfinite(array).all():
-            raise ModelError(f"initializer {self.name!r} holds NaN or infinite values")
-        return array
-
-
-@dataclass(eq=False)
-class Dynamic:
-    """A value that a run computes; it gets its ONNX name when its node is done.
-
-    Parameters
-    ----------
-    name : str
-        Its name so far.
-    type : TensorType
-        Its type in the Graph.
-    kind : str
-        What its elements are in the model. Whole numbers may be float32 in the Graph, and so may
-        truth values, as 0 and 1.
-    bounds : (int, int)
-        The least and the largest number that it may hold, where it is int64 in the Graph.
-    leaves_over : bool
-        It has rows for more than there may be; those that are left over hold -1.
-    """
-
-    name: str
-    type: TensorType
-    kind: Kind = "floats"
-    bounds: tuple[int, int] = ANY_INT64
-    leaves_over: bool = False
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Its shape."""
-        return self.type.shape
-
-
-Operand = Static | Dynamic
-
-
-def qualified(node: ir.Node) -> str:
-    """The node's operator, with its domain where that is not ONNX's own."""
-    return f"{node.domain}.{node.op_type}" if node.domain else node.op_type
-
-
-@dataclass(eq=False)
-class Step:
-    """A node of the Graph to come; None is an optional operand that is left out."""
-
-    name: str
-    op: ops.Operator
-    operands: tuple[Operand | None, ...]
-    outputs: tuple[Dynamic, ...]
-
-
-class Importer(Protocol):
-    """A function that imports one ONNX operator."""
-
-    def __call__(self, call: Call, /) -> Operand | Sequence[Operand]:
-        """Emit what ``call`` means and give back the values of its outputs."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """How an ONNX operator is imported.
-
-    Parameters
-    ----------
-    function : Importer
-        What imports it.
-    integers : bool
-        It takes integers and truth values that a run computes, not only floats.
-    ignores : tuple of str
-        Attributes that do not change its result in a run.
-    makes : tuple of operator classes
-        What it may become, beside the Reshapes and Transposes on the way.
-    """
-
-    function: Importer
-    integers: bool
-    ignores: tuple[str, ...]
-    makes: tuple[type[ops.Operator], ...]
-
-
-IMPORTERS: dict[str, Entry] = {}
-
-
-def importer(
-    *names: str,
-    makes: tuple[type[ops.Operator], ...] = (),
-    integers: bool = False,
-    ignores: tuple[str, ...] = (),
-) -> Callable[[Importer], Importer]:
-    """Register a function for the ONNX operators ``names``; see ``Entry``."""
-
-    def register(function: Importer) -> Importer:
-        for name in names:
-            IMPORTERS[name] = Entry(function, integers, ignores, makes)
-        return function
-
-    return register
 
 
 class Call:
@@ -534,6 +384,16 @@ class Call:
         if isinstance(x, Static):
             return self.static_like(x, x.array.transpose(order))
         return self.emit(ops.Transpose(tuple(order)), x, name=name)
+
+    def stretch(
+        self, x: Operand, axis: int, start: int, size: int, name: str | None = None
+    ) -> Operand:
+        """``size`` elements of ``x`` along an axis, from ``start`` on."""
+        if isinstance(x, Static):
+            return self.static_like(x, x.array.take(range(start, start + size), axis))
+        starts = tuple(start if a == axis else 0 for a in range(len(x.shape)))
+        sizes = tuple(size if a == axis else n for a, n in enumerate(x.shape))
+        return self.emit(ops.Slice(starts, sizes, (1,) * len(sizes)), x, name=name)
 
     def flipped(self, x: Operand, axis: int) -> Operand:
         """``x`` with the elements along an axis in their opposite order."""

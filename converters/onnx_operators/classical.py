@@ -12,17 +12,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgeinfer.arithmetic.pointwise import Expression
-from edgeinfer.converters.onnx_operators.call import (
-    Call,
-    Dynamic,
-    Operand,
-    Refusal,
-    Static,
-    importer,
-)
+from edgeinfer.converters.onnx_operators.call import Call
 from edgeinfer.converters.onnx_operators.elementwise import combine
 from edgeinfer.converters.onnx_operators.indexing import taken
 from edgeinfer.converters.onnx_operators.reducing import normalized
+from edgeinfer.converters.onnx_operators.registry import Refusal, importer
+from edgeinfer.converters.onnx_operators.values import Dynamic, Operand, Static
 from edgeinfer.errors import ModelError
 from edgeinfer.graph import operators as ops
 

@@ -6,9 +6,11 @@ import math
 import string
 from collections.abc import Sequence
 
-from edgeinfer.converters.onnx_operators.call import Call, Operand, Static, importer
+from edgeinfer.converters.onnx_operators.call import Call
 from edgeinfer.converters.onnx_operators.elementwise import combine
 from edgeinfer.converters.onnx_operators.linear import product
+from edgeinfer.converters.onnx_operators.registry import importer
+from edgeinfer.converters.onnx_operators.values import Operand, Static
 from edgeinfer.errors import ModelError
 from edgeinfer.graph import operators as ops
 

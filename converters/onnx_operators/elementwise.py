@@ -9,15 +9,9 @@ import numpy as np
 
 from edgeinfer.arithmetic.pointwise import Expression
 from edgeinfer.converters.onnx_operators import indices
-from edgeinfer.converters.onnx_operators.call import (
-    Call,
-    Dynamic,
-    Kind,
-    Operand,
-    Refusal,
-    Static,
-    importer,
-)
+from edgeinfer.converters.onnx_operators.call import Call
+from edgeinfer.converters.onnx_operators.registry import Refusal, importer
+from edgeinfer.converters.onnx_operators.values import Dynamic, Kind, Operand, Static
 from edgeinfer.errors import ModelError
 from edgeinfer.graph import operators as ops
 from edgeinfer.graph.shapes import broadcast

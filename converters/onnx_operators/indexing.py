@@ -7,14 +7,10 @@ import math
 import numpy as np
 
 from edgeinfer.converters.onnx_operators import indices as of_indices
-from edgeinfer.converters.onnx_operators.call import (
-    Call,
-    Dynamic,
-    Operand,
-    Refusal,
-    importer,
-)
+from edgeinfer.converters.onnx_operators.call import Call
 from edgeinfer.converters.onnx_operators.elementwise import combine
+from edgeinfer.converters.onnx_operators.registry import Refusal, importer
+from edgeinfer.converters.onnx_operators.values import Dynamic, Operand
 from edgeinfer.errors import ModelError
 from edgeinfer.graph import operators as ops
 
@@ -66,10 +62,8 @@ def taken(call: Call, data: Operand, known: np.ndarray, axis: int) -> Operand:
     """The elements of ``data`` at indices along an axis that are known at import."""
     known = _from_zero(known, data.shape[axis])
     if known.size == 1:
-        whole = [(0, n, 1) for n in data.shape]
-        whole[axis] = (int(known.reshape(())), 1, 1)
-        starts, sizes, steps = zip(*whole, strict=True)
-        one = data if sizes == data.shape else call.emit(ops.Slice(starts, sizes, steps), data)
+        place = int(known.reshape(()))
+        one = data if data.shape[axis] == 1 else call.stretch(data, axis, place, 1)
         return call.reshape(one, (*data.shape[:axis], *known.shape, *data.shape[axis + 1 :]))
     return call.emit(ops.Gather(axis), data, call.constant(known, "indices"))
 

@@ -10,15 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgeinfer.converters.onnx_operators.call import (
-    ANY_INT64,
-    Call,
-    Dynamic,
-    Kind,
-    Operand,
-    Refusal,
-    Static,
-)
+from edgeinfer.converters.onnx_operators.call import Call
+from edgeinfer.converters.onnx_operators.registry import Refusal
+from edgeinfer.converters.onnx_operators.values import ANY_INT64, Dynamic, Kind, Operand, Static
 from edgeinfer.errors import ModelError
 from edgeinfer.graph import operators as ops
 
@@ -176,19 +170,13 @@ def folded(call: Call, operator: str, x: Operand, axes: Sequence[int], keepdims:
         while x.shape[axis] > 1:
             half = x.shape[axis] // 2
             both = arithmetic(
-                call, operator, _along(call, x, axis, 0, half), _along(call, x, axis, half, half)
+                call, operator, call.stretch(x, axis, 0, half), call.stretch(x, axis, half, half)
             )
             if x.shape[axis] % 2:
-                rest = _along(call, x, axis, 2 * half, 1)
+                rest = call.stretch(x, axis, 2 * half, 1)
                 both = call.emit(ops.Concat(axis), both, rest)
             x = both
     return x if keepdims else call.reshape(x, kept)
-
-
-def _along(call: Call, x: Operand, axis: int, start: int, size: int) -> Operand:
-    starts = tuple(start if a == axis else 0 for a in range(len(x.shape)))
-    sizes = tuple(size if a == axis else n for a, n in enumerate(x.shape))
-    return call.emit(ops.Slice(starts, sizes, (1,) * len(sizes)), x)
 
 
 def place_of_extreme(

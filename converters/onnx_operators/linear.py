@@ -7,13 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from edgeinfer.converters.onnx_operators.call import (
-    Call,
-    Operand,
-    Refusal,
-    Static,
-    importer,
-)
+from edgeinfer.converters.onnx_operators.call import Call
+from edgeinfer.converters.onnx_operators.registry import Refusal, importer
 from edgeinfer.converters.onnx_operators.spatial import (
     Along,
     apply_nhwc,
@@ -24,6 +19,7 @@ from edgeinfer.converters.onnx_operators.spatial import (
     weights_hwc,
     window_along,
 )
+from edgeinfer.converters.onnx_operators.values import Operand, Static
 from edgeinfer.converters.onnx_operators.volumes import convolve_volume, stretch_volume
 from edgeinfer.errors import ModelError
 from edgeinfer.graph import operators as ops

@@ -12,17 +12,11 @@ import onnx_ir as ir
 from edgeinfer.arithmetic.pointwise import Expression
 from edgeinfer.converters.onnx_operators import indices
 from edgeinfer.converters.onnx_operators.bits import as_integers
-from edgeinfer.converters.onnx_operators.call import (
-    Call,
-    Dynamic,
-    Kind,
-    Operand,
-    Refusal,
-    Static,
-    importer,
-)
+from edgeinfer.converters.onnx_operators.call import Call
 from edgeinfer.converters.onnx_operators.elementwise import combine
 from edgeinfer.converters.onnx_operators.masked_rows import rows_of_nothing
+from edgeinfer.converters.onnx_operators.registry import Refusal, importer
+from edgeinfer.converters.onnx_operators.values import Dynamic, Kind, Operand, Static
 from edgeinfer.errors import ModelError
 from edgeinfer.graph import operators as ops
 from edgeinfer.graph.shapes import broadcast

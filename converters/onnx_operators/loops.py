@@ -16,16 +16,10 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeinfer.arithmetic.pointwise import Expression, substitute
-from edgeinfer.converters.onnx_operators.call import (
-    Call,
-    Dynamic,
-    Operand,
-    Refusal,
-    Static,
-    Step,
-    importer,
-)
+from edgeinfer.converters.onnx_operators.call import Call
+from edgeinfer.converters.onnx_operators.registry import Refusal, importer
 from edgeinfer.converters.onnx_operators.spatial import entries
+from edgeinfer.converters.onnx_operators.values import Dynamic, Operand, Static, Step
 from edgeinfer.errors import ModelError
 from edgeinfer.graph import TensorType
 from edgeinfer.graph import operators as ops

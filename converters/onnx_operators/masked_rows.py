@@ -11,7 +11,8 @@ import math
 import numpy as np
 import onnx_ir as ir
 
-from edgeinfer.converters.onnx_operators.call import Call, Dynamic, Operand, Static
+from edgeinfer.converters.onnx_operators.call import Call
+from edgeinfer.converters.onnx_operators.values import Dynamic, Operand, Static
 from edgeinfer.graph import operators as ops
 
 __all__ = ["rows_of_nothing"]

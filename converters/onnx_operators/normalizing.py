@@ -8,15 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgeinfer.arithmetic.fixedpoint import Measure
-from edgeinfer.converters.onnx_operators.call import (
-    Call,
-    Dynamic,
-    Operand,
-    Refusal,
-    Static,
-    importer,
-)
+from edgeinfer.converters.onnx_operators.call import Call
+from edgeinfer.converters.onnx_operators.registry import Refusal, importer
 from edgeinfer.converters.onnx_operators.spatial import apply_nhwc
+from edgeinfer.converters.onnx_operators.values import Dynamic, Operand, Static
 from edgeinfer.errors import ModelError
 from edgeinfer.graph import operators as ops
 

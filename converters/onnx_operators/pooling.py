@@ -10,7 +10,8 @@ from functools import partial
 import numpy as np
 
 from edgeinfer.arithmetic.pointwise import Expression
-from edgeinfer.converters.onnx_operators.call import Call, Operand, Refusal, importer
+from edgeinfer.converters.onnx_operators.call import Call
+from edgeinfer.converters.onnx_operators.registry import Refusal, importer
 from edgeinfer.converters.onnx_operators.spatial import (
     Along,
     apply_nhwc,
@@ -19,6 +20,7 @@ from edgeinfer.converters.onnx_operators.spatial import (
     spatial_rank,
     window_along,
 )
+from edgeinfer.converters.onnx_operators.values import Operand
 from edgeinfer.converters.onnx_operators.volumes import apply_to_volume
 from edgeinfer.errors import ModelError
 from edgeinfer.graph import operators as ops

@@ -16,14 +16,9 @@ import numpy as np
 
 from edgeinfer.arithmetic.pointwise import Expression
 from edgeinfer.converters.onnx_operators import indices
-from edgeinfer.converters.onnx_operators.call import (
-    Call,
-    Dynamic,
-    Operand,
-    Refusal,
-    Static,
-    importer,
-)
+from edgeinfer.converters.onnx_operators.call import Call
+from edgeinfer.converters.onnx_operators.registry import Refusal, importer
+from edgeinfer.converters.onnx_operators.values import Dynamic, Operand, Static
 from edgeinfer.errors import ModelError
 from edgeinfer.graph import operators as ops
 
@@ -86,7 +81,7 @@ class _Layers:
         if len(x.shape) != 3:
             raise ModelError(f"takes a value of 3 axes, not shape {list(x.shape)}")
         self.x = call.transpose(x, (1, 0, 2), f"{x.name}@nti") if self.time_first else x
-        self.samples, steps, width = self.x.shape
+        self.samples, steps, _ = self.x.shape
         lengths = self._lengths(steps)
         self.steps = steps
         if isinstance(lengths, Static):
@@ -96,8 +91,7 @@ class _Layers:
         # results beyond a sequence's end are 0
         self.beyond = steps - self.steps
         if self.beyond:
-            whole = (self.samples, self.steps, width)
-            self.x = call.emit(ops.Slice((0, 0, 0), whole, (1, 1, 1)), self.x)
+            self.x = call.stretch(self.x, 1, 0, self.steps)
         self.ends = None if lengths is None else _Ends(call, lengths, self.samples, self.steps)
         self.weights, self.recurrence = self._matrices()
         self.hidden = self.recurrence.shape[2]
@@ -161,12 +155,8 @@ class _Layers:
             if self.ends is not None:
                 last.append(self.ends.last(state))
                 continue
-            op = ops.Slice(
-                (0, 0 if reverse else self.steps - 1, 0),
-                (self.samples, 1, self.hidden),
-                (1, 1, 1),
-            )
-            last.append(call.emit(op, state, name=None if len(states) > 1 else whole))
+            name = None if len(states) > 1 else whole
+            last.append(call.stretch(state, 1, 0 if reverse else self.steps - 1, 1, name))
         joined = call.emit(ops.Concat(1), *last, name=whole) if len(last) > 1 else last[0]
         return call.transpose(joined, (1, 0, 2)) if self.time_first else joined
 
@@ -220,10 +210,8 @@ class _Layers:
         if isinstance(value, Static):
             array = value.finite().take(place, axis)
             return call.static_like(value, array) if array.any() else None
-        starts, sizes = [0, 0, 0], list(shape)
-        starts[axis], sizes[axis] = place, 1
         if count > 1:
-            value = call.emit(ops.Slice(tuple(starts), tuple(sizes), (1, 1, 1)), value)
+            value = call.stretch(value, axis, place, 1)
         return call.reshape(value, (self.samples, self.hidden))
 
     def _lengths(self, steps: int) -> Operand | None:

@@ -9,8 +9,10 @@ from itertools import accumulate
 import numpy as np
 
 from edgeinfer.converters.onnx_operators import indices
-from edgeinfer.converters.onnx_operators.call import Call, Dynamic, Kind, Operand, Refusal, importer
+from edgeinfer.converters.onnx_operators.call import Call
 from edgeinfer.converters.onnx_operators.elementwise import combine
+from edgeinfer.converters.onnx_operators.registry import Refusal, importer
+from edgeinfer.converters.onnx_operators.values import Dynamic, Kind, Operand
 from edgeinfer.errors import ModelError
 from edgeinfer.graph import operators as ops
 
@@ -164,10 +166,9 @@ def _cum_sum_of_indices(call: Call, x: Operand, axis: int) -> Operand:
     """Sums of twice as many neighbours at each step."""
     reach, own = 1, x
     while reach < x.shape[axis]:
-        sizes = tuple(n - reach if a == axis else n for a, n in enumerate(x.shape))
         zeros = tuple(reach if a == axis else n for a, n in enumerate(x.shape))
         call.spend(math.prod(zeros))
-        kept = call.emit(ops.Slice((0,) * len(sizes), sizes, (1,) * len(sizes)), x)
+        kept = call.stretch(x, axis, 0, x.shape[axis] - reach)
         nothing = call.constant(np.zeros(zeros, np.int64), "zeros")
         x = indices.arithmetic(call, "Add", x, call.emit(ops.Concat(axis), nothing, kept))
         reach *= 2
@@ -188,13 +189,12 @@ def _cum_prod(call: Call) -> Operand:
     count = x.shape[axis]
     if count > _MOST_FACTORS:
         raise Refusal(f"a product of {count} elements is not supported, of {_MOST_FACTORS} it is")
-    sizes = tuple(1 if a == axis else n for a, n in enumerate(x.shape))
-    starts = [tuple(i if a == axis else 0 for a in range(len(sizes))) for i in range(count)]
-    factors = [call.emit(ops.Slice(start, sizes, (1,) * len(sizes)), x) for start in starts]
+    factors = [call.stretch(x, axis, place, 1) for place in range(count)]
     backwards = bool(call.integer("reverse", 0))
     if backwards:
         factors.reverse()
     if call.integer("exclusive", 0):
+        sizes = factors[0].shape
         call.spend(math.prod(sizes))
         ones = np.ones(sizes, np.int64 if indices.is_held(x) else np.float32)
         factors = [call.constant(ones, "ones"), *factors[:-1]]

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgeinfer.converters.onnx_operators.call import Call, Operand, Refusal, importer
+from edgeinfer.converters.onnx_operators.call import Call
+from edgeinfer.converters.onnx_operators.registry import Refusal, importer
 from edgeinfer.converters.onnx_operators.spatial import apply_nhwc
+from edgeinfer.converters.onnx_operators.values import Operand
 from edgeinfer.converters.onnx_operators.volumes import apply_to_volume
 from edgeinfer.errors import ModelError
 from edgeinfer.graph import operators as ops

@@ -10,7 +10,9 @@ import math
 
 import numpy as np
 
-from edgeinfer.converters.onnx_operators.call import Call, Operand, importer
+from edgeinfer.converters.onnx_operators.call import Call
+from edgeinfer.converters.onnx_operators.registry import importer
+from edgeinfer.converters.onnx_operators.values import Operand
 from edgeinfer.errors import ModelError
 from edgeinfer.graph import operators as ops
 

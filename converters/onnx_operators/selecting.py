@@ -8,7 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgeinfer.arithmetic.fixedpoint import WHOLE
-from edgeinfer.converters.onnx_operators.call import Call, Operand, Refusal, Static, importer
+from edgeinfer.converters.onnx_operators.call import Call
+from edgeinfer.converters.onnx_operators.registry import Refusal, importer
+from edgeinfer.converters.onnx_operators.values import Operand, Static
 from edgeinfer.errors import ModelError
 from edgeinfer.graph import operators as ops
 

@@ -8,10 +8,12 @@ from typing import Literal
 
 import numpy as np
 
-from edgeinfer.converters.onnx_operators.call import Call, Dynamic, Operand, Refusal, importer
+from edgeinfer.converters.onnx_operators.call import Call
 from edgeinfer.converters.onnx_operators.elementwise import combine
 from edgeinfer.converters.onnx_operators.indexing import taken
+from edgeinfer.converters.onnx_operators.registry import Refusal, importer
 from edgeinfer.converters.onnx_operators.spatial import apply_nhwc
+from edgeinfer.converters.onnx_operators.values import Dynamic, Operand
 from edgeinfer.errors import ModelError
 from edgeinfer.graph import operators as ops
 from edgeinfer.graph.shapes import broadcast

@@ -11,7 +11,9 @@ from typing import TypedDict
 
 import numpy as np
 
-from edgeinfer.converters.onnx_operators.call import Call, Operand, Refusal
+from edgeinfer.converters.onnx_operators.call import Call
+from edgeinfer.converters.onnx_operators.registry import Refusal
+from edgeinfer.converters.onnx_operators.values import Operand
 from edgeinfer.errors import ModelError
 from edgeinfer.graph import operators as ops
 

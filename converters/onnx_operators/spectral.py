@@ -6,7 +6,9 @@ import math
 
 import numpy as np
 
-from edgeinfer.converters.onnx_operators.call import Call, Operand, Refusal, importer
+from edgeinfer.converters.onnx_operators.call import Call
+from edgeinfer.converters.onnx_operators.registry import Refusal, importer
+from edgeinfer.converters.onnx_operators.values import Operand
 from edgeinfer.errors import ModelError
 from edgeinfer.graph import operators as ops
 
@@ -51,8 +53,7 @@ def _dft(call: Call) -> Operand:
         once = np.isin(np.arange(taken), (0, length / 2))
         turns = turns[:, :1] * np.where(once, 1, 2)[:, None]
     if taken < places:
-        sizes = tuple(taken if a == axis else n for a, n in enumerate(x.shape))
-        x = call.emit(ops.Slice((0,) * rank, sizes, (1,) * rank), x)
+        x = call.stretch(x, axis, 0, taken)
     order = [*(a for a in range(rank) if a not in (axis, rank - 1)), axis, rank - 1]
     rows = call.transpose(x, order)
     others = rows.shape[:-2]

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from edgeinfer.arithmetic.pointwise import Expression
-from edgeinfer.converters.onnx_operators.call import Call, Dynamic, Operand, Refusal, importer
+from edgeinfer.converters.onnx_operators.call import Call
 from edgeinfer.converters.onnx_operators.classical import (
     labelled,
     labels_of,
@@ -23,6 +23,8 @@ from edgeinfer.converters.onnx_operators.classical import (
     transformed,
 )
 from edgeinfer.converters.onnx_operators.indexing import taken
+from edgeinfer.converters.onnx_operators.registry import Refusal, importer
+from edgeinfer.converters.onnx_operators.values import Dynamic, Operand
 from edgeinfer.errors import ModelError
 from edgeinfer.graph import operators as ops
 

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgeinfer.converters.onnx_operators.call import Call, Operand, Static
+from edgeinfer.converters.onnx_operators.call import Call
 from edgeinfer.converters.onnx_operators.spatial import Along, image_window
+from edgeinfer.converters.onnx_operators.values import Operand, Static
 from edgeinfer.errors import ModelError
 from edgeinfer.graph import operators as ops
 from edgeinfer.graph.shapes import window_extent
@@ -92,8 +93,7 @@ def stretch_volume(
     y = found[0] if len(found) == 1 else call.emit(ops.Concat(2), *found)
     y = call.reshape(y, (n, count * len(found), *y.shape[3:]))
     if y.shape[1] > places:
-        sizes = (n, places, *y.shape[2:])
-        y = call.emit(ops.Slice((0,) * 5, sizes, (1,) * 5), y)
+        y = call.stretch(y, 1, 0, places)
     return _channels_first(call, y)
 
 

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 
 from edgeinfer.arithmetic.pointwise import FUNCTIONS
 from edgeinfer.converters import from_onnx
-from edgeinfer.converters.onnx_operators.call import importer
+from edgeinfer.converters.onnx_operators.registry import importer
 from edgeinfer.errors import UnsupportedError
 from edgeinfer.files.model_file import read, save
 from edgeinfer.graph import operators as ops
