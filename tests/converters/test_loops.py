@@ -198,6 +198,23 @@ def test_what_would_be_unrolled_into_thousands_of_nodes_is_refused():
         from_onnx(proto)
 
 
+def test_a_body_without_nodes_is_not_unrolled_for_ever():
+    body = helper.make_graph(
+        [],
+        "body",
+        [helper.make_empty_tensor_value_info(name) for name in ("at", "again", "h")],
+        [helper.make_empty_tensor_value_info(name) for name in ("again", "h")],
+    )
+    constants = {"count": np.array(2**31), "going": np.array(True)}
+    layer = node("Loop", ["count", "going", "x"], ["y"], body=body)
+    with refused(
+        "1 node cannot be imported: Loop (ai.onnx opset 17) at 'y': "
+        f"{NO_LAYER}, and unrolled it would have more than 5000 nodes",
+        UnsupportedError,
+    ):
+        from_onnx(model([layer], (2, 3), constants))
+
+
 def test_a_count_that_a_run_computes_is_refused():
     proto = looped("RNN", count="computed")
     proto.graph.input.append(helper.make_tensor_value_info("count", TensorProto.INT64, []))
