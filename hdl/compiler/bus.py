@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass
 from functools import lru_cache
@@ -78,7 +79,7 @@ class _Progress:
         self.before: tuple[int, ...] = ()  # the channel's state a period ago
 
 
-class _Channel:
+class _Channel(ABC):
     """Bursts one after another, so many on their way at most.
 
     Sooner or later every period of a stretch takes as long as the one before: what is left of it
@@ -96,9 +97,9 @@ class _Channel:
             turn = free
         return asked if asked > turn else turn
 
+    @abstractmethod
     def _burst(self, turn: int, beats: int) -> None:
         """A burst has its turn."""
-        raise NotImplementedError
 
     def _go(self, progress: _Progress, limit: float) -> bool:
         """Serve what has its turn before ``limit``; whether that is all."""

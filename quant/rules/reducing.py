@@ -55,10 +55,9 @@ def _average_pool(op: ops.AveragePool, node: Node, to: Fragment) -> None:
     )
 
 
-def _sum_over_axes(
-    op: ops.ReduceMean | ops.ReduceSum, node: Node, to: Fragment, *, mean: bool
-) -> None:
-    x, y = node.input("x"), node.output
+@rule(ops.ReduceMean, ops.ReduceSum, makes=(ops.QReduceSum,))
+def _sum_or_mean(op: ops.ReduceMean | ops.ReduceSum, node: Node, to: Fragment) -> None:
+    x, y, mean = node.input("x"), node.output, isinstance(op, ops.ReduceMean)
     (in_scale, zero_point, dtype), (out_scale, _, _) = to.kind(x), to.kind(y)
     count = math.prod(to.type(x).shape[a] for a in op.axes)
     clamp = to.clamp(y)
@@ -81,16 +80,6 @@ def _sum_over_axes(
         mean=mean,
     )
     to.emit(quantized, x)
-
-
-@rule(ops.ReduceMean, makes=(ops.QReduceSum,))
-def _reduce_mean(op: ops.ReduceMean, node: Node, to: Fragment) -> None:
-    _sum_over_axes(op, node, to, mean=True)
-
-
-@rule(ops.ReduceSum, makes=(ops.QReduceSum,))
-def _reduce_sum(op: ops.ReduceSum, node: Node, to: Fragment) -> None:
-    _sum_over_axes(op, node, to, mean=False)
 
 
 @rule(ops.ReduceL2, makes=(ops.QReduceL2,))

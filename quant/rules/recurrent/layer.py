@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -26,7 +27,7 @@ from edgeinfer.quant.rules.between import (
 __all__ = ["Layer"]
 
 
-class Layer:
+class Layer(ABC):
     """What all steps of ``node`` have in common; a subclass has the equations of one."""
 
     def __init__(self, op: ops.Recurrent, node: Node, to: Fragment) -> None:
@@ -37,13 +38,13 @@ class Layer:
         self.x = to.operand(node.input("x"), to.kind(node.outputs[0])[2])
         self.h = self.of_step(node.outputs[0])
 
+    @abstractmethod
     def first(self) -> tuple[str, ...]:
         """What the first step takes."""
-        raise NotImplementedError
 
+    @abstractmethod
     def next(self, *state: str) -> tuple[str, ...]:
         """Emit a step: what it makes of what the one before left, the node's outputs first."""
-        raise NotImplementedError
 
     def join(self, output: str, parts: Sequence[str]) -> None:
         """Emit ``output``, the ``parts`` of all steps."""
