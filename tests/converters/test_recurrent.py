@@ -219,7 +219,7 @@ def test_no_sequence_ends_before_its_start_or_behind_its_input(length):
     x = np.ones((7, 1, 2), np.float32)
     graph = from_onnx(with_lengths("GRU", 1))
     session = Session(quantize(graph, [{"x": x, "n": np.array([5])}]))
-    with pytest.raises(InputError, match="outside"):
+    with refused("node 'y@4' got an index that is outside the axis it gathers from", InputError):
         session.run({"x": x, "n": np.array([length])})
 
 
