@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from statistics import mean, median
 from typing import Any
 
+from edgeinfer.cli.onnx_int8 import MOVING
+
 Result = Mapping[str, Any]
 
 AGREES = 1e-4
@@ -18,8 +20,6 @@ POOR_INT16_DB = 45.0
 
 _IMPORT_OPERATORS = re.compile(r"(\w+) \([\w.]+ opset \d+\) at ")
 _INTEGER_OPERATORS = re.compile(r"(?:: |, )([A-Z]\w*) '")
-MOVING = ("Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
-"""Operators of ONNX that compute nothing."""
 _MOST = 110
 _CLOSE_DB = 1.0
 _EXACT_DB = 999

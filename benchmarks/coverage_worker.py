@@ -24,8 +24,9 @@ import numpy as np
 from architectures import FAMILIES, family
 from architectures.files import Exported
 from architectures.inputs import feeds
-from coverage_tables import MOVING, POOR_INT16_DB
+from coverage_tables import POOR_INT16_DB
 
+from edgeinfer.cli.onnx_int8 import MOVING, fix_shapes, quantize_static
 from edgeinfer.converters import from_onnx
 from edgeinfer.errors import EdgeInferError
 from edgeinfer.graph import Graph
@@ -149,8 +150,6 @@ def _onnxruntime(
 
 
 def _quantized_by_peer(path: Path, runs: Sequence[Mapping[str, np.ndarray]], out: Path) -> None:
-    from edgeinfer.cli.onnx_int8 import fix_shapes, quantize_static
-
     fixed = out.with_suffix(".fixed.onnx")
     fix_shapes(path, runs[0], fixed)
     quantize_static(fixed, runs, out, unsigned=True)

@@ -16,10 +16,10 @@ from edgeinfer.errors import InputError, ModelFileError
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["fix_shapes", "quantize_static", "strip_float_edges"]
+__all__ = ["MOVING", "fix_shapes", "quantize_static", "strip_float_edges"]
 
-# what may come before an input is quantized
-_MOVING = ("Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+MOVING = ("Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+"""Operators of ONNX that compute nothing."""
 
 
 def fix_shapes(
@@ -150,7 +150,8 @@ def strip_float_edges(model: Path, out: Path) -> None:
     for value in graph.input:
         name = value.name
         readers = _readers(graph, name)
-        while [node.op_type in _MOVING for node in readers] == [True]:
+        # what may come before an input is quantized
+        while [node.op_type in MOVING for node in readers] == [True]:
             name = readers[0].output[0]
             readers = _readers(graph, name)
         if [node.op_type for node in readers] != ["QuantizeLinear"]:
