@@ -6,7 +6,7 @@ import logging
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import takewhile
 from typing import TYPE_CHECKING
@@ -34,6 +34,7 @@ __all__ = [
     "decibels",
     "extents",
     "fitted",
+    "in_decibels",
     "kib",
     "milliseconds",
     "pairs",
@@ -86,7 +87,8 @@ def fitted(name: str, room: int = 26) -> str:
 def told_apart(names: Sequence[str], room: int) -> list[str]:
     """Each of ``names`` within ``room``, and different ones different.
 
-    Where layers' names end alike, as exporters make them, what tells them apart is shown instead.
+    Where layers' names end alike, as exporters make them, what tells them apart is shown instead;
+    where many groups of them do, as the blocks of a transformer, some of their end as well.
     """
     shown = [fitted(name, room) for name in names]
     alike: dict[str, set[str]] = {}
@@ -95,13 +97,52 @@ def told_apart(names: Sequence[str], room: int) -> list[str]:
     for short, group in alike.items():
         if len(group) == 1 or room < 4:
             continue
-        backwards = zip(*(reversed(name) for name in group), strict=False)
-        ending = sum(1 for _ in takewhile(lambda ends: len(set(ends)) == 1, backwards))
+        ending = _ending(group)
         places = [i for i, each in enumerate(shown) if each == short and names[i] in group]
         fronts = told_apart([names[i][: len(names[i]) - ending] for i in places], room - 1)
         for i, front in zip(places, fronts, strict=True):
             shown[i] = f"{front}…"
+    groups = [group for group in alike.values() if len(group) > 1]
+    while len(set(shown)) < len(set(names)) and groups:
+        fuller = {n: short for group in groups for n, short in _with_ends(group, room).items()}
+        shown = [fuller.get(name, each) for name, each in zip(names, shown, strict=True)]
+        joined = _joined(groups, dict(zip(names, shown, strict=True)))
+        if joined == groups:
+            break
+        groups = joined
     return shown
+
+
+def _joined(groups: Sequence[set[str]], shown: Mapping[str, str]) -> list[set[str]]:
+    """The groups, those that have a shown name in common as one."""
+    joined: list[set[str]] = []
+    for group in groups:
+        with_it = [g for g in joined if {shown[n] for n in g} & {shown[n] for n in group}]
+        joined = [*(g for g in joined if g not in with_it), group.union(*with_it)]
+    return joined
+
+
+def _with_ends(group: set[str], room: int) -> dict[str, str]:
+    """What tells names apart that end alike, and as much of their end as ``room`` leaves."""
+    names = sorted(group)
+    fronts = [name[: len(name) - _ending(names)] for name in names]
+    best: dict[str, str] = {}
+    for tail in range(room - 4, 3, -1):
+        shown = [
+            f"{front}…{name[-tail:]}"
+            for front, name in zip(told_apart(fronts, room - 1 - tail), names, strict=True)
+        ]
+        if len(set(shown)) > len(set(best.values())):
+            best = dict(zip(names, shown, strict=True))
+        if len(set(shown)) == len(names):
+            break
+    return best
+
+
+def _ending(names: Iterable[str]) -> int:
+    """How many characters at the end the names have in common."""
+    backwards = zip(*(reversed(name) for name in names), strict=False)
+    return sum(1 for _ in takewhile(lambda ends: len(set(ends)) == 1, backwards))
 
 
 def extents(shape: Sequence[int]) -> str:
@@ -112,6 +153,11 @@ def extents(shape: Sequence[int]) -> str:
 def decibels(value: float) -> str:
     """A ratio in dB, or ``exact`` where there is no noise at all."""
     return "exact" if value == math.inf else f"{value:.1f}"
+
+
+def in_decibels(value: float) -> str:
+    """A ratio with its unit, for where no heading says it."""
+    return decibels(value) if value == math.inf else f"{decibels(value)} dB"
 
 
 def kib(count: int) -> str:
