@@ -195,7 +195,7 @@ def _findings(
         ratios = {name: d.sqnr_db for name, d in found.differences.items()}
         data["outputs"] = [{"name": name, "sqnr_db": ratio} for name, ratio in ratios.items()]
         shown += [
-            (f"SQNR of {screen.fitted(name)}", f"{screen.decibels(ratio)} dB")
+            (f"SQNR of {screen.fitted(name)}", screen.in_decibels(ratio))
             for name, ratio in ratios.items()
         ]
     data["latency_us"] = found.model.latency * 1e6

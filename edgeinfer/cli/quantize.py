@@ -254,8 +254,10 @@ def _coarser(raised: dict[str, list[int]]) -> list[str]:
     if not raised:
         return []
     count = sum(map(len, raised.values()))
+    channels = f"{count} {'channel has' if count == 1 else 'channels have'}"
+    layers = f"{len(raised)} {'layer' if len(raised) == 1 else 'layers'}"
     return [
-        f"{count} channels of {len(raised)} layers have coarser weights, so that their bias or",
+        f"in {layers} {channels} coarser weights, so that their bias or",
         "their sum fits; --json names them, --prune-constant removes those that are constant",
     ]
 
@@ -265,7 +267,7 @@ def _quality(judged: Judgement) -> list[str]:
     samples = "sample" if judged.samples == 1 else "samples"
     held = f"{samples} held back" if judged.held_back else "of the calibration samples"
     return [
-        f"output {output.name}: SQNR {screen.decibels(output.sqnr_db)} dB on "
+        f"output {output.name}: SQNR {screen.in_decibels(output.sqnr_db)} on "
         f"{judged.samples} {held}"
         for output in judged.outputs
     ]
@@ -273,7 +275,7 @@ def _quality(judged: Judgement) -> list[str]:
 
 def _poor(judged: Judgement, errors: list[LayerError]) -> list[str]:
     worst = ", ".join(
-        f"{e.operator} {e.node!r} ({screen.decibels(e.sqnr_db)} dB)" for e in errors[:_WORST]
+        f"{e.operator} {e.node!r} ({screen.in_decibels(e.sqnr_db)})" for e in errors[:_WORST]
     )
     return [
         f"output {output.name!r} has an SQNR of {screen.decibels(output.sqnr_db)} dB, below "
