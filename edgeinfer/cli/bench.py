@@ -187,6 +187,8 @@ def _rates_table(rates: Sequence[LayerRate], threads: int) -> list[RenderableTyp
         f"peak of {isa}: {peak / threads / 1e9:,.0f} GMAC/s{times}, int8, measured on registers"
         for isa, peak in peaks.items()
     ]
+    if any((each.share_of_peak or 0) > 1 for each in rates):
+        notes.append("beyond 100 %: layers of 3x3, of which 16 products do the work of 36")
     heading = ("layer", "kernel", "time", "MACs", "GMAC/s", "of peak")
     return [screen.table(heading, rows, left=2), *notes]
 

@@ -10,6 +10,8 @@ import onnxruntime
 import pytest
 
 from edgeinfer.cli import onnx_int8, peers
+from edgeinfer.cli.bench import _rates_table
+from edgeinfer.cli.profiling import LayerRate, LayerTime
 from edgeinfer.cli.race import Contender, race
 from edgeinfer.data.samples import runs
 from edgeinfer.errors import InputError
@@ -66,6 +68,19 @@ def test_layers_have_their_share_of_the_peak_of_their_instructions(cli, monkeypa
         if layer["share_of_peak"] is not None:
             peak = layer["peak_gmacs_per_second"]
             assert layer["share_of_peak"] == pytest.approx(layer["gmacs_per_second"] / peak)
+
+
+def test_a_layer_beyond_the_peak_is_explained():
+    def notes(microseconds: float) -> list[object]:
+        time = LayerTime("conv", "QConv", microseconds * 1e-6, 1.0)
+        return _rates_table([LayerRate(time, "avx2", 147_456, 74e9)], 1)[1:]
+
+    peak = "peak of avx2: 74 GMAC/s, int8, measured on registers"
+    assert notes(2.1) == [peak]
+    assert notes(1.4) == [
+        peak,
+        "beyond 100 %: layers of 3x3, of which 16 products do the work of 36",
+    ]
 
 
 @pytest.fixture
