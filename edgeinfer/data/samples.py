@@ -156,6 +156,12 @@ def _runs_in(graph: Graph, name: str, array: np.ndarray) -> int:
                 f"input {name!r} takes multiples of {shape[0]}, not {len(array)} samples"
             )
         return len(array) // shape[0]
-    raise InputError(
-        f"input {name!r} has shape {list(shape)}, but the data has shape {list(array.shape)}"
-    )
+    message = f"input {name!r} has shape {list(shape)}, but the data has shape {list(array.shape)}"
+    steps = graph.provenance.get("stream")
+    if steps is not None:
+        runs = ", ".join(map(str, ("runs", *(shape[1:] if shape[:1] == (1,) else shape))))
+        message += (
+            f"; the model takes {steps} {'step' if steps == '1' else 'steps'} of a sequence a run: "
+            f"give those of one sequence as [{runs}]"
+        )
+    raise InputError(message)

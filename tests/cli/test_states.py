@@ -137,6 +137,10 @@ def test_a_model_of_sequences_is_quantized_to_take_them_in_steps(cli, workspace)
             "error: steps.eqm takes 2 steps a run, and gru.onnx whole sequences: give what "
             "quantize makes without --stream, which computes the same bits"
         )
+    assert cli.refusal("run steps.eqm --data sequences.npy") == (
+        "error: sequences.npy: input 'x' has shape [1, 2, 5], but the data has shape [20, 6, 5]; "
+        "the model takes 2 steps of a sequence a run: give those of one sequence as [runs, 2, 5]"
+    )
 
 
 def test_sequences_that_have_no_steps_of_their_own_are_refused(cli, workspace):
