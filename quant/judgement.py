@@ -321,6 +321,7 @@ def _named(indices: Sequence[int]) -> str:
 def _about_import(judged: Sequence[Run], reference: Reference) -> list[str]:
     found = []
     differences: dict[str, Difference] = {}
+    unlike: dict[str, None] = {}  # finite here, and not there
     for run in judged:
         try:
             expected = reference(run.feed)
@@ -333,7 +334,15 @@ def _about_import(judged: Sequence[Run], reference: Reference) -> list[str]:
                     f"{list(expected[name].shape)} in the imported model; give the shapes of the "
                     "inputs that are meant"
                 ]
+            if not np.isfinite(expected[name]).all() and np.isfinite(floats).all():
+                unlike[name] = None
+                continue
             differences.setdefault(name, Difference()).add(expected[name], floats)
+    found += [
+        f"output {name!r} has values in the imported model that are not finite, and are here: so "
+        "it is where a mask leaves a Softmax nothing"
+        for name in unlike
+    ]
     for name, difference in differences.items():
         if difference.sqnr_db < _REFERENCE_DB:
             found.append(

@@ -144,6 +144,16 @@ def test_an_import_that_computes_something_else_is_named():
     ]
 
 
+def test_an_import_that_is_finite_where_the_model_is_not_is_named():
+    def not_a_number(feed):
+        return {"layer": np.full((1, 3), np.nan, np.float32)}
+
+    assert findings(PLAIN, SAMPLES, reference=not_a_number) == [
+        "output 'layer' has values in the imported model that are not finite, and are here: so it "
+        "is where a mask leaves a Softmax nothing"
+    ]
+
+
 def test_an_import_of_another_shape_is_named():
     def batched(feed):
         return {"layer": np.zeros((50, 3), np.float32)}
