@@ -1,6 +1,9 @@
 """A test of a model on the hardware that it is meant for; put your own model in.
 
 edgeinfer demo -o . && pytest test_digits_on_npu.py
+
+It wants pytest beside the extra ``all``; inside edgeinfer's own folder, whose settings of pytest it
+then has, the extra ``dev``.
 """
 
 import numpy as np
