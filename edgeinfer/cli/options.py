@@ -149,7 +149,7 @@ def import_options(function: F) -> F:
             metavar="NAME=1x3x224x224",
             multiple=True,
             callback=_shapes,
-            help="The whole shape of one input.",
+            help="The whole shape of one input. Repeatable.",
         ),
         click.option(
             "--batch",
