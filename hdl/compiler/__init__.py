@@ -137,5 +137,9 @@ def _prepared(graph: Graph) -> Graph:
     """
     if graph.states:
         names = ", ".join(repr(state.input) for state in graph.states)
-        raise UnsupportedError(f"the NPU keeps no state from one run to the next: {names}")
+        raise UnsupportedError(
+            f"the NPU keeps no state from one run to the next: {names}; quantize the model with "
+            "its states as inputs and outputs, or over whole sequences, without --state and "
+            "--stream"
+        )
     return with_gathers(graph.with_nodes(graph.nodes))

@@ -7,6 +7,7 @@ What it does not take, it refuses with its own errors; docs/onnx-tests.md counts
 from __future__ import annotations
 
 import re
+import textwrap
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -269,7 +270,8 @@ def _short(reason: str) -> str:
     found = re.search(r"cannot be imported: (\w+) \(.*?\) at [^:]*: (.*)", reason)
     if found:
         reason = f"{found[1]}: {found[2]}"
-    return re.sub(r"'[^']*'|\[[^]]*\]", "…", reason).replace("|", "/")[:90]
+    reason = re.sub(r"'[^']*'|\[[^]]*\]|\b(U?INT\d+|FLOAT\d\w+)", "…", reason).replace("|", "/")
+    return textwrap.shorten(reason, 120, placeholder=" …")
 
 
 _DOCUMENT = """\

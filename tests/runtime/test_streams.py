@@ -145,7 +145,10 @@ def test_a_stream_takes_a_run_at_a_time():
 @pytest.mark.parametrize("asked", [compile, sides])
 def test_the_npu_refuses_states_by_name(asked):
     with refused(
-        "the NPU keeps no state from one run to the next: 'before', 'x2', 'x1'", UnsupportedError
+        "the NPU keeps no state from one run to the next: 'before', 'x2', 'x1'; quantize the model "
+        "with its states as inputs and outputs, or over whole sequences, without --state and "
+        "--stream",
+        UnsupportedError,
     ):
         asked(leaky_sum(), configuration("8x8"))
 

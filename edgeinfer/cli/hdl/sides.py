@@ -14,6 +14,9 @@ from edgeinfer.graph import operators as ops
 
 __all__ = ["of_model", "of_operators"]
 
+# a space at which no line ends
+_TOGETHER = "\N{NO-BREAK SPACE}"
+
 
 def of_operators() -> Report:
     """All operators that an integer Graph may have."""
@@ -48,7 +51,7 @@ def of_model(path: Path, config: str) -> Report:
 
     def lines(*, on_npu: bool, at_edge: bool) -> list[str]:
         return _listed(
-            (f"{count} {operator}", why)
+            (f"{count}{_TOGETHER}{operator}", why)
             for (npu, edge, why, operator), count in sorted(counts.items())
             if (npu, edge) == (on_npu, at_edge)
         )
@@ -93,6 +96,6 @@ def _listed(reasons: Iterable[tuple[str, str]]) -> list[str]:
             initial_indent="  ",
             subsequent_indent="      ",
             break_on_hyphens=False,
-        )
+        ).replace(_TOGETHER, " ")
         for why, names in named.items()
     ]
