@@ -40,6 +40,11 @@ from edgeinfer.graph.operators import FloatOperator, Operator, Pointwise, Reshap
 __all__ = ["OLDEST_OPSET", "Walk", "import_model"]
 
 OLDEST_OPSET = 7
+
+# a loop may stand in the body of another, and each body is read and unrolled: more than recurrent
+# layers of a thousand steps in all have
+_MOST_VISITS = 2**16
+
 _ADVICE = {
     **dict.fromkeys(("NonZero", "Unique"), "do this step in the program"),
     **dict.fromkeys(RANDOM, "each run would give something else: make its result an input"),
@@ -157,6 +162,19 @@ def _refusal(refused: Sequence[_Refused], ends: Sequence[str]) -> str:
     return f"{count} cannot be imported: {'; '.join(parts)}"
 
 
+@dataclass
+class _Visits:
+    """How many nodes were visited, those of bodies as often as they were."""
+
+    count: int = 0
+
+    def add(self) -> None:
+        """Count one more; ModelError where no real model has so many."""
+        self.count += 1
+        if self.count > _MOST_VISITS:
+            raise ModelError(f"the loops of the model have more than {_MOST_VISITS} nodes to visit")
+
+
 class Walk:
     """The state of one import: what each ONNX value has become, and the nodes so far.
 
@@ -177,6 +195,7 @@ class Walk:
         self._given: set[Dynamic] = set()  # inputs and outputs, whose names are settled
         self._named: set[Dynamic] = set()
         self._folder = Folder(opsets)
+        self.visits = _Visits()
         self.refused: list[_Refused] = []
         self.labels: tuple[str, ...] = ()
 
@@ -197,6 +216,7 @@ class Walk:
         for name, value in graph.initializers.items():
             self._values[value] = Static(read_tensor(value.const_value, name), name)
         for node in graph:
+            self.visits.add()
             self._visit_node(node)
 
     def _visit_node(self, node: ir.Node) -> None:
@@ -277,7 +297,7 @@ class Walk:
     ) -> tuple[Sequence[Step], Sequence[Operand]]:
         """What ``body`` computes of ``inputs``, apart from the model, and its outputs."""
         inner = Walk(self._opsets, frozenset())
-        inner._folder = self._folder
+        inner._folder, inner.visits = self._folder, self.visits
         inner._values = {**self._values, **dict(zip(body.inputs, inputs, strict=True))}
         # what comes from outside keeps its name
         inner._named = {v for v in inner._values.values() if isinstance(v, Dynamic)}

@@ -197,6 +197,24 @@ class Call:
             raise ModelError(f"its {what} must be integers, not {array.dtype}")
         return tuple(int(v) for v in array.reshape(-1))
 
+    def whole_number(self, index: int, what: str, default: int | None = None) -> int:
+        """The one integer in the input ``index``; ``default`` where it is absent, or empty.
+
+        Raises
+        ------
+        Refusal
+            It is not known at import.
+        ModelError
+            It is absent and has no default, or it is not one integer.
+        """
+        array = self.static(index, what)
+        if default is not None and (array is None or not array.size):
+            return default
+        is_number = array is not None and array.size == 1 and array.dtype.kind in "iuf"
+        if array is None or not is_number or not float(array.reshape(())).is_integer():
+            raise ModelError(f"its {what} must be one integer")
+        return int(array.reshape(()))
+
     def axis(self, value: int, rank: int) -> int:
         """An axis from 0 on; ModelError where there is none of that number."""
         if not -rank <= value < rank:
@@ -318,6 +336,11 @@ class Call:
     def static_like(self, source: Static, array: np.ndarray) -> Static:
         """A constant made of another one, under its name."""
         return Static(np.asarray(array, order="C"), source.name)
+
+    @property
+    def visited(self) -> int:
+        """How many nodes the import has visited so far, those of bodies in each iteration."""
+        return self._walk.visits.count
 
     def spend(self, elements: int) -> None:
         """Count elements that the import is about to make beside those that the file has.

@@ -25,7 +25,8 @@ _MOST_NODES = 5000
 @importer("Loop", makes=(ops.LSTM, ops.GRU, ops.RNN, ops.Slice, ops.Concat), integers=True)
 def _loop(call: Call) -> Sequence[Operand]:
     body = call.graph("body")
-    count, condition, *given = (call.optional(i) for i in range(len(call.inputs)))
+    count, condition = call.optional(0), call.optional(1)
+    given = [call.optional(i) for i in range(2, len(call.inputs))]
     if len(body.inputs) != 2 + len(given) or len(body.outputs) < 1 + len(given):
         raise ModelError("its body does not take and give what it carries")
     if not all(v is None or isinstance(v, Static) for v in (count, condition)):
@@ -33,7 +34,7 @@ def _loop(call: Call) -> Sequence[Operand]:
     initial = [value for value in given if value is not None]
     if len(initial) < len(given):
         raise ModelError("what it carries has no first value")
-    most = int(count.array.reshape(())) if isinstance(count, Static) else _MOST_NODES + 1
+    most = call.whole_number(0, "trip count", _MOST_NODES + 1)
     if isinstance(condition, Static) and not condition.array.all():
         most = 0
     return _outputs(Iterations(call, body, initial, most))
@@ -80,11 +81,12 @@ def _outputs(loop: Iterations) -> list[Operand]:
 def _unrolled(loop: Iterations) -> list[Operand]:
     """What a loop gives, its iterations imported one after another."""
     call, carried = loop.call, list(loop.initial)
-    size = max(1, sum(1 for _ in loop.body.all_nodes()))
+    size, before = max(1, sum(1 for _ in loop.body.all_nodes())), call.visited
     scans: list[list[Operand]] = [[] for _ in range(loop.scans)]
     index, going = 0, True
     while going and index < loop.most:
-        if (index + 1) * size > _MOST_NODES:
+        # loops inside of the body multiply
+        if max((index + 1) * size, call.visited - before) > _MOST_NODES:
             raise Refusal(
                 "its body is no step of an LSTM, GRU or RNN, and unrolled it would have more than "
                 f"{_MOST_NODES} nodes"

@@ -41,6 +41,7 @@ class Static:
 
     def clamped(self) -> np.ndarray:
         """Its elements as float32, an infinity as the largest one; ModelError where one is NaN."""
+        self._refuse_text()
         array = np.asarray(self.array, np.float64)
         if np.isnan(array).any():
             raise ModelError(f"initializer {self.name!r} holds NaN values")
@@ -49,11 +50,16 @@ class Static:
 
     def finite(self) -> np.ndarray:
         """Its elements as float32; ModelError where one is NaN or infinite."""
+        self._refuse_text()
         with np.errstate(over="ignore"):
             array = np.asarray(self.array, np.float32)
         if not np.isfinite(array).all():
             raise ModelError(f"initializer {self.name!r} holds NaN or infinite values")
         return array
+
+    def _refuse_text(self) -> None:
+        if self.array.dtype.kind in "OSU":
+            raise ModelError(f"initializer {self.name!r} holds text, not numbers")
 
 
 @dataclass(eq=False)

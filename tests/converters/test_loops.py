@@ -9,9 +9,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from edgeinfer.converters import from_onnx
-from edgeinfer.errors import UnsupportedError
+from edgeinfer.converters import from_onnx, onnx_import
+from edgeinfer.errors import ModelError, UnsupportedError
 from edgeinfer.graph import operators as ops
+from edgeinfer.meaning.float_executor import execute
 from edgeinfer.quant import quantize
 from tests.converters.onnx_agreement import agreement, model, node, operators
 from tests.refusals import refused
@@ -145,8 +146,8 @@ def test_a_loop_ends_where_its_condition_does():
     assert "GRU" in operators(agreement(looped("GRU", count=2**31, limit=STEPS)))
 
 
-def message(reason: str) -> str:
-    return f"1 node cannot be imported: Loop (ai.onnx opset 17) at 'at_end': {reason}"
+def message(reason: str, at: str = "at_end") -> str:
+    return f"1 node cannot be imported: Loop (ai.onnx opset 17) at {at!r}: {reason}"
 
 
 NEARLY = {
@@ -213,6 +214,43 @@ def test_a_body_without_nodes_is_not_unrolled_for_ever():
         UnsupportedError,
     ):
         from_onnx(model([layer], (2, 3), constants))
+
+
+def nested(depth: int, count: int) -> onnx.ModelProto:
+    """x + x in loops of ``count`` iterations, each the body of the next."""
+    nodes, result = [node("Add", ["h", "x"], ["h0"])], "h0"
+    for level in range(1, depth + 1):
+        body = helper.make_graph(
+            nodes,
+            "body",
+            [helper.make_empty_tensor_value_info(name) for name in ("number", "going", "h")],
+            [helper.make_empty_tensor_value_info(name) for name in ("going", result)],
+        )
+        result = f"h{level}" if level < depth else "y"
+        first = "h" if level < depth else "x"
+        nodes = [node("Loop", ["count", "", first], [result], body=body)]
+    return model(nodes, (1, 2), {"count": np.int64(count)})
+
+
+def test_a_loop_in_a_loop_is_unrolled():
+    found = execute(from_onnx(nested(2, 3)), {"x": np.ones((1, 2), np.float32)})
+    assert found["y"].tolist() == [[10.0, 10.0]]
+
+
+def test_loops_in_loops_are_counted_together():
+    reason = f"{NO_LAYER}, and unrolled it would have more than 5000 nodes"
+    with refused(message(reason, "y"), UnsupportedError):
+        from_onnx(nested(2, 1000))
+
+
+def test_bodies_that_are_read_again_and_again_are_refused(monkeypatch):
+    monkeypatch.setattr(onnx_import, "_MOST_VISITS", 1000)
+    with pytest.raises(ModelError) as caught:
+        from_onnx(nested(24, 1))
+    level = caught.value.node
+    assert str(caught.value) == (
+        f"Loop {level!r}: the loops of the model have more than 1000 nodes to visit"
+    )
 
 
 def test_a_count_that_a_run_computes_is_refused():
