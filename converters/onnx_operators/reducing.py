@@ -141,10 +141,8 @@ def _over(call: Call, x: Operand, norm: Operand) -> Operand:
 @importer("CumSum", makes=(ops.Dense, ops.Slice, ops.Concat, ops.IndexArithmetic), integers=True)
 def _cum_sum(call: Call) -> Operand:
     """A product with a triangle of ones."""
-    x, axes = call.operand(0), call.static(1, "axis")
-    if axes is None or axes.size != 1:
-        raise ModelError("its axis must be one number")
-    axis = call.axis(int(axes.reshape(())), len(x.shape))
+    x = call.operand(0)
+    axis = call.axis(call.whole_number(1, "axis"), len(x.shape))
     count = x.shape[axis]
     if count > _MOST_ALONG:
         raise Refusal(f"sums along an axis of {count} are not supported, of {_MOST_ALONG} they are")
@@ -182,10 +180,8 @@ def _cum_sum_of_indices(call: Call, x: Operand, axis: int) -> Operand:
 )
 def _cum_prod(call: Call) -> Operand:
     """One product after another, each with a scale of its own."""
-    x, axes = call.operand(0), call.static(1, "axis")
-    if axes is None or axes.size != 1:
-        raise ModelError("its axis must be one number")
-    axis = call.axis(int(axes.reshape(())), len(x.shape))
+    x = call.operand(0)
+    axis = call.axis(call.whole_number(1, "axis"), len(x.shape))
     count = x.shape[axis]
     if count > _MOST_FACTORS:
         raise Refusal(f"a product of {count} elements is not supported, of {_MOST_FACTORS} it is")
@@ -254,12 +250,11 @@ def _along(call: Call, x: Operand, axis: int) -> Operand:
 @importer("OneHot", makes=(ops.Gather,), integers=True)
 def _one_hot(call: Call) -> Operand:
     indices = call.operand(0)
-    depth, values = call.static(1, "depth"), call.weights(2, "values")
-    if depth is None or depth.size != 1 or values is None or values.shape != (2,):
-        raise ModelError("its depth must be one number and its values two")
+    count, values = call.whole_number(1, "depth"), call.weights(2, "values")
+    if values is None or values.shape != (2,):
+        raise ModelError("its values must be two numbers")
     if call.dtype(indices) != "int64":
         raise Refusal(f"its input {indices.name!r} holds floats, not int64")
-    count = int(depth.reshape(()))
     if not 1 <= count <= _MOST_ALONG:
         raise Refusal(f"a depth of {count} is not supported, up to {_MOST_ALONG} is")
     call.spend(count**2)

@@ -133,6 +133,8 @@ def _parameters(
         call.static(i, what) for i, what in ((1, "roi"), (2, "scales"), (3, "sizes"))
     )
     if sizes is not None and sizes.size:
+        if sizes.dtype.kind not in "iu":
+            raise ModelError(f"its sizes must be integers, not {sizes.dtype}")
         return None, sizes.reshape(-1).tolist(), roi
     return None if scales is None else scales.reshape(-1).tolist(), None, roi
 

@@ -218,11 +218,12 @@ def _tile(call: Call) -> Operand:
 
 @importer("Trilu", makes=(ops.Mul, ops.IndexArithmetic, ops.Gather), integers=True)
 def _trilu(call: Call) -> Operand:
-    x, offset = call.operand(0), call.static(1, "k")
+    x, k = call.operand(0), call.whole_number(1, "k", 0)
     if len(x.shape) < 2:
         raise ModelError(f"takes matrices, not shape {list(x.shape)}")
-    k = 0 if offset is None or not offset.size else int(offset.reshape(()))
     call.spend(math.prod(x.shape[-2:]))
+    # of a diagonal beyond the matrix all or nothing is kept
+    k = max(-x.shape[-2], min(k, x.shape[-1]))
     ones = np.ones(x.shape[-2:], np.float32 if call.dtype(x) == "float32" else np.int64)
     kept = np.triu(ones, k) if call.integer("upper", 1) else np.tril(ones, k)
     return combine(call, "Mul", x, call.constant(kept, "triangle"), x.kind)

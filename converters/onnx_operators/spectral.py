@@ -32,14 +32,14 @@ def _dft(call: Call) -> Operand:
     rank = len(x.shape)
     if rank < 3 or x.shape[-1] not in (1, 2):
         raise ModelError(f"its input must be [..., 1] or [..., 2], not {list(x.shape)}")
-    where = _number(call, 2, "axis", -2) if call.version >= 20 else call.integer("axis", 1)
+    where = call.whole_number(2, "axis", -2) if call.version >= 20 else call.integer("axis", 1)
     axis = call.axis(where, rank)
     if axis == rank - 1:
         raise ModelError("its axis must not be that of real and imaginary parts")
     places, parts = x.shape[axis], x.shape[-1]
     inverse, onesided = (bool(call.integer(name, 0)) for name in ("inverse", "onesided"))
     from_half = inverse and onesided
-    length = _number(call, 1, "dft_length", 2 * (places - 1) if from_half else places)
+    length = call.whole_number(1, "dft_length", 2 * (places - 1) if from_half else places)
     if length < 1 or (from_half and parts != 2):
         raise ModelError(f"its input {list(x.shape)} has no transform of length {length}")
     half = length // 2 + 1
@@ -77,8 +77,8 @@ def _stft(call: Call) -> Operand:
     if len(signal.shape) != 3 or signal.shape[2] not in (1, 2):
         raise ModelError(f"its signal must be [N,L], or [N,L,1] or [N,L,2], not {signal.shape}")
     samples, length, parts = signal.shape
-    step = _number(call, 1, "frame_step", 0)
-    size = _number(call, 3, "frame_length", 0 if window is None else window.shape[0])
+    step = call.whole_number(1, "frame_step", 0)
+    size = call.whole_number(3, "frame_length", 0 if window is None else window.shape[0])
     if step < 1 or not 1 <= size <= length:
         raise ModelError(f"frames of {size} every {step} do not fit a signal of {length}")
     if window is not None and window.shape != (size,):
@@ -101,12 +101,3 @@ def _stft(call: Call) -> Operand:
 def _refuse_too_long(length: int) -> None:
     if length > _MOST_ALONG:
         raise Refusal(f"a transform of {length} is not supported, up to {_MOST_ALONG} is")
-
-
-def _number(call: Call, index: int, what: str, default: int) -> int:
-    array = call.static(index, what)
-    if array is None:
-        return default
-    if array.size != 1 or array.dtype.kind not in "iu":
-        raise ModelError(f"its {what} must be one integer")
-    return int(array.reshape(()))

@@ -22,6 +22,11 @@ from edgeinfer.errors import (
 )
 from tests.converters.onnx_agreement import model, node
 
+# the inputs and outputs of a body that hands on what it gets
+LEAST = [
+    [helper.make_empty_tensor_value_info(name) for name in names]
+    for names in (("number", "going", "h"), ("going", "h"))
+]
 OTHERWISE = "not supported: export it as supported operators"
 
 
@@ -211,6 +216,47 @@ def test_shapes_that_do_not_fit_name_the_node():
 def test_a_bound_that_is_no_number_names_the_node():
     proto = model([node("Clip", ["x", "k"], ["y"])], constants={"k": np.zeros(5, "f4")})
     assert refusal(ModelError, proto) == ("Clip 'y': its min must be one number, not of shape [5]")
+
+
+@pytest.mark.parametrize(
+    "layer, message",
+    [
+        (node("CumSum", ["x", "n"], ["y"]), "CumSum 'y': its axis must be one integer"),
+        (node("Trilu", ["x", "n"], ["y"]), "Trilu 'y': its k must be one integer"),
+        (
+            node("Loop", ["n", "", "x"], ["y"], body=helper.make_graph([], "b", *LEAST)),
+            "Loop 'y': its trip count must be one integer",
+        ),
+        (
+            node("Resize", ["x", "", "", "sizes"], ["y"]),
+            "Resize 'y': its sizes must be integers, not float32",
+        ),
+    ],
+)
+@pytest.mark.parametrize("number", [np.inf, np.nan, 0.5])
+def test_what_is_no_integer_is_no_count(layer, message, number):
+    sizes = np.array([1, 2, 3, number])
+    proto = model([layer], (1, 2, 3, 3), {"n": np.float32(number), "sizes": sizes})
+    assert refusal(ModelError, proto) == message
+
+
+@pytest.mark.parametrize("depth", [np.inf, np.nan, 0.5])
+def test_a_depth_is_an_integer(depth):
+    layer = node("OneHot", ["i", "depth", "values"], ["y"])
+    proto = model([layer], constants={"depth": np.float32(depth), "values": np.array([0.0, 1.0])})
+    del proto.graph.input[:]
+    proto.graph.input.append(helper.make_tensor_value_info("i", TensorProto.INT64, [2]))
+    assert refusal(ModelError, proto) == "OneHot 'y': its depth must be one integer"
+
+
+def test_a_window_larger_than_any_memory_is_refused_before_it_is_made():
+    for layer in (
+        node("LpPool", ["x"], ["y"], kernel_shape=[50000, 50000]),
+        node("AveragePool", ["x"], ["y"], kernel_shape=[50000, 50000], dilations=[2, 2]),
+    ):
+        assert refusal(ModelError, model([layer], (1, 3, 4, 4), opset=19)) == (
+            f"{layer.op_type} 'y': the constants of the model have more than 268435456 elements"
+        )
 
 
 def test_a_cycle():
