@@ -33,14 +33,14 @@ _BUDGET = 2**28
 _MAX_SLOW = 2**24
 
 _UNARY = """Abs Ceil Cos Erf Exp Floor IsInf IsNaN Log Neg Not Reciprocal Round Sigmoid Sign Sin
-    Sqrt Tanh Relu Identity Cast Clip Softplus"""
+    Sqrt Tanh Relu Identity Cast Clip Softplus BitwiseNot"""
 _BINARY = """Add And Div Equal Greater GreaterOrEqual Less LessOrEqual Max Min Mean Mod Mul Or Pow
-    Sub Sum Where Xor BitwiseAnd BitwiseOr BitwiseXor"""
+    Sub Sum Where Xor BitShift BitwiseAnd BitwiseOr BitwiseXor"""
 _OF_INPUT_SIZE = """ArgMax ArgMin Compress Concat Constant CumSum DequantizeLinear EyeLike Flatten
-    GatherElements GatherND MeanVarianceNormalization NonZero ReduceMax ReduceMean ReduceMin
+    GatherElements MeanVarianceNormalization NonZero ReduceMax ReduceMean ReduceMin
     ReduceProd ReduceSum Reshape ScatterElements ScatterND Shape Size Slice Split Squeeze Transpose
     Trilu Unique Unsqueeze"""
-_OTHERS = "CastLike ConstantOfShape Expand Gather MatMul OneHot Pad Range Tile"
+_OTHERS = "CastLike ConstantOfShape Expand Gather GatherND MatMul OneHot Pad Range Tile"
 
 RANDOM = (
     "Bernoulli",
@@ -263,6 +263,8 @@ def _result_size(node: ir.Node, arrays: Sequence[np.ndarray | None]) -> int:
     total = sum(a.size for a in known)
     if any(a.dtype.kind in "OSU" for a in known):
         raise ModelError("strings cannot be computed with")
+    if node.op_type in ("Div", "Mod") and known[-1].dtype.kind in "iu" and not known[-1].all():
+        raise ModelError("divides integers by 0")
     try:
         if node.op_type in _ELEMENTWISE:
             return math.prod(np.broadcast_shapes(*(a.shape for a in known)))
@@ -281,6 +283,10 @@ def _result_size(node: ir.Node, arrays: Sequence[np.ndarray | None]) -> int:
             case "Gather":
                 axis = node.attributes["axis"].as_int() if "axis" in node.attributes else 0
                 return int(known[1].size * known[0].size // max(1, known[0].shape[axis]))
+            case "GatherND":
+                batch = node.attributes.get("batch_dims")
+                first = known[1].shape[-1] + (0 if batch is None else batch.as_int())
+                return math.prod(known[1].shape[:-1]) * math.prod(known[0].shape[max(0, first) :])
             case "OneHot":
                 return known[0].size * int(known[1].reshape(-1)[0])
             case "MatMul":

@@ -9,6 +9,7 @@ from onnx.reference import ReferenceEvaluator
 
 from edgeinfer.converters import from_onnx
 from edgeinfer.errors import UnsupportedError
+from edgeinfer.meaning.float_executor import execute
 from edgeinfer.quant import quantize
 from edgeinfer.session import Session
 from tests.converters.onnx_agreement import model, node
@@ -104,3 +105,17 @@ def test_all_bits_are_turned():
 def test_what_would_have_other_bits_is_refused(nodes, refusal):
     with refused(f"1 node cannot be imported: {refusal}", UnsupportedError):
         from_onnx(of_whole_numbers(nodes, {}))
+
+
+@pytest.mark.parametrize("direction", ["LEFT", "RIGHT"])
+def test_bits_of_constants_are_those_of_their_type(direction):
+    nodes = [
+        node("BitShift", ["n", "one"], ["s"], direction=direction),
+        node("Cast", ["s"], ["f"], to=TensorProto.FLOAT),
+        node("Mul", ["x", "f"], ["y"]),
+    ]
+    constants = {"n": np.array([5, 2**64 - 1], np.uint64), "one": np.array(1, np.uint64)}
+    proto = model(nodes, (2,), constants, opset=18)
+    x = np.ones(2, np.float32)
+    (expected,) = ReferenceEvaluator(proto).run(None, {"x": x})
+    np.testing.assert_array_equal(execute(from_onnx(proto), {"x": x})["y"], expected)

@@ -13,6 +13,7 @@ from edgeinfer.meaning.float_executor import execute
 from edgeinfer.quant import quantize
 from edgeinfer.session import Session
 from tests.converters.onnx_agreement import agreement, model, node, operators
+from tests.refusals import refused
 
 RNG = np.random.default_rng(11)
 
@@ -183,6 +184,9 @@ def test_what_each_run_would_draw_anew_is_no_constant():
         from_onnx(proto)
 
 
+ZERO = helper.make_tensor("zero", TensorProto.INT64, [1], [0])
+
+
 @pytest.mark.parametrize(
     "nodes, constants, error",
     [
@@ -196,6 +200,14 @@ def test_what_each_run_would_draw_anew_is_no_constant():
             {"k": np.ones((1, 1, 2, 2), "f4")},
             "MaxPool 'c': the constants of the model have more than 268435456 elements",
         ),
+        (
+            [
+                node("ConstantOfShape", ["places"], ["at"], value=ZERO),
+                node("GatherND", ["k", "at"], ["c"]),
+            ],
+            {"k": np.ones((1, 30000), "f4"), "places": np.array([30000, 1])},
+            "GatherND 'c': the constants of the model have more than 268435456 elements",
+        ),
     ],
 )
 def test_what_no_real_model_computes_at_import_is_refused_beforehand(nodes, constants, error):
@@ -203,6 +215,24 @@ def test_what_no_real_model_computes_at_import_is_refused_beforehand(nodes, cons
     with pytest.raises(ModelError) as caught:
         from_onnx(proto)
     assert str(caught.value) == error
+
+
+@pytest.mark.parametrize("operator", ["Div", "Mod"])
+def test_integers_are_not_divided_by_zero(operator):
+    nodes = [
+        node(operator, ["n", "zeros"], ["q"]),
+        node("Cast", ["q"], ["c"], to=TensorProto.FLOAT),
+        node("Add", ["x", "c"], ["y"]),
+    ]
+    constants = {"n": np.array([5, 6]), "zeros": np.array([1, 0])}
+    with refused(f"{operator} 'q': divides integers by 0"):
+        from_onnx(model(nodes, (2,), constants))
+
+
+def test_text_is_no_output():
+    nodes = [node("Constant", [], ["t"], value_string="text"), node("Relu", ["x"], ["y"])]
+    with refused("initializer 't' holds text, not numbers"):
+        from_onnx(model(nodes, (2,), outputs=("y", "t")))
 
 
 def test_a_size_that_only_the_evaluation_tells_is_not_computed():
