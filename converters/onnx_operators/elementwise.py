@@ -133,22 +133,23 @@ def _shrink(call: Call) -> Operand:
 @importer("Clip", makes=(ops.Pointwise, ops.IndexArithmetic), integers=True)
 def _clip(call: Call) -> Operand:
     x = call.operand(0)
-    bounds = []
+    bounds: list[float | int] = []
     for index, (name, otherwise) in enumerate((("min", -math.inf), ("max", math.inf)), start=1):
         bound = call.static(index, "bounds")
         if bound is not None and bound.size > 1:
             raise ModelError(f"its {name} must be one number, not of shape {list(bound.shape)}")
-        value = float(bound.reshape(())) if bound is not None and bound.size else otherwise
+        # integers stay what they are: beyond 2^53 no float is
+        value = bound.reshape(()).item() if bound is not None and bound.size else otherwise
         if call.has(name):
             value = call.bound(name, otherwise)
-        if math.isnan(value):
+        if math.isnan(float(value)):
             raise ModelError(f"its {name} is NaN")
         bounds.append(value)
     if not indices.is_held(x):
-        return call.pointwise(("clip", "x", *bounds), x, x.kind)
+        return call.pointwise(("clip", "x", *map(float, bounds)), x, x.kind)
     for operator, number in zip(("Max", "Min"), bounds, strict=True):
         if math.isfinite(number):
-            limit = call.constant(np.asarray(number, np.int64), operator)
+            limit = call.constant(np.asarray(int(number), np.int64), operator)
             x = indices.arithmetic(call, operator, x, limit)
     return x
 
@@ -175,7 +176,10 @@ def _dropout(call: Call) -> list[Operand]:
     if training is not None and training.any():
         raise Refusal("it is in training mode: export the model in evaluation mode")
     x = call.operand(0)
-    return [x, call.constant(np.ones(x.shape, bool), "mask")][: call.output_count]
+    if not call.uses_output(1):
+        return [x]
+    call.spend(math.prod(x.shape))
+    return [x, call.constant(np.ones(x.shape, bool), "mask")]
 
 
 @importer("Add", makes=(ops.Add, ops.Pointwise, ops.IndexArithmetic, ops.Gather), integers=True)

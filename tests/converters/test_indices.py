@@ -173,6 +173,15 @@ def test_a_padding_mask_of_ids_masks_floats(negated):
     agrees(of_ids(nodes, {**constants, "one": np.array([1])}))
 
 
+@pytest.mark.parametrize("low, high", [(0, 2**63 - 1), (-(2**63), 2**53 + 1)])
+def test_ids_are_clipped_to_any_int64(low, high):
+    proto = model([node("Clip", ["x", "low", "high"], ["y"])], (4,), {"low": low, "high": high})
+    proto.graph.input[0].CopyFrom(helper.make_tensor_value_info("x", INT64, (4,)))
+    ids = np.array([-3, 7, 2**53 + 3, -(2**62)])
+    found = execute(from_onnx(proto), {"x": ids})["y"]
+    assert found.tolist() == onnxruntime_values(proto, {"x": ids}, ["y"])["y"].tolist()
+
+
 @pytest.mark.parametrize("fill", [0, 12])
 def test_ids_are_padded(fill):
     """With a token for the class, say, whose row is one of the table's."""
