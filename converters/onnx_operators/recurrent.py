@@ -76,7 +76,10 @@ class _Layers:
                 f"direction must be one of {', '.join(_DIRECTIONS)}, not {direction!r}"
             )
         self.directions = _DIRECTIONS[direction]
-        self.time_first = not call.integer("layout", 0)
+        layout = call.integer("layout", 0)
+        if layout not in (0, 1):
+            raise ModelError(f"layout must be 0 or 1, not {layout}")
+        self.time_first = layout == 0
         x = call.operand(0)
         if len(x.shape) != 3:
             raise ModelError(f"takes a value of 3 axes, not shape {list(x.shape)}")

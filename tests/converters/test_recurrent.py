@@ -412,6 +412,9 @@ def test_a_direction_or_a_size_that_is_none():
     proto.graph.node[0].attribute[0].i = 5
     with refused("RNN 'y': hidden_size is not that of its weights [1, 4, 4]", ModelError):
         from_onnx(proto)
+    proto = recurrent("RNN", layout=2)
+    with refused("RNN 'y': layout must be 0 or 1, not 2", ModelError):
+        from_onnx(proto)
     proto = recurrent("RNN")
     proto.graph.input[0].type.tensor_type.shape.dim.pop()
     with refused("RNN 'y': takes a value of 3 axes, not shape [5, 3]", ModelError):
