@@ -20,6 +20,9 @@ __all__: list[str] = []
 
 _INT64 = onnx.TensorProto.INT64
 
+# elements of a mask that is made: more attend to no more than memory holds
+_MOST_MASKED = 2**26
+
 
 @dataclass(frozen=True)
 class _Heads:
@@ -175,6 +178,8 @@ def _attended(b: Body, heads: _Heads, mask: str | None, bias: str | None) -> str
     turned = b("Transpose", heads.key, perm=[0, 1, 3, 2])
     scores = b.scaled(b("MatMul", heads.query, turned), scale)
     if b.attribute("unidirectional", 0):
+        if length * seen > _MOST_MASKED:
+            raise Refusal(f"a mask of {length} by {seen} is more than {_MOST_MASKED} elements")
         hidden = np.triu(np.ones((length, seen), np.float32), 1 + seen - length)
         later = b.constant(np.where(hidden, np.finfo(np.float32).min, 0))
         scores = b("Add", scores, later)

@@ -9,6 +9,7 @@ leaves that are reached and 0 for the others, and another adds up what these are
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -172,6 +173,11 @@ def _trees(call: Call, what: str) -> list[_Tree]:
     roots = [key for key in places if key not in children]
     if len(roots) != len(set(columns[0])):
         raise ModelError("each of its trees must have one root")
+    ends, sizes = (
+        Counter(t for t, m in zip(columns[0], modes, strict=True) if m == _LEAF),
+        Counter(columns[0]),
+    )
+    call.spend(sum(count * (sizes[tree] - count) for tree, count in ends.items()))
     nodes = list(zip(*columns[2:], modes, values, strict=True))
     return [_walked(root, places, nodes, worth) for root in roots]
 

@@ -428,6 +428,17 @@ def test_what_is_not_taken_is_refused(nodes, constants, outputs, message):
         from_onnx(proto, input_shapes={"x": list(X)})
 
 
+def test_a_mask_larger_than_any_memory_is_refused_before_it_is_made():
+    attention = own("Attention", ["x", "w"], num_heads=2, unidirectional=1)
+    proto = microsoft([attention], {"w": numbers(8, 24)}, {"x": (1, 100_000, 8)})
+    with refused(
+        "1 node cannot be imported: Attention (com.microsoft opset 1) at 'y': "
+        "a mask of 100000 by 100000 is more than 67108864 elements",
+        UnsupportedError,
+    ):
+        from_onnx(proto, input_shapes={"x": [1, 100_000, 8]})
+
+
 @pytest.mark.parametrize(
     ("operator", "constants", "attributes", "message"),
     [

@@ -211,3 +211,26 @@ def test_one_score_of_other_forms_is_refused(target, function, message):
         UnsupportedError,
     ):
         from_onnx(made("TreeEnsembleClassifier", ["l", "p"], {**attributes, **more}, rows=1))
+
+
+def test_paths_longer_than_any_memory_are_refused_before_they_are_walked():
+    """Each leaf of a chain has all questions above it on its path."""
+    inner = 17_000
+    leaves = [*range(inner, 2 * inner + 1)]
+    attributes = {
+        "nodes_treeids": [0] * (2 * inner + 1),
+        "nodes_nodeids": [*range(2 * inner + 1)],
+        "nodes_featureids": [0] * (2 * inner + 1),
+        "nodes_values": [0.0] * (2 * inner + 1),
+        "nodes_modes": ["BRANCH_LEQ"] * inner + ["LEAF"] * (inner + 1),
+        "nodes_truenodeids": [*range(1, inner), leaves[-1], *[0] * (inner + 1)],
+        "nodes_falsenodeids": [*leaves[:-1], *[0] * (inner + 1)],
+        "target_treeids": [0],
+        "target_nodeids": [leaves[0]],
+        "target_ids": [0],
+        "target_weights": [1.0],
+    }
+    with refused(
+        "TreeEnsembleRegressor 'y': the constants of the model have more than 268435456 elements"
+    ):
+        from_onnx(made("TreeEnsembleRegressor", ["y"], attributes, rows=1))
