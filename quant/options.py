@@ -67,5 +67,5 @@ class Options:
         ):
             if given not in known:
                 raise InputError(f"{what} must be one of {', '.join(known)}, not {given!r}")
-        if self.stream is not None and self.stream < 1:
-            raise InputError(f"stream must be a number of steps, 1 or more, not {self.stream}")
+        if self.stream is not None and (type(self.stream) is not int or self.stream < 1):
+            raise InputError(f"stream must be a number of steps, 1 or more, not {self.stream!r}")

@@ -11,6 +11,7 @@ from edgeinfer.graph import Graph, GraphBuilder, TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.meaning import float_executor
 from edgeinfer.quant import quantize
+from edgeinfer.quant.options import Options
 from edgeinfer.quant.streaming import in_steps
 from edgeinfer.runtime.session import Session
 from tests.recurrent_models import GATES, recurrent
@@ -251,9 +252,10 @@ def test_a_count_of_steps_must_fit():
     graph = from_onnx(recurrent("RNN", sizes=(1, T, HIDDEN, WIDTH)))
     with refused("its sequences have 12 steps, fewer than 13", UnsupportedError):
         in_steps(graph, 13)
-    message = "stream must be a number of steps, 1 or more, not 0"
-    with refused(message, InputError):
-        quantize(graph, samples_of(graph), stream=0)
+    for count in (0, -1, 2.5, "1", True):
+        message = f"stream must be a number of steps, 1 or more, not {count!r}"
+        with refused(message, InputError):
+            Options(stream=count)
 
 
 def test_a_model_that_keeps_states_has_its_steps_already():
