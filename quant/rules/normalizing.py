@@ -35,6 +35,9 @@ from edgeinfer.quant.widths import wider
 
 __all__: list[str] = []
 
+# of an LRN, whose windows are a matrix with as many rows and columns
+_MOST_CHANNELS = 8192
+
 
 @rule(ops.Normalization, makes=(ops.QNormalization,))
 def _normalization(op: ops.Normalization, node: Node, to: Fragment) -> None:
@@ -112,6 +115,8 @@ def _lrn(op: ops.LRN, node: Node, to: Fragment) -> None:
         )
     x, y = node.input("x"), node.output
     shape, (scale, zero_point, dtype) = to.type(x).shape, to.kind(x)
+    if shape[-1] > _MOST_CHANNELS:
+        raise QuantizationError(f"has {shape[-1]} channels; up to {_MOST_CHANNELS} are taken")
     squares = of_reach(shape, (reach(dtype, zero_point) * scale) ** 2)
     square = to.emit_part("squares", squares, product_of(to, x, x, squares), x, x)
     window = _window_of_channels(shape[-1], op.size)

@@ -68,3 +68,10 @@ def test_a_divisor_that_may_be_0_is_refused(wrong):
         QuantizationError,
     ):
         quantize(graph, [np.abs(x) * 0.01 + 0.01 for x in data])
+
+
+def test_a_matrix_of_windows_larger_than_any_memory_is_refused_before_it_is_made():
+    graph = from_onnx(model([node("LRN", ["x"], ["y"], size=3)], (1, 60_000, 1, 1)))
+    message = "LRN 'y': has 60000 channels; up to 8192 are taken"
+    with refused(message, QuantizationError):
+        quantize(graph, [np.ones((1, 60_000, 1, 1), np.float32)], observer="minmax")
