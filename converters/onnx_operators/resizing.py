@@ -101,6 +101,8 @@ def _resized_axes(call: Call, x: Operand) -> list[_Axis]:
     crop = roi if roi is not None and roi.size == 2 * len(chosen) else None
     result = [_kept(n) for n in x.shape]
     policy = call.text("keep_aspect_ratio_policy", "stretch")
+    if policy not in ("stretch", "not_larger", "not_smaller"):
+        raise ModelError(f"there is no keep_aspect_ratio_policy {policy!r}")
     ratios = [np.float32(s) / np.float32(x.shape[a]) for s, a in zip(numbers, chosen, strict=True)]
     for i, a in enumerate(chosen):
         before = x.shape[a]

@@ -240,6 +240,12 @@ def test_what_is_no_integer_is_no_count(layer, message, number):
     assert refusal(ModelError, proto) == message
 
 
+def test_a_policy_that_resize_has_not():
+    layer = node("Resize", ["x", "", "", "sizes"], ["y"], keep_aspect_ratio_policy="odd")
+    proto = model([layer], (1, 2, 3, 3), {"sizes": np.array([1, 2, 6, 9])}, opset=18)
+    assert refusal(ModelError, proto) == "Resize 'y': there is no keep_aspect_ratio_policy 'odd'"
+
+
 @pytest.mark.parametrize("depth", [np.inf, np.nan, 0.5])
 def test_a_depth_is_an_integer(depth):
     layer = node("OneHot", ["i", "depth", "values"], ["y"])
