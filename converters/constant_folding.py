@@ -14,6 +14,7 @@ import onnx
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
+from edgeinfer.converters.folded_operators import SAME_EVERYWHERE
 from edgeinfer.converters.onnx_model import read_tensor
 from edgeinfer.converters.onnx_operators import Refusal, Static
 from edgeinfer.errors import ModelError
@@ -182,7 +183,7 @@ def _evaluated(
     """What onnx's evaluator gives for the function's outputs."""
     with np.errstate(all="ignore"):
         try:
-            return ReferenceEvaluator(function).run(None, dict(feeds), attributes={})
+            return _evaluator(function).run(None, dict(feeds), attributes={})
         except Exception:
             # floats that were cast like a run's are of another width than the model's own
             widths = {a.dtype for a in feeds.values() if a.dtype.kind in "fV"}
@@ -191,7 +192,11 @@ def _evaluated(
             wide = {
                 name: a.astype(np.float32) if a.dtype in widths else a for name, a in feeds.items()
             }
-            return ReferenceEvaluator(function).run(None, wide, attributes={})
+            return _evaluator(function).run(None, wide, attributes={})
+
+
+def _evaluator(function: onnx.FunctionProto) -> ReferenceEvaluator:
+    return ReferenceEvaluator(function, new_ops=SAME_EVERYWHERE)
 
 
 def _gathered(node: ir.Node, arrays: Sequence[np.ndarray | None]) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 from edgeinfer.data.samples import Data, runs
 from edgeinfer.errors import MissingExtraError, QuantizationError
 from edgeinfer.graph import Graph
-from edgeinfer.meaning.float_executor import execute
+from edgeinfer.meaning.float_executor import Executor
 from edgeinfer.quant.never import FarNumbers, fillings, indifferent_sides, near_and_far
 from edgeinfer.quant.observers import Histogram
 from edgeinfer.quant.outliers import Arrival, Farthest, Outlier
@@ -188,7 +188,7 @@ class _Counting:
         self._first: dict[str, np.ndarray] = {}
         self._differing: set[str] = set()
         self._stride = 1
-        self._graph = graph
+        self._executor = Executor(graph)
         self._sides = indifferent_sides(graph)
         self._keep = keep
         self._kept: dict[int, Run] = {}
@@ -210,7 +210,7 @@ class _Counting:
                     ) from error
 
         with one_blas_thread():
-            outputs = execute(self._graph, run.feed, state=self._state, observe=observe)
+            outputs = self._executor.run(run.feed, state=self._state, observe=observe)
         self.seen.count += 1
         for name, array in run.feed.items():
             if not np.array_equal(self._first.setdefault(name, array), array):

@@ -12,7 +12,7 @@ from edgeinfer.data.samples import Data, runs
 from edgeinfer.errors import InputError
 from edgeinfer.graph import Graph
 from edgeinfer.graph import operators as ops
-from edgeinfer.meaning.float_executor import execute
+from edgeinfer.meaning.float_executor import Executor
 from edgeinfer.runtime.session import Session
 
 __all__ = ["Difference", "LayerError", "compare", "raised_channels"]
@@ -41,8 +41,8 @@ class Difference:
         """Take in one pair of as many elements, in the same order."""
         x = a.astype(np.float64).ravel()
         difference = x - b.astype(np.float64).ravel()
-        self.signal += float(x @ x)
-        self.noise += float(difference @ difference)
+        self.signal += float((x * x).sum())
+        self.noise += float((difference * difference).sum())
         self.largest = max(self.largest, float(np.abs(difference).max()))
 
     @property
@@ -121,10 +121,11 @@ def compare(
 def _runner(graph: Graph, num_threads: int) -> Callable[[Mapping[str, np.ndarray]], _Values]:
     if not graph.is_integer:
         state: dict[str, np.ndarray] = {}
+        executor = Executor(graph)
 
         def run_floats(feed: Mapping[str, np.ndarray]) -> _Values:
             values: _Values = {}
-            execute(graph, feed, state=state, observe=values.__setitem__)
+            executor.run(feed, state=state, observe=values.__setitem__)
             return values
 
         return run_floats

@@ -14,7 +14,7 @@ from functools import singledispatch
 
 import numpy as np
 
-from edgeinfer.arithmetic import pointwise
+from edgeinfer.arithmetic import elementary, pointwise
 from edgeinfer.graph import Graph, Node
 from edgeinfer.graph import operators as ops
 from edgeinfer.quant.observers import Histogram
@@ -167,6 +167,13 @@ class FarNumbers:
             counted = self._counted.setdefault((exponent, sign), (Histogram(), Histogram()))
             counted[is_held_back].add(x[(exponents == exponent) & (signs == sign)])
 
+    def merge(self, other: FarNumbers) -> None:
+        """Count what ``other`` has counted."""
+        for key, theirs in other._counted.items():
+            counted = self._counted.setdefault(key, (Histogram(), Histogram()))
+            for own, more in zip(counted, theirs, strict=True):
+                own.merge(more)
+
     def settle(self, fitted: Histogram, held_back: Histogram) -> frozenset[int]:
         """Give back to both what is not far beyond all of them; the signs of what is."""
         for key in sorted(self._counted):
@@ -211,6 +218,11 @@ class Filling:
         filled = x == self._number
         self._counted[is_held_back].add(x[filled])
         return x[~filled]
+
+    def merge(self, other: Filling) -> None:
+        """Count what ``other`` has counted, which is of the same number."""
+        for own, more in zip(self._counted, other._counted, strict=True):
+            own.merge(more)
 
     def settle(self, fitted: Histogram, held_back: Histogram) -> frozenset[int]:
         """Give it back to both if some go as far, and else its sign."""
@@ -260,7 +272,7 @@ class Never:
         if isinstance(node.op, ops.Softmax):
             # each of those that are never adds a little to the sum
             shape = self.graph.types[node.output].shape
-            return _SOFTMAX_MARGIN[width] + math.log(shape[node.op.axis])
+            return _SOFTMAX_MARGIN[width] + float(elementary.log(shape[node.op.axis]))
         if isinstance(node.op, ops.Pointwise):
             behind = max(self._margin(name, width) for name in node.outputs)
             slopes = [abs(slope) for side in _BOTH if (slope := _slope(node.op, side))]
@@ -276,7 +288,7 @@ class Never:
 
 def _settling(op: ops.Pointwise) -> float:
     """From which distance on the function is within 1/1024 of what it settles to."""
-    distances = np.exp2(np.arange(-16, 61) / 4)
+    distances = elementary.power(2.0, np.arange(-16, 61) / 4)
     needed = 0.0
     for side in _settled(op):
         y = pointwise.evaluate(op.expression, side * distances)

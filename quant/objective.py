@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgeinfer.arithmetic import elementary
 from edgeinfer.graph import Graph
 from edgeinfer.quant.calibration import Run
 from edgeinfer.quant.parts import part_axes, sums_along
@@ -63,6 +64,6 @@ class Noise:
 
     def is_better_than(self, other: Noise) -> bool:
         """Whether the whole gains enough and no part loses much."""
-        ratio = np.exp(np.log(self.by_run / other.by_run).mean())
+        ratio = elementary.exp(elementary.log(self.by_run / other.by_run).mean())
         gains = self.by_run.sum() < _GAIN * other.by_run.sum() and ratio < _GAIN
         return bool(gains and (self.by_part <= _LOSS * other.by_part).all())

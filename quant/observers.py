@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from edgeinfer.arithmetic import elementary
 from edgeinfer.errors import QuantizationError
 
 __all__ = ["OBSERVERS", "Histogram", "Levels", "Observer", "entropy", "minmax", "mse", "percentile"]
@@ -56,7 +57,8 @@ class Histogram:
         """
         if x.size == 0:
             return
-        low, high = float(x.min()), float(x.max())
+        # + 0: of 0 and -0 either is the least one
+        low, high = float(x.min()) + 0, float(x.max()) + 0
         if not (math.isfinite(low) and math.isfinite(high)):
             raise QuantizationError("a value is not finite")
         self.low, self.high = min(self.low, low), max(self.high, high)
@@ -163,7 +165,7 @@ def _divergence(magnitudes: np.ndarray, cut: int) -> float:
         return math.inf
     p, q = p / p_sum, q / q_sum
     some = p > 0
-    return float((p[some] * np.log(p[some] / np.maximum(q[some], 1e-12))).sum())
+    return float((p[some] * elementary.log(p[some] / np.maximum(q[some], 1e-12))).sum())
 
 
 def mse(seen: Histogram, levels: Levels) -> tuple[float, float]:

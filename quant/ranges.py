@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from edgeinfer.arithmetic import elementary
 from edgeinfer.graph import Graph, Node
 from edgeinfer.graph import operators as ops
 from edgeinfer.quant.bounds import (
@@ -94,7 +95,7 @@ def _unseen(
         root, known = groups[name], seen.histograms[name]
         if widths[root] != "int8" or root in bounded or known.total < 2:
             continue
-        times = _DEVIATIONS / math.sqrt(2 * math.log(known.total))
+        times = _DEVIATIONS / math.sqrt(2 * float(elementary.log(known.total)))
         more = (min(times, _MOST_UNSEEN) - 1) * (known.high - known.low) / 2
         if more > 0:
             least, most = _limits(producers.get(name), seen)

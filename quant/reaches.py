@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edgeinfer.arithmetic import pointwise
+from edgeinfer.arithmetic import elementary, pointwise
 from edgeinfer.graph import Graph
 from edgeinfer.graph import operators as ops
 from edgeinfer.quant.bounds import function_bounds
@@ -24,15 +24,19 @@ _FEWEST_RUNS = 8
 
 @dataclass
 class Reaches:
-    """The logarithms of a value's largest magnitude in each run; runs of zeros have none."""
+    """A value's largest magnitude in each run; runs of zeros have none."""
 
-    logarithms: list[float] = field(default_factory=list)
+    magnitudes: list[float] = field(default_factory=list)
 
     def add(self, x: np.ndarray) -> None:
         """Count one run."""
         reach = max(float(x.max()), -float(x.min())) if x.size else 0.0
         if reach > 0:
-            self.logarithms.append(math.log(reach))
+            self.magnitudes.append(reach)
+
+    def merge(self, other: Reaches) -> None:
+        """Count the runs that ``other`` has counted."""
+        self.magnitudes += other.magnitudes
 
     @property
     def likely(self) -> float:
@@ -41,16 +45,18 @@ class Reaches:
         Of a logarithm that is normally distributed. Where it is not, its deviation upwards and that
         to both sides differ, and the lesser counts.
         """
-        if len(self.logarithms) < _FEWEST_RUNS:
+        if len(self.magnitudes) < _FEWEST_RUNS:
             return 0.0
-        from_middle = np.array(self.logarithms)
+        # in one order, whatever that of the runs was
+        from_middle = elementary.log(np.sort(self.magnitudes))
         middle = float(np.median(from_middle))
         from_middle -= middle
         upwards = from_middle[from_middle > 0]
         if not upwards.size:
-            return math.exp(middle)
+            return float(elementary.exp(middle))
         deviation = min(float(from_middle.std()), math.sqrt(float((upwards**2).mean())))
-        return math.exp(min(middle + _DEVIATIONS * deviation, math.log(np.finfo(np.float32).max)))
+        reach = float(elementary.exp(middle + _DEVIATIONS * deviation))
+        return min(reach, float(np.finfo(np.float32).max))
 
 
 def of_two_tails(graph: Graph) -> set[str]:

@@ -7,6 +7,7 @@ from functools import reduce
 
 import numpy as np
 
+from edgeinfer.arithmetic import elementary
 from edgeinfer.arithmetic.pointwise import Expression
 from edgeinfer.converters.onnx_operators import indices
 from edgeinfer.converters.onnx_operators.call import Call
@@ -292,7 +293,7 @@ def combine(call: Call, operator: str, a: Operand, b: Operand, kind: Kind | None
 def _power(call: Call, a: Operand, b: Operand) -> Operand:
     """``a`` to the power of ``b``, of which neither is one constant number."""
     if isinstance(a, Static) and (a.array > 0).all():
-        logarithms = call.static_like(a, np.log(a.array))
+        logarithms = call.static_like(a, elementary.log(a.array))
         return call.pointwise(("exp", "x"), call.emit(ops.Mul(), b, logarithms))
     exponents = np.unique(b.array) if isinstance(b, Static) else np.zeros(0)
     if isinstance(b, Static) and 0 < exponents.size <= _MOST_EXPONENTS:

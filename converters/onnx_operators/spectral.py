@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from edgeinfer.arithmetic import elementary
 from edgeinfer.converters.onnx_operators.call import Call
 from edgeinfer.converters.onnx_operators.registry import Refusal, importer
 from edgeinfer.converters.onnx_operators.values import Operand
@@ -22,7 +23,7 @@ def _turns(places: int, bins: int, length: int, *, inverse: bool = False) -> np.
     """[bins, 2, places, 2] in float64: what each place adds, by its parts, to each bin's parts."""
     turn = np.outer(np.arange(bins), np.arange(places)) % length * (2 * math.pi / length)
     sign, share = (-1, 1 / length) if inverse else (1, 1)
-    cosine, sine = np.cos(turn) * share, sign * np.sin(turn) * share
+    cosine, sine = elementary.cos(turn) * share, sign * elementary.sin(turn) * share
     return np.stack([np.stack([cosine, sine], -1), np.stack([-sine, cosine], -1)], 1)
 
 

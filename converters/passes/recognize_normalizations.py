@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from edgeinfer.arithmetic import elementary
 from edgeinfer.arithmetic.fixedpoint import Measure
 from edgeinfer.arithmetic.pointwise import Expression, substitute
 from edgeinfer.converters.passes.rewriter import Rewriter
@@ -257,7 +258,7 @@ def _raised(power: _Power | None, exponent: float) -> _Power | None:
 def _raise(base: float, exponent: float) -> float:
     """``base ** exponent``, infinite where that is too large."""
     with np.errstate(all="ignore"):
-        return float(np.power(np.float64(base), exponent))
+        return float(elementary.power(base, exponent))
 
 
 def _times(power: _Power | None, factor: float) -> _Power | None:

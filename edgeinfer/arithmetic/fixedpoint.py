@@ -15,6 +15,7 @@ from typing import Literal, TypedDict
 
 import numpy as np
 
+from edgeinfer.arithmetic import elementary
 from edgeinfer.errors import QuantizationError
 
 __all__ = [
@@ -292,7 +293,7 @@ def interpolate_16(knots: np.ndarray, q: np.ndarray) -> np.ndarray:
 def exponential_table_8(in_scale: float) -> np.ndarray:
     """``floor(exp(-s d) 2^23 + 1/2)`` for d = 0 ... 255, int32."""
     d = np.arange(256, dtype=np.float64)
-    return np.floor(np.exp(-in_scale * d) * 2.0**23 + 0.5).astype(np.int32)
+    return np.floor(elementary.exp(-in_scale * d) * 2.0**23 + 0.5).astype(np.int32)
 
 
 def softmax_8(q: np.ndarray, exponentials: np.ndarray, axis: int) -> np.ndarray:
@@ -306,7 +307,7 @@ def softmax_8(q: np.ndarray, exponentials: np.ndarray, axis: int) -> np.ndarray:
 def exponential_table_16(in_scale: float) -> np.ndarray:
     """Row 0: ``exp(-256 s k)``, row 1: ``exp(-s k)``, k = 0 ... 255, times 2^30, int32."""
     k = np.arange(256, dtype=np.float64)
-    rows = np.stack([np.exp(-256.0 * in_scale * k), np.exp(-in_scale * k)])
+    rows = np.stack([elementary.exp(-256.0 * in_scale * k), elementary.exp(-in_scale * k)])
     return np.floor(rows * 2.0**30 + 0.5).astype(np.int32)
 
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from edgeinfer.arithmetic import elementary
+
 __all__ = [
     "FUNCTIONS",
     "Expression",
@@ -29,33 +31,36 @@ Expression = Any  # str | float | tuple[str, Expression, ...]; mypy cannot bound
 _MAX_DEPTH = 64
 _MAX_SIZE = 1024
 
-_erf = np.frompyfunc(math.erf, 1, 1)
+
+def _greater(a: np.ndarray, b: np.ndarray | float) -> np.ndarray:
+    # of 0 and -0 either is the greater one; their sum with 0 is 0
+    return np.maximum(a, b) + 0
 
 
-def _error_function(x: np.ndarray) -> np.ndarray:
-    return np.asarray(_erf(x)).astype(np.asarray(x).dtype)
+def _lesser(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.minimum(a, b) + 0
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
     # exp of a negative number only: it cannot overflow
-    e = np.exp(-np.abs(x))
+    e = elementary.exp(-np.abs(x))
     return np.where(x >= 0, 1 / (1 + e), e / (1 + e))
 
 
 def _softplus(x: np.ndarray) -> np.ndarray:
-    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+    return np.maximum(x, 0) + elementary.log1p(elementary.exp(-np.abs(x)))
 
 
 def _gelu(x: np.ndarray) -> np.ndarray:
-    return x * 0.5 * (1 + _error_function(x * math.sqrt(0.5)))
+    return x * 0.5 * (1 + elementary.erf(x * math.sqrt(0.5)))
 
 
 def _gelu_tanh(x: np.ndarray) -> np.ndarray:
-    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
+    return 0.5 * x * (1 + elementary.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
 
 
 def _elu(x: np.ndarray, alpha: float) -> np.ndarray:
-    return np.where(x >= 0, x, alpha * np.expm1(np.minimum(x, 0)))
+    return np.where(x >= 0, x, alpha * elementary.expm1(np.minimum(x, 0)))
 
 
 def _selu(x: np.ndarray, alpha: float, gamma: float) -> np.ndarray:
@@ -63,7 +68,7 @@ def _selu(x: np.ndarray, alpha: float, gamma: float) -> np.ndarray:
 
 
 def _celu(x: np.ndarray, alpha: float) -> np.ndarray:
-    return np.maximum(x, 0) + np.minimum(0, alpha * np.expm1(np.minimum(x, 0) / alpha))
+    return np.maximum(x, 0) + np.minimum(0, alpha * elementary.expm1(np.minimum(x, 0) / alpha))
 
 
 def _truth(test: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
@@ -78,23 +83,23 @@ def _where(condition: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
 # name: (number of arguments, meaning on NumPy arrays of any float type)
 FUNCTIONS: dict[str, tuple[int, Callable[..., np.ndarray]]] = {
     "abs": (1, np.abs),
-    "acos": (1, np.arccos),
-    "acosh": (1, np.arccosh),
+    "acos": (1, elementary.arccos),
+    "acosh": (1, elementary.arccosh),
     "add": (2, np.add),
-    "asin": (1, np.arcsin),
-    "asinh": (1, np.arcsinh),
-    "atan": (1, np.arctan),
-    "atanh": (1, np.arctanh),
+    "asin": (1, elementary.arcsin),
+    "asinh": (1, elementary.arcsinh),
+    "atan": (1, elementary.arctan),
+    "atanh": (1, elementary.arctanh),
     "ceil": (1, np.ceil),
     "celu": (2, _celu),
-    "clip": (3, lambda x, lo, hi: np.minimum(np.maximum(x, lo), hi)),
-    "cos": (1, np.cos),
-    "cosh": (1, np.cosh),
+    "clip": (3, lambda x, lo, hi: _lesser(np.maximum(x, lo), hi)),
+    "cos": (1, elementary.cos),
+    "cosh": (1, elementary.cosh),
     "div": (2, np.divide),
     "elu": (2, _elu),
     "equal": (2, _truth(np.equal)),
-    "erf": (1, _error_function),
-    "exp": (1, np.exp),
+    "erf": (1, elementary.erf),
+    "exp": (1, elementary.exp),
     "floor": (1, np.floor),
     "fmod": (2, np.fmod),
     "gelu": (1, _gelu),
@@ -106,28 +111,28 @@ FUNCTIONS: dict[str, tuple[int, Callable[..., np.ndarray]]] = {
     "is_infinite": (1, _truth(np.isinf)),
     "is_nan": (1, _truth(np.isnan)),
     "leaky_relu": (2, lambda x, alpha: np.where(x >= 0, x, alpha * x)),
-    "log": (1, np.log),
-    "max": (2, np.maximum),
-    "min": (2, np.minimum),
-    "mish": (1, lambda x: x * np.tanh(_softplus(x))),
+    "log": (1, elementary.log),
+    "max": (2, _greater),
+    "min": (2, _lesser),
+    "mish": (1, lambda x: x * elementary.tanh(_softplus(x))),
     "mod": (2, np.mod),
     "mul": (2, np.multiply),
     "neg": (1, np.negative),
-    "pow": (2, np.power),
+    "pow": (2, elementary.power),
     "reciprocal": (1, lambda x: 1 / x),
-    "relu": (1, lambda x: np.maximum(x, 0)),
+    "relu": (1, lambda x: _greater(x, 0)),
     "round": (1, np.rint),
     "selu": (3, _selu),
     "sigmoid": (1, _sigmoid),
     "sign": (1, np.sign),
-    "sin": (1, np.sin),
-    "sinh": (1, np.sinh),
+    "sin": (1, elementary.sin),
+    "sinh": (1, elementary.sinh),
     "softplus": (1, _softplus),
     "softsign": (1, lambda x: x / (1 + np.abs(x))),
     "sqrt": (1, np.sqrt),
     "sub": (2, np.subtract),
-    "tan": (1, np.tan),
-    "tanh": (1, np.tanh),
+    "tan": (1, elementary.tan),
+    "tanh": (1, elementary.tanh),
     "thresholded_relu": (2, lambda x, alpha: np.where(x > alpha, x, 0)),
     "trunc": (1, np.trunc),
     "where": (3, _where),

@@ -28,7 +28,8 @@ __all__ = ["ACTIVATIONS", "check"]
 ACTIVATIONS = ("int8", "int16")
 """The element types of values that have a scale."""
 
-# exp has another last bit on another processor, so a number next to a half rounds elsewhere
+# files of 0.1.0 have an exp with another last bit on another processor, so a number next to a half
+# may round elsewhere
 _TABLE_STEPS = 1
 
 

@@ -21,6 +21,11 @@ def move(op: ops.Operator, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
     raise NotImplementedError(type(op).__name__)
 
 
+def _of_one_zero(x: np.ndarray) -> np.ndarray:
+    """``x`` with 0 for -0: which of the two is the greater one, processors do not agree on."""
+    return x + 0 if x.dtype.kind == "f" else x
+
+
 @move.register
 def _max_pool(op: ops.MaxPool, x: np.ndarray) -> tuple[np.ndarray, ...]:
     lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
@@ -29,27 +34,27 @@ def _max_pool(op: ops.MaxPool, x: np.ndarray) -> tuple[np.ndarray, ...]:
     for i in range(op.kernel[0]):
         for j in range(op.kernel[1]):
             np.maximum(result, seen[..., i, j], out=result)
-    return (result,)
+    return (_of_one_zero(result),)
 
 
 @move.register
 def _reduce_max(op: ops.ReduceMax, x: np.ndarray) -> tuple[np.ndarray, ...]:
-    return (x.max(op.axes, keepdims=op.keepdims),)
+    return (_of_one_zero(x.max(op.axes, keepdims=op.keepdims)),)
 
 
 @move.register
 def _reduce_min(op: ops.ReduceMin, x: np.ndarray) -> tuple[np.ndarray, ...]:
-    return (x.min(op.axes, keepdims=op.keepdims),)
+    return (_of_one_zero(x.min(op.axes, keepdims=op.keepdims)),)
 
 
 @move.register
 def _maximum(op: ops.Maximum, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
-    return (np.maximum(a, b),)
+    return (_of_one_zero(np.maximum(a, b)),)
 
 
 @move.register
 def _minimum(op: ops.Minimum, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
-    return (np.minimum(a, b),)
+    return (_of_one_zero(np.minimum(a, b)),)
 
 
 @move.register

@@ -1,18 +1,22 @@
 """A float Graph and its inputs into every value: the float meaning of the operators, in NumPy.
 
-Calibration and ``compare`` run whole data sets through it, so the layers use matrix products;
-everything stays float32, as onnxruntime computes it.
+Calibration and ``compare`` run whole data sets through it, so the layers use matrix products. Every
+value is float32, as onnxruntime has it, and the same bits on every processor: what is summed by a
+BLAS is exact, functions are those of ``elementary.py``, and all else is done element by element, or
+by NumPy's own sums, whose order is the same everywhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from functools import singledispatch
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from edgeinfer.arithmetic import pointwise
+from edgeinfer.arithmetic import elementary, pointwise
+from edgeinfer.arithmetic.exact_products import Rows, product
 from edgeinfer.errors import UnsupportedError
 from edgeinfer.graph import Graph
 from edgeinfer.graph import operators as ops
@@ -21,7 +25,82 @@ from edgeinfer.meaning.either import move
 from edgeinfer.meaning.recurrent import recur
 from edgeinfer.meaning.windows import neighbour_sums, window_sums, windows
 
-__all__ = ["evaluate", "execute"]
+__all__ = ["Executor", "evaluate", "execute"]
+
+# what makes rows of weights, and what it takes beside them
+_Form: TypeAlias = tuple[Callable[..., Rows], *tuple[int, ...]]
+
+
+class Executor:
+    """A float Graph whose weights are made ready once, for many runs.
+
+    Parameters
+    ----------
+    graph : Graph
+        A float one; its weights are held a second time, in float64.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        forms: dict[str, set[_Form | None]] = {}
+        for node in graph.nodes:
+            for place, name in enumerate(node.inputs):
+                if name in graph.constants:
+                    form = _form(node.op, place, graph.constants[name])
+                    forms.setdefault(name, set()).add(form)
+        self._constants: dict[str, np.ndarray | Rows] = dict(graph.constants)
+        for name, asked in forms.items():
+            # what a reader takes as it is stays so
+            if name not in graph.outputs and len(asked) == 1 and (form := asked.pop()) is not None:
+                self._constants[name] = _made(form, graph.constants[name])
+
+    def run(
+        self,
+        inputs: Mapping[str, np.ndarray],
+        *,
+        state: MutableMapping[str, np.ndarray] | None = None,
+        observe: interpreter.Observer | None = None,
+    ) -> dict[str, np.ndarray]:
+        """The outputs by name; see ``interpreter.execute``."""
+        return interpreter.execute(
+            self._graph, inputs, evaluate, constants=self._constants, state=state, observe=observe
+        )
+
+
+def _form(op: ops.Operator, place: int, weights: np.ndarray) -> _Form | None:
+    """How ``op`` has the rows of what it takes at ``place``; None where it takes the array."""
+    match op, place:
+        case ops.Conv(), 1:
+            return None if _is_depthwise(op, weights) else (_by_channel,)
+        case ops.ConvTranspose(), 1:
+            return _by_tap, op.group
+        case (ops.Dense(), 1) | (ops.Recurrent(), 1 | 2):
+            return (_by_channel,)
+    return None
+
+
+def _made(form: _Form, weights: np.ndarray) -> Rows:
+    return form[0](weights, *form[1:])
+
+
+def _by_channel(weights: np.ndarray) -> Rows:
+    return Rows.of(weights.reshape(len(weights), -1), weights.shape)
+
+
+def _by_tap(weights: np.ndarray, group: int) -> Rows:
+    """One matrix a group, of the rows of each tap's outputs."""
+    inputs, kh, kw, outputs = weights.shape
+    rows = weights.reshape(group, inputs // group, kh * kw * outputs).swapaxes(1, 2)
+    return Rows.of(rows, weights.shape)
+
+
+def _rows(op: ops.Operator, place: int, weights: np.ndarray | Rows) -> Rows:
+    """Those of weights that no ``Executor`` has made ready."""
+    if isinstance(weights, Rows):
+        return weights
+    form = _form(op, place, weights)
+    assert form is not None
+    return _made(form, weights)
 
 
 def execute(
@@ -31,15 +110,15 @@ def execute(
     state: MutableMapping[str, np.ndarray] | None = None,
     observe: interpreter.Observer | None = None,
 ) -> dict[str, np.ndarray]:
-    """The outputs of a float Graph by name; see ``interpreter.execute``."""
-    return interpreter.execute(graph, inputs, evaluate, state=state, observe=observe)
+    """The outputs of a float Graph by name, of one run; see ``interpreter.execute``."""
+    return Executor(graph).run(inputs, state=state, observe=observe)
 
 
 @singledispatch
-def evaluate(op: ops.Operator, *arrays: np.ndarray | None) -> tuple[np.ndarray, ...]:
+def evaluate(op: ops.Operator, *arrays: np.ndarray | Rows | None) -> tuple[np.ndarray, ...]:
     """The outputs of a float operator, or one of either kind, on float32 ``arrays``.
 
-    None stands for an optional input that is left out.
+    None stands for an optional input that is left out; weights may be ``Rows`` already.
 
     Raises
     ------
@@ -54,7 +133,6 @@ evaluate.register(ops.ArgMax, move)
 evaluate.register(ops.TopIndices, move)
 evaluate.register(ops.NonMaxSuppression, move)
 evaluate.register(ops.IndexArithmetic, move)
-evaluate.register(ops.Recurrent, recur)
 
 
 @evaluate.register
@@ -62,6 +140,17 @@ def _integer_operator(op: ops.IntegerOperator, *arrays: np.ndarray) -> tuple[np.
     raise UnsupportedError(
         f"{type(op).__name__} is an integer operator: edgeinfer.reference computes it, or a Session"
     )
+
+
+@evaluate.register
+def _recurrent(
+    op: ops.Recurrent,
+    x: np.ndarray,
+    weights: np.ndarray | Rows,
+    recurrence: np.ndarray | Rows,
+    *others: Any,
+) -> tuple[np.ndarray, ...]:
+    return recur(op, x, _rows(op, 1, weights), _rows(op, 2, recurrence), *others)
 
 
 def _finish(op: ops.Clamped, y: np.ndarray, bias: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
@@ -73,26 +162,33 @@ def _finish(op: ops.Clamped, y: np.ndarray, bias: tuple[np.ndarray, ...]) -> tup
         np.maximum(y, np.float32(op.lo), out=y)
     if op.hi < np.inf:
         np.minimum(y, np.float32(op.hi), out=y)
+    if 0.0 in (op.lo, op.hi):
+        # which of 0 and -0 is the greater one, processors do not agree on
+        y += 0
     return (y,)
 
 
 @evaluate.register
 def _conv(
-    op: ops.Conv, x: np.ndarray, weights: np.ndarray, *bias: np.ndarray
+    op: ops.Conv, x: np.ndarray, weights: np.ndarray | Rows, *bias: np.ndarray
 ) -> tuple[np.ndarray, ...]:
     out, kh, kw, depth = weights.shape
     view = windows(x, (kh, kw), op.strides, op.pads, op.dilations, 0.0)
     n, h, w = view.shape[:3]
-    if depth == 1 and op.group > 1:
+    if not isinstance(weights, Rows) and _is_depthwise(op, weights):
         return _finish(op, _depthwise(view, weights, op.group), bias)
-    per_group = out // op.group
+    per_group, channels_of = out // op.group, _rows(op, 1, weights)
     y = np.empty((n * h * w, out), np.float32)
     for g in range(op.group):
         patch = view[:, :, :, g * depth : (g + 1) * depth]
         rows = patch.transpose(0, 1, 2, 4, 5, 3).reshape(n * h * w, kh * kw * depth)
         channels = slice(g * per_group, (g + 1) * per_group)
-        np.matmul(rows, weights[channels].reshape(per_group, -1).T, out=y[:, channels])
+        y[:, channels] = product(rows, channels_of[channels])
     return _finish(op, y.reshape(n, h, w, out), bias)
+
+
+def _is_depthwise(op: ops.Conv, weights: np.ndarray) -> bool:
+    return weights.shape[3] == 1 and op.group > 1
 
 
 def _depthwise(view: np.ndarray, weights: np.ndarray, group: int) -> np.ndarray:
@@ -108,7 +204,7 @@ def _depthwise(view: np.ndarray, weights: np.ndarray, group: int) -> np.ndarray:
 
 @evaluate.register
 def _conv_transpose(
-    op: ops.ConvTranspose, x: np.ndarray, weights: np.ndarray, *bias: np.ndarray
+    op: ops.ConvTranspose, x: np.ndarray, weights: np.ndarray | Rows, *bias: np.ndarray
 ) -> tuple[np.ndarray, ...]:
     n, h, w, cin = x.shape
     _, kh, kw, per_group = weights.shape
@@ -122,14 +218,15 @@ def _conv_transpose(
         ),
         np.float32,
     )
+    taps = _rows(op, 1, weights)
     for g in range(op.group):
-        inputs = slice(g * depth, (g + 1) * depth)
+        spread = product(x[..., g * depth : (g + 1) * depth], taps[g])
+        spread = spread.reshape(n, h, w, kh, kw, per_group)
         outputs = slice(g * per_group, (g + 1) * per_group)
         for i, j in np.ndindex(kh, kw):
-            spread = x[..., inputs] @ weights[inputs, i, j]
             rows = slice(i * dh, i * dh + (h - 1) * sh + 1, sh)
             columns = slice(j * dw, j * dw + (w - 1) * sw + 1, sw)
-            full[:, rows, columns, outputs] += spread
+            full[:, rows, columns, outputs] += spread[..., i, j, :]
     top, left, bottom, right = op.pads
     y = full[:, top : full.shape[1] - bottom, left : full.shape[2] - right]
     return _finish(op, y.copy(), bias)
@@ -137,14 +234,14 @@ def _conv_transpose(
 
 @evaluate.register
 def _dense(
-    op: ops.Dense, x: np.ndarray, weights: np.ndarray, *bias: np.ndarray
+    op: ops.Dense, x: np.ndarray, weights: np.ndarray | Rows, *bias: np.ndarray
 ) -> tuple[np.ndarray, ...]:
-    return _finish(op, x @ weights.T, bias)
+    return _finish(op, product(x, _rows(op, 1, weights)), bias)
 
 
 @evaluate.register
 def _mat_mul(op: ops.MatMul, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
-    return (a @ b,)
+    return (product(a, Rows.of(b.swapaxes(-1, -2))),)
 
 
 @evaluate.register
@@ -174,7 +271,7 @@ def _div(op: ops.Div, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
 
 @evaluate.register
 def _pow(op: ops.Pow, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
-    return (np.power(a, b),)
+    return (elementary.power(a, b),)
 
 
 @evaluate.register
@@ -219,14 +316,14 @@ def _reduce_l2(op: ops.ReduceL2, x: np.ndarray) -> tuple[np.ndarray, ...]:
 
 @evaluate.register
 def _softmax(op: ops.Softmax, x: np.ndarray) -> tuple[np.ndarray, ...]:
-    e = np.exp(x - x.max(op.axis, keepdims=True))
+    e = elementary.exp(x - x.max(op.axis, keepdims=True))
     return (e / e.sum(op.axis, keepdims=True),)
 
 
 @evaluate.register
 def _log_softmax(op: ops.LogSoftmax, x: np.ndarray) -> tuple[np.ndarray, ...]:
     shifted = x - x.max(op.axis, keepdims=True)
-    return (shifted - np.log(np.exp(shifted).sum(op.axis, keepdims=True)),)
+    return (shifted - elementary.log(elementary.exp(shifted).sum(op.axis, keepdims=True)),)
 
 
 @evaluate.register
@@ -237,7 +334,7 @@ def _lrn(op: ops.LRN, x: np.ndarray) -> tuple[np.ndarray, ...]:
     squares = np.pad(x * x, [(0, 0)] * (x.ndim - 1) + [(before, after)])
     sums = sliding_window_view(squares, before + 1 + after, -1).sum(-1)
     scale = np.float32(op.bias) + np.float32(op.alpha / op.size) * sums
-    return (x / scale ** np.float32(op.beta),)
+    return (x / elementary.power(scale, np.float32(op.beta)),)
 
 
 @evaluate.register

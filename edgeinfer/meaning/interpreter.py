@@ -6,6 +6,7 @@ What an operator means is the caller's: ``float_executor.py`` and ``reference.py
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,7 @@ def execute(
     inputs: Mapping[str, np.ndarray],
     evaluate: Evaluate,
     *,
+    constants: Mapping[str, Any] | None = None,
     state: MutableMapping[str, np.ndarray] | None = None,
     observe: Observer | None = None,
 ) -> dict[str, np.ndarray]:
@@ -40,6 +42,8 @@ def execute(
         ``evaluate(op, *arrays)`` gives the outputs of an operator. A requantizing one does not know
         the width of its output, so it may give int64, which is narrowed here to the element type
         that the Graph states.
+    constants : mapping
+        The graph's, each as an array or in another form in which ``evaluate`` takes it.
     state : mutable mapping of str to numpy.ndarray
         What the run before left, by the names of the states' inputs, and then what this one leaves;
         a state that it lacks begins with its first value. None begins all, and leaves nothing.
@@ -57,7 +61,7 @@ def execute(
     for name in inputs:
         if name not in graph.inputs:
             raise InputError(f"the graph has no input {name!r}")
-    values = dict(graph.constants)
+    values: dict[str, Any] = dict(graph.constants if constants is None else constants)
     for name in graph.inputs:
         values[name] = _checked_input(name, graph.types[name], inputs)
     for kept in graph.states:

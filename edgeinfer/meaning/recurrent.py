@@ -8,6 +8,7 @@ from functools import singledispatch
 import numpy as np
 
 from edgeinfer.arithmetic import pointwise
+from edgeinfer.arithmetic.exact_products import Rows, product
 from edgeinfer.graph import operators as ops
 
 __all__ = ["recur"]
@@ -17,7 +18,7 @@ __all__ = ["recur"]
 class _Matrices:
     """What every step multiplies the state before it by."""
 
-    recurrence: np.ndarray
+    recurrence: Rows
     bias: np.ndarray
     peepholes: np.ndarray | None
 
@@ -25,8 +26,8 @@ class _Matrices:
 def recur(
     op: ops.Recurrent,
     x: np.ndarray,
-    weights: np.ndarray,
-    recurrence: np.ndarray,
+    weights: Rows,
+    recurrence: Rows,
     bias: np.ndarray,
     recurrent_bias: np.ndarray,
     *others: np.ndarray | None,
@@ -34,7 +35,7 @@ def recur(
     """What ``op`` gives, each [N,T,H], on the arrays of its roles; None for an absent one."""
     samples, steps, _ = x.shape
     hidden = recurrence.shape[1]
-    given = x @ weights.T + bias
+    given = product(x, weights) + bias
     optional = dict(zip((role.name for role in op.takes[5:]), others, strict=False))
     firsts = (optional.get(name) for name in op.firsts)
     state = tuple(
@@ -72,7 +73,7 @@ def _rnn(
     matrices: _Matrices,
 ) -> tuple[np.ndarray, ...]:
     (h,) = state
-    return (_apply(op, op.hidden, given + h @ matrices.recurrence.T + matrices.bias),)
+    return (_apply(op, op.hidden, given + product(h, matrices.recurrence) + matrices.bias),)
 
 
 @_step.register
@@ -86,12 +87,12 @@ def _gru(
     recurrence, bias = matrices.recurrence, matrices.bias
     gates = 2 * h.shape[1]
     z, r = np.split(
-        _apply(op, op.gate, given[:, :gates] + h @ recurrence[:gates].T + bias[:gates]), 2, 1
+        _apply(op, op.gate, given[:, :gates] + product(h, recurrence[:gates]) + bias[:gates]), 2, 1
     )
     if op.linear_before_reset:
-        recurrent = r * (h @ recurrence[gates:].T + bias[gates:])
+        recurrent = r * (product(h, recurrence[gates:]) + bias[gates:])
     else:
-        recurrent = (r * h) @ recurrence[gates:].T + bias[gates:]
+        recurrent = product(r * h, recurrence[gates:]) + bias[gates:]
     n = _apply(op, op.candidate, given[:, gates:] + recurrent)
     h = (1 - z) * n + z * h
     return h, h
@@ -105,7 +106,7 @@ def _lstm(
     matrices: _Matrices,
 ) -> tuple[np.ndarray, ...]:
     h, c = state
-    i, o, f, n = np.split(given + h @ matrices.recurrence.T + matrices.bias, 4, 1)
+    i, o, f, n = np.split(given + product(h, matrices.recurrence) + matrices.bias, 4, 1)
     peepholes = matrices.peepholes
     to_i, to_o, to_f = (0, 0, 0) if peepholes is None else np.split(peepholes, 3)
     i = _apply(op, op.gate, i + to_i * c)

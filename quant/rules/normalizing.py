@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
 
-from edgeinfer.arithmetic import pointwise
+from edgeinfer.arithmetic import elementary, pointwise
 from edgeinfer.arithmetic.accumulators import reach
 from edgeinfer.arithmetic.fixedpoint import (
     exponential_table_8,
@@ -94,7 +93,7 @@ def _log_softmax(op: ops.LogSoftmax, node: Node, to: Fragment) -> None:
     share = to.emit_part("softmax", shares, ops.QSoftmax(axis), x, table)
     best = to.emit_part("best", replace(shares, shape=one), ops.ReduceMax((axis,), True), share)
     # no finer than y's step makes of use, so that its table is one of few entries
-    finest = max(math.log(max(count, 2)) / 32000, to.kind(y)[0] / 128)
+    finest = max(float(elementary.log(max(count, 2))) / 32000, to.kind(y)[0] / 128)
     logarithms = replace(kind, shape=one, quantization=Quantization.per_tensor(finest))
     logarithm = _logarithm(to, best, logarithms, count)
     to.emit(sum_of(to, distance, logarithm, to.type(y)), distance, logarithm)

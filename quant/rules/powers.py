@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-
+from edgeinfer.arithmetic import elementary
 from edgeinfer.errors import QuantizationError
 from edgeinfer.graph import Node
 from edgeinfer.graph import operators as ops
@@ -32,14 +31,14 @@ def _pow(op: ops.Pow, node: Node, to: Fragment) -> None:
     step = to.kind(base)[0]
     # 0 is as good as half a step
     least = max(step / 2, low / 8)
-    farthest = max(abs(math.log(least)), abs(math.log(32767 * step)))
+    farthest = max(abs(float(elementary.log(end))) for end in (least, 32767 * step))
     lookup = ops.Lookup(("log", ("max", "x", least)), (low, high))
     logarithms = of_reach(to.graph.types[a].shape, farthest)
     rare = max(1, min(int(low / step), 32767))
     logarithm = emit_function(to, "logarithm", logarithms, lookup, base, rare)
     # beyond, y is 0 or saturates
     ends = to.kind(y)[0] / 4, max(to.range(y))
-    useful = max(abs(math.log(end)) for end in ends)
+    useful = max(abs(float(elementary.log(end))) for end in ends)
     reached = farthest * 32768 * to.kind(exponent)[0]
     powers = of_reach(to.type(y).shape, max(min(useful, reached), step))
     product = product_of(to, logarithm, exponent, powers)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from edgeinfer.arithmetic import pointwise
+from edgeinfer.arithmetic import elementary, pointwise
 from edgeinfer.graph import TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.quant.bounds import Range, magnitude
@@ -84,7 +84,7 @@ class Function:
 
 def _extent(expression: pointwise.Expression, bound: float) -> tuple[float, float]:
     """From where on a function has settled, and the largest magnitude that it gives."""
-    places = bound * np.exp2(-np.arange(_PLACES) / 4)
+    places = bound * elementary.power(2.0, -np.arange(_PLACES) / 4)
     found = [pointwise.evaluate(expression, side * places) for side in (1.0, -1.0)]
     between = pointwise.evaluate(expression, np.linspace(-bound, bound, 1025))
     most = max(float(np.abs(values).max()) for values in (*found, between)) or 1.0
