@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import bisect
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -13,14 +15,15 @@ from edgeinfer.data.samples import Data, runs
 from edgeinfer.errors import MissingExtraError, QuantizationError
 from edgeinfer.graph import Graph
 from edgeinfer.meaning.float_executor import Executor
-from edgeinfer.quant.never import FarNumbers, fillings, indifferent_sides, near_and_far
+from edgeinfer.quant.counted import Counted
 from edgeinfer.quant.observers import Histogram
-from edgeinfer.quant.outliers import Arrival, Farthest, Outlier
 from edgeinfer.quant.reaches import Reaches
+from edgeinfer.quant.waiting import Arrival, Outlier, Waiting
 
 __all__ = [
     "MOST_HELD_BACK",
     "Calibration",
+    "Part",
     "Progress",
     "Run",
     "calibrate",
@@ -32,8 +35,18 @@ __all__ = [
 _HELD_BACK = 5
 MOST_HELD_BACK = 32
 
+# so many wait until it is known whether they do, and two of them may turn out to be outliers
+_WAITING = _HELD_BACK * MOST_HELD_BACK + 2
+
 # called as work is done: with its stage, how much of it, and of how much where that is known
 Progress: TypeAlias = Callable[[str, int, int | None], None]
+
+# called after each run that was executed
+Executed: TypeAlias = Callable[[], None]
+
+
+def _ignore() -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +83,10 @@ class Calibration:
     count : int
         How many runs were counted.
     kept : list of Run
-        Some of them, drawn evenly from all, in order.
+        Some of them, those with the least digests, by these: as if drawn, and whatever the order
+        of the data. A run that came several times is among them once.
     held_back : list of Run
-        Runs that ``fitted`` does not know, spread evenly over all: to judge by. Of fewer than five
+        Those of them that ``fitted`` does not know: to judge by. Of fewer than five different ones
         there are none.
     fixed_inputs : set of str
         The inputs that were the same in every run, of two or more.
@@ -145,10 +159,11 @@ def calibrate(
 ) -> Calibration:
     """Run ``data`` through ``graph`` in floats and count what each of ``values`` holds.
 
-    The runs of a Graph with states are one sequence, in the order of the data. One run at a time,
-    so memory is bounded by the model's and by ``keep`` runs' inputs and outputs. Of an array,
-    ``samples`` are drawn by ``seed``; of a stream, the first ``samples`` are taken. A run whose
-    input lies far beyond all others' is not counted (``outliers.py``).
+    What comes of it does not depend on the order of the data; but the runs of a Graph with states
+    are one sequence. One run at a time, so memory is bounded by the model's and by some runs'
+    inputs and outputs. Of an array, ``samples`` are drawn by ``seed``; of a stream, the first
+    ``samples`` are taken. A run whose input lies far beyond all others' is not counted
+    (``waiting.py``).
 
     Raises
     ------
@@ -159,110 +174,150 @@ def calibrate(
     """
     chosen = _draw(data, samples, seed)
     total = _count(graph, chosen, samples)
-    counting = _Counting(graph, values, keep)
-    farthest = Farthest(in_sequence=bool(graph.states))
-    rng = np.random.default_rng(seed)
-    for index, feed in enumerate(runs(graph, chosen, limit=samples)):
-        # a reservoir: every run so far is kept with the same probability
-        place = index if index < keep else int(rng.integers(index + 1))
-        held_back = index % _HELD_BACK == _HELD_BACK - 1
-        # whoever gives the data may use its arrays again
-        own = {name: array.copy() for name, array in feed.items()}
-        for run in farthest.take(Arrival(index, place, held_back, own)):
-            counting.add(run)
+    part = Part(graph, values, keep)
+
+    def tell() -> None:
         if progress is not None:
-            progress("calibrating", index + 1, total)
-    near, counting.seen.outliers = farthest.divided()
-    for run in near:
-        counting.add(run)
-    return counting.result()
+            progress("calibrating", part.executed, total)
+
+    for index, feed in enumerate(runs(graph, chosen, limit=samples)):
+        part.take(index, feed, tell)
+    return part.calibration(tell)
 
 
-class _Counting:
-    """Runs through the float Graph, counted."""
+class Part:
+    """What calibration sees of a part of the data, or of all of it.
+
+    Parameters
+    ----------
+    graph : Graph
+        The float Graph.
+    values : collection of str
+        Those that are counted.
+    keep : int
+        How many runs are kept, at most.
+    """
 
     def __init__(self, graph: Graph, values: Collection[str], keep: int) -> None:
-        self.seen = Calibration({name: Histogram() for name in values})
-        self.seen.fitted = {name: Histogram() for name in values}
-        self.seen.reaches = {name: Reaches() for name in values}
-        self._first: dict[str, np.ndarray] = {}
-        self._differing: set[str] = set()
-        self._stride = 1
-        self._executor = Executor(graph)
-        self._sides = indifferent_sides(graph)
+        self.executed = 0
+        self._graph = graph
+        self._counted = Counted.of(graph, values)
+        # runs of a sequence do not wait: each follows from the one before
+        self._state: dict[str, np.ndarray] | None = {} if graph.states else None
+        self._waiting = Waiting(max(keep, _WAITING))
         self._keep = keep
-        self._kept: dict[int, Run] = {}
-        self._state: dict[str, np.ndarray] = {}
-        self._far: dict[str, FarNumbers] = {}
-        self._fillings = fillings(graph, self._sides)
+        self._kept, self._held_back = _Least(keep), _Least(MOST_HELD_BACK)
 
-    def add(self, run: Arrival) -> None:
-        """Execute and count one run."""
+    def __getstate__(self) -> dict[str, object]:
+        # whoever goes on makes the weights ready again
+        return {name: value for name, value in vars(self).items() if name != "_executor"}
+
+    @cached_property
+    def _executor(self) -> Executor:
+        return Executor(self._graph)
+
+    def take(
+        self, index: int, feed: Mapping[str, np.ndarray], executed: Executed = _ignore
+    ) -> None:
+        """Take in the run of place ``index`` in the data.
+
+        Its arrays may be used again afterwards; ``executed`` is called after each run that is
+        executed, be it this one or another.
+        """
+        run = Arrival(index, {name: array.copy() for name, array in feed.items()})
+        if self._state is not None:
+            is_held_back = index % _HELD_BACK == _HELD_BACK - 1
+            self._keep_run(run, self._count_run(run, is_held_back, executed), is_held_back)
+            return
+        for other in self._waiting.take(run):
+            self._count_run(other, False, executed)
+
+    def merge(self, other: Part, executed: Executed = _ignore) -> None:
+        """Take in what ``other`` has, a part of the same data for the same Graph.
+
+        Raises
+        ------
+        ValueError
+            The Graph keeps states: its data is one sequence.
+        """
+        if self._state is not None:
+            raise ValueError("the runs of a model that keeps states are one sequence")
+        self._counted.merge(other._counted)
+        self.executed += other.executed
+        for run in self._waiting.merge(other._waiting):
+            self._count_run(run, False, executed)
+
+    def calibration(self, executed: Executed = _ignore) -> Calibration:
+        """All that was seen; the part is used up."""
+        least, others, outliers = self._waiting.divided()
+        held = min(MOST_HELD_BACK, len(least) // _HELD_BACK)
+        for place, run in enumerate(least):
+            outputs = self._count_run(run, place < held, executed)
+            if place < max(held, self._keep):
+                self._keep_run(run, outputs, place < held)
+        for run in others:
+            self._count_run(run, False, executed)
+        counted = self._counted
+        never = counted.settled()
+        for name, fitted in counted.fitted.items():
+            counted.held_back[name].merge(fitted)
+        return Calibration(
+            histograms=counted.held_back,
+            fitted=counted.fitted,
+            reaches=counted.reaches,
+            never=never,
+            count=counted.count,
+            kept=self._kept.runs,
+            held_back=self._held_back.runs,
+            fixed_inputs=counted.fixed_inputs,
+            outliers=outliers,
+        )
+
+    def _count_run(
+        self, run: Arrival, is_held_back: bool, executed: Executed
+    ) -> dict[str, np.ndarray]:
+        """Execute and count a run as often as it came, and give its outputs."""
 
         def observe(name: str, array: np.ndarray) -> None:
-            if name in self.seen.histograms:
-                try:
-                    self._observe(name, array, run.is_held_back)
-                except QuantizationError as error:
-                    raise QuantizationError(
-                        f"value {name!r} is not finite on calibration sample {run.index}; "
-                        "the float model overflows or divides by zero there"
-                    ) from error
+            try:
+                self._counted.add(name, array, is_held_back)
+            except QuantizationError as error:
+                raise QuantizationError(
+                    f"value {name!r} is not finite on calibration sample {run.index}; "
+                    "the float model overflows or divides by zero there"
+                ) from error
 
-        with one_blas_thread():
-            outputs = self._executor.run(run.feed, state=self._state, observe=observe)
-        self.seen.count += 1
-        for name, array in run.feed.items():
-            if not np.array_equal(self._first.setdefault(name, array), array):
-                self._differing.add(name)
-        if run.is_held_back:
-            self._hold_back(Run(run.index, run.feed, outputs))
-        known = self._kept.get(run.place)
-        if run.place < self._keep and (known is None or known.index < run.index):
-            self._kept[run.place] = Run(run.index, run.feed, outputs)
+        for _ in range(run.times):
+            with one_blas_thread():
+                outputs = self._executor.run(run.feed, state=self._state, observe=observe)
+            self._counted.add_run(run.digests)
+            self.executed += 1
+            executed()
+        return outputs
 
-    def _hold_back(self, run: Run) -> None:
-        """Keep the run to judge by; of more than can be kept, every second, fourth and so on."""
-        held = self.seen.held_back
-        if run.index // _HELD_BACK % self._stride == 0:
-            held.append(run)
-        if len(held) > 2 * MOST_HELD_BACK:
-            self._stride *= 2
-            held[:] = [r for r in held if r.index // _HELD_BACK % self._stride == 0]
+    def _keep_run(self, run: Arrival, outputs: dict[str, np.ndarray], is_held_back: bool) -> None:
+        found = Run(run.index, dict(run.feed), outputs)
+        self._kept.add(run.key, found)
+        if is_held_back:
+            self._held_back.add(run.key, found)
 
-    def result(self) -> Calibration:
-        """All that was counted."""
-        self.seen.kept = sorted(self._kept.values(), key=lambda run: run.index)
-        self.seen.held_back = evenly(
-            sorted(self.seen.held_back, key=lambda run: run.index), MOST_HELD_BACK
-        )
-        for name, far in self._far.items():
-            signs = far.settle(self.seen.fitted[name], self.seen.histograms[name])
-            if signs:
-                self.seen.never[name] = signs
-        for name in set(self._fillings) & set(self.seen.fitted):
-            filling, known = self._fillings[name], self.seen.never.get(name, frozenset())
-            signs = filling.settle(self.seen.fitted[name], self.seen.histograms[name])
-            if signs:
-                self.seen.never[name] = known | signs
-        for name, fitted in self.seen.fitted.items():
-            self.seen.histograms[name].merge(fitted)
-        if self.seen.count > 1:
-            self.seen.fixed_inputs = set(self._first) - self._differing
-        return self.seen
 
-    def _observe(self, name: str, array: np.ndarray, is_held_back: bool) -> None:
-        if name in self._fillings:
-            array = self._fillings[name].without(array, is_held_back)
-        if name in self._sides:
-            array, far = near_and_far(array, self._sides[name])
-            if far.size:
-                self._far.setdefault(name, FarNumbers()).add(far, is_held_back)
-            if not array.size:
-                return
-        if not is_held_back:
-            self.seen.reaches[name].add(array)
-        (self.seen.histograms if is_held_back else self.seen.fitted)[name].add(array)
+class _Least:
+    """The runs of the least keys, so many of them."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._found: list[tuple[bytes, int, Run]] = []
+
+    def add(self, key: bytes, run: Run) -> None:
+        """Keep ``run``, and forget the one that is now too many."""
+        bisect.insort(self._found, (key, run.index, run))
+        del self._found[self._count :]
+
+    @property
+    def runs(self) -> list[Run]:
+        """In the order of their keys."""
+        return [run for _, _, run in self._found]
 
 
 def _count(graph: Graph, data: Data, samples: int | None) -> int | None:

@@ -85,7 +85,8 @@ def quantize_and_judge(
 ) -> Quantized:
     """As ``quantize``, its options in one, and what is known of the result.
 
-    Every fifth sample judges ranges that the others alone gave; then all make those of the result.
+    A fifth of the samples judges ranges that the others alone gave; then all make those of the
+    result.
 
     Parameters
     ----------

@@ -131,7 +131,7 @@ def test_a_value_that_overflows_names_its_sample():
     data = SAMPLES.copy()
     data[7:20] = 1000
     with refused(
-        "value 'exp' is not finite on calibration sample 10; "
+        "value 'exp' is not finite on calibration sample 7; "
         "the float model overflows or divides by zero there",
         QuantizationError,
     ):
