@@ -20,6 +20,7 @@ NAMES(add_s16, ADD_S16_PARAMETERS);
 NAMES(add_s8, ADD_S8_PARAMETERS);
 NAMES(argmax, ARGMAX_PARAMETERS);
 NAMES(average_pool, AVERAGE_POOL_PARAMETERS);
+NAMES(chain_s16, CHAIN_S16_PARAMETERS);
 NAMES(conv, CONV_PARAMETERS);
 NAMES(conv_flat, CONV_FLAT_PARAMETERS);
 NAMES(conv_rows, CONV_ROWS_PARAMETERS);
@@ -141,11 +142,11 @@ const kernel kernels[] = {
 #ifdef HAS_X86_KERNELS
         EACH_TABLE(LOOP_ENTRY, avx512vbmi) EACH_LOOP(LOOP_ENTRY, avx512vnni)
             EACH_LAYER(LAYER_ENTRY, avx512vnni) EACH_LAYER_S16(LAYER_S16_ENTRY, avx512vnni)
-                EACH_PAIR(LOOP_ENTRY, avx512vnni) LOOP_ENTRY(avx512vnni, interpolate_s16, lookup)
+                EACH_PAIR(LOOP_ENTRY, avx512vnni) LOOP_ENTRY(avx512vnni, chain_s16, chain_s16)
                     EACH_LAYER(LAYER_ENTRY, avxvnni) EACH_LAYER_S16(LAYER_S16_ENTRY, avxvnni)
                         EACH_LOOP(LOOP_ENTRY, avx2) EACH_LAYER(LAYER_ENTRY, avx2) EACH_LAYER_S16(
                             LAYER_S16_ENTRY, avx2) EACH_PAIR(LOOP_ENTRY, avx2)
-                            EACH_TABLE(LOOP_ENTRY, avx2) LOOP_ENTRY(avx2, interpolate_s16, lookup)
+                            EACH_TABLE(LOOP_ENTRY, avx2) LOOP_ENTRY(avx2, chain_s16, chain_s16)
                                 LAYER_ENTRY(avx2, conv_winograd, conv_winograd)
 #endif
 #ifdef HAS_NEON_KERNELS

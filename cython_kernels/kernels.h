@@ -22,11 +22,11 @@
 #endif
 
 #define MAX_RANK 16
-#define MAX_OPERANDS 6
+#define MAX_OPERANDS 16
 
 enum status { DONE = 0, NOT_A_NUMBER = 1, INDEX_OUT_OF_RANGE = 2 };
 
-/* `parameters` is the kernel's own struct of int64_t; the step's output is the last operand;
+/* `parameters` is the kernel's own struct of int64_t; the step's outputs are the last operands;
  * `scratch` is this thread's alone. */
 typedef int (*kernel_function)(const void *parameters, void *const *operands, int64_t begin,
                                int64_t end, void *scratch);
@@ -211,6 +211,12 @@ PARAMETERS(mul_s8_parameters, MUL_S8_PARAMETERS);
     ONE(multiplier) ONE(rounding) ONE(shift) ONE(lo) ONE(hi) ONE(out_bytes)
 PARAMETERS(mul_s16_parameters, MUL_S16_PARAMETERS);
 
+/* See chain_s16.h. */
+#define CHAIN_S16_PARAMETERS(ONE, RANKED) ONE(links) ONE(length)
+PARAMETERS(chain_s16_parameters, CHAIN_S16_PARAMETERS);
+#define CHAIN_BLOCK 128 /* elements that links hand on at a time, */
+#define CHAIN_ROWS 16   /* and of how many values */
+
 /* Products of matrices, whose strides say where each of them begins. */
 #define MAT_MUL_PARAMETERS(ONE, RANKED)                                                           \
     ONE(rank) RANKED(extents) RANKED(a_strides) RANKED(b_strides)                                 \
@@ -382,7 +388,7 @@ KERNEL(conv_winograd_avx2);
 EACH_LAYER_S16(DECLARE, avx2)
 EACH_PAIR(DECLARE, avx2)
 EACH_TABLE(DECLARE, avx2)
-KERNEL(interpolate_s16_avx2);
+KERNEL(chain_s16_avx2);
 EACH_LAYER(DECLARE, avxvnni)
 EACH_LAYER_S16(DECLARE, avxvnni)
 int has_avxvnni(void);
@@ -390,7 +396,7 @@ EACH_LOOP(DECLARE, avx512vnni)
 EACH_LAYER(DECLARE, avx512vnni)
 EACH_LAYER_S16(DECLARE, avx512vnni)
 EACH_PAIR(DECLARE, avx512vnni)
-KERNEL(interpolate_s16_avx512vnni);
+KERNEL(chain_s16_avx512vnni);
 EACH_TABLE(DECLARE, avx512vbmi)
 #endif
 #ifdef HAS_AMX_KERNELS

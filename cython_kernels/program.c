@@ -35,7 +35,7 @@ static void write_output(const program *p, const edge *e, caller_array to, int64
 
 static void *resolve(const program *p, uint8_t *memory, place at)
 {
-    /* kernels write to no operand but their last, which the planner never puts in the constants */
+    /* kernels write to their outputs alone, which the planner never puts in the constants */
     return (at.space == CONSTANTS ? (uint8_t *)p->constants : memory) + at.offset;
 }
 

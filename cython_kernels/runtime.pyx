@@ -382,8 +382,11 @@ cdef class Program:
         cdef const kernel *k = _find(s.kernel, s.isa)
         if not 0 < len(s.operands) <= MAX_OPERANDS:
             raise ValueError(f"a step has 1 to {MAX_OPERANDS} operands, not {len(s.operands)}")
-        if s.operands[-1].space != "arena":
-            raise ValueError("a step must write to the arena")
+        if not 0 < s.outputs <= len(s.operands):
+            raise ValueError(f"{s.outputs} of {len(s.operands)} operands cannot be outputs")
+        for operand in s.operands[-s.outputs:]:
+            if operand.space != "arena":
+                raise ValueError("a step must write to the arena")
         to.parameters = _pack(k, dict(s.parameters))
         self.c.step_count += 1
         to.run = k.run

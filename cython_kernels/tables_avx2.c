@@ -1,6 +1,4 @@
-/* Tables of 256 bytes with AVX2, whose look-up of bytes knows 16 entries; tables of 513 knots. */
-
-#include <string.h>
+/* Tables of 256 bytes with AVX2, whose look-up of bytes knows 16 entries. */
 
 #include "kernels.h"
 
@@ -62,44 +60,6 @@ KERNEL(lookup_s8_avx2)
     }
     for (; i < end; ++i)
         y[i] = table[x[i] + 128];
-    return DONE;
-}
-
-/* Both knots of eight x come in one gather, and a pair's product with 128 - r and r is
- *
- *     128 low + (high - low) r
- *
- * the 7 bits of whose end are those of (high - low) r: rounding all of it is rounding that. */
-static inline __m128i interpolated(const int16_t *knots, __m128i x)
-{
-    const __m256i wide = _mm256_cvtepi16_epi32(x);
-    const __m256i index = _mm256_add_epi32(_mm256_srai_epi32(wide, 7), _mm256_set1_epi32(256));
-    const __m256i pairs = _mm256_i32gather_epi32((const int *)knots, index, sizeof *knots);
-    const __m256i r = _mm256_and_si256(wide, _mm256_set1_epi32(127));
-    const __m256i rest = _mm256_sub_epi32(_mm256_set1_epi32(128), r);
-    const __m256i weights = _mm256_or_si256(rest, _mm256_slli_epi32(r, 16));
-    const __m256i sum = _mm256_add_epi32(_mm256_madd_epi16(pairs, weights), _mm256_set1_epi32(64));
-    const __m256i y = _mm256_srai_epi32(sum, 7);
-    return _mm_packs_epi32(_mm256_castsi256_si128(y), _mm256_extracti128_si256(y, 1));
-}
-
-/* Operands: x, 513 knots, y, all int16. A unit is an element; fixedpoint.interpolate_16. */
-KERNEL(interpolate_s16_avx2)
-{
-    const int16_t *x = operands[0];
-    int16_t *y = operands[2];
-    int64_t i = begin;
-    for (; i + 8 <= end; i += 8)
-        _mm_storeu_si128((__m128i *)(y + i),
-                         interpolated(operands[1], _mm_loadu_si128((const __m128i *)(x + i))));
-    if (i < end) {
-        const size_t size = (size_t)(end - i) * sizeof *x;
-        int16_t rest[8] = {0};
-        memcpy(rest, x + i, size);
-        _mm_storeu_si128((__m128i *)rest,
-                         interpolated(operands[1], _mm_loadu_si128((const __m128i *)rest)));
-        memcpy(y + i, rest, size);
-    }
     return DONE;
 }
 

@@ -1,4 +1,5 @@
-/* Sums and products of int16 in 32 bits, where proofs/pairs.py finds that they fit: rows of words.
+/* Sums and products of int16 in 32 bits, where proofs/pairs.py finds that they fit and an operand
+ * is broadcast, so that chain_s16.h does not take them: rows of words.
  *
  * An instruction set includes this file after its stage_*.h, for CONV(add) and CONV(mul) and with
  *

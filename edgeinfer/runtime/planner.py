@@ -26,6 +26,7 @@ from edgeinfer.runtime.catalogue import (
     packed_bytes,
 )
 from edgeinfer.runtime.catalogue.proofs import short_quotient
+from edgeinfer.runtime.fusion import Fusion, apart, fused
 
 __all__ = ["ALIGNMENT", "MAX_BYTES", "Edge", "KnownCalls", "Place", "Plan", "Step", "plan"]
 
@@ -51,8 +52,9 @@ class Place:
 
 @dataclass(frozen=True)
 class Step:
-    """One kernel at work on places; the last operand is its output.
+    """One kernel at work on places; the last ``outputs`` operands are its outputs.
 
+    ``node`` is the last node of those that it computes.
     ``parts`` is into how many pieces the units are worth dividing, ``scratch`` where the first
     thread's is.
     """
@@ -65,6 +67,7 @@ class Step:
     units: int
     parts: int
     scratch: Place
+    outputs: int = 1
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,7 @@ class Plan:
         The Graph's ``sources`` and ``results``: its inputs and outputs, then its states'.
     places : mapping of str to Place
         Where each value that a run computes is while it is alive; for ever, with ``keep_values``.
+        Without, what is made and taken by one step alone has none.
     constants : numpy.ndarray
         One block of bytes: what the kernels read beside the arena.
     values_bytes : int
@@ -187,10 +191,11 @@ def plan(
     scratch = max((c.scratch for node_calls in calls for c in node_calls), default=0)
     _check_memory(needed + scratch, max_bytes)
     views = _Views(graph, calls, keep_values)
-    buffers = _buffers(graph, calls, views, keep_values)
+    fusion = apart(calls) if keep_values else fused(graph, calls, views.root, views.needs)
+    buffers = _buffers(graph, fusion, views, keep_values)
     scratches = [
         Buffer(max((c.scratch for c in node_calls), default=0), index, index)
-        for index, node_calls in enumerate(calls)
+        for index, node_calls in enumerate(fusion.calls)
     ]
     of_values = {id(b): b for b in buffers.values()}.values()
     values_bytes = allocate(of_values, ALIGNMENT)
@@ -227,8 +232,9 @@ def plan(
             call.units,
             max(1, call.work // GRAIN),
             Place("arena", max(0, own.offset), call.scratch),
+            call.outputs,
         )
-        for node, node_calls, own in zip(graph.nodes, calls, scratches, strict=True)
+        for node, node_calls, own in zip(graph.nodes, fusion.calls, scratches, strict=True)
         for call in node_calls
         if views.needs(call)
     )
@@ -237,7 +243,7 @@ def plan(
         steps,
         tuple(map(edge, graph.sources)),
         tuple(map(edge, graph.results)),
-        {name: place(name) for name in computed},
+        {name: place(name) for name in computed if views.root(name)[0] not in fusion.inner},
         blob.bytes(),
         values_bytes,
         arena_bytes,
@@ -305,7 +311,7 @@ class _Views:
                     self._join(call)
             else:
                 for call in node_calls:
-                    if call.operands[0] in layers:
+                    if call.kernel == "copy" and call.operands[0] in layers:
                         self._join_pixels(call)
 
     def root(self, name: str) -> tuple[str, int]:
@@ -406,18 +412,17 @@ def _is_run(call: KernelCall) -> bool:
     return p["extents"] == (1,) or p["in_strides"] == p["out_strides"] == (1,)
 
 
-def _buffers(
-    graph: Graph, calls: list[list[KernelCall]], views: _Views, keep_values: bool
-) -> dict[str, Buffer]:
-    """The buffer of every root that a run computes, shared where one is written over another."""
-    uses = ((views.root(name)[0], index) for name, index in last_uses(graph).items())
-    last = {root: until for root, (_, until) in spans(uses).items()}
+def _buffers(graph: Graph, fusion: Fusion, views: _Views, keep_values: bool) -> dict[str, Buffer]:
+    """The buffer of every root that steps share; one for several that take over from each other."""
     end = len(graph.nodes)
+    times = (*fusion.times, end)
+    uses = ((views.root(name)[0], times[index]) for name, index in last_uses(graph).items())
+    last = {root: until for root, (_, until) in spans(uses).items()}
     buffers: dict[str, Buffer] = {}
 
     def hold(name: str, index: int, overwritten: Buffer | None = None) -> None:
         root, _ = views.root(name)
-        if root not in buffers and root not in graph.constants:
+        if root not in buffers and root not in graph.constants and root not in fusion.inner:
             until = end if keep_values else last.get(root, index)
             buffer = overwritten or Buffer(graph.types[root].nbytes, index, until)
             buffer.last = until
@@ -435,7 +440,7 @@ def _buffers(
 
     for name in graph.sources:
         hold(name, -1)
-    for index, (node, node_calls) in enumerate(zip(graph.nodes, calls, strict=True)):
+    for node, node_calls, index in zip(graph.nodes, fusion.calls, fusion.times, strict=True):
         overwritten = dying(node, index, node_calls[0]) if node_calls else None
         for name in node.outputs:
             hold(name, index, overwritten)

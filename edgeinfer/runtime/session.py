@@ -277,7 +277,8 @@ class Session(PlainRuns):
     def profile(self, x: Arrays) -> dict[str, int]:
         """Nanoseconds that each node takes in one run, by the node's name, in order.
 
-        Nodes that cost nothing, such as a Reshape, are left out.
+        Nodes that cost nothing, such as a Reshape, are left out. Where several run as one step,
+        as the elementwise operators of an LSTM's cell do, all of its time is the last one's.
         """
         times = np.zeros(len(self._plan.steps), np.int64)
         self._run(x, None, self.stream().state, times)

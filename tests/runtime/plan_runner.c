@@ -139,7 +139,7 @@ static void run_step(const machine *m, int at_end) {
     const int64_t parameter_count = number();
     int64_t *parameters = checked(malloc((size_t)(parameter_count + 1) * sizeof(int64_t)));
     for (int64_t i = 0; i < parameter_count; ++i) parameters[i] = number();
-    const int count = (int)number();
+    const int count = (int)number(), outputs = (int)number();
     operand all[MAX_OPERANDS];
     fenced memories[MAX_OPERANDS];
     void *starts[MAX_OPERANDS];
@@ -164,7 +164,9 @@ static void run_step(const machine *m, int at_end) {
         if (k->run(parameters, starts, begin, end, scratch.start) != DONE) exit(4);
         release(scratch);
     }
-    memcpy(all[count - 1].home, starts[count - 1], (size_t)all[count - 1].size);
+    /* outputs come last */
+    for (int i = count - outputs; i < count; ++i)
+        memcpy(all[i].home, starts[i], (size_t)all[i].size);
     for (int i = 0; i < count; ++i)
         if (all[i].same == i) release(memories[i]);
     free(parameters);

@@ -147,7 +147,7 @@ class PlanRunner:
                 entries = [int(value)] if count == 1 else [*map(int, value)]
                 fields += entries + [0] * (count - len(entries))
             yield _numbers(self.indices[step.kernel, step.isa], step.units, len(fields), *fields)
-            yield _numbers(len(step.operands))
+            yield _numbers(len(step.operands), step.outputs)
             for place in step.operands:
                 yield _numbers(("arena", "constants").index(place.space), place.offset)
                 yield _numbers(place.nbytes)

@@ -15,6 +15,7 @@ from tests import strategies
 from tests.runtime import test_wide_layers as wide
 from tests.runtime.plan_runner import PlanRunner, compiled, needed
 from tests.runtime.runtime_graphs import joined_layers, small_cnn
+from tests.runtime.test_chains import ELEMENTWISE, cell
 from tests.runtime.test_layers import convolutions, dense_layers, square_convolutions
 from tests.runtime.test_sanitizers import SANITIZE, library
 
@@ -56,6 +57,23 @@ def test_a_dense_layer_stays_within_its_operands(fenced, isa, graph, seed):
 @given(drawn=strategies.graphs_with_inputs())
 def test_every_kernel_stays_within_its_operands(fenced, isa, drawn):
     fenced.check(*drawn, isa)
+
+
+@pytest.mark.parametrize("isa", SUPPORTED)
+@settings(COMMON, max_examples=60)
+@given(
+    graph=strategies.integer_graphs(("int16",), ELEMENTWISE, max_nodes=12),
+    seed=st.integers(0, 99),
+)
+def test_a_chain_stays_within_its_operands(fenced, isa, graph, seed):
+    fenced.check(graph, strategies.random_inputs(graph, seed), isa)
+
+
+@pytest.mark.parametrize("isa", SUPPORTED)
+@pytest.mark.parametrize("length", [1, 4, 20, 33, 129])
+def test_a_recurrent_cell_stays_within_its_operands(fenced, isa, length):
+    graph = cell(length)
+    fenced.check(graph, strategies.random_inputs(graph, 0), isa)
 
 
 @pytest.mark.parametrize("isa", SUPPORTED)

@@ -27,7 +27,7 @@ def with_step(planned, **changes):
 
 def test_every_kernel_that_the_planner_does_not_ask_for_has_a_scalar_version():
     asked_for = {name for name, _ in LAYOUTS} | {
-        "interpolate_s16",
+        "chain_s16",
         "lookup_s8",
         "mul_s16",
         "mul_s8",
@@ -50,6 +50,19 @@ def test_a_place_outside_its_memory_is_refused(planned, place, message):
     assert planned.arena_bytes == 4800
     operands = (*planned.steps[0].operands[:-1], place)
     refused(message, with_step(planned, operands=operands))
+
+
+@pytest.mark.parametrize("outputs", [0, -1, 9])
+def test_more_outputs_than_operands_are_refused(planned, outputs):
+    count = len(planned.steps[0].operands)
+    message = f"{outputs} of {count} operands cannot be outputs"
+    refused(message, with_step(planned, outputs=outputs))
+
+
+def test_every_output_must_lie_in_the_arena(planned):
+    operands = Place("constants", 0, 4), planned.steps[0].operands[-1]
+    step = {"operands": operands, "outputs": 2}
+    refused("a step must write to the arena", with_step(planned, **step))
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ call           what a kernel is called with       layers        convolutions, de
 pools          windows without weights            pairs         two operands, broadcast
 elementwise    one operand, element by element    reductions    along axes
 matrices       products of two values             moves         what only moves elements
-memory         bytes of packed constants
+memory         bytes of packed constants     chains        elementwise operators in one call
 
 Layers on packed weights: ``rows``, ``winograd`` where that pays and, of depthwise ones, ``lines``;
 ``packing`` what kernels want of them, ``stages`` how those of int8 end, ``wide`` what those of
@@ -21,6 +21,7 @@ from edgeinfer.runtime.catalogue import (
     reductions,
 )
 from edgeinfer.runtime.catalogue.call import KernelCall, KernelSite, Parameters, having, lower
+from edgeinfer.runtime.catalogue.chains import joined
 from edgeinfer.runtime.catalogue.memory import packed_bytes
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Parameters",
     "elementwise",
     "having",
+    "joined",
     "layers",
     "lower",
     "matrices",

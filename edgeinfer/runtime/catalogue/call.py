@@ -18,6 +18,7 @@ __all__ = [
     "Ints",
     "KernelCall",
     "KernelSite",
+    "Link",
     "Parameters",
     "along",
     "broadcast_strides",
@@ -40,6 +41,35 @@ Ints = Sequence[int]
 
 
 @dataclass(frozen=True)
+class Link:
+    """An elementwise operator of int16 that may be computed together with its neighbours.
+
+    Parameters
+    ----------
+    function : int
+        A ``Function`` of ``catalogue.chains``.
+    takes : tuple of str
+        Its inputs, of as many elements as what it gives.
+    gives : str
+        Its output.
+    elements, bytes : int
+        How many that has, and how many bytes each.
+    numbers : tuple of int
+        The fields of chain_s16.h from the clamp on.
+    table : numpy.ndarray, optional
+        The knots between which it interpolates.
+    """
+
+    function: int
+    takes: tuple[str, ...]
+    gives: str
+    elements: int
+    bytes: int
+    numbers: tuple[int, ...]
+    table: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
 class KernelCall:
     """One kernel at work.
 
@@ -48,7 +78,7 @@ class KernelCall:
     kernel : str
         Its name in the kernel table.
     operands : tuple of str or numpy.ndarray
-        Values by name, or constants packed for this kernel; the output comes last.
+        Values by name, or constants packed for this kernel; the outputs come last.
     parameters : mapping
         The fields of the kernel's parameter struct.
     units : int
@@ -61,6 +91,10 @@ class KernelCall:
         Inputs over which the output may be written, element by element.
     isa : str, optional
         The instruction set whose kernel it is; the best that has one, where it is not said.
+    outputs : int
+        How many of the operands are outputs.
+    links : tuple of Link
+        The operators that it computes, where these may be joined with others.
     """
 
     kernel: str
@@ -71,6 +105,8 @@ class KernelCall:
     scratch: int = 0
     in_place: tuple[str, ...] = ()
     isa: str | None = None
+    outputs: int = 1
+    links: tuple[Link, ...] = ()
 
 
 def having(kernel: str, isa: str) -> Iterator[str]:

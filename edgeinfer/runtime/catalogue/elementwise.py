@@ -14,17 +14,19 @@ from edgeinfer.runtime.catalogue.call import (
     output_stage,
     overwritable,
 )
+from edgeinfer.runtime.catalogue.chains import Function, link
+from edgeinfer.runtime.catalogue.proofs import short_rescale
 
 __all__: list[str] = []
 
 
 def _table(site: KernelSite, table: np.ndarray) -> KernelCall:
     """What ``table`` holds for each x, or for knots between which it interpolates."""
-    kernel, quick = "lookup", "lookup_s8" if table.nbytes == 256 else None
-    if len(table) == 513:
-        kernel, quick = "lookup_interpolated", "interpolate_s16"
+    kernel = "lookup" if len(table) != 513 else "lookup_interpolated"
+    if table.nbytes == 256 and any(site.having("lookup_s8")):
+        kernel = "lookup_s8"
     return KernelCall(
-        quick if quick is not None and any(site.having(quick)) else kernel,
+        kernel,
         (site.node.input("x"), table, site.node.output),
         {"in_bytes": site.itemsize("x"), "out_bytes": site.output.itemsize},
         units=site.elements,
@@ -43,6 +45,9 @@ def _results(op: ops.Operator, site: KernelSite, *constants: np.ndarray) -> np.n
 def _rescale(op: ops.Rescale, site: KernelSite) -> list[KernelCall]:
     if site.itemsize("x") == 1:
         return [_table(site, _results(op, site))]
+    short = short_rescale(op) if site.itemsize("x") == 2 and site.output.itemsize <= 2 else None
+    if short is not None and any(site.having("chain_s16")):
+        return link(site, Function.RESCALE, ["x"], [short], ends=(op.lo, op.hi))
     return [
         KernelCall(
             "rescale",
@@ -94,4 +99,7 @@ def _q_prelu(op: ops.QPRelu, site: KernelSite) -> list[KernelCall]:
 
 @lower.register
 def _lookup(op: ops.Lookup, site: KernelSite) -> list[KernelCall]:
-    return [_table(site, site.constant("table"))]
+    table = site.constant("table")
+    if len(table) == 513 and any(site.having("chain_s16")):
+        return link(site, Function.INTERPOLATE, ["x"], table=table)
+    return [_table(site, table)]

@@ -23,6 +23,7 @@ from edgeinfer.runtime.catalogue.call import (
     scaled_pair,
     strides_of,
 )
+from edgeinfer.runtime.catalogue.chains import Function, link
 from edgeinfer.runtime.catalogue.proofs import linear_sum, short_product, short_sum
 
 __all__: list[str] = []
@@ -77,6 +78,12 @@ def _takes_words(site: KernelSite) -> bool:
     return site.itemsize("a") == site.itemsize("b") == 2
 
 
+def _makes_rows(site: KernelSite) -> bool:
+    """Whether neither operand is broadcast, so that the pair may be a link of a chain."""
+    same = site.shape("a") == site.shape("b") == site.output.shape
+    return same and any(site.having("chain_s16"))
+
+
 @lower.register
 def _q_add(op: ops.QAdd, site: KernelSite) -> list[KernelCall]:
     narrow = _is_narrow(site)
@@ -86,6 +93,14 @@ def _q_add(op: ops.QAdd, site: KernelSite) -> list[KernelCall]:
         return _broadcast(site, "add_linear", form)
     subtract = int(isinstance(op, ops.QSub))
     short = short_sum(op) if _takes_words(site) and site.output.itemsize == 2 else None
+    if short is not None and _makes_rows(site):
+        stages = [
+            (short.a_multiplier, short.a_rounding, short.a_shift),
+            (short.b_multiplier, short.b_rounding, short.b_shift),
+            (short.multiplier, short.rounding, short.shift),
+        ]
+        function = Function.SUBTRACT if subtract else Function.ADD
+        return link(site, function, ["a", "b"], stages, ends=(op.lo, op.hi))
     if short is not None:
         form = {**vars(short), "subtract": subtract, "lo": op.lo, "hi": op.hi}
         return _broadcast(site, "add_s16", form)
@@ -123,6 +138,10 @@ def _q_mul(op: ops.QMul, site: KernelSite) -> list[KernelCall]:
             return _broadcast(site, "mul_s8", {**zero_points, **vars(short), **ends})
     if _takes_words(site) and not any(zero_points.values()) and any(site.having("mul_s16")):
         short = short_product(op, 16)
+        if short is not None and _makes_rows(site):
+            own = short.multiplier, short.rounding, short.shift
+            stages = [(0, 0, 0), (0, 0, 0), own]
+            return link(site, Function.MULTIPLY, ["a", "b"], stages, ends=(op.lo, op.hi))
         if short is not None:
             stage = {
                 "multiplier": short.multiplier,

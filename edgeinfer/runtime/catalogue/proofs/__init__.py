@@ -15,7 +15,12 @@ from edgeinfer.runtime.catalogue.proofs.pairs import (
     short_sum,
 )
 from edgeinfer.runtime.catalogue.proofs.quotients import short_quotient
-from edgeinfer.runtime.catalogue.proofs.stages import ShortStage, constant_channels, short_stage
+from edgeinfer.runtime.catalogue.proofs.stages import (
+    ShortStage,
+    constant_channels,
+    short_rescale,
+    short_stage,
+)
 
 __all__ = [
     "FloatStage",
@@ -28,6 +33,7 @@ __all__ = [
     "linear_sum",
     "short_product",
     "short_quotient",
+    "short_rescale",
     "short_stage",
     "short_sum",
 ]

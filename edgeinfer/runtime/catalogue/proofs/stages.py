@@ -9,7 +9,7 @@ import numpy as np
 from edgeinfer.arithmetic import fixedpoint
 from edgeinfer.graph import operators as ops
 
-__all__ = ["ShortStage", "constant_channels", "short_stage"]
+__all__ = ["ShortStage", "constant_channels", "short_rescale", "short_stage"]
 
 
 def constant_channels(
@@ -75,3 +75,15 @@ def short_stage(
     if (((most * m) >> 32) + 1 + np.abs(rounding)).max(initial=0) >= 2**31:
         return None
     return ShortStage(*(array.astype(np.int32) for array in (m, rounding, s - 32)))
+
+
+def short_rescale(op: ops.Rescale) -> tuple[int, int, int] | None:
+    """Multiplier, rounding and shift of a rescale of int16 without a zero point, as a product of 16
+    bits leaves hi32 of it times 2^16 (docs/arithmetic.md, "Shorter forms")."""
+    if op.input_zero_point != 0 or op.rounding != "single" or not 17 <= op.shift <= 47:
+        return None
+    shift = op.shift - 16
+    rounding = (1 << (shift - 1)) + (op.output_zero_point << shift)
+    highs = (q * op.multiplier >> 16 for q in (-(1 << 15), (1 << 15) - 1))
+    fits = all(-(1 << 31) <= high + rounding < 1 << 31 for high in highs)
+    return (op.multiplier, rounding, shift) if fits else None
