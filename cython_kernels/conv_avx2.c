@@ -60,6 +60,8 @@ static inline words subtract_words(words a, words b)
 
 #include "conv_winograd.h"
 
+#include "conv_pixel.h"
+
 #ifdef __clang__
 #pragma clang attribute pop
 #endif

@@ -23,6 +23,7 @@ NAMES(average_pool, AVERAGE_POOL_PARAMETERS);
 NAMES(chain_s16, CHAIN_S16_PARAMETERS);
 NAMES(conv, CONV_PARAMETERS);
 NAMES(conv_flat, CONV_FLAT_PARAMETERS);
+NAMES(conv_pixel, CONV_PIXEL_PARAMETERS);
 NAMES(conv_rows, CONV_ROWS_PARAMETERS);
 NAMES(conv_winograd, CONV_WINOGRAD_PARAMETERS);
 NAMES(depthwise_lines, DEPTHWISE_LINES_PARAMETERS);
@@ -59,12 +60,16 @@ NAMES(top_indices, TOP_INDICES_PARAMETERS);
 #define LAYER_S16_ENTRY(isa, name, family)                                                        \
     {#name, #isa, name##_##isa, family##_names, &layout_s16_##isa},
 
+#define PIXEL_ENTRY(isa, name, family)                                                            \
+    {#name, #isa, name##_##isa, family##_names, &layout_pixel_##isa},
+
 /* Lanes, taps, vectors, offset, bytes, chunk, and whether stages may have FLOAT_FORM. */
 
 #ifdef HAS_X86_KERNELS
 static const weight_layout layout_avx512vnni = {16, 4, 4, 128, 1, 1, 1};
 static const weight_layout layout_avxvnni = {8, 4, 2, 128, 1, 1, 1};
 static const weight_layout layout_avx2 = {8, 2, 2, 0, 2, 1, 1};
+static const weight_layout layout_pixel_avx2 = {8, 4, 4, 0, 1, 1, 1};
 static const weight_layout layout_s16_avx512vnni = {16, 2, 4, 0, 2, 1, 0};
 static const weight_layout layout_s16_avxvnni = {8, 2, 2, 0, 2, 1, 0};
 static const weight_layout layout_s16_avx2 = {8, 2, 2, 0, 2, 1, 0};
@@ -144,15 +149,18 @@ const kernel kernels[] = {
             EACH_LAYER(LAYER_ENTRY, avx512vnni) EACH_LAYER_S16(LAYER_S16_ENTRY, avx512vnni)
                 EACH_PAIR(LOOP_ENTRY, avx512vnni) LOOP_ENTRY(avx512vnni, chain_s16, chain_s16)
                     EACH_LAYER(LAYER_ENTRY, avxvnni) EACH_LAYER_S16(LAYER_S16_ENTRY, avxvnni)
-                        EACH_LOOP(LOOP_ENTRY, avx2) EACH_LAYER(LAYER_ENTRY, avx2) EACH_LAYER_S16(
-                            LAYER_S16_ENTRY, avx2) EACH_PAIR(LOOP_ENTRY, avx2)
-                            EACH_TABLE(LOOP_ENTRY, avx2) LOOP_ENTRY(avx2, chain_s16, chain_s16)
-                                LAYER_ENTRY(avx2, conv_winograd, conv_winograd)
+                        EACH_LOOP(LOOP_ENTRY, avx2) EACH_LAYER(LAYER_ENTRY, avx2)
+                            EACH_LAYER_S16(LAYER_S16_ENTRY, avx2) EACH_PAIR(LOOP_ENTRY, avx2)
+                                EACH_TABLE(LOOP_ENTRY, avx2) LOOP_ENTRY(avx2, chain_s16, chain_s16)
+                                    LAYER_ENTRY(avx2, conv_winograd, conv_winograd)
+                                        PIXEL_ENTRY(avx2, conv_pixel, conv_pixel)
 #endif
 #ifdef HAS_NEON_KERNELS
-                                    EACH_LAYER(LAYER_ENTRY, neondot) EACH_LAYER(LAYER_ENTRY, neon)
+                                            EACH_LAYER(LAYER_ENTRY, neondot)
+                                                EACH_LAYER(LAYER_ENTRY, neon)
 #endif
-                                        EACH_LOOP(LOOP_ENTRY, scalar)
-                                            EACH_PLAIN_LOOP(LOOP_ENTRY, scalar) EACH_SCALAR_LOOP(
-                                                LOOP_ENTRY, scalar){NULL, NULL, NULL, NULL, NULL},
+                                                    EACH_LOOP(LOOP_ENTRY, scalar)
+                                                        EACH_PLAIN_LOOP(LOOP_ENTRY, scalar)
+                                                            EACH_SCALAR_LOOP(LOOP_ENTRY, scalar){
+                                                                NULL, NULL, NULL, NULL, NULL},
 };

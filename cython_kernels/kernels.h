@@ -120,6 +120,10 @@ PARAMETERS(conv_winograd_parameters, CONV_WINOGRAD_PARAMETERS);
     ONE(backwards) ONE(form) ONE(out_bytes) OUTPUT_STAGE(ONE)
 PARAMETERS(conv_flat_parameters, CONV_FLAT_PARAMETERS);
 
+#define CONV_PIXEL_PARAMETERS(ONE, RANKED)                                                        \
+    CONV_FLAT_PARAMETERS(ONE, RANKED) ONE(lead) /* bits by which sums are shifted to the left */
+PARAMETERS(conv_pixel_parameters, CONV_PIXEL_PARAMETERS);
+
 /* For sums that may exceed 32 bits: see wide_sums.h. */
 #define WIDE_PARAMETERS(ONE)                                                                      \
     ONE(planes) /* of weights: one, or low and high bytes */                                      \
@@ -385,6 +389,7 @@ EACH_PLAIN_LOOP(DECLARE, scalar)
 EACH_LOOP(DECLARE, avx2)
 EACH_LAYER(DECLARE, avx2)
 KERNEL(conv_winograd_avx2);
+KERNEL(conv_pixel_avx2);
 EACH_LAYER_S16(DECLARE, avx2)
 EACH_PAIR(DECLARE, avx2)
 EACH_TABLE(DECLARE, avx2)

@@ -10,7 +10,7 @@ import numpy as np
 from edgeinfer.cython_kernels.runtime import LAYOUTS
 from edgeinfer.graph import operators as ops
 from edgeinfer.runtime.catalogue.call import ELEMENT_WORK, KernelSite
-from edgeinfer.runtime.catalogue.stages import packed_stages
+from edgeinfer.runtime.catalogue.stages import led_stages, packed_stages
 from edgeinfer.runtime.catalogue.wide import MOST_BYTE_PRODUCTS, wide_layer
 
 __all__ = ["Layout", "PackedLayer", "packed_blocks", "packed_layer"]
@@ -82,6 +82,11 @@ class Layout:
         return 2 if self.kernel.endswith("_s16") and self.bytes == 1 else 1
 
     @property
+    def leads(self) -> bool:
+        """Whether the kernel may shift its sums to the left; see conv_pixel.h."""
+        return self.kernel == "conv_pixel"
+
+    @property
     def x_bytes(self) -> int:
         """The bytes of an element of x in the scratch."""
         return self.x_planes * self.bytes
@@ -135,9 +140,13 @@ def packed_layer(
     """The layer at ``site`` in the form of conv_rows.h, for ``several`` pixels side by side."""
     if site.itemsize("x") == 1:
         planes = site.constant("weights")[None]
-        stages, form = packed_stages(op, site, layout, group, several)
+        parameters: dict[str, int] = {}
+        if layout.leads:
+            stages, form, parameters["lead"] = led_stages(op, site, layout)
+        else:
+            stages, form = packed_stages(op, site, layout, group, several)
         how: tuple[object, ...] = (several,)
-        parameters: dict[str, int] = {"form": form}
+        parameters["form"] = form
     else:
         layer = wide_layer(op, site, layout.taps, layout.bytes)
         planes, how = layer.planes, layer.how

@@ -24,6 +24,8 @@ _BANDS, _LEAST_BAND = 8, 4
 _END_STEPS, _MOST_HULL = 8, 3
 # what kernels may read beyond the last run, and what keeps rows from each other's cache lines
 _SLACK = 64
+# the kernel for one pixel, where the instruction set has one of its own; it takes x as it stands
+_PIXEL = "conv_pixel"
 
 
 def conv_call(op: ops.QConv, site: KernelSite) -> KernelCall | None:
@@ -93,7 +95,7 @@ def dense_call(op: ops.QDense, site: KernelSite) -> KernelCall | None:
 def _flat(
     op: ops.QConv | ops.QDense, site: KernelSite, pixels: int, depth: int
 ) -> KernelCall | None:
-    layout = Layout.of("conv_flat", site, pixels)
+    layout = _flat_layout(site, pixels)
     if layout is None:
         return None
     weights = site.shape("weights")
@@ -121,9 +123,17 @@ def _flat(
         },
         units=units * -(-weights[0] // slice_),
         work=layout.work(site),
-        scratch=tile * depth * layout.x_bytes + _SLACK,
+        scratch=tile * depth * layout.x_bytes + _SLACK if layout.kernel != _PIXEL else 0,
         isa=layout.isa,
     )
+
+
+def _flat_layout(site: KernelSite, pixels: int) -> Layout | None:
+    layout = Layout.of("conv_flat", site, pixels)
+    if layout is None or pixels > 1 or site.itemsize("x") > 1:
+        return layout
+    single = Layout.of(_PIXEL, site, pixels)
+    return single if single is not None and single.isa == layout.isa else layout
 
 
 def _side_by_side(op: ops.QConv, site: KernelSite, layout: Layout) -> int:

@@ -12,7 +12,11 @@ from edgeinfer.graph import operators as ops
 from edgeinfer.runtime.catalogue.call import KernelSite
 from edgeinfer.runtime.catalogue.proofs import constant_channels, float_stage, short_stage
 
-__all__ = ["StageForm", "StageLayout", "packed_stages"]
+__all__ = ["StageForm", "StageLayout", "led_stages", "packed_stages"]
+
+
+# a factor of 16 bits
+_MOST_LEAD = 14
 
 
 class StageForm(IntEnum):
@@ -52,6 +56,26 @@ def packed_stages(
     offset and remainder; see stage_avx512.h. Lanes without a channel are zeros. With ``repeats``,
     all channels that many times over.
     """
+    stages, form, _ = _packed(op, site, layout, group, repeats, may_lead=False)
+    return stages, form
+
+
+def led_stages(
+    op: ops.QConv | ops.QDense, site: KernelSite, layout: StageLayout
+) -> tuple[np.ndarray, StageForm, int]:
+    """Those of a kernel that may shift its sums to the left, and by how many bits it is to."""
+    return _packed(op, site, layout, 1, 1, may_lead=True)
+
+
+def _packed(
+    op: ops.QConv | ops.QDense,
+    site: KernelSite,
+    layout: StageLayout,
+    group: int,
+    repeats: int,
+    *,
+    may_lead: bool,
+) -> tuple[np.ndarray, StageForm, int]:
     weights, bias, multiplier, shift = (
         site.constant(role) for role in ("weights", "bias", "multiplier", "shift")
     )
@@ -61,14 +85,15 @@ def packed_stages(
     largest = np.where(constant[0], 0, spread + np.abs(bias.astype(np.int64)))
     # partial sums and biases may wrap: the accumulator itself is proven
     begin = folded_bias(weights, bias, op.input_zero_point + layout.offset)
-    form, ends = _cheapest(layout, op, multiplier, shift, largest, constant)
-    rows = np.stack([(begin + ends[0]).astype(np.int32), *(v.astype(np.int32) for v in ends[1:])])
+    form, ends, lead = _cheapest(layout, op, multiplier, shift, largest, constant, may_lead)
+    begin = (begin + ends[0]) << lead
+    rows = np.stack([begin.astype(np.int32), *(v.astype(np.int32) for v in ends[1:])])
     rows = np.tile(rows.reshape(4, group, -1), (1, 1, repeats))
     vectors = -(-rows.shape[2] // layout.lanes)
     padded = np.zeros((4, group, vectors * layout.lanes), np.int32)
     padded[:, :, : rows.shape[2]] = rows
     split = padded.reshape(4, group, vectors, layout.lanes).transpose(1, 2, 0, 3)
-    return np.ascontiguousarray(split), form
+    return np.ascontiguousarray(split), form, lead
 
 
 def _cheapest(
@@ -78,17 +103,25 @@ def _cheapest(
     shift: np.ndarray,
     largest: np.ndarray,
     constant: tuple[np.ndarray, np.ndarray],
-) -> tuple[StageForm, list[np.ndarray]]:
-    """The cheapest form that is proven: what the bias grows by and what the others are."""
+    may_lead: bool,
+) -> tuple[StageForm, list[np.ndarray], int]:
+    """The cheapest form that is proven: what the bias grows by and what the others are; and by how
+    many bits all is shifted to the left before."""
     if layout.has_floats:
         floats = _in_floats(op, multiplier, shift, largest, constant)
         if floats is not None:
-            return StageForm.FLOAT, floats
+            return StageForm.FLOAT, floats, 0
     integers = _in_integers(op, multiplier, shift, largest, constant)
     if integers is not None:
-        return StageForm.SHORT, integers
+        return StageForm.SHORT, integers, 0
+    # R1(acc, M, S) = R1(acc 2^k, M, S + k)
+    lead = 33 - int(shift[~constant[0]].min(initial=33))
+    if may_lead and lead <= _MOST_LEAD and int(largest.max()) << lead < 1 << 31:
+        integers = _in_integers(op, multiplier, shift + lead, largest << lead, constant)
+        if integers is not None:
+            return StageForm.SHORT, integers, lead
     nothing = np.zeros_like(multiplier)
-    return StageForm.LONG, [nothing, multiplier, nothing, shift]
+    return StageForm.LONG, [nothing, multiplier, nothing, shift], 0
 
 
 def _in_integers(
