@@ -79,6 +79,7 @@ def choose(graph: Graph, data: Data, options: Options) -> Choice:
         seed=options.seed,
         keep=MAX_RUNS if searching else MOST_HELD_BACK,
         progress=options.progress,
+        client=options.client,
     )
     wide = sum(width == "int16" for width in widths.values())
     _log.info(

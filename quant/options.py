@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from edgeinfer.errors import InputError
 from edgeinfer.graph.operators import Rounding
 from edgeinfer.quant.calibration import Progress
 from edgeinfer.quant.observers import OBSERVERS
 from edgeinfer.quant.schemes import SCHEMES
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 __all__ = ["DEFAULT_OBSERVER", "Options"]
 
@@ -43,6 +46,8 @@ class Options:
     progress : callable
         Called as ``progress(stage, done, total)`` while samples are run (``calibrating``) and
         ranges tried (``searching``); the total is None where it is not known.
+    client : distributed.Client, optional
+        Whose workers execute the runs of calibration. What comes of it is the same as without.
 
     Raises
     ------
@@ -58,6 +63,7 @@ class Options:
     rounding: Rounding = "single"
     stream: int | None = None
     progress: Progress | None = None
+    client: Client | None = None
 
     def __post_init__(self) -> None:
         for what, given, known in (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from edgeinfer.data.samples import Data
 from edgeinfer.errors import EdgeInferWarning
@@ -16,6 +17,9 @@ from edgeinfer.quant.judgement import Judgement, Reference, judge
 from edgeinfer.quant.lowering import Lowering, lower_to_integers
 from edgeinfer.quant.options import DEFAULT_OBSERVER, Options
 from edgeinfer.quant.streaming import in_steps
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 __all__ = ["Quantized", "quantize", "quantize_and_judge"]
 
@@ -44,6 +48,7 @@ def quantize(
     rounding: ops.Rounding = "single",
     stream: int | None = None,
     progress: Progress | None = None,
+    client: Client | None = None,
 ) -> Graph:
     """Make every value of ``graph`` an integer: ``choose_types``, then ``lower_to_integers``.
 
@@ -56,7 +61,7 @@ def quantize(
         A float Graph in canonical form, from ``edgeinfer.converters.from_onnx``.
     data : array, dict of arrays, or iterable of either
         Calibration samples as the model takes them, a hundred or so; never written to.
-    scheme, observer, overrides, samples, seed, rounding, stream, progress
+    scheme, observer, overrides, samples, seed, rounding, stream, progress, client
         See ``Options``.
 
     Raises
@@ -69,7 +74,9 @@ def quantize(
     InputError
         An option is unknown, or the data does not fit.
     """
-    options = Options(scheme, observer, overrides or {}, samples, seed, rounding, stream, progress)
+    options = Options(
+        scheme, observer, overrides or {}, samples, seed, rounding, stream, progress, client
+    )
     made = quantize_and_judge(graph, data, options)
     for finding in made.judgement.findings:
         warnings.warn(finding, EdgeInferWarning, stacklevel=2)

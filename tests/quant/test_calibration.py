@@ -11,7 +11,8 @@ from edgeinfer.data.samples import runs
 from edgeinfer.graph import Graph, GraphBuilder, TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.quant import quantize, quantize_and_judge
-from edgeinfer.quant.calibration import Calibration, Part, calibrate
+from edgeinfer.quant.calibration import Calibration, calibrate
+from edgeinfer.quant.shard import Shard
 from tests.quant.written_bytes import digest
 
 # a function has its name too
@@ -108,9 +109,9 @@ def in_parts(parts: Sequence[Sequence[int]]):
         feeds = list(runs(graph, data))
         made = []
         for places in parts:
-            made.append(Part(graph, values, keep))
+            made.append(Shard(graph, values, keep))
             for place in places:
-                made[-1].take(int(place), feeds[place])
+                made[-1].execute(made[-1].take(int(place), feeds[place]))
         while len(made) > 1:
             a, b = made.pop(RNG.integers(len(made))), made.pop(RNG.integers(len(made)))
             a.merge(pickle.loads(pickle.dumps(b)))
@@ -170,7 +171,7 @@ def test_a_sequence_keeps_its_order_and_is_in_one_part():
     with pytest.raises(
         ValueError, match=r"^the runs of a model that keeps states are one sequence$"
     ):
-        Part(graph, {"y"}, 8).merge(Part(graph, {"y"}, 8))
+        Shard(graph, {"y"}, 8).merge(Shard(graph, {"y"}, 8))
 
 
 def test_one_sample_again_and_again_is_held_back_by_nobody():
