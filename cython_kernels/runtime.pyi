@@ -64,6 +64,7 @@ class PlainRuns:
     ) -> np.ndarray | dict[str, np.ndarray]: ...
 
 def peak(isa: str) -> float: ...
+def round_in_turn(moments: np.ndarray, weights: np.ndarray, top: float) -> None: ...
 
 __all__ = [
     "EDGE_LOOPS",
@@ -77,4 +78,5 @@ __all__ = [
     "Program",
     "RunError",
     "peak",
+    "round_in_turn",
 ]

@@ -59,6 +59,15 @@ cdef extern from "kernels.h" nogil:
 cdef extern from "peak.h" nogil:
     double peak_rate(const char *isa)
 
+cdef extern from "rounding.h" nogil:
+    enum: FACTOR_SCRATCH
+    enum: ROUNDING_SCRATCH
+
+    int64_t factorize(double *a, int64_t n, double *scratch)
+    void c_round_in_turn "round_in_turn"(
+        const double *factor, int64_t n, double *w, int64_t channels, double top, double *scratch
+    )
+
 cdef extern from "system.h" nogil:
     int64_t process_number()
 
@@ -134,6 +143,7 @@ __all__ = [
     "Program",
     "RunError",
     "peak",
+    "round_in_turn",
 ]
 
 
@@ -207,6 +217,63 @@ def peak(str isa):
     with nogil:
         rate = peak_rate(c_name)
     return rate
+
+
+def round_in_turn(moments, weights, double top):
+    """Round ``weights`` one column after another, each making up for those before it.
+
+    What a channel's error e leaves is ``e^T H e`` for the ``moments`` H of its group, ``R R^T``
+    with R upper triangular.
+
+    Parameters
+    ----------
+    moments : writable float64 buffer [groups, n, n]
+        Symmetric and positive definite; the upper triangles become R.
+    weights : writable float64 buffer [groups, channels, n]
+        Become whole numbers.
+    top : float
+        Their largest magnitude.
+
+    Raises
+    ------
+    ValueError
+        A buffer is none of these, or moments are not positive definite.
+    """
+    cdef Py_buffer h, w
+    cdef double *scratch = NULL
+    cdef int64_t groups, channels, n, group = 0, failed = 0
+    PyObject_GetBuffer(moments, &h, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | PyBUF_WRITABLE)
+    try:
+        PyObject_GetBuffer(weights, &w, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | PyBUF_WRITABLE)
+        try:
+            if h.ndim != 3 or w.ndim != 3 or strcmp(h.format, b"d") or strcmp(w.format, b"d"):
+                raise ValueError("moments and weights are float64 of three axes")
+            groups, channels, n = w.shape[0], w.shape[1], w.shape[2]
+            if h.shape[0] != groups or h.shape[1] != n or h.shape[2] != n:
+                raise ValueError(f"moments must be [{groups}, {n}, {n}] as the weights are")
+            scratch = <double *>calloc(
+                max(n, 1), max(FACTOR_SCRATCH, ROUNDING_SCRATCH) * sizeof(double)
+            )
+            if scratch == NULL:
+                raise MemoryError
+            with nogil:
+                for group in range(groups):
+                    failed = factorize(<double *>h.buf + group * n * n, n, scratch)
+                    if failed != n:
+                        break
+                    c_round_in_turn(
+                        <double *>h.buf + group * n * n, n,
+                        <double *>w.buf + group * channels * n, channels, top, scratch,
+                    )
+            if groups and failed != n:
+                raise ValueError(
+                    f"the moments of group {group} are not positive definite at column {failed}"
+                )
+        finally:
+            free(scratch)
+            PyBuffer_Release(&w)
+    finally:
+        PyBuffer_Release(&h)
 
 
 class RunError(Exception):

@@ -18,6 +18,7 @@ TESTS = (
     "tests/conformance/test_session_equals_reference.py",
     "tests/model_file/test_mutations.py",
     "tests/runtime/test_pointwise.py",
+    "tests/runtime/test_rounding.py",
     "tests/runtime/test_session.py",
     "tests/runtime/test_threads.py",
 )
