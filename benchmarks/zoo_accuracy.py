@@ -1,6 +1,7 @@
 """The zoo's accuracy table: float32 beside each scheme, and beside onnxruntime's int8, in one run.
 
     EDGEINFER_ZOO=DIR python benchmarks/zoo_accuracy.py [ENTRY ...] [--peer] [--observer NAME]
+        [--rounding-weights NAME]
 
 Prints Markdown: the score, the share of samples with float32's argmax, the output SQNR.  ``--peer``
 also quantizes with onnxruntime (QDQ, uint8 activations, per-channel int8 weights), the best of its
@@ -21,7 +22,14 @@ import onnxruntime
 from zoo_folder import load
 
 from edgeinfer.converters import from_onnx
-from edgeinfer.quant import DEFAULT_OBSERVER, OBSERVERS, SCHEMES, quantize
+from edgeinfer.quant import (
+    DEFAULT_OBSERVER,
+    DEFAULT_ROUNDING,
+    OBSERVERS,
+    SCHEMES,
+    WAYS,
+    quantize,
+)
 from edgeinfer.runtime.session import Session
 
 ENTRIES = (
@@ -101,6 +109,9 @@ def main() -> None:
     parser.add_argument(
         "--observer", choices=(DEFAULT_OBSERVER, *OBSERVERS), default=DEFAULT_OBSERVER
     )
+    parser.add_argument(
+        "--rounding-weights", choices=(DEFAULT_ROUNDING, *WAYS), default=DEFAULT_ROUNDING
+    )
     parser.add_argument("--schemes", nargs="*", choices=SCHEMES, default=list(SCHEMES))
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -119,7 +130,11 @@ def main() -> None:
         for scheme in arguments.schemes:
             start = time.perf_counter()
             graph = quantize(
-                from_onnx(entry.model), entry.calib, scheme=scheme, observer=arguments.observer
+                from_onnx(entry.model),
+                entry.calib,
+                scheme=scheme,
+                observer=arguments.observer,
+                rounding_weights=arguments.rounding_weights,
             )
             seconds = time.perf_counter() - start
             session = Session(graph)

@@ -12,16 +12,20 @@ from edgeinfer.quant.integer_types import IntegerTypes, given_type
 from edgeinfer.quant.judgement import Judgement, OutputQuality
 from edgeinfer.quant.lowering import lower_to_integers
 from edgeinfer.quant.observers import OBSERVERS
-from edgeinfer.quant.options import DEFAULT_OBSERVER, Options
+from edgeinfer.quant.options import DEFAULT_OBSERVER, DEFAULT_ROUNDING, Options
 from edgeinfer.quant.post_training import Quantized, quantize, quantize_and_judge
 from edgeinfer.quant.prune import prune_constant_channels
+from edgeinfer.quant.rounding import WAYS
+from edgeinfer.quant.rounding.choice import Rounded
 from edgeinfer.quant.schemes import SCHEMES
 from edgeinfer.quant.weights import GivenWeights
 
 __all__ = [
     "DEFAULT_OBSERVER",
+    "DEFAULT_ROUNDING",
     "OBSERVERS",
     "SCHEMES",
+    "WAYS",
     "Difference",
     "GivenWeights",
     "IntegerTypes",
@@ -30,6 +34,7 @@ __all__ = [
     "Options",
     "OutputQuality",
     "Quantized",
+    "Rounded",
     "choose_types",
     "compare",
     "given_type",

@@ -40,6 +40,8 @@ class Choice:
     trial : IntegerTypes
         The same from the samples that are not held back: it is new to the others, as ``types`` is
         to samples yet to come.
+    reference : IntegerTypes
+        Those of a Graph in 16 bits, weights and all, which stands for the floats.
     seen : Calibration
         What calibration saw.
     notes : list of str
@@ -48,6 +50,7 @@ class Choice:
 
     types: IntegerTypes
     trial: IntegerTypes
+    reference: IntegerTypes
     seen: Calibration
     notes: list[str]
 
@@ -77,7 +80,7 @@ def choose(graph: Graph, data: Data, options: Options) -> Choice:
         set(groups),
         samples=options.samples,
         seed=options.seed,
-        keep=MAX_RUNS if searching else MOST_HELD_BACK,
+        keep=MAX_RUNS if searching or options.rounding_weights != "nearest" else MOST_HELD_BACK,
         progress=options.progress,
         client=options.client,
     )
@@ -120,7 +123,10 @@ def choose(graph: Graph, data: Data, options: Options) -> Choice:
         fitted = replace(seen, histograms=seen.fitted)
         known = group_ranges(graph, groups, widths, fitted, minmax)
         trial = {root: _within(range_, known[root]) for root, range_ in ranges.items()}
-    return Choice(types(ranges), types(trial), seen, notes)
+    wide_widths: dict[str, Width] = dict.fromkeys(widths, "int16")
+    wide_ranges = group_ranges(graph, groups, wide_widths, seen, minmax)
+    reference = replace(of_values(wide_ranges, wide_widths), weights="int16")
+    return Choice(types(ranges), types(trial), reference, seen, notes)
 
 
 def _widen(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,9 @@ from edgeinfer.runtime.planner import KnownCalls
 from edgeinfer.runtime.session import Session
 
 __all__ = ["Noise"]
+
+# less than this is no noise, but float32's own rounding
+_SILENCE = 1e-12
 
 # No part of an output may get this many times its noise, however much the whole gains: the scores
 # beside a detector's boxes are a ten-thousandth of the whole.
@@ -67,3 +71,22 @@ class Noise:
         ratio = elementary.exp(elementary.log(self.by_run / other.by_run).mean())
         gains = self.by_run.sum() < _GAIN * other.by_run.sum() and ratio < _GAIN
         return bool(gains and (self.by_part <= _LOSS * other.by_part).all())
+
+    def is_clearly_worse_than(self, other: Noise) -> bool:
+        """Whether it is no luck of a few runs that more noise is left than of the other.
+
+        That is where the mean of the runs' logarithms is larger by twice its standard error, or all
+        noise together, or that of the parts in their geometric mean, by ``_LOSS`` times.
+        """
+        ratios = elementary.log(self.by_run / other.by_run)
+        doubt = 2 * ratios.std() / np.sqrt(len(ratios))
+        mine, others = (np.maximum(each.by_part, _SILENCE) for each in (self, other))
+        heard = np.maximum(mine, others) > _SILENCE
+        parts = elementary.log(mine[heard] / others[heard]).mean() if heard.any() else 0.0
+        lost = self.by_run.sum() > _LOSS * other.by_run.sum() or parts > math.log(_LOSS)
+        return bool(lost or ratios.mean() > doubt)
+
+    @property
+    def sqnr_db(self) -> float:
+        """Of all runs together, where the outputs' signals are taken as equal."""
+        return -10 * math.log10(self.by_run.mean())

@@ -10,14 +10,15 @@ from edgeinfer.errors import InputError
 from edgeinfer.graph.operators import Rounding
 from edgeinfer.quant.calibration import Progress
 from edgeinfer.quant.observers import OBSERVERS
+from edgeinfer.quant.rounding import WAYS
 from edgeinfer.quant.schemes import SCHEMES
 
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["DEFAULT_OBSERVER", "Options"]
+__all__ = ["DEFAULT_OBSERVER", "DEFAULT_ROUNDING", "Options"]
 
-DEFAULT_OBSERVER = "auto"
+DEFAULT_OBSERVER = DEFAULT_ROUNDING = "auto"
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,19 @@ class Options:
         Of an array, how many samples to draw, and by which seed; of a stream, how many to take.
     rounding : str
         ``single``, or ``double`` for the bits of TFLM, CMSIS-NN and Ethos-U (int8 only).
+    rounding_weights : str
+        How 8-bit weights become integers. ``nearest``; ``bias``, nearest with biases by which the
+        mean error is 0; ``in-turn``, one after another after what calibration runs really give
+        each layer (``rounding/``), with such biases; ``auto`` does so unless runs that are held
+        back speak against it, and is ``nearest`` for fewer than 16 runs and for models with states.
+        16-bit weights are always rounded to nearest.
     stream : int, optional
         Of a recurrent model over whole sequences, make one that takes so many steps a run and keeps
         its state: run after run gives the bits that the whole sequence gives at once.
     progress : callable
-        Called as ``progress(stage, done, total)`` while samples are run (``calibrating``) and
-        ranges tried (``searching``); the total is None where it is not known.
+        Called as ``progress(stage, done, total)`` while samples are run (``calibrating``), ranges
+        tried (``searching``) and weights rounded (``rounding``); the total is None where it is not
+        known.
     client : distributed.Client, optional
         Whose workers execute the runs of calibration. What comes of it is the same as without.
 
@@ -64,12 +72,14 @@ class Options:
     stream: int | None = None
     progress: Progress | None = None
     client: Client | None = None
+    rounding_weights: str = DEFAULT_ROUNDING
 
     def __post_init__(self) -> None:
         for what, given, known in (
             ("scheme", self.scheme, tuple(SCHEMES)),
             ("observer", self.observer, (DEFAULT_OBSERVER, *OBSERVERS)),
             ("rounding", self.rounding, get_args(Rounding)),
+            ("rounding_weights", self.rounding_weights, (DEFAULT_ROUNDING, *WAYS)),
         ):
             if given not in known:
                 raise InputError(f"{what} must be one of {', '.join(known)}, not {given!r}")

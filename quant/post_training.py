@@ -15,7 +15,8 @@ from edgeinfer.quant.calibration import Progress
 from edgeinfer.quant.choose_types import choose
 from edgeinfer.quant.judgement import Judgement, Reference, judge
 from edgeinfer.quant.lowering import Lowering, lower_to_integers
-from edgeinfer.quant.options import DEFAULT_OBSERVER, Options
+from edgeinfer.quant.options import DEFAULT_OBSERVER, DEFAULT_ROUNDING, Options
+from edgeinfer.quant.rounding.choice import Rounded, choose_rounding
 from edgeinfer.quant.streaming import in_steps
 
 if TYPE_CHECKING:
@@ -28,12 +29,14 @@ __all__ = ["Quantized", "quantize", "quantize_and_judge"]
 class Quantized:
     """An integer Graph, and what samples that were held back say of it.
 
-    ``whole`` is the Graph for whole sequences where ``graph`` takes them in steps, else the same.
+    ``whole`` is the Graph for whole sequences where ``graph`` takes them in steps, else the same;
+    ``rounded`` is how weights became integers.
     """
 
     graph: Graph
     whole: Graph
     judgement: Judgement
+    rounded: Rounded
 
 
 def quantize(
@@ -46,6 +49,7 @@ def quantize(
     samples: int | None = None,
     seed: int = 0,
     rounding: ops.Rounding = "single",
+    rounding_weights: str = DEFAULT_ROUNDING,
     stream: int | None = None,
     progress: Progress | None = None,
     client: Client | None = None,
@@ -61,7 +65,7 @@ def quantize(
         A float Graph in canonical form, from ``edgeinfer.converters.from_onnx``.
     data : array, dict of arrays, or iterable of either
         Calibration samples as the model takes them, a hundred or so; never written to.
-    scheme, observer, overrides, samples, seed, rounding, stream, progress, client
+    scheme, observer, overrides, samples, seed, rounding, rounding_weights, stream, progress, client
         See ``Options``.
 
     Raises
@@ -75,7 +79,16 @@ def quantize(
         An option is unknown, or the data does not fit.
     """
     options = Options(
-        scheme, observer, overrides or {}, samples, seed, rounding, stream, progress, client
+        scheme=scheme,
+        observer=observer,
+        overrides=overrides or {},
+        samples=samples,
+        seed=seed,
+        rounding=rounding,
+        rounding_weights=rounding_weights,
+        stream=stream,
+        progress=progress,
+        client=client,
     )
     made = quantize_and_judge(graph, data, options)
     for finding in made.judgement.findings:
@@ -104,22 +117,28 @@ def quantize_and_judge(
     options = options or Options()
     stepped = None if options.stream is None else in_steps(graph, options.stream)
     choice = choose(graph, data, options)
-    whole = lower_to_integers(graph, choice.types, rounding=options.rounding)
+    rounded = choose_rounding(graph, choice, options)
+    whole = lower_to_integers(
+        graph, choice.types, weights=rounded.weights, rounding=options.rounding
+    )
     provenance = {
         **graph.provenance,
         "scheme": options.scheme,
         "observer": options.observer,
         "rounding": options.rounding,
+        "rounding_weights": rounded.way,
         **({"overrides": _text(options.overrides)} if options.overrides else {}),
         **({"stream": str(options.stream)} if options.stream is not None else {}),
     }
     integer = whole
     if stepped is not None:
         types = stepped.types(choice.types)
-        integer = lower_to_integers(stepped.graph, types, rounding=options.rounding)
-    trial = Lowering(graph, rounding=options.rounding).graph_of(choice.trial)
+        integer = lower_to_integers(
+            stepped.graph, types, weights=rounded.weights, rounding=options.rounding
+        )
+    trial = Lowering(graph, weights=rounded.trial, rounding=options.rounding).graph_of(choice.trial)
     judgement = judge(graph, trial, choice.seen, notes=choice.notes, reference=reference)
-    return Quantized(replace(integer, provenance=provenance), whole, judgement)
+    return Quantized(replace(integer, provenance=provenance), whole, judgement, rounded)
 
 
 def _text(overrides: Mapping[str, str]) -> str:

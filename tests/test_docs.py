@@ -51,7 +51,7 @@ OF_THE_CORE = ("arithmetic", "graph", "meaning", "files", "data", "metrics", "ru
     [
         ("architecture", [*(f"edgeinfer/{name}" for name in OF_THE_CORE), "converters"]),
         ("architecture", ["hdl", "hdl/compiler"]),
-        ("quantization", ["quant", "quant/rules"]),
+        ("quantization", ["quant", "quant/rounding", "quant/rules"]),
     ],
 )
 def test_a_document_has_a_place_for_every_module(document, folders):

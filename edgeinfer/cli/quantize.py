@@ -20,13 +20,14 @@ from edgeinfer.errors import InputError
 if TYPE_CHECKING:
     from edgeinfer.data import DataSet
     from edgeinfer.graph import Graph
-    from edgeinfer.quant import Judgement, LayerError, OutputQuality
+    from edgeinfer.quant import Judgement, LayerError, OutputQuality, Rounded
 
-__all__ = ["OBSERVERS", "SCHEMES", "WIDTHS", "quantize"]
+__all__ = ["OBSERVERS", "ROUNDINGS", "SCHEMES", "WIDTHS", "quantize"]
 
 SCHEMES = ("int8", "int16x8", "int16")
 WIDTHS = ("int8", "int16")
 OBSERVERS = ("auto", "mse", "minmax", "percentile", "entropy")
+ROUNDINGS = ("auto", "nearest", "bias", "in-turn")
 
 _POOR_DB = 15.0
 _MEASURED = 16  # runs that the quality is measured on; enough to tell a poor one
@@ -97,6 +98,15 @@ _UNJUDGED = [
     help="double gives the bits of TFLM, CMSIS-NN and Ethos-U (int8 only).",
 )
 @click.option(
+    "--rounding-weights",
+    type=click.Choice(ROUNDINGS),
+    default=ROUNDINGS[0],
+    show_default=True,
+    help="nearest is the quickest; bias corrects each channel's mean; in-turn also rounds each "
+    "weight after the errors of those before it; auto does so unless samples held back speak "
+    "against it.",
+)
+@click.option(
     "--samples",
     metavar="N",
     type=click.IntRange(1),
@@ -125,6 +135,7 @@ def quantize(
     observer: str,
     overrides: dict[str, str],
     rounding: Any,
+    rounding_weights: str,
     samples: int | None,
     seed: int,
     stream: int | None,
@@ -167,7 +178,17 @@ def quantize(
         made = quantize_and_judge(
             graph,
             dataset.samples,
-            Options(scheme, observer, overrides, samples, seed, rounding, stream, done),
+            Options(
+                scheme,
+                observer,
+                overrides,
+                samples,
+                seed,
+                rounding,
+                stream,
+                done,
+                rounding_weights,
+            ),
             reference=onnx_peer(model, how.constants) if is_whole else None,
         )
     integer, judged = made.graph, made.judgement
@@ -191,6 +212,11 @@ def quantize(
             "observer": observer,
             "overrides": overrides,
             "rounding": rounding,
+            "rounding_weights": {
+                "asked": rounding_weights,
+                "chosen": made.rounded.way,
+                "sqnr_db": dict(made.rounded.sqnr_db),
+            },
             "samples": runs,
             "seconds": seconds,
             "bytes": sizes,
@@ -202,6 +228,7 @@ def quantize(
         [
             f"wrote {output}: {scheme}, {runs} calibration samples, {seconds:.1f} s",
             *_given_widths(overrides),
+            *_rounded(made.rounded),
             f"{model.name} had {sizes['model']:,} bytes, {output.name} has {sizes['output']:,}",
             *_pruned(macs, prune_constant),
             *_quality(judged),
@@ -222,6 +249,19 @@ def _floats(model: Path, how: Import) -> Graph:
 def _given_widths(overrides: dict[str, str]) -> list[str]:
     given = ", ".join(f"{pattern}={width}" for pattern, width in overrides.items())
     return [f"widths other than the scheme's: {given}"] if given else []
+
+
+def _rounded(rounded: Rounded) -> list[str]:
+    """How the weights became integers, and what it is worth."""
+    how = {
+        "nearest": "weights rounded to nearest",
+        "bias": "biases offset by what rounded weights are off by in the mean",
+        "in-turn": "weights rounded in turn, biases offset",
+    }[rounded.way]
+    if rounded.way == "nearest" or not rounded.sqnr_db:
+        return [how]
+    best, nearest = (screen.decibels(rounded.sqnr_db[way]) for way in (rounded.way, "nearest"))
+    return [f"{how}: {best} dB before the last functions, not {nearest}, on samples held back"]
 
 
 def _pruned(macs: dict[str, int], is_asked: bool) -> list[str]:

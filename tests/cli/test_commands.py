@@ -110,6 +110,7 @@ def test_the_choices_are_those_of_the_quantizer():
     assert sorted(quantize_command.SCHEMES) == sorted(quant.SCHEMES)
     assert set(quantize_command.OBSERVERS) == {quant.DEFAULT_OBSERVER, *quant.OBSERVERS}
     assert quantize_command.OBSERVERS[0] == quant.DEFAULT_OBSERVER
+    assert (quant.DEFAULT_ROUNDING, *quant.WAYS) == quantize_command.ROUNDINGS
     assert get_args(Width) == quantize_command.WIDTHS
 
 
@@ -122,6 +123,23 @@ def test_quantize_gives_overridden_values_their_width_and_the_layer_more_accurac
         cli(f"{line} -o a.eqm --override image=int16").stdout
     )
     assert mixed["outputs"][0]["sqnr_db"] > plain["outputs"][0]["sqnr_db"] + 2
+
+
+def test_quantize_says_how_weights_were_rounded(cli):
+    line = "quantize digits.onnx --data digits_calib.npz --samples 50 --observer minmax -o a.eqm"
+    made = cli.json(f"{line} --scheme int16x8")["rounding_weights"]
+    assert (made["asked"], made["chosen"]) == ("auto", "in-turn")
+    assert made["sqnr_db"]["in-turn"] > made["sqnr_db"]["nearest"] + 3
+    said = cli(f"{line} --scheme int16x8").stdout
+    turned, nearest = (f"{made['sqnr_db'][way]:.1f}" for way in ("in-turn", "nearest"))
+    assert (
+        f"\nweights rounded in turn, biases offset: {turned} dB before the last functions, "
+        f"not {nearest}, on samples held back\n"
+    ) in said
+    quick = cli(f"{line} --rounding-weights nearest").stdout
+    assert "\nweights rounded to nearest\n" in quick
+    asked = cli(f"{line} --rounding-weights bias").stdout
+    assert "\nbiases offset by what rounded weights are off by in the mean\n" in asked
 
 
 @pytest.mark.parametrize("scheme, least", [("int8", 30), ("int16x8", 35), ("int16", 70)])
