@@ -123,6 +123,11 @@ class _Ways:
         nearest = self._lowered(self._choice.trial, {})
         if not rounded_layers(self._graph, nearest):
             return _nearest("no layer has weights of 8 bits")
+        stay = [
+            n.name for n in self._graph.nodes if isinstance(n.op, ops.Recurrent | ops.ConvTranspose)
+        ]
+        if stay:
+            _log.info("weights rounded to nearest in any case: those of %s", ", ".join(stay))
         macs = max(1, cost(nearest).macs)
         if asked == DEFAULT_ROUNDING and macs * _MIN_RUNS > _MOST:
             return _nearest(f"{macs:,} multiply-accumulates a run are too many to try others")

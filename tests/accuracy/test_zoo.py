@@ -1,7 +1,8 @@
 """Real models keep their answers: the zoo with the defaults, no entry tuned by hand.
 
-The bounds on agreement and SQNR are those that the project set itself before it was measured; where
-onnxruntime's best int8 is the yardstick, half a dB below it is allowed.
+The bounds on agreement and on int8's SQNR are those that the project set itself before it was
+measured; where onnxruntime's best int8 is the yardstick, half a dB below it is allowed. Those on
+int16x8's are a decibel below what was measured.
 """
 
 from dataclasses import dataclass
@@ -19,21 +20,23 @@ from tests.zoo_entries import RECURRENT
 
 @dataclass(frozen=True)
 class Bound:
-    """Float32's score; agreement of int8; SQNR of onnxruntime's int8; SQNR of int16x8."""
+    """Float32's score; agreement of int8; SQNR of onnxruntime's int8; SQNR of int16x8, and of int8
+    where more is asked than of onnxruntime's."""
 
     float32: float
     int8_agrees: float | None
     onnxruntime_db: float
     int16x8_db: float
+    int8_db: float = 0.0
 
 
 BOUNDS = {
-    "ic_resnet8": Bound(0.8550, 0.97, 24.7, 28.0),
-    "kws_dscnn": Bound(0.9156, 0.99, 31.2, 35.5),
-    "vww_mobilenet": Bound(0.8533, 0.98, 29.1, 31.5),
-    "ad_autoencoder": Bound(0.8667, None, 30.4, 41.0),
-    "armkws_ds_cnn_s": Bound(0.8833, 0.95, 16.2, 34.0),
-    "cifar10_resnet20": Bound(0.9000, 0.98, 26.7, 36.5),
+    "ic_resnet8": Bound(0.8550, 0.97, 24.7, 38.6, 28.6),
+    "kws_dscnn": Bound(0.9156, 0.99, 31.2, 44.9),
+    "vww_mobilenet": Bound(0.8533, 0.98, 29.1, 43.2, 31.1),
+    "ad_autoencoder": Bound(0.8667, None, 30.4, 44.4),
+    "armkws_ds_cnn_s": Bound(0.8833, 0.95, 16.2, 41.4),
+    "cifar10_resnet20": Bound(0.9000, 0.98, 26.7, 45.4),
 }
 # The same for recurrent models, of which there is no int8 by onnxruntime: by scheme, how many keep
 # float32's answer, and how much of its score may be lost
@@ -48,9 +51,8 @@ LEAST_SCORE["ad_autoencoder"] = 0.850
 
 def least_sqnr_db(name: str, scheme: str) -> float:
     bound = BOUNDS[name]
-    return {"int8": bound.onnxruntime_db - 0.5, "int16x8": bound.int16x8_db, "int16": INT16_DB}[
-        scheme
-    ]
+    int8_db = max(bound.onnxruntime_db - 0.5, bound.int8_db)
+    return {"int8": int8_db, "int16x8": bound.int16x8_db, "int16": INT16_DB}[scheme]
 
 
 def runs(run, x: np.ndarray, batch: int | str) -> np.ndarray:
