@@ -149,8 +149,9 @@ def _runner(graph: Graph, num_threads: int) -> Callable[[Mapping[str, np.ndarray
 def raised_channels(graph: Graph) -> dict[str, list[int]]:
     """By node, the output channels whose weights are coarser than their width allows.
 
-    A channel's largest weight is the largest integer, unless its bias, its accumulator or the
-    ratio of scales needed a larger scale; a channel of zeros computes a constant.
+    A channel's largest weight is the largest integer, or some steps less where it was rounded in
+    turn, unless its bias, its accumulator or the ratio of scales needed a larger scale; one that is
+    a sixteenth larger counts. A channel of zeros computes a constant.
     """
     raised = {}
     for node in graph.nodes:
@@ -158,7 +159,7 @@ def raised_channels(graph: Graph) -> dict[str, list[int]]:
             continue
         weights = graph.constants[node.inputs[1]]
         largest = np.abs(weights.reshape(len(weights), -1).astype(np.int32)).max(1)
-        channels = np.flatnonzero(largest < np.iinfo(weights.dtype).max).tolist()
+        channels = np.flatnonzero(16 * largest < 15 * np.iinfo(weights.dtype).max).tolist()
         if channels:
             raised[node.name] = channels
     return raised

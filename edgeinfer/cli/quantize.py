@@ -261,7 +261,7 @@ def _rounded(rounded: Rounded) -> list[str]:
     if rounded.way == "nearest" or not rounded.sqnr_db:
         return [how]
     best, nearest = (screen.decibels(rounded.sqnr_db[way]) for way in (rounded.way, "nearest"))
-    return [f"{how}: {best} dB before the last functions, not {nearest}, on samples held back"]
+    return [how, f"they leave {best} dB at the last layers on samples held back, nearest {nearest}"]
 
 
 def _pruned(macs: dict[str, int], is_asked: bool) -> list[str]:

@@ -13,7 +13,8 @@ from tests.accuracy.sqnr import sqnr_db
 # what 8-bit activations, and 16-bit activations with 8- or 16-bit weights, must keep of any model
 LEAST_SQNR_DB = {"int8": 15.0, "int16x8": 25.0, "int16": 50.0}
 
-# models full of functions, half a dB below what they were measured at
+# models full of functions, half a dB below what they were measured at, with nearest weights: how
+# these are rounded moves four outputs of 16 samples by more than that
 GATED = {
     ("squeeze_excite_hard_swish", "int16"): 75.9,
     ("hard_swish_in_primitives", "int16"): 76.6,
@@ -29,7 +30,9 @@ GATED = {
 def test_a_quantized_export_keeps_its_outputs(name, scheme):
     model = MODELS[name]()
     graph = from_onnx(model)
-    integer = quantize(graph, samples(model, 32, seed=1), scheme=scheme)
+    gated = GATED.get((name, scheme))
+    way = "auto" if gated is None else "nearest"
+    integer = quantize(graph, samples(model, 32, seed=1), scheme=scheme, rounding_weights=way)
     x = samples(model, 16, seed=2)
     peer = onnxruntime.InferenceSession(model.SerializeToString())
     expected = [
@@ -40,5 +43,5 @@ def test_a_quantized_export_keeps_its_outputs(name, scheme):
     runs = [session.run(x[i : i + 1]) for i in range(len(x))]
     for index, output in enumerate(session.outputs):
         values = [run[output.name] if isinstance(run, dict) else run for run in runs]
-        least = GATED.get((name, scheme), LEAST_SQNR_DB[scheme])
+        least = LEAST_SQNR_DB[scheme] if gated is None else gated
         assert sqnr_db(expected[index], np.concatenate(values)) >= least

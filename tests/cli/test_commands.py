@@ -133,8 +133,8 @@ def test_quantize_says_how_weights_were_rounded(cli):
     said = cli(f"{line} --scheme int16x8").stdout
     turned, nearest = (f"{made['sqnr_db'][way]:.1f}" for way in ("in-turn", "nearest"))
     assert (
-        f"\nweights rounded in turn, biases offset: {turned} dB before the last functions, "
-        f"not {nearest}, on samples held back\n"
+        "\nweights rounded in turn, biases offset\n"
+        f"they leave {turned} dB at the last layers on samples held back, nearest {nearest}\n"
     ) in said
     quick = cli(f"{line} --rounding-weights nearest").stdout
     assert "\nweights rounded to nearest\n" in quick
