@@ -34,8 +34,8 @@ def blocks_of(length: int) -> list[slice]:
 def rounded_in_turn(weights: np.ndarray, moments: Moments, top: int) -> np.ndarray:
     """Whole numbers for weights.
 
-    The weight of the largest second moment comes first, as later ones make up for it. What counts
-    is the error about its mean, as the bias takes the mean.
+    They come in the order of the file: no other is better. What counts is the error about its mean,
+    as the bias takes the mean.
 
     Parameters
     ----------
@@ -53,22 +53,15 @@ def rounded_in_turn(weights: np.ndarray, moments: Moments, top: int) -> np.ndarr
         # what float64 takes away too much of large means must leave the pivots positive
         largest = np.einsum("gkk->gk", products).max(1)
         least = products.shape[1] * largest * 2.0**-50
-        rounded[:, :, block] = _in_order(weights[:, :, block], about_mean, least, top)
+        rounded[:, :, block] = _damped(weights[:, :, block], about_mean, least, top)
     return rounded
 
 
-def _in_order(weights: np.ndarray, h: np.ndarray, least: np.ndarray, top: int) -> np.ndarray:
+def _damped(weights: np.ndarray, h: np.ndarray, least: np.ndarray, top: int) -> np.ndarray:
     places = np.arange(h.shape[1])
-    diagonal = h[:, places, places]
-    order = np.argsort(-diagonal, axis=1, kind="stable")
-    damping = _DAMPING * diagonal.sum(1) / len(places) + least
+    damping = _DAMPING * h[:, places, places].sum(1) / len(places) + least
     # of zeros alone there is nothing to make up for
-    damping = np.where(damping > 0, damping, 1.0)
-    h = np.take_along_axis(h, order[:, :, None], 1)
-    h = np.take_along_axis(h, order[:, None, :], 2)
-    h[:, places, places] += damping[:, None]
-    turned = np.take_along_axis(weights, order[:, None, :], 2)
-    round_in_turn(np.ascontiguousarray(h), turned, top)
-    rounded = np.empty_like(weights)
-    np.put_along_axis(rounded, np.broadcast_to(order[:, None, :], turned.shape), turned, 2)
+    h[:, places, places] += np.where(damping > 0, damping, 1.0)[:, None]
+    rounded = weights.copy()
+    round_in_turn(np.ascontiguousarray(h), rounded, top)
     return rounded
