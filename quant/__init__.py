@@ -8,9 +8,11 @@ Graph (float) ──────────────────────
 
 from edgeinfer.quant.choose_types import choose_types
 from edgeinfer.quant.compare import Difference, LayerError, compare, raised_channels
+from edgeinfer.quant.goals import Goal
 from edgeinfer.quant.integer_types import IntegerTypes, given_type
 from edgeinfer.quant.judgement import Judgement, OutputQuality
 from edgeinfer.quant.lowering import lower_to_integers
+from edgeinfer.quant.mixtures import Mixture
 from edgeinfer.quant.observers import OBSERVERS
 from edgeinfer.quant.options import DEFAULT_OBSERVER, DEFAULT_ROUNDING, Options
 from edgeinfer.quant.post_training import Quantized, quantize, quantize_and_judge
@@ -28,9 +30,11 @@ __all__ = [
     "WAYS",
     "Difference",
     "GivenWeights",
+    "Goal",
     "IntegerTypes",
     "Judgement",
     "LayerError",
+    "Mixture",
     "Options",
     "OutputQuality",
     "Quantized",

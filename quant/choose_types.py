@@ -14,7 +14,7 @@ from edgeinfer.quant.calibration import MOST_HELD_BACK, Calibration, calibrate
 from edgeinfer.quant.integer_types import IntegerTypes
 from edgeinfer.quant.lowering import Lowering
 from edgeinfer.quant.observers import OBSERVERS, Observer, minmax
-from edgeinfer.quant.options import Options
+from edgeinfer.quant.options import AUTO, Options
 from edgeinfer.quant.outputs import uncut_groups, uneven_outputs
 from edgeinfer.quant.ranges import group_ranges
 from edgeinfer.quant.refusals import refuse_unsupported
@@ -24,7 +24,7 @@ from edgeinfer.quant.sharing import shared_quantization
 from edgeinfer.quant.value_types import ValueTypes
 from edgeinfer.quant.widths import group_widths, wide_groups
 
-__all__ = ["Choice", "choose", "choose_types"]
+__all__ = ["Choice", "choose", "choose_types", "observe", "widen"]
 
 _log = logging.getLogger(__name__)
 
@@ -58,13 +58,20 @@ class Choice:
 def choose_types(graph: Graph, data: Data, options: Options | None = None) -> IntegerTypes:
     """The integer types of all values of ``graph``.
 
-    Parameters and errors are ``quantize``'s, its options in one.
+    Parameters and errors are ``quantize``'s, its options in one, but for the scheme ``auto``:
+    ``quantize`` turns that into another first.
     """
-    return choose(graph, data, options or Options()).types
+    options = options or Options()
+    if options.scheme == AUTO:
+        raise InputError(f"scheme {AUTO} is quantize's: types are chosen for one scheme")
+    return choose(graph, data, options).types
 
 
-def choose(graph: Graph, data: Data, options: Options) -> Choice:
-    """The types, and what they were chosen from."""
+def choose(graph: Graph, data: Data, options: Options, seen: Calibration | None = None) -> Choice:
+    """The types, and what they were chosen from.
+
+    ``seen`` is what calibration saw of the same values, where that is known: no data is read then.
+    """
     bits, rounding = SCHEMES[options.scheme], options.rounding
     rule = OBSERVERS.get(options.observer)
     refuse_unsupported(graph, rounding)
@@ -74,16 +81,8 @@ def choose(graph: Graph, data: Data, options: Options) -> Choice:
         raise InputError("rounding 'double' is for int8 only, in every layer")
     # 16 bits need no cutting, and a run that depends on those before it is no judge by itself
     searching = rule is None and "int8" in widths.values() and not graph.states
-    seen = calibrate(
-        graph,
-        data,
-        set(groups),
-        samples=options.samples,
-        seed=options.seed,
-        keep=MAX_RUNS if searching or options.rounding_weights != "nearest" else MOST_HELD_BACK,
-        progress=options.progress,
-        client=options.client,
-    )
+    if seen is None:
+        seen = observe(graph, data, options, groups, searching=searching)
     wide = sum(width == "int16" for width in widths.values())
     _log.info(
         "calibrated %r by %d runs: %d scales, %d of them of 16 bits",
@@ -92,7 +91,7 @@ def choose(graph: Graph, data: Data, options: Options) -> Choice:
         len(widths),
         wide,
     )
-    notes = _widen(graph, groups, widths, seen, options) if rounding == "single" else []
+    notes = widen(graph, groups, widths, seen, options) if rounding == "single" else []
     of_values = ValueTypes(graph, groups, seen, bits.weights)
 
     def types(ranges: Ranges) -> IntegerTypes:
@@ -129,7 +128,23 @@ def choose(graph: Graph, data: Data, options: Options) -> Choice:
     return Choice(types(ranges), types(trial), reference, seen, notes)
 
 
-def _widen(
+def observe(
+    graph: Graph, data: Data, options: Options, groups: Mapping[str, str], *, searching: bool
+) -> Calibration:
+    """What calibration sees; it keeps more runs where ranges or weights are chosen by them."""
+    return calibrate(
+        graph,
+        data,
+        set(groups),
+        samples=options.samples,
+        seed=options.seed,
+        keep=MAX_RUNS if searching or options.rounding_weights != "nearest" else MOST_HELD_BACK,
+        progress=options.progress,
+        client=options.client,
+    )
+
+
+def widen(
     graph: Graph,
     groups: Mapping[str, str],
     widths: dict[str, Width],

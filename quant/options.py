@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, get_args
 from edgeinfer.errors import InputError
 from edgeinfer.graph.operators import Rounding
 from edgeinfer.quant.calibration import Progress
+from edgeinfer.quant.goals import Goal
 from edgeinfer.quant.observers import OBSERVERS
 from edgeinfer.quant.rounding import WAYS
 from edgeinfer.quant.schemes import SCHEMES
@@ -16,7 +17,10 @@ from edgeinfer.quant.schemes import SCHEMES
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["DEFAULT_OBSERVER", "DEFAULT_ROUNDING", "Options"]
+__all__ = ["AUTO", "DEFAULT_OBSERVER", "DEFAULT_ROUNDING", "Options"]
+
+AUTO = "auto"
+"""The scheme that a goal decides."""
 
 DEFAULT_OBSERVER = DEFAULT_ROUNDING = "auto"
 
@@ -28,7 +32,8 @@ class Options:
     Parameters
     ----------
     scheme : str
-        ``int8``; ``int16x8``, 16-bit activations with 8-bit weights; or ``int16``, both 16-bit.
+        ``int8``; ``int16x8``, 16-bit activations with 8-bit weights; ``int16``, both 16-bit; or
+        ``auto``, 16 bits only where ``goal`` asks for them (``mixtures/``).
     observer : str
         How ranges are chosen from what was seen. ``minmax``, ``percentile``, ``entropy`` and
         ``mse`` look at each value alone; ``auto`` lets the outputs decide between them
@@ -56,11 +61,14 @@ class Options:
         known.
     client : distributed.Client, optional
         Whose workers execute the runs of calibration. What comes of it is the same as without.
+    goal : Goal, optional
+        What the scheme ``auto`` is to reach, and no other.
 
     Raises
     ------
     InputError
-        A scheme, an observer or a rounding is unknown, or ``stream`` is no number of steps.
+        A scheme, an observer or a rounding is unknown, ``stream`` is no number of steps, or
+        there is a goal without the scheme ``auto`` or that scheme without a goal.
     """
 
     scheme: str = "int8"
@@ -73,15 +81,23 @@ class Options:
     progress: Progress | None = None
     client: Client | None = None
     rounding_weights: str = DEFAULT_ROUNDING
+    goal: Goal | None = None
 
     def __post_init__(self) -> None:
         for what, given, known in (
-            ("scheme", self.scheme, tuple(SCHEMES)),
+            ("scheme", self.scheme, (*SCHEMES, AUTO)),
             ("observer", self.observer, (DEFAULT_OBSERVER, *OBSERVERS)),
             ("rounding", self.rounding, get_args(Rounding)),
             ("rounding_weights", self.rounding_weights, (DEFAULT_ROUNDING, *WAYS)),
         ):
             if given not in known:
                 raise InputError(f"{what} must be one of {', '.join(known)}, not {given!r}")
+        if (self.scheme == AUTO) != (self.goal is not None):
+            raise InputError(
+                f"scheme {AUTO} needs a goal, max_drop, min_sqnr, max_latency or max_bytes, "
+                "and no other scheme has one"
+            )
+        if self.scheme == AUTO and self.rounding == "double":
+            raise InputError("rounding 'double' is for int8 only, in every layer")
         if self.stream is not None and (type(self.stream) is not int or self.stream < 1):
             raise InputError(f"stream must be a number of steps, 1 or more, not {self.stream!r}")

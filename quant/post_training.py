@@ -13,9 +13,12 @@ from edgeinfer.graph import Graph
 from edgeinfer.graph import operators as ops
 from edgeinfer.quant.calibration import Progress
 from edgeinfer.quant.choose_types import choose
+from edgeinfer.quant.goals import Goal
 from edgeinfer.quant.judgement import Judgement, Reference, judge
 from edgeinfer.quant.lowering import Lowering, lower_to_integers
-from edgeinfer.quant.options import DEFAULT_OBSERVER, DEFAULT_ROUNDING, Options
+from edgeinfer.quant.mixtures.front import Mixture
+from edgeinfer.quant.mixtures.mixing import mix
+from edgeinfer.quant.options import AUTO, DEFAULT_OBSERVER, DEFAULT_ROUNDING, Options
 from edgeinfer.quant.rounding.choice import Rounded, choose_rounding
 from edgeinfer.quant.streaming import in_steps
 
@@ -30,13 +33,15 @@ class Quantized:
     """An integer Graph, and what samples that were held back say of it.
 
     ``whole`` is the Graph for whole sequences where ``graph`` takes them in steps, else the same;
-    ``rounded`` is how weights became integers.
+    ``rounded`` is how weights became integers, ``mixture`` what the scheme ``auto`` chose from,
+    and None of another.
     """
 
     graph: Graph
     whole: Graph
     judgement: Judgement
     rounded: Rounded
+    mixture: Mixture | None = None
 
 
 def quantize(
@@ -53,6 +58,7 @@ def quantize(
     stream: int | None = None,
     progress: Progress | None = None,
     client: Client | None = None,
+    goal: Goal | None = None,
 ) -> Graph:
     """Make every value of ``graph`` an integer: ``choose_types``, then ``lower_to_integers``.
 
@@ -65,7 +71,8 @@ def quantize(
         A float Graph in canonical form, from ``edgeinfer.converters.from_onnx``.
     data : array, dict of arrays, or iterable of either
         Calibration samples as the model takes them, a hundred or so; never written to.
-    scheme, observer, overrides, samples, seed, rounding, rounding_weights, stream, progress, client
+    scheme, observer, overrides, samples, seed, rounding, rounding_weights, stream, progress,
+    client, goal
         See ``Options``.
 
     Raises
@@ -76,7 +83,7 @@ def quantize(
     QuantizationError
         A value or a layer cannot be made integer.
     InputError
-        An option is unknown, or the data does not fit.
+        An option is unknown, the data does not fit, or the goal cannot be met.
     """
     options = Options(
         scheme=scheme,
@@ -89,6 +96,7 @@ def quantize(
         stream=stream,
         progress=progress,
         client=client,
+        goal=goal,
     )
     made = quantize_and_judge(graph, data, options)
     for finding in made.judgement.findings:
@@ -116,8 +124,16 @@ def quantize_and_judge(
     """
     options = options or Options()
     stepped = None if options.stream is None else in_steps(graph, options.stream)
-    choice = choose(graph, data, options)
-    rounded = choose_rounding(graph, choice, options)
+    mixture = mix(graph, data, options) if options.scheme == AUTO else None
+    if mixture is None:
+        choice = choose(graph, data, options)
+        rounded, notes = choose_rounding(graph, choice, options), choice.notes
+    else:
+        chosen = mixture.chosen
+        choice, rounded = chosen.choice, chosen.rounded
+        notes = [*choice.notes, *mixture.notes]
+        # as one would give them: the same options make the same file
+        options = replace(options, scheme=chosen.scheme, overrides=chosen.overrides, goal=None)
     whole = lower_to_integers(
         graph, choice.types, weights=rounded.weights, rounding=options.rounding
     )
@@ -137,8 +153,8 @@ def quantize_and_judge(
             stepped.graph, types, weights=rounded.weights, rounding=options.rounding
         )
     trial = Lowering(graph, weights=rounded.trial, rounding=options.rounding).graph_of(choice.trial)
-    judgement = judge(graph, trial, choice.seen, notes=choice.notes, reference=reference)
-    return Quantized(replace(integer, provenance=provenance), whole, judgement, rounded)
+    judgement = judge(graph, trial, choice.seen, notes=notes, reference=reference)
+    return Quantized(replace(integer, provenance=provenance), whole, judgement, rounded, mixture)
 
 
 def _text(overrides: Mapping[str, str]) -> str:

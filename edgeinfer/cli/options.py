@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar, get_args
@@ -10,11 +11,13 @@ from typing import Any, Literal, TypeAlias, TypeVar, get_args
 import click
 
 from edgeinfer.cli.models import Import
+from edgeinfer.files.atomic_write import is_special
 from edgeinfer.graph.preparation import Channels, Layout
 from edgeinfer.runtime.session import MAX_THREADS
 
 __all__ = [
     "FILE",
+    "SVG",
     "Shapes",
     "html_option",
     "image_options",
@@ -30,6 +33,29 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 # whether a file is there is for the command to say: that is a refusal, not wrong usage
 FILE = click.Path(path_type=Path)
+
+
+class _Svg(click.Path):
+    """The name of a picture: in a file called .png an SVG would not be found."""
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Any:
+        """The path that ``value`` is."""
+        path = Path(value)
+        try:
+            special = is_special(path)
+        except OSError:  # which the write that is to come names better
+            special = False
+        if path.suffix.lower() != ".svg" and not special:
+            self.fail(f"{str(path)!r} does not end in .svg", param, ctx)
+        return path
+
+
+SVG = _Svg()
 
 
 def _numbers(

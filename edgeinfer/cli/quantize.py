@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import time
 from dataclasses import replace
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgeinfer.cli import screen
-from edgeinfer.cli.command import Report, command
+from edgeinfer.cli.command import Report, command, one_line
+from edgeinfer.cli.mixtures import described, goal_options, shown
 from edgeinfer.cli.models import Import, check_output, file_bytes, open_model, read_labels
 from edgeinfer.cli.onnx_peer import onnx_peer
 from edgeinfer.cli.options import FILE, image_options, import_options
@@ -20,11 +22,12 @@ from edgeinfer.errors import InputError
 if TYPE_CHECKING:
     from edgeinfer.data import DataSet
     from edgeinfer.graph import Graph
-    from edgeinfer.quant import Judgement, LayerError, OutputQuality, Rounded
+    from edgeinfer.quant import Goal, Judgement, LayerError, OutputQuality, Rounded
 
 __all__ = ["OBSERVERS", "ROUNDINGS", "SCHEMES", "WIDTHS", "quantize"]
 
 SCHEMES = ("int8", "int16x8", "int16")
+AUTO = "auto"
 WIDTHS = ("int8", "int16")
 OBSERVERS = ("auto", "mse", "minmax", "percentile", "entropy")
 ROUNDINGS = ("auto", "nearest", "bias", "in-turn")
@@ -73,7 +76,14 @@ _UNJUDGED = [
 @click.option("--data", metavar="DATA", type=FILE, help="Calibration samples.")
 @click.option("--calib", type=FILE, hidden=True)
 @click.option("-o", "--out", "output", metavar="OUT.eqm", type=FILE, required=True)
-@click.option("--scheme", type=click.Choice(SCHEMES), default="int8", show_default=True)
+@click.option(
+    "--scheme",
+    type=click.Choice([*SCHEMES, AUTO]),
+    default="int8",
+    show_default=True,
+    help="auto has 16 bits where they buy most, as far as a goal asks for them.",
+)
+@goal_options
 @click.option(
     "--observer",
     type=click.Choice(OBSERVERS),
@@ -132,6 +142,8 @@ def quantize(
     calib: Path | None,
     output: Path,
     scheme: str,
+    goals: dict[str, Any],
+    front: Path | None,
     observer: str,
     overrides: dict[str, str],
     rounding: Any,
@@ -154,7 +166,7 @@ def quantize(
     How images are prepared, and the labels, are kept in OUT.eqm for the other commands.
     """
     from edgeinfer.data import ImageOptions, load_data
-    from edgeinfer.files.atomic_write import atomic_write, check_writable
+    from edgeinfer.files.atomic_write import atomic_write, check_distinct, check_writable
     from edgeinfer.files.model_file import to_bytes
     from edgeinfer.graph.cost import cost
     from edgeinfer.quant import (
@@ -169,6 +181,14 @@ def quantize(
     is_whole = model.suffix.lower() == ".onnx" and not (how.inputs or how.outputs)
     check_writable(output, model, data)
     check_output(output)
+    goal = _goal(scheme, goals)
+    if front is not None:
+        if scheme != AUTO:
+            raise click.UsageError("--front draws what --scheme auto measured")
+        check_distinct(output, front)
+        check_writable(front, model, data)
+        # what a picture needs is missed before the work, not behind it
+        importlib.import_module("edgeinfer.quant.mixtures.pictures")
     started = time.perf_counter()
     graph = _floats(model, how)
     names = graph.labels if labels is None else read_labels(labels, graph)
@@ -187,11 +207,14 @@ def quantize(
                 rounding,
                 stream,
                 done,
-                rounding_weights,
+                rounding_weights=rounding_weights,
+                goal=goal,
             ),
             reference=onnx_peer(model, how.constants) if is_whole else None,
         )
-    integer, judged = made.graph, made.judgement
+    integer, judged, mixture = made.graph, made.judgement, made.mixture
+    if mixture is not None:
+        scheme, overrides = mixture.chosen.scheme, dict(mixture.chosen.overrides)
     unpruned = cost(integer).macs
     if prune_constant:
         integer = prune_constant_channels(integer)
@@ -200,6 +223,10 @@ def quantize(
         replace(integer, labels=names, preparation={**integer.preparation, **dataset.preparation})
     )
     atomic_write(output, content)
+    if front is not None and mixture is not None:
+        from edgeinfer.quant.mixtures.pictures import front_svg
+
+        atomic_write(front, front_svg(mixture, one_line(model.name)).encode())
     seconds = time.perf_counter() - started
     errors = _errors(graph, made.whole, dataset)
     raised = raised_channels(integer)
@@ -224,10 +251,13 @@ def quantize(
             "outputs": [_described(quality) for quality in judged.outputs],
             "raised_channels": raised,
             "macs": macs,
+            **({} if mixture is None else {"mixture": described(mixture)}),
         },
         [
+            *([] if mixture is None else shown(mixture)),
             f"wrote {output}: {scheme}, {runs} calibration samples, {seconds:.1f} s",
-            *_given_widths(overrides),
+            *(_given_widths(overrides) if mixture is None else []),
+            *([] if front is None else [f"wrote {front}"]),
             *_rounded(made.rounded),
             f"{model.name} had {sizes['model']:,} bytes, {output.name} has {sizes['output']:,}",
             *_pruned(macs, prune_constant),
@@ -237,6 +267,20 @@ def quantize(
         ],
         [*judged.findings, *_poor(judged, errors)],
     )
+
+
+def _goal(scheme: str, goals: dict[str, Any]) -> Goal | None:
+    """The one goal of the scheme auto."""
+    from edgeinfer.quant import Goal
+
+    if scheme == AUTO and len(goals) != 1:
+        raise click.UsageError(
+            "--scheme auto has one goal: --max-drop, --min-sqnr, --max-latency or --max-bytes"
+        )
+    if scheme != AUTO and goals:
+        option = "--" + next(iter(goals)).replace("_", "-")
+        raise click.UsageError(f"{option} is a goal of --scheme auto")
+    return Goal(**goals) if goals else None
 
 
 def _floats(model: Path, how: Import) -> Graph:

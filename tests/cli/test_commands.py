@@ -142,6 +142,52 @@ def test_quantize_says_how_weights_were_rounded(cli):
     assert "\nbiases offset by what rounded weights are off by in the mean\n" in asked
 
 
+AUTO = "quantize digits.onnx --data digits_calib.npz --samples 50 --observer minmax --scheme auto"
+
+
+def test_quantize_shows_the_front_and_the_options_that_make_the_same_file(cli, workspace):
+    done = cli(f"{AUTO} --min-sqnr 40 -o a.eqm --front front.svg")
+    assert done.exit_code == 0
+    check_printed(done.stdout)
+    (row,) = (line for line in done.stdout.splitlines() if " * " in line)
+    assert re.fullmatch(
+        r"\d of 7(, weights too)? \* +\d\.\d\dx +[\d.]+ KiB +4\d\.\d dB +0 of 50 *", row
+    )
+    lines = done.stdout[done.stdout.index("\nchosen: ") :].splitlines()[1:]
+    assert lines[1] == "the fastest with at least 40 dB; the same by"
+    options = " ".join(lines[2 : lines.index("")])
+    plain = AUTO.removesuffix("--scheme auto")
+    assert cli(f"{plain} {options} -o b.eqm").exit_code == 0
+    assert Path("a.eqm").read_bytes() == Path("b.eqm").read_bytes()
+    drawn = Path("front.svg").read_bytes()
+    assert b"chosen" in drawn and row.split(" *")[0].encode() in drawn
+    again = cli.json(f"{AUTO} --min-sqnr 40 -o a.eqm --front front.svg")
+    assert Path("front.svg").read_bytes() == drawn
+    chosen = again["mixture"]["chosen"]
+    assert (again["scheme"], again["overrides"]) == (chosen["scheme"], chosen["overrides"])
+    assert chosen in again["mixture"]["front"]
+    assert chosen["sqnr_db"] >= 40
+
+
+def test_quantize_says_what_a_goal_could_have(cli):
+    done = cli(f"{AUTO} --max-bytes 1000 -o a.eqm")
+    assert done.exit_code == 1
+    assert re.fullmatch(
+        r"error: no mixture of 8 and 16 bits has at most 1,000 bytes; the best, int8, has "
+        r"[\d,]+ bytes\n",
+        done.stderr,
+    )
+    assert not Path("a.eqm").exists()
+
+
+def test_quantize_times_the_mixtures_where_a_time_is_the_goal(cli):
+    done = cli(f"{AUTO} --max-latency 1e9 -o a.eqm")
+    assert "\nthe most accurate with at most 1e+09 microseconds a run; the same by\n" in done.stdout
+    check_printed(done.stdout)
+    (row,) = (line for line in done.stdout.splitlines() if " * " in line)
+    assert " µs " in row
+
+
 @pytest.mark.parametrize("scheme, least", [("int8", 30), ("int16x8", 35), ("int16", 70)])
 def test_quantize_writes_a_model_of_the_scheme(cli, workspace, scheme, least):
     made = cli.json(

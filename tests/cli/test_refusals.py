@@ -80,6 +80,10 @@ REFUSALS = {
         "digits.eqm is an .eqm file; give the .onnx that it was made from"
     ),
     "bench floats.eqm": "there is no file floats.eqm",
+    f"{QUANTIZE} --scheme auto --min-sqnr nan": "min_sqnr must be a number, not nan",
+    f"{QUANTIZE} --scheme auto --min-sqnr 30 --rounding double": (
+        "rounding 'double' is for int8 only, in every layer"
+    ),
     "quantize digits.eqm --data digits_calib.npz -o a.eqm": (
         "digits.eqm is quantized already; give the .onnx that it was made from"
     ),
@@ -249,6 +253,26 @@ def test_a_damaged_file_is_named(cli, line, start):
         (
             f"{QUANTIZE} --override image",
             "Error: Invalid value for '--override': 'image' is not of the form PATTERN=int8 or",
+        ),
+        (
+            f"{QUANTIZE} --scheme auto",
+            "Error: --scheme auto has one goal: --max-drop, --min-sqnr, --max-latency or "
+            "--max-bytes",
+        ),
+        (
+            f"{QUANTIZE} --scheme auto --min-sqnr 30 --max-bytes 9",
+            "Error: --scheme auto has one goal: --max-drop, --min-sqnr, --max-latency or "
+            "--max-bytes",
+        ),
+        (f"{QUANTIZE} --min-sqnr 30", "Error: --min-sqnr is a goal of --scheme auto"),
+        (f"{QUANTIZE} --front a.svg", "Error: --front draws what --scheme auto measured"),
+        (
+            f"{QUANTIZE} --scheme auto --max-drop 0.5",
+            "Error: Invalid value for '--max-drop': '0.5' is not of the form 0.5%, from 0% to",
+        ),
+        (
+            f"{QUANTIZE} --scheme auto --max-drop 100%",
+            "Error: Invalid value for '--max-drop': '100%' is not of the form 0.5%, from 0% to",
         ),
         (f"{QUANTIZE} --samples 0", "Error: Invalid value for '--samples': 0 is not in the range"),
         (

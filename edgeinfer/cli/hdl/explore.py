@@ -10,9 +10,9 @@ import click
 
 from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command, one_line
-from edgeinfer.cli.hdl.options import SVG, Megahertz
+from edgeinfer.cli.hdl.options import Megahertz
 from edgeinfer.cli.models import open_integer_model
-from edgeinfer.cli.options import FILE
+from edgeinfer.cli.options import FILE, SVG
 
 if TYPE_CHECKING:
     from edgeinfer.hdl.explore import Estimate

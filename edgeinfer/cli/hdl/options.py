@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from edgeinfer.files.atomic_write import is_special
-
 __all__ = [
-    "SVG",
     "Megahertz",
     "baud_option",
     "config_option",
@@ -33,29 +28,6 @@ class Megahertz(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value} is not a clock", param, ctx)
         return number
-
-
-class _Svg(click.Path):
-    """The name of a picture: in a file called .png an SVG would not be found."""
-
-    def convert(
-        self,
-        value: str | os.PathLike[str],
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> Any:
-        """The path that ``value`` is."""
-        path = Path(value)
-        try:
-            special = is_special(path)
-        except OSError:  # which the write that is to come names better
-            special = False
-        if path.suffix.lower() != ".svg" and not special:
-            self.fail(f"{str(path)!r} does not end in .svg", param, ctx)
-        return path
-
-
-SVG = _Svg()
 
 
 def config_option(function: F) -> F:

@@ -12,9 +12,9 @@ import click
 from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command
 from edgeinfer.cli.hdl.comparison import Comparison
-from edgeinfer.cli.hdl.options import SVG, config_option
+from edgeinfer.cli.hdl.options import config_option
 from edgeinfer.cli.models import open_integer_model
-from edgeinfer.cli.options import FILE, image_options, samples_option
+from edgeinfer.cli.options import FILE, SVG, image_options, samples_option
 
 if TYPE_CHECKING:
     from edgeinfer.hdl.simulation.simulation import InferenceReport, LayerReport, Simulation

@@ -1,0 +1,203 @@
+"""A float Graph, data and a goal into the widths to quantize it with, measured on integer Graphs.
+
+calibration ──► noise of each group in 8 bits ──► a ladder of mixtures ──► each of them made and
+measured as ``quantize`` makes it ──► the front ──► what the goal asks for
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from edgeinfer.data.samples import Data
+from edgeinfer.errors import InputError
+from edgeinfer.graph import Graph
+from edgeinfer.graph.cost import cost
+from edgeinfer.quant.calibration import Calibration, Progress
+from edgeinfer.quant.choose_types import choose, observe, widen
+from edgeinfer.quant.lowering import Lowering
+from edgeinfer.quant.mixtures.costs import Costs
+from edgeinfer.quant.mixtures.front import Mixture, Point, by_latency
+from edgeinfer.quant.mixtures.ladder import Wide, ladder, together
+from edgeinfer.quant.mixtures.quality import has_classes, least_microseconds, quality
+from edgeinfer.quant.mixtures.sensitivity import sensitivities
+from edgeinfer.quant.observers import OBSERVERS, minmax
+from edgeinfer.quant.options import Options
+from edgeinfer.quant.ranges import group_ranges
+from edgeinfer.quant.refusals import refuse_unsupported
+from edgeinfer.quant.rounding.choice import choose_rounding
+from edgeinfer.quant.schemes import SCHEMES, Width
+from edgeinfer.quant.sharing import shared_quantization
+from edgeinfer.quant.value_types import ValueTypes
+from edgeinfer.quant.widths import group_widths
+
+__all__ = ["mix"]
+
+_log = logging.getLogger(__name__)
+
+# mixtures that are measured between int8 and each of the 16-bit schemes
+_RUNGS = 6
+
+_WIDE: Width = "int16"
+
+
+def mix(graph: Graph, data: Data, options: Options) -> Mixture:
+    """The mixtures of widths that were measured; ``options.goal`` says which is wanted.
+
+    Raises
+    ------
+    UnsupportedError, QuantizationError, InputError
+        As ``quantize`` does; or outputs are no classes where the goal counts them, or the Graph
+        keeps states, so that no run can be judged by itself.
+    """
+    goal = options.goal
+    assert goal is not None
+    if graph.states:
+        raise InputError(
+            "scheme auto measures runs apart from each other, and this model keeps states; choose "
+            "a scheme, and overrides"
+        )
+    if goal.max_drop is not None and not has_classes(graph):
+        raise InputError(
+            "max_drop counts samples whose class changes, and this model's output is not one "
+            "number a class; give min_sqnr"
+        )
+    mixing = _Mixing.of(graph, data, options)
+    rungs = mixing.rungs()
+    points = []
+    for index, (scheme, overrides, wide) in enumerate(rungs, start=1):
+        points.append(mixing.measured(scheme, overrides, wide))
+        if options.progress is not None:
+            options.progress("measuring mixtures", index, len(rungs))
+    return Mixture(by_latency(points), goal, len(mixing.free))
+
+
+@dataclass(frozen=True)
+class _Mixing:
+    """One float Graph and what calibration saw of it, as often as other widths are tried."""
+
+    graph: Graph
+    data: Data
+    options: Options
+    progress: Progress | None
+    groups: Mapping[str, str]
+    seen: Calibration
+    widths: Mapping[str, Width]
+    is_timed: bool
+    free: Mapping[str, str]  # by representative, the pattern that names this group alone
+
+    @classmethod
+    def of(cls, graph: Graph, data: Data, options: Options) -> _Mixing:
+        refuse_unsupported(graph, options.rounding)
+        groups = shared_quantization(graph, average_pool=False)
+        narrow = replace(options, scheme="int8", goal=None)
+        quiet = replace(narrow, progress=None)
+        # as far as a search of int8 would keep them
+        seen = observe(graph, data, narrow, groups, searching=options.observer not in OBSERVERS)
+        widths = group_widths(graph, groups, "int8", options.overrides)
+        widen(graph, groups, widths, seen, narrow)
+        asked = group_widths(graph, groups, "int16", options.overrides)
+        free = {
+            root: name
+            for root, name in _names(graph, groups).items()
+            if widths[root] == "int8" and asked[root] == "int16"
+        }
+        is_timed = options.goal is not None and options.goal.max_latency is not None
+        return cls(graph, data, quiet, options.progress, groups, seen, widths, is_timed, free)
+
+    @cached_property
+    def _lowering(self) -> Lowering:
+        return Lowering(self.graph)
+
+    def rungs(self) -> list[tuple[str, dict[str, str], Wide]]:
+        """The schemes, overrides and wide groups to measure, from int8 to int16."""
+        every, none = frozenset(self.free), frozenset[str]()
+        found = [("int8", dict(self.options.overrides), none)]
+        for scheme in ("int16x8", "int16"):
+            wides = [*self._between(scheme), every] if every else []
+            found += [(*self._options_of(scheme, wide), wide) for wide in wides]
+        return found
+
+    def _between(self, scheme: str) -> list[Wide]:
+        """What is worth measuring between int8 and ``scheme``."""
+        weights = SCHEMES[scheme].weights
+        rule = OBSERVERS.get(self.options.observer, minmax)
+        of_values = ValueTypes(self.graph, self.groups, self.seen, weights)
+
+        def build(narrow: str | None) -> Graph:
+            wide = dict.fromkeys(self.free.keys() - {narrow}, _WIDE)
+            widths = {**self.widths, **wide}
+            ranges = group_ranges(self.graph, self.groups, widths, self.seen, rule)
+            return self._lowering.graph_of(of_values(ranges, widths))
+
+        least, noise = sensitivities(self.seen, list(self.free), build, self._progress(scheme))
+        for root in sorted(noise, key=lambda r: -noise[r]):
+            _log.debug(
+                "%s: %s in 8 bits adds %.3g of the signal", scheme, self.free[root], noise[root]
+            )
+        units = together(self.graph, self.groups, self.free)
+        return ladder(self._costs(weights), least, noise, units, _RUNGS)
+
+    def _progress(self, scheme: str) -> Callable[[int, int], None]:
+        def done(count: int, total: int) -> None:
+            if self.progress is not None:
+                self.progress(f"layers in {scheme}", count, total)
+
+        return done
+
+    def _costs(self, weights: Width) -> Costs:
+        return Costs(self.graph, self.groups, self.widths, weights)
+
+    def _options_of(self, wider: str, wide: Wide) -> tuple[str, dict[str, str]]:
+        """The scheme, and the fewer overrides, that give ``wide`` 16 bits and the others 8.
+
+        Beside int8 the weights behind 16 bits have 8 too.
+        """
+        given = dict(self.options.overrides)
+        narrow = self.free.keys() - wide
+        if wider == "int16x8" and len(wide) <= len(narrow):
+            return "int8", given | {self.free[r]: "int16" for r in self.free if r in wide}
+        return wider, given | {self.free[r]: "int8" for r in self.free if r in narrow}
+
+    def measured(self, scheme: str, overrides: Mapping[str, str], wide: Wide) -> Point:
+        """What ``quantize`` makes of ``scheme`` and ``overrides``, and how good it is."""
+        options = replace(self.options, scheme=scheme, overrides=overrides)
+        choice = choose(self.graph, self.data, options, self.seen)
+        rounded = choose_rounding(self.graph, choice, options)
+        integer = Lowering(self.graph, weights=rounded.weights).graph_of(choice.types)
+        trial = Lowering(self.graph, weights=rounded.trial).graph_of(choice.trial)
+        found = cost(integer)
+        took = self._costs(SCHEMES[scheme].weights).whole(wide)
+        return Point(
+            scheme,
+            overrides,
+            len(wide),
+            took / self._costs("int8").whole(frozenset()),
+            found.flash + found.peak,
+            quality(self.graph, trial, self.seen),
+            least_microseconds(integer, self.seen.kept[0].feed) if self.is_timed else None,
+            choice,
+            rounded,
+        )
+
+
+def _names(graph: Graph, groups: Mapping[str, str]) -> dict[str, str]:
+    """By representative, a pattern that names this group and no other: of a group's values, or of
+    the nodes that give them, the first."""
+    members: dict[str, list[str]] = {root: [root] for root in groups.values()}
+    for name, root in groups.items():
+        members[root].append(name)
+    for node in graph.nodes:
+        for name in node.outputs:
+            if name in groups:
+                members[groups[name]].append(node.name)
+    found = {}
+    for root, names in members.items():
+        for name in dict.fromkeys(names):
+            widths = group_widths(graph, groups, "int8", {name: "int16"})
+            if [r for r, width in widths.items() if width == "int16"] == [root]:
+                found[root] = name
+                break
+    return found

@@ -1,0 +1,123 @@
+"""How good a mixture is, on runs that its ranges do not know: decibels, classes that changed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgeinfer.graph import Graph
+from edgeinfer.quant.calibration import Calibration, Run
+from edgeinfer.quant.compare import Difference
+from edgeinfer.runtime.planner import KnownCalls
+from edgeinfer.runtime.session import Session
+
+__all__ = ["Quality", "has_classes", "least_microseconds", "quality"]
+
+# runs that are timed, at least, and for how long
+_LEAST_TIMED, _SECONDS = 15, 0.2
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What was measured.
+
+    Parameters
+    ----------
+    sqnr_db : float
+        The ratio of signal to quantization noise of the worst output, on runs that were held back
+        or on all that calibration kept: the smaller.
+    differing, samples : int
+        How many of how many of their samples have another class than float32's; of none where
+        outputs are no classes.
+    all_differing, all_samples : int
+        The same of all: a few samples tell no half per cent.
+    """
+
+    sqnr_db: float
+    differing: int
+    samples: int
+    all_differing: int
+    all_samples: int
+
+    @property
+    def drop(self) -> float:
+        """The share of samples with another class, of those held back or of all: the larger."""
+        return max(
+            self.differing / max(1, self.samples), self.all_differing / max(1, self.all_samples)
+        )
+
+
+def has_classes(graph: Graph) -> bool:
+    """Whether the output is one number for each of two or more classes: along its last axis, none
+    but a batch beside it, and not like an input, as an autoencoder's is."""
+    types = [graph.types[name] for name in graph.outputs]
+    shape = types[0].shape
+    likenesses = {graph.types[name].shape for name in graph.inputs}
+    is_row = len(shape) > 0 and shape[-1] > 1 and all(extent == 1 for extent in shape[1:-1])
+    is_row &= types[0].dtype == "float32" and shape not in likenesses
+    return len(types) == 1 and is_row
+
+
+def quality(graph: Graph, trial: Graph, seen: Calibration) -> Quality:
+    """Hold ``trial`` against the float ``graph``.
+
+    Parameters
+    ----------
+    graph, trial : Graph
+        A float Graph, and an integer one from ranges that ``seen.held_back`` had no part in.
+    seen : Calibration
+        Its ``kept`` runs judge where none were held back.
+    """
+    session, counts = Session.of_trusted(trial, KnownCalls()), has_classes(graph)
+    judged = seen.held_back or seen.kept
+    known = {run.index for run in judged}
+    found = {name: Difference() for name in graph.outputs}
+    differing, samples = _compared(session, judged, found, counts)
+    sqnr_db = _worst(found)
+    more, further = _compared(
+        session, [run for run in seen.kept if run.index not in known], found, counts
+    )
+    return Quality(
+        min(sqnr_db, _worst(found)), differing, samples, differing + more, samples + further
+    )
+
+
+def _worst(differences: Mapping[str, Difference]) -> float:
+    return min(difference.sqnr_db for difference in differences.values())
+
+
+def _compared(
+    session: Session, runs: Sequence[Run], differences: Mapping[str, Difference], counts: bool
+) -> tuple[int, int]:
+    """Add the runs' differences; how many of how many samples have another class."""
+    differing = samples = 0
+    for run in runs:
+        result = session.run(run.feed)
+        for name, difference in differences.items():
+            y = result[name] if isinstance(result, dict) else result
+            difference.add(run.outputs[name], y)
+            if counts:
+                floats, integers = _classes(run.outputs[name]), _classes(y)
+                differing += int((floats != integers).sum())
+                samples += floats.size
+    return differing, samples
+
+
+def _classes(y: np.ndarray) -> np.ndarray:
+    """The class of each sample of an output [N, ..., classes] or [classes]."""
+    return np.asarray(y.reshape(-1, y.shape[-1]).argmax(1))
+
+
+def least_microseconds(graph: Graph, feed: Mapping[str, np.ndarray]) -> float:
+    """The least time of many runs on one thread of this machine, in microseconds."""
+    session = Session(graph)
+    times: list[int] = []
+    end = time.perf_counter() + _SECONDS
+    while len(times) < _LEAST_TIMED or time.perf_counter() < end:
+        begun = time.perf_counter_ns()
+        session.run(feed)
+        times.append(time.perf_counter_ns() - begun)
+    return min(times) / 1e3
