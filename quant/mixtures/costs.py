@@ -1,7 +1,7 @@
 """How long the nodes of a float Graph take in each mixture of widths: a model, and no clock.
 
 The same Graph has the same costs on every machine and at every time, so a choice by them is the
-same too. The coefficients are nanoseconds on one core with AVX-512 VNNI, fitted to the least times
+same too. The coefficients are nanoseconds on one core with AVX2, fitted to the least times
 of the kernels in the zoo's networks, in int8, in both 16-bit schemes and in random mixtures
 (``benchmarks/mixture_costs.py`` prints them; a kernel's time is within 1 to 9 % of the fit, in the
 median). Only their proportions matter here.
