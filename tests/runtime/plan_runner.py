@@ -56,7 +56,7 @@ def compiled(tmp_path_factory, compiler, *flags):
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             made = list(pool.map(compile_one, SOURCES))
-        run(compiler, *flags, *made, "-o", program)
+        run(compiler, *flags, *made, "-lm", "-o", program)
     return program
 
 
