@@ -76,7 +76,7 @@ def test_compare_puts_the_worst_layer_first():
 
 
 def test_an_unknown_scheme_is_refused():
-    with refused("scheme must be one of int8, int16x8, int16, not 'int4'", InputError):
+    with refused("scheme must be one of int8, int16x8, int16, auto, not 'int4'", InputError):
         quantize(TANH, SAMPLES, scheme="int4")
 
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 ALLOWED = {
     "converters": {"edgeinfer", "converters"},
     "edgeinfer": {"edgeinfer", "cython_kernels"},
-    "quant": {"edgeinfer", "quant"},
+    "quant": {"cython_kernels", "edgeinfer", "quant"},
     "cython_kernels": {"cython_kernels"},
     "hdl": {"edgeinfer", "hdl"},
 }
