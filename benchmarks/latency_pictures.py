@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,13 +11,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator
 
+from edgeinfer.drawing import BLUE, GREY, RED, svg
+
 STYLE = {
     "axes.spines.right": False,
     "axes.spines.top": False,
     "font.size": 8,
     "svg.hashsalt": "edgeinfer",
 }
-GREY, BLUE, RED, GREEN = "#a8adb4", "#2763a5", "#b3261e", "#2e7d32"
+GREEN = "#2e7d32"
 RUNTIMES = {"edgeinfer": BLUE, "onnxruntime": RED, "OpenVINO": GREEN, "LiteRT": "#8e5ea2"}
 _ROW = 0.62  # inches
 _PANEL = (3.6, 2.7)
@@ -83,7 +84,7 @@ def latency(report: Mapping[str, Any]) -> str:
     ]
     handles.append(Line2D([], [], color=BLUE, marker="d", ms=4, lw=0, label="edgeinfer pruned"))
     figure.legend(handles=handles, frameon=False, loc="outside upper center", ncols=len(handles))
-    return _svg(figure)
+    return svg(figure)
 
 
 def _mark(timing: Mapping[str, Any]) -> tuple[str, str, int, bool]:
@@ -141,7 +142,7 @@ def rooflines(report: Mapping[str, Any]) -> str:
         known = f", peak {peaks[isa]:,.0f} GMAC/s" if isa in peaks else ""
         handles.append(Line2D([], [], color=color, marker="o", label=f"{isa}{known}"))
     figure.legend(handles=handles, frameon=False, loc="outside lower center", ncols=2)
-    return _svg(figure)
+    return svg(figure)
 
 
 def _points(axes: Any, layers: Sequence[Mapping[str, Any]], colors: Mapping[str, str]) -> None:
@@ -206,10 +207,4 @@ def ratios_over_commits(lines: Sequence[Mapping[str, Any]]) -> str:
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter("{x:g}")
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    return _svg(figure)
-
-
-def _svg(figure: Figure) -> str:
-    text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue()
+    return svg(figure)

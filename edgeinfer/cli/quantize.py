@@ -188,7 +188,7 @@ def quantize(
         check_distinct(output, front)
         check_writable(front, model, data)
         # what a picture needs is missed before the work, not behind it
-        importlib.import_module("edgeinfer.quant.mixtures.pictures")
+        importlib.import_module("matplotlib.figure")
     started = time.perf_counter()
     graph = _floats(model, how)
     names = graph.labels if labels is None else read_labels(labels, graph)

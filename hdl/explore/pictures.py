@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
+from edgeinfer.drawing import BLUE, GREY, RED, drawing, plain, svg
 from edgeinfer.hdl.explore.estimate import Estimate, LayerEstimate
 from edgeinfer.hdl.explore.exploration import Exploration
 
 __all__ = ["front_svg", "front_text", "roofline_svg"]
 
-_STYLE: Any = {
-    "svg.hashsalt": "edgeinfer",
-    "svg.fonttype": "none",
-    "font.size": 9,
-}
 _SMALL = 6
 """Of the layers' names, in points."""
 _CHARACTER, _LINE = 5.0, 9.0
@@ -26,17 +20,16 @@ _CLOSE = 12.0
 """Pixels within which dots share a label."""
 _STEPS = 100
 """Points of the slope that no label covers."""
-_GREY, _BLUE, _RED = "#a8adb4", "#2763a5", "#b3261e"
 
 
 def front_svg(found: Exploration, title: str) -> str:
     """Cycles over multipliers: what does not fit, what does, the front and the best."""
-    with _drawing() as (figure, axes):
+    with drawing() as (figure, axes):
         affordable = set(map(id, found.affordable))
         rest = [each for each in found.estimates if id(each) not in affordable]
         for points, color, label in (
-            (rest, _GREY, "beyond the budget"),
-            (found.affordable, _BLUE, "affordable"),
+            (rest, GREY, "beyond the budget"),
+            (found.affordable, BLUE, "affordable"),
         ):
             if points:
                 axes.scatter(
@@ -49,32 +42,32 @@ def front_svg(found: Exploration, title: str) -> str:
         best = found.best
         edge = _fastest_by_multipliers(found)
         axes.step(
-            [e.multipliers for e in edge], [e.cycles for e in edge], where="post", color=_BLUE, lw=1
+            [e.multipliers for e in edge], [e.cycles for e in edge], where="post", color=BLUE, lw=1
         )
-        axes.scatter([best.multipliers], [best.cycles], s=60, marker="*", color=_RED, label="best")
+        axes.scatter([best.multipliers], [best.cycles], s=60, marker="*", color=RED, label="best")
         axes.annotate(
             best.config.name,
             (best.multipliers, best.cycles),
             xytext=(6, -12),
             textcoords="offset points",
-            color=_RED,
+            color=RED,
         )
         axes.set(
-            title=_plain(title),
+            title=plain(title),
             xlabel="multipliers of 18 x 18 bits",
             ylabel="cycles of an inference",
             xscale="log",
             yscale="log",
         )
         axes.legend(frameon=False)
-        return _svg(figure)
+        return svg(figure)
 
 
 def roofline_svg(best: Estimate, title: str) -> str:
     """Layers under the limits of one NPU: what the array can multiply, what its weights allow."""
     config = best.config
     port = config.weight_port * config.word_bytes  # bytes a cycle
-    with _drawing() as (figure, axes):
+    with drawing() as (figure, axes):
         layers = [each for each in best.layers if each.macs and each.weight_bytes]
         knee = config.macs / port
         low = min([knee, *(each.intensity for each in layers)]) / 2
@@ -82,14 +75,14 @@ def roofline_svg(best: Estimate, title: str) -> str:
         axes.plot(
             [low, knee, high],
             [low * port, config.macs, config.macs],
-            color=_GREY,
+            color=GREY,
             label=f"{config.macs} multipliers, {port} bytes of weights a cycle",
         )
         axes.scatter(
             [each.intensity for each in layers],
             [each.macs / max(1, each.cycles) for each in layers],
             s=[8 + 200 * each.cycles / best.cycles for each in layers],
-            color=_BLUE,
+            color=BLUE,
             alpha=0.6,
             label="a layer; the larger, the more of the cycles",
         )
@@ -98,13 +91,13 @@ def roofline_svg(best: Estimate, title: str) -> str:
         # the first layer's dot may be too small to see
         legend.legend_handles[1].set_sizes([40])
         axes.set(
-            title=_plain(title),
+            title=plain(title),
             xlabel="multiply-accumulates a byte of weights",
             ylabel="multiply-accumulates a cycle",
             xscale="log",
             yscale="log",
         )
-        return _svg(figure)
+        return svg(figure)
 
 
 def _name_layers(axes: Any, layers: Sequence[LayerEstimate], cycles: int) -> None:
@@ -136,7 +129,7 @@ def _name_layers(axes: Any, layers: Sequence[LayerEstimate], cycles: int) -> Non
     first, last = (to_points((edge, roof[1][1]))[0] for edge in axes.get_xlim())
     for (x, y), named in groups:
         more = f" and {len(named) - 1} more" if len(named) > 1 else ""
-        text = _plain(named[0].output) + more
+        text = plain(named[0].output) + more
         radius = math.sqrt(8 + 200 * named[0].cycles / cycles) / 2 + 2
         width, height = _CHARACTER * len(text), _LINE
         for left, bottom in (
@@ -153,7 +146,7 @@ def _name_layers(axes: Any, layers: Sequence[LayerEstimate], cycles: int) -> Non
                     text,
                     axes.transData.inverted().transform((left, bottom)),
                     fontsize=_SMALL,
-                    color=_BLUE,
+                    color=BLUE,
                     annotation_clip=False,
                 )
                 break
@@ -208,25 +201,3 @@ def _fastest_by_multipliers(found: Exploration) -> list[Estimate]:
         if not edge or each.cycles < edge[-1].cycles:
             edge.append(each)
     return edge
-
-
-@contextmanager
-def _drawing() -> Iterator[tuple[Any, Any]]:
-    """A figure and its axes, drawn without a screen and the same each time."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(7, 4.5), layout="constrained")
-        yield figure, figure.add_subplot()
-
-
-def _plain(text: str) -> str:
-    """``text`` in which a dollar sign begins no formula."""
-    return text.replace("$", r"\$")
-
-
-def _svg(figure: Any) -> str:
-    text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue()
