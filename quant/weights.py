@@ -16,7 +16,14 @@ from edgeinfer.errors import QuantizationError
 from edgeinfer.graph import TensorType
 from edgeinfer.quant.schemes import Width
 
-__all__ = ["GivenWeights", "QuantizedWeights", "quantize_weights", "take_weights"]
+__all__ = [
+    "GivenWeights",
+    "QuantizedWeights",
+    "accumulator_limit",
+    "quantize_weights",
+    "reach_of",
+    "take_weights",
+]
 
 
 # how many times what a layer and its result can hold a bias may be; a mask may be 3e38
@@ -69,9 +76,9 @@ def quantize_weights(
     flat = weights.reshape(len(weights), -1).astype(np.float64)
     b = np.zeros(len(weights)) if bias is None else bias.astype(np.float64)
     top = np.iinfo(dtype).max
-    limit, reach = _accumulator_limit(x), _reach(x)
+    limit, reach = accumulator_limit(x), reach_of(x)
     # farther out, a bias holds its channel at an end of y anyway
-    farthest = _FAR_BIAS * (np.abs(flat).sum(1) * reach * s_in + _reach(y) * s_out)
+    farthest = _FAR_BIAS * (np.abs(flat).sum(1) * reach * s_in + reach_of(y) * s_out)
     b = np.clip(b, -farthest, farthest)
     # each weight and the bias may round up by a half, and the scale to float32 by 2^-24 of itself
     room = (limit - 1) * (1 - 2.0**-20) - reach * flat.shape[1] / 2
@@ -99,8 +106,8 @@ def _with_multipliers(
     """Integers with the multipliers that their accumulator, once proven, allows."""
     assert x.quantization is not None and y.quantization is not None
     narrow = x.dtype == "int8"
-    worst = accumulators.largest_sums(weights, bias, _reach(x))
-    limit = _accumulator_limit(x)
+    worst = accumulators.largest_sums(weights, bias, reach_of(x))
+    limit = accumulator_limit(x)
     if not (worst < limit).all():
         raise QuantizationError(
             f"an accumulator of up to {worst.max():.6g} is not below 2^{limit.bit_length() - 1}"
@@ -117,13 +124,14 @@ def _with_multipliers(
     )
 
 
-def _reach(x: TensorType) -> int:
+def reach_of(x: TensorType) -> int:
     """The largest ``|q - zero_point|`` of an activation."""
     assert x.quantization is not None
     return accumulators.reach(x.dtype, x.quantization.zero_point)
 
 
-def _accumulator_limit(x: TensorType) -> int:
+def accumulator_limit(x: TensorType) -> int:
+    """What the magnitude of a sum of products of an activation stays below."""
     return 2**31 if x.dtype == "int8" else MAX_ACCUMULATOR_16
 
 

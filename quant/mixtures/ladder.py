@@ -9,7 +9,8 @@ gives, and all that sums join, as a residual network's summands and sums.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import TypeAlias
 
 from edgeinfer.graph import Graph
 from edgeinfer.graph import operators as ops
@@ -19,6 +20,9 @@ __all__ = ["Wide", "ladder", "together"]
 
 Wide = frozenset[str]
 """The groups that have 16 bits where int8 would give them 8."""
+
+# a mixture, and how long it takes
+_Rung: TypeAlias = tuple[Wide, float]
 
 # what a step adds at least, in nanoseconds: one that costs nothing is taken first
 _NOTHING = 1.0
@@ -68,8 +72,8 @@ def ladder(
     every = frozenset(noise)
     none: Wide = frozenset()
     known = {none: costs.whole(none), every: costs.whole(every)}
-    known |= dict(_up(costs, noise, units, known[none]))
-    known |= dict(_down(costs, noise, units, known[every]))
+    known |= dict(_up(costs, noise, units))
+    known |= dict(_down(costs, noise, units))
 
     def decibels(wide: Wide) -> float:
         left = least + sum(each for root, each in noise.items() if root not in wide)
@@ -88,41 +92,47 @@ def ladder(
     return list(dict.fromkeys(near))
 
 
-def _up(
-    costs: Costs, noise: Mapping[str, float], units: Collection[Wide], start: float
-) -> Iterator[tuple[Wide, float]]:
-    wide: Wide = frozenset()
-    while len(wide) < len(noise):
-        best: tuple[float, Wide, float] | None = None
-        for unit in units:
-            added = unit - wide
-            if not added:
-                continue
-            more = costs.change(wide, wide | added, set(added))
-            worth = sum(noise[root] for root in added) / max(more, _NOTHING)
-            if best is None or worth > best[0]:
-                best = worth, wide | added, more
-        assert best is not None
-        wide, start = best[1], start + best[2]
-        yield wide, start
+def _up(costs: Costs, noise: Mapping[str, float], units: Collection[Wide]) -> Iterator[_Rung]:
+    """From 8 bits everywhere: most noise away for the time it adds comes first."""
+
+    def worth(moved: Wide, more: float) -> float:
+        return sum(noise[root] for root in moved) / max(more, _NOTHING)
+
+    return _climb(costs, frozenset(), lambda unit, wide: unit - wide, units, worth)
 
 
-def _down(
-    costs: Costs, noise: Mapping[str, float], units: Collection[Wide], start: float
-) -> Iterator[tuple[Wide, float]]:
-    wide = frozenset(noise)
-    while wide:
+def _down(costs: Costs, noise: Mapping[str, float], units: Collection[Wide]) -> Iterator[_Rung]:
+    """From 16 bits everywhere: most time saved for the noise it adds comes first."""
+
+    def worth(moved: Wide, more: float) -> float:
+        lost = sum(noise[root] for root in moved)
+        # what saves nothing waits, the least noise first
+        return -more / max(lost, 1e-30) if -more > _NOTHING else -lost
+
+    return _climb(costs, frozenset(noise), lambda unit, wide: unit & wide, units, worth)
+
+
+def _climb(
+    costs: Costs,
+    wide: Wide,
+    movable: Callable[[Wide, Wide], Wide],
+    units: Collection[Wide],
+    worth: Callable[[Wide, float], float],
+) -> Iterator[_Rung]:
+    """Rung after rung, the unit of most ``worth`` by what is ``movable`` of it and the time that
+    this adds, until nothing is."""
+    time = costs.whole(wide)
+    while True:
         best: tuple[float, Wide, float] | None = None
         for unit in units:
-            taken = unit & wide
-            if not taken:
+            moved = movable(unit, wide)
+            if not moved:
                 continue
-            saved = -costs.change(wide, wide - taken, set(taken))
-            lost = sum(noise[root] for root in taken)
-            # what saves nothing waits, the least noise first
-            worth = saved / max(lost, 1e-30) if saved > _NOTHING else -lost
-            if best is None or worth > best[0]:
-                best = worth, wide - taken, saved
-        assert best is not None
-        wide, start = best[1], start - best[2]
-        yield wide, start
+            more = costs.change(wide, wide ^ moved, set(moved))
+            found = worth(moved, more)
+            if best is None or found > best[0]:
+                best = found, wide ^ moved, more
+        if best is None:
+            return
+        wide, time = best[1], time + best[2]
+        yield wide, time

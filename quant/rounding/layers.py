@@ -16,7 +16,7 @@ from edgeinfer.quant.rounding.bias import offsets
 from edgeinfer.quant.rounding.in_turn import blocks_of, rounded_in_turn
 from edgeinfer.quant.rounding.moments import Layer, moments_of
 from edgeinfer.quant.rounding.walk import Walk
-from edgeinfer.quant.weights import GivenWeights, take_weights
+from edgeinfer.quant.weights import GivenWeights, accumulator_limit, reach_of, take_weights
 
 __all__ = ["round_weights", "rounded_layers"]
 
@@ -136,12 +136,11 @@ def _proven(
     as it was.
     """
     x = integer.types[at.input("x")]
-    assert x.quantization is not None
-    reach = accumulators.reach(x.dtype, x.quantization.zero_point)
+    reach = reach_of(x)
     before = integer.constants[at.input("weights")], integer.constants[at.input("bias")]
     # an accumulator of int32's with 16-bit inputs has the finer multiplier
     narrow = (accumulators.largest_sums(*before, reach) < 2**31).all()
-    limit = 2**31 if x.dtype == "int8" or narrow else 2**38
+    limit = 2**31 if narrow else accumulator_limit(x)
     fits = accumulators.largest_sums(weights, bias, reach) < limit
     column = (-1,) + (1,) * (weights.ndim - 1)
     return GivenWeights(
