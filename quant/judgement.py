@@ -18,6 +18,7 @@ from edgeinfer.graph import Graph
 from edgeinfer.graph.likely_states import likely_states
 from edgeinfer.quant.calibration import Calibration, Run
 from edgeinfer.quant.compare import Difference
+from edgeinfer.quant.objective import outputs_of
 from edgeinfer.quant.outputs import shares
 from edgeinfer.quant.parts import extremes_along, part_axes, sums_along
 from edgeinfer.runtime.planner import KnownCalls
@@ -142,9 +143,9 @@ def _measured(graph: Graph, trial: Graph, judged: Sequence[Run]) -> list[OutputQ
     ratios = {name: _Ratios() for name in graph.outputs}
     outputs = {name: OutputQuality(name) for name in graph.outputs}
     for run in judged:
-        result = session.run(run.feed)
+        result = outputs_of(session, run.feed)
         for name, quality in outputs.items():
-            y = result[name] if isinstance(result, dict) else result
+            y = result[name]
             quality.difference.add(run.outputs[name], y)
             ratios[name].add(run.outputs[name], y)
             for seen, array in zip(extents[name], (run.outputs[name], y), strict=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ from edgeinfer.quant.parts import part_axes, sums_along
 from edgeinfer.runtime.planner import KnownCalls
 from edgeinfer.runtime.session import Session
 
-__all__ = ["Noise"]
+__all__ = ["Noise", "outputs_of"]
 
 # less than this is no noise, but float32's own rounding
 _SILENCE = 1e-12
@@ -28,6 +28,12 @@ _LOSS = 2.0
 # of its geometric mean as well: less is the luck of a few samples. Measured on kws_dscnn: entropy's
 # cuts halve the sum on the calibration samples, the mean stays, and unseen samples lose 7 dB.
 _GAIN = 0.7
+
+
+def outputs_of(session: Session, feed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What a run gives, by name also where that is one output alone."""
+    y = session.run(feed)
+    return y if isinstance(y, dict) else {session.outputs[0].name: y}
 
 
 @dataclass(frozen=True)
@@ -53,10 +59,10 @@ class Noise:
         signal = np.zeros((len(runs), len(graph.outputs)))
         parts: list[list[np.ndarray]] = []
         for i, run in enumerate(runs):
-            result = session.run(run.feed)
+            result = outputs_of(session, run.feed)
             parts.append([])
             for j, name in enumerate(graph.outputs):
-                y = result[name] if isinstance(result, dict) else result
+                y = result[name]
                 reference = run.outputs[name].astype(np.float64)
                 squares = (reference - y) ** 2
                 signal[i, j] = (reference * reference).sum()

@@ -11,6 +11,7 @@ import numpy as np
 from edgeinfer.graph import Graph
 from edgeinfer.quant.calibration import Calibration, Run
 from edgeinfer.quant.compare import Difference
+from edgeinfer.quant.objective import outputs_of
 from edgeinfer.runtime.planner import KnownCalls
 from edgeinfer.runtime.session import Session
 
@@ -95,9 +96,9 @@ def _compared(
     """Add the runs' differences; how many of how many samples have another class."""
     differing = samples = 0
     for run in runs:
-        result = session.run(run.feed)
+        result = outputs_of(session, run.feed)
         for name, difference in differences.items():
-            y = result[name] if isinstance(result, dict) else result
+            y = result[name]
             difference.add(run.outputs[name], y)
             if counts:
                 floats, integers = _classes(run.outputs[name]), _classes(y)

@@ -23,7 +23,7 @@ from edgeinfer.quant.calibration import Run
 from edgeinfer.quant.choose_types import Choice
 from edgeinfer.quant.integer_types import IntegerTypes
 from edgeinfer.quant.lowering import Lowering
-from edgeinfer.quant.objective import Noise
+from edgeinfer.quant.objective import Noise, outputs_of
 from edgeinfer.quant.options import DEFAULT_ROUNDING, Options
 from edgeinfer.quant.rounding import WAYS
 from edgeinfer.quant.rounding.layers import round_weights, rounded_layers
@@ -141,22 +141,27 @@ class _Ways:
                 self._options.progress("rounding", done, total)
 
         fitted = self._fitted or self._kept
+
+        def whole(way: str, trial: Mapping[str, GivenWeights]) -> Rounded:
+            integer = self._lowered(self._choice.types, {})
+            return Rounded(way, self._made(way, integer, self._kept, most), trial)
+
         if asked != DEFAULT_ROUNDING:
-            trial = self._made(asked, self._choice.trial, fitted, most)
+            trial = self._made(asked, nearest, fitted, most)
             report()
-            made = Rounded(asked, self._made(asked, self._choice.types, self._kept, most), trial)
+            made = whole(asked, trial)
             report()
             return made
         judges = self._judges()
         plain = self._noise(nearest, judges)
         best, sqnr_db = Rounded("nearest"), {"nearest": plain.sqnr_db}
         for way in reversed(WAYS[1:]):
-            trial = self._made(way, self._choice.trial, fitted, most)
+            trial = self._made(way, nearest, fitted, most)
             noise = self._noise(self._lowered(self._choice.trial, trial), judges)
             sqnr_db[way] = noise.sqnr_db
             if not noise.is_clearly_worse_than(plain):
                 report()
-                best = Rounded(way, self._made(way, self._choice.types, self._kept, most), trial)
+                best = whole(way, trial)
                 break
         tried = ", ".join(f"{way} {value:.1f} dB" for way, value in sqnr_db.items())
         _log.info("weights rounded %s; on runs held back: %s", best.way, tried)
@@ -169,21 +174,15 @@ class _Ways:
         return lowering.graph_of(types)
 
     def _made(
-        self, way: str, types: IntegerTypes, runs: Sequence[Run], most: int
+        self, way: str, integer: Graph, runs: Sequence[Run], most: int
     ) -> dict[str, GivenWeights]:
-        integer = self._lowered(types, {})
         return round_weights(self._graph, integer, self._reference, runs, most, way)
 
     def _judges(self) -> list[Run]:
         """The runs held back, with what the reference gives where it is judged."""
         cut = _cut(self._reference, self._graph)
         session = Session.of_trusted(cut, KnownCalls())
-        judges = []
-        for run in self._held_back:
-            y = session.run(run.feed)
-            outputs = y if isinstance(y, dict) else {cut.outputs[0]: y}
-            judges.append(replace(run, outputs=outputs))
-        return judges
+        return [replace(run, outputs=outputs_of(session, run.feed)) for run in self._held_back]
 
     def _noise(self, integer: Graph, judges: Sequence[Run]) -> Noise:
         return Noise.of(_cut(integer, self._graph), judges, KnownCalls())
