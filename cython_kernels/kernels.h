@@ -226,8 +226,9 @@ PARAMETERS(chain_s16_parameters, CHAIN_S16_PARAMETERS);
     ONE(rank) RANKED(extents) RANKED(a_strides) RANKED(b_strides)                                 \
     ONE(rows) ONE(depth) ONE(columns)                                                             \
     ONE(tile) ONE(panel) /* rows of a unit, columns that are packed together */                   \
-    ONE(block) /* products whose sums are exact in floats */                                      \
+    ONE(block) /* of mat_mul_wide: products whose sums are exact in doubles */                    \
     ONE(a_bytes) ONE(b_bytes) ONE(out_bytes) ONE(a_zero_point) ONE(b_zero_point)                  \
+    ONE(is_short) ONE(lead) ONE(rounding) /* of mat_mul_words */                                  \
     ONE(multiplier) ONE(shift) OUTPUT_STAGE(ONE)
 PARAMETERS(mat_mul_parameters, MAT_MUL_PARAMETERS);
 
@@ -343,7 +344,7 @@ PARAMETERS(take_parameters, TAKE_PARAMETERS);
     ENTRY(isa, extreme, extreme) ENTRY(isa, fill, fill) ENTRY(isa, gather, gather)                \
     ENTRY(isa, index_arithmetic, index_arithmetic)                                                \
     ENTRY(isa, lookup, lookup) ENTRY(isa, lookup_interpolated, lookup)                            \
-    ENTRY(isa, mat_mul_s8, mat_mul) ENTRY(isa, mat_mul_wide, mat_mul)                             \
+    ENTRY(isa, mat_mul_wide, mat_mul) ENTRY(isa, mat_mul_words, mat_mul)                          \
     ENTRY(isa, max_pool, max_pool) ENTRY(isa, mul, mul)                                           \
     ENTRY(isa, normalize, normalize) ENTRY(isa, prelu, prelu)                                     \
     ENTRY(isa, reduce_extreme, reduce_extreme) ENTRY(isa, reduce_l2, reduce_l2)                   \

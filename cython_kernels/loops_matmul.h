@@ -1,65 +1,221 @@
 /* Products of two matrices that a run computes: y = R(sum over k of (a - za) (b - zb)).
  *
- * The integers are taken as floats, whose sums are exact as long as they stay below 2^24, or 2^53
- * in doubles: the planner says after how many products they are added up as integers. So every
- * processor has fused multiply-adds for it, and any order gives the same bits.
- *
  * Operands: a, b, y. A unit is `tile` rows of one product. Columns of b are taken `panel` at a
  * time: they lie in the scratch in blocks of as many as a tile has, each [depth][columns], padded
  * with zeros, and behind them ROWS rows of a.
+ *
+ * mat_mul_words: factors of 16 bits and sums of 32. Two neighbours along the depth lie side by
+ * side, as processors multiply and add pairs of words at once; an odd depth ends in a zero.
+ *
+ * mat_mul_wide: any integers, taken as doubles, whose sums are exact as long as they stay below
+ * 2^53: the planner says after how many products they are added up as integers. So every processor
+ * has fused multiply-adds for it, and any order gives the same bits.
  */
 
 /* A tile: rows, and vectors of columns. */
 #define ROWS 6
 #define VECTORS 2
 
-/* The sums of one tile, of `rows` rows, and columns [c, c + columns) of b as a panel. */
-#define MAT_MUL(name, real, reals, add_products, sum)                                             \
-    EACH_WIDTH void multiply_##name(const real *restrict a, const real *restrict b,               \
-                                    int64_t depth, int64_t block, int rows, sum *restrict sums)   \
+/* ---- words ---- */
+
+#define WORD_COLUMNS ((int64_t)(VECTORS * sizeof(integers) / sizeof(int32_t)))
+
+/* The depth that a pair ends. */
+static inline int64_t even_depth(const mat_mul_parameters *p)
+{
+    return p->depth + (p->depth & 1);
+}
+
+EACH_WIDTH void pack_words_of(const mat_mul_parameters *p, const void *b, int64_t first,
+                              int64_t count, int16_t *restrict panel, int64_t bytes)
+{
+    for (int64_t c = 0; c < count; c += WORD_COLUMNS)
+        for (int64_t k = 0; k < p->depth; k += 2, panel += 2 * WORD_COLUMNS) {
+            const int64_t valid = smaller(count - c, WORD_COLUMNS);
+            const int64_t at = first + k * p->columns + c, odd = k + 1 == p->depth;
+            if (odd || valid < WORD_COLUMNS)
+                memset(panel, 0, 2 * WORD_COLUMNS * sizeof *panel);
+            if (odd)
+                for (int64_t i = 0; i < valid; ++i)
+                    panel[2 * i] = (int16_t)(load(b, at + i, bytes) - p->b_zero_point);
+            else
+                EACH_ELEMENT (i, valid) {
+                    panel[2 * i] = (int16_t)(load(b, at + i, bytes) - p->b_zero_point);
+                    panel[2 * i + 1] =
+                        (int16_t)(load(b, at + p->columns + i, bytes) - p->b_zero_point);
+                }
+        }
+}
+
+static void pack_words(const mat_mul_parameters *p, const void *b, int64_t first, int64_t count,
+                       int16_t *restrict panel)
+{
+    if (p->b_bytes == 1)
+        pack_words_of(p, b, first, count, panel, 1);
+    else
+        pack_words_of(p, b, first, count, panel, 2);
+}
+
+EACH_WIDTH void take_words_of(const mat_mul_parameters *p, const void *a, int64_t from,
+                              int64_t count, int16_t *restrict rows, int64_t bytes)
+{
+    const int64_t depth = even_depth(p);
+    for (int64_t r = 0; r < count; ++r, rows += depth, from += p->depth) {
+        rows[depth - 1] = 0;
+        EACH_ELEMENT (i, p->depth)
+            rows[i] = (int16_t)(load(a, from + i, bytes) - p->a_zero_point);
+    }
+}
+
+static void take_words(const mat_mul_parameters *p, const void *a, int64_t from, int64_t count,
+                       int16_t *restrict rows)
+{
+    if (p->a_bytes == 1)
+        take_words_of(p, a, from, count, rows, 1);
+    else
+        take_words_of(p, a, from, count, rows, 2);
+}
+
+/* The sums of one tile, of `rows` rows; in the short form that proofs/pairs.py finds for most,
+ * already through the stage but for its clamp. */
+EACH_WIDTH void sum_words(const mat_mul_parameters *p, const int16_t *restrict a,
+                          const int16_t *restrict b, int rows, int32_t *restrict sums)
+{
+    const int64_t depth = even_depth(p), lanes = WORD_COLUMNS / VECTORS;
+    integers acc[ROWS][VECTORS];
+    memset(acc, 0, sizeof acc);
+    for (int64_t k = 0; k < depth; k += 2, b += 2 * WORD_COLUMNS)
+        for (int r = 0; r < rows; ++r) {
+            int32_t pair;
+            memcpy(&pair, a + r * depth + k, sizeof pair);
+            for (int v = 0; v < VECTORS; ++v)
+                acc[r][v] = add_word_products(acc[r][v], pair, b + 2 * v * lanes);
+        }
+    if (p->is_short)
+        for (int r = 0; r < rows; ++r)
+            for (int v = 0; v < VECTORS; ++v)
+                acc[r][v] = short_products(acc[r][v], p);
+    memcpy(sums, acc, (size_t)(rows * WORD_COLUMNS) * sizeof *sums);
+}
+
+/* Sums of a row into integers. */
+EACH_WIDTH void end_words_of(const mat_mul_parameters *p, const int32_t *restrict sums,
+                             int64_t count, void *restrict y, int64_t bytes)
+{
+    const output_stage out = STAGE(p);
+    const int64_t multiplier = p->multiplier;
+    const int32_t lo = (int32_t)out.lo, hi = (int32_t)out.hi;
+    const int shift = (int)p->shift;
+    if (p->is_short)
+        EACH_ELEMENT (i, count) {
+            const int32_t raised = sums[i] < lo ? lo : sums[i];
+            store(y, i, bytes, raised > hi ? hi : raised);
+        }
+    else
+        EACH_ELEMENT (i, count)
+            store(y, i, bytes, requantize(sums[i], multiplier, shift, out));
+}
+
+static void end_words(const mat_mul_parameters *p, const int32_t *restrict sums, int64_t count,
+                      void *restrict y)
+{
+    if (p->out_bytes == 1)
+        end_words_of(p, sums, count, y, 1);
+    else
+        end_words_of(p, sums, count, y, 2);
+}
+
+/* ---- doubles ---- */
+
+#define WIDE_COLUMNS ((int64_t)(VECTORS * sizeof(doubles) / sizeof(double)))
+
+EACH_WIDTH void pack_wide_of(const mat_mul_parameters *p, const void *b, int64_t first,
+                             int64_t count, double *restrict panel, int64_t bytes)
+{
+    for (int64_t c = 0; c < count; c += WIDE_COLUMNS)
+        for (int64_t k = 0; k < p->depth; ++k, panel += WIDE_COLUMNS) {
+            const int64_t valid = smaller(count - c, WIDE_COLUMNS);
+            const int64_t at = first + k * p->columns + c;
+            for (int64_t i = 0; i < valid; ++i)
+                panel[i] = (double)(load(b, at + i, bytes) - p->b_zero_point);
+            for (int64_t i = valid; i < WIDE_COLUMNS; ++i)
+                panel[i] = 0;
+        }
+}
+
+static void pack_wide(const mat_mul_parameters *p, const void *b, int64_t first, int64_t count,
+                      double *restrict panel)
+{
+    if (p->b_bytes == 2)
+        pack_wide_of(p, b, first, count, panel, 2);
+    else
+        pack_wide_of(p, b, first, count, panel, p->b_bytes);
+}
+
+EACH_WIDTH void take_wide_of(const mat_mul_parameters *p, const void *a, int64_t from,
+                             int64_t count, double *restrict rows, int64_t bytes)
+{
+    for (int64_t i = 0; i < count * p->depth; ++i)
+        rows[i] = (double)(load(a, from + i, bytes) - p->a_zero_point);
+}
+
+static void take_wide(const mat_mul_parameters *p, const void *a, int64_t from, int64_t count,
+                      double *restrict rows)
+{
+    if (p->a_bytes == 2)
+        take_wide_of(p, a, from, count, rows, 2);
+    else
+        take_wide_of(p, a, from, count, rows, p->a_bytes);
+}
+
+EACH_WIDTH void sum_wide(const mat_mul_parameters *p, const double *restrict a,
+                         const double *restrict b, int rows, int64_t *restrict sums)
+{
+    const int64_t depth = p->depth, block = p->block, lanes = WIDE_COLUMNS / VECTORS;
+    memset(sums, 0, (size_t)(rows * WIDE_COLUMNS) * sizeof *sums);
+    for (int64_t from = 0; from < depth; from += block) {
+        const int64_t to = smaller(from + block, depth);
+        doubles acc[ROWS][VECTORS];
+        double exact[ROWS * sizeof acc[0] / sizeof(double)];
+        memset(acc, 0, sizeof acc);
+        for (int64_t k = from; k < to; ++k)
+            for (int r = 0; r < rows; ++r)
+                for (int v = 0; v < VECTORS; ++v)
+                    acc[r][v] = add_double_products(acc[r][v], a[r * depth + k],
+                                                    b + k * WIDE_COLUMNS + v * lanes);
+        memcpy(exact, acc, sizeof acc);
+        for (int64_t i = 0; i < rows * WIDE_COLUMNS; ++i)
+            sums[i] += (int64_t)exact[i];
+    }
+}
+
+EACH_WIDTH void end_wide_of(const mat_mul_parameters *p, const int64_t *restrict sums,
+                            int64_t count, void *restrict y, int64_t bytes)
+{
+    const output_stage out = STAGE(p);
+    const int64_t multiplier = p->multiplier;
+    const int shift = (int)p->shift;
+    EACH_ELEMENT (i, count)
+        store(y, i, bytes, requantize(sums[i], multiplier, shift, out));
+}
+
+static void end_wide(const mat_mul_parameters *p, const int64_t *restrict sums, int64_t count,
+                     void *restrict y)
+{
+    if (p->out_bytes == 2)
+        end_wide_of(p, sums, count, y, 2);
+    else
+        end_wide_of(p, sums, count, y, p->out_bytes);
+}
+
+/* ---- both ---- */
+
+#define MAT_MUL(name, factor, sum, COLUMNS, DEPTH)                                                \
+    KERNEL(LOOP(mat_mul_##name))                                                                  \
     {                                                                                             \
-        const int64_t lanes = sizeof(reals) / sizeof(real), columns = VECTORS * lanes;            \
-        memset(sums, 0, (size_t)(rows * columns) * sizeof *sums);                                 \
-        for (int64_t from = 0; from < depth; from += block) {                                     \
-            const int64_t to = smaller(from + block, depth);                                      \
-            reals acc[ROWS][VECTORS];                                                             \
-            real exact[ROWS * sizeof acc[0] / sizeof(real)];                                      \
-            memset(acc, 0, sizeof acc);                                                           \
-            for (int64_t k = from; k < to; ++k)                                                   \
-                for (int r = 0; r < rows; ++r)                                                    \
-                    for (int v = 0; v < VECTORS; ++v)                                             \
-                        acc[r][v] = add_products(acc[r][v], a[r * depth + k],                     \
-                                                 b + k * columns + v * lanes);                    \
-            memcpy(exact, acc, sizeof acc);                                                       \
-            for (int64_t i = 0; i < rows * columns; ++i)                                          \
-                sums[i] += (sum)exact[i];                                                         \
-        }                                                                                         \
-    }                                                                                             \
-                                                                                                  \
-    EACH_WIDTH void pack_##name(const mat_mul_parameters *p, const void *b, int64_t first,        \
-                                int64_t count, real *restrict panel, int64_t bytes)               \
-    {                                                                                             \
-        const int64_t columns = VECTORS * sizeof(reals) / sizeof(real);                           \
-        for (int64_t c = 0; c < count; c += columns)                                              \
-            for (int64_t k = 0; k < p->depth; ++k, panel += columns) {                            \
-                const int64_t valid = smaller(count - c, columns);                                \
-                const int64_t at = first + k * p->columns + c;                                    \
-                for (int64_t i = 0; i < valid; ++i)                                               \
-                    panel[i] = (real)(load(b, at + i, bytes) - p->b_zero_point);                  \
-                for (int64_t i = valid; i < columns; ++i)                                         \
-                    panel[i] = 0;                                                                 \
-            }                                                                                     \
-    }                                                                                             \
-                                                                                                  \
-    EACH_WIDTH void name(const mat_mul_parameters *p, void *const *operands, int64_t begin,       \
-                         int64_t end, real *panel, int64_t a_bytes, int64_t b_bytes,              \
-                         int64_t out_bytes)                                                       \
-    {                                                                                             \
-        enum { COLUMNS = VECTORS * sizeof(reals) / sizeof(real) };                                \
-        const output_stage out = STAGE(p);                                                        \
-        const int64_t tiles = (p->rows + p->tile - 1) / p->tile, multiplier = p->multiplier;      \
-        const int shift = (int)p->shift;                                                          \
-        real *rows = panel + p->panel * p->depth;                                                 \
+        const mat_mul_parameters *p = parameters;                                                 \
+        const int64_t tiles = (p->rows + p->tile - 1) / p->tile;                                  \
+        factor *panel = scratch, *rows = panel + p->panel * (DEPTH);                              \
         for (int64_t unit = begin; unit < end; ++unit) {                                          \
             const int64_t product = unit / tiles, top = unit % tiles * p->tile;                   \
             const int64_t bottom = smaller(top + p->tile, p->rows);                               \
@@ -67,52 +223,27 @@
             const int64_t b = row_start(product, p->rank, p->extents, p->b_strides);              \
             for (int64_t left = 0; left < p->columns; left += p->panel) {                         \
                 const int64_t width = smaller(p->columns - left, p->panel);                       \
-                pack_##name(p, operands[1], b + left, width, panel, b_bytes);                     \
+                pack_##name(p, operands[1], b + left, width, panel);                              \
                 for (int64_t row = top, count; row < bottom; row += count) {                      \
                     count = bottom - row >= ROWS ? ROWS : 1;                                      \
-                    const int64_t from = a + row * p->depth;                                      \
-                    for (int64_t i = 0; i < count * p->depth; ++i)                                \
-                        rows[i] = (real)(load(operands[0], from + i, a_bytes) - p->a_zero_point); \
+                    take_##name(p, operands[0], a + row * p->depth, count, rows);                 \
                     int64_t y = (product * p->rows + row) * p->columns + left;                    \
                     for (int64_t c = 0; c < width; c += COLUMNS, y += COLUMNS) {                  \
-                        const int64_t valid = smaller(width - c, COLUMNS);                        \
+                        const factor *block = panel + c * (DEPTH);                                \
                         sum sums[ROWS * COLUMNS];                                                 \
                         if (count == ROWS)                                                        \
-                            multiply_##name(rows, panel + c * p->depth, p->depth, p->block, ROWS, \
-                                            sums);                                                \
+                            sum_##name(p, rows, block, ROWS, sums);                               \
                         else                                                                      \
-                            multiply_##name(rows, panel + c * p->depth, p->depth, p->block, 1,    \
-                                            sums);                                                \
+                            sum_##name(p, rows, block, 1, sums);                                  \
                         for (int64_t r = 0; r < count; ++r)                                       \
-                            EACH_ELEMENT (i, valid)                                               \
-                                store(operands[2], y + r * p->columns + i, out_bytes,             \
-                                      requantize(sums[r * COLUMNS + i], multiplier, shift, out)); \
+                            end_##name(p, sums + r * COLUMNS, smaller(width - c, COLUMNS),        \
+                                       element(operands[2], y + r * p->columns, p->out_bytes));   \
                     }                                                                             \
                 }                                                                                 \
             }                                                                                     \
         }                                                                                         \
+        return DONE;                                                                              \
     }
 
-MAT_MUL(mat_mul_narrow, float, floats, add_float_products, int32_t)
-MAT_MUL(mat_mul_any, double, doubles, add_double_products, int64_t)
-
-/* Both of int8, with accumulators below 2^31. */
-KERNEL(LOOP(mat_mul_s8))
-{
-    const mat_mul_parameters *p = parameters;
-    if (p->out_bytes == 1)
-        mat_mul_narrow(p, operands, begin, end, scratch, 1, 1, 1);
-    else
-        mat_mul_narrow(p, operands, begin, end, scratch, 1, 1, 2);
-    return DONE;
-}
-
-KERNEL(LOOP(mat_mul_wide))
-{
-    const mat_mul_parameters *p = parameters;
-    if (p->a_bytes == 2 && p->b_bytes == 2 && p->out_bytes == 2)
-        mat_mul_any(p, operands, begin, end, scratch, 2, 2, 2);
-    else
-        mat_mul_any(p, operands, begin, end, scratch, p->a_bytes, p->b_bytes, p->out_bytes);
-    return DONE;
-}
+MAT_MUL(words, int16_t, int32_t, WORD_COLUMNS, even_depth(p))
+MAT_MUL(wide, double, int64_t, WIDE_COLUMNS, p->depth)

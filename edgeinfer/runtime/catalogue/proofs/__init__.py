@@ -12,6 +12,7 @@ from edgeinfer.runtime.catalogue.proofs.pairs import (
     ShortSum,
     linear_sum,
     short_product,
+    short_products,
     short_sum,
 )
 from edgeinfer.runtime.catalogue.proofs.quotients import short_quotient
@@ -32,6 +33,7 @@ __all__ = [
     "float_stage",
     "linear_sum",
     "short_product",
+    "short_products",
     "short_quotient",
     "short_rescale",
     "short_stage",

@@ -12,12 +12,20 @@ from edgeinfer.graph import operators as ops
 from edgeinfer.meaning import reference
 from edgeinfer.runtime.catalogue.proofs.stages import short_stage
 
-__all__ = ["LinearSum", "ShortProduct", "ShortSum", "linear_sum", "short_product", "short_sum"]
+__all__ = [
+    "LinearSum",
+    "ShortProduct",
+    "ShortSum",
+    "linear_sum",
+    "short_product",
+    "short_products",
+    "short_sum",
+]
 
 
 @dataclass(frozen=True)
 class ShortProduct:
-    """A product in 32 bits: ``((a - z_a) (b - z_b) << lead)``, then a short stage."""
+    """A product, or a sum of products, in 32 bits: ``acc << lead``, then a short stage."""
 
     lead: int
     multiplier: int
@@ -26,16 +34,20 @@ class ShortProduct:
 
 
 def short_product(op: ops.QMul, bits: int) -> ShortProduct | None:
-    """The short form of a product of integers of ``bits``, whose accumulators may have more to
-    spare.
+    """The short form of products of integers of ``bits``."""
+    end = 1 << (bits - 1)
+    zero_points = op.a_zero_point, op.b_zero_point
+    return short_products(op, math.prod(max(end - 1 - z, z + end) for z in zero_points))
+
+
+def short_products(op: ops.QMul | ops.QMatMul, largest: int) -> ShortProduct | None:
+    """The short form of products, or of sums of them, that are at most ``largest`` either way.
 
     ``R1(acc, M, S) = R1(acc << k, M, S + k)``, so a shift that is too small for the short stage
-    becomes one that serves.
+    becomes one that serves, where accumulators have bits to spare.
     """
     if op.rounding != "single":
         return None
-    end = 1 << (bits - 1)
-    largest = math.prod(max(end - 1 - z, z + end) for z in (op.a_zero_point, op.b_zero_point))
     lead = max(33 - op.shift, 0)
     if largest << lead >= 2**31:
         return None
