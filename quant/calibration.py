@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Callable, Collection, Iterator
+from typing import TypeAlias
 
 import numpy as np
 
 from edgeinfer.data.samples import Data, runs
 from edgeinfer.graph import Graph
-from edgeinfer.quant.cluster import spread
-from edgeinfer.quant.shard import MOST_HELD_BACK, Calibration, Run, Shard, one_blas_thread
-
-if TYPE_CHECKING:
-    from distributed import Client
+from edgeinfer.pools import HERE, Pool
+from edgeinfer.quant.shard import MOST_HELD_BACK, Calibration, Due, Run, Shard, one_blas_thread
 
 __all__ = [
     "MOST_HELD_BACK",
@@ -62,7 +59,7 @@ def calibrate(
     seed: int = 0,
     keep: int = 0,
     progress: Progress | None = None,
-    client: Client | None = None,
+    pool: Pool = HERE,
 ) -> Calibration:
     """Run ``data`` through ``graph`` in floats and count what each of ``values`` holds.
 
@@ -70,30 +67,31 @@ def calibrate(
     are one sequence. One run at a time, so memory is bounded by the model's and by some runs'
     inputs and outputs. Of an array, ``samples`` are drawn by ``seed``; of a stream, the first
     ``samples`` are taken. A run whose input lies far beyond all others' is not counted
-    (``waiting.py``). The workers of ``client`` execute the runs, but for those of a sequence.
+    (``waiting.py``). ``pool`` executes the runs, but for those of a sequence.
 
     Raises
     ------
     QuantizationError
         A value is not finite on some sample.
     InputError
-        The data does not fit the graph's inputs, or is empty; or the cluster has gone.
+        The data does not fit the graph's inputs, or is empty; or the pool's workers have gone.
     """
     chosen = _draw(data, samples, seed)
     total = _count(graph, chosen, samples)
     shard, count = Shard(graph, values, keep), itertools.count(1)
 
-    def tell() -> None:
-        if progress is not None:
-            progress("calibrating", next(count), total)
+    def arriving() -> Iterator[Due]:
+        for index, feed in enumerate(runs(graph, chosen, limit=samples)):
+            yield from shard.take(index, feed)
+        yield from shard.rest()
 
-    feeds = runs(graph, chosen, limit=samples)
-    if client is None or graph.states:
-        for index, feed in enumerate(feeds):
-            shard.execute(shard.take(index, feed), tell)
-    else:
-        spread(shard, feeds, client, tell)
-    return shard.calibration(tell)
+    # the runs of a sequence follow from each other
+    workers = HERE if graph.states else pool
+    for due in workers.gather(shard, arriving(), "calibrating"):
+        for _ in range(due.run.times):
+            if progress is not None:
+                progress("calibrating", next(count), total)
+    return shard.calibration()
 
 
 def _count(graph: Graph, data: Data, samples: int | None) -> int | None:

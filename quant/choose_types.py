@@ -111,12 +111,9 @@ def choose(graph: Graph, data: Data, options: Options, seen: Calibration | None 
             }
             for name, propose in OBSERVERS.items()
         }
-        lowering = Lowering(graph, rounding=rounding)
-
-        def build(tried: Ranges) -> Graph:
-            return lowering.graph_of(types({**ranges, **tried}))
-
-        ranges = {**ranges, **search(seen, proposals, build, options.progress)}
+        build = _Build(Lowering(graph, rounding=rounding), of_values, widths, ranges)
+        found = search(seen, proposals, build, options.progress, options.pool)
+        ranges = {**ranges, **found}
     trial = ranges
     if seen.held_back:
         fitted = replace(seen, histograms=seen.fitted)
@@ -140,7 +137,7 @@ def observe(
         seed=options.seed,
         keep=MAX_RUNS if searching or options.rounding_weights != "nearest" else MOST_HELD_BACK,
         progress=options.progress,
-        client=options.client,
+        pool=options.pool,
     )
 
 
@@ -164,6 +161,20 @@ def widen(
             widths[root] = "int16"
             notes.append(note)
     return notes
+
+
+@dataclass(frozen=True)
+class _Build:
+    """The integer Graph by the ranges of some groups; ``ranges`` has those of all others."""
+
+    lowering: Lowering
+    of_values: ValueTypes
+    widths: Mapping[str, Width]
+    ranges: Ranges
+
+    def __call__(self, tried: Ranges) -> Graph:
+        types = self.of_values({**self.ranges, **tried}, self.widths)
+        return self.lowering.graph_of(types)
 
 
 def _within(a: Range, b: Range) -> Range:

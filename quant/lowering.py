@@ -77,6 +77,10 @@ class Lowering:
             if name not in layers:
                 raise InputError(f"weights are given for {name!r}, but no layer has that name")
 
+    def __getstate__(self) -> dict[str, object]:
+        # what was made once is soon made again, and larger than what it is made of
+        return {**vars(self), "_made": {}}
+
     def graph_of(self, types: IntegerTypes) -> Graph:
         """The integer Graph for ``types``, which has yet to be verified."""
         graph = self._graph

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -15,7 +16,9 @@ from edgeinfer.quant.parts import part_axes, sums_along
 from edgeinfer.runtime.planner import KnownCalls
 from edgeinfer.runtime.session import Session
 
-__all__ = ["Noise", "outputs_of"]
+__all__ = ["Judge", "Noise", "outputs_of"]
+
+Choice = TypeVar("Choice")
 
 # less than this is no noise, but float32's own rounding
 _SILENCE = 1e-12
@@ -96,3 +99,28 @@ class Noise:
     def sqnr_db(self) -> float:
         """Of all runs together, where the outputs' signals are taken as equal."""
         return -10 * math.log10(self.by_run.mean())
+
+
+@dataclass(frozen=True)
+class Judge(Generic[Choice]):
+    """A job: the error of the integer Graph that a choice makes.
+
+    Parameters
+    ----------
+    build : callable
+        From the choice to the Graph.
+    runs : sequence of Run
+        What it is judged on.
+    """
+
+    build: Callable[[Choice], Graph]
+    runs: Sequence[Run]
+    _known: KnownCalls = field(default_factory=KnownCalls, init=False, repr=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # what is packed for this processor's kernels is of no use elsewhere
+        return type(self), (self.build, self.runs)
+
+    def __call__(self, choice: Choice) -> Noise:
+        """The error."""
+        return Noise.of(self.build(choice), self.runs, self._known)

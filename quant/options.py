@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 from edgeinfer.errors import InputError
 from edgeinfer.graph.operators import Rounding
+from edgeinfer.pools import HERE, Pool
 from edgeinfer.quant.calibration import Progress
 from edgeinfer.quant.goals import Goal
 from edgeinfer.quant.observers import OBSERVERS
 from edgeinfer.quant.rounding import WAYS
 from edgeinfer.quant.schemes import SCHEMES
-
-if TYPE_CHECKING:
-    from distributed import Client
 
 __all__ = ["AUTO", "DEFAULT_OBSERVER", "DEFAULT_ROUNDING", "Options"]
 
@@ -59,8 +57,8 @@ class Options:
         Called as ``progress(stage, done, total)`` while samples are run (``calibrating``), ranges
         tried (``searching``) and weights rounded (``rounding``); the total is None where it is not
         known.
-    client : distributed.Client, optional
-        Whose workers execute the runs of calibration. What comes of it is the same as without.
+    pool : Pool
+        Who does the work that can be shared. What comes of it is the same as in this process.
     goal : Goal, optional
         What the scheme ``auto`` is to reach, and no other.
 
@@ -79,7 +77,7 @@ class Options:
     rounding: Rounding = "single"
     stream: int | None = None
     progress: Progress | None = None
-    client: Client | None = None
+    pool: Pool = HERE
     rounding_weights: str = DEFAULT_ROUNDING
     goal: Goal | None = None
 

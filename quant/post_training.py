@@ -11,6 +11,7 @@ from edgeinfer.data.samples import Data
 from edgeinfer.errors import EdgeInferWarning
 from edgeinfer.graph import Graph
 from edgeinfer.graph import operators as ops
+from edgeinfer.pools import pool_of
 from edgeinfer.quant.calibration import Progress
 from edgeinfer.quant.choose_types import choose
 from edgeinfer.quant.goals import Goal
@@ -71,8 +72,9 @@ def quantize(
         A float Graph in canonical form, from ``edgeinfer.converters.from_onnx``.
     data : array, dict of arrays, or iterable of either
         Calibration samples as the model takes them, a hundred or so; never written to.
-    scheme, observer, overrides, samples, seed, rounding, rounding_weights, stream, progress,
-    client, goal
+    client : distributed.Client, optional
+        Whose workers do what can be shared. What comes of it is the same as without.
+    scheme, observer, overrides, samples, seed, rounding, rounding_weights, stream, progress, goal
         See ``Options``.
 
     Raises
@@ -83,7 +85,8 @@ def quantize(
     QuantizationError
         A value or a layer cannot be made integer.
     InputError
-        An option is unknown, the data does not fit, or the goal cannot be met.
+        An option is unknown, the data does not fit, or the goal cannot be met; or the cluster has
+        gone.
     """
     options = Options(
         scheme=scheme,
@@ -95,7 +98,7 @@ def quantize(
         rounding_weights=rounding_weights,
         stream=stream,
         progress=progress,
-        client=client,
+        pool=pool_of(client),
         goal=goal,
     )
     made = quantize_and_judge(graph, data, options)

@@ -11,13 +11,14 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 
 from edgeinfer.graph import Graph
 from edgeinfer.graph.cost import cost
+from edgeinfer.pools import HERE, Pool
 from edgeinfer.quant.bounds import Ranges
 from edgeinfer.quant.calibration import Calibration, Progress, evenly
-from edgeinfer.quant.objective import Noise
-from edgeinfer.runtime.planner import KnownCalls
+from edgeinfer.quant.objective import Judge
 
 __all__ = ["MAX_RUNS", "search"]
 
@@ -41,6 +42,7 @@ def search(
     proposals: Mapping[str, Ranges],
     build: Callable[[Ranges], Graph],
     progress: Progress | None = None,
+    pool: Pool = HERE,
 ) -> Ranges:
     """The best ranges found; ``minmax`` where the runs are too few, or too long, to be evidence.
 
@@ -54,6 +56,9 @@ def search(
         From ranges to the integer Graph.
     progress : callable
         Called as ``progress("searching", tried, proposals)``.
+    pool : Pool
+        Who tries proposals. Each is held against the best before it; where several are tried at
+        once, and one becomes the best, those behind it are tried anew.
     """
     best = proposals["minmax"]
     if len(calibration.kept) < _MIN_RUNS:
@@ -66,20 +71,25 @@ def search(
     if tries < len(proposals):
         _log.info("minmax, as the model is too large to try others on %d runs", len(runs))
         return best
-    known = KnownCalls()
-    least = Noise.of(build(best), runs, known)
-    taken = 0
+    judge = Judge(build, runs)
+    least = judge(best)
+    tried = taken = 0
     changes = list(itertools.islice(_changes(proposals), tries))
-    for tried, change in enumerate(changes, start=1):
-        if progress is not None:
-            progress("searching", tried, len(changes))
-        ranges = {**best, **change}
-        if ranges == best:
-            continue
-        noise = Noise.of(build(ranges), runs, known)
-        if noise.is_better_than(least):
-            best, least = ranges, noise
-            taken += 1
+    while tried < len(changes):
+        others = [{**best, **change} for change in changes[tried:]]
+        new = (ranges for ranges in others if ranges != best)
+        with closing(pool.map(judge, new, "searching")) as noises:
+            for ranges in others:
+                tried += 1
+                if progress is not None:
+                    progress("searching", tried, len(changes))
+                if ranges == best:
+                    continue
+                noise = next(noises)
+                if noise.is_better_than(least):
+                    best, least = ranges, noise
+                    taken += 1
+                    break
     _log.info("tried %d other ranges on %d runs, and took %d", len(changes), len(runs), taken)
     return best
 

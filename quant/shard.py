@@ -7,11 +7,10 @@ of them, to the last bit, and that makes a ``Calibration``.
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeAlias
 
 import numpy as np
 
@@ -23,7 +22,7 @@ from edgeinfer.quant.observers import Histogram
 from edgeinfer.quant.reaches import Reaches
 from edgeinfer.quant.waiting import Arrival, Outlier, Waiting
 
-__all__ = ["MOST_HELD_BACK", "Calibration", "Due", "Executed", "Run", "Shard", "one_blas_thread"]
+__all__ = ["MOST_HELD_BACK", "Calibration", "Due", "Run", "Shard", "one_blas_thread"]
 
 # every fifth run judges what the others calibrate, so many of them at most
 _HELD_BACK = 5
@@ -31,13 +30,6 @@ MOST_HELD_BACK = 32
 
 # so many wait until it is known whether they do, and two of them may turn out to be outliers
 _WAITING = _HELD_BACK * MOST_HELD_BACK + 2
-
-# called after each run that was executed
-Executed: TypeAlias = Callable[[], None]
-
-
-def _ignore() -> None:
-    """Tell nobody."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +124,21 @@ class Due:
     is_kept: bool = False
 
 
+class _Floats:
+    """A Graph with its weights made ready once, for whoever executes it next in this process."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+
+    def __reduce__(self) -> tuple[type[_Floats], tuple[Graph]]:
+        return _Floats, (self._graph,)
+
+    @cached_property
+    def executor(self) -> Executor:
+        """What executes it."""
+        return Executor(self._graph)
+
+
 class Shard:
     """What calibration sees of some of the data, or of all of it.
 
@@ -143,10 +150,15 @@ class Shard:
         Those that are counted.
     keep : int
         How many runs are kept, at most.
+    floats : _Floats, optional
+        The Graph as another shard of this process executes it.
     """
 
-    def __init__(self, graph: Graph, values: Collection[str], keep: int) -> None:
+    def __init__(
+        self, graph: Graph, values: Collection[str], keep: int, floats: _Floats | None = None
+    ) -> None:
         self._graph, self._values, self._keep = graph, frozenset(values), keep
+        self._floats = floats or _Floats(graph)
         self._counted = Counted.of(graph, values)
         # runs of a sequence do not wait: each follows from the one before
         self._state: dict[str, np.ndarray] | None = {} if graph.states else None
@@ -154,17 +166,9 @@ class Shard:
         self._outliers: list[Outlier] = []
         self._kept, self._held_back = _Least(keep), _Least(MOST_HELD_BACK)
 
-    def __getstate__(self) -> dict[str, object]:
-        # whoever goes on makes the weights ready again
-        return {name: value for name, value in vars(self).items() if name != "_executor"}
-
-    @cached_property
-    def _executor(self) -> Executor:
-        return Executor(self._graph)
-
     def another(self) -> Shard:
         """One that has seen nothing yet."""
-        return Shard(self._graph, self._values, self._keep)
+        return Shard(self._graph, self._values, self._keep, self._floats)
 
     def take(self, index: int, feed: Mapping[str, np.ndarray]) -> list[Due]:
         """Take in the run of place ``index`` in the data, and give those that wait no longer.
@@ -178,24 +182,30 @@ class Shard:
 
     def rest(self) -> list[Due]:
         """All that still waits, but for outliers."""
-        least, others, self._outliers = self._waiting.divided()
+        least, others, outliers = self._waiting.divided()
+        self._outliers += outliers
         self._waiting = Waiting(0)
         held = min(MOST_HELD_BACK, len(least) // _HELD_BACK)
         kept = max(held, self._keep)
         due = [Due(run, place < held, place < kept) for place, run in enumerate(least)]
         return due + [Due(run) for run in others]
 
-    def execute(self, due: Sequence[Due], executed: Executed = _ignore) -> None:
-        """Run and count some, and call ``executed`` after each."""
-        for one in due:
-            outputs = self._count_run(one.run, one.is_held_back, executed)
-            found = Run(one.run.index, dict(one.run.feed), outputs)
-            if one.is_kept:
-                self._kept.add(one.run.key, found)
-            if one.is_held_back:
-                self._held_back.add(one.run.key, found)
+    def take_in(self, item: Due) -> None:
+        """Execute a run, and count it as often as it came.
 
-    def merge(self, other: Shard, executed: Executed = _ignore) -> None:
+        Raises
+        ------
+        QuantizationError
+            A value is not finite.
+        """
+        outputs = self._count_run(item.run, item.is_held_back)
+        found = Run(item.run.index, dict(item.run.feed), outputs)
+        if item.is_kept:
+            self._kept.add(item.run.key, found)
+        if item.is_held_back:
+            self._held_back.add(item.run.key, found)
+
+    def merge(self, other: Shard) -> None:
         """Take in what ``other`` has, which saw other samples for the same Graph.
 
         Raises
@@ -208,12 +218,13 @@ class Shard:
         self._counted.merge(other._counted)
         self._kept.merge(other._kept)
         self._held_back.merge(other._held_back)
-        self.execute([Due(run) for run in self._waiting.merge(other._waiting)], executed)
+        for run in self._waiting.merge(other._waiting):
+            self.take_in(Due(run))
 
-    def calibration(self, executed: Executed = _ignore) -> Calibration:
-        """All that was seen; the shard is used up."""
-        if self._state is None:
-            self.execute(self.rest(), executed)
+    def calibration(self) -> Calibration:
+        """All that was seen, with what still waits; the shard is used up."""
+        for due in self.rest():
+            self.take_in(due)
         counted = self._counted
         never = counted.settled()
         for name, fitted in counted.fitted.items():
@@ -230,9 +241,7 @@ class Shard:
             outliers=self._outliers,
         )
 
-    def _count_run(
-        self, run: Arrival, is_held_back: bool, executed: Executed
-    ) -> dict[str, np.ndarray]:
+    def _count_run(self, run: Arrival, is_held_back: bool) -> dict[str, np.ndarray]:
         """Execute and count a run as often as it came, and give its outputs."""
 
         def observe(name: str, array: np.ndarray) -> None:
@@ -246,9 +255,8 @@ class Shard:
 
         for _ in range(run.times):
             with one_blas_thread():
-                outputs = self._executor.run(run.feed, state=self._state, observe=observe)
+                outputs = self._floats.executor.run(run.feed, state=self._state, observe=observe)
             self._counted.add_run(run.digests)
-            executed()
         return outputs
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from edgeinfer.errors import InputError, UnsupportedError
@@ -12,6 +11,7 @@ from edgeinfer.graph import Graph
 from edgeinfer.hdl.config import NpuConfig
 from edgeinfer.hdl.explore.candidates import CANDIDATES, SIDES, arrays, candidates
 from edgeinfer.hdl.explore.estimate import Estimate, estimate
+from edgeinfer.pools import HERE, Pool
 
 __all__ = ["Budget", "Exploration", "explore"]
 
@@ -95,7 +95,7 @@ def explore(
     budget: Budget = Budget(),
     *,
     largest: int = 256,
-    workers: int = 1,
+    pool: Pool = HERE,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Exploration:
     """Try arrays from 4x4 to ``largest`` columns, with memories of three sizes each.
@@ -108,9 +108,8 @@ def explore(
         Which of them are affordable.
     largest : int
         Columns at most; 4 or more.
-    workers : int
-        Processes that try arrays side by side. More than one import the calling program's main
-        module anew, as ``multiprocessing`` does where it spawns.
+    pool : Pool
+        Who tries arrays: ``edgeinfer.pools.Processes(4)``, say. What is found is the same.
     progress : callable
         Told how many NPUs have been tried or left out, and of how many.
 
@@ -119,7 +118,7 @@ def explore(
     UnsupportedError
         The model compiles for none of them; the message is the last one's.
     InputError
-        ``largest`` leaves none to try.
+        ``largest`` leaves none to try, or the pool's workers have gone.
     """
     if largest < SIDES[0]:
         raise InputError(f"largest must be at least {SIDES[0]} columns, not {largest}")
@@ -128,15 +127,12 @@ def explore(
     total = len(every) * CANDIDATES
     found: list[Estimate] = []
     refusal: UnsupportedError | None = None
-    with _tried(graph, every, workers) as arrays_tried:
-        for done, array in enumerate(arrays_tried):
-            for tried, each in enumerate(array):
-                progress(done * CANDIDATES + tried, total)
-                if isinstance(each, UnsupportedError):
-                    refusal = each
-                else:
-                    found.append(each)
-            progress((done + 1) * CANDIDATES, total)
+    for done, array in enumerate(pool.map(_Try(graph), every, "exploring")):
+        for tried, each in enumerate(array.estimates):
+            progress(done * CANDIDATES + tried, total)
+            found.append(each)
+        refusal = array.refusal or refusal
+        progress((done + 1) * CANDIDATES, total)
     if not found:
         assert refusal is not None
         raise refusal
@@ -144,38 +140,26 @@ def explore(
     return Exploration(tuple(found), budget)
 
 
-Tried = Iterable[Estimate | UnsupportedError]
-
-
-@contextmanager
-def _tried(graph: Graph, every: list[NpuConfig], workers: int) -> Iterator[Iterable[Tried]]:
-    """What ``_array`` finds for each of ``every``, in their order."""
-    if workers == 1:
-        yield (_array(graph, roomy) for roomy in every)
-        return
-    # no forks: whoever shows the progress may have threads
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(min(workers, len(every)), _keep, (graph,)) as pool:
-        yield pool.imap(_array_of_kept, every)
-
-
-def _array(graph: Graph, roomy: NpuConfig) -> Iterator[Estimate | UnsupportedError]:
+@dataclass(frozen=True)
+class _Tried:
     """Estimates of an array with memories of all sizes; the refusal where none takes the model."""
-    try:
-        for config in candidates(graph, roomy):
-            with suppress(UnsupportedError):  # its memories are too small for one of the layers
-                yield estimate(graph, config)
-    except UnsupportedError as error:
-        yield error
+
+    estimates: tuple[Estimate, ...]
+    refusal: UnsupportedError | None = None
 
 
-_kept: list[Graph] = []
-"""The Graph that a worker has been told once."""
+@dataclass(frozen=True)
+class _Try:
+    """A job: what a model takes on an array with roomy memories, and with smaller ones."""
 
+    graph: Graph
 
-def _keep(graph: Graph) -> None:
-    _kept.append(graph)
-
-
-def _array_of_kept(roomy: NpuConfig) -> list[Estimate | UnsupportedError]:
-    return list(_array(_kept[0], roomy))
+    def __call__(self, roomy: NpuConfig) -> _Tried:
+        found = []
+        try:
+            for config in candidates(self.graph, roomy):
+                with suppress(UnsupportedError):  # its memories are too small for a layer
+                    found.append(estimate(self.graph, config))
+        except UnsupportedError as error:
+            return _Tried(tuple(found), error)
+        return _Tried(tuple(found))

@@ -7,14 +7,16 @@ measured as ``quantize`` makes it ──► the front ──► what the goal as
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeAlias
 
 from edgeinfer.data.samples import Data
 from edgeinfer.errors import InputError
 from edgeinfer.graph import Graph
 from edgeinfer.graph.cost import cost
+from edgeinfer.pools import HERE, Pool
 from edgeinfer.quant.calibration import Calibration, Progress
 from edgeinfer.quant.choose_types import choose, observe, widen
 from edgeinfer.quant.lowering import Lowering
@@ -65,13 +67,20 @@ def mix(graph: Graph, data: Data, options: Options) -> Mixture:
             "number a class; give min_sqnr"
         )
     mixing = _Mixing.of(graph, data, options)
-    rungs = mixing.rungs()
+    rungs = mixing.rungs(options.progress, options.pool)
     points = []
-    for index, (scheme, overrides, wide) in enumerate(rungs, start=1):
-        points.append(mixing.measured(scheme, overrides, wide))
+    found = options.pool.map(mixing.measured, rungs, "measuring mixtures")
+    for index, point in enumerate(found, start=1):
+        # what calibration saw is here, and need not come back with every mixture
+        known = replace(point, choice=replace(point.choice, seen=mixing.seen))
+        points.append(mixing.timed(known) if goal.max_latency is not None else known)
         if options.progress is not None:
             options.progress("measuring mixtures", index, len(rungs))
     return Mixture(by_latency(points), goal, len(mixing.free))
+
+
+# scheme, overrides, and the groups that are wide by these
+_Rung: TypeAlias = tuple[str, Mapping[str, str], Wide]
 
 
 @dataclass(frozen=True)
@@ -79,13 +88,10 @@ class _Mixing:
     """One float Graph and what calibration saw of it, as often as other widths are tried."""
 
     graph: Graph
-    data: Data
     options: Options
-    progress: Progress | None
     groups: Mapping[str, str]
     seen: Calibration
     widths: Mapping[str, Width]
-    is_timed: bool
     free: Mapping[str, str]  # by representative, the pattern that names this group alone
 
     @classmethod
@@ -93,7 +99,8 @@ class _Mixing:
         refuse_unsupported(graph, options.rounding)
         groups = shared_quantization(graph, average_pool=False)
         narrow = replace(options, scheme="int8", goal=None)
-        quiet = replace(narrow, progress=None)
+        # whoever measures a mixture does all of it
+        alone = replace(narrow, progress=None, pool=HERE)
         # as far as a search of int8 would keep them
         seen = observe(graph, data, narrow, groups, searching=options.observer not in OBSERVERS)
         widths = group_widths(graph, groups, "int8", options.overrides)
@@ -104,48 +111,37 @@ class _Mixing:
             for root, name in _names(graph, groups).items()
             if widths[root] == "int8" and asked[root] == "int16"
         }
-        is_timed = options.goal is not None and options.goal.max_latency is not None
-        return cls(graph, data, quiet, options.progress, groups, seen, widths, is_timed, free)
+        return cls(graph, alone, groups, seen, widths, free)
 
     @cached_property
     def _lowering(self) -> Lowering:
         return Lowering(self.graph)
 
-    def rungs(self) -> list[tuple[str, dict[str, str], Wide]]:
+    def rungs(self, progress: Progress | None, pool: Pool) -> list[_Rung]:
         """The schemes, overrides and wide groups to measure, from int8 to int16."""
         every, none = frozenset(self.free), frozenset[str]()
-        found = [("int8", dict(self.options.overrides), none)]
+        found: list[_Rung] = [("int8", dict(self.options.overrides), none)]
         for scheme in ("int16x8", "int16"):
-            wides = [*self._between(scheme), every] if every else []
+            wides = [*self._between(scheme, progress, pool), every] if every else []
             found += [(*self._options_of(scheme, wide), wide) for wide in wides]
         return found
 
-    def _between(self, scheme: str) -> list[Wide]:
+    def _between(self, scheme: str, progress: Progress | None, pool: Pool) -> list[Wide]:
         """What is worth measuring between int8 and ``scheme``."""
         weights = SCHEMES[scheme].weights
-        rule = OBSERVERS.get(self.options.observer, minmax)
-        of_values = ValueTypes(self.graph, self.groups, self.seen, weights)
+        build = _AllButOne(self, ValueTypes(self.graph, self.groups, self.seen, weights))
 
-        def build(narrow: str | None) -> Graph:
-            wide = dict.fromkeys(self.free.keys() - {narrow}, _WIDE)
-            widths = {**self.widths, **wide}
-            ranges = group_ranges(self.graph, self.groups, widths, self.seen, rule)
-            return self._lowering.graph_of(of_values(ranges, widths))
+        def done(count: int, total: int) -> None:
+            if progress is not None:
+                progress(f"layers in {scheme}", count, total)
 
-        least, noise = sensitivities(self.seen, list(self.free), build, self._progress(scheme))
+        least, noise = sensitivities(self.seen, list(self.free), build, done, pool)
         for root in sorted(noise, key=lambda r: -noise[r]):
             _log.debug(
                 "%s: %s in 8 bits adds %.3g of the signal", scheme, self.free[root], noise[root]
             )
         units = together(self.graph, self.groups, self.free)
         return ladder(self._costs(weights), least, noise, units, _RUNGS)
-
-    def _progress(self, scheme: str) -> Callable[[int, int], None]:
-        def done(count: int, total: int) -> None:
-            if self.progress is not None:
-                self.progress(f"layers in {scheme}", count, total)
-
-        return done
 
     def _costs(self, weights: Width) -> Costs:
         return Costs(self.graph, self.groups, self.widths, weights)
@@ -161,10 +157,19 @@ class _Mixing:
             return "int8", given | {self.free[r]: "int16" for r in self.free if r in wide}
         return wider, given | {self.free[r]: "int8" for r in self.free if r in narrow}
 
-    def measured(self, scheme: str, overrides: Mapping[str, str], wide: Wide) -> Point:
-        """What ``quantize`` makes of ``scheme`` and ``overrides``, and how good it is."""
+    def with_one_narrow(self, narrow: str | None, of_values: ValueTypes) -> Graph:
+        """The integer Graph in which this group alone has 8 bits of those that may have 16."""
+        wide = dict.fromkeys(self.free.keys() - {narrow}, _WIDE)
+        widths = {**self.widths, **wide}
+        rule = OBSERVERS.get(self.options.observer, minmax)
+        ranges = group_ranges(self.graph, self.groups, widths, self.seen, rule)
+        return self._lowering.graph_of(of_values(ranges, widths))
+
+    def measured(self, rung: _Rung) -> Point:
+        """What ``quantize`` makes of it, and how good that is; without what calibration saw."""
+        scheme, overrides, wide = rung
         options = replace(self.options, scheme=scheme, overrides=overrides)
-        choice = choose(self.graph, self.data, options, self.seen)
+        choice = choose(self.graph, (), options, self.seen)
         rounded = choose_rounding(self.graph, choice, options)
         integer = Lowering(self.graph, weights=rounded.weights).graph_of(choice.types)
         trial = Lowering(self.graph, weights=rounded.trial).graph_of(choice.trial)
@@ -177,10 +182,27 @@ class _Mixing:
             took / self._costs("int8").whole(frozenset()),
             found.flash + found.peak,
             quality(self.graph, trial, self.seen),
-            least_microseconds(integer, self.seen.kept[0].feed) if self.is_timed else None,
-            choice,
+            None,
+            replace(choice, seen=Calibration({})),
             rounded,
         )
+
+    def timed(self, point: Point) -> Point:
+        """``point`` with the least time of a run on this machine."""
+        lowering = Lowering(self.graph, weights=point.rounded.weights)
+        integer = lowering.graph_of(point.choice.types)
+        return replace(point, microseconds=least_microseconds(integer, self.seen.kept[0].feed))
+
+
+@dataclass(frozen=True)
+class _AllButOne:
+    """The integer Graph by the group that alone has 8 bits."""
+
+    mixing: _Mixing
+    of_values: ValueTypes
+
+    def __call__(self, narrow: str | None) -> Graph:
+        return self.mixing.with_one_narrow(narrow, self.of_values)
 
 
 def _names(graph: Graph, groups: Mapping[str, str]) -> dict[str, str]:

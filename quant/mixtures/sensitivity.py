@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from edgeinfer.graph import Graph
 from edgeinfer.graph.cost import cost
+from edgeinfer.pools import HERE, Pool
 from edgeinfer.quant.calibration import Calibration, evenly
-from edgeinfer.quant.objective import Noise
-from edgeinfer.runtime.planner import KnownCalls
+from edgeinfer.quant.objective import Judge
 
 __all__ = ["sensitivities"]
 
@@ -31,6 +31,7 @@ def sensitivities(
     groups: Sequence[str],
     build: Callable[[str | None], Graph],
     progress: Callable[[int, int], None],
+    pool: Pool = HERE,
 ) -> tuple[float, Mapping[str, float]]:
     """The noise where all have 16 bits, and how much more there is with each group in 8.
 
@@ -44,16 +45,16 @@ def sensitivities(
         The integer Graph in which this group alone has 8 bits; None for none.
     progress : callable
         Called as ``progress(measured, groups)``.
+    pool : Pool
+        Who measures.
     """
-    known = KnownCalls()
-    wide = build(None)
-    work = max(1, cost(wide).macs) * (len(groups) + 1)
+    work = max(1, cost(build(None)).macs) * (len(groups) + 1)
     runs = evenly(seen.kept, max(_LEAST_RUNS, min(_MOST_RUNS, _BUDGET // work)))
-    least = float(Noise.of(wide, runs, known).by_run.mean())
+    noises = pool.map(Judge(build, runs), [None, *groups], "measuring layers")
+    least = float(next(noises).by_run.mean())
     found = {}
-    for index, root in enumerate(groups, start=1):
-        noise = float(Noise.of(build(root), runs, known).by_run.mean())
-        found[root] = max(0.0, noise - least)
+    for index, (root, noise) in enumerate(zip(groups, noises, strict=True), start=1):
+        found[root] = max(0.0, float(noise.by_run.mean()) - least)
         progress(index, len(groups))
     _log.info("measured %d groups in 8 bits on %d runs each", len(groups), len(runs))
     return least, found

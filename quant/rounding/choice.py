@@ -12,7 +12,8 @@ softmax leaves nearly all noise to the few runs that it is unsure of.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 from edgeinfer.errors import InputError, QuantizationError
@@ -74,7 +75,7 @@ def choose_rounding(graph: Graph, choice: Choice, options: Options) -> Rounded:
     choice : Choice
         Its types, and the runs to go by.
     options : Options
-        Of which ``rounding_weights``, ``rounding`` and ``progress`` matter.
+        Of which ``rounding_weights``, ``rounding``, ``progress`` and ``pool`` matter.
 
     Raises
     ------
@@ -141,28 +142,32 @@ class _Ways:
                 self._options.progress("rounding", done, total)
 
         fitted = self._fitted or self._kept
+        lowered = nearest, self._lowered(self._choice.types, {})
+        job = _Round(self._graph, self._reference, lowered, (fitted, self._kept), most)
 
-        def whole(way: str, trial: Mapping[str, GivenWeights]) -> Rounded:
-            integer = self._lowered(self._choice.types, {})
-            return Rounded(way, self._made(way, integer, self._kept, most), trial)
+        def made(way: str) -> Generator[Mapping[str, GivenWeights], None, None]:
+            """First those of the trial, then those of the result."""
+            return self._options.pool.map(job, [(way, 0), (way, 1)], "rounding")
 
         if asked != DEFAULT_ROUNDING:
-            trial = self._made(asked, nearest, fitted, most)
+            with closing(made(asked)) as both:
+                trial = next(both)
+                report()
+                weights = next(both)
             report()
-            made = whole(asked, trial)
-            report()
-            return made
+            return Rounded(asked, weights, trial)
         judges = self._judges()
         plain = self._noise(nearest, judges)
         best, sqnr_db = Rounded("nearest"), {"nearest": plain.sqnr_db}
         for way in reversed(WAYS[1:]):
-            trial = self._made(way, nearest, fitted, most)
-            noise = self._noise(self._lowered(self._choice.trial, trial), judges)
-            sqnr_db[way] = noise.sqnr_db
-            if not noise.is_clearly_worse_than(plain):
-                report()
-                best = whole(way, trial)
-                break
+            with closing(made(way)) as both:
+                trial = next(both)
+                noise = self._noise(self._lowered(self._choice.trial, trial), judges)
+                sqnr_db[way] = noise.sqnr_db
+                if not noise.is_clearly_worse_than(plain):
+                    report()
+                    best = Rounded(way, next(both), trial)
+                    break
         tried = ", ".join(f"{way} {value:.1f} dB" for way, value in sqnr_db.items())
         _log.info("weights rounded %s; on runs held back: %s", best.way, tried)
         done = total - 1
@@ -173,11 +178,6 @@ class _Ways:
         lowering = Lowering(self._graph, weights=weights, rounding=self._options.rounding)
         return lowering.graph_of(types)
 
-    def _made(
-        self, way: str, integer: Graph, runs: Sequence[Run], most: int
-    ) -> dict[str, GivenWeights]:
-        return round_weights(self._graph, integer, self._reference, runs, most, way)
-
     def _judges(self) -> list[Run]:
         """The runs held back, with what the reference gives where it is judged."""
         cut = _cut(self._reference, self._graph)
@@ -186,6 +186,34 @@ class _Ways:
 
     def _noise(self, integer: Graph, judges: Sequence[Run]) -> Noise:
         return Noise.of(_cut(integer, self._graph), judges, KnownCalls())
+
+
+@dataclass(frozen=True)
+class _Round:
+    """A job: by a way, and the place of an integer Graph, the weights that the Graph gets.
+
+    Parameters
+    ----------
+    graph, reference : Graph
+        The float Graph, and the one in 16 bits.
+    integers : tuple of Graph
+        With weights rounded to nearest: of the trial's types, and of the result's.
+    runs : tuple of sequences of Run
+        What goes through each.
+    most : int
+        How many of these.
+    """
+
+    graph: Graph
+    reference: Graph
+    integers: tuple[Graph, Graph]
+    runs: tuple[Sequence[Run], Sequence[Run]]
+    most: int
+
+    def __call__(self, task: tuple[str, int]) -> dict[str, GivenWeights]:
+        way, place = task
+        integer, runs = self.integers[place], self.runs[place]
+        return round_weights(self.graph, integer, self.reference, runs, self.most, way)
 
 
 def _cut(integer: Graph, graph: Graph) -> Graph:

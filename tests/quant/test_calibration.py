@@ -111,7 +111,8 @@ def in_parts(parts: Sequence[Sequence[int]]):
         for places in parts:
             made.append(Shard(graph, values, keep))
             for place in places:
-                made[-1].execute(made[-1].take(int(place), feeds[place]))
+                for due in made[-1].take(int(place), feeds[place]):
+                    made[-1].take_in(due)
         while len(made) > 1:
             a, b = made.pop(RNG.integers(len(made))), made.pop(RNG.integers(len(made)))
             a.merge(pickle.loads(pickle.dumps(b)))

@@ -62,6 +62,7 @@ def explore(
     from edgeinfer.hdl.explore import Budget
     from edgeinfer.hdl.explore import explore as explored
     from edgeinfer.hdl.explore.pictures import front_svg, front_text, roofline_svg
+    from edgeinfer.pools import Processes
 
     check_distinct(pareto, roofline)
     for path in (pareto, roofline):
@@ -74,7 +75,7 @@ def explore(
             graph,
             budget,
             largest=largest,
-            workers=os.cpu_count() or 1,
+            pool=Processes(os.cpu_count() or 1),
             progress=lambda count, total: done("exploring", count, total),
         )
     best, front = found.best, found.front

@@ -16,6 +16,7 @@ from edgeinfer.hdl.explore import Budget, explore
 from edgeinfer.hdl.explore.estimate import estimate
 from edgeinfer.hdl.explore.exploration import Exploration
 from edgeinfer.hdl.explore.pictures import front_svg, front_text, roofline_svg
+from edgeinfer.pools import Processes
 from tests.authored import REQUANTIZING, Author
 
 
@@ -121,7 +122,7 @@ def test_a_budget_that_holds_nothing_is_refused(everything):
 def test_processes_side_by_side_find_the_same(graph, everything):
     told = []
     found = explore(
-        graph, largest=64, workers=2, progress=lambda done, total: told.append((done, total))
+        graph, largest=64, pool=Processes(2), progress=lambda done, total: told.append((done, total))
     )
     assert found == everything
     assert told == sorted(told)
@@ -134,7 +135,7 @@ def test_processes_pass_a_refusal_on():
     messages = []
     for workers in (1, 2):
         with pytest.raises(UnsupportedError) as refusal:
-            explore(refused, largest=4, workers=workers)
+            explore(refused, largest=4, pool=Processes(workers))
         messages.append(str(refusal.value))
     assert messages[0] == messages[1]
 

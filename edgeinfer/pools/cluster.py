@@ -1,0 +1,271 @@
+"""The workers of a dask.distributed cluster.
+
+A job goes there once, tasks follow it one by one, a few more than there are threads to work at
+them. What a worker that dies was working at, another does again: the scheduler keeps the job and
+all tasks until their results are here. Nothing but bytes of ours is sent, so that arrays come out
+of them as they went in, and as ours alone.
+"""
+
+from __future__ import annotations
+
+import pickle
+import threading
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import uuid4
+
+import numpy as np
+
+from edgeinfer.errors import InputError, MissingExtraError
+from edgeinfer.pools.pool import HERE, Pool
+from edgeinfer.version import __version__
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+__all__ = ["Cluster", "connected", "pool_of"]
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+# seconds: for a scheduler to answer; between looks at whether there are workers; without any
+_ANSWER, _LOOK, _ALONE = 5.0, 5.0, 60.0
+
+# for each thread one task that it works at and one that waits for it; results that wait for others
+# before them are so many times as many at most
+_AHEAD, _RESULTS = 2, 4
+
+# where arrays begin among the bytes of a job
+_ALIGNED = 64
+
+_END = object()
+
+
+def pool_of(client: Client | None) -> Pool:
+    """The workers of ``client``; this process where there is none."""
+    return HERE if client is None else Cluster(client)
+
+
+@contextmanager
+def connected(address: str) -> Iterator[Cluster]:
+    """The cluster whose scheduler is at ``address``, tcp://192.168.0.2:8786 say.
+
+    Raises
+    ------
+    InputError
+        None answers there within seconds.
+    MissingExtraError
+        distributed is not installed.
+    """
+    try:
+        from distributed import Client
+    except ModuleNotFoundError:
+        raise MissingExtraError("distributed", "cluster") from None
+    try:
+        client = Client(address, timeout=_ANSWER, set_as_default=False)
+    except (ImportError, OSError, TimeoutError, ValueError) as error:
+        raise InputError(
+            f"no Dask scheduler answers at {address}; give the address that it says when it "
+            "begins, such as tcp://192.168.0.2:8786"
+        ) from error
+    with client:
+        yield Cluster(client)
+
+
+class Cluster(Pool):
+    """All that the scheduler of ``client`` has, and will have.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        Connected.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._address: str = client.scheduler.address
+        # the job that was sent last
+        self._held: tuple[object, Future[Any]] | None = None
+        self._threads, self._looked = 0, -_LOOK
+
+    def __str__(self) -> str:
+        counts = list(self._nthreads().values())
+        if not counts:
+            workers = "no workers yet, and waits for some"
+        else:
+            plural = "" if len(counts) == 1 else "s"
+            workers = f"{len(counts)} worker{plural}, threads: {sum(counts)}"
+        return f"{self._address}, {workers}"
+
+    @property
+    def dashboard(self) -> str | None:
+        """The link to its dashboard, where it has one."""
+        return self._client.dashboard_link or None
+
+    def map(
+        self, job: Callable[[Task], Result], tasks: Iterable[Task], stage: str
+    ) -> Generator[Result, None, None]:
+        """Side by side, and again where a worker was lost."""
+        held, pending = self._hold(job, stage), deque[Any]()
+        rest, more = iter(tasks), True
+        while True:
+            while more and self._has_room(pending, stage):
+                task = next(rest, _END)
+                more = task is not _END
+                if more:
+                    pending.append(self._submit(stage, _worked, held, pickle.dumps(task)))
+            if not pending:
+                return
+            if pending[0].done():
+                yield self._result(pending.popleft(), stage)
+            else:
+                self._wait([future for future in pending if not future.done()], stage)
+
+    def _hold(self, job: object, stage: str) -> Future[Any]:
+        """``job`` on the cluster, which keeps it until another comes."""
+        if self._held is None or self._held[0] is not job:
+            self._held = None
+            with warnings.catch_warnings():
+                # models, and samples to judge by, are as large as they are
+                warnings.filterwarnings("ignore", "Sending large graph", UserWarning)
+                # of a task, as what was only put there is lost with a worker
+                self._held = job, self._submit(f"{stage}: job", _same, _Packed.of(job))
+        return self._held[1]
+
+    def _submit(self, stage: str, function: Callable[..., Any], *given: object) -> Future[Any]:
+        with self._reached(stage):
+            if self._client.status != "running":
+                raise OSError(f"the client is {self._client.status}")
+            key = f"{stage}-{uuid4().hex}"
+            made: Future[Any] = self._client.submit(function, *given, key=key, pure=False)
+            return made
+
+    def _has_room(self, pending: Sequence[Future[Any]], stage: str) -> bool:
+        if time.monotonic() - self._looked >= _LOOK:
+            with self._reached(stage):
+                self._threads = sum(self._nthreads().values())
+            self._looked = time.monotonic()
+        room = _AHEAD * max(1, self._threads)
+        working = sum(not future.done() for future in pending)
+        return working < room and len(pending) < _RESULTS * room
+
+    def _wait(self, futures: Sequence[Future[Any]], stage: str) -> None:
+        """Until one of them is done."""
+        from distributed import wait
+
+        seen = time.monotonic()
+        while True:
+            with self._reached(stage):
+                try:
+                    wait(futures, timeout=_LOOK, return_when="FIRST_COMPLETED")
+                    return
+                except TimeoutError:
+                    if self._nthreads():
+                        seen = time.monotonic()
+            if time.monotonic() - seen > _ALONE:
+                raise InputError(
+                    f"the cluster at {self._address} has had no worker for {_ALONE:.0f} seconds, "
+                    f"so {stage} was given up; begin again with one that has"
+                )
+
+    def _result(self, future: Future[Any], stage: str) -> Any:
+        from distributed import KilledWorker
+
+        if future.status != "error":
+            with self._reached(stage):
+                return pickle.loads(future.result())
+        try:
+            return future.result()
+        except KilledWorker as error:
+            raise InputError(
+                f"{stage} ended one worker of the cluster at {self._address} after another: give "
+                "them more memory"
+            ) from error
+        except ModuleNotFoundError as error:
+            if (error.name or "").split(".")[0] != "edgeinfer":
+                raise
+            raise InputError(
+                f"a worker of the cluster at {self._address} has no edgeinfer; install "
+                f"{__version__} there, and where its scheduler runs"
+            ) from error
+
+    def _nthreads(self) -> dict[str, int]:
+        return dict(self._client.nthreads())
+
+    @contextmanager
+    def _reached(self, stage: str) -> Iterator[None]:
+        from distributed.client import ClosedClientError
+
+        try:
+            yield
+        except (CancelledError, ClosedClientError, OSError, TimeoutError) as error:
+            raise InputError(
+                f"the cluster at {self._address} has gone, and {stage} with it; begin again with "
+                "one that runs"
+            ) from error
+
+
+class _Packed:
+    """A job as bytes, of which each thread that works at it has a copy of its own.
+
+    They share its arrays, which none may write to.
+    """
+
+    def __init__(self, version: str, head: bytes, arrays: np.ndarray, lengths: list[int]) -> None:
+        self._version, self._head, self._arrays, self._lengths = version, head, arrays, lengths
+        self._owned = False
+        self._lock, self._of_thread = threading.Lock(), threading.local()
+
+    @classmethod
+    def of(cls, job: object) -> _Packed:
+        """``job`` with its arrays one after another."""
+        from cloudpickle import dumps
+
+        found: list[pickle.PickleBuffer] = []
+        head = dumps(job, protocol=5, buffer_callback=found.append)
+        parts = [np.frombuffer(each.raw(), np.uint8) for each in found]
+        starts = np.cumsum([0, *(-(-len(part) // _ALIGNED) * _ALIGNED for part in parts)])
+        arrays = np.zeros(starts[-1], np.uint8)
+        for part, start in zip(parts, starts, strict=False):
+            arrays[start : start + len(part)] = part
+        return cls(__version__, head, arrays, [len(part) for part in parts])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Packed, (self._version, self._head, self._arrays, self._lengths)
+
+    def job(self) -> Callable[[Any], Any]:
+        """This thread's copy."""
+        if not hasattr(self._of_thread, "job"):
+            if self._version != __version__:
+                raise InputError(
+                    f"a worker of the cluster has edgeinfer {__version__}, and what calls it "
+                    f"{self._version}: install the same on both"
+                )
+            self._of_thread.job = pickle.loads(self._head, buffers=self._buffers())
+        job: Callable[[Any], Any] = self._of_thread.job
+        return job
+
+    def _buffers(self) -> Iterator[np.ndarray]:
+        with self._lock:
+            if not self._owned:
+                # as they came they may begin anywhere in what the network gave
+                self._arrays = self._arrays.copy()
+                self._arrays.flags.writeable = False
+                self._owned = True
+        start = 0
+        for length in self._lengths:
+            yield self._arrays[start : start + length]
+            start += -(-length // _ALIGNED) * _ALIGNED
+
+
+def _same(packed: _Packed) -> _Packed:
+    return packed
+
+
+def _worked(packed: _Packed, task: bytes) -> bytes:
+    return pickle.dumps(packed.job()(pickle.loads(task)))
