@@ -8,9 +8,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 # a slow machine is no failure
 settings.register_profile("edgeinfer", deadline=None)
@@ -39,6 +43,22 @@ def quickly_built_simulators() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("edgeinfer.hdl.simulation.build._LEVEL", "-O1")
         yield
+
+
+@pytest.fixture(scope="session")
+def client() -> Iterator[Client]:
+    """Of two workers on this machine, of one thread each; those that are killed come back."""
+    distributed = pytest.importorskip("distributed")
+    dask = pytest.importorskip("dask")
+    # work that ends two workers is given up: each takes seconds to come back
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=":0"
+        ) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
 
 
 @pytest.fixture(scope="session")

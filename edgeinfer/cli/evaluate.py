@@ -12,6 +12,7 @@ import numpy as np
 from rich.console import RenderableType
 
 from edgeinfer.cli import screen
+from edgeinfer.cli.cluster import dask_option, pool_at
 from edgeinfer.cli.command import Report, command
 from edgeinfer.cli.evaluation import Evaluation, measure
 from edgeinfer.cli.models import open_model, open_pair, scores_in, with_first_output
@@ -68,6 +69,7 @@ _MISTAKES = 10  # that the screen shows; JSON holds the whole matrix
 @samples_option()
 @threads_option
 @image_options
+@dask_option("Run the samples")
 def evaluate(
     model: Path,
     data: Path,
@@ -77,6 +79,7 @@ def evaluate(
     html: Path | None,
     samples: int | None,
     threads: int,
+    dask: str | None,
     **images: Any,
 ) -> Report:
     """Measure how good MODEL.eqm is.
@@ -109,7 +112,7 @@ def evaluate(
     if html is not None and "classes" in task.readings:
         metrics = (*(metrics or task.defaults), "confusion")
     saturation = Saturation(graph)
-    with screen.tracked("evaluating", graph, dataset, samples) as feeds:
+    with pool_at(dask) as pool, screen.tracked("evaluating", graph, dataset, samples) as feeds:
         found = measure(
             graph,
             saturation.watch(feeds),
@@ -117,11 +120,13 @@ def evaluate(
             metrics=metrics,
             reference=reference,
             threads=threads,
+            pool=pool,
         )
     results, undefined = found.model.results()
     written = []
     classes = graph.labels or dataset.classes
-    numbers, shown = _findings(model, against, found, results)
+    where = "" if dask is None else " on the workers"
+    numbers, shown = _findings(model, against, found, results, where)
     if html is not None:
         times = layer_times(graph, dataset, threads)
         facts = [("model", str(model)), ("data", str(data)), *shown]
@@ -174,7 +179,7 @@ def _doubts(path: Path, graph: Graph, dataset: DataSet) -> list[str]:
 
 
 def _findings(
-    model: Path, against: Path | None, found: Evaluation, results: dict[str, Any]
+    model: Path, against: Path | None, found: Evaluation, results: dict[str, Any], where: str
 ) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     """What was found, as JSON and as names and values for readers."""
     data: dict[str, Any] = {"model": str(model), "samples": found.samples}
@@ -199,7 +204,7 @@ def _findings(
             for name, ratio in ratios.items()
         ]
     data["latency_us"] = found.model.latency * 1e6
-    shown.append(("latency, median", screen.milliseconds(found.model.latency)))
+    shown.append((f"latency{where}, median", screen.milliseconds(found.model.latency)))
     return data, shown
 
 

@@ -2,24 +2,68 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from edgeinfer.cli.models import runner
+from edgeinfer.cli.models import Run, runner
 from edgeinfer.data.samples import is_batched, samples_in
 from edgeinfer.errors import InputError
 from edgeinfer.metrics import Task, UndefinedMetricError, metrics_for
+from edgeinfer.pools import HERE, Pool
 
 if TYPE_CHECKING:
     from edgeinfer.graph import Graph
     from edgeinfer.quant import Difference
 
 __all__ = ["Evaluation", "Measured", "measure"]
+
+
+# so many runs are one task
+_RUNS = 8
+
+_Feed: TypeAlias = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What one run of a model gave, and in how many seconds."""
+
+    outputs: dict[str, np.ndarray]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Models:
+    """A job: what each model makes of some feeds, one after another."""
+
+    graphs: tuple[Graph, ...]
+    threads: int
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # whoever works makes sessions of its own
+        return type(self), (self.graphs, self.threads)
+
+    @cached_property
+    def _runners(self) -> list[Run]:
+        return [runner(graph, threads=self.threads) for graph in self.graphs]
+
+    def __call__(self, feeds: Sequence[_Feed]) -> list[list[_Made]]:
+        found: list[list[_Made]] = []
+        for feed in feeds:
+            found.append([])
+            for run in self._runners:
+                start = time.perf_counter()
+                outputs = run(feed)
+                found[-1].append(_Made(outputs, time.perf_counter() - start))
+        return found
 
 
 class Measured:
@@ -33,14 +77,11 @@ class Measured:
         What the labels are to its first output.
     metrics : sequence of str
         Names of metrics; the task's own, if there are none.
-    threads : int
-        Threads that share one run of an integer model.
     """
 
-    def __init__(self, graph: Graph, task: Task, metrics: Sequence[str], threads: int) -> None:
+    def __init__(self, graph: Graph, task: Task, metrics: Sequence[str]) -> None:
         self._graph = graph
         self._task = task
-        self._run = runner(graph, threads=threads)
         self._metrics = metrics_for(task, metrics)
         self._seconds: list[float] = []
         self._batched = is_batched(graph, graph.outputs[0])
@@ -67,18 +108,15 @@ class Measured:
         given = outputs[self._graph.outputs[0]]
         return given if self._batched else given[None]
 
-    def run(self, feed: Mapping[str, np.ndarray], samples: slice) -> dict[str, np.ndarray]:
-        """The outputs of one run, timed and held against the truth about ``samples``."""
-        start = time.perf_counter()
-        outputs = self._run(feed)
-        self._seconds.append(time.perf_counter() - start)
-        given = self.first(outputs)
+    def add(self, feed: _Feed, made: _Made, samples: slice) -> None:
+        """Take in one run, and hold it against the truth about ``samples``."""
+        self._seconds.append(made.seconds)
+        given = self.first(made.outputs)
         taken = feed[self._graph.inputs[0]].reshape(len(given), -1)
         # without labels there are only readings that do not look at them
         truth = given if self._task.truth is None else self._task.truth[samples]
         for metric in self._metrics:
             metric.add(*self._task.readings[metric.family](truth, given, taken))
-        return outputs
 
 
 @dataclass
@@ -129,6 +167,7 @@ def measure(
     metrics: Sequence[str] = (),
     reference: Graph | None = None,
     threads: int = 1,
+    pool: Pool = HERE,
 ) -> Evaluation:
     """Run each of ``feeds`` through ``graph``, and through ``reference`` where there is one.
 
@@ -138,28 +177,53 @@ def measure(
         What the labels of all feeds' samples are to the first output.
     metrics : sequence of str
         Names of metrics; the task's own, if there are none.
+    threads : int
+        Threads that share one run of an integer model.
+    pool : Pool
+        Who runs the models; not those that keep states, whose feeds are one sequence.
 
     Raises
     ------
     InputError
         A metric does not fit, or the first outputs of the two models have different shapes.
     """
-    found = Evaluation(Measured(graph, task, metrics, threads))
+    found = Evaluation(Measured(graph, task, metrics))
+    graphs = [graph]
     if reference is not None:
         _check_alike(graph, reference)
-        found.reference = Measured(reference, task, metrics, threads)
+        found.reference = Measured(reference, task, metrics)
+        graphs.append(reference)
+    workers = HERE if any(each.states for each in graphs) else pool
     count = samples_in(graph)
-    for feed in feeds:
+    for feed, made in _run(_Models(tuple(graphs), threads), feeds, workers):
         samples = slice(found.samples, found.samples + count)
         found.samples += count
-        outputs = found.model.run(feed, samples)
-        if reference is not None and found.reference is not None:
-            expected = found.reference.run(feed, samples)
+        found.model.add(feed, made[0], samples)
+        if found.reference is not None:
+            found.reference.add(feed, made[1], samples)
+            outputs, expected = (each.outputs for each in made)
             found.hold(expected, outputs)
             if task.best is not None:
                 a, b = found.reference.first(expected), found.model.first(outputs)
                 found.count(task.best(a), task.best(b))
     return found
+
+
+def _run(
+    models: _Models, feeds: Iterable[Mapping[str, np.ndarray]], pool: Pool
+) -> Iterator[tuple[_Feed, list[_Made]]]:
+    """Each feed, and what the models made of it."""
+    given: deque[list[_Feed]] = deque()
+
+    def tasks() -> Iterator[list[_Feed]]:
+        # whoever gives the arrays may use them again
+        rest = ({name: array.copy() for name, array in feed.items()} for feed in feeds)
+        while some := list(itertools.islice(rest, _RUNS)):
+            given.append(some)
+            yield some
+
+    for found in pool.map(models, tasks(), "evaluating"):
+        yield from zip(given.popleft(), found, strict=True)
 
 
 def _check_alike(graph: Graph, reference: Graph) -> None:

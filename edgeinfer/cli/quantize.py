@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgeinfer.cli import screen
+from edgeinfer.cli.cluster import dask_option, pool_at
 from edgeinfer.cli.command import Report, command, one_line
 from edgeinfer.cli.mixtures import described, goal_options, shown
 from edgeinfer.cli.models import Import, check_output, file_bytes, open_model, read_labels
@@ -136,6 +137,7 @@ _UNJUDGED = [
     "--labels", metavar="FILE", type=FILE, help="Names of the classes, one a line, to keep."
 )
 @image_options
+@dask_option("Calibrate, search and round")
 def quantize(
     model: Path,
     data: Path | None,
@@ -154,6 +156,7 @@ def quantize(
     prune_constant: bool,
     how: Import,
     labels: Path | None,
+    dask: str | None,
     **images: Any,
 ) -> Report:
     """Quantize MODEL.onnx to int8 or int16.
@@ -190,28 +193,31 @@ def quantize(
         # what a picture needs is missed before the work, not behind it
         importlib.import_module("matplotlib.figure")
     started = time.perf_counter()
-    graph = _floats(model, how)
-    names = graph.labels if labels is None else read_labels(labels, graph)
-    dataset = load_data(data, graph, ImageOptions(**images), samples=samples, seed=seed)
-    runs = dataset.count_within(samples)
-    with screen.progress() as done:
-        made = quantize_and_judge(
-            graph,
-            dataset.samples,
-            Options(
-                scheme,
-                observer,
-                overrides,
-                samples,
-                seed,
-                rounding,
-                stream,
-                done,
-                rounding_weights=rounding_weights,
-                goal=goal,
-            ),
-            reference=onnx_peer(model, how.constants) if is_whole else None,
-        )
+    # a cluster that is not there is missed before the work, too
+    with pool_at(dask) as pool:
+        graph = _floats(model, how)
+        names = graph.labels if labels is None else read_labels(labels, graph)
+        dataset = load_data(data, graph, ImageOptions(**images), samples=samples, seed=seed)
+        runs = dataset.count_within(samples)
+        with screen.progress() as done:
+            made = quantize_and_judge(
+                graph,
+                dataset.samples,
+                Options(
+                    scheme,
+                    observer,
+                    overrides,
+                    samples,
+                    seed,
+                    rounding,
+                    stream,
+                    done,
+                    pool,
+                    rounding_weights,
+                    goal,
+                ),
+                reference=onnx_peer(model, how.constants) if is_whole else None,
+            )
     integer, judged, mixture = made.graph, made.judgement, made.mixture
     if mixture is not None:
         scheme, overrides = mixture.chosen.scheme, dict(mixture.chosen.overrides)

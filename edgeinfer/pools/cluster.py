@@ -8,13 +8,14 @@ of them as they went in, and as ours alone.
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 import threading
 import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
@@ -66,15 +67,30 @@ def connected(address: str) -> Iterator[Cluster]:
         from distributed import Client
     except ModuleNotFoundError:
         raise MissingExtraError("distributed", "cluster") from None
+    refusal = InputError(
+        f"no Dask scheduler answers at {address}; give the address that it says when it begins, "
+        "such as tcp://192.168.0.2:8786"
+    )
     try:
-        client = Client(address, timeout=_ANSWER, set_as_default=False)
-    except (ImportError, OSError, TimeoutError, ValueError) as error:
-        raise InputError(
-            f"no Dask scheduler answers at {address}; give the address that it says when it "
-            "begins, such as tcp://192.168.0.2:8786"
-        ) from error
-    with client:
+        # a client that finds nothing takes long to give up, and to end; and a notebook has a loop
+        # of its own in this thread
+        with ThreadPoolExecutor(1) as thread:
+            kind = thread.submit(asyncio.run, _kind(address)).result()
+    except Exception as error:  # whatever is no scheduler may answer anything
+        raise refusal from error
+    if kind != "Scheduler":
+        raise refusal
+    with Client(address, set_as_default=False) as client:
         yield Cluster(client)
+
+
+async def _kind(address: str) -> str:
+    """What the part of a cluster at ``address`` says that it is."""
+    from distributed.core import rpc
+
+    async with asyncio.timeout(_ANSWER), rpc(address) as remote:
+        told = await remote.identity()
+        return str(told["type"])
 
 
 class Cluster(Pool):
@@ -96,11 +112,12 @@ class Cluster(Pool):
     def __str__(self) -> str:
         counts = list(self._nthreads().values())
         if not counts:
-            workers = "no workers yet, and waits for some"
-        else:
-            plural = "" if len(counts) == 1 else "s"
-            workers = f"{len(counts)} worker{plural}, threads: {sum(counts)}"
-        return f"{self._address}, {workers}"
+            return f"{self._address}, which has no workers yet"
+        workers, threads = (
+            f"{count} {what}{'' if count == 1 else 's'}"
+            for count, what in ((len(counts), "worker"), (sum(counts), "thread"))
+        )
+        return f"{self._address}: {workers}, {threads}"
 
     @property
     def dashboard(self) -> str | None:
@@ -118,7 +135,7 @@ class Cluster(Pool):
                 task = next(rest, _END)
                 more = task is not _END
                 if more:
-                    pending.append(self._submit(stage, _worked, held, pickle.dumps(task)))
+                    pending.append(self._submit(stage, "", _worked, held, pickle.dumps(task)))
             if not pending:
                 return
             if pending[0].done():
@@ -134,14 +151,15 @@ class Cluster(Pool):
                 # models, and samples to judge by, are as large as they are
                 warnings.filterwarnings("ignore", "Sending large graph", UserWarning)
                 # of a task, as what was only put there is lost with a worker
-                self._held = job, self._submit(f"{stage}: job", _same, _Packed.of(job))
+                self._held = job, self._submit(stage, "job of ", _same, _Packed.of(job))
         return self._held[1]
 
-    def _submit(self, stage: str, function: Callable[..., Any], *given: object) -> Future[Any]:
+    def _submit(
+        self, stage: str, what: str, function: Callable[..., Any], *given: object
+    ) -> Future[Any]:
         with self._reached(stage):
-            if self._client.status != "running":
-                raise OSError(f"the client is {self._client.status}")
-            key = f"{stage}-{uuid4().hex}"
+            # the dashboard shows it without what follows the hyphen
+            key = f"{what}{stage}-{uuid4().hex}"
             made: Future[Any] = self._client.submit(function, *given, key=key, pure=False)
             return made
 
@@ -162,7 +180,8 @@ class Cluster(Pool):
         while True:
             with self._reached(stage):
                 try:
-                    wait(futures, timeout=_LOOK, return_when="FIRST_COMPLETED")
+                    with self._client.as_current():
+                        wait(futures, timeout=_LOOK, return_when="FIRST_COMPLETED")
                     return
                 except TimeoutError:
                     if self._nthreads():
@@ -202,6 +221,9 @@ class Cluster(Pool):
         from distributed.client import ClosedClientError
 
         try:
+            # it may look for the scheduler for long, and forget what was asked of it
+            if self._client.status != "running":
+                raise OSError(f"the client is {self._client.status}")
             yield
         except (CancelledError, ClosedClientError, OSError, TimeoutError) as error:
             raise InputError(

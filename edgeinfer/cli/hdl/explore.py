@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgeinfer.cli import screen
+from edgeinfer.cli.cluster import dask_option, pool_at
 from edgeinfer.cli.command import Report, command, one_line
 from edgeinfer.cli.hdl.options import Megahertz
 from edgeinfer.cli.models import open_integer_model
@@ -44,6 +45,7 @@ _SHOWN = 12
 )
 @click.option("--pareto", metavar="FILE.svg", type=SVG, help="Draw cycles over multipliers.")
 @click.option("--roofline", metavar="FILE.svg", type=SVG, help="Draw the best NPU's layers.")
+@dask_option("Try NPUs")
 def explore(
     model: Path,
     dsp: int | None,
@@ -52,6 +54,7 @@ def explore(
     largest: int,
     pareto: Path | None,
     roofline: Path | None,
+    dask: str | None,
 ) -> Report:
     """Find the NPU for MODEL.eqm and a budget.
 
@@ -70,12 +73,13 @@ def explore(
             check_writable(path, model)
     graph = open_integer_model(model)
     budget = Budget(dsp, None if bram is None else 1024 * bram)
-    with screen.progress() as done:
+    alone = Processes(os.cpu_count() or 1)
+    with pool_at(dask, alone) as pool, screen.progress() as done:
         found = explored(
             graph,
             budget,
             largest=largest,
-            pool=Processes(os.cpu_count() or 1),
+            pool=pool,
             progress=lambda count, total: done("exploring", count, total),
         )
     best, front = found.best, found.front

@@ -122,7 +122,10 @@ def test_a_budget_that_holds_nothing_is_refused(everything):
 def test_processes_side_by_side_find_the_same(graph, everything):
     told = []
     found = explore(
-        graph, largest=64, pool=Processes(2), progress=lambda done, total: told.append((done, total))
+        graph,
+        largest=64,
+        pool=Processes(2),
+        progress=lambda done, total: told.append((done, total)),
     )
     assert found == everything
     assert told == sorted(told)
