@@ -43,7 +43,7 @@ def test_the_table_of_operators_is_what_the_stages_say():
     assert written == as_markdown(), "edgeinfer operators --markdown > docs/operators.md"
 
 
-OF_THE_CORE = ("arithmetic", "graph", "meaning", "files", "data", "metrics", "runtime")
+OF_THE_CORE = ("arithmetic", "graph", "meaning", "files", "pools", "data", "metrics", "runtime")
 
 
 @pytest.mark.parametrize(

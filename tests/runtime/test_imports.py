@@ -23,7 +23,17 @@ import sys
 sys.modules["edgeinfer.cython_kernels.runtime"] = None
 import edgeinfer
 """
-HEAVY = ("onnx", "onnx_ir", "onnxruntime", "amaranth", "click", "rich", "PIL", "torch")
+HEAVY = (
+    "onnx",
+    "onnx_ir",
+    "onnxruntime",
+    "amaranth",
+    "click",
+    "distributed",
+    "rich",
+    "PIL",
+    "torch",
+)
 
 
 def imports(path, top_level_only=False):
