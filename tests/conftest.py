@@ -49,10 +49,7 @@ def quickly_built_simulators() -> Iterator[None]:
 def client() -> Iterator[Client]:
     """Of two workers on this machine, of one thread each; those that are killed come back."""
     distributed = pytest.importorskip("distributed")
-    dask = pytest.importorskip("dask")
-    # work that ends two workers is given up: each takes seconds to come back
     with (
-        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
         distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, dashboard_address=":0"
         ) as cluster,

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import pickle
-import threading
 import time
 import warnings
 from collections import deque
@@ -20,9 +19,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
-import numpy as np
-
 from edgeinfer.errors import InputError, MissingExtraError
+from edgeinfer.pools.copies import Packed, packed
 from edgeinfer.pools.pool import HERE, Pool
 from edgeinfer.version import __version__
 
@@ -35,14 +33,11 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 # seconds: for a scheduler to answer; between looks at whether there are workers; without any
-_ANSWER, _LOOK, _ALONE = 5.0, 5.0, 60.0
+_ANSWER, _LOOK, _ALONE = 10.0, 5.0, 60.0
 
 # for each thread one task that it works at and one that waits for it; results that wait for others
 # before them are so many times as many at most
 _AHEAD, _RESULTS = 2, 4
-
-# where arrays begin among the bytes of a job
-_ALIGNED = 64
 
 _END = object()
 
@@ -135,7 +130,7 @@ class Cluster(Pool):
                 task = next(rest, _END)
                 more = task is not _END
                 if more:
-                    pending.append(self._submit(stage, "", _worked, held, pickle.dumps(task)))
+                    pending.append(self._submit(stage, "", _WORKED, held, pickle.dumps(task)))
             if not pending:
                 return
             if pending[0].done():
@@ -151,7 +146,7 @@ class Cluster(Pool):
                 # models, and samples to judge by, are as large as they are
                 warnings.filterwarnings("ignore", "Sending large graph", UserWarning)
                 # of a task, as what was only put there is lost with a worker
-                self._held = job, self._submit(stage, "job of ", _same, _Packed.of(job))
+                self._held = job, self._submit(stage, "job of ", _SAME, packed(job))
         return self._held[1]
 
     def _submit(
@@ -210,7 +205,7 @@ class Cluster(Pool):
                 raise
             raise InputError(
                 f"a worker of the cluster at {self._address} has no edgeinfer; install "
-                f"{__version__} there, and where its scheduler runs"
+                f"{__version__} there"
             ) from error
 
     def _nthreads(self) -> dict[str, int]:
@@ -232,62 +227,22 @@ class Cluster(Pool):
             ) from error
 
 
-class _Packed:
-    """A job as bytes, of which each thread that works at it has a copy of its own.
+def _there() -> tuple[Callable[[Packed], Packed], Callable[[Packed, bytes], bytes]]:
+    """What gives back a job, and what works at it.
 
-    They share its arrays, which none may write to.
+    They are sent whole, as neither of a module are, so that a scheduler needs no edgeinfer, and a
+    worker without can say so.
     """
 
-    def __init__(self, version: str, head: bytes, arrays: np.ndarray, lengths: list[int]) -> None:
-        self._version, self._head, self._arrays, self._lengths = version, head, arrays, lengths
-        self._owned = False
-        self._lock, self._of_thread = threading.Lock(), threading.local()
-
-    @classmethod
-    def of(cls, job: object) -> _Packed:
-        """``job`` with its arrays one after another."""
-        from cloudpickle import dumps
-
-        found: list[pickle.PickleBuffer] = []
-        head = dumps(job, protocol=5, buffer_callback=found.append)
-        parts = [np.frombuffer(each.raw(), np.uint8) for each in found]
-        starts = np.cumsum([0, *(-(-len(part) // _ALIGNED) * _ALIGNED for part in parts)])
-        arrays = np.zeros(starts[-1], np.uint8)
-        for part, start in zip(parts, starts, strict=False):
-            arrays[start : start + len(part)] = part
-        return cls(__version__, head, arrays, [len(part) for part in parts])
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _Packed, (self._version, self._head, self._arrays, self._lengths)
-
-    def job(self) -> Callable[[Any], Any]:
-        """This thread's copy."""
-        if not hasattr(self._of_thread, "job"):
-            if self._version != __version__:
-                raise InputError(
-                    f"a worker of the cluster has edgeinfer {__version__}, and what calls it "
-                    f"{self._version}: install the same on both"
-                )
-            self._of_thread.job = pickle.loads(self._head, buffers=self._buffers())
-        job: Callable[[Any], Any] = self._of_thread.job
+    def same(job: Packed) -> Packed:
         return job
 
-    def _buffers(self) -> Iterator[np.ndarray]:
-        with self._lock:
-            if not self._owned:
-                # as they came they may begin anywhere in what the network gave
-                self._arrays = self._arrays.copy()
-                self._arrays.flags.writeable = False
-                self._owned = True
-        start = 0
-        for length in self._lengths:
-            yield self._arrays[start : start + length]
-            start += -(-length // _ALIGNED) * _ALIGNED
+    def worked(job: Packed, task: bytes) -> bytes:
+        from edgeinfer.pools.copies import result
+
+        return result(job, task)
+
+    return same, worked
 
 
-def _same(packed: _Packed) -> _Packed:
-    return packed
-
-
-def _worked(packed: _Packed, task: bytes) -> bytes:
-    return pickle.dumps(packed.job()(pickle.loads(task)))
+_SAME, _WORKED = _there()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -18,6 +19,9 @@ import pytest
 
 from edgeinfer.errors import InputError, MissingExtraError
 from edgeinfer.pools import HERE, Cluster, Pool, Processes, connected
+from edgeinfer.pools.cluster import _SAME, _WORKED
+from edgeinfer.pools.copies import packed
+from edgeinfer.version import __version__
 from tests.refusals import refused
 
 CLUSTER = "edgeinfer.pools.cluster"
@@ -178,25 +182,64 @@ def test_what_a_killed_worker_was_at_another_does(client, tmp_path):
 
 
 @pytest.mark.slow
-def test_work_that_kills_every_worker_is_given_up(client):
-    pool = Cluster(client)
-    with refused(
-        f"dying ended one worker of the cluster at {client.scheduler.address} after another: give "
-        "them more memory",
-        InputError,
+def test_work_that_kills_every_worker_is_given_up():
+    distributed = pytest.importorskip("distributed")
+    dask = pytest.importorskip("dask")
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        distributed.LocalCluster(n_workers=1, dashboard_address=":0") as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+        refused(
+            f"dying ended one worker of the cluster at {cluster.scheduler_address} after another: "
+            "give them more memory",
+            InputError,
+        ),
     ):
-        list(pool.map(Dying(), range(6), "dying"))
+        list(Cluster(client).map(Dying(), range(6), "dying"))
 
 
 @pytest.mark.slow
 def test_another_version_is_refused(client, monkeypatch):
-    monkeypatch.setattr(f"{CLUSTER}.__version__", "9.8.7")
+    monkeypatch.setattr("edgeinfer.pools.copies.__version__", "9.8.7")
     with refused(
-        "a worker of the cluster has edgeinfer 0.2.0.dev0, and what calls it 9.8.7: install the "
-        "same on both",
+        f"a worker of the cluster has edgeinfer {__version__}, and what calls it 9.8.7: install "
+        "the same on both",
         InputError,
     ):
         list(Cluster(client).map(abs, [1], "trying"))
+
+
+def _lacking(task: str) -> None:
+    raise ModuleNotFoundError(f"No module named {task!r}", name=task)
+
+
+@pytest.mark.slow
+def test_a_worker_without_edgeinfer_is_said(client):
+    with refused(
+        f"a worker of the cluster at {client.scheduler.address} has no edgeinfer; install "
+        f"{__version__} there",
+        InputError,
+    ):
+        list(Cluster(client).map(_lacking, ["edgeinfer.pools"], "trying"))
+    with refused("No module named 'other'", ModuleNotFoundError):
+        list(Cluster(client).map(_lacking, ["other"], "trying"))
+
+
+def test_what_is_sent_is_received_without_edgeinfer(tmp_path):
+    cloudpickle = pytest.importorskip("cloudpickle")
+    sent = tmp_path / "sent"
+    sent.write_bytes(cloudpickle.dumps((_SAME, _WORKED, packed(Scale(np.ones(3))))))
+    program = (
+        "import pickle, sys; sys.modules['edgeinfer'] = None\n"
+        "same, worked, job = pickle.load(open(sys.argv[1], 'rb'))\n"
+        "assert same(job) is job\n"
+        "try:\n    worked(job, b'')\n"
+        "except ModuleNotFoundError as error:\n    print(error.name)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(sent)], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert (done.stdout.strip(), done.stderr) == ("edgeinfer.pools", "")
 
 
 @pytest.mark.slow
