@@ -22,6 +22,7 @@ from edgeinfer.quant.schemes import SCHEMES, Width
 from edgeinfer.quant.search import MAX_RUNS, search
 from edgeinfer.quant.sharing import shared_quantization
 from edgeinfer.quant.value_types import ValueTypes
+from edgeinfer.quant.wide_inputs import widen_inputs
 from edgeinfer.quant.widths import group_widths, wide_groups
 
 __all__ = ["Choice", "choose", "choose_types", "observe", "widen"]
@@ -93,6 +94,9 @@ def choose(graph: Graph, data: Data, options: Options, seen: Calibration | None 
     )
     notes = widen(graph, groups, widths, seen, options) if rounding == "single" else []
     of_values = ValueTypes(graph, groups, seen, bits.weights)
+    lowering = Lowering(graph, rounding=rounding)
+    if searching and rounding == "single":
+        notes += widen_inputs(graph, groups, widths, seen, options, of_values, lowering)
 
     def types(ranges: Ranges) -> IntegerTypes:
         return of_values(ranges, widths)
@@ -111,7 +115,7 @@ def choose(graph: Graph, data: Data, options: Options, seen: Calibration | None 
             }
             for name, propose in OBSERVERS.items()
         }
-        build = _Build(Lowering(graph, rounding=rounding), of_values, widths, ranges)
+        build = _Build(lowering, of_values, widths, ranges)
         found = search(seen, proposals, build, options.progress, options.pool)
         ranges = {**ranges, **found}
     trial = ranges

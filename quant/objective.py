@@ -81,6 +81,12 @@ class Noise:
         gains = self.by_run.sum() < _GAIN * other.by_run.sum() and ratio < _GAIN
         return bool(gains and (self.by_part <= _LOSS * other.by_part).all())
 
+    def is_half_of(self, other: Noise) -> bool:
+        """Whether half of the other's noise is left or less, of its sum and of the geometric mean
+        over the runs."""
+        ratio = elementary.exp(elementary.log(self.by_run / other.by_run).mean())
+        return bool(2 * self.by_run.sum() <= other.by_run.sum() and 2 * ratio <= 1)
+
     def is_clearly_worse_than(self, other: Noise) -> bool:
         """Whether it is no luck of a few runs that more noise is left than of the other.
 

@@ -48,6 +48,9 @@ _DEVIATIONS = 3.4
 # how many times what was seen a range is at most for that
 _MOST_UNSEEN = 2.0
 
+# a value of so many elements a run, or fewer, reaches so many times as far as was seen
+_FEW, _HEADROOM = 2048, 1.25
+
 # the finest range of a value, as a share of the reach of what it is computed from
 _FINEST = 2.0**-20
 
@@ -72,7 +75,10 @@ def group_ranges(
         if name in groups:
             ranges[groups[name]] = hull(ranges[groups[name]], (0.0, 1.0))
     if rule is minmax:
-        for root, found in _unseen(graph, groups, widths, seen):
+        for root, found in (
+            *_headroom(graph, groups, widths, seen),
+            *_unseen(graph, groups, widths, seen),
+        ):
             ranges[root] = hull(ranges[root], found)
     for root, bounds in (*bounded_outputs(graph, groups).items(), *_first(graph, groups)):
         ranges[root] = hull(ranges[root], bounds)
@@ -80,6 +86,28 @@ def group_ranges(
         ranges[name] = found
     _give_steps(graph, groups, ranges)
     return ranges
+
+
+def _headroom(
+    graph: Graph, groups: Mapping[str, str], widths: Mapping[str, Width], seen: Calibration
+) -> Iterator[tuple[str, Range]]:
+    """By group of 8 bits, a quarter more than was seen of a value of few elements.
+
+    Each of them decides much, such as a pooled feature, so that what is clipped costs more than
+    steps that are a quarter larger; of many pixels one may be clipped. What a model is given is
+    known to its last number more often.
+    """
+    bounded = bounded_groups(graph, groups).keys() | {groups.get(n) for n in truth_values(graph)}
+    scores = {n.inputs[0] for n in graph.nodes if isinstance(n.op, ops.Softmax)}
+    for node in graph.nodes:
+        for name in node.outputs:
+            root = groups.get(name)
+            if root is None or widths[root] != "int8" or root in bounded:
+                continue
+            if graph.types[name].elements > _FEW or name in scores:
+                continue
+            known, (least, most) = seen.histograms[name], _limits(node, seen)
+            yield root, (max(known.low * _HEADROOM, least), min(known.high * _HEADROOM, most))
 
 
 def _unseen(

@@ -12,15 +12,16 @@ import itertools
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from dataclasses import dataclass
 
 from edgeinfer.graph import Graph
 from edgeinfer.graph.cost import cost
 from edgeinfer.pools import HERE, Pool
 from edgeinfer.quant.bounds import Ranges
-from edgeinfer.quant.calibration import Calibration, Progress, evenly
+from edgeinfer.quant.calibration import Calibration, Progress, Run, evenly
 from edgeinfer.quant.objective import Judge
 
-__all__ = ["MAX_RUNS", "search"]
+__all__ = ["MAX_RUNS", "Judges", "judges", "search"]
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +36,31 @@ _BUDGET = 4 * 10**10
 _PROPOSALS, _MAX_PROPOSALS = 24, 128
 
 _SHRINKS = (0.85, 0.7, 0.5, 0.35, 0.25)
+
+
+@dataclass(frozen=True)
+class Judges:
+    """The runs that judge, and how many proposals they may be asked about."""
+
+    runs: list[Run]
+    tries: int
+
+    @property
+    def reason(self) -> str:
+        """Why they are asked about nothing."""
+        if len(self.runs) < _MIN_RUNS:
+            return f"{len(self.runs)} runs are too few to judge others"
+        return f"the model is too large to try others on {len(self.runs)} runs"
+
+
+def judges(calibration: Calibration, integer: Graph) -> Judges:
+    """Those that the budget allows for a Graph as large as ``integer``; no try of too few runs."""
+    if len(calibration.kept) < _MIN_RUNS:
+        return Judges(calibration.kept, 0)
+    work = max(1, cost(integer).macs)
+    affordable = _BUDGET // (_PROPOSALS * work)
+    runs = evenly(calibration.kept, max(_MIN_RUNS, min(MAX_RUNS, affordable)))
+    return Judges(runs, min(_MAX_PROPOSALS, _BUDGET // (work * len(runs))))
 
 
 def search(
@@ -61,20 +87,15 @@ def search(
         once, and one becomes the best, those behind it are tried anew.
     """
     best = proposals["minmax"]
-    if len(calibration.kept) < _MIN_RUNS:
-        _log.info("minmax, as %d runs are too few to judge others", len(calibration.kept))
-        return best
-    work = max(1, cost(build(best)).macs)
-    affordable = _BUDGET // (_PROPOSALS * work)
-    runs = evenly(calibration.kept, max(_MIN_RUNS, min(MAX_RUNS, affordable)))
-    tries = min(_MAX_PROPOSALS, _BUDGET // (work * len(runs)))
-    if tries < len(proposals):
-        _log.info("minmax, as the model is too large to try others on %d runs", len(runs))
+    judging = judges(calibration, build(best))
+    runs = judging.runs
+    if judging.tries < len(proposals):
+        _log.info("minmax, as %s", judging.reason)
         return best
     judge = Judge(build, runs)
     least = judge(best)
     tried = taken = 0
-    changes = list(itertools.islice(_changes(proposals), tries))
+    changes = list(itertools.islice(_changes(proposals), judging.tries))
     while tried < len(changes):
         others = [{**best, **change} for change in changes[tried:]]
         new = (ranges for ranges in others if ranges != best)

@@ -7,6 +7,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeinfer.converters import from_onnx
+from edgeinfer.meaning.float_executor import Executor
 from edgeinfer.quant import Options, choose_types, quantize
 from edgeinfer.quant.never import FarNumbers, near_and_far
 from edgeinfer.quant.observers import Histogram
@@ -431,3 +432,44 @@ def test_what_a_bounded_function_shares_its_scale_with_keeps_its_headroom():
     assert types.values["d"].quantization.step * 32767 == pytest.approx(
         1.5 * max(-low, high), rel=1e-4
     )
+
+
+def reach(integer, name: str) -> tuple[float, float]:
+    q, info = integer.types[name].quantization, np.iinfo(integer.types[name].dtype)
+    return q.step * (info.min - q.zero_point), q.step * (info.max - q.zero_point)
+
+
+def test_a_value_of_few_elements_reaches_a_quarter_farther_than_was_seen():
+    made = model(
+        [
+            node("Conv", ["x", "w"], ["c"]),
+            node("Relu", ["c"], ["r"]),
+            node("GlobalAveragePool", ["r"], ["m"]),
+            node("Flatten", ["m"], ["f"]),
+            node("Gemm", ["f", "v"], ["s"], transB=1),
+            node("Relu", ["s"], ["h"]),
+            node("Gemm", ["h", "u"], ["z"], transB=1),
+            node("Softmax", ["z"], ["y"]),
+        ],
+        {"x": [1, 3, 40, 40]},
+        {"w": floats(1, 8, 3, 3, 3), "v": floats(2, 16, 8), "u": floats(3, 200, 16)},
+    )
+    graph, data = from_onnx(made), feeds(12, 20, x=(1, 3, 40, 40))
+    integer = quantize(graph, data, rounding_weights="nearest", observer="minmax")
+    hidden = next(n.output for n in graph.nodes if graph.types[n.output].shape == (1, 16))
+    seen = {name: [np.inf, -np.inf] for name in ("x@nhwc", "r", hidden, "z")}
+    for feed in data:
+        Executor(graph).run(
+            feed, observe=lambda name, array: seen.get(name, []).extend((array.min(), array.max()))
+        )
+    times = {name: reach(integer, name)[1] / max(found[2:]) for name, found in seen.items()}
+    # of many elements one may be clipped, and of what a Softmax takes the largest
+    assert times == pytest.approx({"x@nhwc": 1, "r": 1, hidden: 1.25, "z": 1}, rel=0.01)
+    assert reach(integer, hidden)[0] == 0
+
+
+def test_a_mean_reaches_no_farther_than_what_it_is_of():
+    made = model([node("GlobalAveragePool", ["x"], ["y"])], {"x": [1, 4, 3, 3]}, {})
+    data = [{"x": np.full((1, 4, 3, 3), 1 - 1 / i, np.float32)} for i in range(1, 21)]
+    low, high = reach(quantize(from_onnx(made), data, observer="minmax"), "y")
+    assert (low, high) == pytest.approx((0, 0.95), rel=0.01)

@@ -1,0 +1,83 @@
+"""Inputs that get 16 bits in int8, as 8 would make half of the outputs' noise.
+
+Raw features may lie within a few steps of a range that rare extremes make: of armkws_ds_cnn_s's
+MFCCs, which reach from -247 to 30, nearly all lie within 40. No layer behind can mend what the first
+rounding loses, and 16 bits there cost one buffer of twice the size and one layer's time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from edgeinfer.graph import Graph
+from edgeinfer.quant.calibration import Calibration
+from edgeinfer.quant.lowering import Lowering
+from edgeinfer.quant.objective import Noise
+from edgeinfer.quant.observers import OBSERVERS, minmax
+from edgeinfer.quant.options import Options
+from edgeinfer.quant.ranges import group_ranges
+from edgeinfer.quant.schemes import Width
+from edgeinfer.quant.search import judges
+from edgeinfer.quant.value_types import ValueTypes
+from edgeinfer.quant.widths import group_widths
+from edgeinfer.runtime.planner import KnownCalls
+
+__all__ = ["widen_inputs"]
+
+# of the outputs' signal, the noise above which an input may have 16 bits: 20 dB
+_MUCH = 0.01
+
+
+def widen_inputs(
+    graph: Graph,
+    groups: Mapping[str, str],
+    widths: dict[str, Width],
+    seen: Calibration,
+    options: Options,
+    of_values: ValueTypes,
+    lowering: Lowering,
+) -> list[str]:
+    """Give 16 bits to each input whose 8 bits make half of much noise, or more.
+
+    Ranges are those of ``minmax``: what a search cuts off an input for the sake of finer steps is
+    lost as well. Not where 8 bits were asked for, nor where runs are too few, or too long, to judge.
+
+    Parameters
+    ----------
+    graph, groups, seen, options, of_values, lowering
+        As ``choose`` has them.
+    widths : dict of str to str
+        Of each group; changed.
+
+    Returns
+    -------
+    list of str
+        A note for the user on each input that has 16 bits now.
+    """
+    asked = group_widths(graph, groups, "int16", options.overrides)
+
+    def lowered(tried: Mapping[str, Width]) -> Graph:
+        ranges = group_ranges(graph, groups, tried, seen, minmax)
+        return lowering.graph_of(of_values(ranges, tried))
+
+    notes = []
+    for name in graph.inputs:
+        root = groups.get(name, "")
+        if widths.get(root) != "int8" or asked[root] == "int8":
+            continue
+        narrow = lowered(widths)
+        judging = judges(seen, narrow)
+        if judging.tries < len(OBSERVERS):
+            break
+        noise = Noise.of(narrow, judging.runs, KnownCalls())
+        if noise.by_run.mean() <= _MUCH:
+            break
+        if Noise.of(lowered({**widths, root: "int16"}), judging.runs, KnownCalls()).is_half_of(
+            noise
+        ):
+            widths[root] = "int16"
+            notes.append(
+                f"input {name!r} has 16 bits: its rounding to 8 would make half of the noise at "
+                f"the outputs or more; to have 8, give the override {name!r} to int8"
+            )
+    return notes
