@@ -75,7 +75,11 @@ def main() -> None:
         entry = load(name)
         for config in arguments.configs:
             scheme = arguments.scheme or ("int16" if config.endswith("-16") else "int8")
-            graph = quantize(from_onnx(entry.model), entry.calib, scheme=scheme)
+            # an input of 16 bits would leave the first layer to the host
+            overrides = {} if config.endswith("-16") else {entry.input: "int8"}
+            graph = quantize(
+                from_onnx(entry.model), entry.calib, scheme=scheme, overrides=overrides
+            )
             x = entry.x[:1]
             report, seconds = inference(graph, config, x)
             streamed, _ = inference(graph, config, x, stream_weights=True)

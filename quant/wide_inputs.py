@@ -1,8 +1,8 @@
 """Inputs that get 16 bits in int8, as 8 would make half of the outputs' noise.
 
 Raw features may lie within a few steps of a range that rare extremes make: of armkws_ds_cnn_s's
-MFCCs, which reach from -247 to 30, nearly all lie within 40. No layer behind can mend what the first
-rounding loses, and 16 bits there cost one buffer of twice the size and one layer's time.
+MFCCs, which reach from -247 to 30, nearly all lie within 40. No layer behind can mend what the
+first rounding loses, and 16 bits there cost one buffer of twice the size and one layer's time.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def widen_inputs(
     """Give 16 bits to each input whose 8 bits make half of much noise, or more.
 
     Ranges are those of ``minmax``: what a search cuts off an input for the sake of finer steps is
-    lost as well. Not where 8 bits were asked for, nor where runs are too few, or too long, to judge.
+    lost as well. Not where 8 bits were asked for, nor where runs are too few or too long to judge.
 
     Parameters
     ----------

@@ -34,9 +34,9 @@ BOUNDS = {
     "ic_resnet8": Bound(0.8550, 0.97, 24.7, 38.6, 28.6),
     "kws_dscnn": Bound(0.9156, 0.99, 31.2, 44.9),
     "vww_mobilenet": Bound(0.8533, 0.98, 29.1, 43.2, 31.1),
-    "ad_autoencoder": Bound(0.8667, None, 30.4, 44.4),
-    "armkws_ds_cnn_s": Bound(0.8833, 0.95, 16.2, 41.4),
-    "cifar10_resnet20": Bound(0.9000, 0.98, 26.7, 45.4),
+    "ad_autoencoder": Bound(0.8667, None, 30.4, 44.4, 37.8),
+    "armkws_ds_cnn_s": Bound(0.8833, 0.98, 16.2, 41.4, 21.6),
+    "cifar10_resnet20": Bound(0.9000, 0.99, 26.7, 45.4, 28.9),
 }
 # The same for recurrent models, of which there is no int8 by onnxruntime: by scheme, how many keep
 # float32's answer, and how much of its score may be lost
@@ -46,7 +46,7 @@ INT16_AGREES = 0.995
 
 # the autoencoder's samples are windows, and its score an area under a curve
 LEAST_SCORE = {name: bound.float32 - 0.015 for name, bound in BOUNDS.items()}
-LEAST_SCORE["ad_autoencoder"] = 0.850
+LEAST_SCORE["ad_autoencoder"] = 0.860
 
 
 def least_sqnr_db(name: str, scheme: str) -> float:
