@@ -25,7 +25,7 @@ from edgeinfer.quant.value_types import ValueTypes
 from edgeinfer.quant.wide_inputs import widen_inputs
 from edgeinfer.quant.widths import group_widths, wide_groups
 
-__all__ = ["Choice", "choose", "choose_types", "observe", "widen"]
+__all__ = ["Choice", "choose", "choose_types", "observe", "reference_types", "widen"]
 
 _log = logging.getLogger(__name__)
 
@@ -123,10 +123,15 @@ def choose(graph: Graph, data: Data, options: Options, seen: Calibration | None 
         fitted = replace(seen, histograms=seen.fitted)
         known = group_ranges(graph, groups, widths, fitted, minmax)
         trial = {root: _within(range_, known[root]) for root, range_ in ranges.items()}
-    wide_widths: dict[str, Width] = dict.fromkeys(widths, "int16")
-    wide_ranges = group_ranges(graph, groups, wide_widths, seen, minmax)
-    reference = replace(of_values(wide_ranges, wide_widths), weights="int16")
+    reference = reference_types(graph, groups, seen)
     return Choice(types(ranges), types(trial), reference, seen, notes)
+
+
+def reference_types(graph: Graph, groups: Mapping[str, str], seen: Calibration) -> IntegerTypes:
+    """The types of a Graph in 16 bits, weights and all, which stands for the floats."""
+    widths: dict[str, Width] = dict.fromkeys(groups.values(), "int16")
+    ranges = group_ranges(graph, groups, widths, seen, minmax)
+    return ValueTypes(graph, groups, seen, "int16")(ranges, widths)
 
 
 def observe(

@@ -80,13 +80,13 @@ def compare(
     *,
     samples: int | None = None,
     num_threads: int = 1,
-    observe: Callable[[str, np.ndarray], None] | None = None,
+    observe: Callable[[str, np.ndarray, np.ndarray], None] | None = None,
 ) -> list[LayerError]:
     """The error of ``b``'s values against ``a``'s of the same name, the worst first.
 
     Either Graph may be float or integer; both take ``data`` as floats, as one sequence where they
     keep states. ``observe`` is called with
-    the name and the numbers of each value of ``a`` that is compared, run after run.
+    the name and both Graphs' numbers of each value that is compared, run after run.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def compare(
         for name, error in errors.items():
             error.add(values_a[name], values_b[name])
             if observe is not None:
-                observe(name, values_a[name])
+                observe(name, values_a[name], values_b[name])
     return sorted(errors.values(), key=lambda e: e.sqnr_db)
 
 

@@ -9,7 +9,7 @@ from edgeinfer.graph import operators as ops
 from edgeinfer.quant.bounds import function_bounds, near_outputs
 from edgeinfer.quant.calibration import Calibration
 
-__all__ = ["shares", "uncut_groups", "uneven_outputs"]
+__all__ = ["last_results", "shares", "uncut_groups", "uneven_outputs"]
 
 # the fewest of 255 steps that a part of an output is left to
 _FEWEST_STEPS = 8.0
@@ -22,6 +22,21 @@ def uncut_groups(graph: Graph, groups: Mapping[str, str]) -> set[str]:
     result can never reach again, and the samples that judge need not show it.
     """
     return {groups[name] for name in near_outputs(graph) if name in groups}
+
+
+def last_results(graph: Graph) -> tuple[str, ...]:
+    """What the outputs are functions of, one number of one number: the last layers' results."""
+    producers = graph.producers()
+    names = []
+    for name in graph.outputs:
+        node = producers.get(name)
+        while node is not None and isinstance(
+            node.op, ops.Pointwise | ops.Softmax | ops.LogSoftmax
+        ):
+            name = node.inputs[0]
+            node = producers.get(name)
+        names.append(name)
+    return tuple(dict.fromkeys(names))
 
 
 def shares(graph: Graph) -> set[str]:

@@ -77,8 +77,8 @@ def compare(
     count = dataset.count_within(samples)
     seen: defaultdict[str, Histogram] = defaultdict(Histogram)
 
-    def observe(name: str, array: np.ndarray) -> None:
-        seen[name].add(array[np.isfinite(array)])
+    def observe(name: str, floats: np.ndarray, _: np.ndarray) -> None:
+        seen[name].add(floats[np.isfinite(floats)])
 
     with screen.tracked("comparing", first, dataset, samples) as feeds:
         errors = layer_errors(

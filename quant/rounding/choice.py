@@ -26,6 +26,7 @@ from edgeinfer.quant.integer_types import IntegerTypes
 from edgeinfer.quant.lowering import Lowering
 from edgeinfer.quant.objective import Noise, outputs_of
 from edgeinfer.quant.options import DEFAULT_ROUNDING, Options
+from edgeinfer.quant.outputs import last_results
 from edgeinfer.quant.rounding import WAYS
 from edgeinfer.quant.rounding.layers import round_weights, rounded_layers
 from edgeinfer.quant.weights import GivenWeights
@@ -217,15 +218,5 @@ class _Round:
 
 
 def _cut(integer: Graph, graph: Graph) -> Graph:
-    """``integer`` up to what its outputs are functions of, one number of one number."""
-    producers = graph.producers()
-    names = []
-    for name in graph.outputs:
-        node = producers.get(name)
-        while node is not None and isinstance(
-            node.op, ops.Pointwise | ops.Softmax | ops.LogSoftmax
-        ):
-            name = node.inputs[0]
-            node = producers.get(name)
-        names.append(name)
-    return integer.with_nodes(integer.nodes, outputs=tuple(dict.fromkeys(names)))
+    """``integer`` up to the results of the last layers of ``graph``."""
+    return integer.with_nodes(integer.nodes, outputs=last_results(graph))

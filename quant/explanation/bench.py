@@ -1,0 +1,112 @@
+"""Integer Graphs of one float Graph, made of types and weights and measured, as often as asked.
+
+What is measured are the results of the model's last layers, before what is only a function of them:
+a softmax leaves nearly all noise to the few runs that it is unsure of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from edgeinfer.graph import Graph
+from edgeinfer.graph.cost import cost
+from edgeinfer.meaning.float_executor import Executor
+from edgeinfer.quant.calibration import Run, evenly, one_blas_thread
+from edgeinfer.quant.integer_types import IntegerTypes
+from edgeinfer.quant.lowering import Lowering
+from edgeinfer.quant.objective import Noise
+from edgeinfer.quant.outputs import last_results
+from edgeinfer.quant.rounding.layers import round_weights
+from edgeinfer.quant.weights import GivenWeights, take_weights
+from edgeinfer.runtime.planner import KnownCalls
+
+__all__ = ["Bench"]
+
+# multiply-accumulates of all runs through one Graph
+_BUDGET = 6 * 10**8
+
+_MOST_RUNS, _LEAST_RUNS = 24, 4
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One float Graph, and the runs that whatever is made of it is measured on.
+
+    Parameters
+    ----------
+    graph : Graph
+        The float Graph.
+    reference : IntegerTypes
+        Those of a Graph in 16 bits, which stands for the floats where biases are corrected.
+    seen : mapping of str to (float, float)
+        How far values reach.
+    kept : sequence of Run
+        The runs.
+    corrects : bool
+        Biases make up for what is lost before them in the mean, in whatever is made.
+    """
+
+    graph: Graph
+    reference: IntegerTypes
+    seen: Mapping[str, tuple[float, float]]
+    kept: Sequence[Run]
+    corrects: bool
+    _known: KnownCalls = field(default_factory=KnownCalls)
+
+    @cached_property
+    def macs(self) -> int:
+        """Multiply-accumulates of one run."""
+        return max(1, cost(self.wide).macs)
+
+    @cached_property
+    def runs(self) -> list[Run]:
+        """Those that measure, their outputs the last layers' results."""
+        count = max(_LEAST_RUNS, min(_MOST_RUNS, _BUDGET // self.macs))
+        return self.judging(evenly(list(self.kept), count))
+
+    def judging(self, runs: Sequence[Run]) -> list[Run]:
+        """``runs`` with the last layers' results as outputs."""
+        names = last_results(self.graph)
+        executor = Executor(self.graph.with_nodes(self.graph.nodes, outputs=names))
+        with one_blas_thread():
+            return [replace(run, outputs=executor.run(run.feed)) for run in runs]
+
+    @cached_property
+    def wide(self) -> Graph:
+        """The Graph in 16 bits, weights and all."""
+        return Lowering(self.graph).graph_of(self.reference)
+
+    def lowered(self, types: IntegerTypes, weights: Mapping[str, GivenWeights]) -> Graph:
+        """The integer Graph of ``types`` with these weights, its biases as they are given."""
+        return Lowering(self.graph, weights=weights).graph_of(types)
+
+    def corrected(self, integer: Graph) -> Graph:
+        """``integer`` with biases by which each layer gives in the mean what it should."""
+        if not self.corrects:
+            return integer
+        given = round_weights(self.graph, integer, self.wide, self.runs, len(self.runs), "bias")
+        return with_weights(self.graph, integer, given)
+
+    def noise(self, integer: Graph, runs: Sequence[Run] | None = None) -> Noise:
+        """The error of the last layers' results."""
+        cut = integer.with_nodes(integer.nodes, outputs=last_results(self.graph))
+        return Noise.of(cut, self.runs if runs is None else runs, self._known)
+
+
+def with_weights(graph: Graph, integer: Graph, given: Mapping[str, GivenWeights]) -> Graph:
+    """``integer``, made of ``graph``, with other integers for layers of the same width."""
+    constants = dict(integer.constants)
+    named = {node.name: node for node in integer.nodes}
+    floats = {node.name: node for node in graph.nodes}
+    for name, weights in given.items():
+        at, node = named[name], floats[name]
+        bias = graph.constants.get(node.input("bias"))
+        x, y = integer.types[at.input("x")], integer.types[at.output]
+        taken = take_weights(weights, bias, x, y)
+        arrays: Sequence[np.ndarray] = (taken.weights, taken.bias, taken.multiplier, taken.shift)
+        constants |= dict(zip(at.inputs[1:], arrays, strict=True))
+    return integer.with_nodes(integer.nodes, constants=constants)

@@ -1,0 +1,249 @@
+"""A float Graph, an integer one made of it, and samples into a reason for every loss.
+
+recovery ──► survey ──► suspects ──► undoing, on integer Graphs ──► findings ──► remedies, made and
+measured
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from edgeinfer.data.samples import Data
+from edgeinfer.errors import InputError, QuantizationError
+from edgeinfer.graph import Graph
+from edgeinfer.quant.calibration import Progress
+from edgeinfer.quant.choose_types import observe, reference_types
+from edgeinfer.quant.explanation.bench import Bench
+from edgeinfer.quant.explanation.causes import Cause, Explanation, Finding, Layer, Measured, Remedy
+from edgeinfer.quant.explanation.findings import candidates, findings_of
+from edgeinfer.quant.explanation.recovery import Recovered, recover
+from edgeinfer.quant.explanation.remedies import Workshop
+from edgeinfer.quant.explanation.survey import survey
+from edgeinfer.quant.explanation.suspects import Suspect, suspects
+from edgeinfer.quant.explanation.undoing import Undoing
+
+__all__ = ["Fixed", "explain", "explain_and_fix"]
+
+# layers measured alone, and pairs of a layer and a cause undone, at most
+_MOST_ALONE, _MOST_UNDONE = 64, 96
+
+# findings that remedies are tried for
+_MOST_REMEDIED = 6
+
+# a remedy of less is none, and one that asks for 16 bits must be better by so much
+_PAYS, _MUCH_BETTER = 0.3, 1.0
+
+_EVERYWHERE = (Cause.CLIPPING, Cause.ACTIVATION_ROUNDING, Cause.WEIGHT_ROUNDING)
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """What remedies made of an integer Graph.
+
+    Parameters
+    ----------
+    graph : Graph
+        The integer Graph; the one that was explained where nothing pays.
+    remedies : list of Remedy
+        Those that were taken.
+    before, after : Measured
+        On runs that had no part in them, where there are eight or more.
+    """
+
+    graph: Graph
+    remedies: list[Remedy]
+    before: Measured
+    after: Measured
+
+
+def explain(
+    graph: Graph,
+    quantized: Graph,
+    samples: Data,
+    *,
+    progress: Progress | None = None,
+) -> Explanation:
+    """Why ``quantized`` differs from ``graph``, of which it was made, on ``samples``.
+
+    Parameters
+    ----------
+    graph, quantized : Graph
+        A float Graph, and what ``quantize`` made of it.
+    samples : array, dict of arrays, or iterable of either
+        Good ones: as the model will see them.
+    progress : callable
+        As in ``Options``.
+
+    Raises
+    ------
+    InputError
+        The Graphs do not belong together, keep states, or the data does not fit.
+    """
+    return _Case.of(graph, quantized, samples, progress).explanation()
+
+
+def explain_and_fix(
+    graph: Graph,
+    quantized: Graph,
+    samples: Data,
+    *,
+    progress: Progress | None = None,
+) -> tuple[Explanation, Fixed]:
+    """As ``explain``, and what the remedies that pay make of ``quantized``, taken together."""
+    case = _Case.of(graph, quantized, samples, progress)
+    explanation = case.explanation()
+    return explanation, case.fixed(explanation)
+
+
+@dataclass(frozen=True)
+class _Case:
+    graph: Graph
+    quantized: Graph
+    made: Recovered
+    undoing: Undoing
+    workshop: Workshop
+    progress: Progress | None
+
+    @classmethod
+    def of(cls, graph: Graph, quantized: Graph, samples: Data, progress: Progress | None) -> _Case:
+        made = recover(graph, quantized)
+        options = replace(made.options, progress=progress)
+        seen = observe(graph, samples, options, made.groups, searching=True)
+        domains = {name: (h.low, h.high) for name, h in seen.histograms.items()}
+        reference = reference_types(graph, made.groups, seen)
+        bench = Bench(graph, reference, domains, seen.kept, made.corrects_biases)
+        workshop = Workshop(bench, made, quantized, seen, options)
+        return cls(graph, quantized, made, Undoing(bench, made), workshop, progress)
+
+    def explanation(self) -> Explanation:
+        seen = survey(self.graph, self.undoing.as_made, self.made.types, self.undoing.bench.runs)
+        found = suspects(self.graph, self.made, seen)
+        whole = self._everywhere(found)
+        layers = self._layers(found)
+        findings = findings_of(
+            found, {s.root: layer for s, layer in zip(found, layers, strict=True)}
+        )
+        remedied = self._remedied(findings)
+        layers.sort(key=lambda layer: math.inf if layer.noise_db is None else layer.noise_db)
+        return Explanation(
+            self.workshop.measured(),
+            len(self.workshop.judges),
+            whole,
+            layers,
+            remedied,
+            list(self.made.notes),
+        )
+
+    # ---- undoing ----
+
+    def _everywhere(self, found: Sequence[Suspect]) -> dict[Cause, float]:
+        gains = {}
+        for cause in _EVERYWHERE:
+            some = [s for s in found if cause in s.scores]
+            if some:
+                gain = self._undone(cause, some)
+                if gain is not None:
+                    gains[cause] = gain
+        return gains
+
+    def _undone(self, cause: Cause, some: Sequence[Suspect]) -> float | None:
+        roots = [s.root for s in some]
+        layers = [name for s in some for name in s.layers]
+        match cause:
+            case Cause.CLIPPING | Cause.INPUT_SATURATION:
+                return self.undoing.clipping(roots)
+            case Cause.ACTIVATION_ROUNDING:
+                return self.undoing.rounding(roots)
+            case Cause.WEIGHT_ROUNDING:
+                return self.undoing.weights(layers)
+            case Cause.OUTLIERS:
+                (one,) = some
+                # where a channel dominates, the weights that take it are small beside the others
+                readers = one.readers if one.dominant else []
+                return self.undoing.outliers(one.root, one.times, readers)
+            case Cause.CONSTANT_CHANNEL:
+                (one,) = some
+                return self.undoing.constant(one.root, one.layers)
+        raise AssertionError(f"nothing undoes {cause}")
+
+    def _layers(self, found: Sequence[Suspect]) -> list[Layer]:
+        """One for each suspect, in the same order."""
+        alone = sorted(found, key=lambda s: -sum(s.scores.values()))[:_MOST_ALONE]
+        pairs = sorted(
+            ((score, i, cause) for i, s in enumerate(found) for cause, score in s.scores.items()),
+            key=lambda pair: -pair[0],
+        )[:_MOST_UNDONE]
+        total, done = len(alone) + len(pairs), 0
+
+        def report() -> None:
+            nonlocal done
+            done += 1
+            if self.progress is not None:
+                self.progress("undoing causes", done, total)
+
+        noises: dict[str, float] = {}
+        for suspect in alone:
+            noise = self.undoing.noise_alone(suspect.root, suspect.layers, suspect.readers)
+            if noise is not None:
+                noises[suspect.root] = noise.sqnr_db
+            report()
+        causes: list[dict[Cause, float]] = [{} for _ in found]
+        for _, i, cause in pairs:
+            gain = self._undone(cause, [found[i]])
+            if gain is not None:
+                causes[i][cause] = gain
+            report()
+        return [
+            Layer(s.value, s.node, s.operator, noises.get(s.root), causes[i])
+            for i, s in enumerate(found)
+        ]
+
+    # ---- remedies ----
+
+    def _remedied(self, findings: Sequence[Finding]) -> list[Finding]:
+        before = self.workshop.measured()
+        made = []
+        for place, finding in enumerate(findings):
+            if place >= _MOST_REMEDIED:
+                made.append(finding)
+                continue
+            tried = []
+            for remedy in candidates(finding, self.made.options):
+                measured = self._tried((remedy,))
+                if measured is not None:
+                    tried.append((measured.sqnr_db - before.sqnr_db, remedy, measured))
+            made.append(_with_remedy(finding, tried))
+            if self.progress is not None:
+                self.progress("trying remedies", place + 1, min(len(findings), _MOST_REMEDIED))
+        return made
+
+    def _tried(self, remedies: tuple[Remedy, ...]) -> Measured | None:
+        try:
+            return self.workshop.measured(remedies)
+        except (QuantizationError, InputError):
+            return None
+
+    def fixed(self, explanation: Explanation) -> Fixed:
+        before = best = self.workshop.measured()
+        taken: tuple[Remedy, ...] = ()
+        for finding in explanation.findings:
+            remedy = finding.remedy
+            if remedy is None or remedy in taken:
+                continue
+            measured = self._tried((*taken, remedy))
+            if measured is not None and measured.sqnr_db > best.sqnr_db + _PAYS:
+                taken, best = (*taken, remedy), measured
+        graph = self.workshop.made_of(taken) if taken else self.quantized
+        return Fixed(graph, list(taken), before, best)
+
+
+def _with_remedy(finding: Finding, tried: Sequence[tuple[float, Remedy, Measured]]) -> Finding:
+    """The finding with the best of what was tried; 16 bits only where they are much better."""
+    paying = [each for each in tried if each[0] >= _PAYS]
+    if not paying:
+        return finding
+    best = max(paying, key=lambda each: each[0] - _MUCH_BETTER * each[1].asks_for_more)
+    gain, remedy, measured = best
+    return replace(finding, remedy=remedy, remedied=gain, agreement=measured.agreement)

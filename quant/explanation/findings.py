@@ -1,0 +1,117 @@
+"""What was undone and what is odd about each value into findings, and remedies to try for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from edgeinfer.quant.explanation.causes import Action, Cause, Finding, Layer, Remedy
+from edgeinfer.quant.explanation.suspects import Suspect
+from edgeinfer.quant.options import Options
+
+__all__ = ["candidates", "findings_of"]
+
+# undone, a cause of less is not spoken of
+_LEAST_DB = 0.3
+
+# outliers are why values are coarse where undoing them is worth so much of undoing all rounding
+_EXPLAINS = 0.5
+
+_NAMED = 5
+
+
+def findings_of(found: Sequence[Suspect], layers: Mapping[str, Layer]) -> list[Finding]:
+    """The findings, the worst first, without remedies."""
+    made = [finding for s in found for finding in _of(s, layers[s.root].causes)]
+    return sorted(made, key=lambda finding: -finding.gain)
+
+
+def _of(suspect: Suspect, gains: Mapping[Cause, float]) -> list[Finding]:
+    causes = {cause: gain for cause, gain in gains.items() if gain >= _LEAST_DB}
+    rounding = causes.get(Cause.ACTIVATION_ROUNDING, 0.0)
+    for special in (Cause.OUTLIERS, Cause.CONSTANT_CHANNEL):
+        if causes.get(special, 0.0) >= _EXPLAINS * rounding > 0:
+            causes.pop(Cause.ACTIVATION_ROUNDING, None)
+    weights = causes.pop(Cause.WEIGHT_ROUNDING, None)
+    made = [
+        Finding(cause, suspect.value, gain, None, 0.0, None, _text(suspect, cause))
+        for cause, gain in causes.items()
+    ]
+    if weights is not None:
+        cause = Cause.OUTLIERS if suspect.outlying else Cause.WEIGHT_ROUNDING
+        where = next(iter(suspect.outlying), suspect.layers[0])
+        text = _text_of_weights(suspect)
+        made.append(Finding(cause, where, weights, None, 0.0, None, text, True))
+    if (suspect.constant and len(suspect.constant) < suspect.channels) or _dead(suspect):
+        text = (
+            f"{_channels(suspect.constant, suspect.channels)} of {suspect.value!r} "
+            "the same number on all samples, in the float model too"
+        )
+        made.append(Finding(Cause.CONSTANT_CHANNEL, suspect.value, 0.0, None, 0.0, None, text))
+    return made
+
+
+def _dead(suspect: Suspect) -> bool:
+    return bool(suspect.constant) and not suspect.is_input
+
+
+def _channels(indices: Sequence[int], count: int) -> str:
+    if len(indices) == count:
+        return "all channels" if count > 1 else "the number"
+    named = ", ".join(map(str, indices[:_NAMED])) + (", ..." if indices[_NAMED:] else "")
+    return f"{'channel' if len(indices) == 1 else 'channels'} {named}"
+
+
+def _text(suspect: Suspect, cause: Cause) -> str:
+    name = suspect.value
+    match cause:
+        case Cause.CLIPPING:
+            return f"{suspect.beyond:.2%} of {name!r} lie beyond its range"
+        case Cause.INPUT_SATURATION:
+            return f"{suspect.beyond:.2%} of input {name!r} lie beyond its range"
+        case Cause.CONSTANT_CHANNEL:
+            return (
+                f"{_channels(suspect.lost, suspect.channels)} of {name!r} the same number once "
+                "quantized, and not before"
+            )
+        case Cause.OUTLIERS if suspect.dominant:
+            return (
+                f"{_channels(suspect.dominant, suspect.channels)} of {name!r} reach "
+                f"{suspect.times:.0f} times as far as the others"
+            )
+        case Cause.OUTLIERS:
+            return f"the range of {name!r} is {suspect.unused:.1f} times what these data need"
+    return f"the steps of {name!r} are coarse beside its values"
+
+
+def _text_of_weights(suspect: Suspect) -> str:
+    for layer, channels in suspect.outlying.items():
+        return (
+            f"a few weights decide the scale of {len(channels)} output "
+            f"{'channel' if len(channels) == 1 else 'channels'} of {layer!r}"
+        )
+    return f"the steps of the weights of {suspect.layers[0]!r} are coarse"
+
+
+def candidates(finding: Finding, options: Options) -> list[Remedy]:
+    """What is worth trying for a finding."""
+    where = finding.where
+    again = Remedy(Action.CALIBRATE)
+    turned = [] if options.rounding_weights == "in-turn" else [Remedy(Action.ROUND)]
+    wide = [] if options.rounding == "double" else [Remedy(Action.WIDEN, where)]
+    match finding.cause:
+        case Cause.CLIPPING | Cause.INPUT_SATURATION:
+            return [again, Remedy(Action.RANGE, where, "minmax"), *wide]
+        case Cause.ACTIVATION_ROUNDING:
+            return [Remedy(Action.RANGE, where, "mse"), again, *wide]
+        case Cause.OUTLIERS if finding.is_of_weights:
+            return turned
+        case Cause.OUTLIERS:
+            rules = ("minmax", "percentile", "mse")
+            return [again, *(Remedy(Action.RANGE, where, rule) for rule in rules), *wide]
+        case Cause.WEIGHT_ROUNDING:
+            return turned
+        case Cause.CONSTANT_CHANNEL:
+            return [Remedy(Action.PRUNE)] if finding.gain == 0 else [again, *wide]
+        case Cause.DISTRIBUTION:
+            return [again]
+    return []
