@@ -9,7 +9,7 @@ from edgeinfer.graph import operators as ops
 from edgeinfer.quant.bounds import function_bounds, near_outputs
 from edgeinfer.quant.calibration import Calibration
 
-__all__ = ["last_results", "shares", "uncut_groups", "uneven_outputs"]
+__all__ = ["has_classes", "last_results", "shares", "uncut_groups", "uneven_outputs"]
 
 # the fewest of 255 steps that a part of an output is left to
 _FEWEST_STEPS = 8.0
@@ -22,6 +22,17 @@ def uncut_groups(graph: Graph, groups: Mapping[str, str]) -> set[str]:
     result can never reach again, and the samples that judge need not show it.
     """
     return {groups[name] for name in near_outputs(graph) if name in groups}
+
+
+def has_classes(graph: Graph) -> bool:
+    """Whether the output is one number for each of two or more classes: along its last axis, none
+    but a batch beside it, and not like an input, as an autoencoder's is."""
+    types = [graph.types[name] for name in graph.outputs]
+    shape = types[0].shape
+    likenesses = {graph.types[name].shape for name in graph.inputs}
+    is_row = len(shape) > 0 and shape[-1] > 1 and all(extent == 1 for extent in shape[1:-1])
+    is_row &= types[0].dtype == "float32" and shape not in likenesses
+    return len(types) == 1 and is_row
 
 
 def last_results(graph: Graph) -> tuple[str, ...]:

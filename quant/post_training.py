@@ -13,6 +13,7 @@ from edgeinfer.graph import Graph
 from edgeinfer.graph import operators as ops
 from edgeinfer.pools import pool_of
 from edgeinfer.quant.calibration import Progress
+from edgeinfer.quant.calibration_summary import KEY, summarize, to_text
 from edgeinfer.quant.choose_types import choose
 from edgeinfer.quant.goals import Goal
 from edgeinfer.quant.judgement import Judgement, Reference, judge
@@ -148,6 +149,7 @@ def quantize_and_judge(
         "rounding_weights": rounded.way,
         **({"overrides": _text(options.overrides)} if options.overrides else {}),
         **({"stream": str(options.stream)} if options.stream is not None else {}),
+        KEY: to_text(summarize(graph, choice.seen)),
     }
     integer = whole
     if stepped is not None:

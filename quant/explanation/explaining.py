@@ -14,9 +14,11 @@ from edgeinfer.data.samples import Data
 from edgeinfer.errors import InputError, QuantizationError
 from edgeinfer.graph import Graph
 from edgeinfer.quant.calibration import Progress
+from edgeinfer.quant.calibration_summary import KEY, from_text, summarize
 from edgeinfer.quant.choose_types import observe, reference_types
 from edgeinfer.quant.explanation.bench import Bench
 from edgeinfer.quant.explanation.causes import Cause, Explanation, Finding, Layer, Measured, Remedy
+from edgeinfer.quant.explanation.distribution import Unlikeness, unlikenesses
 from edgeinfer.quant.explanation.findings import candidates, findings_of
 from edgeinfer.quant.explanation.recovery import Recovered, recover
 from edgeinfer.quant.explanation.remedies import Workshop
@@ -35,7 +37,13 @@ _MOST_REMEDIED = 6
 # a remedy of less is none, and one that asks for 16 bits must be better by so much
 _PAYS, _MUCH_BETTER = 0.3, 1.0
 
-_EVERYWHERE = (Cause.CLIPPING, Cause.ACTIVATION_ROUNDING, Cause.WEIGHT_ROUNDING)
+_EVERYWHERE = (
+    Cause.CLIPPING,
+    Cause.ACTIVATION_ROUNDING,
+    Cause.WEIGHT_ROUNDING,
+    Cause.OUTLIERS,
+    Cause.INPUT_SATURATION,
+)
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,7 @@ def explain(
     quantized: Graph,
     samples: Data,
     *,
+    calibration: Data | None = None,
     progress: Progress | None = None,
 ) -> Explanation:
     """Why ``quantized`` differs from ``graph``, of which it was made, on ``samples``.
@@ -73,6 +82,8 @@ def explain(
         A float Graph, and what ``quantize`` made of it.
     samples : array, dict of arrays, or iterable of either
         Good ones: as the model will see them.
+    calibration : array, dict of arrays, or iterable of either
+        What ``quantized`` was calibrated on, where it does not say so itself.
     progress : callable
         As in ``Options``.
 
@@ -81,7 +92,7 @@ def explain(
     InputError
         The Graphs do not belong together, keep states, or the data does not fit.
     """
-    return _Case.of(graph, quantized, samples, progress).explanation()
+    return _Case.of(graph, quantized, samples, calibration, progress).explanation()
 
 
 def explain_and_fix(
@@ -89,59 +100,88 @@ def explain_and_fix(
     quantized: Graph,
     samples: Data,
     *,
+    calibration: Data | None = None,
     progress: Progress | None = None,
 ) -> tuple[Explanation, Fixed]:
     """As ``explain``, and what the remedies that pay make of ``quantized``, taken together."""
-    case = _Case.of(graph, quantized, samples, progress)
+    case = _Case.of(graph, quantized, samples, calibration, progress)
     explanation = case.explanation()
     return explanation, case.fixed(explanation)
 
 
 @dataclass(frozen=True)
 class _Case:
-    graph: Graph
-    quantized: Graph
+    """One integer Graph that is explained."""
+
     made: Recovered
     undoing: Undoing
     workshop: Workshop
+    found: list[Suspect]
+    unlike: list[Unlikeness]
+    notes: list[str]
     progress: Progress | None
 
     @classmethod
-    def of(cls, graph: Graph, quantized: Graph, samples: Data, progress: Progress | None) -> _Case:
+    def of(
+        cls,
+        graph: Graph,
+        quantized: Graph,
+        samples: Data,
+        calibration: Data | None,
+        progress: Progress | None,
+    ) -> _Case:
         made = recover(graph, quantized)
+        graph = made.graph
         options = replace(made.options, progress=progress)
         seen = observe(graph, samples, options, made.groups, searching=True)
         domains = {name: (h.low, h.high) for name, h in seen.histograms.items()}
         reference = reference_types(graph, made.groups, seen)
         bench = Bench(graph, reference, domains, seen.kept, made.corrects_biases)
-        workshop = Workshop(bench, made, quantized, seen, options)
-        return cls(graph, quantized, made, Undoing(bench, made), workshop, progress)
+        undoing = Undoing(bench, made)
+        found = suspects(
+            graph, made, survey(graph, undoing.as_made, made.types, undoing.bench.runs)
+        )
+        divisors = {s.value: s.divisors for s in found if s.divisors}
+        workshop = Workshop(bench, made, quantized, seen, options, divisors)
+        notes = list(made.notes)
+        if calibration is None:
+            then = from_text(quantized.provenance.get(KEY, ""))
+        else:
+            then = summarize(
+                graph, observe(graph, calibration, options, made.groups, searching=True)
+            )
+        if then is None:
+            notes.append(
+                "the file does not say what it was calibrated on: only ranges tell whether these "
+                "data are like it"
+            )
+        unlike = [] if then is None else unlikenesses(then, summarize(graph, seen))
+        return cls(made, undoing, workshop, found, unlike, notes, progress)
 
     def explanation(self) -> Explanation:
-        seen = survey(self.graph, self.undoing.as_made, self.made.types, self.undoing.bench.runs)
-        found = suspects(self.graph, self.made, seen)
-        whole = self._everywhere(found)
-        layers = self._layers(found)
-        findings = findings_of(
-            found, {s.root: layer for s, layer in zip(found, layers, strict=True)}
-        )
-        remedied = self._remedied(findings)
+        whole = self._everywhere()
+        layers = self._layers()
+        by_root = {s.root: layer for s, layer in zip(self.found, layers, strict=True)}
+        findings = self._remedied(findings_of(self.found, by_root, whole, self.unlike))
         layers.sort(key=lambda layer: math.inf if layer.noise_db is None else layer.noise_db)
         return Explanation(
             self.workshop.measured(),
             len(self.workshop.judges),
             whole,
             layers,
-            remedied,
-            list(self.made.notes),
+            findings,
+            self.notes,
         )
 
     # ---- undoing ----
 
-    def _everywhere(self, found: Sequence[Suspect]) -> dict[Cause, float]:
+    def _everywhere(self) -> dict[Cause, float]:
         gains = {}
         for cause in _EVERYWHERE:
-            some = [s for s in found if cause in s.scores]
+            some = [s for s in self.found if cause in s.scores]
+            if cause is Cause.CLIPPING and some:
+                # what an input lost is missing in all that follows
+                some = [s for s in self.found if {cause, Cause.INPUT_SATURATION} & s.scores.keys()]
             if some:
                 gain = self._undone(cause, some)
                 if gain is not None:
@@ -159,17 +199,17 @@ class _Case:
             case Cause.WEIGHT_ROUNDING:
                 return self.undoing.weights(layers)
             case Cause.OUTLIERS:
-                (one,) = some
                 # where a channel dominates, the weights that take it are small beside the others
-                readers = one.readers if one.dominant else []
-                return self.undoing.outliers(one.root, one.times, readers)
+                readers = [name for s in some if s.dominant for name in s.readers]
+                return self.undoing.outliers({s.root: s.times for s in some}, readers)
             case Cause.CONSTANT_CHANNEL:
                 (one,) = some
                 return self.undoing.constant(one.root, one.layers)
         raise AssertionError(f"nothing undoes {cause}")
 
-    def _layers(self, found: Sequence[Suspect]) -> list[Layer]:
+    def _layers(self) -> list[Layer]:
         """One for each suspect, in the same order."""
+        found = self.found
         alone = sorted(found, key=lambda s: -sum(s.scores.values()))[:_MOST_ALONE]
         pairs = sorted(
             ((score, i, cause) for i, s in enumerate(found) for cause, score in s.scores.items()),
@@ -210,14 +250,20 @@ class _Case:
                 made.append(finding)
                 continue
             tried = []
-            for remedy in candidates(finding, self.made.options):
+            for remedy in self._candidates(finding):
                 measured = self._tried((remedy,))
                 if measured is not None:
                     tried.append((measured.sqnr_db - before.sqnr_db, remedy, measured))
+            if finding.cause is Cause.DISTRIBUTION:
+                # what undoes it alone is its remedy
+                finding = replace(finding, gain=max((each[0] for each in tried), default=0.0))
             made.append(_with_remedy(finding, tried))
             if self.progress is not None:
                 self.progress("trying remedies", place + 1, min(len(findings), _MOST_REMEDIED))
         return made
+
+    def _candidates(self, finding: Finding) -> list[Remedy]:
+        return candidates(finding, self.made.options, finding.where in self.workshop.divisors)
 
     def _tried(self, remedies: tuple[Remedy, ...]) -> Measured | None:
         try:
@@ -235,7 +281,7 @@ class _Case:
             measured = self._tried((*taken, remedy))
             if measured is not None and measured.sqnr_db > best.sqnr_db + _PAYS:
                 taken, best = (*taken, remedy), measured
-        graph = self.workshop.made_of(taken) if taken else self.quantized
+        graph = self.workshop.made_of(taken) if taken else self.workshop.quantized
         return Fixed(graph, list(taken), before, best)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from edgeinfer.quant.explanation.causes import Action, Cause, Finding, Layer, Remedy
+from edgeinfer.quant.explanation.distribution import Unlikeness
 from edgeinfer.quant.explanation.suspects import Suspect
 from edgeinfer.quant.options import Options
 
@@ -16,13 +17,54 @@ _LEAST_DB = 0.3
 # outliers are why values are coarse where undoing them is worth so much of undoing all rounding
 _EXPLAINS = 0.5
 
+# everywhere, a cause is worth so much more than at the worst place
+_MUCH = 1.0
+
+_EVERYWHERE = {
+    Cause.CLIPPING: "the ranges of many values are narrower than these data need",
+    Cause.OUTLIERS: "the ranges of many values are much wider than these data need",
+}
+
 _NAMED = 5
 
 
-def findings_of(found: Sequence[Suspect], layers: Mapping[str, Layer]) -> list[Finding]:
-    """The findings, the worst first, without remedies."""
+def findings_of(
+    found: Sequence[Suspect],
+    layers: Mapping[str, Layer],
+    whole: Mapping[Cause, float],
+    unlike: Sequence[Unlikeness],
+) -> list[Finding]:
+    """The findings without remedies: data unlike calibration's, which spoil everything; then the
+    worst first.
+
+    Parameters
+    ----------
+    found : sequence of Suspect
+        Every group.
+    layers : mapping of str to Layer
+        What undoing was worth, by the group's representative.
+    whole : mapping of Cause to float
+        What it was worth everywhere.
+    unlike : sequence of Unlikeness
+        How these data differ from calibration's.
+    """
     made = [finding for s in found for finding in _of(s, layers[s.root].causes)]
-    return sorted(made, key=lambda finding: -finding.gain)
+    of_data = []
+    for each in unlike:
+        cause = Cause.OUTLIERS if each.reaches else Cause.DISTRIBUTION
+        gain = whole.get(Cause.OUTLIERS, 0.0) if each.reaches else 0.0
+        of_data.append(Finding(cause, each.input, gain, None, 0.0, None, each.text))
+    if not of_data:
+        made += [
+            Finding(cause, "", whole[cause], None, 0.0, None, text)
+            for cause, text in _EVERYWHERE.items()
+            if whole.get(cause, 0.0) >= _MUCH + max(_gains(made, cause), default=0.0)
+        ]
+    return [*of_data, *sorted(made, key=lambda finding: -finding.gain)]
+
+
+def _gains(findings: Sequence[Finding], cause: Cause) -> list[float]:
+    return [finding.gain for finding in findings if finding.cause is cause]
 
 
 def _of(suspect: Suspect, gains: Mapping[Cause, float]) -> list[Finding]:
@@ -92,26 +134,29 @@ def _text_of_weights(suspect: Suspect) -> str:
     return f"the steps of the weights of {suspect.layers[0]!r} are coarse"
 
 
-def candidates(finding: Finding, options: Options) -> list[Remedy]:
-    """What is worth trying for a finding."""
+def candidates(finding: Finding, options: Options, equalizable: bool) -> list[Remedy]:
+    """What is worth trying for a finding at a value whose channels can be equalized, or not."""
     where = finding.where
     again = Remedy(Action.CALIBRATE)
     turned = [] if options.rounding_weights == "in-turn" else [Remedy(Action.ROUND)]
     wide = [] if options.rounding == "double" else [Remedy(Action.WIDEN, where)]
     match finding.cause:
         case Cause.CLIPPING | Cause.INPUT_SATURATION:
+            if not where:
+                return [again]
             return [again, Remedy(Action.RANGE, where, "minmax"), *wide]
         case Cause.ACTIVATION_ROUNDING:
             return [Remedy(Action.RANGE, where, "mse"), again, *wide]
         case Cause.OUTLIERS if finding.is_of_weights:
             return turned
-        case Cause.OUTLIERS:
+        case Cause.OUTLIERS if finding.where:
             rules = ("minmax", "percentile", "mse")
-            return [again, *(Remedy(Action.RANGE, where, rule) for rule in rules), *wide]
+            equal = [Remedy(Action.EQUALIZE, where)] if equalizable else []
+            return [again, *equal, *(Remedy(Action.RANGE, where, r) for r in rules), *wide]
         case Cause.WEIGHT_ROUNDING:
             return turned
         case Cause.CONSTANT_CHANNEL:
             return [Remedy(Action.PRUNE)] if finding.gain == 0 else [again, *wide]
-        case Cause.DISTRIBUTION:
+        case Cause.DISTRIBUTION | Cause.OUTLIERS:
             return [again]
     return []

@@ -12,6 +12,7 @@ import numpy as np
 from edgeinfer.errors import InputError
 from edgeinfer.graph import Graph, TensorType
 from edgeinfer.graph import operators as ops
+from edgeinfer.quant.equalization import equalized_as_stated
 from edgeinfer.quant.observers import OBSERVERS
 from edgeinfer.quant.options import DEFAULT_OBSERVER, DEFAULT_ROUNDING, Options
 from edgeinfer.quant.rounding import WAYS
@@ -31,6 +32,8 @@ class Recovered:
 
     Parameters
     ----------
+    graph : Graph
+        The float Graph, with channels equalized as the file says.
     groups : mapping of str to str
         For each float value that is not constant, the representative of its group.
     types : mapping of str to TensorType
@@ -43,6 +46,7 @@ class Recovered:
         What could not be recovered.
     """
 
+    graph: Graph
     groups: Mapping[str, str]
     types: Mapping[str, TensorType]
     weights: Mapping[str, GivenWeights]
@@ -88,6 +92,7 @@ def recover(graph: Graph, quantized: Graph) -> Recovered:
             "explain undoes causes on runs apart from each other, and this model keeps states; "
             "compare shows which layers lose what"
         )
+    graph = equalized_as_stated(graph, quantized.provenance)
     options = _options(quantized.provenance)
     groups = shared_quantization(graph, average_pool=options.rounding == "double")
     types, pruned = _types(graph, quantized, groups)
@@ -102,7 +107,7 @@ def recover(graph: Graph, quantized: Graph) -> Recovered:
         raise InputError(
             f"the models do not belong together: the weights of {unlike[0]!r} are others"
         )
-    return Recovered(groups, types, weights, options, notes)
+    return Recovered(graph, groups, types, weights, options, notes)
 
 
 def _shapes(shapes: Mapping[str, tuple[int, ...]]) -> str:

@@ -10,17 +10,22 @@ import numpy as np
 
 from edgeinfer.graph import Graph, TensorType
 from edgeinfer.quant.calibration import Calibration, Run
-from edgeinfer.quant.choose_types import Choice, choose
+from edgeinfer.quant.calibration_summary import KEY as SUMMARY
+from edgeinfer.quant.calibration_summary import summarize, to_text
+from edgeinfer.quant.choose_types import Choice, choose, observe
+from edgeinfer.quant.equalization import KEY as EQUALIZED
+from edgeinfer.quant.equalization import equalized
+from edgeinfer.quant.equalization import to_text as equalization_text
 from edgeinfer.quant.explanation.bench import Bench
 from edgeinfer.quant.explanation.causes import Action, Measured, Remedy
 from edgeinfer.quant.explanation.recovery import Recovered
 from edgeinfer.quant.explanation.undoing import rebased
 from edgeinfer.quant.integer_types import IntegerTypes
 from edgeinfer.quant.lowering import Lowering
-from edgeinfer.quant.mixtures.quality import has_classes
 from edgeinfer.quant.objective import outputs_of
 from edgeinfer.quant.observers import OBSERVERS
 from edgeinfer.quant.options import Options
+from edgeinfer.quant.outputs import has_classes
 from edgeinfer.quant.prune import prune_constant_channels
 from edgeinfer.quant.ranges import group_ranges
 from edgeinfer.quant.rounding.choice import choose_rounding
@@ -41,10 +46,17 @@ _FEWEST = 8
 class _Parts:
     """What an integer Graph is made of, and its trial, which does not know the runs held back."""
 
-    types: dict[str, TensorType]
-    trial: dict[str, TensorType]
+    graph: Graph
+    types: Mapping[str, TensorType]
+    trial: Mapping[str, TensorType]
     reference: IntegerTypes
+    seen: Calibration
     choice: Choice | None = None
+
+    @property
+    def domains(self) -> dict[str, tuple[float, float]]:
+        """How far values reach."""
+        return {name: (h.low, h.high) for name, h in self.seen.histograms.items()}
 
 
 @dataclass(frozen=True)
@@ -63,6 +75,8 @@ class Workshop:
         What these data hold.
     options : Options
         Those of calibrating again.
+    divisors : mapping of str to mapping of int to float
+        By value, what equalizes its channels.
     """
 
     bench: Bench
@@ -70,7 +84,9 @@ class Workshop:
     quantized: Graph
     seen: Calibration
     options: Options
+    divisors: Mapping[str, Mapping[int, float]]
     _known: dict[tuple[Remedy, ...], Measured] = field(default_factory=dict)
+    _calibrated: dict[tuple[str, ...], _Parts] = field(default_factory=dict)
 
     @cached_property
     def judges(self) -> list[Run]:
@@ -96,75 +112,104 @@ class Workshop:
             There is no such Graph.
         """
         actions = {remedy.action for remedy in remedies}
-        parts = self._calibrated if Action.CALIBRATE in actions else self._as_made
+        equal = tuple(r.where for r in remedies if r.action is Action.EQUALIZE)
+        again = Action.CALIBRATE in actions or bool(equal)
+        parts = self._calibrated_with(equal) if again else self._as_made
         values = dict(parts.trial if trial else parts.types)
         for remedy in remedies:
             if remedy.action in (Action.WIDEN, Action.RANGE):
-                values |= self._retyped(remedy, values, parts.reference)
-        weights = self._weights(parts, values, trial, Action.ROUND in actions)
-        integer = Lowering(
-            self.bench.graph, weights=weights, rounding=self.options.rounding
-        ).graph_of(IntegerTypes(values, self.made.width, self.bench.seen))
-        return prune_constant_channels(integer) if Action.PRUNE in actions else integer
+                values |= self._retyped(remedy, values, parts)
+        types = IntegerTypes(values, self.made.width, parts.domains)
+        weights = self._weights(parts, types, trial, Action.ROUND in actions)
+        integer = self._lowered(parts.graph, types, weights)
+        if Action.PRUNE in actions:
+            integer = prune_constant_channels(integer)
+        return integer if trial else replace(integer, provenance=self._provenance(remedies, parts))
+
+    def _provenance(self, remedies: Sequence[Remedy], parts: _Parts) -> dict[str, str]:
+        """What a file says of how it was made."""
+        found = dict(self.quantized.provenance)
+        if parts.choice is not None:
+            found[SUMMARY] = to_text(summarize(parts.graph, self.seen))
+        if any(remedy.action is Action.ROUND for remedy in remedies):
+            found["rounding_weights"] = "in-turn"
+        wide = [f"{r.where}=int16" for r in remedies if r.action is Action.WIDEN]
+        if wide:
+            given = [found["overrides"]] if "overrides" in found else []
+            found["overrides"] = ", ".join([*given, *wide])
+        equal = {r.where: self.divisors[r.where] for r in remedies if r.action is Action.EQUALIZE}
+        if equal:
+            found[EQUALIZED] = equalization_text(equal)
+        return found
 
     # ---- parts ----
 
     @cached_property
     def _as_made(self) -> _Parts:
-        types = dict(self.made.types)
-        return _Parts(types, types, self.bench.reference)
+        types = self.made.types
+        return _Parts(self.bench.graph, types, types, self.bench.reference, self.seen)
 
-    @cached_property
-    def _calibrated(self) -> _Parts:
-        choice = choose(self.bench.graph, (), self.options, self.seen)
-        return _Parts(
-            dict(choice.types.values), dict(choice.trial.values), choice.reference, choice
-        )
+    def _calibrated_with(self, equal: tuple[str, ...]) -> _Parts:
+        """Calibrated again, with these values' channels equalized."""
+        if equal not in self._calibrated:
+            graph, seen = self.bench.graph, self.seen
+            for value in equal:
+                graph = equalized(graph, value, self.divisors[value])
+            if equal:
+                feeds = [run.feed for run in seen.kept]
+                quiet = replace(self.options, progress=None)
+                seen = observe(graph, feeds, quiet, self.made.groups, searching=True)
+            choice = choose(graph, (), self.options, seen)
+            self._calibrated[equal] = _Parts(
+                graph, choice.types.values, choice.trial.values, choice.reference, seen, choice
+            )
+        return self._calibrated[equal]
 
     def _retyped(
-        self, remedy: Remedy, values: Mapping[str, TensorType], reference: IntegerTypes
+        self, remedy: Remedy, values: Mapping[str, TensorType], parts: _Parts
     ) -> dict[str, TensorType]:
         """Other types for the group that the remedy is about."""
         groups = self.made.groups
         members = [name for name in groups if groups[name] == groups[remedy.where]]
         if remedy.action is Action.WIDEN:
-            return {name: reference.values[name] for name in members}
+            return {name: parts.reference.values[name] for name in members}
         widths: dict[str, Width] = {
             root: values[root].dtype  # type: ignore[misc]
             for root in groups.values()
         }
-        graph = self.bench.graph
-        fitted = replace(self.seen, histograms=self.seen.fitted) if self.seen.fitted else self.seen
-        ranges = group_ranges(graph, groups, widths, fitted, OBSERVERS[remedy.rule])
-        types = ValueTypes(graph, groups, fitted, self.made.width)(ranges, widths)
+        fitted = parts.seen
+        if fitted.held_back:
+            fitted = replace(fitted, histograms=fitted.fitted)
+        ranges = group_ranges(parts.graph, groups, widths, fitted, OBSERVERS[remedy.rule])
+        types = ValueTypes(parts.graph, groups, fitted, self.made.width)(ranges, widths)
         return {name: types.values[name] for name in members}
 
+    def _lowered(
+        self, graph: Graph, types: IntegerTypes, weights: Mapping[str, GivenWeights]
+    ) -> Graph:
+        return Lowering(graph, weights=weights, rounding=self.options.rounding).graph_of(types)
+
     def _weights(
-        self, parts: _Parts, values: Mapping[str, TensorType], trial: bool, in_turn: bool
+        self, parts: _Parts, types: IntegerTypes, trial: bool, in_turn: bool
     ) -> Mapping[str, GivenWeights]:
-        graph, types = self.bench.graph, IntegerTypes(values, self.made.width, self.bench.seen)
         way = "in-turn" if in_turn else self.options.rounding_weights
         if parts.choice is not None:
             choice = replace(parts.choice, types=types, trial=types)
-            rounded = choose_rounding(
-                graph, choice, replace(self.options, rounding_weights=way, progress=None)
-            )
+            options = replace(self.options, rounding_weights=way, progress=None)
+            rounded = choose_rounding(parts.graph, choice, options)
             return rounded.trial if trial else rounded.weights
-        given = rebased(graph, self.made.weights, self.made.types, values)
+        given = rebased(parts.graph, self.made.weights, self.made.types, types.values)
         if not in_turn and not self.bench.corrects:
             return given
         kept = {} if in_turn else given
         given = {name: replace(each, bias=None) for name, each in kept.items()}
-        integer = Lowering(graph, weights=given, rounding=self.options.rounding).graph_of(types)
+        integer = self._lowered(parts.graph, types, given)
+        if not rounded_layers(parts.graph, integer):
+            return given
         held = {run.index for run in self.seen.held_back} if trial else set()
         runs = [run for run in self.seen.kept if run.index not in held] or self.seen.kept
-        if not rounded_layers(graph, integer):
-            return given
-        wide = Lowering(graph).graph_of(parts.reference)
-        made = round_weights(
-            graph, integer, wide, runs, len(self.bench.runs), "in-turn" if in_turn else "bias"
-        )
-        return {**given, **made}
+        wide, most = self.bench.wide, len(self.bench.runs)
+        return {**given, **round_weights(parts.graph, integer, wide, runs, most, way)}
 
     def _measure(self, integer: Graph) -> Measured:
         noise = self.bench.noise(integer, self.judges)

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edgeinfer.graph import Graph
+from edgeinfer.graph import Graph, Node
 from edgeinfer.graph import operators as ops
+from edgeinfer.quant.equalization import can_equalize, divisors_of
 from edgeinfer.quant.explanation.causes import Cause
 from edgeinfer.quant.explanation.recovery import Recovered
 from edgeinfer.quant.explanation.survey import Seen, range_of
@@ -46,6 +47,8 @@ class Suspect:
         How many times as wide its range is as all but outliers need.
     dominant : list of int
         The channels that make it so wide.
+    divisors : dict of int to float
+        By channel, what would make them like the others, where the layers can.
     unused : float
         How many times as wide its range is as these data need.
     outlying : dict of str to list of int
@@ -67,6 +70,7 @@ class Suspect:
     scores: dict[Cause, float] = field(default_factory=dict)
     times: float = 1.0
     dominant: list[int] = field(default_factory=list)
+    divisors: dict[int, float] = field(default_factory=dict)
     unused: float = 1.0
     outlying: dict[str, list[int]] = field(default_factory=dict)
     beyond: float = 0.0
@@ -103,17 +107,17 @@ def suspects(graph: Graph, made: Recovered, seen: Mapping[str, Seen]) -> list[Su
         )
         known = [seen[name] for name in names if name in seen]
         if known:
-            _look(suspect, made, max(known, key=lambda s: float(s.reach.max())), known)
+            _look(suspect, graph, made, max(known, key=lambda s: float(s.reach.max())), known)
         _weigh(suspect, graph, made)
         found.append(suspect)
     return found
 
 
-def _weighted(graph: Graph, made: Recovered, nodes: list[ops.Node]) -> list[str]:  # type: ignore[name-defined]
+def _weighted(graph: Graph, made: Recovered, nodes: list[Node]) -> list[str]:
     return list(dict.fromkeys(node.name for node in nodes if node.name in made.weights))
 
 
-def _look(suspect: Suspect, made: Recovered, widest: Seen, known: list[Seen]) -> None:
+def _look(suspect: Suspect, graph: Graph, made: Recovered, widest: Seen, known: list[Seen]) -> None:
     """What the values' numbers show."""
     t = made.types[suspect.value]
     q = t.quantization
@@ -150,6 +154,8 @@ def _look(suspect: Suspect, made: Recovered, widest: Seen, known: list[Seen]) ->
         if dominant and len(dominant) <= max(1, len(alive) // 8) and bulk > 0:
             suspect.dominant = dominant
             suspect.times = extent / bulk
+            if can_equalize(graph, suspect.value):
+                suspect.divisors = divisors_of(extents, dominant)
     suspect.times = max(suspect.times, suspect.unused)
     if suspect.dominant or suspect.unused > _UNUSED:
         suspect.scores[Cause.OUTLIERS] = rounded

@@ -8,7 +8,7 @@ these cost the others nothing. A layer's weights get 16 bits behind an input tha
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -133,15 +133,15 @@ class Undoing:
         """What it is worth that values are hardly rounded, in dB."""
         return self._gain(self._types(roots, self._unrounded))
 
-    def outliers(self, root: str, times: float, layers: Collection[str]) -> float | None:
-        """What it is worth that a group has a step so many times as fine, and that ``layers``,
-        which take it, have 16-bit weights."""
+    def outliers(self, times: Mapping[str, float], layers: Collection[str]) -> float | None:
+        """What it is worth that groups have a step so many times as fine, and that ``layers``,
+        which take them, have 16-bit weights."""
 
-        def finer(t: TensorType, _: str) -> TensorType:
+        def finer(t: TensorType, root: str) -> TensorType:
             assert t.quantization is not None
-            return _wide(t, t.quantization.step / min(times, _FINER))
+            return _wide(t, t.quantization.step / min(times[root], _FINER))
 
-        return self._gain(self._types([root], finer), layers)
+        return self._gain(self._types(times, finer), layers)
 
     def weights(self, layers: Collection[str]) -> float | None:
         """What it is worth that the weights of ``layers`` are hardly rounded, in dB."""
@@ -158,11 +158,13 @@ class Undoing:
             return replace(t, dtype="int16", quantization=Quantization.per_tensor(1 / 32768))
         return _wide(t, max(map(abs, range_of(t))) / 32767)
 
-    def _types(self, roots: Collection[str], change: object) -> dict[str, TensorType]:
+    def _types(
+        self, roots: Iterable[str], change: Callable[[TensorType, str], TensorType]
+    ) -> dict[str, TensorType]:
         types = dict(self.made.types)
         for root in roots:
             for name in self.members[root]:
-                types[name] = change(types[name], root)  # type: ignore[operator]
+                types[name] = change(types[name], root)
         return types
 
     def _gain(self, types: Mapping[str, TensorType], wide: Collection[str] = ()) -> float | None:

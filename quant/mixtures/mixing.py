@@ -23,10 +23,11 @@ from edgeinfer.quant.lowering import Lowering
 from edgeinfer.quant.mixtures.costs import Costs
 from edgeinfer.quant.mixtures.front import Mixture, Point, by_latency
 from edgeinfer.quant.mixtures.ladder import Wide, ladder, together
-from edgeinfer.quant.mixtures.quality import has_classes, least_microseconds, quality
+from edgeinfer.quant.mixtures.quality import least_microseconds, quality
 from edgeinfer.quant.mixtures.sensitivity import sensitivities
 from edgeinfer.quant.observers import OBSERVERS, minmax
 from edgeinfer.quant.options import Options
+from edgeinfer.quant.outputs import has_classes
 from edgeinfer.quant.ranges import group_ranges
 from edgeinfer.quant.refusals import refuse_unsupported
 from edgeinfer.quant.rounding.choice import choose_rounding

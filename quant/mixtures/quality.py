@@ -12,10 +12,11 @@ from edgeinfer.graph import Graph
 from edgeinfer.quant.calibration import Calibration, Run
 from edgeinfer.quant.compare import Difference
 from edgeinfer.quant.objective import outputs_of
+from edgeinfer.quant.outputs import has_classes
 from edgeinfer.runtime.planner import KnownCalls
 from edgeinfer.runtime.session import Session
 
-__all__ = ["Quality", "has_classes", "least_microseconds", "quality"]
+__all__ = ["Quality", "least_microseconds", "quality"]
 
 # runs that are timed, at least, and for how long
 _LEAST_TIMED, _SECONDS = 15, 0.2
@@ -49,17 +50,6 @@ class Quality:
         return max(
             self.differing / max(1, self.samples), self.all_differing / max(1, self.all_samples)
         )
-
-
-def has_classes(graph: Graph) -> bool:
-    """Whether the output is one number for each of two or more classes: along its last axis, none
-    but a batch beside it, and not like an input, as an autoencoder's is."""
-    types = [graph.types[name] for name in graph.outputs]
-    shape = types[0].shape
-    likenesses = {graph.types[name].shape for name in graph.inputs}
-    is_row = len(shape) > 0 and shape[-1] > 1 and all(extent == 1 for extent in shape[1:-1])
-    is_row &= types[0].dtype == "float32" and shape not in likenesses
-    return len(types) == 1 and is_row
 
 
 def quality(graph: Graph, trial: Graph, seen: Calibration) -> Quality:
