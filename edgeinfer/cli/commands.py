@@ -10,6 +10,7 @@ from edgeinfer.cli.compare import compare
 from edgeinfer.cli.convert import convert
 from edgeinfer.cli.demo import demo
 from edgeinfer.cli.evaluate import evaluate
+from edgeinfer.cli.explain import explain
 from edgeinfer.cli.groups import InWorkingOrder
 from edgeinfer.cli.hdl import hdl
 from edgeinfer.cli.inspect import inspect
@@ -30,5 +31,17 @@ def edgeinfer() -> None:
     """Quantize ONNX models to int8 or int16 and run them on integers only."""
 
 
-for _command in (demo, inspect, quantize, evaluate, compare, run, bench, convert, operators, hdl):
+for _command in (
+    demo,
+    inspect,
+    quantize,
+    evaluate,
+    compare,
+    explain,
+    run,
+    bench,
+    convert,
+    operators,
+    hdl,
+):
     edgeinfer.add_command(_command)

@@ -16,15 +16,15 @@ from edgeinfer.quant.calibration_summary import InputSummary, Summary
 
 __all__ = ["Unlikeness", "unlikenesses"]
 
-# squared standard errors a number, beyond which two samples differ: of two draws of the zoo's data
-# it is 3 at most
+# squared standard errors a number, beyond which two samples differ: of the zoo's calibration and
+# evaluation data it is 7 at most, but for machines that were recorded broken
 _APART = 12.0
 
 # and by so many deviations of a run at least, or it does not matter
 _MATTERS = 0.25
 
-# what a change must leave of the statistic to be the reason
-_EXPLAINED = 0.2
+# by so much less of the statistic an order of channels is the more likely one
+_MORE_LIKELY = 1.5
 
 # fewer runs have no covariance
 _FEWEST_RUNS = 8
@@ -102,19 +102,18 @@ def _apart(a: InputSummary, runs_a: int, b: InputSummary, runs_b: int) -> str | 
         return None
     mean_a, mean_b = np.array(a.mean), np.array(b.mean)
     cov_a, cov_b = np.array(a.covariance), np.array(b.covariance)
+    c = a.channels
     there = _statistic(mean_a, cov_a / runs_a, mean_b, cov_b / runs_b)
+    means = f"calibration's data have {_listed(mean_a, c)}, these {_listed(mean_b, c)}"
+    if c > 1:
+        order = [*range(c)][::-1] + [*range(c, 2 * c)][::-1]
+        reverse = cov_b[np.ix_(order, order)] / runs_b
+        other = _statistic(mean_a, cov_a / runs_a, mean_b[order], reverse)
+        if other < _APART and max(other + _MORE_LIKELY, 2 * other) < there:
+            return f"{means}; they are alike with the channels in reverse order"
     deviations = np.sqrt(np.maximum(np.diag(cov_a), np.diag(cov_b))) + 1e-30
     if there < _APART or (np.abs(mean_a - mean_b) / deviations).max() < _MATTERS:
         return None
-    c = a.channels
-    means = f"calibration's data have {_listed(mean_a, c)}, these {_listed(mean_b, c)}"
-    swapped = [*range(c)][::-1] + [*range(c, 2 * c)][::-1]
-    if c > 1:
-        other = _statistic(
-            mean_a, cov_a / runs_a, mean_b[swapped], cov_b[np.ix_(swapped, swapped)] / runs_b
-        )
-        if other < max(_EXPLAINED * there, _APART):
-            return f"{means}; they are alike with the channels in reverse order"
     scaled = _scaled(mean_a, cov_a, mean_b, cov_b, c)
     return means if scaled is None else f"{means}; {scaled}"
 

@@ -1,0 +1,235 @@
+"""``edgeinfer explain``: why an integer model differs from its float one, and what mends it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import RenderableType
+
+from edgeinfer.cli import screen
+from edgeinfer.cli.command import Report, command
+from edgeinfer.cli.models import check_output, open_pair
+from edgeinfer.cli.options import FILE, image_options, samples_option
+from edgeinfer.errors import InputError
+
+if TYPE_CHECKING:
+    from edgeinfer.quant.explanation import Explanation, Finding, Fixed, Layer, Measured
+
+__all__ = ["explain"]
+
+# findings that are shown; JSON holds all
+_FINDINGS = 8
+
+# the causes of a table's columns, by their names in JSON
+_COLUMNS = {
+    "clipping": "clip",
+    "rounding of activations": "round",
+    "rounding of weights": "weights",
+    "range dominated by outliers": "outliers",
+}
+
+
+@command(example="edgeinfer explain digits.onnx digits.eqm --data digits_test.npz --fix better.eqm")
+@click.argument("model", metavar="MODEL.onnx", type=FILE)
+@click.argument("quantized", metavar="MODEL.eqm", type=FILE)
+@click.option("--data", metavar="DATA", type=FILE, required=True, help="Good samples.")
+@click.option(
+    "--calibration",
+    metavar="DATA",
+    type=FILE,
+    help="What MODEL.eqm was calibrated on, where it does not say so itself.",
+)
+@click.option(
+    "--fix",
+    metavar="OUT.eqm",
+    type=FILE,
+    help="Write what the remedies that pay make of MODEL.eqm.",
+)
+@click.option(
+    "--worst",
+    metavar="N",
+    type=click.IntRange(0),
+    default=10,
+    show_default=True,
+    help="How many layers to show; 0 shows all. JSON always holds all.",
+)
+@samples_option()
+@image_options
+def explain(
+    model: Path,
+    quantized: Path,
+    data: Path,
+    calibration: Path | None,
+    fix: Path | None,
+    worst: int,
+    samples: int | None,
+    **images: Any,
+) -> Report:
+    """Say why MODEL.eqm differs from the MODEL.onnx it was made of.
+
+    Each cause is measured by undoing it alone, on integers: by how many dB the ratio of signal to
+    noise of the last layers gets better. DATA are samples as the model will really see them; what
+    MODEL.eqm was calibrated on is held against them. Remedies are made and measured before they
+    are named.
+    """
+    from edgeinfer.data import ImageOptions, load_data
+    from edgeinfer.files.atomic_write import atomic_write, check_writable
+    from edgeinfer.files.model_file import to_bytes
+    from edgeinfer.quant.explanation import explain as explained
+    from edgeinfer.quant.explanation import explain_and_fix
+
+    if fix is not None:
+        check_output(fix)
+        check_writable(fix, model, quantized, data)
+    if quantized.suffix.lower() != ".eqm" or model.suffix.lower() == ".eqm":
+        raise InputError(
+            f"give the float model first, and then the .eqm that was made of it: not {model} and "
+            f"{quantized}"
+        )
+    floats, integers = open_pair(model, quantized)
+
+    def loaded(path: Path) -> Any:
+        seed = None if samples is None else 0
+        how = ImageOptions(**images)
+        # an .onnx does not say how its input is prepared
+        return load_data(path, integers, how, samples=samples, seed=seed)
+
+    dataset = loaded(data)
+    given = None if calibration is None else loaded(calibration).samples
+    fixed: Fixed | None = None
+    with screen.progress() as done:
+        if fix is None:
+            found = explained(floats, integers, dataset.samples, calibration=given, progress=done)
+        else:
+            found, fixed = explain_and_fix(
+                floats, integers, dataset.samples, calibration=given, progress=done
+            )
+            atomic_write(fix, to_bytes(fixed.graph))
+    hidden = len(found.layers) - len(found.layers[: worst or None])
+    return Report(
+        {
+            "model": str(model),
+            "quantized": str(quantized),
+            "samples": dataset.count_within(samples),
+            "judged_on": found.samples,
+            "before": _measured(found.before),
+            "whole": {cause.value: gain for cause, gain in found.whole.items()},
+            "layers": [_layer(layer) for layer in found.layers],
+            "findings": [_finding(finding) for finding in found.findings],
+            "notes": found.notes,
+            **({} if fixed is None else {"fixed": {"output": str(fix), **_fixed(fixed)}}),
+        },
+        [
+            _table(found.layers[: worst or None]),
+            *([f"\n{hidden} layers that add less are not shown"] if hidden else []),
+            "",
+            *_findings(found),
+            *([] if fixed is None else ["", *_mended(fixed, fix)]),
+        ],
+        found.notes,
+    )
+
+
+def _measured(measured: Measured) -> dict[str, Any]:
+    return {"sqnr_db": measured.sqnr_db, "agreement": measured.agreement}
+
+
+def _layer(layer: Layer) -> dict[str, Any]:
+    return {
+        "value": layer.value,
+        "node": layer.node,
+        "operator": layer.operator,
+        "noise_db": layer.noise_db,
+        "undone_db": {cause.value: gain for cause, gain in layer.causes.items()},
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    remedy = finding.remedy
+    return {
+        "cause": finding.cause.value,
+        "where": finding.where,
+        "undone_db": finding.gain,
+        "text": finding.text,
+        "remedy": None
+        if remedy is None
+        else {
+            "action": remedy.action.value,
+            "where": remedy.where,
+            "text": remedy.text,
+            "gain_db": finding.remedied,
+            "agreement": finding.agreement,
+        },
+    }
+
+
+def _fixed(fixed: Fixed) -> dict[str, Any]:
+    return {
+        "remedies": [remedy.text for remedy in fixed.remedies],
+        "before": _measured(fixed.before),
+        "after": _measured(fixed.after),
+    }
+
+
+def _table(layers: list[Layer]) -> RenderableType:
+    """What each layer alone leaves, and what undoing a cause there is worth."""
+    rows = [
+        (
+            layer.value,
+            layer.operator or "(input)",
+            "-" if layer.noise_db is None else screen.decibels(layer.noise_db),
+            *(_gain({c.value: g for c, g in layer.causes.items()}, name) for name in _COLUMNS),
+        )
+        for layer in layers
+    ]
+    headings = ("value", "operator", "alone dB", *_COLUMNS.values())
+    return screen.table(headings, rows, left=2)
+
+
+def _gain(causes: dict[str, float], name: str) -> str:
+    if name == "clipping" and name not in causes:
+        name = "saturation of the input"
+    return f"{causes[name]:+.1f}" if name in causes else ""
+
+
+def _findings(found: Explanation) -> list[str]:
+    lines = [f"{_shown(found.before)} on {found.samples} samples"]
+    if not found.findings:
+        return [*lines, "no cause alone is worth 0.3 dB"]
+    for place, finding in enumerate(found.findings[:_FINDINGS], start=1):
+        lines += [
+            "",
+            f"{place}. {finding.cause.value}: {finding.text}",
+            f"   undone, {_decibels(finding.gain)}; {_remedy(finding)}",
+        ]
+    hidden = len(found.findings) - _FINDINGS
+    return [*lines, "", f"{hidden} more are in --json"] if hidden > 0 else lines
+
+
+def _remedy(finding: Finding) -> str:
+    if finding.remedy is None:
+        return "no remedy that was tried helps"
+    agreement = "" if finding.agreement is None else f", agreement {finding.agreement:.1%}"
+    return f"{finding.remedy.text}: {_decibels(finding.remedied)}{agreement}"
+
+
+def _mended(fixed: Fixed, path: Path | None) -> list[str]:
+    if not fixed.remedies:
+        return [f"no remedy pays; wrote {path} as the model was"]
+    return [
+        *(f"did: {remedy.text}" for remedy in fixed.remedies),
+        f"before: {_shown(fixed.before)}",
+        f"after: {_shown(fixed.after)}",
+        f"wrote {path}",
+    ]
+
+
+def _decibels(gain: float) -> str:
+    return f"{gain:+.1f} dB"
+
+
+def _shown(measured: Measured) -> str:
+    agreement = "" if measured.agreement is None else f", agreement {measured.agreement:.1%}"
+    return f"SQNR {screen.decibels(measured.sqnr_db)} dB{agreement}"
