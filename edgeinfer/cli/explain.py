@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -199,13 +200,25 @@ def _findings(found: Explanation) -> list[str]:
     if not found.findings:
         return [*lines, "no cause alone is worth 0.3 dB"]
     for place, finding in enumerate(found.findings[:_FINDINGS], start=1):
-        lines += [
-            "",
-            f"{place}. {finding.cause.value}: {finding.text}",
-            f"   undone, {_decibels(finding.gain)}; {_remedy(finding)}",
-        ]
+        what = f"{place}. {finding.cause.value}: {finding.text}"
+        lines += ["", *_wrapped(what), *_wrapped(f"   undone, {_worth(finding)}")]
     hidden = len(found.findings) - _FINDINGS
     return [*lines, "", f"{hidden} more are in --json"] if hidden > 0 else lines
+
+
+def _wrapped(text: str) -> list[str]:
+    """Lines of a terminal's width, those after the first indented."""
+    return textwrap.wrap(
+        text,
+        screen.width(),
+        subsequent_indent="   ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _worth(finding: Finding) -> str:
+    return f"{_decibels(finding.gain)}; {_remedy(finding)}"
 
 
 def _remedy(finding: Finding) -> str:

@@ -10,18 +10,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-import numpy as np
-
 from edgeinfer.graph import Graph
 from edgeinfer.graph.cost import cost
 from edgeinfer.meaning.float_executor import Executor
 from edgeinfer.quant.calibration import Run, evenly, one_blas_thread
+from edgeinfer.quant.explanation.biases import Biases
 from edgeinfer.quant.integer_types import IntegerTypes
 from edgeinfer.quant.lowering import Lowering
 from edgeinfer.quant.objective import Noise
 from edgeinfer.quant.outputs import last_results
-from edgeinfer.quant.rounding.layers import round_weights
-from edgeinfer.quant.weights import GivenWeights, take_weights
+from edgeinfer.quant.weights import GivenWeights
 from edgeinfer.runtime.planner import KnownCalls
 
 __all__ = ["Bench"]
@@ -86,27 +84,14 @@ class Bench:
 
     def corrected(self, integer: Graph) -> Graph:
         """``integer`` with biases by which each layer gives in the mean what it should."""
-        if not self.corrects:
-            return integer
-        given = round_weights(self.graph, integer, self.wide, self.runs, len(self.runs), "bias")
-        return with_weights(self.graph, integer, given)
+        return self.biases.corrected(integer) if self.corrects else integer
+
+    @cached_property
+    def biases(self) -> Biases:
+        """What corrects biases."""
+        return Biases(self.graph, self.wide, self.runs)
 
     def noise(self, integer: Graph, runs: Sequence[Run] | None = None) -> Noise:
         """The error of the last layers' results."""
         cut = integer.with_nodes(integer.nodes, outputs=last_results(self.graph))
         return Noise.of(cut, self.runs if runs is None else runs, self._known)
-
-
-def with_weights(graph: Graph, integer: Graph, given: Mapping[str, GivenWeights]) -> Graph:
-    """``integer``, made of ``graph``, with other integers for layers of the same width."""
-    constants = dict(integer.constants)
-    named = {node.name: node for node in integer.nodes}
-    floats = {node.name: node for node in graph.nodes}
-    for name, weights in given.items():
-        at, node = named[name], floats[name]
-        bias = graph.constants.get(node.input("bias"))
-        x, y = integer.types[at.input("x")], integer.types[at.output]
-        taken = take_weights(weights, bias, x, y)
-        arrays: Sequence[np.ndarray] = (taken.weights, taken.bias, taken.multiplier, taken.shift)
-        constants |= dict(zip(at.inputs[1:], arrays, strict=True))
-    return integer.with_nodes(integer.nodes, constants=constants)

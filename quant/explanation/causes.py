@@ -27,6 +27,7 @@ class Action(Enum):
 
     CALIBRATE = "calibrate again"
     WIDEN = "16 bits"
+    WIDEN_WEIGHTS = "16-bit weights"
     RANGE = "another range"
     EQUALIZE = "equalize channels"
     ROUND = "round weights in turn"
@@ -42,7 +43,7 @@ class Remedy:
     action : Action
         What.
     where : str
-        The value that it is done to; empty for the whole model.
+        The value, or the layer, that it is done to; empty for the whole model.
     rule : str
         The observer that another range is by.
     """
@@ -54,7 +55,7 @@ class Remedy:
     @property
     def asks_for_more(self) -> bool:
         """It makes the model larger or slower."""
-        return self.action is Action.WIDEN
+        return self.action in (Action.WIDEN, Action.WIDEN_WEIGHTS)
 
     @property
     def text(self) -> str:
@@ -64,6 +65,8 @@ class Remedy:
                 return "calibrate again with these data"
             case Action.WIDEN:
                 return f"16 bits for {self.where!r}"
+            case Action.WIDEN_WEIGHTS:
+                return f"16-bit weights for {self.where!r}, and 16 bits for what it takes"
             case Action.RANGE:
                 return f"the range of {self.where!r} from these data, by {self.rule}"
             case Action.EQUALIZE:

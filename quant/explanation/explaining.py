@@ -17,7 +17,15 @@ from edgeinfer.quant.calibration import Progress
 from edgeinfer.quant.calibration_summary import KEY, from_text, summarize
 from edgeinfer.quant.choose_types import observe, reference_types
 from edgeinfer.quant.explanation.bench import Bench
-from edgeinfer.quant.explanation.causes import Cause, Explanation, Finding, Layer, Measured, Remedy
+from edgeinfer.quant.explanation.causes import (
+    Action,
+    Cause,
+    Explanation,
+    Finding,
+    Layer,
+    Measured,
+    Remedy,
+)
 from edgeinfer.quant.explanation.distribution import Unlikeness, unlikenesses
 from edgeinfer.quant.explanation.findings import candidates, findings_of
 from edgeinfer.quant.explanation.recovery import Recovered, recover
@@ -36,6 +44,9 @@ _MOST_REMEDIED = 6
 
 # a remedy of less is none, and one that asks for 16 bits must be better by so much
 _PAYS, _MUCH_BETTER = 0.3, 1.0
+
+# and what only removes what does nothing changes nothing
+_SAME = 1e-9
 
 _EVERYWHERE = (
     Cause.CLIPPING,
@@ -257,7 +268,7 @@ class _Case:
             if finding.cause is Cause.DISTRIBUTION:
                 # what undoes it alone is its remedy
                 finding = replace(finding, gain=max((each[0] for each in tried), default=0.0))
-            made.append(_with_remedy(finding, tried))
+            made.append(_with_remedy(finding, tried, self.workshop.prunable))
             if self.progress is not None:
                 self.progress("trying remedies", place + 1, min(len(findings), _MOST_REMEDIED))
         return made
@@ -279,15 +290,23 @@ class _Case:
             if remedy is None or remedy in taken:
                 continue
             measured = self._tried((*taken, remedy))
-            if measured is not None and measured.sqnr_db > best.sqnr_db + _PAYS:
+            least = -_SAME if remedy.action is Action.PRUNE else _PAYS
+            if measured is not None and measured.sqnr_db > best.sqnr_db + least:
                 taken, best = (*taken, remedy), measured
         graph = self.workshop.made_of(taken) if taken else self.workshop.quantized
         return Fixed(graph, list(taken), before, best)
 
 
-def _with_remedy(finding: Finding, tried: Sequence[tuple[float, Remedy, Measured]]) -> Finding:
+def _with_remedy(
+    finding: Finding, tried: Sequence[tuple[float, Remedy, Measured]], prunable: bool
+) -> Finding:
     """The finding with the best of what was tried; 16 bits only where they are much better."""
-    paying = [each for each in tried if each[0] >= _PAYS]
+
+    def pays(gain: float, remedy: Remedy) -> bool:
+        # what is removed makes no output better, but the model smaller
+        return prunable if remedy.action is Action.PRUNE else gain >= _PAYS
+
+    paying = [each for each in tried if pays(each[0], each[1])]
     if not paying:
         return finding
     best = max(paying, key=lambda each: each[0] - _MUCH_BETTER * each[1].asks_for_more)

@@ -14,6 +14,9 @@ __all__ = ["candidates", "findings_of"]
 # undone, a cause of less is not spoken of
 _LEAST_DB = 0.3
 
+# nor is rounding, which there always is, of less than this
+_LEAST_ROUNDING_DB = 1.0
+
 # outliers are why values are coarse where undoing them is worth so much of undoing all rounding
 _EXPLAINS = 0.5
 
@@ -34,8 +37,8 @@ def findings_of(
     whole: Mapping[Cause, float],
     unlike: Sequence[Unlikeness],
 ) -> list[Finding]:
-    """The findings without remedies: data unlike calibration's, which spoil everything; then the
-    worst first.
+    """The findings without remedies: data unlike calibration's, which spoil everything, and dead
+    layers; then the worst first.
 
     Parameters
     ----------
@@ -60,7 +63,17 @@ def findings_of(
             for cause, text in _EVERYWHERE.items()
             if whole.get(cause, 0.0) >= _MUCH + max(_gains(made, cause), default=0.0)
         ]
-    return [*of_data, *sorted(made, key=lambda finding: -finding.gain)]
+    # a layer that gives nothing is a fault whatever it costs
+    dead = {s.value for s in found if len(s.constant) == s.channels}
+    return [
+        *of_data,
+        *sorted(made, key=lambda f: (not (_is_dead(f) and f.where in dead), -f.gain)),
+    ]
+
+
+def _is_dead(finding: Finding) -> bool:
+    """It is about what is one number in the float model too."""
+    return finding.cause is Cause.CONSTANT_CHANNEL and finding.gain == 0
 
 
 def _gains(findings: Sequence[Finding], cause: Cause) -> list[float]:
@@ -68,7 +81,7 @@ def _gains(findings: Sequence[Finding], cause: Cause) -> list[float]:
 
 
 def _of(suspect: Suspect, gains: Mapping[Cause, float]) -> list[Finding]:
-    causes = {cause: gain for cause, gain in gains.items() if gain >= _LEAST_DB}
+    causes = {cause: gain for cause, gain in gains.items() if gain >= _least(suspect, cause)}
     rounding = causes.get(Cause.ACTIVATION_ROUNDING, 0.0)
     for special in (Cause.OUTLIERS, Cause.CONSTANT_CHANNEL):
         if causes.get(special, 0.0) >= _EXPLAINS * rounding > 0:
@@ -83,22 +96,25 @@ def _of(suspect: Suspect, gains: Mapping[Cause, float]) -> list[Finding]:
         where = next(iter(suspect.outlying), suspect.layers[0])
         text = _text_of_weights(suspect)
         made.append(Finding(cause, where, weights, None, 0.0, None, text, True))
-    if (suspect.constant and len(suspect.constant) < suspect.channels) or _dead(suspect):
+    if suspect.constant and not suspect.is_input:
+        are = "is" if len(suspect.constant) == 1 else "are"
         text = (
-            f"{_channels(suspect.constant, suspect.channels)} of {suspect.value!r} "
-            "the same number on all samples, in the float model too"
+            f"{_channels(suspect.constant, suspect.channels)} of {suspect.value!r} {are} "
+            "one number on all samples, in the float model too"
         )
         made.append(Finding(Cause.CONSTANT_CHANNEL, suspect.value, 0.0, None, 0.0, None, text))
     return made
 
 
-def _dead(suspect: Suspect) -> bool:
-    return bool(suspect.constant) and not suspect.is_input
+def _least(suspect: Suspect, cause: Cause) -> float:
+    ordinary = cause is Cause.ACTIVATION_ROUNDING
+    ordinary |= cause is Cause.WEIGHT_ROUNDING and not suspect.outlying
+    return _LEAST_ROUNDING_DB if ordinary else _LEAST_DB
 
 
 def _channels(indices: Sequence[int], count: int) -> str:
     if len(indices) == count:
-        return "all channels" if count > 1 else "the number"
+        return f"all {count} channels" if count > 1 else "the only channel"
     named = ", ".join(map(str, indices[:_NAMED])) + (", ..." if indices[_NAMED:] else "")
     return f"{'channel' if len(indices) == 1 else 'channels'} {named}"
 
@@ -112,13 +128,15 @@ def _text(suspect: Suspect, cause: Cause) -> str:
             return f"{suspect.beyond:.2%} of input {name!r} lie beyond its range"
         case Cause.CONSTANT_CHANNEL:
             return (
-                f"{_channels(suspect.lost, suspect.channels)} of {name!r} the same number once "
-                "quantized, and not before"
+                f"{_channels(suspect.lost, suspect.channels)} of {name!r} "
+                f"{'is' if len(suspect.lost) == 1 else 'are'} one number once quantized, and not "
+                "before"
             )
         case Cause.OUTLIERS if suspect.dominant:
             return (
-                f"{_channels(suspect.dominant, suspect.channels)} of {name!r} reach "
-                f"{suspect.times:.0f} times as far as the others"
+                f"{_channels(suspect.dominant, suspect.channels)} of {name!r} "
+                f"{'reaches' if len(suspect.dominant) == 1 else 'reach'} {suspect.times:.0f} times "
+                "as far as the others"
             )
         case Cause.OUTLIERS:
             return f"the range of {name!r} is {suspect.unused:.1f} times what these data need"
@@ -140,6 +158,7 @@ def candidates(finding: Finding, options: Options, equalizable: bool) -> list[Re
     again = Remedy(Action.CALIBRATE)
     turned = [] if options.rounding_weights == "in-turn" else [Remedy(Action.ROUND)]
     wide = [] if options.rounding == "double" else [Remedy(Action.WIDEN, where)]
+    wide_weights = [] if options.rounding == "double" else [Remedy(Action.WIDEN_WEIGHTS, where)]
     match finding.cause:
         case Cause.CLIPPING | Cause.INPUT_SATURATION:
             if not where:
@@ -148,13 +167,13 @@ def candidates(finding: Finding, options: Options, equalizable: bool) -> list[Re
         case Cause.ACTIVATION_ROUNDING:
             return [Remedy(Action.RANGE, where, "mse"), again, *wide]
         case Cause.OUTLIERS if finding.is_of_weights:
-            return turned
+            return [*turned, *wide_weights]
         case Cause.OUTLIERS if finding.where:
             rules = ("minmax", "percentile", "mse")
             equal = [Remedy(Action.EQUALIZE, where)] if equalizable else []
             return [again, *equal, *(Remedy(Action.RANGE, where, r) for r in rules), *wide]
         case Cause.WEIGHT_ROUNDING:
-            return turned
+            return [*turned, *wide_weights]
         case Cause.CONSTANT_CHANNEL:
             return [Remedy(Action.PRUNE)] if finding.gain == 0 else [again, *wide]
         case Cause.DISTRIBUTION | Cause.OUTLIERS:

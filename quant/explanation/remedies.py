@@ -9,7 +9,8 @@ from functools import cached_property
 import numpy as np
 
 from edgeinfer.graph import Graph, TensorType
-from edgeinfer.quant.calibration import Calibration, Run
+from edgeinfer.graph.cost import cost
+from edgeinfer.quant.calibration import Calibration, Run, evenly
 from edgeinfer.quant.calibration_summary import KEY as SUMMARY
 from edgeinfer.quant.calibration_summary import summarize, to_text
 from edgeinfer.quant.choose_types import Choice, choose, observe
@@ -17,6 +18,7 @@ from edgeinfer.quant.equalization import KEY as EQUALIZED
 from edgeinfer.quant.equalization import equalized
 from edgeinfer.quant.equalization import to_text as equalization_text
 from edgeinfer.quant.explanation.bench import Bench
+from edgeinfer.quant.explanation.biases import Biases
 from edgeinfer.quant.explanation.causes import Action, Measured, Remedy
 from edgeinfer.quant.explanation.recovery import Recovered
 from edgeinfer.quant.explanation.undoing import rebased
@@ -32,7 +34,7 @@ from edgeinfer.quant.rounding.choice import choose_rounding
 from edgeinfer.quant.rounding.layers import round_weights, rounded_layers
 from edgeinfer.quant.schemes import Width
 from edgeinfer.quant.value_types import ValueTypes
-from edgeinfer.quant.weights import GivenWeights
+from edgeinfer.quant.weights import GivenWeights, quantize_weights
 from edgeinfer.runtime.planner import KnownCalls
 from edgeinfer.runtime.session import Session
 
@@ -118,10 +120,13 @@ class Workshop:
         values = dict(parts.trial if trial else parts.types)
         for remedy in remedies:
             if remedy.action in (Action.WIDEN, Action.RANGE):
-                values |= self._retyped(remedy, values, parts)
+                values |= self._retyped(remedy, remedy.where, values, parts)
+            if remedy.action is Action.WIDEN_WEIGHTS:
+                # 16-bit weights multiply 16-bit numbers alone
+                values |= self._retyped(remedy, self._taken(remedy.where), values, parts)
         types = IntegerTypes(values, self.made.width, parts.domains)
-        weights = self._weights(parts, types, trial, Action.ROUND in actions)
-        integer = self._lowered(parts.graph, types, weights)
+        layers = [r.where for r in remedies if r.action is Action.WIDEN_WEIGHTS]
+        integer = self._integer(parts, types, layers, trial, Action.ROUND in actions)
         if Action.PRUNE in actions:
             integer = prune_constant_channels(integer)
         return integer if trial else replace(integer, provenance=self._provenance(remedies, parts))
@@ -133,7 +138,9 @@ class Workshop:
             found[SUMMARY] = to_text(summarize(parts.graph, self.seen))
         if any(remedy.action is Action.ROUND for remedy in remedies):
             found["rounding_weights"] = "in-turn"
-        wide = [f"{r.where}=int16" for r in remedies if r.action is Action.WIDEN]
+        wide = [f"{r.where}=int16" for r in remedies if r.action is Action.WIDEN] + [
+            f"{self._taken(r.where)}=int16" for r in remedies if r.action is Action.WIDEN_WEIGHTS
+        ]
         if wide:
             given = [found["overrides"]] if "overrides" in found else []
             found["overrides"] = ", ".join([*given, *wide])
@@ -141,6 +148,11 @@ class Workshop:
         if equal:
             found[EQUALIZED] = equalization_text(equal)
         return found
+
+    @cached_property
+    def prunable(self) -> bool:
+        """The integer Graph has channels that can be removed."""
+        return cost(prune_constant_channels(self.quantized)).macs < cost(self.quantized).macs
 
     # ---- parts ----
 
@@ -165,13 +177,18 @@ class Workshop:
             )
         return self._calibrated[equal]
 
+    def _taken(self, layer: str) -> str:
+        """What a layer takes."""
+        (node,) = (node for node in self.bench.graph.nodes if node.name == layer)
+        return node.input("x")
+
     def _retyped(
-        self, remedy: Remedy, values: Mapping[str, TensorType], parts: _Parts
+        self, remedy: Remedy, value: str, values: Mapping[str, TensorType], parts: _Parts
     ) -> dict[str, TensorType]:
-        """Other types for the group that the remedy is about."""
+        """Other types for the group of ``value``."""
         groups = self.made.groups
-        members = [name for name in groups if groups[name] == groups[remedy.where]]
-        if remedy.action is Action.WIDEN:
+        members = [name for name in groups if groups[name] == groups[value]]
+        if remedy.action is not Action.RANGE:
             return {name: parts.reference.values[name] for name in members}
         widths: dict[str, Width] = {
             root: values[root].dtype  # type: ignore[misc]
@@ -184,32 +201,44 @@ class Workshop:
         types = ValueTypes(parts.graph, groups, fitted, self.made.width)(ranges, widths)
         return {name: types.values[name] for name in members}
 
-    def _lowered(
-        self, graph: Graph, types: IntegerTypes, weights: Mapping[str, GivenWeights]
+    def _integer(
+        self,
+        parts: _Parts,
+        types: IntegerTypes,
+        layers: Sequence[str],
+        trial: bool,
+        in_turn: bool,
     ) -> Graph:
-        return Lowering(graph, weights=weights, rounding=self.options.rounding).graph_of(types)
-
-    def _weights(
-        self, parts: _Parts, types: IntegerTypes, trial: bool, in_turn: bool
-    ) -> Mapping[str, GivenWeights]:
+        """The integer Graph of ``types``, with 16-bit weights in ``layers``."""
         way = "in-turn" if in_turn else self.options.rounding_weights
+        wide = _wide_weights(parts.graph, layers, types)
         if parts.choice is not None:
             choice = replace(parts.choice, types=types, trial=types)
             options = replace(self.options, rounding_weights=way, progress=None)
             rounded = choose_rounding(parts.graph, choice, options)
-            return rounded.trial if trial else rounded.weights
+            given = rounded.trial if trial else rounded.weights
+            return self._lowered(parts.graph, types, {**given, **wide})
         given = rebased(parts.graph, self.made.weights, self.made.types, types.values)
-        if not in_turn and not self.bench.corrects:
-            return given
-        kept = {} if in_turn else given
-        given = {name: replace(each, bias=None) for name, each in kept.items()}
-        integer = self._lowered(parts.graph, types, given)
-        if not rounded_layers(parts.graph, integer):
-            return given
         held = {run.index for run in self.seen.held_back} if trial else set()
-        runs = [run for run in self.seen.kept if run.index not in held] or self.seen.kept
-        wide, most = self.bench.wide, len(self.bench.runs)
-        return {**given, **round_weights(parts.graph, integer, wide, runs, most, way)}
+        fitted = [run for run in self.seen.kept if run.index not in held] or self.seen.kept
+        runs = evenly(fitted, len(self.bench.runs))
+        if in_turn:
+            integer = self._lowered(parts.graph, types, wide)
+            if not rounded_layers(parts.graph, integer):
+                return integer
+            reference = self.bench.wide
+            turned = round_weights(parts.graph, integer, reference, runs, len(runs), way)
+            return self._lowered(parts.graph, types, {**turned, **wide})
+        if not self.bench.corrects:
+            return self._lowered(parts.graph, types, {**given, **wide})
+        given = {name: replace(each, bias=None) for name, each in given.items()}
+        integer = self._lowered(parts.graph, types, {**given, **wide})
+        return Biases(parts.graph, self.bench.wide, runs).corrected(integer)
+
+    def _lowered(
+        self, graph: Graph, types: IntegerTypes, weights: Mapping[str, GivenWeights]
+    ) -> Graph:
+        return Lowering(graph, weights=weights, rounding=self.options.rounding).graph_of(types)
 
     def _measure(self, integer: Graph) -> Measured:
         noise = self.bench.noise(integer, self.judges)
@@ -226,6 +255,21 @@ class Workshop:
             for run in self.seen.held_back or self.seen.kept
         ]
         return float(np.concatenate(same).mean())
+
+
+def _wide_weights(
+    graph: Graph, layers: Sequence[str], types: IntegerTypes
+) -> dict[str, GivenWeights]:
+    """The weights of ``layers`` in 16 bits."""
+    found = {}
+    for node in graph.nodes:
+        if node.name in layers:
+            weights = graph.constants[node.input("weights")]
+            bias = graph.constants.get(node.input("bias"))
+            x, y = types.values[node.input("x")], types.values[node.output]
+            made = quantize_weights(weights, bias, x, y, "int16")
+            found[node.name] = GivenWeights(made.weights, made.scale, 0, made.bias)
+    return found
 
 
 def _classes(y: np.ndarray) -> np.ndarray:

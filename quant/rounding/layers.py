@@ -18,7 +18,7 @@ from edgeinfer.quant.rounding.moments import Layer, moments_of
 from edgeinfer.quant.rounding.walk import Walk
 from edgeinfer.quant.weights import GivenWeights, accumulator_limit, reach_of, take_weights
 
-__all__ = ["round_weights", "rounded_layers"]
+__all__ = ["proven", "round_weights", "rounded_layers"]
 
 _log = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ def _rounded(
         top = np.iinfo(nearest.dtype).max
         rounded = np.where(alive, rounded_in_turn(weights, moments, top), rounded)
     offset = bias + offsets(weights, rounded, moments, other.step / kind.step)
-    return _proven(integer, at, rounded.reshape(nearest.shape).astype(nearest.dtype), offset, scale)
+    return proven(integer, at, rounded.reshape(nearest.shape).astype(nearest.dtype), offset, scale)
 
 
 def _affordable(layer: Layer) -> bool:
@@ -126,7 +126,7 @@ def _affordable(layer: Layer) -> bool:
     return False
 
 
-def _proven(
+def proven(
     integer: Graph, at: Node, weights: np.ndarray, bias: np.ndarray, scale: np.ndarray
 ) -> GivenWeights:
     """The integers of every channel whose accumulator they leave as narrow as it was.
