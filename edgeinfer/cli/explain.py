@@ -29,6 +29,7 @@ _COLUMNS = {
     "rounding of activations": "round",
     "rounding of weights": "weights",
     "range dominated by outliers": "outliers",
+    "table": "table",
 }
 
 
@@ -185,7 +186,7 @@ def _table(layers: list[Layer]) -> RenderableType:
         )
         for layer in layers
     ]
-    headings = ("value", "operator", "alone dB", *_COLUMNS.values())
+    headings = ("value", "operator", "alone", *_COLUMNS.values())
     return screen.table(headings, rows, left=2)
 
 

@@ -85,7 +85,7 @@ def _classes(then: Mapping[str, int], now: Mapping[str, int]) -> list[Unlikeness
     return [
         Unlikeness(
             "",
-            f"{most[1]} of {total} samples of calibration have class {most[0]}; these have "
+            f"{most[1]} of {total} samples that calibration kept have class {most[0]}; these have "
             f"{len(now)}{' or more' if len(now) > 15 else ''} classes",
         )
     ]

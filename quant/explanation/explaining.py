@@ -216,6 +216,10 @@ class _Case:
             case Cause.CONSTANT_CHANNEL:
                 (one,) = some
                 return self.undoing.constant(one.root, one.layers)
+            case Cause.TABLE:
+                (one,) = some
+                assert one.function is not None
+                return self.undoing.table(one.function)
         raise AssertionError(f"nothing undoes {cause}")
 
     def _layers(self) -> list[Layer]:

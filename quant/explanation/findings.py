@@ -96,7 +96,8 @@ def _of(suspect: Suspect, gains: Mapping[Cause, float]) -> list[Finding]:
         where = next(iter(suspect.outlying), suspect.layers[0])
         text = _text_of_weights(suspect)
         made.append(Finding(cause, where, weights, None, 0.0, None, text, True))
-    if suspect.constant and not suspect.is_input:
+    # what others make of such channels says nothing more
+    if suspect.constant and suspect.layers:
         are = "is" if len(suspect.constant) == 1 else "are"
         text = (
             f"{_channels(suspect.constant, suspect.channels)} of {suspect.value!r} {are} "
@@ -132,6 +133,8 @@ def _text(suspect: Suspect, cause: Cause) -> str:
                 f"{'is' if len(suspect.lost) == 1 else 'are'} one number once quantized, and not "
                 "before"
             )
+        case Cause.TABLE:
+            return f"integers compute the function of {suspect.node!r} with an error"
         case Cause.OUTLIERS if suspect.dominant:
             return (
                 f"{_channels(suspect.dominant, suspect.channels)} of {name!r} "

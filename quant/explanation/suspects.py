@@ -25,6 +25,9 @@ _UNUSED = 2.0
 # a weight is an outlier beside so many, and where so few are as far out
 _FEWEST_WEIGHTS, _FEW = 16, 0.02
 
+# how much noise a table leaves is not seen: it is undone before what leaves less
+_UNKNOWN = 1e-4
+
 # less of a layer's signal than this is no cause to look at
 _LEAST = 1e-9
 
@@ -41,6 +44,9 @@ class Suspect:
         What gives it; both empty for an input.
     layers, readers : list of str
         The nodes with weights that give it, and that take it.
+    function : Node or None
+        The node that gives it, where integers compute its function by a table or a series that is
+        not exact.
     scores : dict of Cause to float
         About how much noise each cause leaves in it, as a share of its signal.
     times : float
@@ -67,6 +73,7 @@ class Suspect:
     operator: str
     layers: list[str]
     readers: list[str]
+    function: Node | None = None
     scores: dict[Cause, float] = field(default_factory=dict)
     times: float = 1.0
     dominant: list[int] = field(default_factory=list)
@@ -105,12 +112,23 @@ def suspects(graph: Graph, made: Recovered, seen: Mapping[str, Seen]) -> list[Su
             _weighted(graph, made, giving),
             _weighted(graph, made, [c for name in names for c in consumers[name]]),
         )
+        if len(giving) == 1 and _is_approximate(giving[0], made):
+            suspect.function = giving[0]
+            suspect.scores[Cause.TABLE] = _UNKNOWN
         known = [seen[name] for name in names if name in seen]
         if known:
             _look(suspect, graph, made, max(known, key=lambda s: float(s.reach.max())), known)
         _weigh(suspect, graph, made)
         found.append(suspect)
     return found
+
+
+def _is_approximate(node: Node, made: Recovered) -> bool:
+    """Whether integers compute a function with an error beside that of rounding its result."""
+    if isinstance(node.op, ops.Pointwise):
+        # a table of 8 bits has an entry for each input
+        return node.inputs[0] in made.types and made.types[node.inputs[0]].dtype == "int16"
+    return isinstance(node.op, ops.Softmax | ops.LogSoftmax | ops.Normalizing)
 
 
 def _weighted(graph: Graph, made: Recovered, nodes: list[Node]) -> list[str]:

@@ -8,7 +8,7 @@ these cost the others nothing. A layer's weights get 16 bits behind an input tha
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -16,15 +16,18 @@ import numpy as np
 
 from edgeinfer.arithmetic.fixedpoint import multiplier_and_shift, round_half_away
 from edgeinfer.errors import QuantizationError
-from edgeinfer.graph import Graph, Node, Quantization, TensorType
+from edgeinfer.graph import ABSENT, Graph, Node, Quantization, TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.graph.names import distinct
+from edgeinfer.meaning.float_executor import evaluate
+from edgeinfer.quant.calibration import Run
 from edgeinfer.quant.explanation.bench import Bench
 from edgeinfer.quant.explanation.recovery import Recovered
 from edgeinfer.quant.explanation.survey import range_of
 from edgeinfer.quant.objective import Noise
 from edgeinfer.quant.schemes import fixed_output
 from edgeinfer.quant.weights import GivenWeights, quantize_weights
+from edgeinfer.runtime.session import Session
 
 __all__ = ["Undoing", "rebased"]
 
@@ -75,9 +78,14 @@ class Undoing:
         return self.bench.lowered(reference, self.made.weights)
 
     @cached_property
+    def base_graph(self) -> Graph:
+        """What is measured with nothing undone."""
+        return self.bench.corrected(self._lowered(self.made.types))
+
+    @cached_property
     def base(self) -> Noise:
         """The error with nothing undone."""
-        return self.bench.noise(self.bench.corrected(self._lowered(self.made.types)))
+        return self.bench.noise(self.base_graph)
 
     @cached_property
     def members(self) -> dict[str, list[str]]:
@@ -151,6 +159,12 @@ class Undoing:
         """What it is worth that neither a group nor the weights that give it are rounded, in dB."""
         return self._gain(self._types([root], self._unrounded), layers)
 
+    def table(self, node: Node) -> float:
+        """What it is worth that what ``node`` of the float Graph gives is its function of the
+        integers that it takes, rounded once, in dB."""
+        with_exact, runs = exact_function(self.bench.graph, self.base_graph, node, self.bench.runs)
+        return self.bench.noise(with_exact, runs).sqnr_db - self.base.sqnr_db
+
     # ---- Graphs ----
 
     def _unrounded(self, t: TensorType, root: str) -> TensorType:
@@ -189,6 +203,39 @@ class Undoing:
 
 def _wide(t: TensorType, step: float) -> TensorType:
     return replace(t, dtype="int16", quantization=Quantization.per_tensor(step))
+
+
+def exact_function(
+    graph: Graph, integer: Graph, node: Node, runs: Sequence[Run]
+) -> tuple[Graph, list[Run]]:
+    """``integer``, made of ``graph``, from behind ``node`` on, and runs that hold what that gives:
+    its function of the integers that it takes, rounded once."""
+    session = Session(integer, keep_values=True)
+    made = []
+    for run in runs:
+        session.run(run.feed)
+        taken = [_number(graph, integer, session, name) for name in node.inputs]
+        results = evaluate(node.op, *taken)
+        given = {}
+        for name, y in zip(node.outputs, results, strict=True):
+            q = integer.types[name].quantization
+            assert q is not None
+            # integers as floats: a Session makes the same integers of them
+            given[name] = q.dequantize(q.quantize(y, integer.types[name].dtype))
+        made.append(replace(run, feed={**run.feed, **given}))
+    rest = [at for at in integer.nodes if not set(at.outputs) & set(node.outputs)]
+    inputs = tuple(name for name in integer.inputs if name not in node.outputs)
+    return replace(integer, nodes=tuple(rest), inputs=(*inputs, *node.outputs)), made
+
+
+def _number(graph: Graph, integer: Graph, session: Session, name: str) -> np.ndarray | None:
+    """What a run that is over held, as real numbers; None of what a node leaves out."""
+    if name == ABSENT:
+        return None
+    if name in graph.constants:
+        return graph.constants[name]
+    q, value = integer.types[name].quantization, session.value(name)
+    return value if q is None else q.dequantize(value)
 
 
 def with_wide_weights(graph: Graph, integer: Graph, layers: Collection[str]) -> Graph:
