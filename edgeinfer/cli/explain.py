@@ -33,7 +33,7 @@ _COLUMNS = {
 }
 
 
-@command(example="edgeinfer explain digits.onnx digits.eqm --data digits_test.npz --fix better.eqm")
+@command(example="edgeinfer explain digits.onnx digits.eqm --data digits_test.npz")
 @click.argument("model", metavar="MODEL.onnx", type=FILE)
 @click.argument("quantized", metavar="MODEL.eqm", type=FILE)
 @click.option("--data", metavar="DATA", type=FILE, required=True, help="Good samples.")

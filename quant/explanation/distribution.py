@@ -26,6 +26,9 @@ _MATTERS = 0.25
 # by so much less of the statistic an order of channels is the more likely one
 _MORE_LIKELY = 1.5
 
+# a divisor differs from 1 by so much, or nobody normalizes by it
+_NORMALIZED = 0.2
+
 # fewer runs have no covariance
 _FEWEST_RUNS = 8
 
@@ -134,7 +137,7 @@ def _scaled(
     if (mean_a[c:] <= 0).any():
         return None
     divisor = mean_b[c:] / mean_a[c:]
-    if np.abs(divisor - 1).max() < 0.05:
+    if np.abs(divisor - 1).max() < _NORMALIZED:
         return None
     minus = mean_b[:c] - mean_a[:c] * divisor
     spread_a = np.sqrt(np.diag(cov_a)) * np.concatenate([divisor, divisor])

@@ -20,7 +20,7 @@ _LEAST_ROUNDING_DB = 1.0
 # outliers are why values are coarse where undoing them is worth so much of undoing all rounding
 _EXPLAINS = 0.5
 
-# everywhere, a cause is worth so much more than at the worst place
+# everywhere, a cause is worth so much, and twice what any is at the worst place
 _MUCH = 1.0
 
 _EVERYWHERE = {
@@ -58,26 +58,21 @@ def findings_of(
         gain = whole.get(Cause.OUTLIERS, 0.0) if each.reaches else 0.0
         of_data.append(Finding(cause, each.input, gain, None, 0.0, None, each.text))
     if not of_data:
+        worst = max((finding.gain for finding in made), default=0.0)
         made += [
             Finding(cause, "", whole[cause], None, 0.0, None, text)
             for cause, text in _EVERYWHERE.items()
-            if whole.get(cause, 0.0) >= _MUCH + max(_gains(made, cause), default=0.0)
+            if whole.get(cause, 0.0) >= max(_MUCH, 2 * worst)
         ]
     # a layer that gives nothing is a fault whatever it costs
-    dead = {s.value for s in found if len(s.constant) == s.channels}
+    dead = _of_dead(found)
+    alive = {s.value for s in found if len(s.constant) < s.channels}
     return [
         *of_data,
-        *sorted(made, key=lambda f: (not (_is_dead(f) and f.where in dead), -f.gain)),
+        *(finding for finding in dead if finding.where not in alive),
+        *sorted(made, key=lambda finding: -finding.gain),
+        *(finding for finding in dead if finding.where in alive),
     ]
-
-
-def _is_dead(finding: Finding) -> bool:
-    """It is about what is one number in the float model too."""
-    return finding.cause is Cause.CONSTANT_CHANNEL and finding.gain == 0
-
-
-def _gains(findings: Sequence[Finding], cause: Cause) -> list[float]:
-    return [finding.gain for finding in findings if finding.cause is cause]
 
 
 def _of(suspect: Suspect, gains: Mapping[Cause, float]) -> list[Finding]:
@@ -86,6 +81,11 @@ def _of(suspect: Suspect, gains: Mapping[Cause, float]) -> list[Finding]:
     for special in (Cause.OUTLIERS, Cause.CONSTANT_CHANNEL):
         if causes.get(special, 0.0) >= _EXPLAINS * rounding > 0:
             causes.pop(Cause.ACTIVATION_ROUNDING, None)
+    if suspect.dominant and causes.get(Cause.OUTLIERS, 0.0) >= _EXPLAINS * causes.get(
+        Cause.CLIPPING, 0.0
+    ):
+        # what reaches so far is what was cut
+        causes.pop(Cause.CLIPPING, None)
     weights = causes.pop(Cause.WEIGHT_ROUNDING, None)
     made = [
         Finding(cause, suspect.value, gain, None, 0.0, None, _text(suspect, cause))
@@ -96,15 +96,31 @@ def _of(suspect: Suspect, gains: Mapping[Cause, float]) -> list[Finding]:
         where = next(iter(suspect.outlying), suspect.layers[0])
         text = _text_of_weights(suspect)
         made.append(Finding(cause, where, weights, None, 0.0, None, text, True))
-    # what others make of such channels says nothing more
-    if suspect.constant and suspect.layers:
-        are = "is" if len(suspect.constant) == 1 else "are"
-        text = (
-            f"{_channels(suspect.constant, suspect.channels)} of {suspect.value!r} {are} "
-            "one number on all samples, in the float model too"
-        )
-        made.append(Finding(Cause.CONSTANT_CHANNEL, suspect.value, 0.0, None, 0.0, None, text))
     return made
+
+
+def _of_dead(found: Sequence[Suspect]) -> list[Finding]:
+    """Layers that give nothing, in the order of the flow; then channels that do not, in one."""
+    whole = [s for s in found if s.node and s.constant and len(s.constant) == s.channels]
+    # what others make of such channels says nothing more
+    parts = [s for s in found if s.layers and s.constant and s not in whole]
+    texts = [(s.value, _text_of_dead(s)) for s in whole]
+    if parts:
+        most = max(parts, key=lambda s: len(s.constant))
+        others = f"; so are {sum(len(s.constant) for s in parts) - len(most.constant)} channels in "
+        others += f"{len(parts) - 1} other {'layer' if len(parts) == 2 else 'layers'}"
+        texts.append((most.value, _text_of_dead(most) + (others if parts[1:] else "")))
+    return [
+        Finding(Cause.CONSTANT_CHANNEL, value, 0.0, None, 0.0, None, text) for value, text in texts
+    ]
+
+
+def _text_of_dead(suspect: Suspect) -> str:
+    are = "is" if len(suspect.constant) == 1 else "are"
+    return (
+        f"{_channels(suspect.constant, suspect.channels)} of {suspect.value!r} {are} one number on "
+        "all samples, in the float model too"
+    )
 
 
 def _least(suspect: Suspect, cause: Cause) -> float:

@@ -114,6 +114,8 @@ class Workshop:
             There is no such Graph.
         """
         actions = {remedy.action for remedy in remedies}
+        if actions == {Action.PRUNE}:
+            return prune_constant_channels(self.quantized)
         equal = tuple(r.where for r in remedies if r.action is Action.EQUALIZE)
         again = Action.CALIBRATE in actions or bool(equal)
         parts = self._calibrated_with(equal) if again else self._as_made

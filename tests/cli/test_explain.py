@@ -1,0 +1,75 @@
+"""``edgeinfer explain``: findings, a mended file, refusals."""
+
+import numpy as np
+import pytest
+
+WRONG = "quantize digits.onnx --data wrong.npz --observer minmax --rounding-weights nearest"
+EXPLAIN = "explain digits.onnx wrong.eqm --data digits_test.npz --samples 60"
+
+
+@pytest.fixture
+def wrong(cli, workspace) -> None:
+    """The demo calibrated on pictures that were normalized once more."""
+    pictures = np.load("digits_calib.npz")["image"].astype(np.float32)
+    np.savez("wrong.npz", image=(pictures - 0.5) / 4)
+    assert cli(f"{WRONG} -o wrong.eqm").exit_code == 0
+
+
+def test_a_fault_is_named_and_mended(cli, wrong):
+    found = cli.json(f"{EXPLAIN} --fix better.eqm")
+    finding = found["findings"][0]
+    assert finding["cause"] == "data unlike calibration's"
+    assert finding["where"] == "image"
+    assert finding["text"].endswith(", as normalizing once more would")
+    assert finding["remedy"]["action"] == "calibrate again"
+    fixed = found["fixed"]
+    assert fixed["before"] == found["before"]
+    gain = fixed["after"]["sqnr_db"] - fixed["before"]["sqnr_db"]
+    assert gain >= finding["remedy"]["gain_db"] - 1e-6 > 10
+    assert fixed["output"] == "better.eqm"
+    evaluated = cli.json("evaluate better.eqm --data digits_test.npz --against digits.onnx")
+    assert evaluated["agreement"] >= 0.99
+
+
+def test_what_is_shown_fits_80_columns(cli, wrong):
+    done = cli(f"{EXPLAIN} --worst 2 --fix better.eqm")
+    assert done.exit_code == 0
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert "5 layers that add less are not shown" in done.stdout
+    assert "1. data unlike calibration's: input 'image': calibration's data have" in done.stdout
+    assert "did: calibrate again with these data" in done.stdout
+    assert done.stdout.splitlines()[-1] == "wrote better.eqm"
+
+
+def test_what_calibration_saw_may_be_given(cli, wrong):
+    given = cli.json(f"{EXPLAIN} --calibration digits_calib.npz")
+    assert given["findings"][0]["cause"] != "data unlike calibration's"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (
+            "explain digits.eqm digits.onnx --data digits_test.npz",
+            "error: give the float model first, and then the .eqm that was made of it: not "
+            "digits.eqm and digits.onnx",
+        ),
+        (
+            "explain digits.onnx digits.eqm --data digits_test.npz --fix digits.onnx",
+            "error: cannot write digits.onnx: what is written is an .eqm file, not .onnx; name it "
+            "digits.eqm",
+        ),
+        (
+            "explain digits.onnx digits.eqm --data none.npz",
+            "error: there is no file none.npz",
+        ),
+        (
+            "explain digits.onnx digits.eqm --data digits_test.npz --fix digits.eqm",
+            "error: cannot write digits.eqm: the result is made from it",
+        ),
+    ],
+)
+def test_refusals(cli, workspace, line, message):
+    before = (workspace / "digits.eqm").read_bytes()
+    assert cli.refusal(line) == message
+    assert (workspace / "digits.eqm").read_bytes() == before
