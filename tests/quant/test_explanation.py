@@ -27,6 +27,7 @@ from edgeinfer.quant.explanation import (
     Action,
     Cause,
     Explanation,
+    Remedy,
     explain,
     explain_and_fix,
 )
