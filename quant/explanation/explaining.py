@@ -261,7 +261,8 @@ class _Case:
         before = self.workshop.measured()
         made = []
         for place, finding in enumerate(findings):
-            if place >= _MOST_REMEDIED:
+            is_dead = finding.cause is Cause.CONSTANT_CHANNEL and finding.gain == 0
+            if place >= _MOST_REMEDIED and not is_dead:
                 made.append(finding)
                 continue
             tried = []
