@@ -131,7 +131,14 @@ class Workshop:
         integer = self._integer(parts, types, layers, trial, Action.ROUND in actions)
         if Action.PRUNE in actions:
             integer = prune_constant_channels(integer)
-        return integer if trial else replace(integer, provenance=self._provenance(remedies, parts))
+        if trial:
+            return integer
+        return replace(
+            integer,
+            labels=self.quantized.labels,
+            preparation=self.quantized.preparation,
+            provenance=self._provenance(remedies, parts),
+        )
 
     def _provenance(self, remedies: Sequence[Remedy], parts: _Parts) -> dict[str, str]:
         """What a file says of how it was made."""

@@ -84,8 +84,10 @@ def first(found: Explanation) -> tuple[Cause, str, Action | None]:
 
 def test_a_channel_that_reaches_farther_than_all_others_is_equalized():
     graph, samples = chain(2)
-    quantized = quantize(graph, samples, **QUICK)
+    labels = tuple("abcdefghijklmnop")
+    quantized = dataclasses.replace(quantize(graph, samples, **QUICK), labels=labels)
     found, fixed = explain_and_fix(graph, quantized, samples)
+    assert fixed.graph.labels == labels
     assert first(found) == (Cause.OUTLIERS, "y2", Action.EQUALIZE)
     assert found.findings[0].text.startswith("channel 3 of 'y2' reaches ")
     assert found.findings[0].gain > 10 < found.findings[0].remedied
