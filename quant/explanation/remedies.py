@@ -115,7 +115,8 @@ class Workshop:
         """
         actions = {remedy.action for remedy in remedies}
         if actions == {Action.PRUNE}:
-            return prune_constant_channels(self.quantized)
+            pruned = prune_constant_channels(self.quantized)
+            return replace(pruned, provenance=self._provenance(remedies, self._as_made))
         equal = tuple(r.where for r in remedies if r.action is Action.EQUALIZE)
         again = Action.CALIBRATE in actions or bool(equal)
         parts = self._calibrated_with(equal) if again else self._as_made
@@ -135,6 +136,7 @@ class Workshop:
             return integer
         return replace(
             integer,
+            free_batch=self.quantized.free_batch,
             labels=self.quantized.labels,
             preparation=self.quantized.preparation,
             provenance=self._provenance(remedies, parts),
@@ -143,6 +145,8 @@ class Workshop:
     def _provenance(self, remedies: Sequence[Remedy], parts: _Parts) -> dict[str, str]:
         """What a file says of how it was made."""
         found = dict(self.quantized.provenance)
+        done = [found["mended"]] if "mended" in found else []
+        found["mended"] = "; ".join([*done, *(remedy.text for remedy in remedies)])
         if parts.choice is not None:
             found[SUMMARY] = to_text(summarize(parts.graph, self.seen))
         if any(remedy.action is Action.ROUND for remedy in remedies):

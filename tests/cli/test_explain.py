@@ -1,7 +1,11 @@
 """``edgeinfer explain``: findings, a mended file, refusals."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+
+from edgeinfer.files.model_file import read
 
 WRONG = "quantize digits.onnx --data wrong.npz --observer minmax --rounding-weights nearest"
 EXPLAIN = "explain digits.onnx wrong.eqm --data digits_test.npz --samples 60"
@@ -27,6 +31,9 @@ def test_a_fault_is_named_and_mended(cli, wrong):
     gain = fixed["after"]["sqnr_db"] - fixed["before"]["sqnr_db"]
     assert gain >= finding["remedy"]["gain_db"] - 1e-6 > 10
     assert fixed["output"] == "better.eqm"
+    assert "calibrated_on" in cli.json("inspect better.eqm")["provenance"]
+    before, after = (read(Path(name)) for name in ("wrong.eqm", "better.eqm"))
+    assert (after.labels, after.free_batch) == (before.labels, before.free_batch)
     evaluated = cli.json("evaluate better.eqm --data digits_test.npz --against digits.onnx")
     assert evaluated["agreement"] >= 0.99
 

@@ -88,6 +88,7 @@ def test_a_channel_that_reaches_farther_than_all_others_is_equalized():
     quantized = dataclasses.replace(quantize(graph, samples, **QUICK), labels=labels)
     found, fixed = explain_and_fix(graph, quantized, samples)
     assert fixed.graph.labels == labels
+    assert fixed.graph.provenance["mended"].startswith("equalize the channels of 'y2'")
     assert first(found) == (Cause.OUTLIERS, "y2", Action.EQUALIZE)
     assert found.findings[0].text.startswith("channel 3 of 'y2' reaches ")
     assert found.findings[0].gain > 10 < found.findings[0].remedied
