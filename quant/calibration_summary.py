@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 
 from edgeinfer.graph import Graph
-from edgeinfer.quant.calibration import Calibration, Run
+from edgeinfer.quant.calibration import MOST_HELD_BACK, Calibration, Run
 from edgeinfer.quant.outputs import has_classes
 
 __all__ = ["KEY", "InputSummary", "Summary", "from_text", "summarize", "to_text"]
@@ -78,14 +78,19 @@ class Summary:
     classes: Mapping[str, int] = field(default_factory=dict)
 
 
-def summarize(graph: Graph, seen: Calibration) -> Summary:
-    """What the runs that calibration kept hold; whatever their order, the same."""
+def summarize(graph: Graph, seen: Calibration, most: int = MOST_HELD_BACK) -> Summary:
+    """What the runs that calibration kept hold; whatever their order, the same.
+
+    So many of them at ``most``: as many as calibration keeps with any options, so that files that
+    differ in nothing else have the same.
+    """
+    runs = seen.kept[:most]
     inputs = {
-        name: _of_input(graph.types[name].shape, [run.feed[name] for run in seen.kept], seen, name)
+        name: _of_input(graph.types[name].shape, [run.feed[name] for run in runs], seen, name)
         for name in graph.inputs
-        if graph.types[name].dtype == "float32" and seen.kept
+        if graph.types[name].dtype == "float32" and runs
     }
-    return Summary(len(seen.kept), inputs, _classes(graph, seen.kept))
+    return Summary(len(runs), inputs, _classes(graph, runs))
 
 
 def to_text(summary: Summary) -> str:

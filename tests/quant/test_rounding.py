@@ -247,7 +247,7 @@ def test_a_channel_whose_accumulator_would_no_longer_be_proven_stays_nearest():
     graph = Graph("g", (), types, ("x",), ("y",), constants)
     at = Node("y", ops.QDense(output_zero_point=0, lo=-128, hi=127), ("x", "w", "b"), ("y",))
     changed = np.array([[2, 1], [2, 1]], "i1"), np.array([2**31 - 257, 7])
-    made = layers._proven(graph, at, *changed, np.ones(2))
+    made = layers.proven(graph, at, *changed, np.ones(2))
     assert made.weights.tolist() == [[1, 1], [2, 1]]
     assert made.bias.tolist() == [2**31 - 257, 7]
 
