@@ -216,7 +216,9 @@ class _Case:
                 return self.undoing.outliers({s.root: s.times for s in some}, readers)
             case Cause.CONSTANT_CHANNEL:
                 (one,) = some
-                return self.undoing.constant(one.root, one.layers)
+                # faint channels make the weights that take them large beside the others
+                readers = one.readers if one.divisors else []
+                return self.undoing.constant(one.root, [*one.layers, *readers])
             case Cause.TABLE:
                 (one,) = some
                 assert one.function is not None
@@ -291,9 +293,13 @@ class _Case:
     def fixed(self, explanation: Explanation) -> Fixed:
         before = best = self.workshop.measured()
         taken: tuple[Remedy, ...] = ()
-        for finding in explanation.findings:
-            remedy = finding.remedy
-            if remedy is None or remedy in taken:
+        found = [f.remedy for f in explanation.findings if f.remedy is not None]
+        # ranges and weights were chosen beside what is now mended
+        again = [Remedy(Action.CALIBRATE)]
+        if self.made.options.rounding_weights != "in-turn":
+            again.append(Remedy(Action.ROUND))
+        for remedy in [*found, *again]:
+            if remedy in taken:
                 continue
             measured = self._tried((*taken, remedy))
             least = -_SAME if remedy.action is Action.PRUNE else _PAYS

@@ -178,6 +178,7 @@ def candidates(finding: Finding, options: Options, equalizable: bool) -> list[Re
     turned = [] if options.rounding_weights == "in-turn" else [Remedy(Action.ROUND)]
     wide = [] if options.rounding == "double" else [Remedy(Action.WIDEN, where)]
     wide_weights = [] if options.rounding == "double" else [Remedy(Action.WIDEN_WEIGHTS, where)]
+    equal = [Remedy(Action.EQUALIZE, where)] if equalizable else []
     match finding.cause:
         case Cause.CLIPPING | Cause.INPUT_SATURATION:
             if not where:
@@ -189,12 +190,11 @@ def candidates(finding: Finding, options: Options, equalizable: bool) -> list[Re
             return [*turned, *wide_weights]
         case Cause.OUTLIERS if finding.where:
             rules = ("minmax", "percentile", "mse")
-            equal = [Remedy(Action.EQUALIZE, where)] if equalizable else []
             return [again, *equal, *(Remedy(Action.RANGE, where, r) for r in rules), *wide]
         case Cause.WEIGHT_ROUNDING:
             return [*turned, *wide_weights]
         case Cause.CONSTANT_CHANNEL:
-            return [Remedy(Action.PRUNE)] if finding.gain == 0 else [again, *wide]
+            return [Remedy(Action.PRUNE)] if finding.gain == 0 else [again, *equal, *wide]
         case Cause.DISTRIBUTION | Cause.OUTLIERS:
             return [again]
     return []

@@ -19,6 +19,9 @@ __all__ = ["Suspect", "suspects"]
 # a range is dominated by a channel, or by weights, that reach so many times as far as the others
 _DOMINANT = 6.0
 
+# a channel that is lost is faint where the middle one reaches so many times as far
+_FAINT = 16.0
+
 # a range is dominated by numbers that these data do not have where it is so many times theirs
 _UNUSED = 2.0
 
@@ -172,8 +175,10 @@ def _look(suspect: Suspect, graph: Graph, made: Recovered, widest: Seen, known: 
         if dominant and len(dominant) <= max(1, len(alive) // 8) and bulk > 0:
             suspect.dominant = dominant
             suspect.times = extent / bulk
-            if can_equalize(graph, suspect.value):
-                suspect.divisors = divisors_of(extents, dominant)
+        faint = [c for c in suspect.lost if 0 < _FAINT * extents[c] < typical]
+        odd = sorted({*suspect.dominant, *faint})
+        if odd and can_equalize(graph, suspect.value):
+            suspect.divisors = divisors_of(extents, odd)
     suspect.times = max(suspect.times, suspect.unused)
     if suspect.dominant or suspect.unused > _UNUSED:
         suspect.scores[Cause.OUTLIERS] = rounded
