@@ -12,7 +12,7 @@ from rich.console import RenderableType
 from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command
 from edgeinfer.cli.models import check_output, open_pair
-from edgeinfer.cli.options import FILE, image_options, samples_option
+from edgeinfer.cli.options import FILE, html_option, image_options, samples_option
 from edgeinfer.errors import InputError
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ _COLUMNS = {
     show_default=True,
     help="How many layers to show; 0 shows all. JSON always holds all.",
 )
+@html_option
 @samples_option()
 @image_options
 def explain(
@@ -66,6 +67,7 @@ def explain(
     calibration: Path | None,
     fix: Path | None,
     worst: int,
+    html: Path | None,
     samples: int | None,
     **images: Any,
 ) -> Report:
@@ -82,6 +84,10 @@ def explain(
     from edgeinfer.quant.explanation import explain as explained
     from edgeinfer.quant.explanation import explain_and_fix
 
+    if html is not None:
+        from edgeinfer.cli.pages import explanation_page
+
+        check_writable(html, model, quantized, data)
     if fix is not None:
         check_output(fix)
         check_writable(fix, model, quantized, data)
@@ -109,6 +115,16 @@ def explain(
                 floats, integers, dataset.samples, calibration=given, progress=done
             )
             atomic_write(fix, to_bytes(fixed.graph))
+    if html is not None:
+        facts = [
+            ("float model", str(model)),
+            ("explained", str(quantized)),
+            ("samples", f"{dataset.count_within(samples)}, of {data}; {found.samples} judge"),
+            ("as it is", _shown(found.before)),
+            *([] if fixed is None else [("fixed", f"{_shown(fixed.after)}; wrote {fix}")]),
+        ]
+        title = f"Why {quantized.name} differs from {model.name}"
+        atomic_write(html, explanation_page(title, facts, found, fixed))
     hidden = len(found.layers) - len(found.layers[: worst or None])
     return Report(
         {
@@ -129,6 +145,7 @@ def explain(
             "",
             *_findings(found),
             *([] if fixed is None else ["", *_mended(fixed, fix)]),
+            *([] if html is None else ["", f"wrote {html}"]),
         ],
         found.notes,
     )

@@ -8,14 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeinfer.cli.pages.figures import confusion_of, memory_of, range_of
+from edgeinfer.cli.pages.figures import cause_bars, confusion_of, memory_of, range_of
 from edgeinfer.files.model_file import read, save
 from edgeinfer.graph import Node, Quantization, TensorType
+from edgeinfer.quant.explanation import Cause
 from edgeinfer.quant.observers import Histogram
 from edgeinfer.runtime.planner import plan
 
 COMPARE = "compare digits.onnx digits.eqm --data digits_test.npz --samples 20 --html page.html"
 EVALUATE = "evaluate digits.eqm --data digits_test.npz --html page.html"
+EXPLAIN = (
+    "explain digits.onnx digits.eqm --data digits_test.npz --samples 40 --fix better.eqm "
+    "--html page.html"
+)
 
 VOID = {"wbr", "meta", "path", "line", "rect"}
 
@@ -46,7 +51,7 @@ class Page(HTMLParser):
         self.text += data
 
 
-@pytest.mark.parametrize("line", [COMPARE, EVALUATE])
+@pytest.mark.parametrize("line", [COMPARE, EVALUATE, EXPLAIN])
 def test_a_page_is_whole_and_fetches_nothing(cli, workspace, line):
     done = cli(line)
     assert (done.exit_code, done.stderr) == (0, "")
@@ -79,6 +84,29 @@ def test_the_page_of_evaluate_has_its_numbers_and_the_confusion(cli, workspace):
     assert drawn.tolist() == found["confusion"]
 
 
+def test_the_page_of_explain_has_findings_remedies_and_the_causes_of_layers(cli, workspace):
+    with np.load(workspace / "digits_calib.npz") as calibration:
+        np.savez(workspace / "dim.npz", image=calibration["image"] / np.float32(4))
+    assert cli("quantize digits.onnx --data dim.npz -o digits.eqm").exit_code == 0
+    found = cli.json(EXPLAIN)
+    page = Page(workspace / "page.html")
+    assert {"data unlike calibration's", "saturation of the input"} <= {
+        finding["cause"] for finding in found["findings"]
+    }
+    for finding in found["findings"]:
+        assert finding["cause"] in page.text
+        assert finding["text"] in page.text
+        assert f"{finding['undone_db']:+.1f}" in page.text
+    assert found["fixed"]["remedies"]
+    for remedy in found["fixed"]["remedies"]:
+        assert remedy in page.text
+    for layer in found["layers"]:
+        assert layer["value"] in page.text
+        for cause, gain in layer["undone_db"].items():
+            assert (f"{gain:+.1f} {cause}" in page.text) or gain < 0.05
+    assert "Latency" not in page.text and "Memory" not in page.text
+
+
 def test_the_page_of_a_float_model_has_no_latency(cli, workspace):
     assert cli(COMPARE.replace("digits.eqm", "digits.onnx")).exit_code == 0
     text = Page(workspace / "page.html").text
@@ -98,7 +126,7 @@ def test_names_of_strangers_are_text(cli, workspace):
     assert hostile in page.text
 
 
-@pytest.mark.parametrize("line", [COMPARE, EVALUATE])
+@pytest.mark.parametrize("line", [COMPARE, EVALUATE, EXPLAIN])
 def test_a_page_that_cannot_be_written_is_refused_before_any_work(cli, line):
     assert cli.refusal(line.replace("page.html", "no/page.html")) == (
         "error: cannot write no/page.html: there is no folder no"
@@ -154,3 +182,9 @@ def test_confusion_names_classes_by_label_or_number():
         (0, 1, 1, 0.25),
     ]
     assert figure.names == ("cat", "1")
+
+
+def test_bars_of_causes_begin_with_the_longest_and_leave_out_what_helps_nothing():
+    gains = {Cause.TABLE: 0.01, Cause.CLIPPING: 2.0, Cause.OUTLIERS: 8.0, Cause.DISTRIBUTION: -1.0}
+    found = [(bar.cause, bar.gain, bar.share) for bar in cause_bars(gains, 4.0)]
+    assert found == [(Cause.OUTLIERS, 8.0, 1.0), (Cause.CLIPPING, 2.0, 0.5)]

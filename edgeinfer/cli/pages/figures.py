@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from edgeinfer.graph import Graph, TensorType
 from edgeinfer.graph.lifetimes import last_uses
+from edgeinfer.quant.explanation import Cause
 from edgeinfer.quant.observers import Histogram
 from edgeinfer.runtime.planner import plan
 
 __all__ = [
     "ArenaUse",
+    "CauseBar",
     "Cell",
     "ConfusionCells",
     "Lifetime",
     "Range",
+    "cause_bars",
     "class_name",
     "confusion_of",
     "memory_of",
@@ -25,6 +28,9 @@ __all__ = [
 ]
 
 _BARS = 64
+
+# what a bar of a cause is too short to be seen for, in dB
+_LEAST_DB = 0.05
 
 
 @dataclass(frozen=True)
@@ -143,3 +149,32 @@ def confusion_of(counts: Sequence[Sequence[int]], labels: Sequence[str]) -> Conf
 def class_name(labels: Sequence[str], number: int) -> str:
     """The label of a class, or its number where the model has no labels."""
     return labels[number] if number < len(labels) else str(number)
+
+
+@dataclass(frozen=True)
+class CauseBar:
+    """What undoing one cause is worth.
+
+    Parameters
+    ----------
+    cause : Cause
+        The cause, which has a colour of its own.
+    gain : float
+        In dB.
+    share : float
+        The length of its bar, of 1.
+    """
+
+    cause: Cause
+    gain: float
+    share: float
+
+
+def cause_bars(gains: Mapping[Cause, float], longest: float) -> tuple[CauseBar, ...]:
+    """The figure of ``gains`` in dB, the largest first; a bar of ``longest`` dB is full.
+
+    What makes nothing better has none.
+    """
+    seen = {cause: gain for cause, gain in gains.items() if gain >= _LEAST_DB}
+    ordered = sorted(seen.items(), key=lambda item: -item[1])
+    return tuple(CauseBar(cause, gain, min(gain / longest, 1.0)) for cause, gain in ordered)

@@ -1,4 +1,4 @@
-"""Findings of compare and evaluate into pages, by the templates beside this file."""
+"""Findings of compare, evaluate and explain into pages, by the templates beside this file."""
 
 from __future__ import annotations
 
@@ -9,13 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 from edgeinfer import __version__
 from edgeinfer.cli import screen
-from edgeinfer.cli.pages.figures import class_name, confusion_of, memory_of, range_of
+from edgeinfer.cli.pages.figures import (
+    cause_bars,
+    class_name,
+    confusion_of,
+    memory_of,
+    range_of,
+)
 from edgeinfer.errors import MissingExtraError
 from edgeinfer.graph import Graph
 
 if TYPE_CHECKING:
     from edgeinfer.cli.profiling import LayerTime
     from edgeinfer.quant import LayerError
+    from edgeinfer.quant.explanation import Explanation, Fixed
     from edgeinfer.quant.observers import Histogram
 
 try:
@@ -23,7 +30,7 @@ try:
 except ImportError as _error:
     raise MissingExtraError("jinja2", "html") from _error
 
-__all__ = ["comparison_page", "evaluation_page"]
+__all__ = ["comparison_page", "evaluation_page", "explanation_page"]
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -101,6 +108,63 @@ def evaluation_page(
     )
 
 
+def explanation_page(
+    title: str,
+    facts: Sequence[tuple[str, str]],
+    found: Explanation,
+    fixed: Fixed | None,
+) -> bytes:
+    """The page of ``explain``: findings and remedies, and each layer's causes.
+
+    Parameters
+    ----------
+    facts : sequence of (str, str)
+        Names and values for the head of the page.
+    found : Explanation
+        What was found.
+    fixed : Fixed or None
+        What the remedies made of the model, where they were taken.
+    """
+    gains = [*found.whole.values(), *(g for layer in found.layers for g in layer.causes.values())]
+    longest = max([1.0, *gains])
+    layers = [
+        {
+            "name": layer.value,
+            "operator": layer.operator or "input",
+            "alone": "-" if layer.noise_db is None else screen.decibels(layer.noise_db),
+            "bar": None if layer.noise_db is None else _of_80_db(layer.noise_db),
+            "causes": cause_bars(layer.causes, longest),
+        }
+        for layer in found.layers
+    ]
+    most = max([1.0, *(max(f.gain, f.remedied) for f in found.findings)])
+    findings = [
+        {
+            "cause": finding.cause,
+            "text": finding.text,
+            "undone": f"{finding.gain:+.1f}",
+            "bar": max(0.0, finding.gain / most),
+            "remedy": None if finding.remedy is None else finding.remedy.text,
+            "remedied": f"{finding.remedied:+.1f}",
+            "remedied_bar": max(0.0, finding.remedied / most),
+            "agreement": finding.agreement,
+        }
+        for finding in found.findings
+    ]
+    return _rendered(
+        "explanation",
+        title,
+        facts,
+        None,
+        (),
+        findings=findings,
+        layers=layers,
+        whole=cause_bars(found.whole, longest),
+        taken=None if fixed is None else [remedy.text for remedy in fixed.remedies],
+        notes=found.notes,
+    )
+
+
 def _of_80_db(ratio: float) -> float:
     """The length of a bar for a ratio in dB: 80 dB, or no difference, fill it."""
     return 1.0 if ratio == math.inf else min(max(ratio, 0.0) / 80, 1.0)
@@ -110,7 +174,7 @@ def _rendered(
     template: str,
     title: str,
     facts: Sequence[tuple[str, str]],
-    model: Graph,
+    model: Graph | None,
     times: Sequence[LayerTime],
     **found: Any,
 ) -> bytes:
@@ -128,7 +192,7 @@ def _rendered(
         facts=facts,
         version=__version__,
         times=times,
-        memory=memory_of(model) if model.is_integer else None,
+        memory=memory_of(model) if model is not None and model.is_integer else None,
         **found,
     )
     # what is no Unicode character, as in a damaged name, must not stop the page
