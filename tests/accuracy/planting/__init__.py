@@ -1,0 +1,1 @@
+"""Faults planted in real models, to judge what explains them."""
