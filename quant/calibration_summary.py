@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 
 from edgeinfer.graph import Graph
-from edgeinfer.quant.calibration import MOST_HELD_BACK, Calibration, Run
+from edgeinfer.quant.calibration import Calibration, Run
 from edgeinfer.quant.outputs import has_classes
 
 __all__ = ["KEY", "InputSummary", "Summary", "from_text", "summarize", "to_text"]
@@ -78,13 +78,9 @@ class Summary:
     classes: Mapping[str, int] = field(default_factory=dict)
 
 
-def summarize(graph: Graph, seen: Calibration, most: int = MOST_HELD_BACK) -> Summary:
-    """What the runs that calibration kept hold; whatever their order, the same.
-
-    So many of them at ``most``: as many as calibration keeps with any options, so that files that
-    differ in nothing else have the same.
-    """
-    runs = seen.kept[:most]
+def summarize(graph: Graph, seen: Calibration) -> Summary:
+    """What the runs that calibration sampled hold; whatever their order, the same."""
+    runs = seen.sampled
     inputs = {
         name: _of_input(graph.types[name].shape, [run.feed[name] for run in runs], seen, name)
         for name in graph.inputs
@@ -145,7 +141,7 @@ def _features(array: np.ndarray, axis: int | None) -> np.ndarray:
 
 
 def _classes(graph: Graph, runs: Sequence[Run]) -> dict[str, int]:
-    if not has_classes(graph):
+    if not (has_classes(graph) and runs):
         return {}
     (name,) = graph.outputs
     found = [run.outputs[name].reshape(-1, graph.types[name].shape[-1]).argmax(1) for run in runs]

@@ -71,6 +71,8 @@ class Calibration:
     held_back : list of Run
         Those of them that ``fitted`` does not know: to judge by. Of fewer than five different ones
         there are none.
+    sampled : list of Run
+        As ``kept``, as many with any options.
     fixed_inputs : set of str
         The inputs that were the same in every run, of two or more.
     outliers : list of Outlier
@@ -84,6 +86,7 @@ class Calibration:
     count: int = 0
     kept: list[Run] = field(default_factory=list)
     held_back: list[Run] = field(default_factory=list)
+    sampled: list[Run] = field(default_factory=list)
     fixed_inputs: set[str] = field(default_factory=set)
     outliers: list[Outlier] = field(default_factory=list)
 

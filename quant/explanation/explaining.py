@@ -33,7 +33,6 @@ from edgeinfer.quant.explanation.remedies import Workshop
 from edgeinfer.quant.explanation.survey import survey
 from edgeinfer.quant.explanation.suspects import Suspect, suspects
 from edgeinfer.quant.explanation.undoing import Undoing
-from edgeinfer.quant.search import MAX_RUNS
 
 __all__ = ["Fixed", "explain", "explain_and_fix"]
 
@@ -167,7 +166,7 @@ class _Case:
                 "the file does not say what it was calibrated on: only ranges tell whether these "
                 "data are like it"
             )
-        unlike = [] if then is None else unlikenesses(then, summarize(graph, seen, MAX_RUNS))
+        unlike = [] if then is None else unlikenesses(then, summarize(graph, seen))
         return cls(made, undoing, workshop, found, unlike, notes, progress)
 
     def explanation(self) -> Explanation:
