@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
@@ -16,7 +15,6 @@ from edgeinfer.quant.shard import MOST_HELD_BACK, Calibration, Due, Run, Shard, 
 
 __all__ = [
     "MOST_HELD_BACK",
-    "MOST_SAMPLED",
     "Calibration",
     "Progress",
     "Run",
@@ -24,9 +22,6 @@ __all__ = [
     "evenly",
     "one_blas_thread",
 ]
-
-MOST_SAMPLED = 128
-"""How many runs a file's summary is of, at most."""
 
 # called as work is done: with its stage, how much of it, and of how much where that is known
 Progress: TypeAlias = Callable[[str, int, int | None], None]
@@ -83,7 +78,7 @@ def calibrate(
     """
     chosen = _draw(data, samples, seed)
     total = _count(graph, chosen, samples)
-    shard, count = Shard(graph, values, max(keep, MOST_SAMPLED)), itertools.count(1)
+    shard, count = Shard(graph, values, keep), itertools.count(1)
 
     def arriving() -> Iterator[Due]:
         for index, feed in enumerate(runs(graph, chosen, limit=samples)):
@@ -96,8 +91,7 @@ def calibrate(
         for _ in range(due.run.times):
             if progress is not None:
                 progress("calibrating", next(count), total)
-    seen = shard.calibration()
-    return replace(seen, kept=seen.kept[:keep], sampled=seen.kept)
+    return shard.calibration()
 
 
 def _count(graph: Graph, data: Data, samples: int | None) -> int | None:

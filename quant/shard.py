@@ -28,6 +28,9 @@ __all__ = ["MOST_HELD_BACK", "Calibration", "Due", "Run", "Shard", "one_blas_thr
 _HELD_BACK = 5
 MOST_HELD_BACK = 32
 
+# so many runs are sampled for the summary that a file keeps, at most
+_SAMPLED = 128
+
 # so many wait until it is known whether they do, and two of them may turn out to be outliers
 _WAITING = _HELD_BACK * MOST_HELD_BACK + 2
 
@@ -167,7 +170,7 @@ class Shard:
         self._state: dict[str, np.ndarray] | None = {} if graph.states else None
         self._waiting = Waiting(max(keep, _WAITING))
         self._outliers: list[Outlier] = []
-        self._kept, self._held_back = _Least(keep), _Least(MOST_HELD_BACK)
+        self._kept, self._held_back = _Least(max(keep, _SAMPLED)), _Least(MOST_HELD_BACK)
 
     def another(self) -> Shard:
         """One that has seen nothing yet."""
@@ -189,7 +192,7 @@ class Shard:
         self._outliers += outliers
         self._waiting = Waiting(0)
         held = min(MOST_HELD_BACK, len(least) // _HELD_BACK)
-        kept = max(held, self._keep)
+        kept = max(held, self._keep, _SAMPLED)
         due = [Due(run, place < held, place < kept) for place, run in enumerate(least)]
         return due + [Due(run) for run in others]
 
@@ -238,7 +241,8 @@ class Shard:
             reaches=counted.reaches,
             never=never,
             count=counted.count,
-            kept=self._kept.runs,
+            kept=self._kept.runs[: self._keep],
+            sampled=self._kept.runs,
             held_back=self._held_back.runs,
             fixed_inputs=counted.fixed_inputs,
             outliers=self._outliers,
