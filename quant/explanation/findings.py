@@ -81,11 +81,11 @@ def _of(suspect: Suspect, gains: Mapping[Cause, float]) -> list[Finding]:
     for special in (Cause.OUTLIERS, Cause.CONSTANT_CHANNEL):
         if causes.get(special, 0.0) >= _EXPLAINS * rounding > 0:
             causes.pop(Cause.ACTIVATION_ROUNDING, None)
-    if suspect.dominant and causes.get(Cause.OUTLIERS, 0.0) >= _EXPLAINS * causes.get(
-        Cause.CLIPPING, 0.0
-    ):
-        # what reaches so far is what was cut
-        causes.pop(Cause.CLIPPING, None)
+    if suspect.dominant:
+        # what reaches so far is what was cut, and why the others are lost
+        for effect in (Cause.CLIPPING, Cause.CONSTANT_CHANNEL):
+            if causes.get(Cause.OUTLIERS, 0.0) >= _EXPLAINS * causes.get(effect, 0.0):
+                causes.pop(effect, None)
     weights = causes.pop(Cause.WEIGHT_ROUNDING, None)
     made = [
         Finding(cause, suspect.value, gain, None, 0.0, None, _text(suspect, cause))
