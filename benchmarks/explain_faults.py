@@ -1,11 +1,11 @@
 """Faults planted in real models: which of fifty ``explain`` names, and which ``--fix`` repairs.
 
-    EDGEINFER_ZOO=DIR python benchmarks/explain_faults.py [--seed N] [--rows FILE]
-        [-o docs/explain-faults.md]
+    EDGEINFER_ZOO=DIR python benchmarks/explain_faults.py [--seed N] [--drawn N]
+        [--rows FILE] [-o docs/explain-faults.md]
 
-Half of the faults are always the same, half are drawn by the seed. ``tests/accuracy/planting``
-plants and judges them. Prints a row as soon as it is measured, and writes the page at the end.
-With ``--rows`` each is kept in a file, and what is there already is not measured again.
+As many as are always the same are drawn by the seed. ``tests/accuracy/planting`` plants and judges
+them. Prints a row as soon as it is measured, and writes the page at the end. With ``--rows`` each
+is kept in a file, and what is there already is not measured again.
 """
 
 from __future__ import annotations
@@ -26,20 +26,16 @@ from tests.accuracy.planting.faults import FIXED, LEAST_LOSS, NoFaultError, Plan
 from tests.accuracy.planting.subjects import EXPORTED, ZOO, subject
 from tests.accuracy.planting.verdict import LOOKED_AT, WITHIN_DB, judge
 
-HALVES = ("fixed", "drawn")
-
-HALF = 25
-"""Faults that are drawn; there are as many fixed ones."""
-
 PAGE = """\
 # Planted faults
 
 {count} faults, each planted in a model whose int8 file then loses {least:.0f} dB at least: what
 `edgeinfer explain` says of them, and what `--fix` makes of them. It is given the float model, the
-spoilt file and a hundred good samples, and is told nothing of the fault. Half of the faults are
-always the same, half were drawn by seed {seed}. The page is written by
+spoilt file and a hundred good samples, and is told nothing of the fault. {fixed} of the faults are
+always the same, the other {drawn} are the first that seed {seed} draws. The page is written by
 
-    EDGEINFER_ZOO=DIR python benchmarks/explain_faults.py --seed {seed} -o docs/explain-faults.md
+    EDGEINFER_ZOO=DIR python benchmarks/explain_faults.py --seed {seed} --drawn {drawn} \\
+        -o docs/explain-faults.md
 
 A fault is *named* where one of the first {looked} findings has a right cause at the right place. It
 is *repaired* where the fixed model's SQNR, on a hundred more samples that nothing has seen, is at
@@ -143,6 +139,8 @@ def page(rows: dict[str, list[Row]], seed: int) -> str:
     return PAGE.format(
         least=LEAST_LOSS,
         seed=seed,
+        fixed=len(rows["fixed"]),
+        drawn=len(rows["drawn"]),
         looked=LOOKED_AT,
         within=WITHIN_DB,
         named=counted("is_named"),
@@ -162,17 +160,18 @@ def page(rows: dict[str, list[Row]], seed: int) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seed", type=int, default=18, help="draws half of the faults")
+    parser.add_argument("--seed", type=int, default=18, help="draws the others")
     parser.add_argument("--rows", type=Path, help="where rows are kept from run to run")
-    parser.add_argument("--halves", nargs="*", choices=HALVES, default=HALVES)
+    parser.add_argument("--drawn", type=int, default=len(FIXED), help="how many are drawn")
     parser.add_argument("-o", "--out", type=Path, help="the page to write")
     arguments = parser.parse_args()
     plants = {"fixed": iter(FIXED), "drawn": drawn(arguments.seed, ZOO + EXPORTED)}
-    rows: dict[str, list[Row]] = {half: [] for half in arguments.halves}
+    counts = {"fixed": len(FIXED), "drawn": arguments.drawn}
+    rows: dict[str, list[Row]] = {half: [] for half in counts}
     kept = Kept(arguments.rows)
     for half, some in rows.items():
         found = (row for each in plants[half] if (row := kept.row(each)) is not None)
-        for row in islice(found, HALF):
+        for row in islice(found, counts[half]):
             some.append(row)
             print(row, flush=True)
             if not (row.is_named and row.is_repaired):

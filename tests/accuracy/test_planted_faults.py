@@ -1,7 +1,6 @@
 """Of faults planted in real models, ``explain`` names the causes and its remedies repair them.
 
-All fifty, and how many must be right, are those of ``benchmarks/explain_faults.py``; its page is
-docs/explain-faults.md. Here are a few.
+``benchmarks/explain_faults.py`` plants fifty; its page is docs/explain-faults.md. Here are a few.
 """
 
 import secrets
