@@ -11,7 +11,9 @@ from edgeinfer.errors import InputError
 from edgeinfer.graph import Graph
 from edgeinfer.quant.bounds import Range, Ranges
 from edgeinfer.quant.calibration import MOST_HELD_BACK, Calibration, calibrate
+from edgeinfer.quant.expectations import check_expectations, unlike_expected
 from edgeinfer.quant.integer_types import IntegerTypes
+from edgeinfer.quant.last_layers import judged_at
 from edgeinfer.quant.lowering import Lowering
 from edgeinfer.quant.observers import OBSERVERS, Observer, minmax
 from edgeinfer.quant.options import AUTO, Options
@@ -19,7 +21,7 @@ from edgeinfer.quant.outputs import uncut_groups, uneven_outputs
 from edgeinfer.quant.ranges import group_ranges
 from edgeinfer.quant.refusals import refuse_unsupported
 from edgeinfer.quant.schemes import SCHEMES, Width
-from edgeinfer.quant.search import MAX_RUNS, search
+from edgeinfer.quant.search import MAX_RUNS, search, spared
 from edgeinfer.quant.sharing import shared_quantization
 from edgeinfer.quant.value_types import ValueTypes
 from edgeinfer.quant.wide_inputs import widen_inputs
@@ -83,7 +85,7 @@ def choose(graph: Graph, data: Data, options: Options, seen: Calibration | None 
     # 16 bits need no cutting, and a run that depends on those before it is no judge by itself
     searching = rule is None and "int8" in widths.values() and not graph.states
     if seen is None:
-        seen = observe(graph, data, options, groups, searching=searching)
+        seen = observe(graph, data, options, groups)
     wide = sum(width == "int16" for width in widths.values())
     _log.info(
         "calibrated %r by %d runs: %d scales, %d of them of 16 bits",
@@ -92,7 +94,9 @@ def choose(graph: Graph, data: Data, options: Options, seen: Calibration | None 
         len(widths),
         wide,
     )
-    notes = widen(graph, groups, widths, seen, options) if rounding == "single" else []
+    notes = unlike_expected(options.expected_ranges, seen.histograms)
+    if rounding == "single":
+        notes += widen(graph, groups, widths, seen, options)
     of_values = ValueTypes(graph, groups, seen, bits.weights)
     lowering = Lowering(graph, rounding=rounding)
     if searching and rounding == "single":
@@ -101,53 +105,85 @@ def choose(graph: Graph, data: Data, options: Options, seen: Calibration | None 
     def types(ranges: Ranges) -> IntegerTypes:
         return of_values(ranges, widths)
 
+    whole = group_ranges(graph, groups, widths, seen, minmax)
+    fitted = whole
+    if seen.held_back:
+        without = replace(seen, histograms=seen.fitted)
+        fitted = group_ranges(graph, groups, widths, without, minmax)
+    uncut = uncut_groups(graph, groups)
+
     def ranges_by(propose: Observer) -> Ranges:
-        return group_ranges(graph, groups, widths, seen, propose)
+        found = group_ranges(graph, groups, widths, seen, propose)
+        return {root: whole[root] if root in uncut else range_ for root, range_ in found.items()}
+
+    def without_held_back(found: Ranges) -> Ranges:
+        return {root: _within(range_, fitted[root]) for root, range_ in found.items()}
 
     ranges = ranges_by(rule or minmax)
+    reference = reference_types(graph, groups, seen)
+    build = _Build(lowering, of_values, widths, ranges)
     if searching:
-        whole = uncut_groups(graph, groups)
         proposals = {
             name: {
                 root: range_
                 for root, range_ in ranges_by(propose).items()
-                if widths[root] == "int8" and root not in whole
+                if widths[root] == "int8" and root not in uncut
             }
             for name, propose in OBSERVERS.items()
         }
-        build = _Build(lowering, of_values, widths, ranges)
-        found = search(seen, proposals, build, options.progress, options.pool)
+        judging = build, replace(build, limits=fitted), judged_at(graph, reference).objective
+        found = search(seen, proposals, *judging, options.progress, options.pool)
         ranges = {**ranges, **found}
-    trial = ranges
-    if seen.held_back:
-        fitted = replace(seen, histograms=seen.fitted)
-        known = group_ranges(graph, groups, widths, fitted, minmax)
-        trial = {root: _within(range_, known[root]) for root, range_ in ranges.items()}
-    reference = reference_types(graph, groups, seen)
+    elif ranges != whole and not graph.states:
+        objective = judged_at(graph, reference).objective
+        ranges, kept = spared(seen, whole, ranges, build, objective)
+        notes += [
+            f"the range of {root!r} is not cut as {options.observer} would: that takes the largest "
+            "values of an output, or the least"
+            for root in kept
+        ]
+    trial = without_held_back(ranges) if seen.held_back else ranges
     return Choice(types(ranges), types(trial), reference, seen, notes)
 
 
 def reference_types(graph: Graph, groups: Mapping[str, str], seen: Calibration) -> IntegerTypes:
-    """The types of a Graph in 16 bits, weights and all, which stands for the floats."""
+    """The types in 16 bits, weights and all, that stand for the floats."""
     widths: dict[str, Width] = dict.fromkeys(groups.values(), "int16")
     ranges = group_ranges(graph, groups, widths, seen, minmax)
-    return ValueTypes(graph, groups, seen, "int16")(ranges, widths)
+    return replace(ValueTypes(graph, groups, seen, "int16")(ranges, widths), weights="int16")
 
 
 def observe(
-    graph: Graph, data: Data, options: Options, groups: Mapping[str, str], *, searching: bool
+    graph: Graph,
+    data: Data,
+    options: Options,
+    groups: Mapping[str, str],
+    *,
+    searching: bool = False,
 ) -> Calibration:
-    """What calibration sees; it keeps more runs where ranges or weights are chosen by them."""
-    return calibrate(
+    """What calibration sees; it keeps more runs where ranges or weights are chosen by them, or
+    where something else is searched.
+
+    Raises
+    ------
+    InputError
+        The data does not fit the inputs, or lies outside of what is expected of them.
+    """
+    check_expectations(graph, options.expected_ranges)
+    judging = searching or options.observer != "minmax" or options.rounding_weights != "nearest"
+    seen = calibrate(
         graph,
         data,
         set(groups),
         samples=options.samples,
         seed=options.seed,
-        keep=MAX_RUNS if searching or options.rounding_weights != "nearest" else MOST_HELD_BACK,
+        keep=MAX_RUNS if judging else MOST_HELD_BACK,
         progress=options.progress,
         pool=options.pool,
     )
+    # before all the work that comes of it
+    unlike_expected(options.expected_ranges, seen.histograms)
+    return seen
 
 
 def widen(
@@ -174,16 +210,20 @@ def widen(
 
 @dataclass(frozen=True)
 class _Build:
-    """The integer Graph by the ranges of some groups; ``ranges`` has those of all others."""
+    """The integer Graph by the ranges of some groups; ``ranges`` has those of all others, and they
+    reach no farther than ``limits``, if there are any."""
 
     lowering: Lowering
     of_values: ValueTypes
     widths: Mapping[str, Width]
     ranges: Ranges
+    limits: Ranges | None = None
 
     def __call__(self, tried: Ranges) -> Graph:
-        types = self.of_values({**self.ranges, **tried}, self.widths)
-        return self.lowering.graph_of(types)
+        found = {**self.ranges, **tried}
+        if self.limits is not None:
+            found = {root: _within(range_, self.limits[root]) for root, range_ in found.items()}
+        return self.lowering.graph_of(self.of_values(found, self.widths))
 
 
 def _within(a: Range, b: Range) -> Range:

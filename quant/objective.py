@@ -1,9 +1,14 @@
-"""The error of an integer Graph's outputs on some runs: what every choice is judged by."""
+"""The error of an integer Graph's outputs on some runs: what every choice is judged by.
+
+What matters is judged apart, and nothing drowns in what is larger: each output, and each group of
+its channels whose ranges are alike (``channel_groups.py``). Beside them, each index along each axis
+must not lose much, and the extremes at each must remain: a threshold decides by them.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -12,25 +17,28 @@ import numpy as np
 from edgeinfer.arithmetic import elementary
 from edgeinfer.graph import Graph
 from edgeinfer.quant.calibration import Run
+from edgeinfer.quant.channel_groups import ChannelGroups, channel_groups
 from edgeinfer.quant.parts import part_axes, sums_along
+from edgeinfer.quant.peaks import Peaks
 from edgeinfer.runtime.planner import KnownCalls
 from edgeinfer.runtime.session import Session
 
-__all__ = ["Judge", "Noise", "outputs_of"]
+__all__ = ["Judge", "Noise", "Objective", "groups_of_outputs", "outputs_of"]
 
 Choice = TypeVar("Choice")
 
 # less than this is no noise, but float32's own rounding
 _SILENCE = 1e-12
 
-# No part of an output may get this many times its noise, however much the whole gains: the scores
-# beside a detector's boxes are a ten-thousandth of the whole.
+# No part of an output may get this many times its noise, however much the whole gains.
 _LOSS = 2.0
 
-# A proposal must leave this share of the noise or less to be taken, of its sum over the runs and
-# of its geometric mean as well: less is the luck of a few samples. Measured on kws_dscnn: entropy's
-# cuts halve the sum on the calibration samples, the mean stays, and unseen samples lose 7 dB.
-_GAIN = 0.7
+# a group that does not gain may be left no more than this
+_KEPT = 1.1
+
+# An extreme at an index may be short of so much of its group's reach, and of more only where it was
+# before: what a cut takes from the one detection of a hundred pictures is little noise.
+_MISSING = 0.05
 
 
 def outputs_of(session: Session, feed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -39,72 +47,166 @@ def outputs_of(session: Session, feed: Mapping[str, np.ndarray]) -> dict[str, np
     return y if isinstance(y, dict) else {session.outputs[0].name: y}
 
 
+def groups_of_outputs(runs: Sequence[Run], shares: Collection[str]) -> dict[str, ChannelGroups]:
+    """Of each output of ``runs``, its groups of channels.
+
+    Parameters
+    ----------
+    shares : collection of str
+        The outputs that have one group, as probabilities: a class that is never seen is no group.
+    """
+    found = {}
+    for name in runs[0].outputs:
+        groups = channel_groups([run.outputs[name] for run in runs])
+        found[name] = groups.joined() if name in shares else groups
+    return found
+
+
 @dataclass(frozen=True)
 class Noise:
     """The error of the outputs.
 
     Parameters
     ----------
-    by_run : numpy.ndarray
-        For each run, noise over the mean signal, summed over the outputs; never 0.
+    by_group : numpy.ndarray
+        [runs, groups]: noise over the mean signal, of each group of each output; never 0.
     by_part : numpy.ndarray
         The noise of each index along each axis of each output, over all runs.
+    missing : numpy.ndarray
+        By how much of its group's reach the extremes at each such index are fallen short of.
     """
 
-    by_run: np.ndarray
+    by_group: np.ndarray
     by_part: np.ndarray
+    missing: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
-    @classmethod
-    def of(cls, graph: Graph, runs: Sequence[Run], known: KnownCalls) -> Noise:
-        """The error of ``graph`` on ``runs``."""
-        session = Session.of_trusted(graph, known)
-        noise = np.zeros((len(runs), len(graph.outputs)))
-        signal = np.zeros((len(runs), len(graph.outputs)))
-        parts: list[list[np.ndarray]] = []
-        for i, run in enumerate(runs):
-            result = outputs_of(session, run.feed)
-            parts.append([])
-            for j, name in enumerate(graph.outputs):
-                y = result[name]
-                reference = run.outputs[name].astype(np.float64)
-                squares = (reference - y) ** 2
-                signal[i, j] = (reference * reference).sum()
-                noise[i, j] = squares.sum()
-                parts[i] += [sums_along(squares, axis) for axis in part_axes(y.shape)]
-        by_part = np.sum([np.concatenate([[0.0], *found]) for found in parts], 0)
-        by_run = (noise / np.maximum(signal.mean(0), 1e-30)).sum(1) + 1e-9
-        return cls(by_run, by_part)
+    def is_better_than(self, other: Noise, share: float) -> bool:
+        """Whether some group gains, none loses, no part loses much, and extremes remain.
 
-    def is_better_than(self, other: Noise) -> bool:
-        """Whether the whole gains enough and no part loses much."""
-        ratio = elementary.exp(elementary.log(self.by_run / other.by_run).mean())
-        gains = self.by_run.sum() < _GAIN * other.by_run.sum() and ratio < _GAIN
-        return bool(gains and (self.by_part <= _LOSS * other.by_part).all())
+        A group gains where less than ``share`` is left of its noise: of its sum over the runs, and
+        of its geometric mean as well.
+        """
+        ratios = elementary.exp(elementary.log(self.by_group / other.by_group).mean(0))
+        sums = self.by_group.sum(0) / other.by_group.sum(0)
+        gains = (sums < share) & (ratios < share)
+        kept = (sums <= _KEPT) & (ratios <= _KEPT)
+        parts = self.by_part <= _LOSS * other.by_part
+        return bool(gains.any() and kept.all() and parts.all() and self.keeps_extremes(other))
+
+    def keeps_extremes(self, other: Noise) -> bool:
+        """Whether none is fallen short of by much and by more than in ``other``."""
+        return bool((self.missing <= np.maximum(_MISSING, other.missing)).all())
 
     def is_half_of(self, other: Noise) -> bool:
         """Whether half of the other's noise is left or less, of its sum and of the geometric mean
         over the runs."""
-        ratio = elementary.exp(elementary.log(self.by_run / other.by_run).mean())
-        return bool(2 * self.by_run.sum() <= other.by_run.sum() and 2 * ratio <= 1)
+        mine, others = self.by_group.sum(1), other.by_group.sum(1)
+        ratio = elementary.exp(elementary.log(mine / others).mean())
+        return bool(2 * mine.sum() <= others.sum() and 2 * ratio <= 1)
 
     def is_clearly_worse_than(self, other: Noise) -> bool:
         """Whether it is no luck of a few runs that more noise is left than of the other.
 
-        That is where the mean of the runs' logarithms is larger by twice its standard error, or all
-        noise together, or that of the parts in their geometric mean, by ``_LOSS`` times.
+        That is where in some group the mean of the runs' logarithms is larger by twice its standard
+        error, or all noise together by ``_LOSS`` times; or that of the parts in their geometric
+        mean.
         """
-        ratios = elementary.log(self.by_run / other.by_run)
-        doubt = 2 * ratios.std() / np.sqrt(len(ratios))
+        ratios = elementary.log(self.by_group / other.by_group)
+        doubt = 2 * ratios.std(0) / np.sqrt(len(ratios))
         mine, others = (np.maximum(each.by_part, _SILENCE) for each in (self, other))
         heard = np.maximum(mine, others) > _SILENCE
         parts = elementary.log(mine[heard] / others[heard]).mean() if heard.any() else 0.0
-        lost = self.by_run.sum() > _LOSS * other.by_run.sum() or parts > math.log(_LOSS)
-        return bool(lost or ratios.mean() > doubt)
+        lost = (self.by_group.sum(0) > _LOSS * other.by_group.sum(0)).any()
+        return bool(lost or parts > math.log(_LOSS) or (ratios.mean(0) > doubt).any())
+
+    @property
+    def whole(self) -> float:
+        """Noise over signal of a run in the mean, summed over the groups as if all were equal."""
+        return float(self.by_group.sum(1).mean())
 
     @property
     def sqnr_db(self) -> float:
-        """Of all runs together, where the outputs' signals are taken as equal."""
-        return -10 * math.log10(self.by_run.mean())
+        """The same as a ratio of signal to noise."""
+        return -10 * math.log10(self.whole)
+
+
+class Objective:
+    """What the outputs should be on some runs.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+        One or more; their order means nothing.
+    shares : collection of str
+        The outputs whose channels are one group (``groups_of_outputs``).
+    cut : callable
+        From an integer Graph to the one that has the outputs of ``runs``.
+    ranked : collection of str
+        Those of them that are compared with each other alone, as a softmax does: extremes of these
+        decide nothing.
+    """
+
+    def __init__(
+        self,
+        runs: Sequence[Run],
+        shares: Collection[str] = (),
+        cut: Callable[[Graph], Graph] | None = None,
+        ranked: Collection[str] = (),
+    ) -> None:
+        self._runs, self._cut = runs, cut
+        self._known: KnownCalls | None = None
+        self._groups = groups_of_outputs(runs, shares)
+        signal = [self._sums({n: _squares(run.outputs[n]) for n in self._groups}) for run in runs]
+        self._signal = np.maximum(np.mean(signal, 0), 1e-30)
+        self._peaks = {
+            name: [
+                Peaks.of([run.outputs[name] for run in runs], axis, groups, sign)
+                for axis in part_axes(runs[0].outputs[name].shape)
+                for sign in (1, -1)
+            ]
+            for name, groups in self._groups.items()
+            if runs[0].outputs[name].dtype.kind == "f" and name not in ranked
+        }
+
+    def __getstate__(self) -> dict[str, Any]:
+        # what is packed for this processor's kernels is of no use elsewhere
+        return {**vars(self), "_known": None}
+
+    def noise(self, graph: Graph) -> Noise:
+        """The error of the integer ``graph``."""
+        self._known = self._known or KnownCalls()
+        cut = graph if self._cut is None else self._cut(graph)
+        session = Session.of_trusted(cut, self._known)
+        by_group = []
+        by_part: np.ndarray | float = 0.0
+        extremes = [(name, peaks) for name, of in self._peaks.items() for peaks in of]
+        missing = [np.zeros(len(peaks.values)) for _, peaks in extremes]
+        for i, run in enumerate(self._runs):
+            result = outputs_of(session, run.feed)
+            squares = {n: _squares(run.outputs[n], result[n]) for n in self._groups}
+            by_group.append(self._sums(squares))
+            by_part = by_part + np.concatenate(
+                [
+                    np.zeros(1),
+                    *(sums_along(x, axis) for x in squares.values() for axis in part_axes(x.shape)),
+                ]
+            )
+            for (name, peaks), short in zip(extremes, missing, strict=True):
+                peaks.note_missing(i, result[name], short)
+        return Noise(
+            np.array(by_group) / self._signal + 1e-9,
+            np.asarray(by_part),
+            np.concatenate([np.zeros(1), *missing]),
+        )
+
+    def _sums(self, squares: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Of each group of each output, [groups]."""
+        return np.concatenate([self._groups[name].sums(x) for name, x in squares.items()])
+
+
+def _squares(x: np.ndarray, y: np.ndarray | float = 0.0) -> np.ndarray:
+    """Of their differences, float64."""
+    return np.asarray((x.astype(np.float64) - y) ** 2)
 
 
 @dataclass(frozen=True)
@@ -115,18 +217,13 @@ class Judge(Generic[Choice]):
     ----------
     build : callable
         From the choice to the Graph.
-    runs : sequence of Run
-        What it is judged on.
+    objective : Objective
+        What it is held against.
     """
 
     build: Callable[[Choice], Graph]
-    runs: Sequence[Run]
-    _known: KnownCalls = field(default_factory=KnownCalls, init=False, repr=False)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # what is packed for this processor's kernels is of no use elsewhere
-        return type(self), (self.build, self.runs)
+    objective: Objective
 
     def __call__(self, choice: Choice) -> Noise:
         """The error."""
-        return Noise.of(self.build(choice), self.runs, self._known)
+        return self.objective.noise(self.build(choice))

@@ -61,6 +61,9 @@ class Options:
         Who does the work that can be shared. What comes of it is the same as in this process.
     goal : Goal, optional
         What the scheme ``auto`` is to reach, and no other.
+    expected_ranges : mapping of str to (float, float)
+        By input, from where to where its numbers go. Samples that lie outside are refused, and a
+        finding says where they span little of it (``expectations.py``).
 
     Raises
     ------
@@ -80,6 +83,7 @@ class Options:
     pool: Pool = HERE
     rounding_weights: str = DEFAULT_ROUNDING
     goal: Goal | None = None
+    expected_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for what, given, known in (

@@ -61,6 +61,7 @@ def quantize(
     progress: Progress | None = None,
     client: Client | None = None,
     goal: Goal | None = None,
+    expected_ranges: Mapping[str, tuple[float, float]] | None = None,
 ) -> Graph:
     """Make every value of ``graph`` an integer: ``choose_types``, then ``lower_to_integers``.
 
@@ -75,7 +76,8 @@ def quantize(
         Calibration samples as the model takes them, a hundred or so; never written to.
     client : distributed.Client, optional
         Whose workers do what can be shared. What comes of it is the same as without.
-    scheme, observer, overrides, samples, seed, rounding, rounding_weights, stream, progress, goal
+    scheme, observer, overrides, samples, seed, rounding, rounding_weights, stream, progress, goal,
+    expected_ranges
         See ``Options``.
 
     Raises
@@ -101,6 +103,7 @@ def quantize(
         progress=progress,
         pool=pool_of(client),
         goal=goal,
+        expected_ranges=expected_ranges or {},
     )
     made = quantize_and_judge(graph, data, options)
     for finding in made.judgement.findings:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from edgeinfer.graph import Graph
 from edgeinfer.quant.calibration import Calibration
 from edgeinfer.quant.lowering import Lowering
-from edgeinfer.quant.objective import Noise
+from edgeinfer.quant.objective import Objective
 from edgeinfer.quant.observers import OBSERVERS, minmax
 from edgeinfer.quant.options import Options
 from edgeinfer.quant.ranges import group_ranges
@@ -20,7 +20,6 @@ from edgeinfer.quant.schemes import Width
 from edgeinfer.quant.search import judges
 from edgeinfer.quant.value_types import ValueTypes
 from edgeinfer.quant.widths import group_widths
-from edgeinfer.runtime.planner import KnownCalls
 
 __all__ = ["widen_inputs"]
 
@@ -69,12 +68,11 @@ def widen_inputs(
         judging = judges(seen, narrow)
         if judging.tries < len(OBSERVERS):
             break
-        noise = Noise.of(narrow, judging.runs, KnownCalls())
-        if noise.by_run.mean() <= _MUCH:
+        objective = Objective(judging.runs)
+        noise = objective.noise(narrow)
+        if noise.whole <= _MUCH:
             break
-        if Noise.of(lowered({**widths, root: "int16"}), judging.runs, KnownCalls()).is_half_of(
-            noise
-        ):
+        if objective.noise(lowered({**widths, root: "int16"})).is_half_of(noise):
             widths[root] = "int16"
             notes.append(
                 f"input {name!r} has 16 bits: its rounding to 8 would make half of the noise at "

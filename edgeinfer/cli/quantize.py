@@ -54,6 +54,27 @@ def _overrides(
     return overrides
 
 
+_RANGE = "[NAME=]LOW:HIGH"
+
+
+def _ranges(
+    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> dict[str, tuple[float, float]]:
+    """Ranges by input; the name of an only input may be left out, and is "" then."""
+    found: dict[str, tuple[float, float]] = {}
+    for value in values:
+        name, _, ends = value.rpartition("=")
+        low, _, high = ends.partition(":")
+        try:
+            given = float(low), float(high)
+        except ValueError:
+            raise click.BadParameter(f"{value!r} is not of the form {_RANGE}") from None
+        if name in found:
+            raise click.BadParameter(f"{value!r} is a second range of the same input")
+        found[name] = given
+    return found
+
+
 def _calibration(data: Path | None, calib: Path | None) -> Path:
     """The samples' file, also where it is given as 0.1.0 called it."""
     if data is not None and calib is not None:
@@ -118,6 +139,15 @@ _UNJUDGED = [
     "against it.",
 )
 @click.option(
+    "--expect-range",
+    "expected",
+    metavar=_RANGE,
+    multiple=True,
+    callback=_ranges,
+    help="From where to where the numbers of an input go, as 0:255. Samples outside are refused, "
+    "and those that span little of it warned of.",
+)
+@click.option(
     "--samples",
     metavar="N",
     type=click.IntRange(1),
@@ -150,6 +180,7 @@ def quantize(
     overrides: dict[str, str],
     rounding: Any,
     rounding_weights: str,
+    expected: dict[str, tuple[float, float]],
     samples: int | None,
     seed: int,
     stream: int | None,
@@ -215,6 +246,7 @@ def quantize(
                     pool,
                     rounding_weights,
                     goal,
+                    _by_input(expected, graph),
                 ),
                 reference=onnx_peer(model, how.constants) if is_whole else None,
             )
@@ -287,6 +319,21 @@ def _goal(scheme: str, goals: dict[str, Any]) -> Goal | None:
         option = "--" + next(iter(goals)).replace("_", "-")
         raise click.UsageError(f"{option} is a goal of --scheme auto")
     return Goal(**goals) if goals else None
+
+
+def _by_input(
+    expected: dict[str, tuple[float, float]], graph: Graph
+) -> dict[str, tuple[float, float]]:
+    """Ranges by the names of the inputs."""
+    if "" in expected and len(graph.inputs) > 1:
+        inputs = ", ".join(map(repr, graph.inputs))
+        raise InputError(
+            f"the model has inputs {inputs}: give --expect-range {graph.inputs[0]}=LOW:HIGH"
+        )
+    named = {name or graph.inputs[0]: ends for name, ends in expected.items()}
+    if len(named) < len(expected):
+        raise InputError(f"--expect-range is given twice for input {graph.inputs[0]!r}")
+    return named
 
 
 def _floats(model: Path, how: Import) -> Graph:

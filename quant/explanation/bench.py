@@ -17,7 +17,7 @@ from edgeinfer.quant.calibration import Run, evenly, one_blas_thread
 from edgeinfer.quant.explanation.biases import Biases
 from edgeinfer.quant.integer_types import IntegerTypes
 from edgeinfer.quant.lowering import Lowering
-from edgeinfer.quant.objective import Noise
+from edgeinfer.quant.objective import Noise, Objective
 from edgeinfer.quant.outputs import last_results
 from edgeinfer.quant.weights import GivenWeights
 from edgeinfer.runtime.planner import KnownCalls
@@ -94,4 +94,4 @@ class Bench:
     def noise(self, integer: Graph, runs: Sequence[Run] | None = None) -> Noise:
         """The error of the last layers' results."""
         cut = integer.with_nodes(integer.nodes, outputs=last_results(self.graph))
-        return Noise.of(cut, self.runs if runs is None else runs, self._known)
+        return Objective(self.runs if runs is None else runs).noise(cut)

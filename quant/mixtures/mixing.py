@@ -18,7 +18,8 @@ from edgeinfer.graph import Graph
 from edgeinfer.graph.cost import cost
 from edgeinfer.pools import HERE, Pool
 from edgeinfer.quant.calibration import Calibration, Progress
-from edgeinfer.quant.choose_types import choose, observe, widen
+from edgeinfer.quant.choose_types import choose, observe, reference_types, widen
+from edgeinfer.quant.last_layers import LastLayers, Outputs, judged_at
 from edgeinfer.quant.lowering import Lowering
 from edgeinfer.quant.mixtures.costs import Costs
 from edgeinfer.quant.mixtures.front import Mixture, Point, by_latency
@@ -102,8 +103,7 @@ class _Mixing:
         narrow = replace(options, scheme="int8", goal=None)
         # whoever measures a mixture does all of it
         alone = replace(narrow, progress=None, pool=HERE)
-        # as far as a search of int8 would keep them
-        seen = observe(graph, data, narrow, groups, searching=options.observer not in OBSERVERS)
+        seen = observe(graph, data, narrow, groups)
         widths = group_widths(graph, groups, "int8", options.overrides)
         widen(graph, groups, widths, seen, narrow)
         asked = group_widths(graph, groups, "int16", options.overrides)
@@ -117,6 +117,10 @@ class _Mixing:
     @cached_property
     def _lowering(self) -> Lowering:
         return Lowering(self.graph)
+
+    @cached_property
+    def _judged(self) -> LastLayers | Outputs:
+        return judged_at(self.graph, reference_types(self.graph, self.groups, self.seen))
 
     def rungs(self, progress: Progress | None, pool: Pool) -> list[_Rung]:
         """The schemes, overrides and wide groups to measure, from int8 to int16."""
@@ -136,7 +140,8 @@ class _Mixing:
             if progress is not None:
                 progress(f"layers in {scheme}", count, total)
 
-        least, noise = sensitivities(self.seen, list(self.free), build, done, pool)
+        judged = self._judged.objective
+        least, noise = sensitivities(self.seen, list(self.free), build, judged, done, pool)
         for root in sorted(noise, key=lambda r: -noise[r]):
             _log.debug(
                 "%s: %s in 8 bits adds %.3g of the signal", scheme, self.free[root], noise[root]

@@ -10,9 +10,10 @@ import numpy as np
 
 from edgeinfer.graph import Graph
 from edgeinfer.quant.calibration import Calibration, Run
+from edgeinfer.quant.channel_groups import ChannelGroups
 from edgeinfer.quant.compare import Difference
-from edgeinfer.quant.objective import outputs_of
-from edgeinfer.quant.outputs import has_classes
+from edgeinfer.quant.objective import groups_of_outputs, outputs_of
+from edgeinfer.quant.outputs import has_classes, shares
 from edgeinfer.runtime.planner import KnownCalls
 from edgeinfer.runtime.session import Session
 
@@ -29,8 +30,9 @@ class Quality:
     Parameters
     ----------
     sqnr_db : float
-        The ratio of signal to quantization noise of the worst output, on runs that were held back
-        or on all that calibration kept: the smaller.
+        The ratio of signal to quantization noise of the worst output, or of the worst group of its
+        channels (``channel_groups.py``), on runs that were held back or on all that calibration
+        kept: the smaller.
     differing, samples : int
         How many of how many of their samples have another class than float32's; of none where
         outputs are no classes.
@@ -65,33 +67,49 @@ def quality(graph: Graph, trial: Graph, seen: Calibration) -> Quality:
     session, counts = Session.of_trusted(trial, KnownCalls()), has_classes(graph)
     judged = seen.held_back or seen.kept
     known = {run.index for run in judged}
-    found = {name: Difference() for name in graph.outputs}
+    groups = groups_of_outputs(judged, shares(graph))
+    found = _Differences(groups)
     differing, samples = _compared(session, judged, found, counts)
-    sqnr_db = _worst(found)
+    sqnr_db = found.worst_db
     more, further = _compared(
         session, [run for run in seen.kept if run.index not in known], found, counts
     )
     return Quality(
-        min(sqnr_db, _worst(found)), differing, samples, differing + more, samples + further
+        min(sqnr_db, found.worst_db), differing, samples, differing + more, samples + further
     )
 
 
-def _worst(differences: Mapping[str, Difference]) -> float:
-    return min(difference.sqnr_db for difference in differences.values())
+class _Differences:
+    """How far each group of channels of each output is from the float Graph's."""
+
+    def __init__(self, groups: Mapping[str, ChannelGroups]) -> None:
+        self._groups = groups
+        self._found = {name: [Difference() for _ in range(len(g))] for name, g in groups.items()}
+
+    def add(self, a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]) -> None:
+        """Take in one run's outputs."""
+        for name, groups in self._groups.items():
+            parts = groups.split(a[name]), groups.split(b[name])
+            for difference, x, y in zip(self._found[name], *parts, strict=True):
+                difference.add(x, y)
+
+    @property
+    def worst_db(self) -> float:
+        """The least ratio of signal to noise."""
+        return min(each.sqnr_db for of_output in self._found.values() for each in of_output)
 
 
 def _compared(
-    session: Session, runs: Sequence[Run], differences: Mapping[str, Difference], counts: bool
+    session: Session, runs: Sequence[Run], differences: _Differences, counts: bool
 ) -> tuple[int, int]:
     """Add the runs' differences; how many of how many samples have another class."""
     differing = samples = 0
     for run in runs:
         result = outputs_of(session, run.feed)
-        for name, difference in differences.items():
-            y = result[name]
-            difference.add(run.outputs[name], y)
-            if counts:
-                floats, integers = _classes(run.outputs[name]), _classes(y)
+        differences.add(run.outputs, result)
+        if counts:
+            for name, y in run.outputs.items():
+                floats, integers = _classes(y), _classes(result[name])
                 differing += int((floats != integers).sum())
                 samples += floats.size
     return differing, samples

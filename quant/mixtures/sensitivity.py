@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from edgeinfer.graph import Graph
 from edgeinfer.graph.cost import cost
 from edgeinfer.pools import HERE, Pool
-from edgeinfer.quant.calibration import Calibration, evenly
-from edgeinfer.quant.objective import Judge
+from edgeinfer.quant.calibration import Calibration, Run, evenly
+from edgeinfer.quant.objective import Judge, Objective
 
 __all__ = ["sensitivities"]
 
@@ -30,6 +30,7 @@ def sensitivities(
     seen: Calibration,
     groups: Sequence[str],
     build: Callable[[str | None], Graph],
+    judged: Callable[[Sequence[Run]], Objective],
     progress: Callable[[int, int], None],
     pool: Pool = HERE,
 ) -> tuple[float, Mapping[str, float]]:
@@ -43,6 +44,8 @@ def sensitivities(
         Representatives.
     build : callable
         The integer Graph in which this group alone has 8 bits; None for none.
+    judged : callable
+        What the outputs of runs should be.
     progress : callable
         Called as ``progress(measured, groups)``.
     pool : Pool
@@ -50,11 +53,11 @@ def sensitivities(
     """
     work = max(1, cost(build(None)).macs) * (len(groups) + 1)
     runs = evenly(seen.kept, max(_LEAST_RUNS, min(_MOST_RUNS, _BUDGET // work)))
-    noises = pool.map(Judge(build, runs), [None, *groups], "measuring layers")
-    least = float(next(noises).by_run.mean())
+    noises = pool.map(Judge(build, judged(runs)), [None, *groups], "measuring layers")
+    least = next(noises).whole
     found = {}
     for index, (root, noise) in enumerate(zip(groups, noises, strict=True), start=1):
-        found[root] = max(0.0, float(noise.by_run.mean()) - least)
+        found[root] = max(0.0, noise.whole - least)
         progress(index, len(groups))
     _log.info("measured %d groups in 8 bits on %d runs each", len(groups), len(runs))
     return least, found

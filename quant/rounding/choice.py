@@ -5,8 +5,7 @@ less at the outputs of all models measured. Twenty runs cannot tell so much: of 
 gain was -0.3 dB, give or take 0.7, where that of 900 others is 1.0. So they have the power of veto
 alone, against what does harm beyond the luck of a draw.
 
-What is compared are the results of the last layers, before what is only a function of them: a
-softmax leaves nearly all noise to the few runs that it is unsure of.
+What is compared are the results of the last layers (``last_layers.py``).
 """
 
 from __future__ import annotations
@@ -23,15 +22,12 @@ from edgeinfer.graph.cost import cost
 from edgeinfer.quant.calibration import Run
 from edgeinfer.quant.choose_types import Choice
 from edgeinfer.quant.integer_types import IntegerTypes
+from edgeinfer.quant.last_layers import LastLayers
 from edgeinfer.quant.lowering import Lowering
-from edgeinfer.quant.objective import Noise, outputs_of
 from edgeinfer.quant.options import DEFAULT_ROUNDING, Options
-from edgeinfer.quant.outputs import last_results
 from edgeinfer.quant.rounding import WAYS
 from edgeinfer.quant.rounding.layers import round_weights, rounded_layers
 from edgeinfer.quant.weights import GivenWeights
-from edgeinfer.runtime.planner import KnownCalls
-from edgeinfer.runtime.session import Session
 
 __all__ = ["Rounded", "choose_rounding"]
 
@@ -96,12 +92,12 @@ def choose_rounding(graph: Graph, choice: Choice, options: Options) -> Rounded:
     if asked == DEFAULT_ROUNDING and len(kept) < _MIN_RUNS:
         return _nearest(f"{len(kept)} runs are too few to judge others")
     try:
-        reference = Lowering(graph).graph_of(choice.reference)
+        layers = LastLayers(graph, choice.reference)
     except QuantizationError as error:
         if asked != DEFAULT_ROUNDING:
             raise
         return _nearest(f"no Graph in 16 bits stands for the floats: {error}")
-    return _Ways(graph, choice, reference, options).chosen(asked)
+    return _Ways(graph, choice, layers, options).chosen(asked)
 
 
 def _nearest(reason: str) -> Rounded:
@@ -112,9 +108,9 @@ def _nearest(reason: str) -> Rounded:
 class _Ways:
     """Ways to round, made and measured."""
 
-    def __init__(self, graph: Graph, choice: Choice, reference: Graph, options: Options) -> None:
+    def __init__(self, graph: Graph, choice: Choice, layers: LastLayers, options: Options) -> None:
         self._graph, self._choice, self._options = graph, choice, options
-        self._reference = reference
+        self._layers = layers
         self._held_back = choice.seen.held_back
         held = {run.index for run in self._held_back}
         self._kept = choice.seen.kept
@@ -144,7 +140,7 @@ class _Ways:
 
         fitted = self._fitted or self._kept
         lowered = nearest, self._lowered(self._choice.types, {})
-        job = _Round(self._graph, self._reference, lowered, (fitted, self._kept), most)
+        job = _Round(self._graph, self._layers.reference, lowered, (fitted, self._kept), most)
 
         def made(way: str) -> Generator[Mapping[str, GivenWeights], None, None]:
             """First those of the trial, then those of the result."""
@@ -157,13 +153,13 @@ class _Ways:
                 weights = next(both)
             report()
             return Rounded(asked, weights, trial)
-        judges = self._judges()
-        plain = self._noise(nearest, judges)
+        objective = self._layers.objective(self._held_back)
+        plain = objective.noise(nearest)
         best, sqnr_db = Rounded("nearest"), {"nearest": plain.sqnr_db}
         for way in reversed(WAYS[1:]):
             with closing(made(way)) as both:
                 trial = next(both)
-                noise = self._noise(self._lowered(self._choice.trial, trial), judges)
+                noise = objective.noise(self._lowered(self._choice.trial, trial))
                 sqnr_db[way] = noise.sqnr_db
                 if not noise.is_clearly_worse_than(plain):
                     report()
@@ -178,15 +174,6 @@ class _Ways:
     def _lowered(self, types: IntegerTypes, weights: Mapping[str, GivenWeights]) -> Graph:
         lowering = Lowering(self._graph, weights=weights, rounding=self._options.rounding)
         return lowering.graph_of(types)
-
-    def _judges(self) -> list[Run]:
-        """The runs held back, with what the reference gives where it is judged."""
-        cut = _cut(self._reference, self._graph)
-        session = Session.of_trusted(cut, KnownCalls())
-        return [replace(run, outputs=outputs_of(session, run.feed)) for run in self._held_back]
-
-    def _noise(self, integer: Graph, judges: Sequence[Run]) -> Noise:
-        return Noise.of(_cut(integer, self._graph), judges, KnownCalls())
 
 
 @dataclass(frozen=True)
@@ -215,8 +202,3 @@ class _Round:
         way, place = task
         integer, runs = self.integers[place], self.runs[place]
         return round_weights(self.graph, integer, self.reference, runs, self.most, way)
-
-
-def _cut(integer: Graph, graph: Graph) -> Graph:
-    """``integer`` up to the results of the last layers of ``graph``."""
-    return integer.with_nodes(integer.nodes, outputs=last_results(graph))

@@ -76,8 +76,8 @@ def test_runs_that_judge_are_spread_over_all():
 
 
 def test_one_part_that_loses_stops_a_change():
-    whole = Noise(np.array([1.0, 1.0]), np.array([1.0, 1e-6]))
-    better = Noise(np.array([0.5, 0.5]), np.array([0.5, 1e-6]))
-    lossy = Noise(np.array([0.5, 0.5]), np.array([0.5, 3e-6]))
-    assert better.is_better_than(whole)
-    assert not lossy.is_better_than(whole)
+    whole = Noise(np.array([[1.0], [1.0]]), np.array([1.0, 1e-6]))
+    better = Noise(np.array([[0.5], [0.5]]), np.array([0.5, 1e-6]))
+    lossy = Noise(np.array([[0.5], [0.5]]), np.array([0.5, 3e-6]))
+    assert better.is_better_than(whole, 0.7)
+    assert not lossy.is_better_than(whole, 0.7)

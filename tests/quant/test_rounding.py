@@ -368,7 +368,7 @@ def test_runs_held_back_speak_against_a_rounding_that_does_harm(monkeypatch):
 
 
 def noise(by_run: list[float], by_part: list[float]) -> Noise:
-    return Noise(np.array(by_run), np.array(by_part))
+    return Noise(np.array(by_run)[:, None], np.array(by_part))
 
 
 def test_a_loss_within_the_luck_of_a_few_runs_is_none():

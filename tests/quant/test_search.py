@@ -4,14 +4,17 @@ import numpy as np
 
 from edgeinfer.converters import from_onnx
 from edgeinfer.cython_kernels.runtime import SUPPORTED
-from edgeinfer.demo import CALIBRATION, MODEL
+from edgeinfer.demo import CALIBRATION, MODEL, TEST
 from edgeinfer.files.model_file import to_bytes
 from edgeinfer.graph import verification
-from edgeinfer.quant import Options, choose_types, quantize
+from edgeinfer.meaning.float_executor import execute
+from edgeinfer.quant import Options, choose_types, quantize, search
 from edgeinfer.quant.lowering import Lowering, lower_to_integers
+from edgeinfer.quant.objective import Noise
 from edgeinfer.runtime import session
 from edgeinfer.runtime.planner import KnownCalls
 from edgeinfer.runtime.session import Session
+from tests.accuracy.sqnr import sqnr_db
 
 GRAPH = from_onnx(MODEL)
 SAMPLES = np.load(CALIBRATION)["image"].astype(np.float32)
@@ -57,3 +60,28 @@ def test_a_search_verifies_one_graph(monkeypatch):
     monkeypatch.setattr("edgeinfer.quant.lowering.verify", counted)
     quantize(GRAPH, SAMPLES)
     assert len(verified) == 1
+
+
+def test_five_draws_of_the_samples_agree_to_two_decibels():
+    """No choice is taken that only some draws favour; docs/quantization.md says what is left."""
+    x = np.load(TEST)["image"].astype(np.float32)[:200]
+    expected = np.concatenate([execute(GRAPH, {"image": row[None]})["scores"] for row in x])
+    found = [
+        sqnr_db(expected, Session(quantize(GRAPH, SAMPLES, samples=100, seed=seed)).run(x))
+        for seed in range(5)
+    ]
+    assert min(found) > 35
+    assert max(found) - min(found) < 2
+
+
+def test_what_samples_held_back_speak_against_is_not_taken(monkeypatch):
+    seen = choose_types(GRAPH, SAMPLES, Options(observer="minmax"))
+    judged = []
+
+    def first_alone(self, other, share):
+        judged.append(share)
+        return share == search._SHARE
+
+    monkeypatch.setattr(Noise, "is_better_than", first_alone)
+    assert choose_types(GRAPH, SAMPLES, Options()) == seen
+    assert judged.count(search._SHARE) == judged.count(search._SHARE_UNSEEN) > 0
