@@ -7,7 +7,7 @@ a softmax leaves nearly all noise to the few runs that it is unsure of.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from edgeinfer.graph import Graph
@@ -20,7 +20,6 @@ from edgeinfer.quant.lowering import Lowering
 from edgeinfer.quant.objective import Noise, Objective
 from edgeinfer.quant.outputs import last_results
 from edgeinfer.quant.weights import GivenWeights
-from edgeinfer.runtime.planner import KnownCalls
 
 __all__ = ["Bench"]
 
@@ -53,7 +52,6 @@ class Bench:
     seen: Mapping[str, tuple[float, float]]
     kept: Sequence[Run]
     corrects: bool
-    _known: KnownCalls = field(default_factory=KnownCalls)
 
     @cached_property
     def macs(self) -> int:
