@@ -91,5 +91,7 @@ class Bench:
 
     def noise(self, integer: Graph, runs: Sequence[Run] | None = None) -> Noise:
         """The error of the last layers' results."""
-        cut = integer.with_nodes(integer.nodes, outputs=last_results(self.graph))
-        return Objective(self.runs if runs is None else runs).noise(cut)
+        names = last_results(self.graph)
+        cut = integer.with_nodes(integer.nodes, outputs=names)
+        # whole outputs: a channel that reaches far beyond all others is a cause, and no group
+        return Objective(self.runs if runs is None else runs, names).noise(cut)
