@@ -142,7 +142,7 @@ def test_an_output_of_few_numbers_in_8_bits_is_not_clipped(outputs, least_db, se
 
 
 def test_an_output_of_many_numbers_has_the_range_that_was_seen():
-    graph, data = layer(40), runs(1, 32)
+    graph, data = layer(2049), runs(1, 32)
     y = np.concatenate([execute(graph, {"x": x})["y"] for x in data])
     step = choose_types(graph, data, Options(observer="minmax")).values["y"].quantization.step
     assert step == pytest.approx((y.max() - y.min()) / 255, rel=1e-6)
@@ -153,8 +153,9 @@ def test_an_output_whose_elements_differ_more_than_its_runs_has_the_range_that_w
     w = b.constant("w", 0.01 * np.eye(3, 16, dtype="f4"))
     bias = b.constant("bias", np.array([-9.0, 0.0, 9.0], "f4"))
     graph = b.graph(b.add(ops.Dense(), b.input("x", TensorType((1, 16))), w, bias, output="y"))
-    # by the least and the largest of all elements it would be 20.2
-    assert choose_types(graph, runs(1, 32)).values["y"].quantization.step * 255 < 18.2
+    # a quarter more, as of all values of few elements; by the least and the largest of all elements
+    # it would be 25.4
+    assert choose_types(graph, runs(1, 6)).values["y"].quantization.step * 255 < 1.25 * 18.2
 
 
 def test_nothing_is_expected_below_0_of_what_never_was_there():
@@ -162,8 +163,10 @@ def test_nothing_is_expected_below_0_of_what_never_was_there():
     assert types["y"].quantization.zero_point == -128
 
 
-def test_a_rule_that_was_asked_for_decides_alone():
-    graph, data = layer(1), runs(1, 32)
-    y = np.concatenate([execute(graph, {"x": x})["y"] for x in data])
-    step = choose_types(graph, data, Options(observer="mse")).values["y"].quantization.step
-    assert step <= (y.max() - y.min()) / 255
+def test_a_rule_that_was_asked_for_decides_alone_but_for_outputs():
+    graph, x = layer(1), runs(1, 32)
+    by_rule, as_seen = (
+        choose_types(graph, x, Options(observer=rule)).values for rule in ("mse", "minmax")
+    )
+    assert by_rule["x"].quantization.step <= (np.max(x) - np.min(x)) / 255
+    assert by_rule["y"] == as_seen["y"]
