@@ -225,13 +225,17 @@ static void end_wide(const mat_mul_parameters *p, const int64_t *restrict sums, 
                 const int64_t width = smaller(p->columns - left, p->panel);                       \
                 pack_##name(p, operands[1], b + left, width, panel);                              \
                 for (int64_t row = top, count; row < bottom; row += count) {                      \
-                    count = bottom - row >= ROWS ? ROWS : 1;                                      \
+                    count = smaller(bottom - row, ROWS);                                          \
                     take_##name(p, operands[0], a + row * p->depth, count, rows);                 \
+                    /* a few rows take as long as a tile of them */                               \
+                    if (count > 1)                                                                \
+                        memset(rows + count * (DEPTH), 0,                                         \
+                               (size_t)((ROWS - count) * (DEPTH)) * sizeof *rows);                \
                     int64_t y = (product * p->rows + row) * p->columns + left;                    \
                     for (int64_t c = 0; c < width; c += COLUMNS, y += COLUMNS) {                  \
                         const factor *block = panel + c * (DEPTH);                                \
                         sum sums[ROWS * COLUMNS];                                                 \
-                        if (count == ROWS)                                                        \
+                        if (count > 1)                                                            \
                             sum_##name(p, rows, block, ROWS, sums);                               \
                         else                                                                      \
                             sum_##name(p, rows, block, 1, sums);                                  \
