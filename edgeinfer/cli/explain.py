@@ -98,21 +98,32 @@ def explain(
         )
     floats, integers = open_pair(model, quantized)
 
-    def loaded(path: Path) -> Any:
-        seed = None if samples is None else 0
-        how = ImageOptions(**images)
+    def loaded(path: Path, limit: int | None) -> Any:
+        seed = None if limit is None else 0
         # an .onnx does not say how its input is prepared
-        return load_data(path, integers, how, samples=samples, seed=seed)
+        return load_data(path, integers, ImageOptions(**images), samples=limit, seed=seed)
 
-    dataset = loaded(data)
-    given = None if calibration is None else loaded(calibration).samples
+    dataset = loaded(data, samples)
+    given = None if calibration is None else loaded(calibration, None).samples
     fixed: Fixed | None = None
     with screen.progress() as done:
         if fix is None:
-            found = explained(floats, integers, dataset.samples, calibration=given, progress=done)
+            found = explained(
+                floats,
+                integers,
+                dataset.samples,
+                calibration=given,
+                limit=samples,
+                progress=done,
+            )
         else:
             found, fixed = explain_and_fix(
-                floats, integers, dataset.samples, calibration=given, progress=done
+                floats,
+                integers,
+                dataset.samples,
+                calibration=given,
+                limit=samples,
+                progress=done,
             )
             atomic_write(fix, to_bytes(fixed.graph))
     if html is not None:
@@ -214,7 +225,8 @@ def _gain(causes: dict[str, float], name: str) -> str:
 
 
 def _findings(found: Explanation) -> list[str]:
-    lines = [f"{_shown(found.before)} on {found.samples} samples"]
+    judges = "1 sample" if found.samples == 1 else f"{found.samples} samples"
+    lines = [f"{_shown(found.before)} on {judges}"]
     if not found.findings:
         return [*lines, "no cause alone is worth 0.3 dB"]
     for place, finding in enumerate(found.findings[:_FINDINGS], start=1):

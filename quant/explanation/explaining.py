@@ -48,6 +48,9 @@ _PAYS, _MUCH_BETTER = 0.3, 1.0
 # and what only removes what does nothing changes nothing
 _SAME = 1e-9
 
+# samples of which fewer are no evidence
+_FEW = 16
+
 _EVERYWHERE = (
     Cause.CLIPPING,
     Cause.ACTIVATION_ROUNDING,
@@ -83,6 +86,7 @@ def explain(
     samples: Data,
     *,
     calibration: Data | None = None,
+    limit: int | None = None,
     progress: Progress | None = None,
 ) -> Explanation:
     """Why ``quantized`` differs from ``graph``, of which it was made, on ``samples``.
@@ -95,6 +99,8 @@ def explain(
         Good ones: as the model will see them.
     calibration : array, dict of arrays, or iterable of either
         What ``quantized`` was calibrated on, where it does not say so itself.
+    limit : int or None
+        Take so many of the samples, as ``Options.samples`` does; all, where it is None.
     progress : callable
         As in ``Options``.
 
@@ -103,7 +109,7 @@ def explain(
     InputError
         The Graphs do not belong together, keep states, or the data does not fit.
     """
-    return _Case.of(graph, quantized, samples, calibration, progress).explanation()
+    return _Case.of(graph, quantized, samples, calibration, limit, progress).explanation()
 
 
 def explain_and_fix(
@@ -112,10 +118,11 @@ def explain_and_fix(
     samples: Data,
     *,
     calibration: Data | None = None,
+    limit: int | None = None,
     progress: Progress | None = None,
 ) -> tuple[Explanation, Fixed]:
     """As ``explain``, and what the remedies that pay make of ``quantized``, taken together."""
-    case = _Case.of(graph, quantized, samples, calibration, progress)
+    case = _Case.of(graph, quantized, samples, calibration, limit, progress)
     explanation = case.explanation()
     return explanation, case.fixed(explanation)
 
@@ -139,11 +146,12 @@ class _Case:
         quantized: Graph,
         samples: Data,
         calibration: Data | None,
+        limit: int | None,
         progress: Progress | None,
     ) -> _Case:
         made = recover(graph, quantized)
         graph = made.graph
-        options = replace(made.options, progress=progress)
+        options = replace(made.options, samples=limit, progress=progress)
         seen = observe(graph, samples, options, made.groups, searching=True)
         domains = {name: (h.low, h.high) for name, h in seen.histograms.items()}
         reference = reference_types(graph, made.groups, seen)
@@ -155,11 +163,16 @@ class _Case:
         divisors = {s.value: s.divisors for s in found if s.divisors}
         workshop = Workshop(bench, made, quantized, seen, options, divisors)
         notes = list(made.notes)
+        if len(seen.kept) < _FEW:
+            notes.append(f"of fewer than {_FEW} samples this says little: give a hundred")
         if calibration is None:
             then = from_text(quantized.provenance.get(KEY, ""))
         else:
             then = summarize(
-                graph, observe(graph, calibration, options, made.groups, searching=True)
+                graph,
+                observe(
+                    graph, calibration, replace(options, samples=None), made.groups, searching=True
+                ),
             )
         if then is None:
             notes.append(

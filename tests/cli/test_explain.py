@@ -1,5 +1,6 @@
 """``edgeinfer explain``: findings, a mended file, refusals."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,16 @@ def test_what_is_shown_fits_80_columns(cli, wrong):
 def test_what_calibration_saw_may_be_given(cli, wrong):
     given = cli.json(f"{EXPLAIN} --calibration digits_calib.npz")
     assert given["findings"][0]["cause"] != "data unlike calibration's"
+
+
+def test_samples_are_as_many_as_were_asked_for(cli, wrong):
+    done = cli("explain digits.onnx wrong.eqm --data digits_test.npz --samples 12 --json")
+    few = json.loads(done.stdout)
+    assert (few["samples"], few["judged_on"]) == (12, 12)
+    assert done.stderr == "warning: of fewer than 16 samples this says little: give a hundred\n"
+    # of more, a fifth is held back, and judges
+    more = cli.json("explain digits.onnx wrong.eqm --data digits_test.npz --samples 60")
+    assert (more["samples"], more["judged_on"], more["notes"]) == (60, 12, [])
 
 
 @pytest.mark.parametrize(
