@@ -13,12 +13,11 @@ from functools import partial
 
 from edgeinfer.errors import QuantizationError
 from edgeinfer.graph import Graph
-from edgeinfer.graph import operators as ops
 from edgeinfer.quant.calibration import Run
 from edgeinfer.quant.integer_types import IntegerTypes
 from edgeinfer.quant.lowering import Lowering
 from edgeinfer.quant.objective import Objective, outputs_of
-from edgeinfer.quant.outputs import shares
+from edgeinfer.quant.outputs import last_results, shares
 from edgeinfer.runtime.planner import KnownCalls
 from edgeinfer.runtime.session import Session
 
@@ -44,7 +43,7 @@ class LastLayers:
     def __init__(self, graph: Graph, reference: IntegerTypes) -> None:
         self.reference = Lowering(graph).graph_of(reference)
         self._shares = shares(graph)
-        names = _names(graph)
+        names = last_results(graph)
         self._names = tuple(names)
         self._ranked = {name for name, is_ranked in names.items() if is_ranked}
 
@@ -78,23 +77,6 @@ def judged_at(graph: Graph, reference: IntegerTypes) -> LastLayers | Outputs:
         return LastLayers(graph, reference)
     except QuantizationError:
         return Outputs(graph)
-
-
-def _names(graph: Graph) -> dict[str, bool]:
-    """What the outputs are functions of, one number of one number, or of one row; and whether a
-    softmax is between."""
-    producers = graph.producers()
-    names: dict[str, bool] = {}
-    for name in graph.outputs:
-        node, is_ranked = producers.get(name), False
-        while node is not None and isinstance(
-            node.op, ops.Pointwise | ops.Softmax | ops.LogSoftmax
-        ):
-            is_ranked |= not isinstance(node.op, ops.Pointwise)
-            name = node.inputs[0]
-            node = producers.get(name)
-        names[name] = is_ranked and names.get(name, True)
-    return names
 
 
 def _cut(integer: Graph, names: tuple[str, ...]) -> Graph:

@@ -35,19 +35,21 @@ def has_classes(graph: Graph) -> bool:
     return len(types) == 1 and is_row
 
 
-def last_results(graph: Graph) -> tuple[str, ...]:
-    """What the outputs are functions of, one number of one number: the last layers' results."""
+def last_results(graph: Graph) -> dict[str, bool]:
+    """What the outputs are functions of, one number of one number, or of one row: the last layers'
+    results; and whether a softmax is between."""
     producers = graph.producers()
-    names = []
+    names: dict[str, bool] = {}
     for name in graph.outputs:
-        node = producers.get(name)
+        node, is_ranked = producers.get(name), False
         while node is not None and isinstance(
             node.op, ops.Pointwise | ops.Softmax | ops.LogSoftmax
         ):
+            is_ranked |= not isinstance(node.op, ops.Pointwise)
             name = node.inputs[0]
             node = producers.get(name)
-        names.append(name)
-    return tuple(dict.fromkeys(names))
+        names[name] = is_ranked and names.get(name, True)
+    return names
 
 
 def shares(graph: Graph) -> set[str]:

@@ -66,7 +66,7 @@ class Bench:
 
     def judging(self, runs: Sequence[Run]) -> list[Run]:
         """``runs`` with the last layers' results as outputs."""
-        names = last_results(self.graph)
+        names = tuple(last_results(self.graph))
         executor = Executor(self.graph.with_nodes(self.graph.nodes, outputs=names))
         with one_blas_thread():
             return [replace(run, outputs=executor.run(run.feed)) for run in runs]
@@ -91,7 +91,7 @@ class Bench:
 
     def noise(self, integer: Graph, runs: Sequence[Run] | None = None) -> Noise:
         """The error of the last layers' results."""
-        names = last_results(self.graph)
+        names = tuple(last_results(self.graph))
         cut = integer.with_nodes(integer.nodes, outputs=names)
         # whole outputs: a channel that reaches far beyond all others is a cause, and no group
         return Objective(self.runs if runs is None else runs, names).noise(cut)
