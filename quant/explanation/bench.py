@@ -39,8 +39,6 @@ class Bench:
         The float Graph.
     reference : IntegerTypes
         Those of a Graph in 16 bits, which stands for the floats where biases are corrected.
-    seen : mapping of str to (float, float)
-        How far values reach.
     kept : sequence of Run
         The runs.
     corrects : bool
@@ -49,7 +47,6 @@ class Bench:
 
     graph: Graph
     reference: IntegerTypes
-    seen: Mapping[str, tuple[float, float]]
     kept: Sequence[Run]
     corrects: bool
 

@@ -153,9 +153,8 @@ class _Case:
         graph = made.graph
         options = replace(made.options, samples=limit, progress=progress)
         seen = observe(graph, samples, options, made.groups, searching=True)
-        domains = {name: (h.low, h.high) for name, h in seen.histograms.items()}
         reference = reference_types(graph, made.groups, seen)
-        bench = Bench(graph, reference, domains, seen.kept, made.corrects_biases)
+        bench = Bench(graph, reference, seen.kept, made.corrects_biases)
         undoing = Undoing(bench, made)
         found = suspects(
             graph, made, survey(graph, undoing.as_made, made.types, undoing.bench.runs)

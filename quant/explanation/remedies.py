@@ -55,11 +55,6 @@ class _Parts:
     seen: Calibration
     choice: Choice | None = None
 
-    @property
-    def domains(self) -> dict[str, tuple[float, float]]:
-        """How far values reach."""
-        return {name: (h.low, h.high) for name, h in self.seen.histograms.items()}
-
 
 @dataclass(frozen=True)
 class Workshop:
@@ -127,7 +122,7 @@ class Workshop:
             if remedy.action is Action.WIDEN_WEIGHTS:
                 # 16-bit weights multiply 16-bit numbers alone
                 values |= self._retyped(remedy, self._taken(remedy.where), values, parts)
-        types = IntegerTypes(values, self.made.width, parts.domains)
+        types = IntegerTypes(values, self.made.width, parts.reference.domains)
         layers = [r.where for r in remedies if r.action is Action.WIDEN_WEIGHTS]
         integer = self._integer(parts, types, layers, trial, Action.ROUND in actions)
         if Action.PRUNE in actions:
