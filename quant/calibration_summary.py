@@ -15,7 +15,7 @@ import numpy as np
 
 from edgeinfer.graph import Graph
 from edgeinfer.quant.calibration import Calibration, Run
-from edgeinfer.quant.outputs import has_classes
+from edgeinfer.quant.outputs import classes_of, has_classes
 
 __all__ = ["KEY", "InputSummary", "Summary", "from_text", "summarize", "to_text"]
 
@@ -144,8 +144,8 @@ def _classes(graph: Graph, runs: Sequence[Run]) -> dict[str, int]:
     if not (has_classes(graph) and runs):
         return {}
     (name,) = graph.outputs
-    found = [run.outputs[name].reshape(-1, graph.types[name].shape[-1]).argmax(1) for run in runs]
-    numbers, counts = np.unique(np.concatenate(found), return_counts=True)
+    found = np.concatenate([classes_of(run.outputs[name]) for run in runs])
+    numbers, counts = np.unique(found, return_counts=True)
     most = np.argsort(-counts, kind="stable")[:_MOST_CLASSES]
     return {str(numbers[i]): int(counts[i]) for i in most}
 

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from edgeinfer.graph import Graph
 from edgeinfer.graph import operators as ops
 from edgeinfer.quant.bounds import function_bounds, near_outputs
 from edgeinfer.quant.calibration import Calibration
 
-__all__ = ["has_classes", "last_results", "shares", "uncut_groups", "uneven_outputs"]
+__all__ = [
+    "classes_of",
+    "has_classes",
+    "last_results",
+    "shares",
+    "uncut_groups",
+    "uneven_outputs",
+]
 
 # the fewest of 255 steps that a part of an output is left to
 _FEWEST_STEPS = 8.0
@@ -33,6 +42,11 @@ def has_classes(graph: Graph) -> bool:
     is_row = len(shape) > 0 and shape[-1] > 1 and all(extent == 1 for extent in shape[1:-1])
     is_row &= types[0].dtype == "float32" and shape not in likenesses
     return len(types) == 1 and is_row
+
+
+def classes_of(y: np.ndarray) -> np.ndarray:
+    """The class of each sample of an output [N, ..., classes] or [classes]."""
+    return np.asarray(y.reshape(-1, y.shape[-1]).argmax(1))
 
 
 def last_results(graph: Graph) -> dict[str, bool]:

@@ -27,7 +27,7 @@ from edgeinfer.quant.lowering import Lowering
 from edgeinfer.quant.objective import outputs_of
 from edgeinfer.quant.observers import OBSERVERS
 from edgeinfer.quant.options import Options
-from edgeinfer.quant.outputs import has_classes
+from edgeinfer.quant.outputs import classes_of, has_classes
 from edgeinfer.quant.prune import prune_constant_channels
 from edgeinfer.quant.ranges import group_ranges
 from edgeinfer.quant.rounding.choice import choose_rounding
@@ -259,7 +259,7 @@ class Workshop:
         (name,) = self.bench.graph.outputs
         session = Session.of_trusted(integer, KnownCalls())
         same = [
-            _classes(outputs_of(session, run.feed)[name]) == _classes(run.outputs[name])
+            classes_of(outputs_of(session, run.feed)[name]) == classes_of(run.outputs[name])
             for run in self.seen.held_back or self.seen.kept
         ]
         return float(np.concatenate(same).mean())
@@ -278,7 +278,3 @@ def _wide_weights(
             made = quantize_weights(weights, bias, x, y, "int16")
             found[node.name] = GivenWeights(made.weights, made.scale, 0, made.bias)
     return found
-
-
-def _classes(y: np.ndarray) -> np.ndarray:
-    return np.asarray(y.reshape(-1, y.shape[-1]).argmax(1))

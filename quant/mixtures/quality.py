@@ -13,7 +13,7 @@ from edgeinfer.quant.calibration import Calibration, Run
 from edgeinfer.quant.channel_groups import ChannelGroups
 from edgeinfer.quant.compare import Difference
 from edgeinfer.quant.objective import groups_of_outputs, outputs_of
-from edgeinfer.quant.outputs import has_classes, shares
+from edgeinfer.quant.outputs import classes_of, has_classes, shares
 from edgeinfer.runtime.planner import KnownCalls
 from edgeinfer.runtime.session import Session
 
@@ -109,15 +109,10 @@ def _compared(
         differences.add(run.outputs, result)
         if counts:
             for name, y in run.outputs.items():
-                floats, integers = _classes(y), _classes(result[name])
+                floats, integers = classes_of(y), classes_of(result[name])
                 differing += int((floats != integers).sum())
                 samples += floats.size
     return differing, samples
-
-
-def _classes(y: np.ndarray) -> np.ndarray:
-    """The class of each sample of an output [N, ..., classes] or [classes]."""
-    return np.asarray(y.reshape(-1, y.shape[-1]).argmax(1))
 
 
 def least_microseconds(graph: Graph, feed: Mapping[str, np.ndarray]) -> float:
