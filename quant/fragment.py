@@ -90,9 +90,7 @@ class Fragment:
 
     def range(self, name: str) -> tuple[float, float]:
         """The real numbers that an activation's type covers."""
-        scale, zero_point, dtype = self.kind(name)
-        info = np.iinfo(dtype)
-        return scale * (info.min - zero_point), scale * (info.max - zero_point)
+        return self.type(name).range
 
     def seen(self, index: int) -> tuple[float, float]:
         """The least and the largest number of input ``index`` of the node that is known of."""

@@ -22,11 +22,7 @@ class Saturation:
         for name in graph.inputs:
             kind = graph.types[name]
             if kind.quantization is not None:
-                info, step = np.iinfo(kind.dtype), kind.quantization.step
-                low, high = (
-                    step * (q - kind.quantization.zero_point) for q in (info.min, info.max)
-                )
-                self._ranges[name] = low, high, step
+                self._ranges[name] = *kind.range, kind.quantization.step
         self._beyond: Counter[str] = Counter()
         self._seen: Counter[str] = Counter()
 

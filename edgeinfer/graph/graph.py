@@ -151,6 +151,13 @@ class TensorType:
                 raise ModelError(f"zero point {q.zero_point} does not fit {self.dtype}")
 
     @property
+    def range(self) -> tuple[float, float]:
+        """The real numbers that the integers of a per-tensor quantization cover."""
+        q, info = self.quantization, np.iinfo(self.dtype)
+        assert q is not None
+        return q.step * (info.min - q.zero_point), q.step * (info.max - q.zero_point)
+
+    @property
     def elements(self) -> int:
         """How many elements."""
         return math.prod(self.shape)

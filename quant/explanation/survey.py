@@ -59,7 +59,7 @@ class Seen:
             self.integer_high = np.maximum(self.integer_high, ends[3])
         else:
             self.low, self.high, self.integer_low, self.integer_high = ends
-        low, high = range_of(t)
+        low, high = t.range
         assert t.quantization is not None
         over = a - np.clip(a, low, high)
         self.signal += float((a * a).sum())
@@ -83,14 +83,6 @@ class Seen:
     def lost(self) -> np.ndarray:
         """Whether each channel is one number in the integer Graph alone."""
         return np.asarray((self.integer_low == self.integer_high) & ~self.constant)
-
-
-def range_of(t: TensorType) -> tuple[float, float]:
-    """The real numbers that a quantized type covers."""
-    q = t.quantization
-    assert q is not None
-    info = np.iinfo(t.dtype)
-    return q.step * (info.min - q.zero_point), q.step * (info.max - q.zero_point)
 
 
 def survey(

@@ -12,7 +12,7 @@ from edgeinfer.graph import operators as ops
 from edgeinfer.quant.equalization import can_equalize, divisors_of
 from edgeinfer.quant.explanation.causes import Cause
 from edgeinfer.quant.explanation.recovery import Recovered
-from edgeinfer.quant.explanation.survey import Seen, range_of
+from edgeinfer.quant.explanation.survey import Seen
 
 __all__ = ["Suspect", "suspects"]
 
@@ -154,7 +154,7 @@ def _look(suspect: Suspect, graph: Graph, made: Recovered, widest: Seen, known: 
         return
     rounded = q.step**2 / 12 * count / signal
     suspect.scores[Cause.ACTIVATION_ROUNDING] = rounded
-    low, high = range_of(t)
+    low, high = t.range
     extent = high - low
     suspect.channels = len(widest.reach)
     suspect.lost = np.flatnonzero(widest.lost).tolist()

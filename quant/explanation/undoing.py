@@ -23,7 +23,6 @@ from edgeinfer.meaning.float_executor import evaluate
 from edgeinfer.quant.calibration import Run
 from edgeinfer.quant.explanation.bench import Bench
 from edgeinfer.quant.explanation.recovery import Recovered
-from edgeinfer.quant.explanation.survey import range_of
 from edgeinfer.quant.objective import Noise
 from edgeinfer.quant.schemes import fixed_output
 from edgeinfer.quant.weights import GivenWeights, quantize_weights
@@ -170,7 +169,7 @@ class Undoing:
     def _unrounded(self, t: TensorType, root: str) -> TensorType:
         if root in self.prescribed:
             return replace(t, dtype="int16", quantization=Quantization.per_tensor(1 / 32768))
-        return _wide(t, max(map(abs, range_of(t))) / 32767)
+        return _wide(t, max(map(abs, t.range)) / 32767)
 
     def _types(
         self, roots: Iterable[str], change: Callable[[TensorType, str], TensorType]

@@ -434,11 +434,6 @@ def test_what_a_bounded_function_shares_its_scale_with_keeps_its_headroom():
     )
 
 
-def reach(integer, name: str) -> tuple[float, float]:
-    q, info = integer.types[name].quantization, np.iinfo(integer.types[name].dtype)
-    return q.step * (info.min - q.zero_point), q.step * (info.max - q.zero_point)
-
-
 def test_a_value_of_few_elements_reaches_a_quarter_farther_than_was_seen():
     made = model(
         [
@@ -462,14 +457,14 @@ def test_a_value_of_few_elements_reaches_a_quarter_farther_than_was_seen():
         Executor(graph).run(
             feed, observe=lambda name, array: seen.get(name, []).extend((array.min(), array.max()))
         )
-    times = {name: reach(integer, name)[1] / max(found[2:]) for name, found in seen.items()}
+    times = {name: integer.types[name].range[1] / max(found[2:]) for name, found in seen.items()}
     # of many elements one may be clipped, and of what a Softmax takes the largest
     assert times == pytest.approx({"x@nhwc": 1, "r": 1, hidden: 1.25, "z": 1}, rel=0.01)
-    assert reach(integer, hidden)[0] == 0
+    assert integer.types[hidden].range[0] == 0
 
 
 def test_a_mean_reaches_no_farther_than_what_it_is_of():
     made = model([node("GlobalAveragePool", ["x"], ["y"])], {"x": [1, 4, 3, 3]}, {})
     data = [{"x": np.full((1, 4, 3, 3), 1 - 1 / i, np.float32)} for i in range(1, 21)]
-    low, high = reach(quantize(from_onnx(made), data, observer="minmax"), "y")
-    assert (low, high) == pytest.approx((0, 0.95), rel=0.01)
+    integer = quantize(from_onnx(made), data, observer="minmax")
+    assert integer.types["y"].range == pytest.approx((0, 0.95), rel=0.01)

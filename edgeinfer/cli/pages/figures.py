@@ -64,8 +64,7 @@ def range_of(seen: Histogram, kind: TensorType) -> Range:
     """The figure of a value that was ``seen`` in floats, beside its integer type ``kind``."""
     low, high, cuts = min(seen.low, 0.0), max(seen.high, 0.0), None
     if kind.quantization is not None and kind.quantization.axis is None:
-        info, q = np.iinfo(kind.dtype), kind.quantization
-        cuts = q.step * (info.min - q.zero_point), q.step * (info.max - q.zero_point)
+        cuts = kind.range
         low, high = min(low, cuts[0]), max(high, cuts[1])
     if low == high:
         low, high = low - 1, high + 1

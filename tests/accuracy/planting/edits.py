@@ -138,8 +138,7 @@ def stretched(graph: Graph, value: str, factor: float) -> Callable[[IntegerTypes
             t = values[name]
             if root != groups[value] or t.quantization is None:
                 continue
-            q, info = t.quantization, np.iinfo(t.dtype)
-            low, high = (q.step * (end - q.zero_point) * factor for end in (info.min, info.max))
+            low, high = (end * factor for end in t.range)
             low, high = min(low, 0.0), max(high, 0.0)
             values[name] = activation_type(t.shape, low, high, t.dtype, 1.0)
         return replace(types, values=values)
