@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import get_args
 
 import numpy as np
@@ -52,6 +53,14 @@ class Recovered:
     weights: Mapping[str, GivenWeights]
     options: Options
     notes: list[str] = field(default_factory=list)
+
+    @cached_property
+    def members(self) -> dict[str, list[str]]:
+        """The values of each group, in the order of the flow."""
+        found: dict[str, list[str]] = {}
+        for name, root in self.groups.items():
+            found.setdefault(root, []).append(name)
+        return found
 
     @property
     def width(self) -> Width:

@@ -96,12 +96,9 @@ class Suspect:
 
 def suspects(graph: Graph, made: Recovered, seen: Mapping[str, Seen]) -> list[Suspect]:
     """Every group of values, in the order of the flow."""
-    members: dict[str, list[str]] = {}
-    for name, root in made.groups.items():
-        members.setdefault(root, []).append(name)
     producers, consumers = graph.producers(), graph.consumers()
     found = []
-    for root, names in members.items():
+    for root, names in made.members.items():
         giving = [producers[name] for name in names if name in producers]
         computing = [node for node in giving if not isinstance(node.op, ops.Selecting)]
         given = set(names) & set(graph.inputs)

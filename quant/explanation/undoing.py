@@ -87,14 +87,6 @@ class Undoing:
         return self.bench.noise(self.base_graph)
 
     @cached_property
-    def members(self) -> dict[str, list[str]]:
-        """The values of each group, in the order of the flow."""
-        found: dict[str, list[str]] = {}
-        for name, root in self.made.groups.items():
-            found.setdefault(root, []).append(name)
-        return found
-
-    @cached_property
     def prescribed(self) -> set[str]:
         """The groups whose step the contract prescribes."""
         groups = self.made.groups
@@ -111,7 +103,7 @@ class Undoing:
         """The error where this group and the ``layers`` that give it alone have their integers, and
         all else has 16 bits: the weights of its ``readers`` too."""
         wide = dict(self.bench.reference.values)
-        types = {**wide, **{name: self.made.types[name] for name in self.members[root]}}
+        types = {**wide, **{name: self.made.types[name] for name in self.made.members[root]}}
         own = {
             name: replace(self.made.weights[name], bias=None)
             for name in layers
@@ -176,7 +168,7 @@ class Undoing:
     ) -> dict[str, TensorType]:
         types = dict(self.made.types)
         for root in roots:
-            for name in self.members[root]:
+            for name in self.made.members[root]:
                 types[name] = change(types[name], root)
         return types
 
