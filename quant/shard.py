@@ -93,6 +93,12 @@ class Calibration:
     fixed_inputs: set[str] = field(default_factory=set)
     outliers: list[Outlier] = field(default_factory=list)
 
+    @property
+    def kept_to_fit(self) -> list[Run]:
+        """Those of the kept runs that are not held back; all, where there are no such ones."""
+        held = {run.index for run in self.held_back}
+        return [run for run in self.kept if run.index not in held] or self.kept
+
 
 def one_blas_thread() -> AbstractContextManager[object]:
     """NumPy's products on one thread meanwhile.

@@ -195,7 +195,7 @@ class Workshop:
     ) -> dict[str, TensorType]:
         """Other types for the group of ``value``."""
         groups = self.made.groups
-        members = [name for name in groups if groups[name] == groups[value]]
+        members = self.made.members[groups[value]]
         if remedy.action is not Action.RANGE:
             return {name: parts.reference.values[name] for name in members}
         widths: dict[str, Width] = {
@@ -227,9 +227,8 @@ class Workshop:
             given = rounded.trial if trial else rounded.weights
             return self._lowered(parts.graph, types, {**given, **wide})
         given = rebased(parts.graph, self.made.weights, self.made.types, types.values)
-        held = {run.index for run in self.seen.held_back} if trial else set()
-        fitted = [run for run in self.seen.kept if run.index not in held] or self.seen.kept
-        runs = evenly(fitted, len(self.bench.runs))
+        fitting = self.seen.kept_to_fit if trial else self.seen.kept
+        runs = evenly(fitting, len(self.bench.runs))
         if in_turn:
             integer = self._lowered(parts.graph, types, wide)
             if not rounded_layers(parts.graph, integer):

@@ -111,10 +111,6 @@ class _Ways:
     def __init__(self, graph: Graph, choice: Choice, layers: LastLayers, options: Options) -> None:
         self._graph, self._choice, self._options = graph, choice, options
         self._layers = layers
-        self._held_back = choice.seen.held_back
-        held = {run.index for run in self._held_back}
-        self._kept = choice.seen.kept
-        self._fitted = [run for run in self._kept if run.index not in held]
 
     def chosen(self, asked: str) -> Rounded:
         """The way that is asked for, or the best."""
@@ -138,9 +134,9 @@ class _Ways:
             if self._options.progress is not None:
                 self._options.progress("rounding", done, total)
 
-        fitted = self._fitted or self._kept
         lowered = nearest, self._lowered(self._choice.types, {})
-        job = _Round(self._graph, self._layers.reference, lowered, (fitted, self._kept), most)
+        runs = self._choice.seen.kept_to_fit, self._choice.seen.kept
+        job = _Round(self._graph, self._layers.reference, lowered, runs, most)
 
         def made(way: str) -> Generator[Mapping[str, GivenWeights], None, None]:
             """First those of the trial, then those of the result."""
@@ -153,7 +149,7 @@ class _Ways:
                 weights = next(both)
             report()
             return Rounded(asked, weights, trial)
-        objective = self._layers.objective(self._held_back)
+        objective = self._layers.objective(self._choice.seen.held_back)
         plain = objective.noise(nearest)
         best, sqnr_db = Rounded("nearest"), {"nearest": plain.sqnr_db}
         for way in reversed(WAYS[1:]):
