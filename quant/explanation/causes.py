@@ -131,26 +131,26 @@ class Finding:
         The value or the node that it is found at; empty for the whole model.
     gain : float
         In dB, what undoing the cause alone is worth.
+    text : str
+        What was seen, in a sentence.
+    is_of_weights : bool
+        ``where`` is a node, whose weights it is about.
     remedy : Remedy or None
         The best of those that were tried; None where none helps.
     remedied : float
         In dB, what the remedy was measured to be worth.
     agreement : float or None
         The share of samples with float's class after the remedy.
-    text : str
-        What was seen, in a sentence.
-    is_of_weights : bool
-        ``where`` is a node, whose weights it is about.
     """
 
     cause: Cause
     where: str
     gain: float
-    remedy: Remedy | None
-    remedied: float
-    agreement: float | None
     text: str
     is_of_weights: bool = False
+    remedy: Remedy | None = None
+    remedied: float = 0.0
+    agreement: float | None = None
 
 
 @dataclass(frozen=True)

@@ -56,11 +56,11 @@ def findings_of(
     for each in unlike:
         cause = Cause.OUTLIERS if each.reaches else Cause.DISTRIBUTION
         gain = whole.get(Cause.OUTLIERS, 0.0) if each.reaches else 0.0
-        of_data.append(Finding(cause, each.input, gain, None, 0.0, None, each.text))
+        of_data.append(Finding(cause, each.input, gain, each.text))
     if not of_data:
         worst = max((finding.gain for finding in made), default=0.0)
         made += [
-            Finding(cause, "", whole[cause], None, 0.0, None, text)
+            Finding(cause, "", whole[cause], text)
             for cause, text in _EVERYWHERE.items()
             if whole.get(cause, 0.0) >= max(_MUCH, 2 * worst)
         ]
@@ -88,14 +88,13 @@ def _of(suspect: Suspect, gains: Mapping[Cause, float]) -> list[Finding]:
                 causes.pop(effect, None)
     weights = causes.pop(Cause.WEIGHT_ROUNDING, None)
     made = [
-        Finding(cause, suspect.value, gain, None, 0.0, None, _text(suspect, cause))
-        for cause, gain in causes.items()
+        Finding(cause, suspect.value, gain, _text(suspect, cause)) for cause, gain in causes.items()
     ]
     if weights is not None:
         cause = Cause.OUTLIERS if suspect.outlying else Cause.WEIGHT_ROUNDING
         where = next(iter(suspect.outlying), suspect.layers[0])
         text = _text_of_weights(suspect)
-        made.append(Finding(cause, where, weights, None, 0.0, None, text, True))
+        made.append(Finding(cause, where, weights, text, is_of_weights=True))
     return made
 
 
@@ -110,9 +109,7 @@ def _of_dead(found: Sequence[Suspect]) -> list[Finding]:
         others = f"; so are {sum(len(s.constant) for s in parts) - len(most.constant)} channels in "
         others += f"{len(parts) - 1} other {'layer' if len(parts) == 2 else 'layers'}"
         texts.append((most.value, _text_of_dead(most) + (others if parts[1:] else "")))
-    return [
-        Finding(Cause.CONSTANT_CHANNEL, value, 0.0, None, 0.0, None, text) for value, text in texts
-    ]
+    return [Finding(Cause.CONSTANT_CHANNEL, value, 0.0, text) for value, text in texts]
 
 
 def _text_of_dead(suspect: Suspect) -> str:
@@ -179,22 +176,18 @@ def candidates(finding: Finding, options: Options, equalizable: bool) -> list[Re
     wide = [] if options.rounding == "double" else [Remedy(Action.WIDEN, where)]
     wide_weights = [] if options.rounding == "double" else [Remedy(Action.WIDEN_WEIGHTS, where)]
     equal = [Remedy(Action.EQUALIZE, where)] if equalizable else []
+    if finding.is_of_weights:
+        return [*turned, *wide_weights]
     match finding.cause:
-        case Cause.CLIPPING | Cause.INPUT_SATURATION:
-            if not where:
-                return [again]
+        case Cause.CONSTANT_CHANNEL:
+            return [Remedy(Action.PRUNE)] if finding.gain == 0 else [again, *equal, *wide]
+        case Cause.CLIPPING | Cause.INPUT_SATURATION if where:
             return [again, Remedy(Action.RANGE, where, "minmax"), *wide]
         case Cause.ACTIVATION_ROUNDING:
             return [Remedy(Action.RANGE, where, "mse"), again, *wide]
-        case Cause.OUTLIERS if finding.is_of_weights:
-            return [*turned, *wide_weights]
-        case Cause.OUTLIERS if finding.where:
+        case Cause.OUTLIERS if where:
             rules = ("minmax", "percentile", "mse")
             return [again, *equal, *(Remedy(Action.RANGE, where, r) for r in rules), *wide]
-        case Cause.WEIGHT_ROUNDING:
-            return [*turned, *wide_weights]
-        case Cause.CONSTANT_CHANNEL:
-            return [Remedy(Action.PRUNE)] if finding.gain == 0 else [again, *equal, *wide]
-        case Cause.DISTRIBUTION | Cause.OUTLIERS:
-            return [again]
-    return []
+        case Cause.TABLE:
+            return []
+    return [again]
