@@ -63,8 +63,7 @@ class Bench:
 
     def judging(self, runs: Sequence[Run]) -> list[Run]:
         """``runs`` with the last layers' results as outputs."""
-        names = tuple(last_results(self.graph))
-        executor = Executor(self.graph.with_nodes(self.graph.nodes, outputs=names))
+        executor = Executor(self._cut(self.graph))
         with one_blas_thread():
             return [replace(run, outputs=executor.run(run.feed)) for run in runs]
 
@@ -87,8 +86,22 @@ class Bench:
         return Biases(self.graph, self.wide, self.runs)
 
     def noise(self, integer: Graph, runs: Sequence[Run] | None = None) -> Noise:
-        """The error of the last layers' results."""
-        names = tuple(last_results(self.graph))
-        cut = integer.with_nodes(integer.nodes, outputs=names)
+        """The error of the last layers' results, on ``runs`` or else on the Bench's own."""
+        objective = self._objective if runs is None else self.objective(runs)
+        return objective.noise(integer)
+
+    def objective(self, runs: Sequence[Run]) -> Objective:
+        """What the last layers' results should be on ``runs``, which hold them as outputs."""
         # whole outputs: a channel that reaches far beyond all others is a cause, and no group
-        return Objective(self.runs if runs is None else runs, names).noise(cut)
+        return Objective(runs, self._names, self._cut)
+
+    @cached_property
+    def _objective(self) -> Objective:
+        return self.objective(self.runs)
+
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(last_results(self.graph))
+
+    def _cut(self, graph: Graph) -> Graph:
+        return graph.with_nodes(graph.nodes, outputs=self._names)

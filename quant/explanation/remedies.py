@@ -24,7 +24,7 @@ from edgeinfer.quant.explanation.recovery import Recovered
 from edgeinfer.quant.explanation.undoing import rebased
 from edgeinfer.quant.integer_types import IntegerTypes
 from edgeinfer.quant.lowering import Lowering
-from edgeinfer.quant.objective import outputs_of
+from edgeinfer.quant.objective import Objective, outputs_of
 from edgeinfer.quant.observers import OBSERVERS
 from edgeinfer.quant.options import Options
 from edgeinfer.quant.outputs import classes_of, has_classes
@@ -90,6 +90,10 @@ class Workshop:
         """The runs that measure, with the last layers' results."""
         held = self.seen.held_back
         return self.bench.judging(held) if len(held) >= _FEWEST else self.bench.runs
+
+    @cached_property
+    def _objective(self) -> Objective:
+        return self.bench.objective(self.judges)
 
     def measured(self, remedies: Sequence[Remedy] = ()) -> Measured:
         """How good the Graph is with these remedies; with none, as it is."""
@@ -248,8 +252,7 @@ class Workshop:
         return Lowering(graph, weights=weights, rounding=self.options.rounding).graph_of(types)
 
     def _measure(self, integer: Graph) -> Measured:
-        noise = self.bench.noise(integer, self.judges)
-        return Measured(noise.sqnr_db, self._agreement(integer))
+        return Measured(self._objective.noise(integer).sqnr_db, self._agreement(integer))
 
     def _agreement(self, integer: Graph) -> float | None:
         """The share of samples that have float's class."""
