@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import statistics
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,10 +22,6 @@ if TYPE_CHECKING:
     from edgeinfer.quant import Difference
 
 __all__ = ["Evaluation", "Measured", "measure"]
-
-
-# so many runs are one task
-_RUNS = 8
 
 _Feed: TypeAlias = dict[str, np.ndarray]
 
@@ -213,17 +207,10 @@ def _run(
     models: _Models, feeds: Iterable[Mapping[str, np.ndarray]], pool: Pool
 ) -> Iterator[tuple[_Feed, list[_Made]]]:
     """Each feed, and what the models made of it."""
-    given: deque[list[_Feed]] = deque()
-
-    def tasks() -> Iterator[list[_Feed]]:
-        # whoever gives the arrays may use them again
-        rest = ({name: array.copy() for name, array in feed.items()} for feed in feeds)
-        while some := list(itertools.islice(rest, _RUNS)):
-            given.append(some)
-            yield some
-
-    for found in pool.map(models, tasks(), "evaluating"):
-        yield from zip(given.popleft(), found, strict=True)
+    # whoever gives the arrays may use them again
+    copies = ({name: array.copy() for name, array in feed.items()} for feed in feeds)
+    for some, found in pool.map_some(models, copies, "evaluating"):
+        yield from zip(some, found, strict=True)
 
 
 def _check_alike(graph: Graph, reference: Graph) -> None:

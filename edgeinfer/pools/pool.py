@@ -76,6 +76,17 @@ class Pool(ABC):
 
         Parameters and errors are those of ``map``.
         """
+        for some, part in self.map_some(_Part(whole.another()), items, stage):
+            whole.merge(part)
+            yield from some
+
+    def map_some(
+        self, job: Callable[[list[Item]], Result], items: Iterable[Item], stage: str
+    ) -> Generator[tuple[list[Item], Result], None, None]:
+        """Some items at a time, and what ``job`` makes of them, in their order.
+
+        Parameters and errors are those of ``map``.
+        """
         given: deque[list[Item]] = deque()
 
         def tasks() -> Iterator[list[Item]]:
@@ -84,10 +95,9 @@ class Pool(ABC):
                 given.append(some)
                 yield some
 
-        with closing(self.map(_Part(whole.another()), tasks(), stage)) as parts:
-            for part in parts:
-                whole.merge(part)
-                yield from given.popleft()
+        with closing(self.map(job, tasks(), stage)) as results:
+            for result in results:
+                yield given.popleft(), result
 
 
 class _Here(Pool):
