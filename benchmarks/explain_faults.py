@@ -1,11 +1,12 @@
-"""Faults planted in real models: which of fifty ``explain`` names, and which ``--fix`` repairs.
+"""Faults planted in real models: which of them ``explain`` names, and which ``--fix`` repairs.
 
     EDGEINFER_ZOO=DIR python benchmarks/explain_faults.py [--seed N] [--drawn N]
         [--rows FILE] [-o docs/explain-faults.md]
 
-As many as are always the same are drawn by the seed. ``tests/accuracy/planting`` plants and judges
-them. Prints a row as soon as it is measured, and writes the page at the end. With ``--rows`` each
-is kept in a file, and what is there already is not measured again.
+Beside those that are always the same, as many are drawn by the seed, or N of ``--drawn``.
+``tests/accuracy/planting`` plants and judges them. Prints a row as soon as it is measured, and
+writes the page at the end. With ``--rows`` each is kept in a file, and what is there already is not
+measured again.
 """
 
 from __future__ import annotations

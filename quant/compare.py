@@ -85,8 +85,8 @@ def compare(
     """The error of ``b``'s values against ``a``'s of the same name, the worst first.
 
     Either Graph may be float or integer; both take ``data`` as floats, as one sequence where they
-    keep states. ``observe`` is called with
-    the name and both Graphs' numbers of each value that is compared, run after run.
+    keep states. ``observe`` is called with the name and both Graphs' numbers of each value that is
+    compared, run after run.
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """Of faults planted in real models, ``explain`` names the causes and its remedies repair them.
 
-``benchmarks/explain_faults.py`` plants fifty; its page is docs/explain-faults.md. Here are a few.
+``benchmarks/explain_faults.py`` plants more; its page is docs/explain-faults.md. Here are a few.
 """
 
 import secrets
@@ -23,8 +23,8 @@ QUICK = [
     Plant("one class", "digits", 1),
 ]
 
-# of so many drawn at random, so many are named and repaired; of 50, 48 and 40 are asked for, and
-# fewer of a few, or chance would fail the test
+# of so many drawn at random, so many at least are named and repaired; nearly all are, but chance
+# must not fail the test
 DRAWN, LEAST_NAMED, LEAST_REPAIRED = 5, 4, 2
 
 
