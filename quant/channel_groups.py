@@ -68,7 +68,7 @@ def channel_groups(arrays: Sequence[np.ndarray]) -> ChannelGroups:
         return best
     for axis in part_axes(arrays[0].shape):
         ends = [np.abs(extremes_along(a, axis)).max(0) for a in arrays]
-        found = _along(axis, np.max(ends, 0).astype(np.float64))
+        found = _along(np.max(ends, 0).astype(np.float64))
         between = max((high / low for high, low in found.gaps), default=1.0)
         if between > gap:
             best, gap = ChannelGroups(axis, found.labels, found.reaches), between
@@ -84,7 +84,7 @@ class _Along:
     gaps: list[tuple[float, float]]
 
 
-def _along(axis: int, reaches: np.ndarray) -> _Along:
+def _along(reaches: np.ndarray) -> _Along:
     order = np.argsort(-reaches, kind="stable")
     first, before = reaches[order[0]], reaches[order[0]]
     firsts, gaps = [float(first)], []

@@ -109,8 +109,8 @@ def suspects(graph: Graph, made: Recovered, seen: Mapping[str, Seen]) -> list[Su
             value,
             "" if node is None else node.name,
             "" if node is None else type(node.op).__name__,
-            _weighted(graph, made, giving),
-            _weighted(graph, made, [c for name in names for c in consumers[name]]),
+            _weighted(made, giving),
+            _weighted(made, [c for name in names for c in consumers[name]]),
         )
         if len(giving) == 1 and _is_approximate(giving[0], made):
             suspect.function = giving[0]
@@ -131,7 +131,7 @@ def _is_approximate(node: Node, made: Recovered) -> bool:
     return isinstance(node.op, ops.Softmax | ops.LogSoftmax | ops.Normalizing)
 
 
-def _weighted(graph: Graph, made: Recovered, nodes: list[Node]) -> list[str]:
+def _weighted(made: Recovered, nodes: list[Node]) -> list[str]:
     return list(dict.fromkeys(node.name for node in nodes if node.name in made.weights))
 
 
