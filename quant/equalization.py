@@ -55,10 +55,14 @@ def equalized(graph: Graph, value: str, divisors: Mapping[int, float]) -> Graph:
     return replace(graph, constants={**graph.constants, **constants})
 
 
-def to_text(divisors: Mapping[str, Mapping[int, float]]) -> str:
-    """What ``equalized_as_stated`` reads, as JSON."""
-    named = {value: {str(c): d for c, d in found.items()} for value, found in divisors.items()}
-    return json.dumps(named, sort_keys=True, separators=(",", ":"))
+def to_text(divisors: Mapping[str, Mapping[int, float]], provenance: Mapping[str, str]) -> str:
+    """What ``equalized_as_stated`` reads, as JSON: ``divisors`` beside those already stated."""
+    stated = json.loads(provenance.get(KEY, "{}"))
+    for value, found in divisors.items():
+        known = stated.setdefault(value, {})
+        for channel, divisor in found.items():
+            known[str(channel)] = known.get(str(channel), 1.0) * divisor
+    return json.dumps(stated, sort_keys=True, separators=(",", ":"))
 
 
 def equalized_as_stated(graph: Graph, provenance: Mapping[str, str]) -> Graph:

@@ -158,7 +158,7 @@ class Workshop:
             found["overrides"] = ", ".join([*given, *wide])
         equal = {r.where: self.divisors[r.where] for r in remedies if r.action is Action.EQUALIZE}
         if equal:
-            found[EQUALIZED] = equalization_text(equal)
+            found[EQUALIZED] = equalization_text(equal, found)
         return found
 
     @cached_property

@@ -22,7 +22,9 @@ from edgeinfer.quant import (
     quantize_and_judge,
 )
 from edgeinfer.quant.calibration_summary import KEY, from_text, to_text
-from edgeinfer.quant.equalization import equalized
+from edgeinfer.quant.equalization import KEY as EQUALIZED
+from edgeinfer.quant.equalization import equalized, equalized_as_stated
+from edgeinfer.quant.equalization import to_text as equalization_text
 from edgeinfer.quant.explanation import (
     Action,
     Cause,
@@ -109,6 +111,15 @@ def test_equalized_channels_compute_the_same():
         a, b = (execute(each, feed)["classes"] for each in (graph, other))
         # the float executor has rows of weights in fixed point
         assert np.allclose(a, b, atol=1e-4)
+
+
+def test_what_is_equalized_again_is_stated_with_what_was_before():
+    graph, _ = chain(HEALTHY)
+    text = equalization_text({"y1": {0: 4.0}}, {})
+    text = equalization_text({"y1": {0: 8.0, 3: 0.5}, "y2": {5: 2.0}}, {EQUALIZED: text})
+    found = equalized_as_stated(graph, {EQUALIZED: text}).constants
+    expected = equalized(equalized(graph, "y1", {0: 32.0, 3: 0.5}), "y2", {5: 2.0}).constants
+    assert all(np.array_equal(found[name], expected[name]) for name in expected)
 
 
 @pytest.mark.parametrize("name", ["mean", "classes", "picture"])
