@@ -95,8 +95,10 @@ def _headroom(
 
     Each of them decides much, such as a pooled feature, so that what is clipped costs more than
     steps that are a quarter larger; of many pixels one may be clipped. What a model is given is
-    known to its last number more often.
+    known to its last number more often, and where states are kept all rounding comes back.
     """
+    if graph.states:
+        return
     bounded = bounded_groups(graph, groups).keys() | {groups.get(n) for n in truth_values(graph)}
     scores = {n.inputs[0] for n in graph.nodes if isinstance(n.op, ops.Softmax)}
     for node in graph.nodes:
