@@ -8,7 +8,6 @@ of them as they went in, and as ours alone.
 
 from __future__ import annotations
 
-import asyncio
 import pickle
 import time
 import warnings
@@ -62,6 +61,8 @@ def connected(address: str) -> Iterator[Cluster]:
         from distributed import Client
     except ModuleNotFoundError:
         raise MissingExtraError("distributed", "cluster") from None
+    import asyncio
+
     refusal = InputError(
         f"no Dask scheduler answers at {address}; give the address that it says when it begins, "
         "such as tcp://192.168.0.2:8786"
@@ -81,6 +82,8 @@ def connected(address: str) -> Iterator[Cluster]:
 
 async def _kind(address: str) -> str:
     """What the part of a cluster at ``address`` says that it is."""
+    import asyncio
+
     from distributed.core import rpc
 
     async with asyncio.timeout(_ANSWER), rpc(address) as remote:
