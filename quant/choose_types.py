@@ -113,7 +113,7 @@ def choose(graph: Graph, data: Data, options: Options, seen: Calibration | None 
     uncut = uncut_groups(graph, groups)
 
     def ranges_by(propose: Observer) -> Ranges:
-        found = group_ranges(graph, groups, widths, seen, propose)
+        found = whole if propose is minmax else group_ranges(graph, groups, widths, seen, propose)
         return {root: whole[root] if root in uncut else range_ for root, range_ in found.items()}
 
     def without_held_back(found: Ranges) -> Ranges:

@@ -59,21 +59,27 @@ def widen_inputs(
         ranges = group_ranges(graph, groups, tried, seen, minmax)
         return lowering.graph_of(of_values(ranges, tried))
 
+    narrow = [
+        name
+        for name in graph.inputs
+        if name in groups and widths[groups[name]] == "int8" != asked[groups[name]]
+    ]
+    if not narrow:
+        return []
+    integer = lowered(widths)
+    judging = judges(seen, integer)
+    if judging.tries < len(OBSERVERS):
+        return []
+    objective = Objective(judging.runs)
+    noise = objective.noise(integer)
     notes = []
-    for name in graph.inputs:
-        root = groups.get(name, "")
-        if widths.get(root) != "int8" or asked[root] == "int8":
+    for name in narrow:
+        root = groups[name]
+        if noise.whole <= _MUCH or widths[root] == "int16":
             continue
-        narrow = lowered(widths)
-        judging = judges(seen, narrow)
-        if judging.tries < len(OBSERVERS):
-            break
-        objective = Objective(judging.runs)
-        noise = objective.noise(narrow)
-        if noise.whole <= _MUCH:
-            break
-        if objective.noise(lowered({**widths, root: "int16"})).is_half_of(noise):
-            widths[root] = "int16"
+        left = objective.noise(lowered({**widths, root: "int16"}))
+        if left.is_half_of(noise):
+            widths[root], noise = "int16", left
             notes.append(
                 f"input {name!r} has 16 bits: its rounding to 8 would make half of the noise at "
                 f"the outputs or more; to have 8, give the override {name!r} to int8"
