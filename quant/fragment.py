@@ -164,7 +164,7 @@ class Fragment:
 
     def constant(self, part: str, array: np.ndarray, quantization: Quantization | None) -> str:
         """A constant that this node alone takes, named for its ``part``."""
-        name = self.between(part, TensorType(array.shape, str(array.dtype), quantization))  # type: ignore[arg-type]
+        name = self.between(part, TensorType.of(array, quantization))
         self.constants[name] = np.asarray(array, order="C")
         return name
 
@@ -330,7 +330,7 @@ class Fragment:
 
     def _of_graph(self, name: str, array: np.ndarray, quantization: Quantization | None) -> str:
         """A constant of the float Graph, which other nodes may take at another type."""
-        t = TensorType(array.shape, str(array.dtype), quantization)  # type: ignore[arg-type]
+        t = TensorType.of(array, quantization)
         while self.types.get(name, t) != t:
             name += "/rescaled"
         self.types[name] = t

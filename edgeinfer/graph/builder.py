@@ -69,7 +69,7 @@ class GraphBuilder:
         self, name: str, array: np.ndarray, quantization: Quantization | None = None
     ) -> str:
         """A value that is known; the name that it got, which is another's where both are equal."""
-        kind = TensorType(array.shape, str(array.dtype), quantization)  # type: ignore[arg-type]
+        kind = TensorType.of(array, quantization)
         for copy in copies(name):
             known = self.constants.get(copy)
             if known is not None and self.types[copy] == kind and np.array_equal(known, array):

@@ -150,6 +150,17 @@ class TensorType:
             if not info.min <= q.zero_point <= info.max:
                 raise ModelError(f"zero point {q.zero_point} does not fit {self.dtype}")
 
+    @classmethod
+    def of(cls, array: np.ndarray, quantization: Quantization | None = None) -> TensorType:
+        """That of a constant, with what its integers mean.
+
+        Raises
+        ------
+        ModelError
+            No value can hold elements of its type.
+        """
+        return cls(array.shape, str(array.dtype), quantization)  # type: ignore[arg-type]
+
     @property
     def range(self) -> tuple[float, float]:
         """The real numbers that the integers of a per-tensor quantization cover."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import get_args
+from typing import TypeVar, get_args
 
 import numpy as np
 
@@ -22,6 +22,8 @@ from edgeinfer.quant.sharing import shared_quantization
 from edgeinfer.quant.weights import GivenWeights
 
 __all__ = ["Recovered", "recover"]
+
+Stated = TypeVar("Stated")
 
 # of a layer's weights, the least correlation with those that they were made of
 _ALIKE = 0.5
@@ -198,15 +200,14 @@ def _alike(floats: np.ndarray, integers: np.ndarray) -> bool:
 def _options(provenance: Mapping[str, str]) -> Options:
     """The options of ``quantize``, those that the file does not say as they are by default."""
 
-    def stated(key: str, known: tuple[str, ...], default: str) -> str:
-        value = provenance.get(key, default)
-        return value if value in known else default
+    def stated(key: str, known: Iterable[Stated], default: Stated) -> Stated:
+        return next((each for each in known if each == provenance.get(key)), default)
 
     found = re.findall(r"(.+?)=(int8|int16)(?:, |$)", provenance.get("overrides", ""))
     return Options(
-        scheme=stated("scheme", tuple(SCHEMES), "int8"),
+        scheme=stated("scheme", SCHEMES, "int8"),
         observer=stated("observer", (DEFAULT_OBSERVER, *OBSERVERS), DEFAULT_OBSERVER),
         overrides=dict(found),
-        rounding=stated("rounding", get_args(ops.Rounding), "single"),  # type: ignore[arg-type]
+        rounding=stated("rounding", get_args(ops.Rounding), "single"),
         rounding_weights=stated("rounding_weights", (DEFAULT_ROUNDING, *WAYS), "nearest"),
     )

@@ -203,8 +203,7 @@ class Workshop:
         if remedy.action is not Action.RANGE:
             return {name: parts.reference.values[name] for name in members}
         widths: dict[str, Width] = {
-            root: values[root].dtype  # type: ignore[misc]
-            for root in groups.values()
+            root: "int16" if values[root].dtype == "int16" else "int8" for root in groups.values()
         }
         fitted = parts.seen
         if fitted.held_back:

@@ -273,6 +273,6 @@ def with_wide_weights(graph: Graph, integer: Graph, layers: Collection[str]) -> 
         for constant, array in zip(at.inputs[1:], arrays, strict=True):
             constants[constant] = array
             q = scale if array is made.weights else None
-            types[constant] = TensorType(array.shape, str(array.dtype), q)  # type: ignore[arg-type]
+            types[constant] = TensorType.of(array, q)
         nodes.append(replace(at, op=op, inputs=(name, *at.inputs[1:])))
     return integer.with_nodes(nodes, types=types, constants=constants)

@@ -18,7 +18,7 @@ def chain(shape, *stages, dtype="int8", free_batch=False, q=UNIT):
         for array in arrays:
             names.append(f"c{len(constants)}")
             constants[names[-1]] = array
-            types[names[-1]] = TensorType(array.shape, str(array.dtype))
+            types[names[-1]] = TensorType.of(array)
         (out,) = output_shapes(op, types[last].shape, *(a.shape for a in arrays))
         types[f"v{i}"] = TensorType(out, dtype, q)
         nodes.append(Node(f"n{i}", op, (last, *names), (f"v{i}",)))
