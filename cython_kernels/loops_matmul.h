@@ -26,8 +26,8 @@ static inline int64_t even_depth(const mat_mul_parameters *p)
     return p->depth + (p->depth & 1);
 }
 
-EACH_WIDTH void pack_words_of(const mat_mul_parameters *p, const void *b, int64_t first,
-                              int64_t count, int16_t *restrict panel, int64_t bytes)
+EACH_WIDTH void pack_words(const mat_mul_parameters *p, const void *b, int64_t first,
+                           int64_t count, int16_t *restrict panel, int64_t bytes)
 {
     for (int64_t c = 0; c < count; c += WORD_COLUMNS)
         for (int64_t k = 0; k < p->depth; k += 2, panel += 2 * WORD_COLUMNS) {
@@ -47,17 +47,8 @@ EACH_WIDTH void pack_words_of(const mat_mul_parameters *p, const void *b, int64_
         }
 }
 
-static void pack_words(const mat_mul_parameters *p, const void *b, int64_t first, int64_t count,
-                       int16_t *restrict panel)
-{
-    if (p->b_bytes == 1)
-        pack_words_of(p, b, first, count, panel, 1);
-    else
-        pack_words_of(p, b, first, count, panel, 2);
-}
-
-EACH_WIDTH void take_words_of(const mat_mul_parameters *p, const void *a, int64_t from,
-                              int64_t count, int16_t *restrict rows, int64_t bytes)
+EACH_WIDTH void take_words(const mat_mul_parameters *p, const void *a, int64_t from, int64_t count,
+                           int16_t *restrict rows, int64_t bytes)
 {
     const int64_t depth = even_depth(p);
     for (int64_t r = 0; r < count; ++r, rows += depth, from += p->depth) {
@@ -65,15 +56,6 @@ EACH_WIDTH void take_words_of(const mat_mul_parameters *p, const void *a, int64_
         EACH_ELEMENT (i, p->depth)
             rows[i] = (int16_t)(load(a, from + i, bytes) - p->a_zero_point);
     }
-}
-
-static void take_words(const mat_mul_parameters *p, const void *a, int64_t from, int64_t count,
-                       int16_t *restrict rows)
-{
-    if (p->a_bytes == 1)
-        take_words_of(p, a, from, count, rows, 1);
-    else
-        take_words_of(p, a, from, count, rows, 2);
 }
 
 /* The sums of one tile, of `rows` rows; in the short form that proofs/pairs.py finds for most,
@@ -99,8 +81,8 @@ EACH_WIDTH void sum_words(const mat_mul_parameters *p, const int16_t *restrict a
 }
 
 /* Sums of a row into integers. */
-EACH_WIDTH void end_words_of(const mat_mul_parameters *p, const int32_t *restrict sums,
-                             int64_t count, void *restrict y, int64_t bytes)
+EACH_WIDTH void end_words(const mat_mul_parameters *p, const int32_t *restrict sums, int64_t count,
+                          void *restrict y, int64_t bytes)
 {
     const output_stage out = STAGE(p);
     const int64_t multiplier = p->multiplier;
@@ -116,21 +98,12 @@ EACH_WIDTH void end_words_of(const mat_mul_parameters *p, const int32_t *restric
             store(y, i, bytes, requantize(sums[i], multiplier, shift, out));
 }
 
-static void end_words(const mat_mul_parameters *p, const int32_t *restrict sums, int64_t count,
-                      void *restrict y)
-{
-    if (p->out_bytes == 1)
-        end_words_of(p, sums, count, y, 1);
-    else
-        end_words_of(p, sums, count, y, 2);
-}
-
 /* ---- doubles ---- */
 
 #define WIDE_COLUMNS ((int64_t)(VECTORS * sizeof(doubles) / sizeof(double)))
 
-EACH_WIDTH void pack_wide_of(const mat_mul_parameters *p, const void *b, int64_t first,
-                             int64_t count, double *restrict panel, int64_t bytes)
+EACH_WIDTH void pack_wide(const mat_mul_parameters *p, const void *b, int64_t first, int64_t count,
+                          double *restrict panel, int64_t bytes)
 {
     for (int64_t c = 0; c < count; c += WIDE_COLUMNS)
         for (int64_t k = 0; k < p->depth; ++k, panel += WIDE_COLUMNS) {
@@ -143,29 +116,11 @@ EACH_WIDTH void pack_wide_of(const mat_mul_parameters *p, const void *b, int64_t
         }
 }
 
-static void pack_wide(const mat_mul_parameters *p, const void *b, int64_t first, int64_t count,
-                      double *restrict panel)
-{
-    if (p->b_bytes == 2)
-        pack_wide_of(p, b, first, count, panel, 2);
-    else
-        pack_wide_of(p, b, first, count, panel, p->b_bytes);
-}
-
-EACH_WIDTH void take_wide_of(const mat_mul_parameters *p, const void *a, int64_t from,
-                             int64_t count, double *restrict rows, int64_t bytes)
+EACH_WIDTH void take_wide(const mat_mul_parameters *p, const void *a, int64_t from, int64_t count,
+                          double *restrict rows, int64_t bytes)
 {
     for (int64_t i = 0; i < count * p->depth; ++i)
         rows[i] = (double)(load(a, from + i, bytes) - p->a_zero_point);
-}
-
-static void take_wide(const mat_mul_parameters *p, const void *a, int64_t from, int64_t count,
-                      double *restrict rows)
-{
-    if (p->a_bytes == 2)
-        take_wide_of(p, a, from, count, rows, 2);
-    else
-        take_wide_of(p, a, from, count, rows, p->a_bytes);
 }
 
 EACH_WIDTH void sum_wide(const mat_mul_parameters *p, const double *restrict a,
@@ -189,8 +144,8 @@ EACH_WIDTH void sum_wide(const mat_mul_parameters *p, const double *restrict a,
     }
 }
 
-EACH_WIDTH void end_wide_of(const mat_mul_parameters *p, const int64_t *restrict sums,
-                            int64_t count, void *restrict y, int64_t bytes)
+EACH_WIDTH void end_wide(const mat_mul_parameters *p, const int64_t *restrict sums, int64_t count,
+                         void *restrict y, int64_t bytes)
 {
     const output_stage out = STAGE(p);
     const int64_t multiplier = p->multiplier;
@@ -199,18 +154,21 @@ EACH_WIDTH void end_wide_of(const mat_mul_parameters *p, const int64_t *restrict
         store(y, i, bytes, requantize(sums[i], multiplier, shift, out));
 }
 
-static void end_wide(const mat_mul_parameters *p, const int64_t *restrict sums, int64_t count,
-                     void *restrict y)
-{
-    if (p->out_bytes == 2)
-        end_wide_of(p, sums, count, y, 2);
-    else
-        end_wide_of(p, sums, count, y, p->out_bytes);
-}
-
 /* ---- both ---- */
 
-#define MAT_MUL(name, factor, sum, COLUMNS, DEPTH)                                                \
+/* `function` for elements of the width that is most frequent, which the compiler then knows, or of
+ * another. */
+#define BY_WIDTH(bytes, USUAL, OTHER, function, ...)                                              \
+    do {                                                                                          \
+        if ((bytes) == (USUAL))                                                                   \
+            function(__VA_ARGS__, USUAL);                                                         \
+        else                                                                                      \
+            function(__VA_ARGS__, OTHER(bytes));                                                  \
+    } while (0)
+#define WORD_BYTES(bytes) 2
+#define WIDE_BYTES(bytes) (bytes)
+
+#define MAT_MUL(name, factor, sum, COLUMNS, DEPTH, USUAL, OTHER)                                  \
     KERNEL(LOOP(mat_mul_##name))                                                                  \
     {                                                                                             \
         const mat_mul_parameters *p = parameters;                                                 \
@@ -223,10 +181,12 @@ static void end_wide(const mat_mul_parameters *p, const int64_t *restrict sums, 
             const int64_t b = row_start(product, p->rank, p->extents, p->b_strides);              \
             for (int64_t left = 0; left < p->columns; left += p->panel) {                         \
                 const int64_t width = smaller(p->columns - left, p->panel);                       \
-                pack_##name(p, operands[1], b + left, width, panel);                              \
+                BY_WIDTH(p->b_bytes, USUAL, OTHER, pack_##name, p, operands[1], b + left, width,  \
+                         panel);                                                                  \
                 for (int64_t row = top, count; row < bottom; row += count) {                      \
                     count = smaller(bottom - row, ROWS);                                          \
-                    take_##name(p, operands[0], a + row * p->depth, count, rows);                 \
+                    BY_WIDTH(p->a_bytes, USUAL, OTHER, take_##name, p, operands[0],               \
+                             a + row * p->depth, count, rows);                                    \
                     /* a few rows take as long as a tile of them */                               \
                     if (count > 1)                                                                \
                         memset(rows + count * (DEPTH), 0,                                         \
@@ -240,8 +200,9 @@ static void end_wide(const mat_mul_parameters *p, const int64_t *restrict sums, 
                         else                                                                      \
                             sum_##name(p, rows, block, 1, sums);                                  \
                         for (int64_t r = 0; r < count; ++r)                                       \
-                            end_##name(p, sums + r * COLUMNS, smaller(width - c, COLUMNS),        \
-                                       element(operands[2], y + r * p->columns, p->out_bytes));   \
+                            BY_WIDTH(p->out_bytes, USUAL, OTHER, end_##name, p,                   \
+                                     sums + r * COLUMNS, smaller(width - c, COLUMNS),             \
+                                     element(operands[2], y + r * p->columns, p->out_bytes));     \
                     }                                                                             \
                 }                                                                                 \
             }                                                                                     \
@@ -249,5 +210,5 @@ static void end_wide(const mat_mul_parameters *p, const int64_t *restrict sums, 
         return DONE;                                                                              \
     }
 
-MAT_MUL(words, int16_t, int32_t, WORD_COLUMNS, even_depth(p))
-MAT_MUL(wide, double, int64_t, WIDE_COLUMNS, p->depth)
+MAT_MUL(words, int16_t, int32_t, WORD_COLUMNS, even_depth(p), 1, WORD_BYTES)
+MAT_MUL(wide, double, int64_t, WIDE_COLUMNS, p->depth, 2, WIDE_BYTES)
