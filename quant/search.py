@@ -22,12 +22,12 @@ from edgeinfer.quant.bounds import Ranges
 from edgeinfer.quant.calibration import Calibration, Progress, Run, evenly
 from edgeinfer.quant.objective import Judge, Objective
 
-__all__ = ["MAX_RUNS", "Judges", "judges", "search", "spared"]
+__all__ = ["MAX_RUNS", "MIN_RUNS", "Judges", "judges", "search", "spared"]
 
 _log = logging.getLogger(__name__)
 
 # how many calibration runs judge a proposal, at most; fewer than so many are no evidence
-MAX_RUNS, _MIN_RUNS = 128, 16
+MAX_RUNS, MIN_RUNS = 128, 16
 
 # multiply-accumulates of all proposals together: seconds on one core
 _BUDGET = 4 * 10**10
@@ -53,18 +53,18 @@ class Judges:
     @property
     def reason(self) -> str:
         """Why they are asked about nothing."""
-        if len(self.runs) < _MIN_RUNS:
+        if len(self.runs) < MIN_RUNS:
             return f"{len(self.runs)} runs are too few to judge others"
         return f"the model is too large to try others on {len(self.runs)} runs"
 
 
 def judges(calibration: Calibration, integer: Graph) -> Judges:
     """Those that the budget allows for a Graph as large as ``integer``; no try of too few runs."""
-    if len(calibration.kept) < _MIN_RUNS:
+    if len(calibration.kept) < MIN_RUNS:
         return Judges(calibration.kept, 0)
     work = max(1, cost(integer).macs)
     affordable = _BUDGET // (_PROPOSALS * work)
-    runs = evenly(calibration.kept, max(_MIN_RUNS, min(MAX_RUNS, affordable)))
+    runs = evenly(calibration.kept, max(MIN_RUNS, min(MAX_RUNS, affordable)))
     return Judges(runs, min(_MAX_PROPOSALS, _BUDGET // (work * len(runs))))
 
 

@@ -107,24 +107,11 @@ def explain(
     given = None if calibration is None else loaded(calibration, None).samples
     fixed: Fixed | None = None
     with screen.progress() as done:
+        how: dict[str, Any] = {"calibration": given, "limit": samples, "progress": done}
         if fix is None:
-            found = explained(
-                floats,
-                integers,
-                dataset.samples,
-                calibration=given,
-                limit=samples,
-                progress=done,
-            )
+            found = explained(floats, integers, dataset.samples, **how)
         else:
-            found, fixed = explain_and_fix(
-                floats,
-                integers,
-                dataset.samples,
-                calibration=given,
-                limit=samples,
-                progress=done,
-            )
+            found, fixed = explain_and_fix(floats, integers, dataset.samples, **how)
             atomic_write(fix, to_bytes(fixed.graph))
     if html is not None:
         facts = [

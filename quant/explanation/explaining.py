@@ -33,6 +33,7 @@ from edgeinfer.quant.explanation.remedies import Workshop
 from edgeinfer.quant.explanation.survey import survey
 from edgeinfer.quant.explanation.suspects import Suspect, suspects
 from edgeinfer.quant.explanation.undoing import Undoing
+from edgeinfer.quant.search import MIN_RUNS
 
 __all__ = ["Fixed", "explain", "explain_and_fix"]
 
@@ -47,9 +48,6 @@ _PAYS, _MUCH_BETTER = 0.3, 1.0
 
 # and what only removes what does nothing changes nothing
 _SAME = 1e-9
-
-# samples of which fewer are no evidence
-_FEW = 16
 
 _EVERYWHERE = (
     Cause.CLIPPING,
@@ -162,8 +160,8 @@ class _Case:
         divisors = {s.value: s.divisors for s in found if s.divisors}
         workshop = Workshop(bench, made, quantized, seen, options, divisors)
         notes = list(made.notes)
-        if len(seen.kept) < _FEW:
-            notes.append(f"of fewer than {_FEW} samples this says little: give a hundred")
+        if len(seen.kept) < MIN_RUNS:
+            notes.append(f"of fewer than {MIN_RUNS} samples this says little: give a hundred")
         if calibration is None:
             then = from_text(quantized.provenance.get(KEY, ""))
         else:

@@ -27,14 +27,12 @@ from edgeinfer.quant.lowering import Lowering
 from edgeinfer.quant.options import DEFAULT_ROUNDING, Options
 from edgeinfer.quant.rounding import WAYS
 from edgeinfer.quant.rounding.layers import round_weights, rounded_layers
+from edgeinfer.quant.search import MIN_RUNS
 from edgeinfer.quant.weights import GivenWeights
 
 __all__ = ["Rounded", "choose_rounding"]
 
 _log = logging.getLogger(__name__)
-
-# fewer runs are no evidence
-_MIN_RUNS = 16
 
 # multiply-accumulates of all runs through a Graph once: fewer runs where a model is large, and
 # where even the fewest are more than the most, none
@@ -89,7 +87,7 @@ def choose_rounding(graph: Graph, choice: Choice, options: Options) -> Rounded:
                 "model depend on the ones before; give 'nearest'"
             )
         return _nearest("the model keeps states")
-    if asked == DEFAULT_ROUNDING and len(kept) < _MIN_RUNS:
+    if asked == DEFAULT_ROUNDING and len(kept) < MIN_RUNS:
         return _nearest(f"{len(kept)} runs are too few to judge others")
     try:
         layers = LastLayers(graph, choice.reference)
@@ -123,9 +121,9 @@ class _Ways:
         if stay:
             _log.info("weights rounded to nearest in any case: those of %s", ", ".join(stay))
         macs = max(1, cost(nearest).macs)
-        if asked == DEFAULT_ROUNDING and macs * _MIN_RUNS > _MOST:
+        if asked == DEFAULT_ROUNDING and macs * MIN_RUNS > _MOST:
             return _nearest(f"{macs:,} multiply-accumulates a run are too many to try others")
-        most = max(_MIN_RUNS, _BUDGET // macs)
+        most = max(MIN_RUNS, _BUDGET // macs)
         done, total = 0, 2
 
         def report() -> None:
