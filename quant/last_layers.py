@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 
 from edgeinfer.errors import QuantizationError
 from edgeinfer.graph import Graph
@@ -49,15 +48,16 @@ class LastLayers:
 
     def objective(self, runs: Sequence[Run]) -> Objective:
         """What they should be on ``runs``."""
-        inner = tuple(name for name in self._names if name not in runs[0].outputs)
+        given = [run.outputs for run in runs]
+        inner = tuple(name for name in self._names if name not in given[0])
         if inner:
-            session = Session.of_trusted(_cut(self.reference, inner), KnownCalls())
+            session = Session.of_trusted(self.reference.with_outputs(inner), KnownCalls())
             given = [run.outputs | outputs_of(session, run.feed) for run in runs]
-            runs = [
-                replace(run, outputs={name: found[name] for name in self._names})
-                for run, found in zip(runs, given, strict=True)
-            ]
-        return Objective(runs, self._shares, partial(_cut, names=self._names), self._ranked)
+        runs = [
+            replace(run, outputs={name: found[name] for name in self._names})
+            for run, found in zip(runs, given, strict=True)
+        ]
+        return Objective(runs, self._shares, self._ranked)
 
 
 class Outputs:
@@ -77,7 +77,3 @@ def judged_at(graph: Graph, reference: IntegerTypes) -> LastLayers | Outputs:
         return LastLayers(graph, reference)
     except QuantizationError:
         return Outputs(graph)
-
-
-def _cut(integer: Graph, names: tuple[str, ...]) -> Graph:
-    return integer.with_nodes(integer.nodes, outputs=names)

@@ -131,16 +131,14 @@ class Noise:
 
 
 class Objective:
-    """What the outputs should be on some runs.
+    """What some values, the outputs of runs, should be there.
 
     Parameters
     ----------
     runs : sequence of Run
-        One or more; their order means nothing.
+        One or more, of the same outputs; their order means nothing.
     shares : collection of str
         The outputs whose channels are one group (``groups_of_outputs``).
-    cut : callable
-        From an integer Graph to the one that has the outputs of ``runs``.
     ranked : collection of str
         Those of them that are compared with each other alone, as a softmax does: extremes of these
         decide nothing.
@@ -150,10 +148,9 @@ class Objective:
         self,
         runs: Sequence[Run],
         shares: Collection[str] = (),
-        cut: Callable[[Graph], Graph] | None = None,
         ranked: Collection[str] = (),
     ) -> None:
-        self._runs, self._cut = runs, cut
+        self._runs = runs
         self._known: KnownCalls | None = None
         self._groups = groups_of_outputs(runs, shares)
         signal = [self._sums({n: _squares(run.outputs[n]) for n in self._groups}) for run in runs]
@@ -175,7 +172,8 @@ class Objective:
     def noise(self, graph: Graph) -> Noise:
         """The error of the integer ``graph``."""
         self._known = self._known or KnownCalls()
-        cut = graph if self._cut is None else self._cut(graph)
+        names = tuple(self._runs[0].outputs)
+        cut = graph if graph.outputs == names else graph.with_outputs(names)
         session = Session.of_trusted(cut, self._known)
         by_group = []
         by_part: np.ndarray | float = 0.0

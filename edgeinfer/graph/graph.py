@@ -360,6 +360,10 @@ class Graph:
             outputs=outputs,
         )
 
+    def with_outputs(self, outputs: tuple[str, ...]) -> Graph:
+        """The Graph that gives these values, without what none of them needs."""
+        return self.with_nodes(self.nodes, outputs=outputs)
+
     def __repr__(self) -> str:
         """Its name and kind, what it takes, gives and keeps, and how many of which operators."""
         kind = "integer" if self.is_integer else "float"

@@ -63,7 +63,7 @@ class Bench:
 
     def judging(self, runs: Sequence[Run]) -> list[Run]:
         """``runs`` with the last layers' results as outputs."""
-        executor = Executor(self._cut(self.graph))
+        executor = Executor(self.graph.with_outputs(self._names))
         with one_blas_thread():
             return [replace(run, outputs=executor.run(run.feed)) for run in runs]
 
@@ -93,7 +93,7 @@ class Bench:
     def objective(self, runs: Sequence[Run]) -> Objective:
         """What the last layers' results should be on ``runs``, which hold them as outputs."""
         # whole outputs: a channel that reaches far beyond all others is a cause, and no group
-        return Objective(runs, self._names, self._cut)
+        return Objective(runs, self._names)
 
     @cached_property
     def _objective(self) -> Objective:
@@ -102,6 +102,3 @@ class Bench:
     @cached_property
     def _names(self) -> tuple[str, ...]:
         return tuple(last_results(self.graph))
-
-    def _cut(self, graph: Graph) -> Graph:
-        return graph.with_nodes(graph.nodes, outputs=self._names)

@@ -33,7 +33,7 @@ class Walk:
         # the stops to come, and what each takes
         self._stops = {name: takes[name] for name in stops}
         wanted = tuple(dict.fromkeys(self._stops.values()))
-        self._graph = graph.with_nodes(graph.nodes, outputs=wanted)
+        self._graph = graph.with_outputs(wanted)
         self._constants = dict(graph.constants)
         self._place = 0
         self._count = len(runs)

@@ -325,7 +325,7 @@ def test_models_that_do_not_belong_together_are_refused():
         "quantized one's 'classes' [1, 4]",
         InputError,
     ):
-        explain(graph.with_nodes(graph.nodes, outputs=("mean",)), quantized, samples)
+        explain(graph.with_outputs(("mean",)), quantized, samples)
     strange = planted(graph, "w1", -graph.constants["w1"])
     with refused("the models do not belong together: the weights of 'y1' are others", InputError):
         explain(strange, quantized, samples)

@@ -5,10 +5,10 @@ import itertools
 import numpy as np
 import pytest
 
-from edgeinfer.graph import Graph, Node, TensorType
+from edgeinfer.graph import Graph, GraphBuilder, Node, TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.meaning.float_executor import execute
-from edgeinfer.quant import OBSERVERS, Options, quantize_and_judge
+from edgeinfer.quant import OBSERVERS, Options, quantize, quantize_and_judge
 from edgeinfer.quant.calibration import Run
 from edgeinfer.quant.channel_groups import channel_groups
 from edgeinfer.quant.choose_types import choose
@@ -166,8 +166,24 @@ def test_what_a_softmax_takes_is_judged_in_its_place():
     choice = choose(graph, x, Options(rounding_weights="nearest"))
     objective = LastLayers(graph, choice.reference).objective(choice.seen.held_back)
     made = quantize_and_judge(graph, x, Options(rounding_weights="nearest")).graph
-    logits = made.with_nodes(made.nodes, outputs=("l",))
+    logits = made.with_outputs(("l",))
     rows = np.concatenate([run.feed["x"] for run in choice.seen.held_back])
     error = Session(logits).run(rows).astype(float) - rows @ weights["w"].T
     signal = ((rows @ weights["w"].T) ** 2).sum(1).mean()
     assert np.allclose(objective.noise(made).by_group[:, 0], (error**2).sum(1) / signal, rtol=0.1)
+
+
+@pytest.mark.parametrize("outputs", [("logits", "shares"), ("shares", "logits")])
+def test_what_a_softmax_takes_may_be_an_output_beside_it(outputs):
+    rng = np.random.default_rng(3)
+    b = GraphBuilder("both")
+    w = b.constant("w", rng.normal(size=(8, 16)).astype("f4"))
+    logits = b.add(ops.Dense(), b.input("x", TensorType((1, 16))), w, output="logits")
+    b.add(ops.Softmax(1), logits, output="shares")
+    data = list(rng.normal(size=(64, 1, 16)).astype("f4"))
+    integer = quantize(b.graph(*outputs), data)
+    assert integer.outputs == outputs
+    found = Session(integer).run(data[0])
+    exact = execute(b.graph(*outputs), {"x": data[0]})
+    np.testing.assert_allclose(found["logits"], exact["logits"], atol=0.15)
+    np.testing.assert_allclose(found["shares"], exact["shares"], atol=0.05)

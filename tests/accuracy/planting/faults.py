@@ -139,7 +139,7 @@ def _pick(rng: np.random.Generator, candidates: list[Any]) -> Any:
 
 def _reaches(subject: Subject, value: str) -> np.ndarray:
     """How far each channel of ``value`` reaches on the calibration samples."""
-    executor = Executor(subject.graph.with_nodes(subject.graph.nodes, outputs=(value,)))
+    executor = Executor(subject.graph.with_outputs((value,)))
     kind = subject.graph.types[subject.graph.inputs[0]].shape
     with one_blas_thread():
         found = [
@@ -361,7 +361,7 @@ def one_class(subject: Subject, rng: np.random.Generator) -> _Spoilt:
     if subject.name not in (*ZOO, "digits") or not has_classes(graph):
         raise NoFaultError("nothing has taught it classes")
     (name,) = final_values(graph)
-    executor = Executor(graph.with_nodes(graph.nodes, outputs=(name,)))
+    executor = Executor(graph.with_outputs((name,)))
     kind = graph.types[graph.inputs[0]].shape
     with one_blas_thread():
         scores = [executor.run({graph.inputs[0]: each.reshape(kind)})[name].ravel() for each in x]

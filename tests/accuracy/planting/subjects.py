@@ -191,7 +191,7 @@ def final_values(graph: Graph) -> tuple[str, ...]:
 def fresh_db(graph: Graph, integer: Graph, fresh: np.ndarray) -> float:
     """The SQNR of ``integer``'s final values beside the float ``graph``'s, in dB; the worst."""
     names = final_values(graph)
-    executor = Executor(graph.with_nodes(graph.nodes, outputs=names))
+    executor = Executor(graph.with_outputs(names))
     session = Session(integer, keep_values=True)
     floats: dict[str, list[np.ndarray]] = {name: [] for name in names}
     integers: dict[str, list[np.ndarray]] = {name: [] for name in names}
