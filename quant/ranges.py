@@ -75,10 +75,8 @@ def group_ranges(
         if name in groups:
             ranges[groups[name]] = hull(ranges[groups[name]], (0.0, 1.0))
     if rule is minmax:
-        for root, found in (
-            *_headroom(graph, groups, widths, seen),
-            *_unseen(graph, groups, widths, seen),
-        ):
+        _give_headroom(graph, groups, widths, seen, ranges)
+        for root, found in _unseen(graph, groups, widths, seen, ranges):
             ranges[root] = hull(ranges[root], found)
     for root, bounds in (*bounded_outputs(graph, groups).items(), *_first(graph, groups)):
         ranges[root] = hull(ranges[root], bounds)
@@ -88,32 +86,45 @@ def group_ranges(
     return ranges
 
 
-def _headroom(
-    graph: Graph, groups: Mapping[str, str], widths: Mapping[str, Width], seen: Calibration
-) -> Iterator[tuple[str, Range]]:
-    """By group of 8 bits, a quarter more than was seen of a value of few elements.
+def _give_headroom(
+    graph: Graph,
+    groups: Mapping[str, str],
+    widths: Mapping[str, Width],
+    seen: Calibration,
+    ranges: Ranges,
+) -> None:
+    """To a value of few elements, in 8 bits, a quarter more range than was seen.
 
     Each of them decides much, such as a pooled feature, so that what is clipped costs more than
-    steps that are a quarter larger; of many pixels one may be clipped. What a model is given is
-    known to its last number more often, and where states are kept all rounding comes back.
+    steps that are a quarter larger; of many pixels one may be clipped. An end that values crowd
+    at is where they end, and where states are kept all rounding comes back.
     """
     if graph.states:
         return
     bounded = bounded_groups(graph, groups).keys() | {groups.get(n) for n in truth_values(graph)}
     scores = {n.inputs[0] for n in graph.nodes if isinstance(n.op, ops.Softmax)}
-    for node in graph.nodes:
-        for name in node.outputs:
-            root = groups.get(name)
-            if root is None or widths[root] != "int8" or root in bounded:
-                continue
-            if graph.types[name].elements > _FEW or name in scores:
-                continue
-            known, (least, most) = seen.histograms[name], _limits(node, seen)
-            yield root, (max(known.low * _HEADROOM, least), min(known.high * _HEADROOM, most))
+    producers = graph.producers()
+    for name in (*graph.inputs, *(name for node in graph.nodes for name in node.outputs)):
+        root = groups.get(name)
+        if root is None or widths[root] != "int8" or root in bounded or name in scores:
+            continue
+        if graph.types[name].elements > _FEW:
+            continue
+        known = seen.histograms[name]
+        least, most = _limits(producers.get(name), groups, ranges)
+        low, high = (
+            end if crowded else end * _HEADROOM
+            for end, crowded in zip((known.low, known.high), known.crowded_ends(), strict=True)
+        )
+        ranges[root] = hull(ranges[root], (max(low, least), min(high, most)))
 
 
 def _unseen(
-    graph: Graph, groups: Mapping[str, str], widths: Mapping[str, Width], seen: Calibration
+    graph: Graph,
+    groups: Mapping[str, str],
+    widths: Mapping[str, Width],
+    seen: Calibration,
+    ranges: Ranges,
 ) -> Iterator[tuple[str, Range]]:
     """By group of 8 bits, what an output is made of may reach where few numbers were seen of it.
 
@@ -128,7 +139,7 @@ def _unseen(
         times = _DEVIATIONS / math.sqrt(2 * float(elementary.log(known.total)))
         more = (min(times, _MOST_UNSEEN) - 1) * (known.high - known.low) / 2
         if more > 0:
-            least, most = _limits(producers.get(name), seen)
+            least, most = _limits(producers.get(name), groups, ranges)
             if name in graph.outputs and seen.kept:
                 low, high = _by_element(seen.kept, name)
                 least, most = max(least, min(low, known.low)), min(most, max(high, known.high))
@@ -153,11 +164,11 @@ def _by_element(runs: Sequence[Run], name: str) -> Range:
     return float((middle - beyond).min()), float((middle + beyond).max())
 
 
-def _limits(node: Node | None, seen: Calibration) -> Range:
-    """Beyond what ``node`` gives nothing: it clamps, or its mean is within what was seen of x."""
+def _limits(node: Node | None, groups: Mapping[str, str], ranges: Ranges) -> Range:
+    """Beyond what ``node`` gives nothing: it clamps, or its mean is within the range of x."""
     match node:
         case Node(op=ops.AveragePool() | ops.ReduceMean(), inputs=(x, *_)):
-            return seen.histograms[x].low, seen.histograms[x].high
+            return ranges[groups[x]]
         case Node(op=ops.Clamped(lo=lo, hi=hi)):
             return lo, hi
     return -math.inf, math.inf

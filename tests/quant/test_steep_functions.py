@@ -40,15 +40,15 @@ def magnitudes(decades: int, seed: int, count: int) -> np.ndarray:
 @pytest.mark.parametrize("decades", [1, 3, 6, 9])
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_16_bits_are_no_worse_than_8(name, decades):
+    kept: dict[str, list[float]] = {"int8": [], "int16": []}
     for seed in range(3):
         data, test = magnitudes(decades, seed, 32), magnitudes(decades, seed + 100, 16)
         expected = pointwise.evaluate(FUNCTIONS[name], test.astype(np.float64))
-        kept = {}
-        for scheme in ("int8", "int16"):
+        for scheme, ratios in kept.items():
             session = Session(quantize(function(name), data, scheme=scheme))
-            kept[scheme] = sqnr_db(expected, np.stack([session.run(x) for x in test]))
-        # of what neither can hold, the quarter more room that 8 bits have may leave a little
-        assert kept["int16"] >= kept["int8"] - 0.1
+            ratios.append(sqnr_db(expected, np.stack([session.run(x) for x in test])))
+    # what rounds to 0 in either is worth what 0 is given: a tenth more or less, draw by draw
+    assert np.mean(kept["int16"]) >= np.mean(kept["int8"]) - 0.1
 
 
 @pytest.mark.parametrize("scheme", ["int8", "int16"])
