@@ -20,8 +20,9 @@ import numpy as np
 
 __all__ = ["Arrival", "Outlier", "Waiting"]
 
-# how many times as far as all others an outlier reaches
-_BEYOND = 3.0
+# how many times as far as all others an outlier reaches; and where the number that it reaches comes
+# again in the same run, as silence does in a logarithm of loudness, though not another unit's white
+_BEYOND, _BEYOND_AGAIN = 3.0, 10.0
 
 # one run in so many may be one, and so many in all
 _OTHERS, _MOST = 20, 2
@@ -48,6 +49,8 @@ class Arrival:
         One of all inputs: the same run has the same, whatever its place.
     reaches : dict of str to float
         The largest magnitude of each input that has floats; 0 of the others.
+    again : dict of str to bool
+        Whether an input has that magnitude more than once.
     """
 
     index: int
@@ -56,6 +59,7 @@ class Arrival:
     digests: dict[str, bytes] = field(init=False)
     key: bytes = field(init=False)
     reaches: dict[str, float] = field(init=False)
+    again: dict[str, bool] = field(init=False)
 
     def __post_init__(self) -> None:
         self.digests = {name: _digest(array) for name, array in self.feed.items()}
@@ -64,6 +68,10 @@ class Arrival:
         self.reaches = {
             name: float(np.abs(array).max()) if array.dtype == np.float32 and array.size else 0.0
             for name, array in self.feed.items()
+        }
+        self.again = {
+            name: int((np.abs(self.feed[name]) == reach).sum()) > 1
+            for name, reach in self.reaches.items()
         }
 
 
@@ -130,7 +138,8 @@ class Waiting:
             queue = [run for run in self._farthest(name) for _ in range(run.times)]
             reach = [run.reaches[name] for run in queue]
             for count in range(1, min(allowed, len(queue) - 1) + 1):
-                if reach[count - 1] > _BEYOND * reach[count] > 0:
+                beyond = _BEYOND_AGAIN if queue[count - 1].again[name] else _BEYOND
+                if reach[count - 1] > beyond * reach[count] > 0:
                     for run in queue[:count]:
                         times = run.reaches[name] / reach[count]
                         found.setdefault(run.key, Outlier(run.index, name, times))

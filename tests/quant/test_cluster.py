@@ -58,7 +58,8 @@ def test_a_worker_that_is_killed_loses_nothing(client, stage):
 
     found = quantize_and_judge(GRAPH, DATA, Options(pool=Cluster(client), progress=kill_one))
     assert len(killed) == 1
-    assert killed[0] not in client.run(os.getpid).values()
+    # one that was asked as it died has no answer
+    assert killed[0] not in client.run(os.getpid, on_error="ignore").values()
     assert same(found, alone())
 
 

@@ -60,6 +60,17 @@ def test_zeros_are_no_measure():
     assert found(*[0.0] * 50, 1.0)[1] == []
 
 
+@pytest.mark.parametrize(
+    ("far", "left_out"), [([7.0, 1.0], [25]), ([7.0, -7.0], []), ([2000.0, 2000.0], [25])]
+)
+def test_what_a_run_reaches_again_is_a_level_and_no_accident(far, left_out):
+    waiting = Waiting(4)
+    for i in range(50):
+        x = far if i == 25 else [1.0 + i / 100, 1.0]
+        waiting.take(Arrival(i, {"x": np.array(x, np.float32)}))
+    assert [outlier.index for outlier in waiting.divided()[2]] == left_out
+
+
 def test_an_outlier_says_of_which_input_and_how_far():
     waiting = Waiting(3)
     for i in range(40):
