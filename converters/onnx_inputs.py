@@ -12,7 +12,7 @@ from edgeinfer.converters.raw_samples import FLOATS, becoming
 from edgeinfer.errors import InputError, ModelError, ModelFileError, UnsupportedError
 from edgeinfer.graph import DType, TensorType
 
-__all__ = ["Inputs", "static_inputs"]
+__all__ = ["Inputs", "declared_shapes", "static_inputs"]
 
 # what may go in as floats, as raw samples do
 _RAW = ("UINT8", "INT8", "UINT16", "INT16", "UINT32", "INT32", "INT64", "BOOL")
@@ -49,6 +49,18 @@ class Inputs:
     types: dict[str, TensorType]
     open: tuple[str, ...]
     guessed: tuple[str, ...]
+
+
+def declared_shapes(graph: ir.Graph) -> dict[str, list[int | None] | None]:
+    """By input that no initializer gives, its shape as declared: None for an open axis, or for a
+    shape of which nothing is said."""
+    return {
+        str(value.name): None
+        if value.shape is None
+        else [None if _is_open(n) else int(n) for n in value.shape]
+        for value in graph.inputs
+        if value.name not in graph.initializers
+    }
 
 
 def static_inputs(graph: ir.Graph, batch: int, shapes: Mapping[str, Sequence[int]]) -> Inputs:

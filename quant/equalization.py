@@ -79,9 +79,10 @@ def equalized_as_stated(graph: Graph, provenance: Mapping[str, str]) -> Graph:
         for value, found in json.loads(provenance[KEY]).items():
             graph = equalized(graph, value, {int(c): float(d) for c, d in found.items()})
     except (ValueError, AttributeError, IndexError) as error:
-        raise InputError("the models do not belong together: other channels were equalized") from (
-            error
-        )
+        raise InputError(
+            "the quantized model was not made from the float one: it has channels equalized that "
+            "the float one does not have"
+        ) from error
     return graph
 
 

@@ -11,7 +11,7 @@ from rich.console import RenderableType
 
 from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command
-from edgeinfer.cli.models import check_output, open_pair
+from edgeinfer.cli.models import check_made_from, check_output, open_model, open_pair
 from edgeinfer.cli.options import FILE, html_option, image_options, samples_option
 from edgeinfer.errors import InputError
 
@@ -96,6 +96,7 @@ def explain(
             f"give the float model first, and then the .eqm that was made of it: not {model} and "
             f"{quantized}"
         )
+    check_made_from(model, quantized, open_model(quantized))
     floats, integers = open_pair(model, quantized)
 
     def loaded(path: Path, limit: int | None) -> Any:

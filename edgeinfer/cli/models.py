@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from edgeinfer.graph import Graph
 __all__ = [
     "Import",
     "Run",
+    "check_made_from",
     "check_output",
     "check_sequences",
     "constants_of",
@@ -138,6 +139,52 @@ def check_sequences(path: Path, graph: Graph, other: Path) -> None:
             f"{path} takes {steps} {'step' if steps == '1' else 'steps'} a run, and {other} whole "
             "sequences: give what quantize makes without --stream, which computes the same bits"
         )
+
+
+def check_made_from(model: Path, quantized: Path, graph: Graph) -> None:
+    """Refuse an ``.onnx`` from which the ``graph`` in ``quantized`` cannot have been made.
+
+    Raises
+    ------
+    InputError
+        It lacks what ``graph`` takes or gives, or takes it in another shape or in steps.
+    """
+    from edgeinfer.converters.onnx_inputs import declared_shapes
+    from edgeinfer.converters.onnx_model import read_model, value_names
+
+    check_sequences(quantized, graph, model)
+    read = read_model(model)
+    named, declared = value_names(read), declared_shapes(read.graph)
+    shapes = {name: graph.types[name].shape for name in graph.sources}
+    alike = all(
+        name in named and (name not in declared or _fits(shape, declared[name]))
+        for name, shape in shapes.items()
+    )
+    made = f"{quantized} was not made from {model}"
+    if not alike:
+        raise InputError(
+            f"{made}: it takes {_listed(shapes)}, and {model.name} takes {_listed(declared)}"
+        )
+    lacking = [name for name in graph.results if name not in named]
+    if lacking:
+        outputs = ", ".join(repr(value.name) for value in read.graph.outputs)
+        raise InputError(f"{made}: it gives {lacking[0]!r}, and {model.name} gives {outputs}")
+
+
+def _fits(shape: Sequence[int], declared: Sequence[int | None] | None) -> bool:
+    return declared is None or (
+        len(shape) == len(declared)
+        and all(b in (None, a) for a, b in zip(shape, declared, strict=True))
+    )
+
+
+def _listed(shapes: Mapping[str, Sequence[int | None] | None]) -> str:
+    return ", ".join(
+        f"{name!r} of any shape"
+        if shape is None
+        else f"{name!r} of shape {'x'.join('?' if n is None else str(n) for n in shape)}"
+        for name, shape in shapes.items()
+    )
 
 
 def _open_like(path: Path, like: Graph) -> Graph:

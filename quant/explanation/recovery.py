@@ -25,6 +25,8 @@ __all__ = ["Recovered", "recover"]
 
 Stated = TypeVar("Stated")
 
+_OTHERS = "the quantized model was not made from the float one"
+
 # of a layer's weights, the least correlation with those that they were made of
 _ALIKE = 0.5
 
@@ -95,8 +97,7 @@ def recover(graph: Graph, quantized: Graph) -> Recovered:
         theirs = {name: quantized.types[name].shape for name in b}
         if mine != theirs:
             raise InputError(
-                f"the models do not belong together: the float one's {what} are {_shapes(mine)}, "
-                f"the quantized one's {_shapes(theirs)}"
+                f"{_OTHERS}: its {what} are {_shapes(theirs)}, the float one's {_shapes(mine)}"
             )
     if graph.states:
         raise InputError(
@@ -115,9 +116,7 @@ def recover(graph: Graph, quantized: Graph) -> Recovered:
             "were there"
         )
     if unlike:
-        raise InputError(
-            f"the models do not belong together: the weights of {unlike[0]!r} are others"
-        )
+        raise InputError(f"{_OTHERS}: the weights of {unlike[0]!r} are others")
     return Recovered(graph, groups, types, weights, options, notes)
 
 
@@ -147,14 +146,12 @@ def _types(
             continue
         found = quantized.types.get(name, known.get(groups[name]))
         if found is None or found.quantization is None:
-            raise InputError(
-                f"the models do not belong together: the quantized one has no value {name!r}"
-            )
+            raise InputError(f"{_OTHERS}: it has no value {name!r}")
         if name in quantized.types and found.shape != kind.shape:
             if found.shape[:-1] != kind.shape[:-1] or found.shape[-1] > kind.shape[-1]:
                 raise InputError(
-                    f"the models do not belong together: value {name!r} has shape "
-                    f"{list(kind.shape)} in the float one and {list(found.shape)} in the other"
+                    f"{_OTHERS}: its value {name!r} has shape {list(found.shape)}, and in the "
+                    f"float one {list(kind.shape)}"
                 )
             pruned.append(name)
         types[name] = TensorType(kind.shape, found.dtype, found.quantization)

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from edgeinfer.files.model_file import read
@@ -62,6 +63,58 @@ def test_samples_are_as_many_as_were_asked_for(cli, wrong):
     # of more, a fifth is held back, and judges
     more = cli.json("explain digits.onnx wrong.eqm --data digits_test.npz --samples 60")
     assert (more["samples"], more["judged_on"], more["notes"]) == (60, 12, [])
+
+
+def other_model(name: str, input_name: str, shape: list[int | str | None], output: str) -> None:
+    """An ONNX model that only rectifies."""
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Relu", [input_name], [output])],
+        "other",
+        [value(input_name, onnx.TensorProto.FLOAT, shape)],
+        [value(output, onnx.TensorProto.FLOAT, shape)],
+    )
+    onnx.save(onnx.helper.make_model(graph), name)
+
+
+@pytest.mark.parametrize(
+    ("input_name", "shape", "output", "differs"),
+    [
+        (
+            "x",
+            ["n", 4],
+            "y",
+            "it takes 'image' of shape 1x1x8x8, and other.onnx takes 'x' of shape ?x4",
+        ),
+        (
+            "image",
+            [1, 3, 8, 8],
+            "scores",
+            "it takes 'image' of shape 1x1x8x8, and other.onnx takes 'image' of shape 1x3x8x8",
+        ),
+        ("image", ["n", 1, 8, 8], "y", "it gives 'scores', and other.onnx gives 'y'"),
+    ],
+)
+def test_another_model_than_the_file_was_made_from_is_refused(
+    cli, workspace, input_name, shape, output, differs
+):
+    other_model("other.onnx", input_name, shape, output)
+    line = "explain other.onnx digits.eqm --data digits_test.npz"
+    assert cli.refusal(line) == f"error: digits.eqm was not made from other.onnx: {differs}"
+
+
+def test_the_same_model_with_other_weights_is_refused(cli, workspace):
+    model = onnx.load("digits.onnx")
+    for tensor in model.graph.initializer:
+        array = onnx.numpy_helper.to_array(tensor)
+        if array.ndim == 4:
+            tensor.CopyFrom(onnx.numpy_helper.from_array(-array, tensor.name))
+    onnx.save(model, "retrained.onnx")
+    refused = cli.refusal("explain retrained.onnx digits.eqm --data digits_test.npz")
+    assert refused == (
+        "error: the quantized model was not made from the float one: the weights of "
+        "'node_Conv_68' are others"
+    )
 
 
 @pytest.mark.parametrize(

@@ -315,19 +315,22 @@ def test_models_that_do_not_belong_together_are_refused():
     with refused("'convolutions' is not quantized; give what quantize made of it", InputError):
         explain(graph, graph, samples)
     with refused(
-        "the models do not belong together: the float one's inputs are 'x' [1, 16], the "
-        "quantized one's 'picture' [1, 8, 8, 3]",
+        "the quantized model was not made from the float one: its inputs are 'picture' "
+        "[1, 8, 8, 3], the float one's 'x' [1, 16]",
         InputError,
     ):
         explain(other, quantized, vectors)
     with refused(
-        "the models do not belong together: the float one's outputs are 'mean' [1, 16], the "
-        "quantized one's 'classes' [1, 4]",
+        "the quantized model was not made from the float one: its outputs are 'classes' [1, 4], "
+        "the float one's 'mean' [1, 16]",
         InputError,
     ):
         explain(graph.with_outputs(("mean",)), quantized, samples)
     strange = planted(graph, "w1", -graph.constants["w1"])
-    with refused("the models do not belong together: the weights of 'y1' are others", InputError):
+    with refused(
+        "the quantized model was not made from the float one: the weights of 'y1' are others",
+        InputError,
+    ):
         explain(strange, quantized, samples)
     renamed = Graph(
         graph.name,
@@ -345,7 +348,7 @@ def test_models_that_do_not_belong_together_are_refused():
         graph.constants,
     )
     with refused(
-        "the models do not belong together: the quantized one has no value 'middle'", InputError
+        "the quantized model was not made from the float one: it has no value 'middle'", InputError
     ):
         explain(renamed, quantized, samples)
 
