@@ -35,7 +35,8 @@ def _share(ctx: click.Context, param: click.Parameter, value: str | None) -> flo
 
 
 def goal_options(function: F) -> F:
-    """The four goals of the scheme ``auto``, handed on as ``goals`` by name, and ``front``."""
+    """The four goals of the scheme ``auto``, handed on as ``goals`` by name, ``npu``, which counts
+    for them, and ``front``."""
 
     @functools.wraps(function)
     def bundled(
@@ -63,6 +64,12 @@ def goal_options(function: F) -> F:
             help="Draw what --scheme auto measured: decibels over latency.",
         ),
         click.option(
+            "--npu",
+            metavar="CONFIG",
+            help="Count latency in the cycles that this NPU, such as 8x8-16, is predicted to take, "
+            "--max-latency too, and leave out what it cannot run.",
+        ),
+        click.option(
             "--max-bytes",
             metavar="N",
             type=click.IntRange(1),
@@ -72,7 +79,8 @@ def goal_options(function: F) -> F:
             "--max-latency",
             metavar="MICROSECONDS",
             type=click.FloatRange(0, min_open=True),
-            help="The best that runs in this time here, on one thread, as timed on this machine.",
+            help="The best that runs in this time here, on one thread, as timed on this machine; "
+            "with --npu, in so many cycles.",
         ),
         click.option(
             "--min-sqnr",
@@ -95,16 +103,18 @@ def goal_options(function: F) -> F:
 def shown(found: Mixture) -> list[RenderableType]:
     """The front as a table, and why the chosen one was."""
     chosen, front = found.chosen, found.front
-    timed, counted = found.goal.max_latency is not None, chosen.quality.all_samples > 0
+    timed, counted = found.goal.is_timed, chosen.quality.all_samples > 0
     headings = ["16 bits", "latency", "memory", "SQNR"]
-    headings += ["here"] * timed + ["other class"] * counted
+    headings += ["here" if found.goal.clock is None else found.goal.unit] * timed
+    headings += ["other class"] * counted
     beaten = len(found.points) - len(front)
     which = "most accurate" if found.goal.is_limit else "fastest"
     return [
         screen.table(headings, [_row(found, p, timed, counted) for p in front], left=1),
         "",
         f"measured {len(found.points)} mixtures, of which others beat {beaten}; latency is the",
-        "model of kernels', of int8's; SQNR is the worst output's",
+        f"{_latency(found)}; SQNR is the worst output's",
+        *_left_out(found),
         "",
         f"chosen: {found.named(chosen)},",
         f"the {which} with {found.goal}; the same by",
@@ -112,6 +122,18 @@ def shown(found: Mixture) -> list[RenderableType]:
         *(f"--override {pattern}={width}" for pattern, width in chosen.overrides.items()),
         "",
     ]
+
+
+def _latency(found: Mixture) -> str:
+    if found.goal.clock is None:
+        return "model of kernels', of int8's"
+    return f"predicted one on {found.goal.clock.where}, of the least"
+
+
+def _left_out(found: Mixture) -> list[str]:
+    if found.goal.clock is None or not found.left_out:
+        return []
+    return ["", f"{len(found.left_out)} more do not run on {found.goal.clock.where}"]
 
 
 def _row(found: Mixture, point: Point, timed: bool, counted: bool) -> list[str]:
@@ -123,7 +145,8 @@ def _row(found: Mixture, point: Point, timed: bool, counted: bool) -> list[str]:
         screen.in_decibels(quality.sqnr_db),
     ]
     if timed:
-        cells.append(f"{point.microseconds:,.1f} µs")
+        is_here = found.goal.clock is None
+        cells.append(f"{point.time:,.1f} µs" if is_here else f"{point.time:,.0f}")
     if counted:
         cells.append(f"{quality.all_differing} of {quality.all_samples}")
     return cells
@@ -134,14 +157,16 @@ def described(found: Mixture) -> dict[str, Any]:
     chosen = found.chosen
     return {
         "goal": str(found.goal),
+        "npu": None if found.goal.clock is None else found.goal.clock.where,
+        "left_out": list(found.left_out),
         "choosable": found.free,
-        "chosen": _described(chosen),
-        "front": [_described(point) for point in found.front],
-        "measured": [_described(point) for point in found.points],
+        "chosen": _described(found, chosen),
+        "front": [_described(found, point) for point in found.front],
+        "measured": [_described(found, point) for point in found.points],
     }
 
 
-def _described(point: Point) -> dict[str, Any]:
+def _described(found: Mixture, point: Point) -> dict[str, Any]:
     quality = point.quality
     return {
         "scheme": point.scheme,
@@ -149,7 +174,8 @@ def _described(point: Point) -> dict[str, Any]:
         "wide": point.wide,
         "latency": point.latency,
         "bytes": point.memory,
-        "microseconds": point.microseconds,
+        "microseconds": None if found.goal.clock is not None else point.time,
+        "cycles": None if found.goal.clock is None else point.time,
         "sqnr_db": quality.sqnr_db,
         "other_class": {
             "held_back": [quality.differing, quality.samples],

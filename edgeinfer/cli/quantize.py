@@ -175,6 +175,7 @@ def quantize(
     output: Path,
     scheme: str,
     goals: dict[str, Any],
+    npu: str | None,
     front: Path | None,
     observer: str,
     overrides: dict[str, str],
@@ -215,7 +216,7 @@ def quantize(
     is_whole = model.suffix.lower() == ".onnx" and not (how.inputs or how.outputs)
     check_writable(output, model, data)
     check_output(output)
-    goal = _goal(scheme, goals)
+    goal = _goal(scheme, goals, npu)
     if front is not None:
         if scheme != AUTO:
             raise click.UsageError("--front draws what --scheme auto measured")
@@ -307,8 +308,8 @@ def quantize(
     )
 
 
-def _goal(scheme: str, goals: dict[str, Any]) -> Goal | None:
-    """The one goal of the scheme auto."""
+def _goal(scheme: str, goals: dict[str, Any], npu: str | None) -> Goal | None:
+    """The one goal of the scheme auto, whose clock is an NPU's where one is given."""
     from edgeinfer.quant import Goal
 
     if scheme == AUTO and len(goals) != 1:
@@ -318,6 +319,12 @@ def _goal(scheme: str, goals: dict[str, Any]) -> Goal | None:
     if scheme != AUTO and goals:
         option = "--" + next(iter(goals)).replace("_", "-")
         raise click.UsageError(f"{option} is a goal of --scheme auto")
+    if scheme != AUTO and npu is not None:
+        raise click.UsageError("--npu counts for the goals of --scheme auto")
+    if npu is not None:
+        from edgeinfer.hdl.clock import NpuClock
+
+        goals = {**goals, "clock": NpuClock(npu)}
     return Goal(**goals) if goals else None
 
 

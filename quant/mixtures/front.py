@@ -27,13 +27,15 @@ class Point:
     wide : int
         How many of the groups that may have either width have 16 bits.
     latency : float
-        How many times int8's, by the model of ``costs.py``.
+        How many times int8's, by the model of ``costs.py``; where the goal has a clock, how many
+        times the least of all, by that.
     memory : int
         Bytes of constants, and the most of values alive at once, together.
     quality : Quality
         How good it is.
-    microseconds : float, or None
-        The least time of a run on this machine, where it was asked for.
+    time : float, or None
+        Of a run, where the goal asks for it: by its clock, or the least on this machine in
+        microseconds.
     choice : Choice
         Its types.
     rounded : Rounded
@@ -46,7 +48,7 @@ class Point:
     latency: float
     memory: int
     quality: Quality
-    microseconds: float | None
+    time: float | None
     choice: Choice = field(repr=False, compare=False)
     rounded: Rounded = field(repr=False, compare=False)
 
@@ -57,7 +59,7 @@ class Point:
         if goal.min_sqnr is not None:
             return self.quality.sqnr_db >= goal.min_sqnr
         if goal.max_latency is not None:
-            return self.microseconds is not None and self.microseconds <= goal.max_latency
+            return self.time is not None and self.time <= goal.max_latency
         return goal.max_bytes is not None and self.memory <= goal.max_bytes
 
     def beats(self, other: Point) -> bool:
@@ -66,7 +68,7 @@ class Point:
         return mine != theirs and all(a <= b for a, b in zip(mine, theirs, strict=True))
 
     def _losses(self) -> tuple[float, ...]:
-        times = (self.latency, self.microseconds or 0.0)
+        times = (self.latency, self.time or 0.0)
         return (*times, self.memory, -self.quality.sqnr_db, self.quality.drop)
 
 
@@ -82,11 +84,14 @@ class Mixture:
         What was asked for.
     free : int
         How many groups may have either width.
+    left_out : tuple of str
+        Why the target of the goal's clock cannot run the others, for each one.
     """
 
     points: tuple[Point, ...]
     goal: Goal
     free: int
+    left_out: tuple[str, ...] = ()
 
     @property
     def front(self) -> tuple[Point, ...]:
@@ -149,12 +154,15 @@ class Mixture:
             best = max(self.points, key=lambda p: (p.quality.sqnr_db, -p.latency))
             what = f"{best.quality.sqnr_db:.1f} dB"
         elif self.goal.max_latency is not None:
-            best = min(self.points, key=_microseconds)
-            what = f"{_microseconds(best):,.4g} microseconds"
+            best = min(self.points, key=_time)
+            what = self.goal.counted(_time(best))
         else:
             best = min(self.points, key=lambda p: (p.memory, p.latency))
             what = f"{best.memory:,} bytes"
-        return f"{asked}; the best, {self.named(best)}, has {what}"
+        found = f"{asked}; the best, {self.named(best)}, has {what}"
+        if self.left_out and self.goal.clock is not None:
+            found += f"; {len(self.left_out)} more do not run on {self.goal.clock.where}"
+        return found
 
     def short(self, point: Point) -> str:
         """A mixture's name: its scheme, or how many groups have 16 bits."""
@@ -171,9 +179,9 @@ class Mixture:
         return f"with {point.wide} of {self.free} values in 16 bits{weights}"
 
 
-def _microseconds(point: Point) -> float:
-    assert point.microseconds is not None
-    return point.microseconds
+def _time(point: Point) -> float:
+    assert point.time is not None
+    return point.time
 
 
 def _by_cost(point: Point) -> tuple[float, ...]:
@@ -181,7 +189,7 @@ def _by_cost(point: Point) -> tuple[float, ...]:
 
 
 def _by_quality(point: Point) -> tuple[float, ...]:
-    times = point.microseconds or 0.0, point.latency
+    times = point.time or 0.0, point.latency
     return point.quality.drop, -point.quality.sqnr_db, *times, point.memory
 
 

@@ -7,18 +7,19 @@ measured as ``quantize`` makes it ──► the front ──► what the goal as
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeAlias
 
 from edgeinfer.data.samples import Data
-from edgeinfer.errors import InputError
+from edgeinfer.errors import InputError, UnsupportedError
 from edgeinfer.graph import Graph
 from edgeinfer.graph.cost import cost
 from edgeinfer.pools import HERE, Pool
 from edgeinfer.quant.calibration import Calibration, Progress
 from edgeinfer.quant.choose_types import choose, observe, reference_types, widen
+from edgeinfer.quant.goals import Clock
 from edgeinfer.quant.last_layers import LastLayers, Outputs, judged_at
 from edgeinfer.quant.lowering import Lowering
 from edgeinfer.quant.mixtures.costs import Costs
@@ -70,15 +71,26 @@ def mix(graph: Graph, data: Data, options: Options) -> Mixture:
         )
     mixing = _Mixing.of(graph, data, options)
     rungs = mixing.rungs(options.progress, options.pool)
+    left_out: list[str] = []
+    if goal.clock is not None:
+        rungs, left_out = mixing.runnable(rungs, goal.clock)
     points = []
     found = options.pool.map(mixing.measured, rungs, "measuring mixtures")
     for index, point in enumerate(found, start=1):
         # what calibration saw is here, and need not come back with every mixture
         known = replace(point, choice=replace(point.choice, seen=mixing.seen))
-        points.append(mixing.timed(known) if goal.max_latency is not None else known)
+        points.append(mixing.timed(known, goal.clock) if goal.is_timed else known)
         if options.progress is not None:
             options.progress("measuring mixtures", index, len(rungs))
-    return Mixture(by_latency(points), goal, len(mixing.free))
+    if goal.clock is not None:
+        points = _by_clock(points)
+    return Mixture(by_latency(points), goal, len(mixing.free), tuple(left_out))
+
+
+def _by_clock(points: Sequence[Point]) -> list[Point]:
+    """With latencies by the goal's clock in the place of the model's."""
+    least = min(point.time or 0.0 for point in points)
+    return [replace(point, latency=(point.time or 0.0) / least) for point in points]
 
 
 # scheme, overrides, and the groups that are wide by these
@@ -165,8 +177,12 @@ class _Mixing:
 
     def with_one_narrow(self, narrow: str | None, of_values: ValueTypes) -> Graph:
         """The integer Graph in which this group alone has 8 bits of those that may have 16."""
-        wide = dict.fromkeys(self.free.keys() - {narrow}, _WIDE)
-        widths = {**self.widths, **wide}
+        return self._with_wide(self.free.keys() - {narrow}, of_values)
+
+    def _with_wide(self, wide: Collection[str | None], of_values: ValueTypes) -> Graph:
+        """The integer Graph in which these groups have 16 bits of those that may, its ranges and
+        weights not searched."""
+        widths = {**self.widths, **{root: _WIDE for root in self.free if root in wide}}
         rule = OBSERVERS.get(self.options.observer, minmax)
         ranges = group_ranges(self.graph, self.groups, widths, self.seen, rule)
         return self._lowering.graph_of(of_values(ranges, widths))
@@ -193,11 +209,36 @@ class _Mixing:
             rounded,
         )
 
-    def timed(self, point: Point) -> Point:
-        """``point`` with the least time of a run on this machine."""
+    def runnable(self, rungs: Sequence[_Rung], clock: Clock) -> tuple[list[_Rung], list[str]]:
+        """Those that the clock's target can run; and why it cannot the others.
+
+        Raises
+        ------
+        UnsupportedError
+            It can run none.
+        """
+        can, reasons, first = [], [], None
+        for rung in rungs:
+            scheme, _, wide = rung
+            of_values = ValueTypes(self.graph, self.groups, self.seen, SCHEMES[scheme].weights)
+            try:
+                clock(self._with_wide(wide, of_values))
+            except UnsupportedError as error:
+                first = first or error
+                reasons.append(error.message)
+            else:
+                can.append(rung)
+        if first is not None and not can:
+            raise first
+        return can, reasons
+
+    def timed(self, point: Point, clock: Clock | None) -> Point:
+        """``point`` with the time of a run: the clock's, or the least on this machine."""
         lowering = Lowering(self.graph, weights=point.rounded.weights)
         integer = lowering.graph_of(point.choice.types)
-        return replace(point, microseconds=least_microseconds(integer, self.seen.kept[0].feed))
+        if clock is not None:
+            return replace(point, time=clock(integer))
+        return replace(point, time=least_microseconds(integer, self.seen.kept[0].feed))
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ __all__ = ["front_svg"]
 
 def front_svg(found: Mixture, title: str) -> str:
     """What was measured, the front and what was chosen; the same each time."""
-    timed = found.goal.max_latency is not None
+    timed = found.goal.is_timed
     chosen, front = found.chosen, found.front
     with drawing() as (figure, axes):
 
         def draw(points: Any, **style: Any) -> None:
-            across = [p.microseconds if timed else p.latency for p in points]
+            across = [p.time if timed else p.latency for p in points]
             axes.scatter(across, [p.quality.sqnr_db for p in points], **style)
 
         rest = [point for point in found.points if point not in front]
@@ -28,7 +28,7 @@ def front_svg(found: Mixture, title: str) -> str:
         for point in front:
             axes.annotate(
                 found.short(point),
-                (point.microseconds if timed else point.latency, point.quality.sqnr_db),
+                (point.time if timed else point.latency, point.quality.sqnr_db),
                 xytext=(5, -10),
                 textcoords="offset points",
                 color=RED if point is chosen else GREY,
@@ -36,7 +36,9 @@ def front_svg(found: Mixture, title: str) -> str:
             )
         axes.set(
             title=plain(title),
-            xlabel="microseconds a run" if timed else "latency, of int8's, by the model of kernels",
+            xlabel=f"{found.goal.unit} a run"
+            if timed
+            else "latency, of int8's, by the model of kernels",
             ylabel="SQNR of the worst output, dB",
         )
         axes.legend(frameon=False, loc="best")

@@ -188,6 +188,18 @@ def test_quantize_times_the_mixtures_where_a_time_is_the_goal(cli):
     assert " µs " in row
 
 
+def test_quantize_counts_the_cycles_of_an_npu(cli):
+    done = cli(f"{AUTO} --max-latency 100000 --npu 8x16 -o a.eqm")
+    check_printed(done.stdout)
+    assert "\nthe most accurate with at most 100,000 cycles a run; the same by\n" in done.stdout
+    found = cli.json(f"{AUTO} --max-latency 100000 --npu 8x16 -o a.eqm")["mixture"]
+    assert (found["npu"], found["chosen"]["scheme"]) == ("the NPU 8x16", "int8")
+    assert (found["chosen"]["microseconds"], len(found["measured"])) == (None, 1)
+    assert f"\n{len(found['left_out'])} more do not run on the NPU 8x16\n" in done.stdout
+    (row,) = (line for line in done.stdout.splitlines() if " * " in line)
+    assert f" {found['chosen']['cycles']:,} " in row
+
+
 @pytest.mark.parametrize("scheme, least", [("int8", 30), ("int16x8", 35), ("int16", 70)])
 def test_quantize_writes_a_model_of_the_scheme(cli, workspace, scheme, least):
     made = cli.json(

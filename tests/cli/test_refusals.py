@@ -265,6 +265,7 @@ def test_a_damaged_file_is_named(cli, line, start):
             "--max-bytes",
         ),
         (f"{QUANTIZE} --min-sqnr 30", "Error: --min-sqnr is a goal of --scheme auto"),
+        (f"{QUANTIZE} --npu 8x16", "Error: --npu counts for the goals of --scheme auto"),
         (f"{QUANTIZE} --front a.svg", "Error: --front draws what --scheme auto measured"),
         (
             f"{QUANTIZE} --scheme auto --max-drop 0.5",
