@@ -18,6 +18,8 @@ from tests.quant.test_calibration import GRAPH, samples
 from tests.quant.written_bytes import digest, digits
 from tests.refusals import refused
 
+dask, distributed = pytest.importorskip("dask"), pytest.importorskip("distributed")
+
 pytestmark = pytest.mark.slow
 
 DATA = samples(190)
@@ -60,6 +62,27 @@ def test_a_worker_that_is_killed_loses_nothing(client, stage):
     assert len(killed) == 1
     # one that was asked as it died has no answer
     assert killed[0] not in client.run(os.getpid, on_error="ignore").values()
+    assert same(found, alone())
+
+
+def test_a_worker_that_falls_silent_is_given_up_in_the_end():
+    # its connections stay open, as the network's do when a machine is cut off: it does not answer
+    with (
+        dask.config.set({"distributed.scheduler.worker-ttl": "10s"}),
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=":0"
+        ) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        stopped: list[int] = []
+
+        def stop_one(now: str, done: int, total: int | None) -> None:
+            if not stopped:
+                stopped.append(client.run(os.getpid).popitem()[1])
+                os.kill(stopped[0], signal.SIGSTOP)
+
+        found = quantize_and_judge(GRAPH, DATA, Options(pool=Cluster(client), progress=stop_one))
+        assert stopped[0] not in client.run(os.getpid).values()
     assert same(found, alone())
 
 
