@@ -21,6 +21,26 @@ class Cause(Enum):
     OUTLIERS = "range dominated by outliers"
     DISTRIBUTION = "data unlike calibration's"
 
+    @property
+    def meaning(self) -> str:
+        """What it is, for a reader who does not know the term."""
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    Cause.CLIPPING: "numbers beyond the range of a value's integers became the end of it",
+    Cause.WEIGHT_ROUNDING: "weights became the next of few integers",
+    Cause.ACTIVATION_ROUNDING: "what a layer gives became the next of few integers",
+    Cause.TABLE: "integers compute a function by a table or a series, not exactly",
+    Cause.INPUT_SATURATION: "numbers of the input beyond its range became the end of it",
+    Cause.CONSTANT_CHANNEL: "a channel says nothing: it is the same number on all samples",
+    Cause.OUTLIERS: (
+        "a few large numbers, or ones that never come, made the range so wide that all others have "
+        "few integers"
+    ),
+    Cause.DISTRIBUTION: "the ranges were chosen by samples that are not like these",
+}
+
 
 class Action(Enum):
     """What a remedy does."""
@@ -151,6 +171,11 @@ class Finding:
     remedy: Remedy | None = None
     remedied: float = 0.0
     agreement: float | None = None
+
+    @property
+    def is_dead(self) -> bool:
+        """It is of channels that are one number in the float model too, which nothing undoes."""
+        return self.cause is Cause.CONSTANT_CHANNEL and self.gain == 0
 
 
 @dataclass(frozen=True)

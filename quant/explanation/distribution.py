@@ -147,7 +147,7 @@ def _scaled(
     if not ((ratio > 0.6) & (ratio < 1.6)).all():
         return None
     shown = ", ".join(f"(x - {m:.4g}) / {d:.4g}" for m, d in zip(minus, divisor, strict=True))
-    return f"they are alike where these are made {shown}, as normalizing once more would"
+    return f"these made {shown} are like them, as if calibration's were normalized once more"
 
 
 def _listed(mean: np.ndarray, c: int) -> str:

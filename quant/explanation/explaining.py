@@ -27,7 +27,7 @@ from edgeinfer.quant.explanation.causes import (
     Remedy,
 )
 from edgeinfer.quant.explanation.distribution import Unlikeness, unlikenesses
-from edgeinfer.quant.explanation.findings import candidates, findings_of
+from edgeinfer.quant.explanation.findings import candidates, findings_of, ranked
 from edgeinfer.quant.explanation.recovery import Recovered, recover
 from edgeinfer.quant.explanation.remedies import Workshop
 from edgeinfer.quant.explanation.survey import survey
@@ -273,8 +273,7 @@ class _Case:
         before = self.workshop.measured()
         made = []
         for place, finding in enumerate(findings):
-            is_dead = finding.cause is Cause.CONSTANT_CHANNEL and finding.gain == 0
-            if place >= _MOST_REMEDIED and not is_dead:
+            if place >= _MOST_REMEDIED and not finding.is_dead:
                 made.append(finding)
                 continue
             tried = []
@@ -288,7 +287,8 @@ class _Case:
             made.append(_with_remedy(finding, tried, self.workshop.prunable))
             if self.progress is not None:
                 self.progress("trying remedies", place + 1, min(len(findings), _MOST_REMEDIED))
-        return made
+        of_data = len(self.unlike)
+        return [*made[:of_data], *ranked(made[of_data:])]
 
     def _candidates(self, finding: Finding) -> list[Remedy]:
         return candidates(finding, self.made.options, finding.where in self.workshop.divisors)

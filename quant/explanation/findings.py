@@ -9,7 +9,7 @@ from edgeinfer.quant.explanation.distribution import Unlikeness
 from edgeinfer.quant.explanation.suspects import Suspect
 from edgeinfer.quant.options import Options
 
-__all__ = ["candidates", "findings_of"]
+__all__ = ["candidates", "findings_of", "ranked"]
 
 # undone, a cause of less is not spoken of
 _LEAST_DB = 0.3
@@ -73,6 +73,36 @@ def findings_of(
         *sorted(made, key=lambda finding: -finding.gain),
         *(finding for finding in dead if finding.where in alive),
     ]
+
+
+def ranked(findings: Sequence[Finding]) -> list[Finding]:
+    """Findings that are not of data, with their remedies: those of dead layers where they are, and
+    the others by what they are worth.
+
+    Ranges were searched beside a fault, and are wrong with it: so what equalizes a channel, say,
+    may be worth more than what undoing that alone is. Ranges that are no better where they are
+    chosen again clip as the best of 8 bits do, which is no fault.
+    """
+    kept = [f for f in findings if not _is_everywhere(f) or f.remedy is not None]
+    places = [i for i, finding in enumerate(kept) if not finding.is_dead]
+    by_worth = sorted((kept[i] for i in places), key=lambda finding: -_worth(finding))
+    for i, finding in zip(places, by_worth, strict=True):
+        kept[i] = finding
+    return kept
+
+
+def _is_everywhere(finding: Finding) -> bool:
+    return finding.text in _EVERYWHERE.values()
+
+
+def _worth(finding: Finding) -> float:
+    remedy = finding.remedy
+    if _is_everywhere(finding):
+        return min(finding.gain, finding.remedied)
+    # what mends the whole model says nothing of one place, nor does it that more bits are better
+    if remedy is None or not remedy.where or remedy.asks_for_more:
+        return finding.gain
+    return max(finding.gain, finding.remedied)
 
 
 def _of(suspect: Suspect, gains: Mapping[Cause, float]) -> list[Finding]:
@@ -180,7 +210,7 @@ def candidates(finding: Finding, options: Options, equalizable: bool) -> list[Re
         return [*turned, *wide_weights]
     match finding.cause:
         case Cause.CONSTANT_CHANNEL:
-            return [Remedy(Action.PRUNE)] if finding.gain == 0 else [again, *equal, *wide]
+            return [Remedy(Action.PRUNE)] if finding.is_dead else [again, *equal, *wide]
         case Cause.CLIPPING | Cause.INPUT_SATURATION if where:
             return [again, Remedy(Action.RANGE, where, "minmax"), *wide]
         case Cause.ACTIVATION_ROUNDING:

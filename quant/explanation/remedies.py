@@ -26,7 +26,7 @@ from edgeinfer.quant.integer_types import IntegerTypes
 from edgeinfer.quant.lowering import Lowering
 from edgeinfer.quant.objective import Objective, outputs_of
 from edgeinfer.quant.observers import OBSERVERS
-from edgeinfer.quant.options import Options
+from edgeinfer.quant.options import DEFAULT_ROUNDING, Options
 from edgeinfer.quant.outputs import classes_of, has_classes
 from edgeinfer.quant.prune import prune_constant_channels
 from edgeinfer.quant.ranges import group_ranges
@@ -128,7 +128,7 @@ class Workshop:
                 values |= self._retyped(remedy, self._taken(remedy.where), values, parts)
         types = IntegerTypes(values, self.made.width, parts.reference.domains)
         layers = [r.where for r in remedies if r.action is Action.WIDEN_WEIGHTS]
-        integer = self._integer(parts, types, layers, trial, Action.ROUND in actions)
+        integer, way = self._integer(parts, types, layers, trial, Action.ROUND in actions)
         if Action.PRUNE in actions:
             integer = prune_constant_channels(integer)
         if trial:
@@ -138,7 +138,7 @@ class Workshop:
             free_batch=self.quantized.free_batch,
             labels=self.quantized.labels,
             preparation=self.quantized.preparation,
-            provenance=self._provenance(remedies, parts),
+            provenance={**self._provenance(remedies, parts), "rounding_weights": way},
         )
 
     def _provenance(self, remedies: Sequence[Remedy], parts: _Parts) -> dict[str, str]:
@@ -148,8 +148,6 @@ class Workshop:
         found["mended"] = "; ".join([*done, *(remedy.text for remedy in remedies)])
         if parts.choice is not None:
             found[SUMMARY] = to_text(summarize(parts.graph, self.seen))
-        if any(remedy.action is Action.ROUND for remedy in remedies):
-            found["rounding_weights"] = "in-turn"
         wide = [f"{r.where}=int16" for r in remedies if r.action is Action.WIDEN] + [
             f"{self._taken(r.where)}=int16" for r in remedies if r.action is Action.WIDEN_WEIGHTS
         ]
@@ -219,31 +217,35 @@ class Workshop:
         layers: Sequence[str],
         trial: bool,
         in_turn: bool,
-    ) -> Graph:
-        """The integer Graph of ``types``, with 16-bit weights in ``layers``."""
+    ) -> tuple[Graph, str]:
+        """The integer Graph of ``types``, with 16-bit weights in ``layers``, and the way that the
+        others' were rounded."""
         way = "in-turn" if in_turn else self.options.rounding_weights
         wide = _wide_weights(parts.graph, layers, types)
         if parts.choice is not None:
             choice = replace(parts.choice, types=types, trial=types)
+            if not in_turn and way != "nearest":
+                # the file's may be what the other data chose, and these may speak against it
+                way = DEFAULT_ROUNDING
             options = replace(self.options, rounding_weights=way, progress=None)
             rounded = choose_rounding(parts.graph, choice, options)
             given = rounded.trial if trial else rounded.weights
-            return self._lowered(parts.graph, types, {**given, **wide})
+            return self._lowered(parts.graph, types, {**given, **wide}), rounded.way
         given = rebased(parts.graph, self.made.weights, self.made.types, types.values)
         fitting = self.seen.kept_to_fit if trial else self.seen.kept
         runs = evenly(fitting, len(self.bench.runs))
         if in_turn:
             integer = self._lowered(parts.graph, types, wide)
             if not rounded_layers(parts.graph, integer):
-                return integer
+                return integer, way
             reference = self.bench.wide
             turned = round_weights(parts.graph, integer, reference, runs, len(runs), way)
-            return self._lowered(parts.graph, types, {**turned, **wide})
+            return self._lowered(parts.graph, types, {**turned, **wide}), way
         if not self.bench.corrects:
-            return self._lowered(parts.graph, types, {**given, **wide})
+            return self._lowered(parts.graph, types, {**given, **wide}), way
         given = {name: replace(each, bias=None) for name, each in given.items()}
         integer = self._lowered(parts.graph, types, {**given, **wide})
-        return Biases(parts.graph, self.bench.wide, runs).corrected(integer)
+        return Biases(parts.graph, self.bench.wide, runs).corrected(integer), way
 
     def _lowered(
         self, graph: Graph, types: IntegerTypes, weights: Mapping[str, GivenWeights]

@@ -29,10 +29,14 @@ from edgeinfer.quant.explanation import (
     Action,
     Cause,
     Explanation,
+    Finding,
+    Layer,
     Remedy,
     explain,
     explain_and_fix,
 )
+from edgeinfer.quant.explanation.findings import findings_of, ranked
+from edgeinfer.quant.explanation.suspects import Suspect
 from edgeinfer.runtime.session import Session
 from tests.quant.test_mixtures import chain
 from tests.refusals import refused
@@ -134,8 +138,8 @@ def test_data_normalized_twice_are_told_by_what_makes_them_alike():
     found, fixed = explain_and_fix(graph, quantize(graph, (samples - 2) / 8, **QUICK), samples)
     assert first(found) == (Cause.DISTRIBUTION, "picture", Action.CALIBRATE)
     assert found.findings[0].text.endswith(
-        "they are alike where these are made (x - 2) / 8, (x - 2) / 8, (x - 2) / 8, as "
-        "normalizing once more would"
+        "these made (x - 2) / 8, (x - 2) / 8, (x - 2) / 8 are like them, as if calibration's "
+        "were normalized once more"
     )
     assert found.findings[0].gain == found.findings[0].remedied > 10
     assert fixed.after.sqnr_db > found.before.sqnr_db + 10
@@ -372,6 +376,58 @@ def test_a_model_that_keeps_states_and_other_data_are_refused():
         "input 'picture' has shape [1, 8, 8, 3], but the data has shape [5, 16]", InputError
     ):
         explain(graph, quantized, np.zeros((5, 16), np.float32))
+
+
+def test_calibrated_again_it_is_the_file_that_these_data_give():
+    # what its weights were rounded by was chosen for other data, and twelve samples are too few
+    # to choose anything but nearest
+    graph, samples = chain(2)
+    few, how = samples[:12], {"observer": "minmax"}
+    spoilt = quantize(graph, few / 30, **how, rounding_weights="in-turn")
+    _, fixed = explain_and_fix(graph, spoilt, few)
+    expected = quantize(graph, few, **how)
+    assert fixed.remedies == [Remedy(Action.CALIBRATE)]
+    assert spoilt.provenance["rounding_weights"] == "in-turn"
+    assert fixed.graph.provenance["rounding_weights"] == "nearest"
+    assert fixed.graph.types == expected.types
+    assert fixed.graph.constants.keys() == expected.constants.keys()
+    for name, array in expected.constants.items():
+        np.testing.assert_array_equal(fixed.graph.constants[name], array)
+
+
+def test_findings_are_ranked_by_what_they_or_remedies_at_their_place_are_worth():
+    def finding(cause: Cause, where: str, gain: float, **remedy: object) -> Finding:
+        return Finding(cause, where, gain, "", **remedy)
+
+    equal = Remedy(Action.EQUALIZE, "a")
+    dead = finding(Cause.CONSTANT_CHANNEL, "z", 0.0, remedy=Remedy(Action.PRUNE))
+    outliers = finding(Cause.OUTLIERS, "a", 1.5, remedy=equal, remedied=7.0)
+    # neither the whole model nor more bits say anything of one place
+    clipped = finding(Cause.CLIPPING, "b", 3.0, remedy=Remedy(Action.CALIBRATE), remedied=9.0)
+    coarse = finding(
+        Cause.ACTIVATION_ROUNDING, "c", 2.0, remedy=Remedy(Action.WIDEN, "c"), remedied=8.0
+    )
+    assert ranked([dead, clipped, coarse, outliers]) == [dead, outliers, clipped, coarse]
+
+
+def test_clipping_everywhere_that_no_other_ranges_mend_is_no_fault():
+    suspects = [
+        Suspect(name, name, name, "Conv", [name], [], scores={Cause.CLIPPING: 1.0})
+        for name in ("a", "b")
+    ]
+    layers = {s.root: Layer(s.value, s.node, "Conv", None, {Cause.CLIPPING: 0.5}) for s in suspects}
+    here_and_there, everywhere = {Cause.CLIPPING: 0.9}, {Cause.CLIPPING: 4.0}
+    assert {f.where for f in findings_of(suspects, layers, here_and_there, [])} == {"a", "b"}
+    found = findings_of(suspects, layers, everywhere, [])
+    assert [f.where for f in found] == ["", "a", "b"]
+    assert [f.where for f in ranked(found)] == ["a", "b"]
+    (whole, *others) = found
+    again = Remedy(Action.CALIBRATE)
+    mended = dataclasses.replace(whole, remedy=again, remedied=2.0)
+    assert [f.where for f in ranked([*others, mended])] == ["", "a", "b"]
+    # it is worth what the remedy is, not all that better ranges than there are would be
+    hardly = dataclasses.replace(whole, remedy=again, remedied=0.4)
+    assert [f.where for f in ranked([*others, hardly])] == ["a", "b", ""]
 
 
 def test_the_remedy_is_what_the_file_computes():

@@ -427,7 +427,7 @@ FIXED = (
     Plant("range too wide", "transformer_of_two_heads", 1),
     Plant("normalised twice", "ic_resnet8", 1),
     Plant("normalised twice", "plain_cnn", 1),
-    Plant("swapped colours", "resnet_with_unfolded_batch_norm", 1),
+    Plant("swapped colours", "raw_pixels", 1),
     Plant("swapped colours", "ic_resnet8", 1),
     Plant("one class", "ic_resnet8", 1),
     Plant("one class", "digits", 1),
