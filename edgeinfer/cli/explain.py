@@ -32,6 +32,11 @@ _COLUMNS = {
     "table": "table",
 }
 
+_LEGEND = (
+    "all in dB of signal to noise (SQNR) at the last layers; alone: with only this layer in the "
+    "file's integers; the others: gained where this cause alone is undone in this layer"
+)
+
 
 @command(example="edgeinfer explain digits.onnx digits.eqm --data digits_test.npz")
 @click.argument("model", metavar="MODEL.onnx", type=FILE)
@@ -140,10 +145,12 @@ def explain(
         },
         [
             _table(found.layers[: worst or None]),
-            *([f"\n{hidden} layers that add less are not shown"] if hidden else []),
+            "",
+            *_wrapped(_LEGEND, indent=""),
+            *([f"{hidden} layers that add less are not shown"] if hidden else []),
             "",
             *_findings(found),
-            *([] if fixed is None else ["", *_mended(fixed, fix)]),
+            *(["", *_advice(found)] if fixed is None else ["", *_mended(fixed, fix)]),
             *([] if html is None else ["", f"wrote {html}"]),
         ],
         found.notes,
@@ -214,36 +221,43 @@ def _gain(causes: dict[str, float], name: str) -> str:
 
 def _findings(found: Explanation) -> list[str]:
     judges = "1 sample" if found.samples == 1 else f"{found.samples} samples"
-    lines = [f"{_shown(found.before)} on {judges}"]
+    lines = [f"the file as it is: {_shown(found.before)} on {judges}"]
     if not found.findings:
         return [*lines, "no cause alone is worth 0.3 dB"]
     for place, finding in enumerate(found.findings[:_FINDINGS], start=1):
         what = f"{place}. {finding.cause.value}: {finding.text}"
-        lines += ["", *_wrapped(what), *_wrapped(f"   undone, {_worth(finding)}")]
+        lines += ["", *_wrapped(what)]
+        if not finding.is_dead:
+            lines += _wrapped(f"   this alone undone: {_decibels(finding.gain)}")
+        same = [other.remedy for other in found.findings].index(finding.remedy) + 1
+        remedy = f"that of finding {same}" if finding.remedy and same < place else _remedy(finding)
+        lines += _wrapped(f"   remedy: {remedy}")
     hidden = len(found.findings) - _FINDINGS
     return [*lines, "", f"{hidden} more are in --json"] if hidden > 0 else lines
 
 
-def _wrapped(text: str) -> list[str]:
+def _wrapped(text: str, indent: str = "   ") -> list[str]:
     """Lines of a terminal's width, those after the first indented."""
     return textwrap.wrap(
         text,
         screen.width(),
-        subsequent_indent="   ",
+        subsequent_indent=indent,
         break_long_words=False,
         break_on_hyphens=False,
     )
 
 
-def _worth(finding: Finding) -> str:
-    return f"{_decibels(finding.gain)}; {_remedy(finding)}"
-
-
 def _remedy(finding: Finding) -> str:
     if finding.remedy is None:
-        return "no remedy that was tried helps"
+        return "none that was tried helps"
     agreement = "" if finding.agreement is None else f", agreement {finding.agreement:.1%}"
     return f"{finding.remedy.text}: {_decibels(finding.remedied)}{agreement}"
+
+
+def _advice(found: Explanation) -> list[str]:
+    if all(finding.remedy is None for finding in found.findings):
+        return []
+    return ["--fix OUT.eqm makes a file with the remedies that pay together"]
 
 
 def _mended(fixed: Fixed, path: Path | None) -> list[str]:

@@ -26,7 +26,7 @@ def test_a_fault_is_named_and_mended(cli, wrong):
     finding = found["findings"][0]
     assert finding["cause"] == "data unlike calibration's"
     assert finding["where"] == "image"
-    assert finding["text"].endswith(", as normalizing once more would")
+    assert finding["text"].endswith(", as if calibration's were normalized once more")
     assert finding["remedy"]["action"] == "calibrate again"
     fixed = found["fixed"]
     assert fixed["before"] == found["before"]
@@ -46,8 +46,20 @@ def test_what_is_shown_fits_80_columns(cli, wrong):
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert "5 layers that add less are not shown" in done.stdout
     assert "1. data unlike calibration's: input 'image': calibration's data have" in done.stdout
+    assert "   this alone undone: +" in done.stdout
+    assert "   remedy: calibrate again with these data: +" in done.stdout
+    assert "   remedy: that of finding 1" in done.stdout
+    assert "--fix" not in done.stdout
     assert "did: calibrate again with these data" in done.stdout
     assert done.stdout.splitlines()[-1] == "wrote better.eqm"
+
+
+def test_the_option_that_mends_is_named_where_something_would(cli, wrong):
+    advice = "--fix OUT.eqm makes a file with the remedies that pay together"
+    assert cli(EXPLAIN).stdout.splitlines()[-1] == advice
+    fine = "quantize digits.onnx --data digits_calib.npz --scheme int16 -o fine.eqm"
+    assert cli(fine).exit_code == 0
+    assert advice not in cli(EXPLAIN.replace("wrong.eqm", "fine.eqm")).stdout
 
 
 def test_what_calibration_saw_may_be_given(cli, wrong):

@@ -97,6 +97,7 @@ def test_the_page_of_explain_has_findings_remedies_and_the_causes_of_layers(cli,
         assert finding["cause"] in page.text
         assert finding["text"] in page.text
         assert f"{finding['undone_db']:+.1f}" in page.text
+        assert Cause(finding["cause"]).meaning in page.text
     assert found["fixed"]["remedies"]
     for remedy in found["fixed"]["remedies"]:
         assert remedy in page.text

@@ -142,7 +142,7 @@ def explanation_page(
         {
             "cause": finding.cause,
             "text": finding.text,
-            "undone": f"{finding.gain:+.1f}",
+            "undone": "" if finding.is_dead else f"{finding.gain:+.1f}",
             "bar": max(0.0, finding.gain / most),
             "remedy": None if finding.remedy is None else finding.remedy.text,
             "remedied": f"{finding.remedied:+.1f}",
@@ -159,6 +159,7 @@ def explanation_page(
         (),
         findings=findings,
         layers=layers,
+        meanings={f.cause: f.cause.meaning for f in found.findings},
         whole=cause_bars(found.whole, longest),
         taken=None if fixed is None else [remedy.text for remedy in fixed.remedies],
         notes=found.notes,
