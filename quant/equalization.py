@@ -28,12 +28,25 @@ _Constants = dict[str, np.ndarray]
 
 
 def divisors_of(reach: np.ndarray, channels: list[int]) -> dict[int, float]:
-    """By channel, what brings these ``channels`` near to the middle of the others' ``reach``."""
+    """By channel, what brings these ``channels`` to the others' ``reach``: the least power of two
+    by which one that reaches farther widens no range, and of a faint one what is near the middle.
+
+    A channel that may well have been a loud one keeps so the most of its steps.
+    """
     others = np.delete(reach, channels)
-    typical = float(np.median(others[others > 0])) if (others > 0).any() else 0.0
-    if typical == 0:
+    others = others[others > 0]
+    if not len(others):
         return {}
-    return {c: float(2.0 ** np.rint(np.log2(reach[c] / typical))) for c in channels if reach[c] > 0}
+    farthest, typical = float(others.max()), float(np.median(others))
+    return {
+        c: float(
+            2.0 ** np.ceil(np.log2(reach[c] / farthest))
+            if reach[c] > farthest
+            else 2.0 ** np.rint(np.log2(reach[c] / typical))
+        )
+        for c in channels
+        if reach[c] > 0
+    }
 
 
 def can_equalize(graph: Graph, value: str) -> bool:

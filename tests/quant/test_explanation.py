@@ -23,7 +23,7 @@ from edgeinfer.quant import (
 )
 from edgeinfer.quant.calibration_summary import KEY, from_text, to_text
 from edgeinfer.quant.equalization import KEY as EQUALIZED
-from edgeinfer.quant.equalization import equalized, equalized_as_stated
+from edgeinfer.quant.equalization import divisors_of, equalized, equalized_as_stated
 from edgeinfer.quant.equalization import to_text as equalization_text
 from edgeinfer.quant.explanation import (
     Action,
@@ -115,6 +115,14 @@ def test_equalized_channels_compute_the_same():
         a, b = (execute(each, feed)["classes"] for each in (graph, other))
         # the float executor has rows of weights in fixed point
         assert np.allclose(a, b, atol=1e-4)
+
+
+def test_channels_are_equalized_to_what_the_others_reach():
+    reach = np.array([1.0, 2.0, 8.0, 100.0, 1024.0, 0.001, 0.0])
+    # at most the farthest of the others, 8; of a faint one near their middle, 2
+    divisors = divisors_of(reach, [3, 4, 5, 6])
+    assert divisors == {3: 16.0, 4: 128.0, 5: 2.0**-11}
+    assert divisors_of(np.array([0.0, 5.0]), [1]) == {}
 
 
 def test_what_is_equalized_again_is_stated_with_what_was_before():
