@@ -64,7 +64,7 @@ def main() -> None:
             asked = [who for who in arguments.who if arguments.again or who not in found]
             try:
                 for who, result in measured(MODELS[name], asked, models, Path(scratch), arguments):
-                    found[who] = result
+                    found[who] = {**result, "commit": report["commit"]}
                     print(name, who, result, flush=True)
                     if arguments.output is not None:
                         text = json.dumps(report, indent=1) + "\n"

@@ -28,6 +28,7 @@ PEERS = {
 }
 """The name of each peer's folder with a Python environment, and its script."""
 WHO = (*(f"edgeinfer {s}" for s in SCHEMES), *(f"onnxruntime {c}" for c in CALIBRATORS), *PEERS)
+_MOST = 240  # characters of a message
 _SCRIPTS = Path(__file__).parent / "peers"
 
 
@@ -36,8 +37,13 @@ class FailedError(Exception):
 
 
 def onnx_outputs(model: Path, x: np.ndarray) -> list[Outputs]:
-    """By onnxruntime, of one sample after another."""
+    """By onnxruntime, of one sample after another; what is quantized, on floats that stand for it.
+
+    Without fusions, so that what counts are the choices of a quantizer: on processors without VNNI
+    onnxruntime's kernels for integers saturate sums of 16 bits.
+    """
     options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.log_severity_level = 4
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(model), options, ["CPUExecutionProvider"])
@@ -71,7 +77,8 @@ def outputs(
     try:
         return onnx_outputs(written, x)
     except Exception as error:  # whatever onnxruntime raises says that the file is none
-        raise FailedError(f"onnxruntime on what it wrote: {_last(str(error))}") from error
+        said = _last(str(error).replace(f"{written.parent}/", ""))
+        raise FailedError(f"onnxruntime on what it wrote: {said}") from error
 
 
 def _by_name(given: np.ndarray | dict[str, np.ndarray], name: str) -> Outputs:
@@ -125,10 +132,11 @@ def _by_peer(
     except subprocess.TimeoutExpired:
         raise FailedError(f"ended after {seconds:.0f} s") from None
     if done.returncode:
-        raise FailedError(_last(done.stderr) or f"ended with {done.returncode}")
+        said = _last(done.stderr.replace(f"{model.parent}/", ""))
+        raise FailedError(said or f"ended with {done.returncode}")
 
 
 def _last(text: str) -> str:
     """The last line of what a process or an exception says."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:300] if lines else ""
+    return lines[-1][:_MOST] if lines else ""

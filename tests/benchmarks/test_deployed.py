@@ -123,24 +123,26 @@ def test_a_peer_without_an_environment_has_failed(tmp_path):
 def test_the_page_has_the_best_8_bits_in_bold_and_says_what_failed():
     from deployed.page import page
 
-    def result(decibels: float) -> dict[str, float]:
-        return {"sqnr_db": decibels, "judged": 0.5, "seconds": 1, "samples": 32}
+    def result(decibels: float) -> dict[str, object]:
+        return {"sqnr_db": decibels, "judged": 0.5, "seconds": 1, "samples": 32, "commit": "c"}
 
     results = {
         "onnxruntime MinMax": result(20),
         "onnxruntime Entropy": result(21),
-        "nncf": {"failed": "no such operator"},
+        "nncf": {"failed": "no such operator", "commit": "d"},
         "edgeinfer int8": result(22.04),
         "edgeinfer int16x8": result(40),
     }
-    report = {"results": {"mobilenet_v2": results}, "commit": "c", "date": "d", "packages": []}
+    report = {"results": {"mobilenet_v2": results}, "date": "today", "packages": []}
     written = page(report)
     (line,) = [text for text in written.splitlines() if text.startswith("| mobilenet_v2")]
     cells = [cell.strip() for cell in line.strip("|").split("|")]
     assert cells[1:4] == ["class, 32", "21.0, 0.500", "failed"]
     assert cells[-3:] == ["**22.0**, 0.500", "40.0, 0.500", ""]
     assert "- mobilenet_v2, NNCF: no such operator" in written
-    assert "mobilenet_v2 Entropy." in written
+    assert "mobilenet_v2 Entropy of 2." in written
+    assert "at c and d, today." in written
+    assert "In the list and not measured: nudenet_yolov8n, ppocr_v4_detector, " in written
 
 
 def test_pictures_to_calibrate_and_to_judge_are_different_photographs():
