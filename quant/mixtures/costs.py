@@ -1,10 +1,12 @@
 """How long the nodes of a float Graph take in each mixture of widths: a model, and no clock.
 
 The same Graph has the same costs on every machine and at every time, so a choice by them is the
-same too. The coefficients are nanoseconds on one core with AVX2, fitted to the least times
-of the kernels in the zoo's networks, in int8, in both 16-bit schemes and in random mixtures
-(``benchmarks/mixture_costs.py`` prints them; a kernel's time is within 1 to 9 % of the fit, in the
-median). Only their proportions matter here.
+same too. The coefficients are nanoseconds on one core with AVX2, fitted to the least times of the
+kernels in the zoo's networks, in small convolutions and in products of two values, in int8, in both
+16-bit schemes and in random mixtures (``benchmarks/mixture_costs.py`` prints them; the time of a
+layer is within 1 to 14 % of the fit, in the median). What a step of a recurrent layer takes beside
+its layer is fitted to whole runs of the zoo's three, since chains of functions are run in slices
+together. Only their proportions matter here.
 """
 
 from __future__ import annotations
@@ -23,55 +25,70 @@ __all__ = ["Costs"]
 
 # By family, and by the bytes of what a layer takes, gives and multiplies by: nanoseconds a
 # multiply-accumulate, an element that it gives, and a call. Of families, those are told apart that
-# have kernels of their own in some width.
+# have kernels of their own in some width. The small differences of dense layers are rounded such
+# that 8 bits never take longer than 16: a clock of 10 ns cannot tell.
 _Sizes: TypeAlias = tuple[int, int, int]
 _LAYERS: Mapping[str, Mapping[_Sizes, tuple[float, float, float]]] = {
     "dense": {
-        (1, 1, 1): (0.028, 0.19, 105.0),
-        (1, 2, 1): (0.0273, 0.176, 113.0),
-        (2, 1, 1): (0.0256, 0.415, 108.0),
-        (2, 2, 1): (0.0264, 0.129, 95.0),
-        (2, 1, 2): (0.0627, 1.93, 110.0),
-        (2, 2, 2): (0.0537, 0.723, 169.0),
+        (1, 1, 1): (0.017, 0.0, 100.0),
+        (1, 2, 1): (0.017, 0.1, 100.0),
+        (2, 1, 1): (0.0235, 0.6, 100.0),
+        (2, 2, 1): (0.025, 0.3, 105.0),
+        (2, 1, 2): (0.053, 1.3, 140.0),
+        (2, 2, 2): (0.0565, 1.2, 150.0),
+    },
+    "recurrent": {
+        (1, 2, 1): (0.0138, 0.379, 91.0),
+        (2, 2, 1): (0.0261, 0.156, 110.0),
+        (2, 2, 2): (0.0548, 0.69, 200.0),
+    },
+    "products": {
+        (1, 1, 1): (0.0141, 0.908, 537.0),
+        (1, 2, 1): (0.0136, 0.804, 2151.0),
+        (2, 1, 2): (0.0717, 2.718, 3868.0),
+        (2, 2, 2): (0.072, 2.725, 3872.0),
     },
     "points": {
-        (1, 1, 1): (0.013, 0.216, 530.0),
-        (1, 2, 1): (0.0123, 0.649, 0.0),
-        (2, 1, 1): (0.0123, 0.23, 819.0),
-        (2, 2, 1): (0.0142, 0.168, 801.0),
-        (2, 1, 2): (0.0254, 0.945, 1293.0),
-        (2, 2, 2): (0.0256, 0.923, 1129.0),
+        (1, 1, 1): (0.0137, 0.231, 101.0),
+        (1, 2, 1): (0.0122, 0.631, 144.0),
+        (2, 1, 1): (0.0135, 0.247, 110.0),
+        (2, 2, 1): (0.0157, 0.186, 137.0),
+        (2, 1, 2): (0.027, 0.978, 294.0),
+        (2, 2, 2): (0.0275, 0.95, 62.0),
     },
     "windows": {
-        (1, 1, 1): (0.0061, 0.45, 3082.0),
-        (1, 2, 1): (0.0053, 0.752, 4697.0),
-        (2, 1, 1): (0.014, 0.407, 0.0),
-        (2, 2, 1): (0.0134, 0.331, 881.0),
-        (2, 1, 2): (0.0268, 1.144, 1903.0),
-        (2, 2, 2): (0.0274, 1.111, 883.0),
+        (1, 1, 1): (0.0065, 0.65, 271.0),
+        (1, 2, 1): (0.0055, 1.128, 275.0),
+        (2, 1, 1): (0.0135, 0.404, 436.0),
+        (2, 2, 1): (0.0136, 0.363, 354.0),
+        (2, 1, 2): (0.0266, 1.224, 496.0),
+        (2, 2, 2): (0.0269, 1.175, 427.0),
     },
     "depthwise": {
-        (1, 1, 1): (0.0551, 0.0, 1800.0),
-        (1, 2, 1): (0.1012, 0.0, 2204.0),
-        (2, 1, 1): (0.0546, 0.0, 1786.0),
-        (2, 2, 1): (0.0553, 0.0, 1754.0),
-        (2, 1, 2): (0.1738, 0.0, 2487.0),
-        (2, 2, 2): (0.1457, 0.0, 3075.0),
+        (1, 1, 1): (0.0793, 0.0, 172.0),
+        (1, 2, 1): (0.1327, 0.0, 164.0),
+        (2, 1, 1): (0.0823, 0.0, 255.0),
+        (2, 2, 1): (0.0789, 0.0, 169.0),
+        (2, 1, 2): (0.2013, 0.0, 239.0),
+        (2, 2, 2): (0.1933, 0.0, 241.0),
     },
 }
 
 # nanoseconds an element; two operands of different widths, and what they give another, have no
 # kernel with vectors
-_PAIRS_8, _PAIRS_16, _PAIRS_TO_8, _PAIRS_MIXED = 0.11, 0.60, 2.52, 5.24
+_PAIRS_8, _PAIRS_16, _PAIRS_TO_8, _PAIRS_MIXED = 0.11, 0.35, 2.52, 5.24
 
 # what moves, a byte; tables, of which the zoo has none of 8 bits; an element that is read, and one
 # of a row, which takes exponentials and quotients
 _MOVED, _TABLE_8, _TABLE_16 = 0.07, 0.11, 0.83
 _READ_8, _READ_16, _ROWS_8, _ROWS_16 = 0.06, 0.11, 1.98, 4.17
 
-# a call of any of these; a dozen of them, on 16 bits, are a step of a recurrent layer
+# a call of any of these
 _CALL = 70.0
-_STEP = 12 * 2 * _CALL
+
+# what a step of a recurrent layer computes beside its layer, in slices of all its operators: an
+# element of h, and the step itself
+_STATE, _STEP = 5.0, 50.0
 
 
 @dataclass
@@ -134,12 +151,20 @@ class Costs:
         if isinstance(node.op, ops.Recurrent):
             # each step multiplies what the one before gave, and all else of it has 16 bits
             h = sizes.get(node.outputs[0], y)
-            weights = 2 if self.weights == "int16" and h == 2 else 1
-            each, given, _ = _LAYERS["dense"][h, 2, weights]
-            steps = site.shape("x")[1]
-            return macs(node.op, site) * each + elements * given + steps * _STEP
-        if isinstance(node.op, ops.Weighted | ops.MatMul):
-            weights = x if isinstance(node.op, ops.MatMul) else 2 if self.weights == "int16" else 1
+            samples, steps, _ = site.shape("x")
+            gates, states = site.shape("recurrence")
+            rows = samples * steps
+            found = rows * states * _STATE + steps * _STEP
+            for size, calls, role in ((x, 1, "weights"), (h, steps, "recurrence")):
+                weights = 2 if self.weights == "int16" and size == 2 else 1
+                each, given, call = _LAYERS["recurrent"][size, 2, weights]
+                found += rows * (site.type(role).elements * each + gates * given) + calls * call
+            return found
+        if isinstance(node.op, ops.MatMul):
+            each, given, call = _LAYERS["products"][x, y, x]
+            return macs(node.op, site) * each + elements * given + call
+        if isinstance(node.op, ops.Weighted):
+            weights = 2 if self.weights == "int16" else 1
             each, given, call = _LAYERS[_family(site)][x, y, weights if x == 2 else 1]
             return macs(node.op, site) * each + elements * given + call
         if isinstance(node.op, ops.Broadcasting) and not isinstance(node.op, ops.Joining):

@@ -37,8 +37,8 @@ def test_the_most_accurate_within_so_many_cycles_is_chosen():
     assert made.graph.provenance["scheme"] == "int16"
     limit = chosen.time - 1
     with refused(
-        f"no mixture of 8 and 16 bits has at most {limit:,} cycles a run; the best, int8, has "
-        f"{chosen.time:,} cycles",
+        f"no mixture of 8 and 16 bits has at most {limit:,} cycles a run; the best, "
+        f"{made.mixture.named(points[0])}, has {chosen.time:,} cycles",
         InputError,
     ):
         mixed(Goal(max_latency=limit, clock=NpuClock("8x8-16")))
