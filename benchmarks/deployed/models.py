@@ -98,6 +98,10 @@ def _file(package: str, path: str) -> Callable[[Path], onnx.ModelProto]:
     return lambda folder: onnx.load_from_string(member(folder, package, path))
 
 
+def _classifier(package: str, path: str) -> Callable[[Path], onnx.ModelProto]:
+    return lambda folder: conversions.before_softmax(_file(package, path)(folder))
+
+
 def _tflite(package: str, path: str) -> Callable[[Path], onnx.ModelProto]:
     return lambda folder: conversions.from_tflite(member(folder, package, path))
 
@@ -173,7 +177,7 @@ def _all() -> list[Deployed]:
         Deployed(
             "ppocr_v4_recognizer",
             "rapidocr-onnxruntime",
-            _file(_PADDLE, f"{_OCR}/ch_PP-OCRv4_rec_infer.onnx"),
+            _classifier(_PADDLE, f"{_OCR}/ch_PP-OCRv4_rec_infer.onnx"),
             lambda _, which: _first(_around_zero(pictures.lines(which, FEW, 48, 240)[..., ::-1])),
             (1, 3, 48, 240),
             "characters",
@@ -182,7 +186,7 @@ def _all() -> list[Deployed]:
         Deployed(
             "ppocr_v2_mobilenet_v3_small",
             "rapidocr-onnxruntime",
-            _file(_PADDLE, f"{_OCR}/ch_ppocr_mobile_v2.0_cls_infer.onnx"),
+            _classifier(_PADDLE, f"{_OCR}/ch_ppocr_mobile_v2.0_cls_infer.onnx"),
             lambda _, which: _turned(_first(_around_zero(pictures.lines(which, MANY, 48, 192)))),
             (1, 3, 48, 192),
             "class",
