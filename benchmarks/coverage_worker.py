@@ -139,14 +139,10 @@ def peer(asked: Answer, found: Answer, write: Callable[[], None]) -> None:
 def _onnxruntime(
     path: Path, runs: Sequence[Mapping[str, np.ndarray]]
 ) -> tuple[list[str], list[list[np.ndarray]]]:
-    import onnxruntime
+    # memory is counted: who needs no onnxruntime does not import it
+    import unfused
 
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    # its kernels for integers saturate sums of 16 bits where a processor has no VNNI
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    session = unfused.session(path)
     names = [output.name for output in session.get_outputs()]
     return names, [session.run(names, dict(run)) for run in runs]
 

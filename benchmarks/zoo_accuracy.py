@@ -18,9 +18,10 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
+import unfused
 from zoo_folder import load
 
+from edgeinfer.cli.onnx_int8 import quantize_static
 from edgeinfer.converters import from_onnx
 from edgeinfer.quant import (
     DEFAULT_OBSERVER,
@@ -56,46 +57,17 @@ def agreement(reference: np.ndarray, y: np.ndarray) -> float:
 
 
 def float_outputs(model: Path | bytes, name: str, x: np.ndarray) -> np.ndarray:
-    source = model if isinstance(model, bytes) else str(model)
-    options = onnxruntime.SessionOptions()
-    # its kernels for integers saturate sums of 16 bits where a processor has no VNNI
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    session = unfused.session(model)
     if isinstance(session.get_inputs()[0].shape[0], int):
         return np.concatenate([session.run(None, {name: x[i : i + 1]})[0] for i in range(len(x))])
     return session.run(None, {name: x})[0]
 
 
 def peer_outputs(entry, calibrator: str) -> np.ndarray:
-    from onnxruntime.quantization import (
-        CalibrationDataReader,
-        CalibrationMethod,
-        QuantFormat,
-        QuantType,
-        quantize_static,
-    )
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    class Reader(CalibrationDataReader):
-        def __init__(self) -> None:
-            self.feeds = iter([{entry.input: x[None]} for x in entry.calib])
-
-        def get_next(self):
-            return next(self.feeds, None)
-
+    samples = [{entry.input: x[None]} for x in entry.calib]
     with tempfile.TemporaryDirectory() as folder:
-        clean, out = Path(folder) / "clean.onnx", Path(folder) / "int8.onnx"
-        quant_pre_process(str(entry.model), str(clean))
-        quantize_static(
-            str(clean),
-            str(out),
-            Reader(),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            calibrate_method=CalibrationMethod[calibrator],
-        )
+        out = Path(folder) / "int8.onnx"
+        quantize_static(entry.model, samples, out, unsigned=True, calibrator=calibrator)
         return float_outputs(out, entry.input, entry.x)
 
 

@@ -6,15 +6,15 @@ QuantizeLinear and DequantizeLinear, and onnxruntime runs it.
 
 from __future__ import annotations
 
-import logging
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
+import unfused
 
 from deployed.judging import Outputs
+from edgeinfer.cli.onnx_int8 import quantize_static
 from edgeinfer.converters import from_onnx
 from edgeinfer.quant import SCHEMES, quantize
 from edgeinfer.runtime.session import Session
@@ -37,16 +37,9 @@ class FailedError(Exception):
 
 
 def onnx_outputs(model: Path, x: np.ndarray) -> list[Outputs]:
-    """By onnxruntime, of one sample after another; what is quantized, on floats that stand for it.
-
-    Without fusions, so that what counts are the choices of a quantizer: on processors without VNNI
-    onnxruntime's kernels for integers saturate sums of 16 bits.
-    """
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(model), options, ["CPUExecutionProvider"])
+    """By onnxruntime, of one sample after another; what is quantized, on floats that stand for
+    it."""
+    session = unfused.session(model)
     name = session.get_inputs()[0].name
     names = [output.name for output in session.get_outputs()]
     return [dict(zip(names, session.run(names, {name: one[None]}), strict=True)) for one in x]
@@ -86,36 +79,12 @@ def _by_name(given: np.ndarray | dict[str, np.ndarray], name: str) -> Outputs:
 
 
 def _by_onnxruntime(model: Path, calibration: Path, out: Path, calibrator: str) -> None:
-    from onnxruntime import quantization
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
     ((name, samples),) = np.load(calibration).items()
-
-    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
-        def __init__(self) -> None:
-            self._rest: Iterator[Outputs] = iter([{name: x[None]} for x in samples])
-
-        def get_next(self) -> Outputs | None:
-            return next(self._rest, None)
-
-    prepared = out.with_suffix(".prepared.onnx")
-    logging.disable(logging.ERROR)
+    feeds = [{name: x[None]} for x in samples]
     try:
-        quant_pre_process(str(model), str(prepared), skip_symbolic_shape=True)
-        quantization.quantize_static(
-            str(prepared),
-            str(out),
-            Reader(),
-            quant_format=quantization.QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=quantization.QuantType.QUInt8,
-            weight_type=quantization.QuantType.QInt8,
-            calibrate_method=quantization.CalibrationMethod[calibrator],
-        )
+        quantize_static(model, feeds, out, unsigned=True, calibrator=calibrator)
     except Exception as error:  # whatever it raises says that it cannot
         raise FailedError(f"{type(error).__name__}: {_last(str(error))}") from error
-    finally:
-        logging.disable(logging.NOTSET)
 
 
 def _by_peer(

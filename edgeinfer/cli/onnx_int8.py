@@ -89,12 +89,16 @@ def _filled(value: onnx.ValueInfoProto, number: float) -> onnx.TensorProto:
 
 
 def quantize_static(
-    model: Path, samples: Sequence[Mapping[str, np.ndarray]], out: Path, *, unsigned: bool
+    model: Path,
+    samples: Sequence[Mapping[str, np.ndarray]],
+    out: Path,
+    *,
+    unsigned: bool,
+    calibrator: str = "MinMax",
 ) -> None:
     """Write to ``out`` what onnxruntime's static quantization makes of ``model``.
 
-    QuantizeLinear and DequantizeLinear around every operator, weights of int8 by channel, ranges
-    of activations from the least and the largest values.
+    QuantizeLinear and DequantizeLinear around every operator, weights of int8 by channel.
 
     Parameters
     ----------
@@ -107,6 +111,8 @@ def quantize_static(
     unsigned : bool
         Whether activations are uint8; else they are int8 with a zero point of 0, without which
         OpenVINO takes none.
+    calibrator : str
+        What gives activations their ranges: ``MinMax``, ``Entropy`` or ``Percentile``.
     """
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -130,6 +136,7 @@ def quantize_static(
             per_channel=True,
             activation_type=kind,
             weight_type=quantization.QuantType.QInt8,
+            calibrate_method=quantization.CalibrationMethod[calibrator],
             extra_options={"ActivationSymmetric": not unsigned},
         )
 
