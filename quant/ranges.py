@@ -15,7 +15,7 @@ A range is what the observer takes of what calibration saw, and beside that:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 
 import numpy as np
 
@@ -75,8 +75,9 @@ def group_ranges(
         if name in groups:
             ranges[groups[name]] = hull(ranges[groups[name]], (0.0, 1.0))
     if rule is minmax:
-        _give_headroom(graph, groups, widths, seen, ranges)
-        for root, found in _unseen(graph, groups, widths, seen, ranges):
+        open_ended = _open_ended(graph, groups, widths)
+        _give_headroom(graph, groups, open_ended, seen, ranges)
+        for root, found in _unseen(graph, groups, open_ended, seen, ranges):
             ranges[root] = hull(ranges[root], found)
     for root, bounds in (*bounded_outputs(graph, groups).items(), *_first(graph, groups)):
         ranges[root] = hull(ranges[root], bounds)
@@ -86,14 +87,20 @@ def group_ranges(
     return ranges
 
 
+def _open_ended(graph: Graph, groups: Mapping[str, str], widths: Mapping[str, Width]) -> set[str]:
+    """The groups of 8 bits whose values may reach farther than was seen."""
+    bounded = bounded_groups(graph, groups).keys() | {groups.get(n) for n in truth_values(graph)}
+    return {root for root, width in widths.items() if width == "int8" and root not in bounded}
+
+
 def _give_headroom(
     graph: Graph,
     groups: Mapping[str, str],
-    widths: Mapping[str, Width],
+    open_ended: Set[str],
     seen: Calibration,
     ranges: Ranges,
 ) -> None:
-    """To a value of few elements, in 8 bits, a quarter more range than was seen.
+    """To a value of few elements, of an ``open_ended`` group, a quarter more range than was seen.
 
     Each of them decides much, such as a pooled feature, so that what is clipped costs more than
     steps that are a quarter larger; of many pixels one may be clipped. An end that values crowd
@@ -101,12 +108,11 @@ def _give_headroom(
     """
     if graph.states:
         return
-    bounded = bounded_groups(graph, groups).keys() | {groups.get(n) for n in truth_values(graph)}
     scores = {n.inputs[0] for n in graph.nodes if isinstance(n.op, ops.Softmax)}
     producers = graph.producers()
     for name in (*graph.inputs, *(name for node in graph.nodes for name in node.outputs)):
         root = groups.get(name)
-        if root is None or widths[root] != "int8" or root in bounded or name in scores:
+        if root is None or root not in open_ended or name in scores:
             continue
         if graph.types[name].elements > _FEW:
             continue
@@ -122,19 +128,18 @@ def _give_headroom(
 def _unseen(
     graph: Graph,
     groups: Mapping[str, str],
-    widths: Mapping[str, Width],
+    open_ended: Set[str],
     seen: Calibration,
     ranges: Ranges,
 ) -> Iterator[tuple[str, Range]]:
-    """By group of 8 bits, what an output is made of may reach where few numbers were seen of it.
+    """By ``open_ended`` group, what an output is made of may reach where few numbers were seen.
 
     The largest of n numbers that are normally distributed is about sqrt(2 log n) deviations away.
     """
-    bounded = bounded_groups(graph, groups).keys() | {groups.get(n) for n in truth_values(graph)}
     producers = graph.producers()
     for name in sorted(near_outputs(graph) & groups.keys()):
         root, known = groups[name], seen.histograms[name]
-        if widths[root] != "int8" or root in bounded or known.total < 2:
+        if root not in open_ended or known.total < 2:
             continue
         times = _DEVIATIONS / math.sqrt(2 * float(elementary.log(known.total)))
         more = (min(times, _MOST_UNSEEN) - 1) * (known.high - known.low) / 2

@@ -49,8 +49,6 @@ class Arrival:
         One of all inputs: the same run has the same, whatever its place.
     reaches : dict of str to float
         The largest magnitude of each input that has floats; 0 of the others.
-    again : dict of str to bool
-        Whether an input has that magnitude more than once.
     """
 
     index: int
@@ -59,7 +57,6 @@ class Arrival:
     digests: dict[str, bytes] = field(init=False)
     key: bytes = field(init=False)
     reaches: dict[str, float] = field(init=False)
-    again: dict[str, bool] = field(init=False)
 
     def __post_init__(self) -> None:
         self.digests = {name: _digest(array) for name, array in self.feed.items()}
@@ -69,10 +66,10 @@ class Arrival:
             name: float(np.abs(array).max()) if array.dtype == np.float32 and array.size else 0.0
             for name, array in self.feed.items()
         }
-        self.again = {
-            name: int((np.abs(self.feed[name]) == reach).sum()) > 1
-            for name, reach in self.reaches.items()
-        }
+
+    def reaches_again(self, name: str) -> bool:
+        """Whether an input has its largest magnitude more than once."""
+        return int((np.abs(self.feed[name]) == self.reaches[name]).sum()) > 1
 
 
 def _digest(array: np.ndarray) -> bytes:
@@ -138,7 +135,7 @@ class Waiting:
             queue = [run for run in self._farthest(name) for _ in range(run.times)]
             reach = [run.reaches[name] for run in queue]
             for count in range(1, min(allowed, len(queue) - 1) + 1):
-                beyond = _BEYOND_AGAIN if queue[count - 1].again[name] else _BEYOND
+                beyond = _BEYOND_AGAIN if queue[count - 1].reaches_again(name) else _BEYOND
                 if reach[count - 1] > beyond * reach[count] > 0:
                     for run in queue[:count]:
                         times = run.reaches[name] / reach[count]
