@@ -94,23 +94,6 @@ class Histogram:
         index = ((np.arange(_BINS) - _HALF) >> min(doublings, 62)) + _HALF
         self.counts = np.bincount(index, self.counts, _BINS).astype(np.int64)
 
-    def crowded_ends(self) -> tuple[bool, bool]:
-        """Whether the last of 255 steps, at the low and at the high end, holds its even share.
-
-        Pixels do so where they are black and white; the tail of a feature does not.
-        """
-        counts = self.counts.copy()
-        counts[_HALF] += self.zeros
-        step = (self.high - self.low) / 255
-        first, below, above, last = (
-            math.floor(math.ldexp(x, -self.exponent) * _HALF) + _HALF
-            for x in (self.low, self.low + step, self.high - step, self.high)
-        )
-        share = self.total / 255
-        return bool(counts[first : below + 1].sum() >= share), bool(
-            counts[above : last + 1].sum() >= share
-        )
-
     def centers(self) -> np.ndarray:
         """The middle of every bin, float64."""
         return np.ldexp((np.arange(_BINS) - _HALF + 0.5) / _HALF, self.exponent)

@@ -4,7 +4,7 @@ A range is what the observer takes of what calibration saw, and beside that:
 
 - what a bounded function gives an output, such as a Sigmoid, has its bounds (``bounds.py``), and
   truth values have 0 and 1 wherever they are;
-- what an output in 8 bits is made of reaches farther than the few numbers that were seen of it;
+- a value of few elements in 8 bits reaches farther than was seen (``headroom.py``);
 - numbers that stand for "never" (``never.py``) are kept below the others, and no farther;
 - a summand need reach no farther than its sum can hold;
 - what a recurrent layer gives has the range of the constant that it begins with, too;
@@ -15,11 +15,10 @@ A range is what the observer takes of what calibration saw, and beside that:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Set
 
 import numpy as np
 
-from edgeinfer.arithmetic import elementary
 from edgeinfer.graph import Graph, Node
 from edgeinfer.graph import operators as ops
 from edgeinfer.quant.bounds import (
@@ -29,10 +28,10 @@ from edgeinfer.quant.bounds import (
     bounded_outputs,
     hull,
     magnitude,
-    near_outputs,
     truth_values,
 )
-from edgeinfer.quant.calibration import Calibration, Run
+from edgeinfer.quant.calibration import Calibration
+from edgeinfer.quant.headroom import headroom
 from edgeinfer.quant.never import Never
 from edgeinfer.quant.observers import Observer, minmax
 from edgeinfer.quant.schemes import Width, levels
@@ -41,15 +40,6 @@ __all__ = ["group_ranges", "reaches_far_beyond", "useful_range"]
 
 # a summand that reaches this many times beyond what its sum can hold is cut
 _FAR = 64.0
-
-# of numbers that are normally distributed one in 3,000 lies so many deviations above the middle
-_DEVIATIONS = 3.4
-
-# how many times what was seen a range is at most for that
-_MOST_UNSEEN = 2.0
-
-# a value of so many elements a run, or fewer, reaches so many times as far as was seen
-_FEW, _HEADROOM = 2048, 1.25
 
 # the finest range of a value, as a share of the reach of what it is computed from
 _FINEST = 2.0**-20
@@ -75,10 +65,7 @@ def group_ranges(
         if name in groups:
             ranges[groups[name]] = hull(ranges[groups[name]], (0.0, 1.0))
     if rule is minmax:
-        open_ended = _open_ended(graph, groups, widths)
-        _give_headroom(graph, groups, open_ended, seen, ranges)
-        for root, found in _unseen(graph, groups, open_ended, seen, ranges):
-            ranges[root] = hull(ranges[root], found)
+        _give_headroom(graph, groups, _open_ended(graph, groups, widths), seen, ranges)
     for root, bounds in (*bounded_outputs(graph, groups).items(), *_first(graph, groups)):
         ranges[root] = hull(ranges[root], bounds)
     for name, found in _useful(graph, groups, ranges).items():
@@ -100,11 +87,9 @@ def _give_headroom(
     seen: Calibration,
     ranges: Ranges,
 ) -> None:
-    """To a value of few elements, of an ``open_ended`` group, a quarter more range than was seen.
+    """To each value of an ``open_ended`` group as much more range than was seen as it needs.
 
-    Each of them decides much, such as a pooled feature, so that what is clipped costs more than
-    steps that are a quarter larger; of many pixels one may be clipped. An end that values crowd
-    at is where they end, and where states are kept all rounding comes back.
+    What a Softmax takes saturates there, and where states are kept all rounding comes back.
     """
     if graph.states:
         return
@@ -114,59 +99,12 @@ def _give_headroom(
         root = groups.get(name)
         if root is None or root not in open_ended or name in scores:
             continue
-        if graph.types[name].elements > _FEW:
-            continue
         known = seen.histograms[name]
         least, most = _limits(producers.get(name), groups, ranges)
-        low, high = (
-            end if crowded else end * _HEADROOM
-            for end, crowded in zip((known.low, known.high), known.crowded_ends(), strict=True)
+        times = headroom(seen.reaches[name], graph.types[name].elements, known.high - known.low)
+        ranges[root] = hull(
+            ranges[root], (max(times * known.low, least), min(times * known.high, most))
         )
-        ranges[root] = hull(ranges[root], (max(low, least), min(high, most)))
-
-
-def _unseen(
-    graph: Graph,
-    groups: Mapping[str, str],
-    open_ended: Set[str],
-    seen: Calibration,
-    ranges: Ranges,
-) -> Iterator[tuple[str, Range]]:
-    """By ``open_ended`` group, what an output is made of may reach where few numbers were seen.
-
-    The largest of n numbers that are normally distributed is about sqrt(2 log n) deviations away.
-    """
-    producers = graph.producers()
-    for name in sorted(near_outputs(graph) & groups.keys()):
-        root, known = groups[name], seen.histograms[name]
-        if root not in open_ended or known.total < 2:
-            continue
-        times = _DEVIATIONS / math.sqrt(2 * float(elementary.log(known.total)))
-        more = (min(times, _MOST_UNSEEN) - 1) * (known.high - known.low) / 2
-        if more > 0:
-            least, most = _limits(producers.get(name), groups, ranges)
-            if name in graph.outputs and seen.kept:
-                low, high = _by_element(seen.kept, name)
-                least, most = max(least, min(low, known.low)), min(most, max(high, known.high))
-            # what was never below 0 may have no business there
-            yield (
-                root,
-                (
-                    max(known.low - more, least) if known.low < 0 else 0.0,
-                    min(known.high + more, most) if known.high > 0 else 0.0,
-                ),
-            )
-
-
-def _by_element(runs: Sequence[Run], name: str) -> Range:
-    """How far the elements of an output reach, each by its own mean and deviation over ``runs``.
-
-    Of elements that differ from each other more than from run to run, the largest of all says
-    nothing of how much larger one may be.
-    """
-    arrays = np.stack([run.outputs[name] for run in runs]).astype(np.float64)
-    middle, beyond = arrays.mean(0), _DEVIATIONS * arrays.std(0)
-    return float((middle - beyond).min()), float((middle + beyond).max())
 
 
 def _limits(node: Node | None, groups: Mapping[str, str], ranges: Ranges) -> Range:

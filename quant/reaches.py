@@ -38,6 +38,18 @@ class Reaches:
         """Count the runs that ``other`` has counted."""
         self.magnitudes += other.magnitudes
 
+    def tail(self) -> tuple[float, float]:
+        """The largest reach, and by how much the squares of the farthest quarter of all, or of
+        three, exceed that of the next one, in the mean; after one run, a quarter of its square."""
+        if not self.magnitudes:
+            return 0.0, 0.0
+        ordered = np.sort(self.magnitudes)[::-1]
+        largest, squares = float(ordered[0]), ordered**2
+        if len(ordered) == 1:
+            return largest, largest**2 / 4
+        count = max(len(ordered) // 4, min(3, len(ordered) - 1))
+        return largest, float((squares[:count] - squares[count]).mean())
+
     @property
     def likely(self) -> float:
         """The reach beyond which one run in 10,000 goes, or 0 where that is not known.

@@ -71,7 +71,8 @@ def _knots(
     with suppress(QuantizationError):
         knots = function_table(expression, domain, (step, 0, "int16"), y, KNOTS)
         errors = interpolate_16(knots, taken).astype(np.int64) - entries[q + 32768]
-        if np.abs(errors).max() <= _INTERPOLATION_STEPS:
+        slopes = np.diff(knots.astype(np.int64))
+        if np.abs(errors).max() <= _INTERPOLATION_STEPS and np.abs(slopes).max() < 2**15:
             return knots
     return None
 

@@ -99,8 +99,10 @@ def _worth(finding: Finding) -> float:
     remedy = finding.remedy
     if _is_everywhere(finding):
         return min(finding.gain, finding.remedied)
-    # what mends the whole model says nothing of one place, nor does it that more bits are better
-    if remedy is None or not remedy.where or remedy.asks_for_more:
+    # what mends the whole model says nothing of one place, nor does it that more bits are better;
+    # and a range that is worth more than no rounding at all mends another cause
+    coarse = finding.cause is Cause.ACTIVATION_ROUNDING
+    if coarse or remedy is None or not remedy.where or remedy.asks_for_more:
         return finding.gain
     return max(finding.gain, finding.remedied)
 

@@ -434,7 +434,7 @@ def test_what_a_bounded_function_shares_its_scale_with_keeps_its_headroom():
     )
 
 
-def test_a_value_of_few_elements_reaches_a_quarter_farther_than_was_seen():
+def test_a_value_of_few_elements_reaches_farther_than_was_seen():
     made = model(
         [
             node("Conv", ["x", "w"], ["c"]),
@@ -458,13 +458,16 @@ def test_a_value_of_few_elements_reaches_a_quarter_farther_than_was_seen():
             feed, observe=lambda name, array: seen.get(name, []).extend((array.min(), array.max()))
         )
     times = {name: integer.types[name].range[1] / max(found[2:]) for name, found in seen.items()}
+    assert 1.02 < times.pop(hidden) < 1.5
     # of many elements one may be clipped, and of what a Softmax takes the largest
-    assert times == pytest.approx({"x@nhwc": 1, "r": 1, hidden: 1.25, "z": 1}, rel=0.01)
+    assert times == pytest.approx({"x@nhwc": 1, "r": 1, "z": 1}, rel=0.01)
     assert integer.types[hidden].range[0] == 0
 
 
 def test_a_mean_reaches_no_farther_than_what_it_is_of():
-    made = model([node("GlobalAveragePool", ["x"], ["y"])], {"x": [1, 4, 3, 3]}, {})
-    data = [{"x": np.full((1, 4, 3, 3), 1 - 1 / i, np.float32)} for i in range(1, 21)]
+    made = model([node("GlobalAveragePool", ["x"], ["y"])], {"x": [1, 4, 30, 30]}, {})
+    data = [{"x": np.full((1, 4, 30, 30), i / 20, np.float32)} for i in range(1, 21)]
     integer = quantize(from_onnx(made), data, observer="minmax")
-    assert integer.types["y"].range == pytest.approx((0, 0.95), rel=0.01)
+    # of four numbers elsewhere 1.6
+    assert integer.types["y"].range == pytest.approx(integer.types["x"].range, rel=0.01)
+    assert integer.types["x"].range[1] < 1.1
