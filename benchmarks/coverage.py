@@ -36,7 +36,7 @@ import machine
 from architectures import FAMILIES
 from architectures.files import Exported
 from checkout import commit
-from coverage_worker import CALIBRATION, COMPARED, EVALUATION
+from coverage_worker import CALIBRATION, COMPARED, EVALUATION, EVALUATION_SMALL
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -107,6 +107,7 @@ def main() -> None:
             "samples": {
                 "calibration": CALIBRATION,
                 "evaluation": EVALUATION,
+                "evaluation_small": EVALUATION_SMALL,
                 "compared": COMPARED,
             },
         }

@@ -39,11 +39,12 @@ The machine had a load of {load:.0f} as it began.
 - *differs*: the largest difference of a float output to onnxruntime's on {compared} samples, as a
   share of the output's largest magnitude. More than {agrees:g} is a bug, or the network enlarges
   what float32 itself rounds off.
-- Ranges are from {calibration} samples. SQNR in dB is on {evaluation} others, against onnxruntime's
-  float outputs, of the output that has the least. onnxruntime's int8 is its static quantization
-  (QDQ, uint8 activations, int8 weights by channel, min-max) of the same file with the same samples,
-  run without fusions, which saturate on processors without VNNI; *floats* is how many of its
-  operators compute on floats still, where any do.
+- Ranges are from {calibration} samples. SQNR in dB is on {evaluation} others, and on
+  {evaluation_small} of networks below 1 MiB, against onnxruntime's float outputs, of the output
+  that has the least. onnxruntime's int8 is its static quantization (QDQ, uint8 activations, int8
+  weights by channel, min-max) of the same file with the same samples, run without fusions, which
+  saturate on processors without VNNI; *floats* is how many of its operators compute on floats
+  still, where any do.
 - *s*: seconds to quantize to int8, its search and its judgement included, on one thread. *MiB*: the
   peak of the process that imports and quantizes in all schemes.
 - *blocked by*: what a refusal names. FILE.json has the whole messages."""

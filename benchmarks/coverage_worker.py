@@ -34,9 +34,13 @@ from edgeinfer.meaning.float_executor import execute
 from edgeinfer.quant import Difference, Options, compare, quantize_and_judge
 from edgeinfer.runtime.session import Session
 
-CALIBRATION, EVALUATION, COMPARED = 32, 32, 2
-"""How many samples the ranges are from; on how many others integers are compared with floats; on
-how many of these two float outputs are."""
+CALIBRATION, EVALUATION, EVALUATION_SMALL, COMPARED = 32, 32, 256, 2
+"""How many samples the ranges are from; on how many others integers are compared with floats, and
+of small networks; on how many of these two float outputs are."""
+
+SMALL = 2**20
+"""A network whose file has fewer bytes is small: of the few numbers that it gives for a sample,
+one that is clipped decides."""
 
 Answer = dict[str, Any]
 
@@ -107,7 +111,7 @@ def peer(asked: Answer, found: Answer, write: Callable[[], None]) -> None:
     """Float outputs of every file, and int8 outputs of the first that quantizes."""
     folder, scratch = Path(asked["folder"]), Path(asked["scratch"])
     exported = Exported.read(folder, asked["name"])
-    evaluation = feeds(exported.inputs, EVALUATION, seed=0)
+    evaluation = feeds(exported.inputs, evaluated(exported, folder), seed=0)
     for exporter, name in exported.files.items():
         one = found.setdefault(exporter, {})
         try:
@@ -184,6 +188,12 @@ def float_nodes(path: Path) -> list[str]:
     return found
 
 
+def evaluated(exported: Exported, folder: Path) -> int:
+    """On how many samples it is."""
+    least = min((folder / name).stat().st_size for name in exported.files.values())
+    return EVALUATION_SMALL if least < SMALL else EVALUATION
+
+
 def reference_path(scratch: Path, exporter: str) -> Path:
     """Where the float outputs of a file lie."""
     return scratch / f"{exporter}.npz"
@@ -198,9 +208,8 @@ def read_reference(scratch: Path, exporter: str) -> list[dict[str, np.ndarray]]:
     """Float outputs by name, run by run."""
     with np.load(reference_path(scratch, exporter)) as arrays:
         names = [str(name) for name in arrays["names"]]
-        return [
-            {name: arrays[f"{r}.{o}"] for o, name in enumerate(names)} for r in range(EVALUATION)
-        ]
+        count = (len(arrays) - 1) // len(names)
+        return [{name: arrays[f"{r}.{o}"] for o, name in enumerate(names)} for r in range(count)]
 
 
 # ---- edgeinfer
@@ -210,7 +219,7 @@ def ours(asked: Answer, found: Answer, write: Callable[[], None]) -> None:
     """Import every file, and quantize the first that is imported in each scheme."""
     folder, scratch = Path(asked["folder"]), Path(asked["scratch"])
     exported = Exported.read(folder, asked["name"])
-    evaluation = feeds(exported.inputs, EVALUATION, seed=0)
+    evaluation = feeds(exported.inputs, evaluated(exported, folder), seed=0)
     imported: dict[str, Graph] = {}
     for exporter, name in exported.files.items():
         one = found.setdefault("imports", {}).setdefault(exporter, {})
