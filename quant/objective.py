@@ -97,12 +97,12 @@ class Noise:
         """Whether none is fallen short of by much and by more than in ``other``."""
         return bool((self.missing <= np.maximum(_MISSING, other.missing)).all())
 
-    def is_half_of(self, other: Noise) -> bool:
-        """Whether half of the other's noise is left or less, of its sum and of the geometric mean
-        over the runs."""
+    def is_less_than(self, other: Noise, share: float) -> bool:
+        """Whether a ``share`` of the other's noise is left or less, in the geometric mean over the
+        runs, and no more of its sum: that a few runs may decide."""
         mine, others = self.by_group.sum(1), other.by_group.sum(1)
         ratio = elementary.exp(elementary.log(mine / others).mean())
-        return bool(2 * mine.sum() <= others.sum() and 2 * ratio <= 1)
+        return bool(mine.sum() <= others.sum() and ratio <= share)
 
     def is_clearly_worse_than(self, other: Noise) -> bool:
         """Whether it is no luck of a few runs that more noise is left than of the other.

@@ -101,7 +101,8 @@ def _give_headroom(
             continue
         known = seen.histograms[name]
         least, most = _limits(producers.get(name), groups, ranges)
-        times = headroom(seen.reaches[name], graph.types[name].elements, known.high - known.low)
+        step = (known.high - known.low) / 255
+        times = headroom(seen.reaches[name], graph.types[name].elements, step)
         ranges[root] = hull(
             ranges[root], (max(times * known.low, least), min(times * known.high, most))
         )

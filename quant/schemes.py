@@ -18,8 +18,8 @@ __all__ = [
     "Width",
     "activation_type",
     "fixed_output",
-    "headroom",
     "levels",
+    "spare_of_16",
 ]
 
 Width = Literal["int8", "int16"]
@@ -62,7 +62,7 @@ def levels(dtype: Width) -> Levels:
     return Levels(255, False) if dtype == "int8" else Levels(65534, True)
 
 
-def headroom(runs: int, likely: float = 0.0) -> float:
+def spare_of_16(runs: int, likely: float = 0.0) -> float:
     """How many times the range that so many ``runs`` showed 16 bits cover.
 
     ``likely`` is how many times that range runs yet to come may reach.

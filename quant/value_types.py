@@ -11,10 +11,11 @@ from edgeinfer.graph import ABSENT, Graph, Quantization, TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.quant.bounds import Ranges, bounded_groups, magnitude
 from edgeinfer.quant.calibration import Calibration
+from edgeinfer.quant.headroom import headroom
 from edgeinfer.quant.integer_types import IntegerTypes
 from edgeinfer.quant.knots import with_knots_at_bends
 from edgeinfer.quant.reaches import growth, of_two_tails
-from edgeinfer.quant.schemes import Width, activation_type, fixed_output, headroom
+from edgeinfer.quant.schemes import Width, activation_type, fixed_output, spare_of_16
 from edgeinfer.quant.widths import denominators
 
 __all__ = ["ValueTypes"]
@@ -54,6 +55,15 @@ class ValueTypes:
         return bounded_groups(self.graph, self.groups)
 
     @cached_property
+    def _times(self) -> dict[str, float]:
+        """By value, how many times as far as was seen 16 bits reach, for its error to be least."""
+        types, histograms = self.graph.types, self.seen.histograms
+        return {
+            name: headroom(reaches, types[name].elements, histograms[name].reach / 32767)
+            for name, reaches in self.seen.reaches.items()
+        }
+
+    @cached_property
     def _likely(self) -> dict[str, float]:
         """How far values of two tails may reach in runs yet to come."""
         divisors = denominators(self.graph, self.groups)
@@ -78,6 +88,9 @@ class ValueTypes:
         """How many times its range each group covers in 16 bits."""
         seen, groups = self.seen, self.groups
         beyond = dict.fromkeys(ranges, 0.0)
+        for name, root in groups.items():
+            if widths[root] == "int16":
+                beyond[root] = max(beyond[root], self._times[name])
         for name, reach in self._likely.items():
             root = groups[name]
             # what was seen and is not covered is not wanted
@@ -87,9 +100,11 @@ class ValueTypes:
             x = node.inputs[0] if isinstance(node.op, ops.Pointwise) else ABSENT
             if x in groups and widths[groups[x]] == "int16":
                 root = groups[node.output]
-                times = growth(node.op, seen.histograms[x], headroom(seen.count, beyond[groups[x]]))
+                times = growth(
+                    node.op, seen.histograms[x], spare_of_16(seen.count, beyond[groups[x]])
+                )
                 beyond[root] = max(beyond[root], times)
-        return {root: headroom(seen.count, share) for root, share in beyond.items()}
+        return {root: spare_of_16(seen.count, share) for root, share in beyond.items()}
 
     def _typed(self, ranges: Ranges, widths: Mapping[str, Width]) -> dict[str, TensorType]:
         """The integer type of every value that is not constant."""

@@ -1,4 +1,4 @@
-"""Inputs that get 16 bits in int8, as 8 would make half of the outputs' noise.
+"""Inputs that get 16 bits in int8, as 8 would make three tenths of the outputs' noise.
 
 Raw features may lie within a few steps of a range that rare extremes make: of armkws_ds_cnn_s's
 MFCCs, which reach from -247 to 30, nearly all lie within 40. No layer behind can mend what the
@@ -26,6 +26,9 @@ __all__ = ["widen_inputs"]
 # of the outputs' signal, the noise above which an input may have 16 bits: 20 dB
 _MUCH = 0.01
 
+# and how much of it must be left with 16 bits, or less
+_LEFT = 0.7
+
 
 def widen_inputs(
     graph: Graph,
@@ -36,7 +39,7 @@ def widen_inputs(
     of_values: ValueTypes,
     lowering: Lowering,
 ) -> list[str]:
-    """Give 16 bits to each input whose 8 bits make half of much noise, or more.
+    """Give 16 bits to each input whose 8 bits make three tenths of much noise, or more.
 
     Ranges are those of ``minmax``: what a search cuts off an input for the sake of finer steps is
     lost as well. Not where 8 bits were asked for, nor where runs are too few or too long to judge.
@@ -78,10 +81,10 @@ def widen_inputs(
         if noise.whole <= _MUCH or widths[root] == "int16":
             continue
         left = objective.noise(lowered({**widths, root: "int16"}))
-        if left.is_half_of(noise):
+        if left.is_less_than(noise, _LEFT):
             widths[root], noise = "int16", left
             notes.append(
-                f"input {name!r} has 16 bits: its rounding to 8 would make half of the noise at "
-                f"the outputs or more; to have 8, give the override {name!r} to int8"
+                f"input {name!r} has 16 bits: its rounding to 8 would make three tenths of the "
+                f"noise at the outputs or more; to have 8, give the override {name!r} to int8"
             )
     return notes

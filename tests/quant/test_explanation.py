@@ -389,7 +389,7 @@ def test_a_model_that_keeps_states_and_other_data_are_refused():
 def test_calibrated_again_it_is_the_file_that_these_data_give():
     # what its weights were rounded by was chosen for other data, and twelve samples are too few
     # to choose anything but nearest
-    graph, samples = chain(2)
+    graph, samples = chain(HEALTHY)
     few, how = samples[:12], {"observer": "minmax"}
     spoilt = quantize(graph, few / 30, **how, rounding_weights="in-turn")
     _, fixed = explain_and_fix(graph, spoilt, few)

@@ -1,4 +1,4 @@
-"""A value of 8 bits reaches farther than was seen: so far that its error is least on other runs."""
+"""A value reaches farther than was seen: so far that its error is least on other runs."""
 
 from collections.abc import Callable
 
@@ -40,7 +40,7 @@ def test_it_is_near_the_best_of_fixed_factors_whatever_the_distribution():
             for _ in range(20):
                 seen, others = draw(rng, (runs, elements)), draw(rng, (100, elements))
                 span = float(seen.max() - min(seen.min(), 0))
-                chosen = headroom(reaches_of(seen), elements, span)
+                chosen = headroom(reaches_of(seen), elements, span / 255)
                 for name in found:
                     times = chosen if name == "chosen" else name
                     found[name] += noise(seen, others, times)
@@ -53,15 +53,15 @@ def test_it_is_near_the_best_of_fixed_factors_whatever_the_distribution():
 
 
 def test_what_reaches_equally_far_in_all_runs_ends_there():
-    assert headroom(Reaches([2.0] * 9), 4, 4.0) == 1.0
-    assert headroom(Reaches([]), 4, 4.0) == 1.0
+    assert headroom(Reaches([2.0] * 9), 4, 4 / 255) == 1.0
+    assert headroom(Reaches([]), 4, 4 / 255) == 1.0
 
 
 @pytest.mark.parametrize("runs", [1, 2, 8, 100])
 def test_fewer_elements_and_fewer_runs_need_more(runs):
     seen = np.linspace(0.5, 1, runs)[:, None]
-    found = [headroom(reaches_of(seen), elements, 1.0) for elements in (1, 16, 256, 10**6)]
+    found = [headroom(reaches_of(seen), elements, 1 / 255) for elements in (1, 16, 256, 10**6)]
     assert found == sorted(found, reverse=True)
     assert found[0] > 1.2
     assert found[-1] == 1.0
-    assert found[0] > headroom(reaches_of(np.repeat(seen, 10, axis=0)), 1, 1.0)
+    assert found[0] > headroom(reaches_of(np.repeat(seen, 10, axis=0)), 1, 1 / 255)

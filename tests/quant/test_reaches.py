@@ -94,7 +94,8 @@ def test_16_bits_hold_what_a_function_grows_to():
     b = GraphBuilder("square")
     x = b.input("x", TensorType((1, 16)))
     graph = b.graph(b.add(ops.Pointwise(("mul", "x", "x")), x, output="y"))
-    types = choose_types(graph, runs(5, 32), Options("int16")).values
+    data = list(np.random.default_rng(5).uniform(-1, 1, (32, 1, 16)).astype("f4"))
+    types = choose_types(graph, data, Options("int16")).values
     reach = types["x"].quantization.step * 32767
     assert types["y"].quantization.step * 32767 == pytest.approx(reach**2, rel=0.01)
 
@@ -142,7 +143,7 @@ def test_an_output_of_few_numbers_in_8_bits_is_not_clipped(outputs, least_db, se
 
 
 def test_an_output_of_many_numbers_has_the_range_that_was_seen():
-    graph, data = layer(2049), runs(1, 32)
+    graph, data = layer(2**15), runs(1, 32)
     y = np.concatenate([execute(graph, {"x": x})["y"] for x in data])
     step = choose_types(graph, data, Options(observer="minmax")).values["y"].quantization.step
     assert step == pytest.approx((y.max() - y.min()) / 255, rel=1e-6)
@@ -154,7 +155,7 @@ def test_an_output_whose_elements_differ_more_than_its_runs_has_the_range_that_w
     bias = b.constant("bias", np.array([-9.0, 0.0, 9.0], "f4"))
     graph = b.graph(b.add(ops.Dense(), b.input("x", TensorType((1, 16))), w, bias, output="y"))
     # runs hardly differ
-    assert choose_types(graph, runs(1, 6)).values["y"].quantization.step * 255 < 1.02 * 18.2
+    assert choose_types(graph, runs(1, 6)).values["y"].quantization.step * 255 < 1.05 * 18.2
 
 
 def test_nothing_is_expected_below_0_of_what_never_was_there():

@@ -273,7 +273,8 @@ def test_a_reversed_layer_is_one_of_the_reversed_sequence(kind):
         from_onnx(recurrent(kind, "b", sizes=sizes, direction=direction, layout=1, outputs=("y",)))
         for direction in ("forward", "reverse")
     )
-    samples = feeds_of(forward, 20)["x"]
+    # so few that none are held back: a digest knows no reversed sequence
+    samples = feeds_of(forward, 4)["x"]
     a, b = quantize(forward, samples), quantize(backward, samples[:, ::-1].copy())
     x = as_integers(a, {"x": samples[:1]})["x"]
     found = reference.execute(b, {"x": x[:, ::-1].copy()})["y"]

@@ -1,4 +1,4 @@
-"""An input has 16 bits in int8 where 8 would make half of much noise, and nowhere else."""
+"""An input has 16 bits in int8 where 8 would make three tenths of much noise, and nowhere else."""
 
 import warnings
 
@@ -15,8 +15,8 @@ from tests.accuracy.sqnr import sqnr_db
 
 FEATURES = 16
 NOTE = (
-    "input 'x' has 16 bits: its rounding to 8 would make half of the noise at the outputs or more; "
-    "to have 8, give the override 'x' to int8"
+    "input 'x' has 16 bits: its rounding to 8 would make three tenths of the noise at the outputs "
+    "or more; to have 8, give the override 'x' to int8"
 )
 
 
