@@ -31,9 +31,10 @@ from edgeinfer.converters.onnx_operators import (
     Step,
     qualified,
 )
+from edgeinfer.converters.onnx_operators.quantized import integers_of, steps_of
 from edgeinfer.converters.open_batch import guess_failed, is_free_batch
 from edgeinfer.errors import ModelError, ModelFileError, UnsupportedError
-from edgeinfer.graph import ABSENT, DType, Graph, GraphBuilder, TensorType
+from edgeinfer.graph import ABSENT, DType, Graph, GraphBuilder, Quantization, TensorType
 from edgeinfer.graph.names import DistinctNames
 from edgeinfer.graph.operators import FloatOperator, Operator, Pointwise, Reshape
 
@@ -330,7 +331,12 @@ class Walk:
         if not self._folder.has(node, version):
             raise refusal
         known = [v.array if isinstance(v, Static) else None for v in inputs]
-        return self._folder.fold(node, version, known)
+        folded = self._folder.fold(node, version, known)
+        if qualified(node) == "DequantizeLinear":
+            quantized, scale = inputs[:2]
+            if isinstance(quantized, Static) and isinstance(scale, Static):
+                folded[0].scale = steps_of(node, quantized, scale)
+        return folded
 
     def _taken_branch(
         self, node: ir.Node, inputs: Sequence[Operand | None]
@@ -427,7 +433,7 @@ class Walk:
                 if isinstance(operand, Static) and names.of(operand) not in builder.constants:
                     array = operand.clamped() if self.dtype(operand) == "float32" else operand.array
                     array = array.astype(self.dtype(operand), copy=False)
-                    builder.constant(names.of(operand), array)
+                    builder.constant(names.of(operand), array, _channel_scales(operand))
             builder.add_several(
                 step.op,
                 *(ABSENT if v is None else names.of(v) for v in step.operands),
@@ -442,6 +448,8 @@ class Walk:
         result, name = self._value(value), str(value.name)
         if result in self._inputs and value.is_graph_input():
             return result
+        if isinstance(result, Dynamic) and result.quantized is not None:
+            result = self._integers_of(result, name)
         if not isinstance(result, Dynamic) or result in self._given:
             if result is None:
                 raise ModelFileError(f"nothing computes the output {name!r}")
@@ -455,6 +463,13 @@ class Walk:
         result.name = name
         self._given.add(result)
         return result
+
+    def _integers_of(self, x: Dynamic, name: str) -> Dynamic:
+        """The numbers of quantized integers that the model gives out, as floats."""
+        made = [Dynamic(self.made_name(f"{name}#{part}"), x.type) for part in ("number", "whole")]
+        for op, of, y in zip(integers_of(x), (x, made[0]), made, strict=True):
+            self._steps.append(Step(name, op, (of,), (y,)))
+        return made[1]
 
 
 class _Names:
@@ -472,6 +487,15 @@ class _Names:
         if value not in self._names:
             self._names[value] = self._distinct.claim(value.name)
         return self._names[value]
+
+
+def _channel_scales(constant: Static) -> Quantization | None:
+    """What the floats of each channel, along the first axis, are whole multiples of."""
+    scale = constant.scale
+    if scale is None or scale.size not in (1, scale.shape[0]) or not np.all(scale > 0):
+        return None
+    scales = np.broadcast_to(scale.reshape(-1), constant.shape[:1])
+    return Quantization(tuple(map(float, scales)), 0, 0)
 
 
 def _kind(value: ir.Value) -> Kind:

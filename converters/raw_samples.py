@@ -118,6 +118,8 @@ def _is_harmless(node: ir.Node, place: int) -> bool:
         return False
     if node.op_type in ("Cast", "CastLike"):
         return _gives_floats(node)
+    if node.op_type == "DequantizeLinear":
+        return place == 0
     if node.op_type in ("Resize", "Upsample") and "mode" in node.attributes:
         mode = node.attributes["mode"].value
         return mode == "nearest" and place == 0

@@ -20,6 +20,7 @@ from edgeinfer.quant.prune import prune_constant_channels
 from edgeinfer.quant.rounding import WAYS
 from edgeinfer.quant.rounding.choice import Rounded
 from edgeinfer.quant.schemes import SCHEMES
+from edgeinfer.quant.stated import as_stated, states_integers
 from edgeinfer.quant.weights import GivenWeights
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "OutputQuality",
     "Quantized",
     "Rounded",
+    "as_stated",
     "choose_types",
     "compare",
     "given_type",
@@ -47,4 +49,5 @@ __all__ = [
     "quantize",
     "quantize_and_judge",
     "raised_channels",
+    "states_integers",
 ]

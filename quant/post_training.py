@@ -8,20 +8,23 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from edgeinfer.data.samples import Data
-from edgeinfer.errors import EdgeInferWarning
+from edgeinfer.errors import EdgeInferWarning, InputError
 from edgeinfer.graph import Graph
 from edgeinfer.graph import operators as ops
 from edgeinfer.pools import pool_of
 from edgeinfer.quant.calibration import Progress
 from edgeinfer.quant.calibration_summary import KEY, summarize, to_text
-from edgeinfer.quant.choose_types import choose
+from edgeinfer.quant.choose_types import choose, observe
 from edgeinfer.quant.goals import Goal
+from edgeinfer.quant.integer_types import IntegerTypes
 from edgeinfer.quant.judgement import Judgement, Reference, judge
 from edgeinfer.quant.lowering import Lowering, lower_to_integers
 from edgeinfer.quant.mixtures.front import Mixture
 from edgeinfer.quant.mixtures.mixing import mix
 from edgeinfer.quant.options import AUTO, DEFAULT_OBSERVER, DEFAULT_ROUNDING, Options
 from edgeinfer.quant.rounding.choice import Rounded, choose_rounding
+from edgeinfer.quant.sharing import shared_quantization
+from edgeinfer.quant.stated import STATED, read_stated, states_integers
 from edgeinfer.quant.streaming import in_steps
 
 if TYPE_CHECKING:
@@ -130,6 +133,8 @@ def quantize_and_judge(
         import is held against it.
     """
     options = options or Options()
+    if states_integers(graph):
+        return _stated(graph, data, options, reference)
     stepped = None if options.stream is None else in_steps(graph, options.stream)
     mixture = mix(graph, data, options) if options.scheme == AUTO else None
     if mixture is None:
@@ -163,6 +168,34 @@ def quantize_and_judge(
     trial = Lowering(graph, weights=rounded.trial, rounding=options.rounding).graph_of(choice.trial)
     judgement = judge(graph, trial, choice.seen, notes=notes, reference=reference)
     return Quantized(replace(integer, provenance=provenance), whole, judgement, rounded, mixture)
+
+
+def _stated(graph: Graph, data: Data, options: Options, reference: Reference | None) -> Quantized:
+    """Of a model that is quantized already: all that it states is kept, and the rest calibrated."""
+    if options.scheme == AUTO or options.stream is not None:
+        option = "scheme 'auto'" if options.scheme == AUTO else "stream"
+        raise InputError(f"{option} is for float models, and this one is quantized already")
+    stated = read_stated(graph)
+    if stated.open:
+        choice = choose(stated.graph, data, options)
+        types, seen, notes = choice.types, choice.seen, choice.notes
+        judged, reference = stated.graph, None  # the model has floats there
+    else:
+        types, notes, judged = IntegerTypes({}), [], graph
+        seen = observe(graph, data, options, shared_quantization(graph, average_pool=False))
+    types = replace(types, values=stated.with_others(types.values))
+    integer = lower_to_integers(
+        stated.graph, types, weights=stated.weights, rounding=options.rounding
+    )
+    judgement = judge(judged, integer, seen, notes=notes, reference=reference)
+    provenance = {
+        **graph.provenance,
+        "scheme": STATED,
+        "rounding": options.rounding,
+        KEY: to_text(summarize(judged, seen)),
+    }
+    integer = replace(integer, provenance=provenance)
+    return Quantized(integer, integer, judgement, Rounded(STATED, stated.weights, stated.weights))
 
 
 def _text(overrides: Mapping[str, str]) -> str:

@@ -19,6 +19,7 @@ from edgeinfer.converters.onnx_operators.values import (
     Dynamic,
     Kind,
     Operand,
+    Quantized,
     Static,
     Step,
 )
@@ -34,6 +35,15 @@ __all__ = ["Call"]
 
 # the entries of a table that turns indices into floats
 _MOST_NUMBERS = 65536
+
+
+def _one_quantization(values: Sequence[Operand]) -> Quantized | None:
+    """What the quantized integers of all ``values`` stand for; Refusal where they differ."""
+    found = [value.quantized if isinstance(value, Dynamic) else None for value in values]
+    if any(each != found[0] for each in found):
+        names = " and ".join(repr(value.name) for value in values[:2])
+        raise Refusal(f"moves integers of different scales into one value, such as {names}")
+    return found[0]
 
 
 class Call:
@@ -302,6 +312,9 @@ class Call:
         if kind is None:
             selected = there[0].kind if isinstance(op, ops.Selecting) else "floats"
             kind = "integers" if op.gives[0].dtype else selected
+        quantized = None
+        if kind == "quantized integers" and isinstance(op, ops.Selecting):
+            quantized = _one_quantization(there if isinstance(op, ops.Joining) else there[:1])
         bounds, leaves_over = ANY_INT64, False
         if isinstance(op, ops.Selecting) and dtype == "int64":
             parts = there if isinstance(op, ops.Joining) else there[:1]
@@ -309,7 +322,7 @@ class Call:
             bounds = min(low), max(high)
             leaves_over = any(isinstance(v, Dynamic) and v.leaves_over for v in parts)
         made = [
-            Dynamic(name, TensorType(shape, dtype), kind, bounds, leaves_over)
+            Dynamic(name, TensorType(shape, dtype), kind, bounds, leaves_over, quantized)
             for name, shape in zip(names, shapes, strict=True)
         ]
         self._walk.add(self.node, op, operands, made)
@@ -333,9 +346,11 @@ class Call:
         """What ``body`` gives of ``inputs``, computed as a part of the model."""
         return self._walk.outputs_of(body, inputs)
 
-    def static_like(self, source: Static, array: np.ndarray) -> Static:
-        """A constant made of another one, under its name."""
-        return Static(np.asarray(array, order="C"), source.name)
+    def static_like(
+        self, source: Static, array: np.ndarray, scale: np.ndarray | None = None
+    ) -> Static:
+        """A constant made of another one, under its name; of multiples of ``scale``."""
+        return Static(np.asarray(array, order="C"), source.name, scale)
 
     @property
     def visited(self) -> int:
@@ -405,7 +420,8 @@ class Call:
     def transpose(self, x: Operand, order: Sequence[int], name: str | None = None) -> Operand:
         """``x`` with its axes in another order."""
         if isinstance(x, Static):
-            return self.static_like(x, x.array.transpose(order))
+            scale = None if x.scale is None else x.scale.transpose(order)
+            return self.static_like(x, x.array.transpose(order), scale)
         return self.emit(ops.Transpose(tuple(order)), x, name=name)
 
     def stretch(

@@ -48,7 +48,8 @@ def _conv(call: Call) -> Operand:
     windows, group = window_along(call, weights.shape[2:]), call.integer("group", 1)
     if len(windows) == 3:
         return convolve_volume(call, windows, group, weights, *_bias(call))
-    ohwi = call.static_like(weights, weights_hwc(weights.finite()))
+    scale = None if weights.scale is None else weights_hwc(weights.scale)
+    ohwi = call.static_like(weights, weights_hwc(weights.finite()), scale)
     op = ops.Conv(**image_window(*of_image(windows)), group=group)
     return apply_nhwc(call, op, x, ohwi, *_bias(call))
 
@@ -128,11 +129,15 @@ def _gemm(call: Call) -> Operand:
     bias: list[Static] = []
     if isinstance(b, Static):
         weights = b.finite() if transposed else b.finite().T
+        scale = b.scale if transposed or b.scale is None else b.scale.T
         if isinstance(c, Static) and c.array.size in (1, len(weights)) and c.shape[-1:] != (0,):
             values = np.broadcast_to(c.finite().reshape(-1), (len(weights),))
             if c.array.size == 1 or c.shape[-1] == len(weights):
                 bias = [call.static_like(c, np.float32(beta) * values)]
-        y = call.emit(ops.Dense(), a, call.static_like(b, np.float32(alpha) * weights), *bias)
+        if scale is not None:
+            scale = np.float32(abs(alpha)) * scale
+        w = call.static_like(b, np.float32(alpha) * weights, scale)
+        y = call.emit(ops.Dense(), a, w, *bias)
     else:
         y = call.emit(ops.MatMul(), a, call.transpose(b, (1, 0)) if transposed else b)
         if alpha != 1:
@@ -152,7 +157,8 @@ def _matmul(call: Call) -> Operand:
 def product(call: Call, a: Operand, b: Operand) -> Operand:
     """``a`` @ ``b``, a Dense layer where one of them is a constant matrix."""
     if isinstance(b, Static) and len(b.shape) == 2:
-        return call.emit(ops.Dense(), a, call.static_like(b, b.finite().T))
+        scale = None if b.scale is None else b.scale.T
+        return call.emit(ops.Dense(), a, call.static_like(b, b.finite().T, scale))
     if isinstance(b, Static) and len(b.shape) == 1:
         weights = call.static_like(b, b.finite().reshape(1, -1))
         return call.reshape(call.emit(ops.Dense(), a, weights), a.shape[:-1])

@@ -11,21 +11,56 @@ from edgeinfer.errors import ModelError
 from edgeinfer.graph import TensorType
 from edgeinfer.graph import operators as ops
 
-__all__ = ["ANY_INT64", "Dynamic", "Kind", "Operand", "Static", "Step"]
+__all__ = ["ANY_INT64", "Dynamic", "Kind", "Operand", "Quantized", "Static", "Step"]
 
 ANY_INT64 = (-(2**63), 2**63 - 1)
 """The bounds of a number of int64 of which nothing is known."""
 
-Kind: TypeAlias = Literal["floats", "integers", "truth values"]
-"""What the elements of an ONNX value are, whatever type holds them in a Graph."""
+Kind: TypeAlias = Literal["floats", "integers", "truth values", "quantized integers"]
+"""What the elements of an ONNX value are, whatever type holds them in a Graph.
+
+Quantized integers are in the Graph the floats that they stand for.
+"""
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """How quantized integers stand for floats: as ``(q - zero_point) * scale``.
+
+    Parameters
+    ----------
+    dtype : str
+        The integers' type in the model: int8, uint8, int16 or uint16.
+    scale, zero_point
+        Of all elements.
+    """
+
+    dtype: str
+    scale: float
+    zero_point: int
+
+    def __str__(self) -> str:
+        return f"{self.dtype} at scale {self.scale:g} and zero point {self.zero_point}"
 
 
 @dataclass(eq=False)
 class Static:
-    """A value that is known when the model is imported."""
+    """A value that is known when the model is imported.
+
+    Parameters
+    ----------
+    array : numpy.ndarray
+        Its elements.
+    name : str
+        Its name.
+    scale : numpy.ndarray, optional
+        Of floats that quantized integers stand for: what they are whole multiples of, broadcast
+        along each axis that it has an extent of 1 along.
+    """
 
     array: np.ndarray
     name: str
+    scale: np.ndarray | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -79,6 +114,8 @@ class Dynamic:
         The least and the largest number that it may hold, where it is int64 in the Graph.
     leaves_over : bool
         It has rows for more than there may be; those that are left over hold -1.
+    quantized : Quantized, optional
+        What its quantized integers stand for.
     """
 
     name: str
@@ -86,6 +123,7 @@ class Dynamic:
     kind: Kind = "floats"
     bounds: tuple[int, int] = ANY_INT64
     leaves_over: bool = False
+    quantized: Quantized | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:

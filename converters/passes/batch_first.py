@@ -17,6 +17,7 @@ Shape = tuple[int, ...]
 _NARY = (ops.Broadcasting, ops.PRelu, ops.Normalization, ops.Concat)
 _PREFIXED = (
     ops.Pointwise,
+    ops.FakeQuantize,
     ops.Broadcasting,
     ops.Dense,
     ops.MatMul,
@@ -24,7 +25,15 @@ _PREFIXED = (
     ops.Softmax,
     ops.LogSoftmax,
 )
-_UNARY = (ops.Pointwise, ops.Dense, ops.Softmax, ops.LogSoftmax, ops.Reducing, ops.Slice)
+_UNARY = (
+    ops.Pointwise,
+    ops.FakeQuantize,
+    ops.Dense,
+    ops.Softmax,
+    ops.LogSoftmax,
+    ops.Reducing,
+    ops.Slice,
+)
 
 _FEW = (2, 3)
 """Axes of a value that may get one more."""

@@ -13,8 +13,8 @@ __all__ = ["hoist_transposes"]
 def hoist_transposes(graph: Graph) -> Graph:
     """Transpose(f(x)) = f'(Transpose(x)), where x is computed from an input by such f alone.
 
-    f is a Pointwise, Pad, Slice, or Mul or Add by a constant, and nothing else takes its value. So
-    the scales, shifts and pads before a first convolution can become a part of it.
+    f is a Pointwise, FakeQuantize, Pad, Slice, or Mul or Add by a constant, and nothing else takes
+    its value. So the scales, shifts and pads before a first convolution can become a part of it.
     """
     rewriter = Rewriter(graph)
     for node in graph.nodes:
@@ -51,7 +51,7 @@ def _from_input(rewriter: Rewriter, value: str) -> bool:
 
 
 def _is_preparation(rewriter: Rewriter, node: Node) -> bool:
-    if isinstance(node.op, ops.Pointwise | ops.Pad | ops.Slice):
+    if isinstance(node.op, ops.Pointwise | ops.FakeQuantize | ops.Pad | ops.Slice):
         return True
     return (
         isinstance(node.op, ops.Add | ops.Mul)

@@ -37,11 +37,12 @@ def permute_dense(graph: Graph) -> Graph:
             rewriter.copy(node)
             continue
         weights = rewriter.constants[node.inputs[1]]
+        scales = rewriter.types[node.inputs[1]].quantization
         permuted = np.empty_like(weights)
         permuted[:, columns] = weights
         flat = rewriter.distinct(f"{reshape.outputs[0]}#flat")
         x = rewriter.write(reshape, reshape.op, transpose.inputs, flat)
-        inputs = (x, rewriter.constant(node.inputs[1], permuted), *node.inputs[2:])
+        inputs = (x, rewriter.constant(node.inputs[1], permuted, scales), *node.inputs[2:])
         rewriter.write(node, node.op, inputs, node.outputs[0])
     return rewriter.finish()
 

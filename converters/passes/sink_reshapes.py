@@ -13,7 +13,8 @@ __all__ = ["sink_reshapes"]
 def sink_reshapes(graph: Graph) -> Graph:
     """f(Reshape(x)) = Reshape(f(x)), where nothing else takes the Reshape.
 
-    f is a Pointwise, or an operator with a constant along the last axis, which the Reshape keeps.
+    f is a Pointwise or FakeQuantize, or an operator with a constant along the last axis, which the
+    Reshape keeps.
     """
     rewriter = Rewriter(graph)
     for node in graph.nodes:
@@ -35,7 +36,7 @@ def sink_reshapes(graph: Graph) -> Graph:
 def _passes(rewriter: Rewriter, node: Node, reshape: Node) -> bool:
     if not isinstance(reshape.op, ops.Reshape) or not rewriter.only_use(node.inputs[0]):
         return False
-    if isinstance(node.op, ops.Pointwise):
+    if isinstance(node.op, ops.Pointwise | ops.FakeQuantize):
         return True
     if not isinstance(node.op, ops.Add | ops.Mul | ops.PRelu):
         return False

@@ -1,4 +1,8 @@
-"""``edgeinfer convert``: an ONNX model into a float model file, imported and simplified."""
+"""``edgeinfer convert``: an ONNX model into a model file, imported and simplified.
+
+Of a float model that is one of floats; a model that is quantized already becomes the integers that
+it states, without data.
+"""
 
 from __future__ import annotations
 
@@ -15,20 +19,28 @@ __all__ = ["convert"]
 
 @command(example="edgeinfer convert digits.onnx -o digits_float.eqm")
 @click.argument("model", metavar="MODEL.onnx", type=FILE)
-@click.option("-o", "--out", "output", metavar="FLOAT.eqm", type=FILE, required=True)
+@click.option("-o", "--out", "output", metavar="OUT.eqm", type=FILE, required=True)
 @import_options
 def convert(model: Path, output: Path, how: Import) -> Report:
-    """Import and simplify MODEL.onnx, still in floats."""
+    """Import and simplify MODEL.onnx, still in floats.
+
+    A model that is quantized already, with QuantizeLinear and DequantizeLinear, becomes integer as
+    it states, without data.
+    """
     from edgeinfer.files.atomic_write import atomic_write, check_writable
     from edgeinfer.files.model_file import to_bytes
+    from edgeinfer.quant import as_stated, states_integers
 
     check_writable(output, model)
     check_output(output)
     graph = import_onnx(model, how)
+    if states_integers(graph):
+        graph = as_stated(graph)
+    kind = "integers, as the model states them" if graph.is_integer else "floats"
     content = to_bytes(graph)
     atomic_write(output, content)
     sizes = {"model": file_bytes(model), "output": len(content)}
     return Report(
         {"model": str(model), "output": str(output), "layers": len(graph.nodes), "bytes": sizes},
-        [f"wrote {output}: {len(graph.nodes)} layers in floats, {len(content):,} bytes"],
+        [f"wrote {output}: {len(graph.nodes)} layers in {kind}, {len(content):,} bytes"],
     )

@@ -252,8 +252,9 @@ def quantize(
                 reference=onnx_peer(model, how.constants) if is_whole else None,
             )
     integer, judged, mixture = made.graph, made.judgement, made.mixture
+    scheme = integer.provenance["scheme"]
     if mixture is not None:
-        scheme, overrides = mixture.chosen.scheme, dict(mixture.chosen.overrides)
+        overrides = dict(mixture.chosen.overrides)
     unpruned = cost(integer).macs
     if prune_constant:
         integer = prune_constant_channels(integer)
@@ -361,6 +362,7 @@ def _rounded(rounded: Rounded) -> list[str]:
         "nearest": "weights rounded to nearest",
         "bias": "biases offset by what rounded weights are off by in the mean",
         "in-turn": "weights rounded in turn, biases offset",
+        "as stated": "types and weights as the model states them",
     }[rounded.way]
     if rounded.way == "nearest" or not rounded.sqnr_db:
         return [how]

@@ -147,7 +147,7 @@ class GraphBuilder:
         """The types that ``op`` gives, of ``dtype`` and ``quantization`` where it has no own."""
         shapes = output_shapes(op, *(None if v == ABSENT else self.shape(v) for v in inputs))
         first = self.types[inputs[0]]
-        if dtype is None and quantization is None:
+        if dtype is None and quantization is None and first.dtype != "float32":
             quantization = first.quantization
         own = [role.dtype for role in op.gives] * (len(shapes) if len(op.gives) == 1 else 1)
         return [

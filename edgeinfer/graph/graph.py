@@ -138,7 +138,9 @@ class TensorType:
             raise ModelError(f"a value of shape {list(self.shape)} has 2^31 elements or more")
         q = self.quantization
         if q is not None:
-            if not self.dtype.startswith("int"):
+            # floats by channel are whole multiples of scales, as weights that were quantized are
+            whole = self.dtype == "float32" and q.axis is not None and q.zero_point == 0
+            if not self.dtype.startswith("int") and not whole:
                 raise ModelError(f"a value of type {self.dtype} cannot be quantized")
             if q.axis is not None and not (
                 0 <= q.axis < len(self.shape) and self.shape[q.axis] == len(q.scale)
@@ -146,6 +148,8 @@ class TensorType:
                 raise ModelError(
                     f"{len(q.scale)} scales on axis {q.axis} do not fit shape {list(self.shape)}"
                 )
+            if whole:
+                return
             info = np.iinfo(self.dtype)
             if not info.min <= q.zero_point <= info.max:
                 raise ModelError(f"zero point {q.zero_point} does not fit {self.dtype}")

@@ -250,6 +250,13 @@ def _pointwise(op: ops.Pointwise, x: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 @evaluate.register
+def _fake_quantize(op: ops.FakeQuantize, x: np.ndarray) -> tuple[np.ndarray, ...]:
+    info = np.iinfo(op.dtype)
+    q = np.clip(np.rint(x / np.float32(op.scale)) + op.zero_point, info.min, info.max)
+    return ((q - op.zero_point).astype(np.float32) * np.float32(op.scale),)
+
+
+@evaluate.register
 def _add(op: ops.Add, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
     return _finish(op, a + b, ())
 

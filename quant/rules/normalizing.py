@@ -55,14 +55,17 @@ def _normalization(op: ops.Normalization, node: Node, to: Fragment) -> None:
     )
 
 
-@rule(ops.Softmax, makes=(ops.QSoftmax,))
+@rule(ops.Softmax, makes=(ops.QSoftmax, ops.Rescale))
 def _softmax(op: ops.Softmax, node: Node, to: Fragment) -> None:
     y = node.output
     width = wider(to.kind(node.input("x"))[2], to.kind(y)[2])
+    if to.type(y).quantization != fixed_output(op, to.kind(y)[2]):
+        # another tool's scale: to round twice to 8 bits would tell
+        width = "int16"
     x = to.widened(0, width)
     wide = y
-    if to.kind(y)[2] != width:
-        prescribed = fixed_output(op, width)
+    prescribed = fixed_output(op, width)
+    if to.kind(y)[2] != width or to.type(y).quantization != prescribed:
         wide = to.between("wide", replace(to.type(y), dtype=width, quantization=prescribed))
     exponentials = exponential_table_8 if width == "int8" else exponential_table_16
     name = to.constant("table", exponentials(to.kind(x)[0]), None)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
+
+import numpy as np
 
 from edgeinfer.arithmetic import pointwise
 from edgeinfer.arithmetic.fixedpoint import Measure
@@ -40,6 +42,7 @@ __all__ = [
     "Dense",
     "Div",
     "Exceeds",
+    "FakeQuantize",
     "LogSoftmax",
     "MatMul",
     "Mul",
@@ -142,6 +145,25 @@ class Exceeds(FloatOperator):
 
     takes = (X, Role("thresholds"))
     since = "0.2.0"
+
+
+@dataclass(frozen=True)
+class FakeQuantize(Elementwise, FloatOperator):
+    """x as a model that is quantized already rounds it: ``(q - zero_point) * scale`` of an integer
+    q of ``dtype``, the nearest to ``x / scale + zero_point`` that there is."""
+
+    scale: Real
+    zero_point: int = 0
+    dtype: Literal["int8", "uint8", "int16", "uint16"] = "int8"
+    since = "0.2.0"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        info = np.iinfo(self.dtype)
+        if not np.finfo(np.float32).tiny <= self.scale <= np.finfo(np.float32).max:
+            raise ValueError(f"FakeQuantize.scale cannot be {self.scale:g}")
+        if not info.min <= self.zero_point <= info.max:
+            raise ValueError(f"FakeQuantize.zero_point {self.zero_point} is no {self.dtype}")
 
 
 @dataclass(frozen=True)
