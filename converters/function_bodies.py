@@ -1,5 +1,5 @@
 """Turns a node that no importer knows into the nodes that define it, as ONNX itself or
-microsoft_bodies/ says."""
+operator_bodies/ says."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import onnx
 import onnx.inliner
 import onnx_ir as ir
 
-from edgeinfer.converters import microsoft_bodies
-from edgeinfer.converters.onnx_operators import Operand, Refusal
+from edgeinfer.converters import operator_bodies
+from edgeinfer.converters.onnx_operators import Operand, Refusal, qualified
 from edgeinfer.errors import ModelError
 
 __all__ = ["body_of", "has_body"]
@@ -38,13 +38,14 @@ _ELEMENTS = {
     "floats": onnx.TensorProto.FLOAT,
     "integers": onnx.TensorProto.INT64,
     "truth values": onnx.TensorProto.BOOL,
+    "quantized integers": onnx.TensorProto.UINT8,
 }
 
 
 def has_body(node: ir.Node) -> bool:
     """Whether other operators define what ``node`` is."""
-    if node.domain == microsoft_bodies.DOMAIN:
-        return node.op_type in microsoft_bodies.OPERATORS
+    if qualified(node) in operator_bodies.OPERATORS:
+        return True
     return node.domain == "" and node.op_type in _DEFINED
 
 
@@ -71,8 +72,8 @@ def body_of(node: ir.Node, version: int, operands: Sequence[Operand | None]) -> 
         if operand is not None
     }
     try:
-        if node.domain == microsoft_bodies.DOMAIN:
-            definition = microsoft_bodies.definition(node, operands, used)
+        if qualified(node) in operator_bodies.OPERATORS:
+            definition = operator_bodies.definition(node, operands, used)
             proto.output[:] = [
                 str(v.name) if is_used else ""
                 for v, is_used in zip(node.outputs, used, strict=True)

@@ -9,6 +9,7 @@ it keeps what float32 does.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -27,6 +28,9 @@ STATED = "as stated"
 """What provenance calls the scheme, and the rounding of weights, of such a model."""
 
 _NAMED = 5
+
+# where the import's own part of a name begins
+_OWN = re.compile("[#@]")
 
 
 @dataclass(frozen=True)
@@ -65,16 +69,14 @@ class Stated:
         InputError
             Some have neither.
         """
-        # of what is held in another order the model knows nothing
-        missing = [n for n in self.open if n not in others and "@" not in n] or [
-            n for n in self.open if n not in others
-        ]
+        # of parts on the way to a value, and of other orders of its axes, the model knows nothing
+        missing = list(dict.fromkeys(_OWN.split(n)[0] for n in self.open if n not in others))
         if missing:
             named = ", ".join(map(repr, missing[:_NAMED])) + (", ..." if missing[_NAMED:] else "")
-            are = "value is" if len(missing) == 1 else "values are"
+            are = "is" if len(missing) == 1 else "are"
             raise InputError(
-                f"the model is quantized already, but {len(missing)} of its {are} not: {named}; "
-                "quantize it with calibration data, which these are then calibrated on"
+                f"the model is quantized already, but {len(missing)} of its values {are} not: "
+                f"{named}; quantize it with calibration data, which these are then calibrated on"
             )
         kept = {n: t for n, t in self.graph.types.items() if n not in self.graph.constants}
         return {**kept, **others, **self.types}
@@ -97,8 +99,11 @@ def as_stated(graph: Graph) -> Graph:
 
 
 def states_integers(graph: Graph) -> bool:
-    """Whether ``graph`` is of a model that is quantized already."""
-    return any(isinstance(node.op, ops.FakeQuantize) for node in graph.nodes)
+    """Whether ``graph`` is of a model that is quantized already, or whose weights are."""
+    return any(isinstance(node.op, ops.FakeQuantize) for node in graph.nodes) or any(
+        graph.types[name].quantization is not None and graph.types[name].dtype == "float32"
+        for name in graph.constants
+    )
 
 
 def read_stated(graph: Graph) -> Stated:
@@ -137,7 +142,9 @@ def read_stated(graph: Graph) -> Stated:
     made = graph.with_nodes(nodes)
     types = {name: t for name, t in types.items() if name in made.types}
     _spread(made, types)
-    return Stated(made, types, _weights(made))
+    weights = _weights(made)
+    plain = {name: TensorType(t.shape, t.dtype) for name, t in made.types.items()}
+    return Stated(replace(made, types=plain), types, weights)
 
 
 def _type_of(op: ops.FakeQuantize, graph: Graph, node: Node) -> TensorType:

@@ -37,6 +37,11 @@ __all__ = ["Call"]
 _MOST_NUMBERS = 65536
 
 
+# of quantized integers they give the same ones, at other places
+_MOVING = """Concat DepthToSpace DequantizeLinear Expand Flatten Gather GatherElements GatherND
+    Identity MaxPool Reshape Slice SpaceToDepth Split Squeeze Tile Transpose Unsqueeze"""
+
+
 def _one_quantization(values: Sequence[Operand]) -> Quantized | None:
     """What the quantized integers of all ``values`` stand for; Refusal where they differ."""
     found = [value.quantized if isinstance(value, Dynamic) else None for value in values]
@@ -82,6 +87,10 @@ class Call:
         Refusal
             It cannot be imported, be it for an attribute that the function knows nothing of.
         """
+        if self.operator not in _MOVING.split():
+            for value in self.inputs:
+                if value is not None and value.kind == "quantized integers":
+                    raise Refusal(f"computes with {value.name!r}, which is not dequantized")
         results = self._entry.function(self)
         unknown = set(self.node.attributes) - self._read - set(self._entry.ignores)
         if unknown:
@@ -329,6 +338,8 @@ class Call:
         return [*made]
 
     def _check_kind(self, op: ops.Operator, operand: Dynamic) -> None:
+        if operand.kind == "quantized integers":
+            return  # floats in the Graph
         dtype = operand.type.dtype
         refused = operand in self.inputs and not self._entry.integers
         if dtype != "float32" and (refused or isinstance(op, ops.FloatOperator)):

@@ -7,6 +7,7 @@ they stand for, which move alike.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -19,6 +20,9 @@ from edgeinfer.errors import ModelError
 from edgeinfer.graph import operators as ops
 
 __all__ = ["integers_of", "steps_of"]
+
+# integers whose scale each run computes
+_COMPUTED = Quantized("computed", 1.0, 0)
 
 _ACTIVATIONS: dict[str, Literal["int8", "uint8", "int16", "uint16"]] = {
     "int8": "int8",
@@ -43,7 +47,7 @@ def _quantize_linear(call: Call) -> Operand:
 def _dequantize_linear(call: Call) -> Operand:
     x, of = call.operand(0), _quantized(call)
     if isinstance(x, Dynamic) and x.quantized is not None:
-        if x.quantized != of:
+        if x.quantized not in (of, _COMPUTED):
             raise Refusal(f"takes {x.name!r} for {of}, but it is {x.quantized}")
         return call.pointwise("x", x)
     # the caller's integers, or what moves them: themselves at scale 1
@@ -51,6 +55,19 @@ def _dequantize_linear(call: Call) -> Operand:
     integers = call.emit(_rounding(whole), x, kind="floats")
     reals = call.pointwise(("mul", ("sub", "x", float(of.zero_point)), of.scale), integers)
     return call.emit(_rounding(of), reals)
+
+
+@importer("DynamicQuantizeLinear", makes=(ops.Pointwise,))
+def _dynamic_quantize_linear(call: Call) -> Sequence[Operand]:
+    """Of a scale that each run computes: the floats themselves at scale 1, to be calibrated."""
+    y = call.pointwise("x", call.operand(0), kind="quantized integers")
+    if isinstance(y, Static):
+        raise Refusal("of constants is not supported")
+    if any(value.is_graph_output() for value in call.node.outputs):
+        raise Refusal("the model gives out what it makes, at a scale that each run computes")
+    y.quantized = _COMPUTED
+    scale, zero_point = np.array(1, np.float32), np.array(0, np.uint8)
+    return [y, call.constant(scale, "scale"), call.constant(zero_point, "zero point")]
 
 
 def integers_of(x: Dynamic) -> tuple[ops.Pointwise, ops.FakeQuantize]:

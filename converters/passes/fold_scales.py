@@ -10,7 +10,7 @@ import numpy as np
 from edgeinfer.arithmetic.pointwise import Expression
 from edgeinfer.converters.passes.rewriter import Rewriter
 from edgeinfer.errors import ModelError
-from edgeinfer.graph import Graph, Node
+from edgeinfer.graph import Graph, Node, Quantization, nearest_float32
 from edgeinfer.graph import operators as ops
 
 __all__ = ["along_last_axis", "fold_scales"]
@@ -143,11 +143,21 @@ def _fold(rewriter: Rewriter, node: Node, x: str, scale: np.ndarray, shift: np.n
             node=layer.name,
             operator=type(layer.op).__name__,
         )
-    inputs = [layer.inputs[0], rewriter.constant(layer.inputs[1], scaled)]
+    steps = _steps(rewriter, layer, scale)
+    inputs = [layer.inputs[0], rewriter.constant(layer.inputs[1], scaled, steps)]
     if biases or moved.any():
         name = layer.inputs[2] if biases else f"{node.outputs[0]}#bias"
         inputs.append(rewriter.constant(name, moved))
     rewriter.replace(x, layer.op, inputs, node.outputs[0])
+
+
+def _steps(rewriter: Rewriter, layer: Node, scale: np.ndarray) -> Quantization | None:
+    """What scaled weights are whole multiples of, where they were of something."""
+    before = rewriter.types[layer.inputs[1]].quantization
+    if before is None or not scale.all() or isinstance(layer.op, ops.ConvTranspose):
+        return None
+    steps = (nearest_float32(s) for s in (np.array(before.scale) * np.abs(scale)).tolist())
+    return Quantization(tuple(steps), 0, 0)
 
 
 @singledispatch

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import onnx
 
-from edgeinfer.converters import microsoft_bodies
+from edgeinfer.converters import operator_bodies
 from edgeinfer.converters.onnx_import import OLDEST_OPSET
 from edgeinfer.converters.onnx_operators import IMPORTERS
 from edgeinfer.graph import operators as ops
@@ -116,7 +116,12 @@ def as_markdown() -> str:
     ]
     return _DOCUMENT.format(
         oldest=OLDEST_OPSET,
-        microsoft=textwrap.fill(", ".join(sorted(microsoft_bodies.OPERATORS)), 99),
+        microsoft=textwrap.fill(
+            ", ".join(
+                sorted(name.removeprefix("com.microsoft.") for name in operator_bodies.OPERATORS)
+            ),
+            99,
+        ),
         onnx=_table(("ONNX", "opsets", "becomes", *TARGETS), onnx_rows),
         graph=_table(("operator", "of", "what it gives", "in integers", "NPU"), graph_rows),
     )

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from edgeinfer.converters import from_onnx, microsoft_bodies
+from edgeinfer.converters import from_onnx, operator_bodies
 from edgeinfer.errors import UnsupportedError
 from edgeinfer.meaning.float_executor import execute
 from edgeinfer.quant import quantize
@@ -361,8 +361,8 @@ def test_what_onnxruntimes_optimizer_saves_is_taken(tmp_path):
     plain = transformer()
     session = onnxruntime.InferenceSession(plain.SerializeToString(), options)
     saved = onnx.load(tmp_path / "optimized.onnx")
-    left = {n.op_type for n in saved.graph.node if n.domain == "com.microsoft"}
-    assert left and left <= set(microsoft_bodies.OPERATORS)
+    left = {f"{n.domain}.{n.op_type}" for n in saved.graph.node if n.domain == "com.microsoft"}
+    assert left and left <= set(operator_bodies.OPERATORS)
     samples = [{"x": numbers(*X)} for _ in range(8)]
     graph = from_onnx(saved, input_shapes={"x": list(X)})
     integers = Session(quantize(graph, samples, scheme="int16", observer="minmax"))

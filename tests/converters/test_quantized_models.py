@@ -16,6 +16,7 @@ from onnxruntime.quantization import (
     CalibrationDataReader,
     QuantFormat,
     QuantType,
+    quantize_dynamic,
     quantize_static,
 )
 
@@ -28,6 +29,7 @@ from edgeinfer.graph import Graph
 from edgeinfer.graph import operators as ops
 from edgeinfer.meaning.float_executor import execute
 from edgeinfer.quant import as_stated, states_integers
+from edgeinfer.quant import quantize as make_integer
 from edgeinfer.runtime.session import Session
 from tests.converters.onnx_agreement import model, node
 from tests.refusals import refused
@@ -93,6 +95,7 @@ KINDS = {
     "int16 weights": (QuantType.QInt16, QuantType.QInt16, False),
 }
 EIGHT = ("uint8", "int8", "one scale a tensor")
+OPERATORS = ("uint8 operators", "int8 operators")
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +115,17 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             weight_type=weights,
             per_channel=per_channel,
             extra_options={"ActivationSymmetric": kind.startswith("int16")},
+        )
+    for kind, dtype in zip(OPERATORS, (QuantType.QUInt8, QuantType.QInt8), strict=True):
+        made[kind] = folder / f"{kind}.onnx"
+        quantize_static(
+            folder / "float.onnx",
+            made[kind],
+            Reader(),
+            quant_format=QuantFormat.QOperator,
+            activation_type=dtype,
+            weight_type=QuantType.QInt8,
+            per_channel=True,
         )
     return made
 
@@ -197,6 +211,19 @@ def test_the_float_graph_rounds_as_the_file_does(files, kind):
     for x in SAMPLES[:6]:
         expected = peer(files[kind], {"x": x[None]})["y"]
         np.testing.assert_allclose(execute(graph, {"x": x[None]})["y"], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+def test_operators_on_integers_are_those_between_pairs(files, dtype):
+    left = {n.op_type for n in onnx.load(files[f"{dtype} operators"]).graph.node}
+    assert {"QLinearConv", "QLinearAdd", "QLinearMul", "QLinearConcat", "QLinearSigmoid"} <= left
+    assert {"QGemm", "QLinearGlobalAveragePool", "MaxPool", "Transpose", "Flatten"} <= left
+    a, b = (integer(files[kind]) for kind in (f"{dtype} operators", dtype))
+    session, other = Session(a), Session(b)
+    for x in SAMPLES:
+        found, expected = (each.run({"x": x[None]}) for each in (session, other))
+        # a softmax of integers has scores in steps, one of a pair has them in floats
+        assert np.abs(found - expected).max() <= 2 * a.types["y"].quantization.step
 
 
 def pair(x: str, y: str, *, scale: str = "s", zero_point: str = "z") -> list[onnx.NodeProto]:
@@ -294,6 +321,59 @@ def test_integers_that_come_in_and_go_out_are_numbers():
     expected = peer(proto.SerializeToString(), {"x": x})["y"]
     assert expected.dtype == np.uint8
     assert np.array_equal(Session(integer(proto)).run(x.astype("f4")), expected)
+
+
+# ---- scales that each run computes
+
+
+def test_a_model_whose_scales_each_run_computes_is_calibrated(tmp_path):
+    onnx.save(network(), tmp_path / "float.onnx")
+    quantize_dynamic(tmp_path / "float.onnx", tmp_path / "dynamic.onnx", per_channel=True)
+    left = {n.op_type for n in onnx.load(tmp_path / "dynamic.onnx").graph.node}
+    assert {"DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"} <= left
+    graph = from_onnx(tmp_path / "dynamic.onnx")
+    made = Session(make_integer(graph, SAMPLES))
+    assert states_integers(graph)
+    for x in SAMPLES[:8]:
+        expected = peer(tmp_path / "dynamic.onnx", {"x": x[None]})["y"]
+        # each run's own scales are other ones
+        assert np.abs(execute(graph, {"x": x[None]})["y"] - expected).max() < 0.01
+        assert np.abs(made.run(x) - expected).max() < 0.02
+
+
+def test_sums_of_integers_at_a_stated_scale():
+    # beyond 64 onnxruntime's products saturate on processors without VNNI
+    w = np.random.default_rng(3).integers(-64, 65, (5, 7)).astype(np.int8)
+    proto = model(
+        [
+            node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+            node("MatMulInteger", ["q", "w", "z"], ["i"]),
+            node("Cast", ["i"], ["f"], to=TensorProto.FLOAT),
+            node("Mul", ["f", "t"], ["m"]),
+            *pair("m", "y"),
+        ],
+        constants={**SCALES, "w": w, "t": np.float32(0.05 * 0.004)},
+    )
+    assert [type(n.op) for n in integer(proto).nodes] == [ops.QDense]
+    runs_of(proto, 1)
+
+
+@pytest.mark.parametrize("zero_point", [0, 121])
+def test_another_zero_point_is_taken_away(zero_point):
+    proto = model(
+        [
+            node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+            node("MatMulInteger", ["q", "w", "other"], ["i"], name="sums"),
+            node("Cast", ["i"], ["y"], to=TensorProto.FLOAT),
+        ],
+        constants={**SCALES, "w": np.ones((5, 7), np.int8), "other": np.uint8(zero_point)},
+    )
+    with refused(
+        "1 node cannot be imported: MatMulInteger (ai.onnx opset 17) at 'sums': its input 0 has "
+        "zero point 120, and it takes another away; the model can be cut before with outputs=['q']",
+        UnsupportedError,
+    ):
+        from_onnx(proto)
 
 
 # ---- a part of a model

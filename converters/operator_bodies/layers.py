@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from edgeinfer.converters.microsoft_bodies.body import Body, Outputs, operator
 from edgeinfer.converters.onnx_operators import Refusal
+from edgeinfer.converters.operator_bodies.body import Body, Outputs, operator
 from edgeinfer.errors import ModelError
 
 __all__: list[str] = []

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx
 
-from edgeinfer.converters.microsoft_bodies.body import Body, Outputs, operator
 from edgeinfer.converters.onnx_operators import Refusal
+from edgeinfer.converters.operator_bodies.body import Body, Outputs, operator
 from edgeinfer.errors import ModelError
 
 __all__: list[str] = []

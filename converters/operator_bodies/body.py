@@ -11,12 +11,12 @@ import onnx
 import onnx_ir as ir
 from onnx import helper, numpy_helper
 
-from edgeinfer.converters.onnx_operators import Operand, Refusal
+from edgeinfer.converters.onnx_operators import Operand, Refusal, qualified
 from edgeinfer.errors import ModelError
 
-__all__ = ["DOMAIN", "OPERATORS", "Body", "Outputs", "definition", "operator"]
+__all__ = ["OPERATORS", "Body", "Outputs", "definition", "operator"]
 
-DOMAIN = "com.microsoft"
+_DOMAIN = "com.microsoft"
 
 _OPSET = 23
 
@@ -107,16 +107,17 @@ class Body:
 
 
 OPERATORS: dict[str, Callable[[Body], Outputs]] = {}
-"""By operator, what makes its function."""
+"""By operator, with its domain where that is not ONNX's own, what makes its function."""
 
 
 def operator(
-    *names: str,
+    *names: str, domain: str = _DOMAIN
 ) -> Callable[[Callable[[Body], Outputs]], Callable[[Body], Outputs]]:
     """Register what makes the function of the operators ``names``."""
 
     def register(function: Callable[[Body], Outputs]) -> Callable[[Body], Outputs]:
-        OPERATORS.update(dict.fromkeys(names, function))
+        qualified_names = [f"{domain}.{name}" if domain else name for name in names]
+        OPERATORS.update(dict.fromkeys(qualified_names, function))
         return function
 
     return register
@@ -130,7 +131,7 @@ def definition(
     Parameters
     ----------
     node : onnx_ir.Node
-        Of ``DOMAIN`` and one of ``OPERATORS``.
+        One of ``OPERATORS``.
     operands : sequence of Static, Dynamic or None
         Its operands; None where an optional one is left out.
     used : sequence of bool
@@ -144,7 +145,7 @@ def definition(
         Its operands or attributes contradict each other.
     """
     body = Body(node, operands)
-    found = OPERATORS[node.op_type](body)
+    found = OPERATORS[qualified(node)](body)
     outputs = [found] if isinstance(found, str) else list(found)
     for index, is_used in enumerate(used):
         if is_used and (index >= len(outputs) or outputs[index] is None):
@@ -155,7 +156,7 @@ def definition(
     names = [name or f"none{i}" for i, name in enumerate(outputs)]
     names += [f"none{i}" for i in range(len(names), len(used))]
     return helper.make_function(
-        DOMAIN,
+        _DOMAIN,
         node.op_type,
         [f"input{i}" for i in range(len(operands))],
         names[: len(used)],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgeinfer.converters.microsoft_bodies.body import Body, Outputs, operator
+from edgeinfer.converters.operator_bodies.body import Body, Outputs, operator
 from edgeinfer.errors import ModelError
 
 __all__: list[str] = []
