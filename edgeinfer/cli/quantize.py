@@ -262,11 +262,15 @@ def quantize(
     content = to_bytes(
         replace(integer, labels=names, preparation={**integer.preparation, **dataset.preparation})
     )
-    atomic_write(output, content)
+    picture = None
     if front is not None and mixture is not None:
         from edgeinfer.quant.mixtures.pictures import front_svg
 
-        atomic_write(front, front_svg(mixture, one_line(model.name)).encode())
+        # drawn before anything is written, so that there is no model without its picture
+        picture = front_svg(mixture, one_line(model.name)).encode()
+    atomic_write(output, content)
+    if front is not None and picture is not None:
+        atomic_write(front, picture)
     seconds = time.perf_counter() - started
     errors = _errors(graph, made.whole, dataset)
     raised = raised_channels(integer)
@@ -295,7 +299,7 @@ def quantize(
         },
         [
             *([] if mixture is None else shown(mixture)),
-            f"wrote {output}: {scheme}, {runs} calibration samples, {seconds:.1f} s",
+            f"wrote {output}: {scheme}, {runs} calibration {_samples(runs)}, {seconds:.1f} s",
             *(_given_widths(overrides) if mixture is None else []),
             *([] if front is None else [f"wrote {front}"]),
             *_rounded(made.rounded),
@@ -408,10 +412,15 @@ def _coarser(raised: dict[str, list[int]]) -> list[str]:
     ]
 
 
+def _samples(count: int) -> str:
+    return "sample" if count == 1 else "samples"
+
+
 def _quality(judged: Judgement) -> list[str]:
     """The SQNR of each output, and on what."""
-    samples = "sample" if judged.samples == 1 else "samples"
-    held = f"{samples} held back" if judged.held_back else "of the calibration samples"
+    held = "of the calibration samples"
+    if judged.held_back:
+        held = f"{_samples(judged.samples)} held back"
     return [
         f"output {output.name}: SQNR {screen.in_decibels(output.sqnr_db)} on "
         f"{judged.samples} {held}"

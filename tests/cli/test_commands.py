@@ -169,6 +169,17 @@ def test_quantize_shows_the_front_and_the_options_that_make_the_same_file(cli, w
     assert chosen["sqnr_db"] >= 40
 
 
+def test_without_its_picture_no_mixture_is_written(cli, workspace, monkeypatch):
+    def too_large(*_: object) -> str:
+        raise MemoryError
+
+    monkeypatch.setattr("edgeinfer.quant.mixtures.pictures.front_svg", too_large)
+    before = sorted(workspace.iterdir())
+    line = f"{AUTO} --rounding-weights nearest --max-bytes 50000 -o a.eqm --front front.svg"
+    assert cli(line).exit_code == 1
+    assert sorted(workspace.iterdir()) == before
+
+
 def test_quantize_says_what_a_goal_could_have(cli):
     done = cli(f"{AUTO} --max-bytes 1000 -o a.eqm")
     assert done.exit_code == 1
@@ -229,6 +240,8 @@ def test_quantize_says_on_what_its_quality_was_measured(cli):
     assert few.stderr == (
         "warning: 4 calibration samples say little about others; give a hundred or so\n"
     )
+    one = cli(f"{line} 1")
+    assert one.stdout.startswith("wrote a.eqm: int8, 1 calibration sample, ")
 
 
 def test_quantize_warns_of_samples_of_zeros(cli, workspace):
