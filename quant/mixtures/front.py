@@ -12,6 +12,7 @@ from edgeinfer.quant.choose_types import Choice
 from edgeinfer.quant.goals import Goal
 from edgeinfer.quant.mixtures.quality import Quality
 from edgeinfer.quant.rounding.choice import Rounded
+from edgeinfer.quant.search import MAX_RUNS
 
 __all__ = ["Mixture", "Point", "by_latency"]
 
@@ -120,10 +121,16 @@ class Mixture:
         allowed, samples = self.goal.max_drop, self.chosen.quality.all_samples
         if not allowed or allowed * samples >= 1:
             return []
-        return [
-            f"{samples} samples cannot show that {100 * allowed:.3g} % change their class; give "
-            f"{math.ceil(1 / allowed)} or more"
-        ]
+        needed = math.ceil(1 / allowed)
+        # calibration keeps no more runs, however many it is given
+        advice = f"; give {needed} or more"
+        if needed > MAX_RUNS:
+            advice = (
+                f", and no more than {MAX_RUNS} runs judge mixtures; evaluate the result on "
+                f"{needed} others or more"
+            )
+        what = f"{samples} samples cannot show that {100 * allowed:.3g} % change their class"
+        return [what + advice]
 
     def _likely(self) -> list[tuple[Point, float]]:
         """Each with the share of samples that is likely to have another class.
