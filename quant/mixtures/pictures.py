@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from edgeinfer.drawing import BLUE, GREY, RED, drawing, plain, svg
@@ -25,15 +26,6 @@ def front_svg(found: Mixture, title: str) -> str:
             draw(rest, s=12, color=GREY, label="beaten by another")
         draw(front, s=16, color=BLUE, label="front")
         draw([chosen], s=70, marker="*", color=RED, label="chosen")
-        for point in front:
-            axes.annotate(
-                found.short(point),
-                (point.time if timed else point.latency, point.quality.sqnr_db),
-                xytext=(5, -10),
-                textcoords="offset points",
-                color=RED if point is chosen else GREY,
-                fontsize=7,
-            )
         axes.set(
             title=plain(title),
             xlabel=f"{found.goal.unit} a run"
@@ -42,4 +34,37 @@ def front_svg(found: Mixture, title: str) -> str:
             ylabel="SQNR of the worst output, dB",
         )
         axes.legend(frameon=False, loc="best")
+        names = [
+            (
+                found.short(point),
+                (point.time if timed else point.latency, point.quality.sqnr_db),
+                RED if point is chosen else BLUE,
+            )
+            for point in sorted(front, key=lambda p: (p is not chosen, -p.quality.sqnr_db))
+        ]
+        _name(figure, axes, names)
         return svg(figure)
+
+
+# where a name may stand beside its point, in points of print, and which end of it is there
+_PLACES = (((5, -10), "left"), ((5, 4), "left"), ((-5, 4), "right"), ((-5, -10), "right"))
+
+
+def _name(figure: Any, axes: Any, names: Sequence[tuple[str, Any, str]]) -> None:
+    """Write names beside their points, in this order; one that would cover another is left out,
+    as the table has all."""
+    figure.draw_without_rendering()  # so that extents are those of the layout
+    taken = [axes.get_legend().get_window_extent()]
+    for text, at, color in names:
+        for offset, end in _PLACES:
+            name = axes.annotate(
+                text, at, offset, textcoords="offset points", ha=end, color=color, fontsize=7
+            )
+            name.set_in_layout(False)
+            box = name.get_window_extent()
+            inside = axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1
+            inside &= bool(axes.bbox.y0 <= box.y0 and box.y1 <= axes.bbox.y1)
+            if inside and not any(box.overlaps(other) for other in taken):
+                taken.append(box)
+                break
+            name.remove()

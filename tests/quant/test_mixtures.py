@@ -16,6 +16,7 @@ from edgeinfer.graph.cost import cost
 from edgeinfer.quant import Goal, Options, Quantized, choose_types, quantize, quantize_and_judge
 from edgeinfer.quant.mixtures.costs import Costs
 from edgeinfer.quant.mixtures.ladder import ladder, together
+from edgeinfer.quant.mixtures.pictures import front_svg
 from edgeinfer.quant.mixtures.quality import Quality
 from edgeinfer.quant.sharing import shared_quantization
 from tests.refusals import refused
@@ -294,10 +295,49 @@ def test_classes_that_few_samples_spare_by_luck_do_not_count():
     for allowed, place in ((0.0, 5), (0.01, 4), (0.02, 1)):
         found = dataclasses.replace(mixture, points=points, goal=Goal(max_drop=allowed))
         assert found.chosen is points[place]
-    found = dataclasses.replace(mixture, points=points, goal=Goal(max_drop=0.005))
-    assert found.notes == [
-        "100 samples cannot show that 0.5 % change their class; give 200 or more"
+
+
+def test_samples_that_cannot_show_what_is_allowed_are_said_with_what_would():
+    mixture = mixed(Goal(min_sqnr=40)).mixture
+    points = tuple(
+        dataclasses.replace(point, quality=Quality(point.quality.sqnr_db, 0, 20, 0, 100))
+        for point in mixture.points
+    )
+
+    def notes(allowed: float) -> list[str]:
+        return dataclasses.replace(mixture, points=points, goal=Goal(max_drop=allowed)).notes
+
+    assert notes(0.0) == notes(0.01) == []
+    assert notes(0.008) == [
+        "100 samples cannot show that 0.8 % change their class; give 125 or more"
     ]
+    # however many are given: more than 128 runs are not kept
+    assert notes(0.005) == [
+        "100 samples cannot show that 0.5 % change their class, and no more than 128 runs judge "
+        "mixtures; evaluate the result on 200 others or more"
+    ]
+
+
+def test_names_in_the_picture_cover_no_other_and_the_chosen_has_its_own():
+    mixture = mixed(Goal(min_sqnr=40)).mixture
+
+    def named(*places: float) -> set[str]:
+        points = tuple(
+            dataclasses.replace(point, latency=place, quality=Quality(50 + place, 0, 20, 0, 100))
+            for place, point in zip(places, mixture.points, strict=True)
+        )
+        made = dataclasses.replace(mixture, points=points)
+        assert len(made.front) == len(points)
+        drawn = front_svg(made, "")
+        return {made.short(p) for p in points if f">{made.short(p)}</text>" in drawn}
+
+    everything = {mixture.short(point) for point in mixture.points}
+    assert len(everything) > 4
+    count = len(mixture.points)
+    assert named(*range(1, count + 1)) == everything
+    # all but the last at one place, which has room for four names
+    crowded = named(*(1 + 1e-6 * k for k in range(count - 1)), 50)
+    assert mixture.short(mixture.points[0]) in crowded and len(crowded) <= 4 + 1
 
 
 def test_states_and_outputs_that_are_no_classes_are_refused():
