@@ -146,7 +146,10 @@ def _scaled(
     ratio = spread_a / np.maximum(spread_b, 1e-30)
     if not ((ratio > 0.6) & (ratio < 1.6)).all():
         return None
-    shown = ", ".join(f"(x - {m:.4g}) / {d:.4g}" for m, d in zip(minus, divisor, strict=True))
+    shown = ", ".join(
+        f"(x {'-' if m >= 0 else '+'} {abs(m):.4g}) / {d:.4g}"
+        for m, d in zip(minus, divisor, strict=True)
+    )
     return f"these made {shown} are like them, as if calibration's were normalized once more"
 
 
