@@ -54,7 +54,7 @@ def execute(
     Raises
     ------
     InputError
-        A name, shape or element type does not fit.
+        A name, shape or element type does not fit, or an index is outside its axis.
     ModelError
         An operator gave what its value's type cannot hold.
     """
@@ -73,8 +73,11 @@ def execute(
     for i, node in enumerate(graph.nodes):
         taken = (None if name == ABSENT else values[name] for name in node.inputs)
         # floats follow IEEE 754: an overflow is an infinity, 0 / 0 a NaN, and neither a warning
-        with np.errstate(all="ignore"):
-            results = evaluate(node.op, *taken)
+        try:
+            with np.errstate(all="ignore"):
+                results = evaluate(node.op, *taken)
+        except InputError as error:
+            raise InputError(f"node {node.name!r}: {error}") from error
         for name, array in zip(node.outputs, results, strict=True):
             values[name] = _typed(np.asarray(array), graph.types[name], node)
             if observe is not None:

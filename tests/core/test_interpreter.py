@@ -356,6 +356,14 @@ def test_gather_refuses_an_index_outside_its_axis(index):
         evaluate(ops.Gather(0), floats(5), np.array([0, index]))
 
 
+def test_an_index_outside_its_axis_is_refused_with_its_node():
+    types = {"rows": TensorType((5,)), "i": TensorType((1,), "int64"), "y": TensorType((1,))}
+    embed = Node("embed", ops.Gather(0), ("rows", "i"), ("y",))
+    graph = Graph("one", (embed,), types, ("i",), ("y",), {"rows": floats(5)})
+    with refused("node 'embed': index 5 is outside an axis of 5", InputError):
+        execute(graph, {"i": np.array([5])})
+
+
 @pytest.mark.parametrize("dtype", KINDS)
 def test_tile_and_expand(dtype):
     x = numbers(dtype, 2, 1, 3)
