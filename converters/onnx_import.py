@@ -271,7 +271,14 @@ class Walk:
         for value in body.inputs:
             self._values[value] = given[str(value.name)]
         before = len(self.refused)
-        self.visit(body)
+        try:
+            self.visit(body)
+        except ModelError as error:
+            if error.node is None:
+                raise
+            # nobody who has the model knows the body's nodes
+            made = f"{error.operator}, of which it is made: {error.message}"
+            raise type(error)(made, node=_node_name(node), operator=node.op_type) from error
         refused = self.refused[before:]
         if refused:
             del self.refused[before:]

@@ -453,6 +453,8 @@ def test_a_mask_larger_than_any_memory_is_refused_before_it_is_made():
         ("MultiHeadAttention", {"k": numbers(2, 6, 2, 2, 4)}, {"num_heads": 4},
          "input 1 has 2 heads, not 4"),
         ("QuickGelu", {}, {"alpha": "one"}, "attribute 'alpha' is no float"),
+        ("FusedMatMul", {"w": numbers(5, 4)}, {},
+         "MatMul, of which it is made: weights [4, 5] do not fit x of shape [2, 6, 8]"),
     ],
 )  # fmt: skip
 def test_what_contradicts_itself_is_refused(operator, constants, attributes, message):

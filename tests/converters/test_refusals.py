@@ -538,6 +538,14 @@ def test_many_refused_nodes_are_grouped_by_operator_and_the_model_can_be_cut_bef
     assert from_onnx(proto, outputs=["r", "other"]).outputs == ("r", "other")
 
 
+def test_what_an_operator_is_made_of_is_refused_with_its_own_name():
+    attention = node("Attention", ["x", "x", "x"], ["y"], name="attend")
+    assert refusal(ModelError, model([attention], (1, 5, 8), opset=23)) == (
+        "Attention 'attend': Expand, of which it is made: "
+        "shapes [1, 5, 1, 8] and [1, 5, 1, 5] do not broadcast"
+    )
+
+
 # ---- packages --------------------------------------------------------------------------------
 
 
