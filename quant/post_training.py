@@ -133,7 +133,7 @@ def quantize_and_judge(
         import is held against it.
     """
     options = options or Options()
-    if states_integers(graph):
+    if isinstance(graph, Graph) and states_integers(graph):
         return _stated(graph, data, options, reference)
     stepped = None if options.stream is None else in_steps(graph, options.stream)
     mixture = mix(graph, data, options) if options.scheme == AUTO else None

@@ -13,15 +13,16 @@ from tests.accuracy.sqnr import sqnr_db
 # what 8-bit activations, and 16-bit activations with 8- or 16-bit weights, must keep of any model
 LEAST_SQNR_DB = {"int8": 15.0, "int16x8": 25.0, "int16": 50.0}
 
-# models full of functions, half a dB below what they were measured at, with nearest weights: how
-# these are rounded moves four outputs of 16 samples by more than that
+# models full of functions, half a dB below what they were measured at, with nearest weights. 400
+# samples judge: with half again of what 32 have shown as headroom, 16 samples of gelu_mixer_by_erf
+# have 75.9 dB and 400 have 59.5, and mlp_of_many_activations 81.3 and 65.0
 GATED = {
-    ("squeeze_excite_hard_swish", "int16"): 75.9,
-    ("hard_swish_in_primitives", "int16"): 76.6,
-    ("efficientnet_silu", "int16"): 80.0,
-    ("gelu_mixer_by_erf", "int16"): 75.4,
-    ("mlp_of_many_activations", "int8"): 36.8,
-    ("mlp_of_many_activations", "int16"): 80.8,
+    ("squeeze_excite_hard_swish", "int16"): 74.3,
+    ("hard_swish_in_primitives", "int16"): 76.0,
+    ("efficientnet_silu", "int16"): 77.1,
+    ("gelu_mixer_by_erf", "int16"): 72.7,
+    ("mlp_of_many_activations", "int8"): 33.2,
+    ("mlp_of_many_activations", "int16"): 70.2,
 }
 
 
@@ -33,7 +34,7 @@ def test_a_quantized_export_keeps_its_outputs(name, scheme):
     gated = GATED.get((name, scheme))
     way = "auto" if gated is None else "nearest"
     integer = quantize(graph, samples(model, 32, seed=1), scheme=scheme, rounding_weights=way)
-    x = samples(model, 16, seed=2)
+    x = samples(model, 16 if gated is None else 400, seed=2)
     peer = onnxruntime.InferenceSession(model.SerializeToString())
     expected = [
         np.concatenate(parts)
