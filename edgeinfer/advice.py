@@ -12,6 +12,7 @@ __all__ = [
     "for_command_line",
     "give_constants",
     "give_shapes",
+    "give_width",
     "keep_states",
     "listed",
 ]
@@ -49,6 +50,13 @@ def give_constants(names: Sequence[str]) -> str:
     if _ON_COMMAND_LINE.get():
         return " ".join(f"--constant {name}=..." for name in names)
     return f"constants={{{', '.join(f'{name!r}: ...' for name in names)}}}"
+
+
+def give_width(name: str, width: str) -> str:
+    """How a value is given a width of its own."""
+    if _ON_COMMAND_LINE.get():
+        return f"--override {name}={width}"
+    return f"overrides={{{name!r}: {width!r}}}"
 
 
 def cut(*, outputs: Sequence[str] = (), inputs: Sequence[str] = ()) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edgeinfer.advice import keep_states
+from edgeinfer.advice import give_width, keep_states
 from edgeinfer.errors import InputError
 from edgeinfer.graph import Graph
 from edgeinfer.graph.likely_states import likely_states
@@ -286,7 +286,7 @@ def _about_saturation(graph: Graph, seen: Calibration) -> list[str]:
 def _about_outputs(outputs: Sequence[OutputQuality]) -> list[str]:
     found = []
     for output in outputs:
-        override = f"the override {output.name!r} to int16"
+        override = give_width(output.name, "int16")
         elsewhere = "compare shows which layers lose it"
         if output.constant:
             remedy = elsewhere if output.is_wide else f"try scheme int16x8, or {override}"

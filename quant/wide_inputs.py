@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from edgeinfer.advice import give_width
 from edgeinfer.graph import Graph
 from edgeinfer.quant.calibration import Calibration
 from edgeinfer.quant.lowering import Lowering
@@ -85,6 +86,6 @@ def widen_inputs(
             widths[root], noise = "int16", left
             notes.append(
                 f"input {name!r} has 16 bits: its rounding to 8 would make three tenths of the "
-                f"noise at the outputs or more; to have 8, give the override {name!r} to int8"
+                f"noise at the outputs or more; to have 8, give {give_width(name, 'int8')}"
             )
     return notes

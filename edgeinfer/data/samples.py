@@ -117,7 +117,11 @@ def _checked(graph: Graph, name: str, array: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore"):
             array = array.astype(np.float32, copy=False)
         if not np.isfinite(array).all():
-            raise InputError(f"the data for input {name!r} holds a value that is not finite")
+            masks = np.isneginf(array).any() and not (np.isnan(array) | np.isposinf(array)).any()
+            raise InputError(
+                f"the data for input {name!r} holds a value that is not finite"
+                + ("; a mask has the lowest float in its place" if masks else "")
+            )
     elif array.dtype != expected.dtype:
         if array.dtype.kind not in "iu" or (array.astype(expected.dtype) != array).any():
             raise InputError(f"input {name!r} takes {expected.dtype}, not {array.dtype}")

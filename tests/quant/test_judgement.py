@@ -97,7 +97,7 @@ def test_a_part_that_one_scale_loses_is_named():
     assert findings(graph, SAMPLES) == [
         "output 'layer' is constant at 1, 3 along axis 1 once quantized, and was not before: one "
         "scale serves the whole output; give these an output of their own, or try scheme int16x8 "
-        "or the override 'layer' to int16"
+        "or overrides={'layer': 'int16'}"
     ]
     assert findings(graph, SAMPLES, scheme="int16x8") == []
     assert findings(graph, SAMPLES, overrides={"layer": "int16"}) == []
@@ -107,7 +107,7 @@ def test_a_part_that_is_mostly_noise_is_named():
     assert findings(dense(np.diag([150.0, 1.0, 120.0, 130.0])), SAMPLES) == [
         "output 'layer' is mostly noise at 1 along axis 1 once quantized, with less than 6 dB: one "
         "scale serves the whole output; give these an output of their own, or try scheme int16x8 "
-        "or the override 'layer' to int16"
+        "or overrides={'layer': 'int16'}"
     ]
 
 
@@ -136,7 +136,7 @@ def test_an_output_that_became_constant_is_named():
     graph = dense(np.full((2, 4), 1e-4), ("shifted", ops.Pointwise(("add", "x", 100.0))))
     assert findings(graph, SAMPLES) == [
         "output 'shifted' is the same for all samples once quantized, and was not before; try "
-        "scheme int16x8, or the override 'shifted' to int16"
+        "scheme int16x8, or overrides={'shifted': 'int16'}"
     ]
 
 

@@ -124,6 +124,13 @@ def test_data_that_is_not_finite_is_refused():
     broken[3, 0, 2] = np.nan
     with refused("the data for input 'x' holds a value that is not finite", InputError):
         quantize(TANH, broken)
+    broken[3, 0, 2] = -np.inf
+    with refused(
+        "the data for input 'x' holds a value that is not finite; a mask has the lowest float in "
+        "its place",
+        InputError,
+    ):
+        quantize(TANH, broken)
 
 
 def test_a_value_that_overflows_names_its_sample():

@@ -16,7 +16,7 @@ from tests.accuracy.sqnr import sqnr_db
 FEATURES = 16
 NOTE = (
     "input 'x' has 16 bits: its rounding to 8 would make three tenths of the noise at the outputs "
-    "or more; to have 8, give the override 'x' to int8"
+    "or more; to have 8, give overrides={'x': 'int8'}"
 )
 
 
