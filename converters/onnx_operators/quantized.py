@@ -50,11 +50,13 @@ def _dequantize_linear(call: Call) -> Operand:
         if x.quantized not in (of, _COMPUTED):
             raise Refusal(f"takes {x.name!r} for {of}, but it is {x.quantized}")
         return call.pointwise("x", x)
+    real = ("mul", ("sub", "x", float(of.zero_point)), of.scale)
+    if x.kind == "floats":
+        return call.pointwise(real, x)  # sums of integers
     # the caller's integers, or what moves them: themselves at scale 1
     whole = Quantized(of.dtype, 1.0, 0)
     integers = call.emit(_rounding(whole), x, kind="floats")
-    reals = call.pointwise(("mul", ("sub", "x", float(of.zero_point)), of.scale), integers)
-    return call.emit(_rounding(of), reals)
+    return call.emit(_rounding(of), call.pointwise(real, integers))
 
 
 @importer("DynamicQuantizeLinear", makes=(ops.Pointwise,))
@@ -107,9 +109,12 @@ def _quantized(call: Call) -> Quantized:
         if zero_point.size != 1:
             raise ModelError(f"has {zero_point.size} zero points beside one scale")
         return Quantized(str(zero_point.dtype), number, int(zero_point.reshape(())))
-    declared = call.integer("output_dtype", 0)
-    if call.operator == "DequantizeLinear" and isinstance(x, Dynamic) and x.quantized is not None:
-        return Quantized(x.quantized.dtype, number, 0)
+    declared: int | None = call.integer("output_dtype", 0)
+    if call.operator == "DequantizeLinear":
+        if isinstance(x, Dynamic) and x.quantized is not None:
+            return Quantized(x.quantized.dtype, number, 0)
+        taken = call.node.inputs[0]
+        declared = None if taken is None else taken.dtype
     dtype = ir.DataType(declared).name.lower() if declared else "uint8"
     return Quantized(dtype, number, 0)
 

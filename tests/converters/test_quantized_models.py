@@ -307,19 +307,23 @@ def test_what_is_quantized_in_two_ways_is_rescaled():
     runs_of(model(nodes, constants={**SCALES, "t": np.float32(0.1)}), 2)
 
 
-def test_integers_that_come_in_and_go_out_are_numbers():
+@pytest.mark.parametrize("zero_point", [["z"], []])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8])
+def test_integers_that_come_in_and_go_out_are_numbers(dtype, zero_point):
     proto = model(
         [
-            node("DequantizeLinear", ["x", "s", "z"], ["a"]),
+            node("DequantizeLinear", ["x", "s", *zero_point], ["a"]),
             node("Relu", ["a"], ["b"]),
             node("QuantizeLinear", ["b", "s", "z"], ["y"]),
         ],
-        constants=SCALES,
+        constants={**SCALES, "z": dtype(30)},
     )
-    proto.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
-    x = np.random.default_rng(1).integers(0, 256, (1, 4, 6, 5)).astype(np.uint8)
+    proto.graph.input[0].type.tensor_type.elem_type = helper.np_dtype_to_tensor_dtype(
+        np.dtype(dtype)
+    )
+    x = np.random.default_rng(1).integers(-128, 128, (1, 4, 6, 5)).astype(np.int8).view(dtype)
     expected = peer(proto.SerializeToString(), {"x": x})["y"]
-    assert expected.dtype == np.uint8
+    assert expected.dtype == dtype
     assert np.array_equal(Session(integer(proto)).run(x.astype("f4")), expected)
 
 
@@ -355,6 +359,20 @@ def test_sums_of_integers_at_a_stated_scale():
         constants={**SCALES, "w": w, "t": np.float32(0.05 * 0.004)},
     )
     assert [type(n.op) for n in integer(proto).nodes] == [ops.QDense]
+    runs_of(proto, 1)
+
+
+def test_sums_of_integers_are_dequantized_without_rounding():
+    w = np.random.default_rng(3).integers(-64, 65, (5, 7)).astype(np.int8)
+    proto = model(
+        [
+            node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+            node("MatMulInteger", ["q", "w", "z"], ["i"]),
+            node("DequantizeLinear", ["i", "t"], ["m"]),
+            *pair("m", "y"),
+        ],
+        constants={**SCALES, "w": w, "t": np.float32(0.05 * 0.004)},
+    )
     runs_of(proto, 1)
 
 
