@@ -99,8 +99,12 @@ def choose(graph: Graph, data: Data, options: Options, seen: Calibration | None 
         notes += widen(graph, groups, widths, seen, options)
     of_values = ValueTypes(graph, groups, seen, bits.weights)
     lowering = Lowering(graph, rounding=rounding)
-    if searching and rounding == "single":
-        notes += widen_inputs(graph, groups, widths, seen, options, of_values, lowering)
+    reference = reference_types(graph, groups, seen)
+    if searching:
+        objective = judged_at(graph, reference).objective
+        if rounding == "single":
+            parts = graph, groups, widths, seen, options, of_values, lowering, objective
+            notes += widen_inputs(*parts)
 
     def types(ranges: Ranges) -> IntegerTypes:
         return of_values(ranges, widths)
@@ -120,7 +124,6 @@ def choose(graph: Graph, data: Data, options: Options, seen: Calibration | None 
         return {root: _within(range_, fitted[root]) for root, range_ in found.items()}
 
     ranges = ranges_by(rule or minmax)
-    reference = reference_types(graph, groups, seen)
     build = _Build(lowering, of_values, widths, ranges)
     if searching:
         proposals = {
@@ -131,7 +134,7 @@ def choose(graph: Graph, data: Data, options: Options, seen: Calibration | None 
             }
             for name, propose in OBSERVERS.items()
         }
-        judging = build, replace(build, limits=fitted), judged_at(graph, reference).objective
+        judging = build, replace(build, limits=fitted), objective
         found = search(seen, proposals, *judging, options.progress, options.pool)
         ranges = {**ranges, **found}
     elif ranges != whole and not graph.states:
@@ -147,10 +150,11 @@ def choose(graph: Graph, data: Data, options: Options, seen: Calibration | None 
 
 
 def reference_types(graph: Graph, groups: Mapping[str, str], seen: Calibration) -> IntegerTypes:
-    """The types in 16 bits, weights and all, that stand for the floats."""
+    """The types in 16 bits, weights and all, that stand for the floats of the runs in ``seen``."""
     widths: dict[str, Width] = dict.fromkeys(groups.values(), "int16")
     ranges = group_ranges(graph, groups, widths, seen, minmax)
-    return replace(ValueTypes(graph, groups, seen, "int16")(ranges, widths), weights="int16")
+    of_values = ValueTypes(graph, groups, seen, "int16", has_spare=False)
+    return replace(of_values(ranges, widths), weights="int16")
 
 
 def observe(

@@ -35,12 +35,15 @@ class ValueTypes:
         How far values reached.
     weights : str
         The width of weights.
+    has_spare : bool
+        Whether 16 bits cover more than was seen, for runs yet to come.
     """
 
     graph: Graph
     groups: Mapping[str, str]
     seen: Calibration
     weights: Width
+    has_spare: bool = True
 
     def __call__(self, ranges: Ranges, widths: Mapping[str, Width]) -> IntegerTypes:
         """The types where each group has its range and its width, both by representative."""
@@ -86,6 +89,8 @@ class ValueTypes:
 
     def _spare(self, ranges: Ranges, widths: Mapping[str, Width]) -> dict[str, float]:
         """How many times its range each group covers in 16 bits."""
+        if not self.has_spare:
+            return dict.fromkeys(ranges, 1.0)
         seen, groups = self.seen, self.groups
         beyond = dict.fromkeys(ranges, 0.0)
         for name, root in groups.items():

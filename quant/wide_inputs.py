@@ -1,4 +1,4 @@
-"""Inputs that get 16 bits in int8, as 8 would make three tenths of the outputs' noise.
+"""Inputs, and what first layers make of them, that get 16 bits in int8 as 8 would make much noise.
 
 Raw features may lie within a few steps of a range that rare extremes make: of armkws_ds_cnn_s's
 MFCCs, which reach from -247 to 30, nearly all lie within 40. No layer behind can mend what the
@@ -7,11 +7,13 @@ first rounding loses, and 16 bits there cost one buffer of twice the size and on
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from edgeinfer.advice import give_width
 from edgeinfer.graph import Graph
-from edgeinfer.quant.calibration import Calibration
+from edgeinfer.graph import operators as ops
+from edgeinfer.quant.bounds import near_outputs
+from edgeinfer.quant.calibration import Calibration, Run
 from edgeinfer.quant.lowering import Lowering
 from edgeinfer.quant.objective import Objective
 from edgeinfer.quant.observers import OBSERVERS, minmax
@@ -24,11 +26,10 @@ from edgeinfer.quant.widths import group_widths
 
 __all__ = ["widen_inputs"]
 
-# of the outputs' signal, the noise above which an input may have 16 bits: 20 dB
-_MUCH = 0.01
-
-# and how much of it must be left with 16 bits, or less
-_LEFT = 0.7
+# of the signal where outputs are judged, the noise above which a value may have 16 bits; and how
+# much of it must be left then, or less: of an input, and of what a layer gives of such a one
+_MUCH, _LEFT = 0.01, 0.7
+_MUCH_BEHIND, _LEFT_BEHIND = 0.002, 0.6
 
 
 def widen_inputs(
@@ -39,8 +40,10 @@ def widen_inputs(
     options: Options,
     of_values: ValueTypes,
     lowering: Lowering,
+    objective: Callable[[Sequence[Run]], Objective],
 ) -> list[str]:
-    """Give 16 bits to each input whose 8 bits make three tenths of much noise, or more.
+    """Give 16 bits to each input whose 8 bits make three tenths of much noise, or more; and to what
+    the first layer gives of such an input, where that makes four tenths of what is left.
 
     Ranges are those of ``minmax``: what a search cuts off an input for the sake of finer steps is
     lost as well. Not where 8 bits were asked for, nor where runs are too few or too long to judge.
@@ -49,13 +52,15 @@ def widen_inputs(
     ----------
     graph, groups, seen, options, of_values, lowering
         As ``choose`` has them.
+    objective : callable
+        What the outputs of runs should be.
     widths : dict of str to str
         Of each group; changed.
 
     Returns
     -------
     list of str
-        A note for the user on each input that has 16 bits now.
+        A note for the user on each value that has 16 bits now.
     """
     asked = group_widths(graph, groups, "int16", options.overrides)
 
@@ -63,29 +68,56 @@ def widen_inputs(
         ranges = group_ranges(graph, groups, tried, seen, minmax)
         return lowering.graph_of(of_values(ranges, tried))
 
-    narrow = [
-        name
-        for name in graph.inputs
-        if name in groups and widths[groups[name]] == "int8" != asked[groups[name]]
-    ]
+    def may_be_wide(name: str) -> bool:
+        return name in groups and widths[groups[name]] == "int8" != asked[groups[name]]
+
+    narrow = list(filter(may_be_wide, graph.inputs))
     if not narrow:
         return []
     integer = lowered(widths)
     judging = judges(seen, integer)
     if judging.tries < len(OBSERVERS):
         return []
-    objective = Objective(judging.runs)
-    noise = objective.noise(integer)
+    judged = objective(judging.runs)
+    noise = judged.noise(integer)
     notes = []
+
+    def widen(name: str, much: float, share: float) -> bool:
+        nonlocal noise
+        if noise.whole <= much or not may_be_wide(name):
+            return False
+        left = judged.noise(lowered({**widths, groups[name]: "int16"}))
+        if not left.is_less_than(noise, share):
+            return False
+        widths[groups[name]], noise = "int16", left
+        return True
+
     for name in narrow:
-        root = groups[name]
-        if noise.whole <= _MUCH or widths[root] == "int16":
+        if not widen(name, _MUCH, _LEFT):
             continue
-        left = objective.noise(lowered({**widths, root: "int16"}))
-        if left.is_less_than(noise, _LEFT):
-            widths[root], noise = "int16", left
-            notes.append(
-                f"input {name!r} has 16 bits: its rounding to 8 would make three tenths of the "
-                f"noise at the outputs or more; to have 8, give {give_width(name, 'int8')}"
-            )
+        notes.append(_note("input", name, "three tenths"))
+        for value in _behind_first_layers(graph, name):
+            if widen(value, _MUCH_BEHIND, _LEFT_BEHIND):
+                notes.append(_note("value", value, "four tenths"))
     return notes
+
+
+def _note(what: str, name: str, much: str) -> str:
+    return (
+        f"{what} {name!r} has 16 bits: its rounding to 8 would make {much} of the noise at the "
+        f"outputs or more; to have 8, give {give_width(name, 'int8')}"
+    )
+
+
+def _behind_first_layers(graph: Graph, name: str) -> list[str]:
+    """What the first layers give of the input ``name``, with what only moves elements before them;
+    but for what gives an output, whose type is the caller's matter."""
+    known, found, outer = {name}, [], near_outputs(graph)
+    for node in graph.nodes:
+        if node.inputs[0] not in known:
+            continue
+        if isinstance(node.op, ops.Conv | ops.Dense) and node.output not in outer:
+            found.append(node.output)
+        elif isinstance(node.op, ops.Moving):
+            known.update(node.outputs)
+    return found

@@ -11,6 +11,7 @@ from edgeinfer.cli.convert import convert
 from edgeinfer.cli.demo import demo
 from edgeinfer.cli.evaluate import evaluate
 from edgeinfer.cli.explain import explain
+from edgeinfer.cli.export import export
 from edgeinfer.cli.groups import InWorkingOrder
 from edgeinfer.cli.hdl import hdl
 from edgeinfer.cli.inspect import inspect
@@ -41,6 +42,7 @@ for _command in (
     run,
     bench,
     convert,
+    export,
     operators,
     hdl,
 ):

@@ -1,0 +1,172 @@
+"""What is exported as QDQ onnxruntime computes alike, and read again it is the same model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from click.testing import CliRunner
+
+from edgeinfer.cli.commands import edgeinfer
+from edgeinfer.converters import from_onnx
+from edgeinfer.converters.qdq import to_qdq
+from edgeinfer.errors import InputError, UnsupportedError
+from edgeinfer.files.model_file import save
+from edgeinfer.graph import Graph, GraphBuilder, TensorType
+from edgeinfer.graph import operators as ops
+from edgeinfer.quant import as_stated, quantize
+from edgeinfer.runtime.session import Session
+from tests.converters.onnx_agreement import model, node
+from tests.converters.test_quantized_models import SAMPLES, SHAPE, floats, network
+from tests.refusals import refused
+
+pytestmark = pytest.mark.filterwarnings("ignore::edgeinfer.errors.EdgeInferWarning")
+
+
+def peer(proto: onnx.ModelProto) -> onnxruntime.InferenceSession:
+    """onnxruntime without fusions, which saturate on processors without VNNI."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    return onnxruntime.InferenceSession(proto.SerializeToString(), options)
+
+
+def steps_apart(graph: Graph, samples: np.ndarray) -> np.ndarray:
+    """By how many steps the outputs differ."""
+    session, other = Session(graph), peer(to_qdq(graph))
+    (name,) = graph.outputs
+    found = [session.run(x[None]) - other.run(None, {graph.inputs[0]: x[None]})[0] for x in samples]
+    return np.abs(found) / graph.types[name].quantization.step
+
+
+def places() -> onnx.ModelProto:
+    """What moves elements and finds extremes, and a sum of values of different orders."""
+    return model(
+        [
+            node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]),
+            node("Split", ["c"], ["a", "b"], axis=1, num_outputs=2),
+            node("Max", ["a", "b"], ["m"]),
+            node("Concat", ["m", "a"], ["k"], axis=1),
+            node("Slice", ["k", "first", "last", "axes", "steps"], ["l"]),
+            node("Pad", ["l", "pads"], ["p"], mode="edge"),
+            node("Transpose", ["p"], ["t"], perm=[0, 2, 3, 1]),
+            node("ReduceMax", ["t", "two"], ["r"], keepdims=1),
+            node("Sub", ["t", "r"], ["d"]),
+            node("LeakyRelu", ["d"], ["e"], alpha=0.1),
+            node("AveragePool", ["e"], ["y"], kernel_shape=[2, 2], strides=[2, 2]),
+        ],
+        SHAPE,
+        {
+            "w": floats(0, 8, 3, 3, 3),
+            "first": np.array([0, 11]),
+            "last": np.array([2**31, -100]),
+            "axes": np.array([2, 3]),
+            "steps": np.array([1, -2]),
+            "pads": np.array([0, 0, 1, 1, 0, 0, 1, 1]),
+            "two": np.array([2]),
+        },
+        opset=18,
+    )
+
+
+MODELS = {"network": network, "places": places}
+
+
+@pytest.mark.parametrize("scheme", ["int8", "int16x8", "int16"])
+@pytest.mark.parametrize("name", MODELS)
+def test_onnxruntime_computes_the_same_to_within_a_step(name, scheme):
+    graph = quantize(from_onnx(MODELS[name]()), SAMPLES, scheme=scheme)
+    apart = steps_apart(graph, SAMPLES)
+    # float32 errs by a share of a step of 16 bits in each layer
+    assert apart.max() < (1.01 if scheme == "int8" else 8)
+    assert (apart > 0.5).mean() <= (1e-3 if scheme == "int8" else 0.3)
+
+
+@pytest.mark.parametrize("scheme", ["int8", "int16x8", "int16"])
+@pytest.mark.parametrize("name", MODELS)
+def test_read_again_it_is_the_same_model(name, scheme):
+    graph = quantize(from_onnx(MODELS[name]()), SAMPLES, scheme=scheme)
+    again = as_stated(from_onnx(to_qdq(graph)))
+    first, second = Session(graph), Session(again)
+    for x in SAMPLES:
+        assert np.array_equal(first.run(x[None]), second.run(x[None]))
+    assert again.types[again.inputs[0]] == graph.types[graph.inputs[0]]
+    assert again.types[again.outputs[0]] == graph.types[graph.outputs[0]]
+
+
+def test_the_same_graph_is_the_same_bytes():
+    graph = quantize(from_onnx(network()), SAMPLES)
+    a, b = (to_qdq(graph).SerializeToString(deterministic=True) for _ in range(2))
+    assert a == b
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["kws_dscnn", "ad_autoencoder", "cifar10_resnet20", "mnist_lstm"])
+def test_real_models_are_the_same_read_again(zoo, name):
+    entry = zoo.load(name)
+    graph = quantize(from_onnx(entry.model), entry.calib[:40], observer="minmax")
+    again = as_stated(from_onnx(to_qdq(graph)))
+    x = entry.x[:40].astype(np.float32)
+    first, second = Session(graph), Session(again)
+    for sample in x:
+        assert np.array_equal(first.run(sample[None]), second.run(sample[None]))
+    assert steps_apart(graph, x).max() < 1.01
+
+
+# ---- refusals
+
+
+def test_operators_without_a_form_are_all_named():
+    b = GraphBuilder("curves")
+    x = b.input("x", TensorType((1, 4)))
+    b.add(ops.Pointwise(("trunc", "x")), x, output="a")
+    b.add(ops.Normalization(axes=(1,)), x, b.constant("s", np.ones(4, "f4")), output="b")
+    graph = quantize(b.graph("a", "b"), [np.ones((1, 4), "f4") * i for i in range(-9, 9)])
+    with refused(
+        f"2 of {len(graph.nodes)} operators cannot be exported: Lookup 'a': the function trunc has "
+        "no operator of ONNX's; QNormalization 'b': it has no form in QDQ yet",
+        UnsupportedError,
+    ):
+        to_qdq(graph)
+
+
+def test_a_float_graph_has_nothing_to_export():
+    with refused("a float model has no integers to export: quantize it first", InputError):
+        to_qdq(from_onnx(network()))
+
+
+# ---- the command
+
+
+def exported(*arguments: object) -> str:
+    done = CliRunner().invoke(edgeinfer, ["export", *map(str, arguments)])
+    return done.output if done.exit_code == 0 else done.stderr
+
+
+def test_the_command_writes_what_convert_reads(tmp_path):
+    graph = quantize(from_onnx(network()), SAMPLES)
+    save(graph, tmp_path / "model.eqm")
+    out = tmp_path / "model.onnx"
+    said = exported(tmp_path / "model.eqm", "--to", "qdq", "-o", out)
+    assert said.startswith(f"wrote {out}: ".replace("\\", "/")) or said.startswith("wrote ")
+    read = as_stated(from_onnx(out))
+    x = SAMPLES[:1]
+    assert np.array_equal(Session(read).run(x), Session(graph).run(x))
+
+
+@pytest.mark.parametrize("name", ["model.eqm", "model.tflite", "model"])
+def test_another_ending_is_refused(tmp_path, name):
+    save(quantize(from_onnx(network()), SAMPLES), tmp_path / "made.eqm")
+    said = exported(tmp_path / "made.eqm", "--to", "qdq", "-o", Path("out") / name)
+    assert said == f"error: cannot write out/{name}: --to qdq writes .onnx files\n"
+
+
+def test_a_failed_export_leaves_nothing(tmp_path):
+    graph = from_onnx(network())
+    save(graph, tmp_path / "float.eqm")
+    said = exported(tmp_path / "float.eqm", "--to", "qdq", "-o", tmp_path / "out.onnx")
+    assert said == "error: a float model has no integers to export: quantize it first\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["float.eqm"]
