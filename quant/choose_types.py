@@ -103,8 +103,9 @@ def choose(graph: Graph, data: Data, options: Options, seen: Calibration | None 
     if searching:
         objective = judged_at(graph, reference).objective
         if rounding == "single":
-            parts = graph, groups, widths, seen, options, of_values, lowering, objective
-            notes += widen_inputs(*parts)
+            notes += widen_inputs(
+                graph, groups, widths, seen, options, of_values, lowering, objective
+            )
 
     def types(ranges: Ranges) -> IntegerTypes:
         return of_values(ranges, widths)

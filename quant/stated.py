@@ -182,14 +182,10 @@ def _across(graph: Graph, node: Node, types: dict[str, TensorType]) -> None:
     if sources and len(known) == len(sources) and all(q == known[0] for q in known):
         like = types[sources[0]]
         for name in given:
-            types.setdefault(name, _shaped(like, graph.types[name]))
+            types.setdefault(name, replace(like, shape=graph.types[name].shape))
     elif given and given[0] in types:
         for name in sources:
-            types.setdefault(name, _shaped(types[given[0]], graph.types[name]))
-
-
-def _shaped(like: TensorType, t: TensorType) -> TensorType:
-    return TensorType(t.shape, like.dtype, like.quantization)
+            types.setdefault(name, replace(types[given[0]], shape=graph.types[name].shape))
 
 
 def _weights(graph: Graph) -> dict[str, GivenWeights]:

@@ -21,6 +21,8 @@ from edgeinfer.graph import operators as ops
 
 __all__ = ["integers_of", "steps_of"]
 
+_BLOCKS = "scales by block are not supported: quantize by tensor, and weights by channel"
+
 # integers whose scale each run computes
 _COMPUTED = Quantized("computed", 1.0, 0)
 
@@ -89,9 +91,7 @@ def _rounding(to: Quantized) -> ops.FakeQuantize:
 def _quantized(call: Call) -> Quantized:
     """The integers that a node gives or takes."""
     if call.integer("block_size", 0):
-        raise Refusal(
-            "scales by block are not supported: quantize by tensor, and weights by channel"
-        )
+        raise Refusal(_BLOCKS)
     call.integer("axis", 1)
     call.integer("precision", 0)
     scale, zero_point = call.static(1, "scale"), call.static(2, "zero point")
@@ -131,9 +131,7 @@ def steps_of(node: ir.Node, weights: Static, scale: Static) -> np.ndarray | None
     """
     block = node.attributes.get("block_size")
     if block is not None and block.as_int():
-        raise Refusal(
-            "scales by block are not supported: quantize by tensor, and weights by channel"
-        )
+        raise Refusal(_BLOCKS)
     if weights.array.dtype.itemsize > 2:
         return None
     steps = scale.array.astype(np.float32)

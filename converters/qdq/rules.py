@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 from functools import singledispatch
 
 import numpy as np
 
-from edgeinfer.arithmetic.fixedpoint import MAX_ACCUMULATOR_16
 from edgeinfer.converters.qdq.expressions import write_expression
 from edgeinfer.converters.qdq.writer import CHANNELS_FIRST, ModelWriter, Order
 from edgeinfer.errors import UnsupportedError
@@ -77,7 +75,6 @@ def _layer(node: Node, to: ModelWriter) -> tuple[np.ndarray, np.ndarray, list[st
     steps = scale * np.float32(to.step(node.input("x")))
     if np.abs(bias).max() < 2**31:
         return weights, scale, [to.weights(bias.astype(np.int32), steps, "bias")]
-    assert np.abs(bias).max() < MAX_ACCUMULATOR_16
     return weights, scale, [to.constant((bias * steps.astype(np.float64)).astype("f4"), "bias")]
 
 
@@ -85,14 +82,13 @@ def _layer(node: Node, to: ModelWriter) -> tuple[np.ndarray, np.ndarray, list[st
 def _convolution(op: ops.QConv, node: Node, to: ModelWriter) -> None:
     weights, scale, bias = _layer(node, to)
     oihw = np.ascontiguousarray(weights.transpose(0, 3, 1, 2))
-    top, left, bottom, right = op.pads
     y = to.node(
         "Conv",
         to.floats(node.input("x"), CHANNELS_FIRST),
         to.weights(oihw, scale, "weights"),
         *bias,
         strides=op.strides,
-        pads=[top, left, bottom, right],
+        pads=op.pads,
         dilations=op.dilations,
         group=op.group,
     )
@@ -331,7 +327,7 @@ def _extreme(op: ops.Maximum | ops.Minimum, node: Node, to: ModelWriter) -> None
 @write_node.register(ops.DepthToSpace)
 @write_node.register(ops.SpaceToDepth)
 def _blocks(op: ops.DepthToSpace | ops.SpaceToDepth, node: Node, to: ModelWriter) -> None:
-    names = {field.name: getattr(op, field.name) for field in fields(op)}
-    names["blocksize"] = names.pop("block")
+    mode = {"mode": op.mode} if isinstance(op, ops.DepthToSpace) else {}
     x = to.floats(node.inputs[0], CHANNELS_FIRST)
-    to.give(node.output, to.node(type(op).__name__, x, **names), CHANNELS_FIRST)
+    y = to.node(type(op).__name__, x, blocksize=op.block, **mode)
+    to.give(node.output, y, CHANNELS_FIRST)

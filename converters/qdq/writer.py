@@ -44,6 +44,7 @@ class ModelWriter:
         self._names = DistinctNames(frozenset((*graph.inputs, *graph.outputs)))
         self._integers: dict[tuple[str, Order], str] = {}
         self._floats: dict[tuple[str, Order], str] = {}
+        self._parameters: dict[str, tuple[str, str]] = {}
         self._label = ""
         for name in graph.inputs:
             if self.type(name).quantization is None:
@@ -93,7 +94,7 @@ class ModelWriter:
         if q is None:
             return self.integers(value, order)
         if (value, order) not in self._floats:
-            parameters = self._parameters(q, self.type(value).dtype)
+            parameters = self._scale_and_zero_point(value, q)
             name = self.node("DequantizeLinear", self.integers(value, order), *parameters)
             self._floats[value, order] = name
         return self._floats[value, order]
@@ -101,19 +102,24 @@ class ModelWriter:
     def give(self, value: str, floats: str, order: Order | None = None) -> None:
         """Let ``value`` be what the tensor ``floats`` rounds to."""
         order = self.plain(value) if order is None else order
-        t = self.type(value)
-        if t.quantization is not None:
-            floats = self.node("QuantizeLinear", floats, *self._parameters(t.quantization, t.dtype))
+        q = self.type(value).quantization
+        if q is not None:
+            floats = self.node("QuantizeLinear", floats, *self._scale_and_zero_point(value, q))
         self._integers[value, order] = floats
 
     def rename(self, value: str, other: str, order: Order, other_order: Order) -> None:
         """Let ``value`` in ``order`` be the tensor that ``other`` is in another one."""
         self._integers[value, order] = self.integers(other, other_order)
 
-    def _parameters(self, q: Quantization, dtype: str) -> tuple[str, str]:
-        scale = np.array(q.step if q.axis is None else q.scale, np.float32)
-        zero_point = np.full(scale.shape, q.zero_point, dtype)
-        return self.constant(scale, "scale"), self.constant(zero_point, "zero_point")
+    def _scale_and_zero_point(self, value: str, q: Quantization) -> tuple[str, str]:
+        """Those of a value, which all that quantizes or dequantizes it takes."""
+        if value not in self._parameters:
+            zero_point = np.array(q.zero_point, self.type(value).dtype)
+            self._parameters[value] = (
+                self.constant(np.array(q.step, np.float32), "scale"),
+                self.constant(zero_point, "zero_point"),
+            )
+        return self._parameters[value]
 
     # ---- nodes ----
 

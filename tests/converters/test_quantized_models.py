@@ -95,7 +95,7 @@ KINDS = {
     "int16 weights": (QuantType.QInt16, QuantType.QInt16, False),
 }
 EIGHT = ("uint8", "int8", "one scale a tensor")
-OPERATORS = ("uint8 operators", "int8 operators")
+OPERATORS = {f"{kind} operators": KINDS[kind] for kind in ("uint8", "int8")}
 
 
 @pytest.fixture(scope="module")
@@ -104,28 +104,17 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("quantized")
     onnx.save(network(), folder / "float.onnx")
     made = {}
-    for kind, (activations, weights, per_channel) in KINDS.items():
+    for kind, (activations, weights, per_channel) in (KINDS | OPERATORS).items():
         made[kind] = folder / f"{kind}.onnx"
         quantize_static(
             folder / "float.onnx",
             made[kind],
             Reader(),
-            quant_format=QuantFormat.QDQ,
+            quant_format=QuantFormat.QOperator if kind in OPERATORS else QuantFormat.QDQ,
             activation_type=activations,
             weight_type=weights,
             per_channel=per_channel,
             extra_options={"ActivationSymmetric": kind.startswith("int16")},
-        )
-    for kind, dtype in zip(OPERATORS, (QuantType.QUInt8, QuantType.QInt8), strict=True):
-        made[kind] = folder / f"{kind}.onnx"
-        quantize_static(
-            folder / "float.onnx",
-            made[kind],
-            Reader(),
-            quant_format=QuantFormat.QOperator,
-            activation_type=dtype,
-            weight_type=QuantType.QInt8,
-            per_channel=True,
         )
     return made
 
