@@ -81,6 +81,7 @@ def body_of(node: ir.Node, version: int, operands: Sequence[Operand | None]) -> 
             del proto.attribute[:]
         elif onnx.defs.has(node.op_type, version, node.domain):
             schema = onnx.defs.get_schema(node.op_type, version, node.domain)
+            _refuse_misfits(node, operands)
             found = _definition(schema, version, proto, types)
             if found is None:
                 return None
@@ -97,6 +98,21 @@ def body_of(node: ir.Node, version: int, operands: Sequence[Operand | None]) -> 
     for inner in graph.all_nodes():
         inner.version = opset
     return graph
+
+
+def _refuse_misfits(node: ir.Node, operands: Sequence[Operand | None]) -> None:
+    """ModelError where ONNX's own definition would only fail somewhere inside."""
+    ranks = [len(operand.shape) if operand is not None else None for operand in operands]
+    if node.op_type == "RotaryEmbedding":
+        has_places = len(ranks) > 3 and ranks[3] is not None
+        wanted, where = (2, "with") if has_places else (3, "without")
+        for name, rank in zip(("cos_cache", "sin_cache"), ranks[1:3], strict=False):
+            if rank != wanted:
+                raise ModelError(f"{name} must have {wanted} axes {where} position_ids, not {rank}")
+    if node.op_type == "Attention":
+        for index, name in enumerate(("q_num_heads", "kv_num_heads", "kv_num_heads")):
+            if ranks[index : index + 1] == [3] and name not in node.attributes:
+                raise ModelError(f"attribute {name!r} is missing, which inputs of 3 axes need")
 
 
 def _definition(

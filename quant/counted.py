@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from edgeinfer.graph import Graph
-from edgeinfer.quant.never import FarNumbers, Filling, fillings, indifferent_sides, near_and_far
+from edgeinfer.graph.indifference import indifferent_sides
+from edgeinfer.quant.never import FarNumbers, Filling, fillings, near_and_far
 from edgeinfer.quant.observers import Histogram
 from edgeinfer.quant.reaches import Reaches
 

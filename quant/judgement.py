@@ -240,8 +240,10 @@ def _about_samples(graph: Graph, seen: Calibration) -> list[str]:
         keep = ""
         if name in likely:
             keep = f", or keep it from run to run with {keep_states({name: likely[name]})}"
-        if name in seen.histograms and seen.histograms[name].low == seen.histograms[name].high:
-            value = seen.histograms[name].low
+        held = seen.histograms.get(name)
+        # beside never a mask is 0 everywhere
+        if held is not None and held.low == held.high and name not in seen.never:
+            value = held.low
             found.append(
                 f"input {name!r} is {value:g} everywhere in all calibration samples, so its range "
                 f"is a guess; calibrate with samples as the model will see them{keep}"
@@ -268,12 +270,11 @@ def _about_saturation(graph: Graph, seen: Calibration) -> list[str]:
     for name in graph.inputs:
         if name not in seen.fitted or not seen.held_back:
             continue
-        known = seen.fitted[name]
+        known, never = seen.fitted[name], seen.never.get(name, ())
+        low = -np.inf if -1 in never else known.low
+        high = np.inf if 1 in never else known.high
         outside = np.mean(
-            [
-                ((run.feed[name] < known.low) | (run.feed[name] > known.high)).mean()
-                for run in seen.held_back
-            ]
+            [((run.feed[name] < low) | (run.feed[name] > high)).mean() for run in seen.held_back]
         )
         if outside > _SATURATING:
             found.append(

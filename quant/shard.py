@@ -187,7 +187,8 @@ class Shard:
 
         The arrays may be used again afterwards.
         """
-        run = Arrival(index, {name: array.copy() for name, array in feed.items()})
+        copied = {name: array.copy() for name, array in feed.items()}
+        run = Arrival(index, copied, masks=frozenset(self._counted.sides) & copied.keys())
         if self._state is not None:
             return [Due(run, index % _HELD_BACK == _HELD_BACK - 1, True)]
         return [Due(other) for other in self._waiting.take(run)]

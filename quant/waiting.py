@@ -43,17 +43,20 @@ class Arrival:
         Its inputs.
     times : int
         How many times they came.
+    masks : set of str
+        The inputs of which nobody asks how far they reach.
     digests : dict of str to bytes
         One of each input.
     key : bytes
         One of all inputs: the same run has the same, whatever its place.
     reaches : dict of str to float
-        The largest magnitude of each input that has floats; 0 of the others.
+        The largest magnitude of each input that has floats and is no mask; 0 of the others.
     """
 
     index: int
     feed: Mapping[str, np.ndarray]
     times: int = 1
+    masks: frozenset[str] = frozenset()
     digests: dict[str, bytes] = field(init=False)
     key: bytes = field(init=False)
     reaches: dict[str, float] = field(init=False)
@@ -63,13 +66,16 @@ class Arrival:
         named = [part for name in sorted(self.feed) for part in (name.encode(), self.digests[name])]
         self.key = blake2b(b"\0".join(named), digest_size=16).digest()
         self.reaches = {
-            name: float(np.abs(array).max()) if array.dtype == np.float32 and array.size else 0.0
-            for name, array in self.feed.items()
+            name: 0.0 if name in self.masks else _reach(array) for name, array in self.feed.items()
         }
 
     def reaches_again(self, name: str) -> bool:
         """Whether an input has its largest magnitude more than once."""
         return int((np.abs(self.feed[name]) == self.reaches[name]).sum()) > 1
+
+
+def _reach(array: np.ndarray) -> float:
+    return float(np.abs(array).max()) if array.dtype == np.float32 and array.size else 0.0
 
 
 def _digest(array: np.ndarray) -> bytes:

@@ -282,9 +282,8 @@ def combine(call: Call, operator: str, a: Operand, b: Operand, kind: Kind | None
         return call.emit(ops.Add(), a, call.static_like(b, -b.array), kind=kind)
     if (operator, kind) == ("Div", "integers"):
         return call.pointwise(("trunc", "x"), call.emit(op(), a, b), kind)
-    if isinstance(b, Static) and operator == "Div":
-        with np.errstate(divide="ignore"):
-            return call.emit(ops.Mul(), a, call.static_like(b, 1 / b.array), kind=kind)
+    if isinstance(b, Static) and operator == "Div" and b.array.all():
+        return call.emit(ops.Mul(), a, call.static_like(b, 1 / b.array), kind=kind)
     if isinstance(a, Static) and operator in ("Add", "Mul", "Max", "Min"):
         a, b = b, a
     return call.emit(op(), a, b, kind=kind)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgeinfer.converters.onnx_operators import Refusal
 from edgeinfer.converters.operator_bodies.body import Body, Outputs, operator
 from edgeinfer.errors import ModelError
 
@@ -43,3 +44,13 @@ def _bias_split_gelu(b: Body) -> Outputs:
 @operator("BiasAdd")
 def _bias_add(b: Body) -> Outputs:
     return b.sum(b.input(0), b.input(1), b.input(2))
+
+
+@operator("BiasSoftmax")
+def _bias_softmax(b: Body) -> Outputs:
+    rank = len(b.shape(0))
+    b.attribute("is_inner_broadcast", 1)
+    # of several axes at once, as before opset 13
+    if b.attribute("axis", 1) not in (rank - 1, -1):
+        raise Refusal("a Softmax of several axes is not supported")
+    return b("Softmax", b("Add", b.input(0), b.input(1)), axis=-1)

@@ -30,6 +30,49 @@ def _skip_rms_normalization(b: Body) -> Outputs:
     return y, None, None, total
 
 
+@operator("GroupNorm")
+def _group_norm(b: Body) -> Outputs:
+    return _groups_normalized(b, b.input(0))
+
+
+@operator("SkipGroupNorm")
+def _skip_group_norm(b: Body) -> Outputs:
+    """Of a sum with ``skip``, which has x's shape or is [N,C], and a bias [C]."""
+    skip = b.input(3)
+    if len(b.shape(3)) == 2:
+        skip = b("Unsqueeze", skip, b.constant([1, 2] if _has_channels_last(b) else [2, 3]))
+    bias = b.optional(4)
+    if bias is not None and not _has_channels_last(b):
+        bias = b("Unsqueeze", bias, b.constant([1, 2]))
+    total = b.sum(b.input(0), skip, bias)
+    return _groups_normalized(b, total), total
+
+
+def _groups_normalized(b: Body, x: str) -> str:
+    """``x`` [N,H,W,C], or [N,C,H,W], normalized by group of channels, and Swish of that."""
+    b.shape(0, rank=4)
+    if _has_channels_last(b):
+        x = b("Transpose", x, perm=[0, 3, 1, 2])
+    y = b(
+        "GroupNormalization",
+        x,
+        b.input(1),
+        b.input(2),
+        num_groups=b.attribute("groups", 0),
+        epsilon=b.attribute("epsilon", 1e-5),
+    )
+    activation = b.attribute("activation", 0)
+    if activation not in (0, 1):
+        raise ModelError(f"activation must be 0 or 1, not {activation}")
+    if activation:
+        y = b("Mul", y, b("Sigmoid", y))
+    return b("Transpose", y, perm=[0, 2, 3, 1]) if _has_channels_last(b) else y
+
+
+def _has_channels_last(b: Body) -> bool:
+    return bool(b.attribute("channels_last", 1))
+
+
 @operator("EmbedLayerNormalization")
 def _embed_layer_normalization(b: Body) -> Outputs:
     """Words, places and segments, each by its embedding, added and normalized."""

@@ -15,6 +15,7 @@ from edgeinfer import advice
 from edgeinfer.errors import InputError
 from edgeinfer.graph import Graph
 from edgeinfer.graph.batching import obstacle
+from edgeinfer.graph.indifference import indifferent_sides
 from edgeinfer.graph.likely_states import likely_states
 
 __all__ = ["Data", "is_batched", "keep_likely_states", "runs", "samples_in"]
@@ -26,7 +27,8 @@ Data: TypeAlias = Batch | Iterable[Batch]
 def runs(graph: Graph, data: Data, *, limit: int | None = None) -> Iterator[dict[str, np.ndarray]]:
     """Inputs for one run of ``graph`` after another, at most ``limit`` of them.
 
-    Numbers stand for themselves, as floats, on a float and on an integer Graph.
+    Numbers stand for themselves, as floats, on a float and on an integer Graph. A mask may hold
+    minus infinity: the lowest float takes its place, which excludes as well.
 
     Raises
     ------
@@ -117,11 +119,7 @@ def _checked(graph: Graph, name: str, array: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore"):
             array = array.astype(np.float32, copy=False)
         if not np.isfinite(array).all():
-            masks = np.isneginf(array).any() and not (np.isnan(array) | np.isposinf(array)).any()
-            raise InputError(
-                f"the data for input {name!r} holds a value that is not finite"
-                + ("; a mask has the lowest float in its place" if masks else "")
-            )
+            array = _excluded(graph, name, array)
     elif array.dtype != expected.dtype:
         if array.dtype.kind not in "iu" or (array.astype(expected.dtype) != array).any():
             raise InputError(f"input {name!r} takes {expected.dtype}, not {array.dtype}")
@@ -129,6 +127,20 @@ def _checked(graph: Graph, name: str, array: np.ndarray) -> np.ndarray:
     if expected.shape[:1] == (1,) and array.shape == expected.shape[1:]:
         return array[np.newaxis]  # one sample, without the axis of the batch
     return array
+
+
+def _excluded(graph: Graph, name: str, array: np.ndarray) -> np.ndarray:
+    """``array`` with the lowest float for minus infinity, where that is a mask's "never"."""
+    lowest = np.maximum(array, np.finfo(np.float32).min)
+    if not np.isfinite(lowest).all():
+        raise InputError(f"the data for input {name!r} holds a value that is not finite")
+    # an integer Graph was asked before it was quantized
+    if not graph.is_integer and -1 not in indifferent_sides(graph).get(name, ()):
+        raise InputError(
+            f"the data for input {name!r} holds minus infinity, and the model computes with it: "
+            "only a mask of what a Softmax or a maximum excludes may hold that"
+        )
+    return lowest
 
 
 def _slices(graph: Graph, named: dict[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:

@@ -307,6 +307,51 @@ def test_what_no_processor_has_is_what_its_documentation_says():
     expected = _run(first, x.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1)
     np.testing.assert_allclose(_run(last, x), expected, rtol=1e-5, atol=1e-5)
 
+    x, bias = numbers(2, 3, 4, 5), numbers(2, 1, 1, 5)
+    shares = own("BiasSoftmax", ["x", "bias"], axis=3, is_inner_broadcast=1)
+    expected = np.exp(x + bias)
+    expected /= expected.sum(-1, keepdims=True)
+    proto = microsoft([shares], {"bias": bias}, {"x": x.shape})
+    np.testing.assert_allclose(_run(proto, x), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("activation", [0, 1])
+@pytest.mark.parametrize("channels_last", [0, 1])
+@pytest.mark.parametrize("skip", [None, "whole", "by channel"])
+def test_groups_are_normalized_as_documented(skip, channels_last, activation):
+    """onnxruntime has them on graphics processors alone."""
+    x, scale, shift = numbers(2, 5, 3, 8), numbers(8), numbers(8)
+    constants, names, total = {"scale": scale, "shift": shift}, ["x", "scale", "shift"], x
+    if skip:
+        added = numbers(*x.shape) if skip == "whole" else numbers(2, 8)
+        constants |= {"skip": added, "bias": numbers(8)}
+        names += ["skip", "bias"]
+        total = x + constants["bias"] + (added if skip == "whole" else added[:, None, None])
+    groups = total.reshape(2, 15, 4, 2)
+    mean, variance = groups.mean((1, 3), keepdims=True), groups.var((1, 3), keepdims=True)
+    expected = ((groups - mean) / np.sqrt(variance + 1e-3)).reshape(x.shape) * scale + shift
+    if activation:
+        expected /= 1 + np.exp(-expected)
+    if not channels_last:
+        x, expected, total = (a.transpose(0, 3, 1, 2) for a in (x, expected, total))
+        if skip == "whole":
+            constants["skip"] = added.transpose(0, 3, 1, 2)
+    outputs = ["y", "sum"] if skip else ["y"]
+    layer = own(
+        "SkipGroupNorm" if skip else "GroupNorm",
+        names,
+        outputs,
+        groups=4,
+        epsilon=1e-3,
+        activation=activation,
+        channels_last=channels_last,
+    )
+    proto = microsoft([layer], constants, {"x": x.shape}, outputs=outputs)
+    found = execute(from_onnx(proto, input_shapes={"x": list(x.shape)}), {"x": x})
+    np.testing.assert_allclose(found["y"], expected, rtol=1e-4, atol=1e-5)
+    if skip:
+        np.testing.assert_allclose(found["sum"], total, rtol=1e-5, atol=1e-5)
+
 
 def _run(proto, x):
     graph = from_onnx(proto, input_shapes={"x": list(x.shape)})

@@ -539,10 +539,23 @@ def test_many_refused_nodes_are_grouped_by_operator_and_the_model_can_be_cut_bef
 
 
 def test_what_an_operator_is_made_of_is_refused_with_its_own_name():
-    attention = node("Attention", ["x", "x", "x"], ["y"], name="attend")
+    attention = node("Attention", ["x", "x", "x"], ["y"], q_num_heads=3, kv_num_heads=3)
+    message = refusal(ModelError, model([attention], (1, 5, 8), opset=23))
+    assert message == (
+        "Attention 'y': Reshape, of which it is made: "
+        "a value of shape [1, 5, 8] does not fill shape [1, 5, 3, -1]"
+    )
+
+
+def test_what_a_definition_would_stumble_on_is_refused_before():
+    attention = node("Attention", ["x", "x", "x"], ["y"], name="attend", q_num_heads=2)
     assert refusal(ModelError, model([attention], (1, 5, 8), opset=23)) == (
-        "Attention 'attend': Expand, of which it is made: "
-        "shapes [1, 5, 1, 8] and [1, 5, 1, 5] do not broadcast"
+        "Attention 'attend': attribute 'kv_num_heads' is missing, which inputs of 3 axes need"
+    )
+    rotary = node("RotaryEmbedding", ["x", "cache", "cache"], ["y"], name="rotate")
+    constants = {"cache": np.ones((5, 4), np.float32)}
+    assert refusal(ModelError, model([rotary], (1, 2, 5, 8), constants, opset=23)) == (
+        "RotaryEmbedding 'rotate': cos_cache must have 3 axes without position_ids, not 2"
     )
 
 

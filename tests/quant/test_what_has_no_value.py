@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edgeinfer.converters import from_onnx
-from edgeinfer.errors import QuantizationError
+from edgeinfer.errors import InputError, QuantizationError
 from edgeinfer.meaning.float_executor import execute
 from edgeinfer.quant import quantize
 from edgeinfer.session import Session
@@ -28,15 +28,17 @@ def samples(count=8):
     "nodes",
     [
         [node("Div", ["x", "zero"], ["y"])],
+        [node("Div", ["x", "some"], ["y"])],
         [node("Sub", ["x", "x"], ["d"]), node("Div", ["x", "d"], ["y"])],
         [node("Sub", ["x", "x"], ["d"]), node("Reciprocal", ["d"], ["y"])],
         [node("Mod", ["x", "zero"], ["y"], fmod=1)],
     ],
-    ids=["constant", "value", "reciprocal", "remainder"],
+    ids=["constant", "constants", "value", "reciprocal", "remainder"],
 )
 @pytest.mark.parametrize("scheme", ["int8", "int16"])
 def test_a_division_by_zero_is_found_in_calibration(nodes, scheme):
-    graph = from_onnx(model(nodes, SHAPE, {"zero": np.float32(0)}))
+    constants = {"zero": np.float32(0), "some": np.array([1, 0, 2, 4], np.float32)}
+    graph = from_onnx(model(nodes, SHAPE, constants))
     with refused(
         "value 'y' is not finite on calibration sample 0; the float model overflows or divides by "
         "zero there",
@@ -87,3 +89,38 @@ def test_more_places_than_an_axis_has_are_refused():
     proto = model([node("TopK", ["x", "k"], ["y", "i"])], SHAPE, {"k": np.array([5])})
     with refused("TopK 'y': an axis of 4 has no 5 largest elements"):
         from_onnx(proto)
+
+
+MASKED = {"x": SHAPE, "mask": SHAPE}
+
+
+def masked_samples(count, hidden):
+    """Of which ``hidden`` have a mask that excludes the last two numbers."""
+    data = [{**feeds, "mask": np.zeros(SHAPE, np.float32)} for feeds in samples(count)]
+    for feeds in data[:hidden]:
+        feeds["mask"][..., 2:] = -np.inf
+    return data
+
+
+@pytest.mark.parametrize("hidden", [1, 24])
+@pytest.mark.parametrize("scheme", ["int8", "int16x8", "int16"])
+def test_a_mask_that_is_fed_may_hold_minus_infinity(hidden, scheme, recwarn):
+    nodes = [node("Add", ["x", "mask"], ["s"]), node("Softmax", ["s"], ["y"])]
+    proto = model(nodes, inputs=MASKED)
+    data = masked_samples(40, hidden)
+    session = Session(quantize(from_onnx(proto), data, scheme=scheme))
+    assert not recwarn.list
+    expected = onnxruntime_values(proto, data[0], ["y"])["y"]
+    found = session.run(data[0])
+    np.testing.assert_array_equal(found[..., 2:], 0)
+    np.testing.assert_allclose(found, expected, atol=2**-6)
+
+
+def test_minus_infinity_where_its_distance_counts_is_refused():
+    graph = from_onnx(model([node("Add", ["x", "mask"], ["y"])], inputs=MASKED))
+    with refused(
+        "the data for input 'mask' holds minus infinity, and the model computes with it: only a "
+        "mask of what a Softmax or a maximum excludes may hold that",
+        InputError,
+    ):
+        quantize(graph, masked_samples(8, 1))
