@@ -14,10 +14,16 @@ from edgeinfer.quant.reaches import Reaches
 
 __all__ = ["headroom"]
 
-_TIMES = 1 + np.arange(65) / 32
+# factors, and how many times as far as was seen another run may reach
+_STEP = 1 / 32
+_TIMES = 1 + np.arange(65) * _STEP
+_AGAIN = 1 + np.arange(480) * _STEP
 
-# in a run that goes beyond all others not the largest number alone does
-_CLIPPED = 4
+# in a run that goes beyond all others not the largest number alone does so
+_CLIPPED = 2
+
+# fewer runs do not tell what their tail is like
+_FEWEST = 5
 
 
 def headroom(reaches: Reaches, elements: int, step: float) -> float:
@@ -26,9 +32,9 @@ def headroom(reaches: Reaches, elements: int, step: float) -> float:
     With n runs seen the next one goes beyond all of them with a probability of 1 in n + 1. Beyond a
     high threshold most distributions have an exponential tail (Pickands, "Statistical inference
     using extreme order statistics", 1975), here that of the squares, as of normally distributed
-    numbers: of mean s, beyond h times the largest reach r it is left ``exp(-(h^2 - 1) r^2 / s)``,
-    and the mean square of what is clipped there is about ``2 (s / 2 h r)^2``. Four numbers are
-    counted as clipped.
+    numbers. Its mean s is itself known from k runs only, and then what goes t beyond is left
+    ``(1 + t / (k s))^-k`` (the predictive distribution under Jeffreys' prior 1 / s): of a heavier
+    tail, the fewer runs tell of it. Two numbers are counted as clipped.
 
     Parameters
     ----------
@@ -39,12 +45,13 @@ def headroom(reaches: Reaches, elements: int, step: float) -> float:
     step : float
         Of its integers, where they reach no farther than was seen.
     """
-    largest, excess = reaches.tail()
+    largest, excess, told = reaches.tail()
     if excess == 0:
         return 1.0
+    told = max(told, _FEWEST)
+    beyond = (_AGAIN**2 - 1) * largest**2 / (told * excess)
+    left = elementary.exp(-told * elementary.log1p(beyond))
+    clipped = np.maximum(_AGAIN - _TIMES[:, None], 0) * largest
+    squares = 2 * (clipped * left).sum(1) * (_STEP * largest)
     rounded = elements * (_TIMES * step) ** 2 / 12
-    left = elementary.exp(-(_TIMES**2 - 1) * largest**2 / excess)
-    clipped = (
-        _CLIPPED * 2 * (excess / (2 * _TIMES * largest)) ** 2 * left / (len(reaches.magnitudes) + 1)
-    )
-    return float(_TIMES[np.argmin(rounded + clipped)])
+    return float(_TIMES[np.argmin(rounded + _CLIPPED * squares / (len(reaches.magnitudes) + 1))])

@@ -38,17 +38,18 @@ class Reaches:
         """Count the runs that ``other`` has counted."""
         self.magnitudes += other.magnitudes
 
-    def tail(self) -> tuple[float, float]:
+    def tail(self) -> tuple[float, float, int]:
         """The largest reach, and by how much the squares of the farthest quarter of all, or of
-        three, exceed that of the next one, in the mean; after one run, a quarter of its square."""
+        three, exceed that of the next one, in the mean; and how many they are. After one run it is
+        a quarter of its square."""
         if not self.magnitudes:
-            return 0.0, 0.0
+            return 0.0, 0.0, 0
         ordered = np.sort(self.magnitudes)[::-1]
         largest, squares = float(ordered[0]), ordered**2
         if len(ordered) == 1:
-            return largest, largest**2 / 4
+            return largest, largest**2 / 4, 1
         count = max(len(ordered) // 4, min(3, len(ordered) - 1))
-        return largest, float((squares[:count] - squares[count]).mean())
+        return largest, float((squares[:count] - squares[count]).mean()), count
 
     @property
     def likely(self) -> float:

@@ -21,6 +21,10 @@ from edgeinfer.quant.widths import denominators
 __all__ = ["ValueTypes"]
 
 
+# tables of functions have knots over all that 16 bits hold, and more of it leaves them fewer
+_ONE_BIT = 2.0
+
+
 @dataclass(frozen=True)
 class ValueTypes:
     """What makes types of ranges and widths, as often as others are tried.
@@ -62,7 +66,9 @@ class ValueTypes:
         """By value, how many times as far as was seen 16 bits reach, for its error to be least."""
         types, histograms = self.graph.types, self.seen.histograms
         return {
-            name: headroom(reaches, types[name].elements, histograms[name].reach / 32767)
+            name: min(
+                headroom(reaches, types[name].elements, histograms[name].reach / 32767), _ONE_BIT
+            )
             for name, reaches in self.seen.reaches.items()
         }
 

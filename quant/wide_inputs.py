@@ -26,10 +26,10 @@ from edgeinfer.quant.widths import group_widths
 
 __all__ = ["widen_inputs"]
 
-# of the signal where outputs are judged, the noise above which a value may have 16 bits; and how
-# much of it must be left then, or less: of an input, and of what a layer gives of such a one
-_MUCH, _LEFT = 0.01, 0.7
-_MUCH_BEHIND, _LEFT_BEHIND = 0.002, 0.6
+# of the signal where outputs are judged, the noise above which an input may have 16 bits, and what a
+# layer gives of such a one; and how much of it must be left then, or less
+_MUCH, _MUCH_BEHIND = 0.01, 0.002
+_LEFT = 0.7
 
 
 def widen_inputs(
@@ -43,7 +43,7 @@ def widen_inputs(
     objective: Callable[[Sequence[Run]], Objective],
 ) -> list[str]:
     """Give 16 bits to each input whose 8 bits make three tenths of much noise, or more; and to what
-    the first layer gives of such an input, where that makes four tenths of what is left.
+    the first layer gives of such an input, where that makes three tenths of what is left.
 
     Ranges are those of ``minmax``: what a search cuts off an input for the sake of finer steps is
     lost as well. Not where 8 bits were asked for, nor where runs are too few or too long to judge.
@@ -80,32 +80,30 @@ def widen_inputs(
         return []
     judged = objective(judging.runs)
     noise = judged.noise(integer)
-    notes = []
+    notes: list[str] = []
 
-    def widen(name: str, much: float, share: float) -> bool:
+    def widen(what: str, name: str, much: float) -> bool:
         nonlocal noise
         if noise.whole <= much or not may_be_wide(name):
             return False
         left = judged.noise(lowered({**widths, groups[name]: "int16"}))
-        if not left.is_less_than(noise, share):
+        if not left.is_less_than(noise, _LEFT):
             return False
         widths[groups[name]], noise = "int16", left
+        notes.append(_note(what, name))
         return True
 
     for name in narrow:
-        if not widen(name, _MUCH, _LEFT):
-            continue
-        notes.append(_note("input", name, "three tenths"))
-        for value in _behind_first_layers(graph, name):
-            if widen(value, _MUCH_BEHIND, _LEFT_BEHIND):
-                notes.append(_note("value", value, "four tenths"))
+        if widen("input", name, _MUCH):
+            for value in _behind_first_layers(graph, name):
+                widen("value", value, _MUCH_BEHIND)
     return notes
 
 
-def _note(what: str, name: str, much: str) -> str:
+def _note(what: str, name: str) -> str:
     return (
-        f"{what} {name!r} has 16 bits: its rounding to 8 would make {much} of the noise at the "
-        f"outputs or more; to have 8, give {give_width(name, 'int8')}"
+        f"{what} {name!r} has 16 bits: its rounding to 8 would make three tenths of the noise at "
+        f"the outputs or more; to have 8, give {give_width(name, 'int8')}"
     )
 
 

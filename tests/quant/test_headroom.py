@@ -48,8 +48,8 @@ def test_it_is_near_the_best_of_fixed_factors_whatever_the_distribution():
             for name, value in found.items():
                 behind.setdefault(name, []).append(10 * np.log10(value / best))
     most = {name: max(each) for name, each in behind.items()}
-    assert most.pop("chosen") < 3.3
-    assert min(most.values()) > 3.4
+    assert most.pop("chosen") < 2
+    assert min(most.values()) > 5
 
 
 def test_what_reaches_equally_far_in_all_runs_ends_there():
