@@ -26,8 +26,8 @@ from edgeinfer.quant.widths import group_widths
 
 __all__ = ["widen_inputs"]
 
-# of the signal where outputs are judged, the noise above which an input may have 16 bits, and what a
-# layer gives of such a one; and how much of it must be left then, or less
+# of the signal where outputs are judged, the noise above which an input may have 16 bits, and what
+# a layer gives of such a one; and how much of it must be left then, or less
 _MUCH, _MUCH_BEHIND = 0.01, 0.002
 _LEFT = 0.7
 
