@@ -1,10 +1,10 @@
-"""Turns models of other formats into a float Graph: ``from_onnx`` reads ONNX.
+"""Turns models of other formats into a float Graph: ``from_onnx`` and ``from_tflite``.
 
     bytes ─ onnx_model ─► onnx_ir model ─ onnx_import ─► Graph ─ passes ─► canonical Graph
-                                              │
-                                         onnx_operators, one function an operator
+              ▲                               │
+         tflite, as ONNX                 onnx_operators, one function an operator
 
-The onnx packages are imported when ``from_onnx`` is called, so that a program without them can
+The packages that read files are imported when one is called, so that a program without them can
 still import this module.
 """
 
@@ -14,7 +14,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from edgeinfer.errors import InputError, MissingExtraError
 from edgeinfer.graph import Graph
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import onnx
     from numpy.typing import ArrayLike
 
-__all__ = ["from_onnx"]
+__all__ = ["from_onnx", "from_tflite"]
 
 _log = logging.getLogger(__name__)
 
@@ -85,14 +85,7 @@ def from_onnx(
     MissingExtraError
         The onnx packages are not installed.
     """
-    for package in ("onnx", "onnx_ir"):
-        try:
-            __import__(package)
-        except ModuleNotFoundError as error:
-            if error.name != package:
-                raise
-            raise MissingExtraError(package, "convert") from None
-
+    _require("convert", "onnx", "onnx_ir")
     from edgeinfer.converters.cutting import cut_model
     from edgeinfer.converters.fixing import fix_inputs, given_numbers
     from edgeinfer.converters.onnx_import import import_model
@@ -124,3 +117,39 @@ def from_onnx(
     verify(graph)
     _log.info("imported %r: %d operators", graph.name, len(graph.nodes))
     return graph
+
+
+def from_tflite(source: str | os.PathLike[str] | bytes, **options: Any) -> Graph:
+    """Read a TensorFlow Lite model into a canonical float Graph.
+
+    Of a model that is quantized the Graph says which integers it has, and
+    ``edgeinfer.quant.as_stated`` makes them of it; with ``rounding="double"`` these compute what
+    TensorFlow Lite Micro does (docs/arithmetic.md, "Models for double rounding").
+
+    Parameters
+    ----------
+    source : path or bytes
+        The model.
+    options
+        Those of ``from_onnx``, but for ``allow_links``. Inputs, outputs and values have the names
+        of the file's tensors; of several names that one has, the first.
+
+    Raises
+    ------
+    EdgeInferError
+        As ``from_onnx`` does.
+    """
+    _require("tflite", "onnx", "onnx_ir", "tflite")
+    from edgeinfer.converters.tflite.importing import to_onnx
+
+    return from_onnx(to_onnx(source), **options)
+
+
+def _require(extra: str, *packages: str) -> None:
+    for package in packages:
+        try:
+            __import__(package)
+        except ModuleNotFoundError as error:
+            if error.name != package:
+                raise
+            raise MissingExtraError(package, extra) from None

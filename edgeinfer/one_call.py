@@ -1,9 +1,10 @@
-"""An ONNX file and samples into an integer Graph, in one call."""
+"""A model's file and samples into an integer Graph, in one call."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgeinfer.graph import Graph
@@ -35,11 +36,11 @@ def quantize(
     Parameters
     ----------
     model : path, bytes, onnx.ModelProto or Graph
-        An ONNX model, or a float Graph.
+        An ONNX model, the path of a .tflite one, or a float Graph.
     data : array, dict of arrays, or iterable of either
         Calibration samples as the model takes them, a hundred or so.
     batch, input_shapes, inputs, outputs, allow_links, constants, states
-        How an ONNX model is imported: the options of ``edgeinfer.converters.from_onnx``.
+        How the model is imported: the options of ``edgeinfer.converters.from_onnx``.
     options
         Those of ``edgeinfer.quant.quantize``: ``scheme``, ``overrides`` and others.
 
@@ -49,18 +50,20 @@ def quantize(
         As ``edgeinfer.converters.from_onnx`` and ``edgeinfer.quant.quantize`` do.
     """
     # what only runs models needs neither
-    from edgeinfer.converters import from_onnx
+    from edgeinfer.converters import from_onnx, from_tflite
     from edgeinfer.quant import quantize as make_integer
 
     if not isinstance(model, Graph):
-        model = from_onnx(
-            model,
-            batch=batch,
-            input_shapes=input_shapes,
-            inputs=inputs,
-            outputs=outputs,
-            allow_links=allow_links,
-            constants=constants,
-            states=states,
-        )
+        how: dict[str, Any] = {
+            "batch": batch,
+            "input_shapes": input_shapes,
+            "inputs": inputs,
+            "outputs": outputs,
+            "constants": constants,
+            "states": states,
+        }
+        if isinstance(model, str | os.PathLike) and Path(model).suffix.lower() == ".tflite":
+            model = from_tflite(model, **how)
+        else:
+            model = from_onnx(model, allow_links=allow_links, **how)
     return make_integer(model, data, **options)

@@ -82,8 +82,15 @@ class Stated:
         return {**kept, **others, **self.types}
 
 
-def as_stated(graph: Graph) -> Graph:
+def as_stated(graph: Graph, *, rounding: ops.Rounding = "single") -> Graph:
     """The integer Graph that the float ``graph`` of a model that is quantized already states.
+
+    Parameters
+    ----------
+    graph : Graph
+        What ``from_onnx`` or ``from_tflite`` makes of it.
+    rounding : str
+        ``single``, or ``double`` for the bits of TFLM, CMSIS-NN and Ethos-U (int8 only).
 
     Raises
     ------
@@ -94,7 +101,7 @@ def as_stated(graph: Graph) -> Graph:
     """
     stated = read_stated(graph)
     types = IntegerTypes(stated.with_others({}))
-    integer = lower_to_integers(stated.graph, types, weights=stated.weights)
+    integer = lower_to_integers(stated.graph, types, weights=stated.weights, rounding=rounding)
     return replace(integer, provenance={**graph.provenance, "scheme": STATED})
 
 

@@ -15,7 +15,7 @@ from rich.console import RenderableType
 from edgeinfer.cli import peers, screen
 from edgeinfer.cli.command import Report, command
 from edgeinfer.cli.evaluation import Evaluation, measure
-from edgeinfer.cli.models import import_onnx, runner
+from edgeinfer.cli.models import import_model, runner
 from edgeinfer.cli.options import FILE
 
 __all__ = ["demo"]
@@ -46,7 +46,7 @@ def demo(output: Path | None) -> Report:
 
     if output is not None:
         check_writable(output / "digits.eqm")
-    floats = import_onnx(MODEL)
+    floats = import_model(MODEL)
     content = to_bytes(quantize(floats, load_data(CALIBRATION, floats).samples))
     integers = from_bytes(content)
     if output is not None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -16,7 +16,11 @@ from edgeinfer.files.input_file import read_file
 from edgeinfer.files.other_formats import other_format
 from edgeinfer.graph import Graph
 
+if TYPE_CHECKING:
+    import onnx
+
 __all__ = [
+    "SOURCES",
     "Import",
     "Run",
     "check_made_from",
@@ -24,7 +28,7 @@ __all__ = [
     "check_sequences",
     "constants_of",
     "file_bytes",
-    "import_onnx",
+    "import_model",
     "open_integer_model",
     "open_model",
     "open_pair",
@@ -33,6 +37,9 @@ __all__ = [
     "scores_in",
     "with_first_output",
 ]
+
+SOURCES = (".onnx", ".tflite")
+"""The ends of the names of files that are imported."""
 
 # formats that are not written, by the ends of their files' names
 _OTHER_FORMATS = (".bin", ".engine", ".h5", ".keras", ".onnx", ".pb", ".pt", ".pth", ".tflite")
@@ -68,9 +75,20 @@ class Import:
     constants: Mapping[str, float] = field(default_factory=dict)
     states: Mapping[str, str] | Literal["auto"] | None = None
 
+    def options(self) -> dict[str, Any]:
+        """What models of every format are imported with."""
+        return {
+            "batch": self.batch,
+            "input_shapes": self.shapes,
+            "inputs": self.inputs,
+            "outputs": self.outputs,
+            "constants": self.constants,
+            "states": self.states,
+        }
+
 
 def open_model(path: Path, how: Import | None = None) -> Graph:
-    """The Graph in ``path``, ``.eqm`` or ``.onnx``, the latter imported as ``how`` says.
+    """The Graph in ``path``, an ``.eqm``, or a model that is imported as ``how`` says.
 
     Raises
     ------
@@ -83,14 +101,14 @@ def open_model(path: Path, how: Import | None = None) -> Graph:
         from edgeinfer.files.model_file import read
 
         if how is not None and (how.inputs or how.outputs):
-            raise InputError(f"{path} cannot be cut: give the .onnx that it was made from")
+            raise InputError(f"{path} cannot be cut: give the model that it was made from")
         if how is not None and (how.constants or how.states):
             raise InputError(
-                f"{path} has the states and constants that it was made with: give the .onnx to "
-                "choose others"
+                f"{path} has the states and constants that it was made with: give the model that "
+                "it was made from to choose others"
             )
         return read(path)
-    return import_onnx(path, how)
+    return import_model(path, how)
 
 
 def open_integer_model(path: Path) -> Graph:
@@ -101,7 +119,7 @@ def open_integer_model(path: Path) -> Graph:
     InputError
         It is a float one.
     """
-    if path.suffix.lower() != ".onnx":
+    if path.suffix.lower() not in SOURCES:
         graph = open_model(path)
         if graph.is_integer:
             return graph
@@ -134,7 +152,7 @@ def check_sequences(path: Path, graph: Graph, other: Path) -> None:
         The two take different inputs.
     """
     steps = graph.provenance.get("stream")
-    if steps is not None and other.suffix.lower() == ".onnx":
+    if steps is not None and other.suffix.lower() in SOURCES:
         raise InputError(
             f"{path} takes {steps} {'step' if steps == '1' else 'steps'} a run, and {other} whole "
             "sequences: give what quantize makes without --stream, which computes the same bits"
@@ -153,7 +171,7 @@ def check_made_from(model: Path, quantized: Path, graph: Graph) -> None:
     from edgeinfer.converters.onnx_model import read_model, value_names
 
     check_sequences(quantized, graph, model)
-    read = read_model(model)
+    read = read_model(_as_onnx(model))
     named, declared = value_names(read), declared_shapes(read.graph)
     shapes = {name: graph.types[name].shape for name in graph.sources}
     alike = all(
@@ -169,6 +187,14 @@ def check_made_from(model: Path, quantized: Path, graph: Graph) -> None:
     if lacking:
         outputs = ", ".join(repr(value.name) for value in read.graph.outputs)
         raise InputError(f"{made}: it gives {lacking[0]!r}, and {model.name} gives {outputs}")
+
+
+def _as_onnx(path: Path) -> Path | onnx.ModelProto:
+    if path.suffix.lower() != ".tflite":
+        return path
+    from edgeinfer.converters.tflite.importing import to_onnx
+
+    return to_onnx(path)
 
 
 def _fits(shape: Sequence[int], declared: Sequence[int | None] | None) -> bool:
@@ -190,7 +216,7 @@ def _listed(shapes: Mapping[str, Sequence[int | None] | None]) -> str:
 def _open_like(path: Path, like: Graph) -> Graph:
     shapes = {name: like.types[name].shape for name in like.sources}
     batch = next(iter(shapes.values()))[0] if like.free_batch else 1
-    if path.suffix.lower() != ".onnx":
+    if path.suffix.lower() not in SOURCES:
         return open_model(path)
     how = Import(
         batch,
@@ -211,26 +237,21 @@ def constants_of(graph: Graph) -> dict[str, float]:
     return numbers_given(graph.provenance)
 
 
-def import_onnx(path: Path, how: Import | None = None) -> Graph:
-    """The float Graph of the ONNX model in ``path``."""
-    if path.suffix.lower() == ".eqm":
-        raise InputError(f"{path} is an .eqm file; give the .onnx that it was made from")
-    if path.suffix.lower() != ".onnx":
-        told = other_format(path) or "is neither an .onnx nor an .eqm file"
+def import_model(path: Path, how: Import | None = None) -> Graph:
+    """The float Graph of the ``.onnx`` or ``.tflite`` model in ``path``."""
+    suffix = path.suffix.lower()
+    if suffix == ".eqm":
+        raise InputError(f"{path} is an .eqm file; give the model that it was made from")
+    if suffix not in SOURCES:
+        told = other_format(path) or "is neither an .onnx, a .tflite nor an .eqm file"
         raise InputError(f"{path} {told}")
-    from edgeinfer.converters import from_onnx
+    from edgeinfer.converters import from_onnx, from_tflite
 
     how = Import() if how is None else how
-    return from_onnx(
-        path,
-        batch=how.batch,
-        input_shapes=how.shapes,
-        inputs=how.inputs,
-        outputs=how.outputs,
-        allow_links=how.allow_links,
-        constants=how.constants,
-        states=how.states,
-    )
+    options = how.options()
+    if suffix == ".tflite":
+        return from_tflite(path, **options)
+    return from_onnx(path, allow_links=how.allow_links, **options)
 
 
 def file_bytes(path: Path) -> int:

@@ -11,7 +11,7 @@ _ORIGINAL = "give the .onnx that it was made from"
 
 # by the ends of their files' names: what they hold, and what to do
 _BY_SUFFIX = {
-    ".tflite": ("a TensorFlow Lite model", _TENSORFLOW),
+    ".tflite": ("a TensorFlow Lite model", "name it so, .tflite, and it is imported"),
     ".h5": ("a Keras model", _TENSORFLOW),
     ".keras": ("a Keras model", _TENSORFLOW),
     ".pb": ("a TensorFlow model", _TENSORFLOW),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeinfer.cli.models import import_onnx
+from edgeinfer.cli.models import import_model
 from edgeinfer.data import load_data
 from edgeinfer.demo import CALIBRATION, MODEL
 from edgeinfer.files.new_folder import write_new_folder
@@ -21,7 +21,7 @@ from edgeinfer.quant import quantize
 
 @functools.cache
 def digits() -> Graph:
-    floats = import_onnx(MODEL)
+    floats = import_model(MODEL)
     return quantize(floats, load_data(CALIBRATION, floats).samples)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import pytest
 
-from edgeinfer.cli.models import import_onnx
+from edgeinfer.cli.models import import_model
 from edgeinfer.data import load_data
 from edgeinfer.demo import CALIBRATION, MODEL
 from edgeinfer.files.new_folder import write_new_folder
@@ -185,8 +185,8 @@ def test_names_stay_in_their_comments_and_strings(tmp_path):
     for node in proto.graph.node:
         node.input[:] = [each.replace("image", name) for each in node.input]
     onnx.save(proto, tmp_path / "model.onnx")
-    floats = import_onnx(tmp_path / "model.onnx")
-    (samples,) = load_data(CALIBRATION, import_onnx(MODEL)).samples.values()
+    floats = import_model(tmp_path / "model.onnx")
+    (samples,) = load_data(CALIBRATION, import_model(MODEL)).samples.values()
     graph = quantize(floats, {floats.inputs[0]: samples})
     write_new_folder(tmp_path / "npu", export(graph, "4x4", name=name))
     (tmp_path / "names.c").write_text(

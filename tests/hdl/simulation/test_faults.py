@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from edgeinfer.cli.models import import_onnx
+from edgeinfer.cli.models import import_model
 from edgeinfer.data import load_data
 from edgeinfer.demo import CALIBRATION, MODEL
 from edgeinfer.errors import InputError
@@ -48,7 +48,7 @@ class Model:
 
 @functools.cache
 def compiled_for(config: NpuConfig) -> Model:
-    floats = import_onnx(MODEL)
+    floats = import_model(MODEL)
     samples = load_data(CALIBRATION, floats).samples
     graph = quantize(floats, samples)
     compiled = compile(graph, config, host_ops=True)

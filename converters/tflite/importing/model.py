@@ -1,0 +1,139 @@
+"""A .tflite model's inputs, operators and outputs as those of an ONNX model."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import onnx
+from onnx import TensorProto, helper
+
+from edgeinfer.converters.tflite.importing import elementwise, layers, shaping
+from edgeinfer.converters.tflite.importing.call import OPERATORS, Call, Form
+from edgeinfer.converters.tflite.model import Model, Operator, Tensor
+from edgeinfer.converters.tflite.reading import parse
+from edgeinfer.errors import ModelError, UnsupportedError
+from edgeinfer.files.input_file import read_file
+from edgeinfer.graph.names import DistinctNames
+
+__all__ = ["OPERATORS", "elementwise", "layers", "shaping", "to_onnx"]
+
+# the first with 16-bit integers in QuantizeLinear
+_OPSET = 21
+
+_NAMED = 8
+
+_ACTIVATIONS = {0: None, 1: "RELU", 2: "RELU_N1_TO_1", 3: "RELU6", 4: "TANH"}
+
+
+def to_onnx(source: str | os.PathLike[str] | bytes) -> onnx.ModelProto:
+    """The ONNX model that says what the .tflite model in ``source``, a path or bytes, does.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read.
+    ModelFileError
+        It is no .tflite file, or a damaged one.
+    UnsupportedError
+        Operators that nothing is made of, each named, or tensors of such types.
+    ModelError
+        The model contradicts itself.
+    """
+    what = "the file" if isinstance(source, bytes) else str(source)
+    content = source if isinstance(source, bytes) else read_file(Path(source))
+    model = parse(content, what)
+    _refuse_unknown(model)
+    return _Converted(model).proto()
+
+
+def _refuse_unknown(model: Model) -> None:
+    unknown = list(dict.fromkeys(o.name for o in model.operators if o.name not in OPERATORS))
+    if unknown:
+        named = ", ".join(unknown[:_NAMED]) + (", ..." if unknown[_NAMED:] else "")
+        raise UnsupportedError(f"operators of the .tflite model that cannot be imported: {named}")
+
+
+class _Converted:
+    """A model's inputs, operators and outputs in ONNX."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        names = DistinctNames(frozenset())
+        self._called = {
+            place: names.claim(model.labels.get(place) or model.tensors[place].name or "value")
+            for place in dict.fromkeys((*model.inputs, *model.outputs))
+        }
+        self._form = Form(model, frozenset(self._called.values()))
+
+    def proto(self) -> onnx.ModelProto:
+        form, model = self._form, self._model
+        inputs = [self._input(place) for place in model.inputs]
+        for node in model.operators:
+            try:
+                self._convert(node)
+            except (ModelError, UnsupportedError) as error:
+                label = model.tensors[node.outputs[0]].name if node.outputs else ""
+                raise type(error)(f"{node.name} {label!r}: {error}") from error
+        outputs = [self._output(place) for place in model.outputs]
+        graph = helper.make_graph(form.nodes, model.name, inputs, outputs, form.initializers)
+        return helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=10
+        )
+
+    def _input(self, place: int) -> onnx.ValueInfoProto:
+        tensor, name = self._model.tensors[place], self._called[place]
+        value = name
+        if tensor.quantized is not None:
+            value = self._form.rounded(place, name)
+        self._form.give(place, value)
+        return _info(tensor, name)
+
+    def _convert(self, node: Operator) -> None:
+        call, since = Call(self._form, node), len(self._form.nodes)
+        made = OPERATORS[node.name](call)
+        for place, value in zip(
+            node.outputs, [made] if isinstance(made, str) else made, strict=False
+        ):
+            self._form.give(place, self._finished(call, place, value, since))
+
+    def _finished(self, call: Call, place: int, value: str, since: int) -> str:
+        """``value`` behind the operator's activation, as the tensor at ``place`` rounds it."""
+        number = call.options.get("FusedActivationFunction", 0)
+        if number not in _ACTIVATIONS:
+            raise UnsupportedError(f"its activation {number} is not supported")
+        value = _activated(call, value, _ACTIVATIONS[int(number)])
+        value = self._form.call(value, self._model.tensors[place].name or "value", since)
+        return self._form.rounded(place, value)
+
+    def _output(self, place: int) -> onnx.ValueInfoProto:
+        name = self._called[place]
+        if place in self._model.inputs:
+            raise UnsupportedError(f"input {name!r} is an output as well")
+        self._form.final(self._form.value(place), name)
+        return _info(self._model.tensors[place], name)
+
+
+def _activated(call: Call, value: str, name: str | None) -> str:
+    bounds = {"RELU": (0.0, None), "RELU6": (0.0, 6.0), "RELU_N1_TO_1": (-1.0, 1.0)}
+    if name is None:
+        return value
+    if name == "TANH":
+        return call("Tanh", value)
+    low, high = bounds[name]
+    if high is None:
+        return call("Relu", value)
+    return call("Clip", value, call.array(low), call.array(high))
+
+
+def _info(tensor: Tensor, name: str) -> onnx.ValueInfoProto:
+    """The type of an input or output, floats where its integers stand for such."""
+    kind = TensorProto.FLOAT
+    if tensor.quantized is None and tensor.dtype.kind in "iu":
+        kind = TensorProto.INT64
+    if tensor.dtype.kind == "b":
+        kind = TensorProto.BOOL
+    shape: list[int | str] = [*tensor.shape]
+    if tensor.is_open and shape:
+        shape[0] = "N"
+    return helper.make_tensor_value_info(name, kind, shape)
