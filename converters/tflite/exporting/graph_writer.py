@@ -1,0 +1,101 @@
+"""The .tflite model of one Graph in the making: its tensors, and the operators between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from edgeinfer.converters.tflite.model import Model, Operator, Quantized, Tensor
+from edgeinfer.errors import UnsupportedError
+from edgeinfer.graph import Graph, TensorType
+from edgeinfer.graph.names import DistinctNames
+
+__all__ = ["GraphWriter"]
+
+
+class GraphWriter:
+    """The model of one Graph.
+
+    Parameters
+    ----------
+    graph : Graph
+        An integer one, without states.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self._names = DistinctNames(frozenset(graph.types))
+        self._tensors: list[Tensor] = []
+        self._operators: list[Operator] = []
+        self._places: dict[str, int] = {}
+        self._label = ""
+        for name in graph.inputs:
+            self.place(name)
+
+    def begin(self, node: str) -> None:
+        """What is written from now on is of this node of the Graph."""
+        self._label = node
+
+    def type(self, value: str) -> TensorType:
+        """The type of a value of the Graph."""
+        return self.graph.types[value]
+
+    def place(self, value: str) -> int:
+        """That of the tensor which is a value of the Graph."""
+        if value not in self._places:
+            array = self.graph.constants.get(value)
+            self._places[value] = self._tensor(value, self.type(value), array)
+        return self._places[value]
+
+    def between(self, part: str, like: TensorType, shape: Sequence[int] | None = None) -> int:
+        """The place of a tensor that no value of the Graph is, of the type ``like``."""
+        shape = like.shape if shape is None else tuple(shape)
+        made = TensorType(shape, like.dtype, like.quantization)
+        return self._tensor(self._called(part), made, None)
+
+    def constant(self, array: np.ndarray, part: str, quantized: Quantized | None = None) -> int:
+        """The place of a constant that is made."""
+        tensor = Tensor(self._called(part), array.shape, array.dtype, False, quantized, array)
+        self._tensors.append(tensor)
+        return len(self._tensors) - 1
+
+    def numbers(self, values: Sequence[int], part: str) -> int:
+        """The place of integers that tell an operator what to do."""
+        return self.constant(np.array(values, np.int32), part)
+
+    def write(
+        self, operator: str, inputs: Sequence[int], outputs: Sequence[int], **options: float
+    ) -> None:
+        """Write an operator."""
+        self._operators.append(Operator(operator, options, tuple(inputs), tuple(outputs)))
+
+    def model(self) -> Model:
+        """All that was written."""
+        graph = self.graph
+        inputs, outputs = (
+            tuple(self.place(name) for name in names) for names in (graph.inputs, graph.outputs)
+        )
+        labels = {self.place(name): name for name in (*graph.inputs, *graph.outputs)}
+        return Model(graph.name, self._tensors, self._operators, inputs, outputs, labels)
+
+    def _called(self, part: str) -> str:
+        return self._names.claim(self._names.made(f"{self._label}/{part}"))
+
+    def _tensor(self, name: str, kind: TensorType, array: np.ndarray | None) -> int:
+        dtype, q = np.dtype(kind.dtype), kind.quantization
+        if q is None and kind.dtype == "int64":
+            # TensorFlow Lite's kernels of integers take indices of 32 bits
+            dtype = np.dtype(np.int32)
+        elif q is None and array is None:
+            raise UnsupportedError(f"value {name!r} is {kind.dtype}, without a scale")
+        if array is not None:
+            array = array.astype(dtype)
+        quantized = None
+        if q is not None:
+            scale = np.array(q.scale, np.float32).reshape(-1)
+            zero_point = np.full(scale.size, q.zero_point, np.int64)
+            quantized = Quantized(scale, zero_point, 0 if q.axis is None else q.axis)
+        is_open = self.graph.free_batch and array is None
+        self._tensors.append(Tensor(name, kind.shape, dtype, is_open, quantized, array))
+        return len(self._tensors) - 1

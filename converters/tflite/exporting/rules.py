@@ -1,0 +1,475 @@
+"""What each integer operator is in TensorFlow Lite."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import singledispatch
+
+import numpy as np
+
+from edgeinfer.arithmetic.fixedpoint import round_half_away
+from edgeinfer.arithmetic.pointwise import Expression
+from edgeinfer.converters.tflite.exporting.graph_writer import GraphWriter
+from edgeinfer.converters.tflite.model import Quantized
+from edgeinfer.errors import UnsupportedError
+from edgeinfer.graph import Node, TensorType
+from edgeinfer.graph import operators as ops
+from edgeinfer.graph.graph import Quantization
+
+__all__ = ["VERSIONS", "write_node"]
+
+VERSIONS = {
+    "ADD": 2,
+    "ARG_MAX": 2,
+    "AVERAGE_POOL_2D": 2,
+    "CONCATENATION": 2,
+    "CONV_2D": 3,
+    "DEPTHWISE_CONV_2D": 3,
+    "DEPTH_TO_SPACE": 1,
+    "FULLY_CONNECTED": 4,
+    "LEAKY_RELU": 2,
+    "LOGISTIC": 2,
+    "MAXIMUM": 2,
+    "MAX_POOL_2D": 2,
+    "MEAN": 2,
+    "MINIMUM": 2,
+    "MUL": 2,
+    "PAD": 2,
+    "PADV2": 2,
+    "REDUCE_MAX": 2,
+    "REDUCE_MIN": 2,
+    "SLICE": 2,
+    "SOFTMAX": 2,
+    "SPLIT_V": 2,
+    "STRIDED_SLICE": 2,
+    "SUB": 2,
+    "SUM": 2,
+    "TANH": 2,
+    "TILE": 2,
+    "TRANSPOSE": 2,
+}
+"""By operator, the version that takes int8, where that is not the first."""
+
+_SAME, _VALID = 0, 1
+_NONE, _RELU, _RELU_1, _RELU_6 = range(4)
+
+
+@singledispatch
+def write_node(op: ops.Operator, node: Node, to: GraphWriter) -> None:
+    """Write the operators of TensorFlow Lite that stand for ``node``.
+
+    Raises
+    ------
+    UnsupportedError
+        There are none.
+    """
+    raise UnsupportedError("it has no form in TensorFlow Lite yet")
+
+
+# ---- bounds -----------------------------------------------------------------------------------
+
+
+def _fused(op: ops.Requantizing, y: TensorType) -> int | None:
+    """The activation that clamps as ``op`` does; None where there is none."""
+    info, zero = np.iinfo(y.dtype), op.output_zero_point
+    step = np.float32(_quantization(y).step)
+    bounds = max(op.lo, info.min), min(op.hi, info.max)
+
+    def of(low: float | None, high: float | None) -> tuple[int, int]:
+        """Those integers as TensorFlow Lite computes them, in float32."""
+        lowest, highest = (
+            None if end is None else zero + int(round_half_away(float(np.float32(end) / step)))
+            for end in (low, high)
+        )
+        return (
+            info.min if lowest is None else max(info.min, lowest),
+            info.max if highest is None else min(info.max, highest),
+        )
+
+    ways = {_NONE: (None, None), _RELU: (0.0, None), _RELU_6: (0.0, 6.0), _RELU_1: (-1.0, 1.0)}
+    return next((way for way, ends in ways.items() if of(*ends) == bounds), None)
+
+
+def _write_clamped(
+    operator: str,
+    op: ops.Requantizing,
+    node: Node,
+    inputs: Sequence[int],
+    to: GraphWriter,
+    **options: float,
+) -> None:
+    """An operator with an activation, and behind it what no activation clamps as."""
+    y = to.type(node.output)
+    fused = _fused(op, y)
+    if fused is not None:
+        to.write(
+            operator, inputs, [to.place(node.output)], FusedActivationFunction=fused, **options
+        )
+        return
+    made = to.between("unclamped", y)
+    to.write(operator, inputs, [made], FusedActivationFunction=_NONE, **options)
+    _clamp(op, node.output, made, to)
+
+
+def _clamp(op: ops.Requantizing, value: str, made: int, to: GraphWriter) -> None:
+    """``made`` within the bounds of ``op``, as ``value``."""
+    y = to.type(value)
+    info = np.iinfo(y.dtype)
+    ends = []
+    if op.lo > info.min:
+        ends.append(("MAXIMUM", op.lo))
+    if op.hi < info.max:
+        ends.append(("MINIMUM", op.hi))
+    for place, (operator, bound) in enumerate(ends):
+        is_last = place == len(ends) - 1
+        out = to.place(value) if is_last else to.between("clamped", y)
+        to.write(operator, [made, _like(y, bound, "bound", to)], [out])
+        made = out
+
+
+def _like(t: TensorType, number: int, part: str, to: GraphWriter) -> int:
+    """The place of a single integer of the type ``t``."""
+    q = _quantization(t)
+    quantized = Quantized(np.array([q.step], np.float32), np.array([q.zero_point]), 0)
+    return to.constant(np.array([number], t.dtype), part, quantized)
+
+
+def _quantization(t: TensorType) -> Quantization:
+    if t.quantization is None:
+        raise UnsupportedError("a value of it has no scale in this file")
+    return t.quantization
+
+
+# ---- windows ----------------------------------------------------------------------------------
+
+
+def _padded(
+    op: ops.QConv | ops.QAveragePool | ops.MaxPool,
+    x: str,
+    kernel: Sequence[int],
+    dilations: Sequence[int],
+    fill: int | None,
+    to: GraphWriter,
+) -> tuple[int, int]:
+    """The place of ``x``, and SAME or VALID: padded beforehand, where neither does it."""
+    t = to.type(x)
+    before, after = op.pads[:2], op.pads[2:]
+    if not any(op.pads):
+        return to.place(x), _VALID
+    same = []
+    for extent, k, stride, dilation in zip(
+        t.shape[1:3], kernel, op.strides, dilations, strict=True
+    ):
+        windows = -(-extent // stride)
+        total = max((windows - 1) * stride + (k - 1) * dilation + 1 - extent, 0)
+        same.append((total // 2, total - total // 2))
+    if fill is None and same == list(zip(before, after, strict=True)):
+        return to.place(x), _SAME
+    around = [(0, 0), *zip(before, after, strict=True), (0, 0)]
+    shape = [sum(ends) + extent for ends, extent in zip(around, t.shape, strict=True)]
+    made = to.between("padded", t, shape)
+    numbers = to.constant(np.array(around, np.int32), "pads")
+    number = _quantization(t).zero_point if fill is None else fill
+    to.write("PADV2", [to.place(x), numbers, _like(t, number, "fill", to)], [made])
+    return made, _VALID
+
+
+@write_node.register
+def _convolution(op: ops.QConv, node: Node, to: GraphWriter) -> None:
+    weights, scale, bias = _layer(node, to)
+    channels, *kernel, depth = weights.shape
+    place, padding = _padded(op, node.input("x"), kernel, op.dilations, None, to)
+    options: dict[str, float] = {
+        "Padding": padding,
+        "StrideH": op.strides[0],
+        "StrideW": op.strides[1],
+        "DilationHFactor": op.dilations[0],
+        "DilationWFactor": op.dilations[1],
+    }
+    width = to.type(node.input("x")).shape[-1]
+    name, axis = "CONV_2D", 0
+    if op.group == width and depth == 1:
+        name, axis = "DEPTHWISE_CONV_2D", 3
+        weights = np.ascontiguousarray(weights.transpose(3, 1, 2, 0))
+        options["DepthMultiplier"] = channels // width
+    w = to.constant(weights, "weights", Quantized(scale, np.zeros(len(scale), np.int64), axis))
+    _write_clamped(name, op, node, [place, w, bias], to, **options)
+
+
+@write_node.register
+def _dense(op: ops.QDense, node: Node, to: GraphWriter) -> None:
+    weights, scale, bias = _layer(node, to)
+    if (scale == scale[0]).all():
+        scale = scale[:1]
+    w = to.constant(weights, "weights", Quantized(scale, np.zeros(len(scale), np.int64), 0))
+    keeps = len(to.type(node.output).shape) != 2
+    inputs = [to.place(node.input("x")), w, bias]
+    _write_clamped("FULLY_CONNECTED", op, node, inputs, to, KeepNumDims=keeps)
+
+
+def _layer(node: Node, to: GraphWriter) -> tuple[np.ndarray, np.ndarray, int]:
+    """Weights, their scale a channel, and the place of the bias."""
+    weights, bias = (to.graph.constants[node.input(role)] for role in ("weights", "bias"))
+    if weights.dtype != np.int8:
+        raise UnsupportedError("its weights have 16 bits, and TensorFlow Lite's have 8")
+    scale = np.array(_quantization(to.type(node.input("weights"))).scale, np.float32).reshape(-1)
+    scale = np.broadcast_to(scale, (len(weights),)).copy()
+    steps = scale * np.float32(_quantization(to.type(node.input("x"))).step)
+    quantized = Quantized(steps, np.zeros(len(steps), np.int64), 0)
+    return weights, scale, to.constant(bias, "bias", quantized)
+
+
+@write_node.register
+def _average_pool(op: ops.QAveragePool, node: Node, to: GraphWriter) -> None:
+    if any(op.ceil_pads):
+        raise UnsupportedError("its windows begin inside and end outside")
+    x = node.input("x")
+    if _quantization(to.type(x)) != _quantization(to.type(node.output)):
+        raise UnsupportedError("its result has another scale than what it takes")
+    fill = op.pad_value if op.count_include_pad else None
+    if fill is None and any(op.pads) and not _is_same(op, to.type(x)):
+        raise UnsupportedError("it is padded as neither SAME nor VALID does")
+    place, padding = _padded(op, x, op.kernel, (1, 1), fill, to)
+    _write_clamped("AVERAGE_POOL_2D", op, node, [place], to, **_pool(op, padding))
+
+
+def _is_same(op: ops.QAveragePool, x: TensorType) -> bool:
+    for axis in range(2):
+        extent, k, stride = x.shape[1 + axis], op.kernel[axis], op.strides[axis]
+        total = max((-(-extent // stride) - 1) * stride + k - extent, 0)
+        if (op.pads[axis], op.pads[2 + axis]) != (total // 2, total - total // 2):
+            return False
+    return True
+
+
+@write_node.register
+def _max_pool(op: ops.MaxPool, node: Node, to: GraphWriter) -> None:
+    if tuple(op.dilations) != (1, 1):
+        raise UnsupportedError("its windows have gaps")
+    x, y = node.inputs[0], to.type(node.output)
+    # what pads never counts
+    place, padding = _padded(op, x, op.kernel, (1, 1), int(np.iinfo(y.dtype).min), to)
+    options = _pool(op, padding)
+    to.write("MAX_POOL_2D", [place], [to.place(node.output)], **options)
+
+
+def _pool(op: ops.QAveragePool | ops.MaxPool, padding: int) -> dict[str, float]:
+    return {
+        "Padding": padding,
+        "StrideH": op.strides[0],
+        "StrideW": op.strides[1],
+        "FilterHeight": op.kernel[0],
+        "FilterWidth": op.kernel[1],
+    }
+
+
+# ---- elements ---------------------------------------------------------------------------------
+
+
+@write_node.register(ops.QAdd)
+@write_node.register(ops.QMul)
+def _pair(op: ops.QAdd | ops.QMul, node: Node, to: GraphWriter) -> None:
+    name = {ops.QAdd: "ADD", ops.QSub: "SUB", ops.QMul: "MUL"}[type(op)]
+    for value in node.inputs:
+        _quantization(to.type(value))
+    _write_clamped(name, op, node, [to.place(value) for value in node.inputs], to)
+
+
+@write_node.register
+def _product(op: ops.QMatMul, node: Node, to: GraphWriter) -> None:
+    y = to.type(node.output)
+    if _fused(op, y) != _NONE:
+        raise UnsupportedError("it clamps")
+    places = [to.place(value) for value in node.inputs]
+    to.write("BATCH_MATMUL", places, [to.place(node.output)], AdjX=False, AdjY=False)
+
+
+@write_node.register
+def _rescale(op: ops.Rescale, node: Node, to: GraphWriter) -> None:
+    y, place = to.type(node.output), to.place(node.inputs[0])
+    if _fused(op, y) == _NONE:
+        to.write("QUANTIZE", [place], [to.place(node.output)])
+        return
+    made = to.between("unclamped", y)
+    to.write("QUANTIZE", [place], [made])
+    _clamp(op, node.output, made, to)
+
+
+# by function: the operator, and the quantization that TensorFlow Lite prescribes, if any
+_PRESCRIBED = {"sigmoid": ("LOGISTIC", 1 / 256, -128), "tanh": ("TANH", 1 / 128, 0)}
+_PRESCRIBED_16 = {"sigmoid": 1 / 32768, "tanh": 1 / 32768}
+
+
+@write_node.register
+def _lookup(op: ops.Lookup, node: Node, to: GraphWriter) -> None:
+    if op.expression is None:
+        raise UnsupportedError("its table is of a function that this file does not name")
+    _function(op.expression, node.inputs[0], node.output, to)
+
+
+def _function(expression: Expression, x: str, y: str, to: GraphWriter) -> None:
+    match expression:
+        case ("sigmoid" | "tanh" as name, "x"):
+            _prescribed(name, to.place(x), y, to)
+        case ("mul", "x", ("sigmoid", "x")) | ("mul", ("sigmoid", "x"), "x"):
+            t = to.type(x)
+            gate = to.between("gate", _gate_type("sigmoid", t))
+            to.write("LOGISTIC", [to.place(x)], [gate])
+            places = [to.place(x), gate]
+            to.write("MUL", places, [to.place(y)], FusedActivationFunction=_NONE)
+        case ("hard_swish", "x"):
+            to.write("HARD_SWISH", [to.place(x)], [to.place(y)])
+        case ("leaky_relu", "x", float() | int() as alpha):
+            to.write("LEAKY_RELU", [to.place(x)], [to.place(y)], Alpha=float(alpha))
+        case ("relu", "x"):
+            to.write("RELU", [to.place(x)], [to.place(y)])
+        case _:
+            name = expression if isinstance(expression, str) else expression[0]
+            raise UnsupportedError(f"TensorFlow Lite has no operator of integers for {name}")
+
+
+def _gate_type(name: str, x: TensorType) -> TensorType:
+    _, step, zero = _PRESCRIBED[name]
+    if x.dtype == "int16":
+        step, zero = _PRESCRIBED_16[name], 0
+    return TensorType(x.shape, x.dtype, Quantization.per_tensor(step, zero))
+
+
+def _prescribed(name: str, place: int, y: str, to: GraphWriter) -> None:
+    """A function whose result has a scale that TensorFlow Lite says, and then y's."""
+    t, operator = to.type(y), _PRESCRIBED[name][0]
+    own = _gate_type(name, t)
+    if own.quantization == t.quantization:
+        to.write(operator, [place], [to.place(y)])
+        return
+    made = to.between(name, own)
+    to.write(operator, [place], [made])
+    to.write("QUANTIZE", [made], [to.place(y)])
+
+
+@write_node.register
+def _softmax(op: ops.QSoftmax, node: Node, to: GraphWriter) -> None:
+    x = node.input("x")
+    if op.axis != len(to.type(x).shape) - 1:
+        raise UnsupportedError("it is not along the last axis")
+    to.write("SOFTMAX", [to.place(x)], [to.place(node.output)], Beta=1.0)
+
+
+@write_node.register(ops.Maximum)
+@write_node.register(ops.Minimum)
+def _extreme(op: ops.Maximum | ops.Minimum, node: Node, to: GraphWriter) -> None:
+    name = "MAXIMUM" if isinstance(op, ops.Maximum) else "MINIMUM"
+    to.write(name, [to.place(value) for value in node.inputs], [to.place(node.output)])
+
+
+# ---- reductions -------------------------------------------------------------------------------
+
+
+@write_node.register
+def _sum(op: ops.QReduceSum, node: Node, to: GraphWriter) -> None:
+    if op.mean is None:
+        raise UnsupportedError("whether it is a mean or a sum is not named in this file")
+    if _fused(op, to.type(node.output)) != _NONE:
+        raise UnsupportedError("it clamps")
+    _reduced("MEAN" if op.mean else "SUM", op, node, to)
+
+
+@write_node.register(ops.ReduceMax)
+@write_node.register(ops.ReduceMin)
+def _end(op: ops.ReduceMax | ops.ReduceMin, node: Node, to: GraphWriter) -> None:
+    _reduced("REDUCE_MAX" if isinstance(op, ops.ReduceMax) else "REDUCE_MIN", op, node, to)
+
+
+def _reduced(
+    name: str, op: ops.QReduceSum | ops.ReduceMax | ops.ReduceMin, node: Node, to: GraphWriter
+) -> None:
+    axes = to.numbers(op.axes, "axes")
+    inputs, outputs = [to.place(node.inputs[0]), axes], [to.place(node.output)]
+    to.write(name, inputs, outputs, KeepDims=op.keepdims)
+
+
+# ---- places -----------------------------------------------------------------------------------
+
+
+@write_node.register
+def _reshape(op: ops.Reshape, node: Node, to: GraphWriter) -> None:
+    shape = list(to.type(node.output).shape)
+    if to.graph.free_batch and shape:
+        shape[0] = -1
+    numbers = to.numbers(shape, "shape")
+    to.write("RESHAPE", [to.place(node.inputs[0]), numbers], [to.place(node.output)])
+
+
+@write_node.register
+def _transpose(op: ops.Transpose, node: Node, to: GraphWriter) -> None:
+    order = to.numbers(op.permutation, "permutation")
+    to.write("TRANSPOSE", [to.place(node.inputs[0]), order], [to.place(node.output)])
+
+
+@write_node.register
+def _concat(op: ops.Concat, node: Node, to: GraphWriter) -> None:
+    places = [to.place(value) for value in node.inputs]
+    to.write(
+        "CONCATENATION",
+        places,
+        [to.place(node.output)],
+        Axis=op.axis,
+        FusedActivationFunction=_NONE,
+    )
+
+
+@write_node.register
+def _split(op: ops.Split, node: Node, to: GraphWriter) -> None:
+    sizes = to.numbers(op.sizes, "sizes")
+    axis = to.constant(np.array(op.axis, np.int32), "axis")
+    inputs = [to.place(node.inputs[0]), sizes, axis]
+    to.write("SPLIT_V", inputs, [to.place(v) for v in node.outputs], NumSplits=len(op.sizes))
+
+
+@write_node.register
+def _slice(op: ops.Slice, node: Node, to: GraphWriter) -> None:
+    x = to.place(node.inputs[0])
+    if all(step == 1 for step in op.steps):
+        numbers = [to.numbers(op.starts, "starts"), to.numbers(op.sizes, "sizes")]
+        to.write("SLICE", [x, *numbers], [to.place(node.output)])
+        return
+    starts, steps = np.array(op.starts), np.array(op.steps)
+    ends = starts + np.array(op.sizes) * steps
+    # before the first element nothing ends
+    open_ends = sum(1 << axis for axis, end in enumerate(ends) if end < 0)
+    chosen = {"starts": starts, "ends": np.maximum(ends, 0), "steps": steps}
+    to.write(
+        "STRIDED_SLICE",
+        [x, *(to.numbers(array.tolist(), part) for part, array in chosen.items())],
+        [to.place(node.output)],
+        EndMask=open_ends,
+    )
+
+
+@write_node.register
+def _pad(op: ops.Pad, node: Node, to: GraphWriter) -> None:
+    around = np.array([op.before, op.after], np.int32).T
+    inputs = [to.place(node.inputs[0]), to.constant(np.ascontiguousarray(around), "pads")]
+    outputs = [to.place(node.output)]
+    if op.mode == "reflect":
+        to.write("MIRROR_PAD", inputs, outputs, Mode=0)
+        return
+    if op.mode != "constant":
+        raise UnsupportedError(f"its mode {op.mode!r} is none of TensorFlow Lite's")
+    inputs.append(_like(to.type(node.output), int(op.value), "fill", to))
+    to.write("PADV2", inputs, outputs)
+
+
+@write_node.register
+def _tile(op: ops.Tile, node: Node, to: GraphWriter) -> None:
+    repeats = to.numbers(op.repeats, "repeats")
+    to.write("TILE", [to.place(node.inputs[0]), repeats], [to.place(node.output)])
+
+
+@write_node.register(ops.DepthToSpace)
+@write_node.register(ops.SpaceToDepth)
+def _blocks(op: ops.DepthToSpace | ops.SpaceToDepth, node: Node, to: GraphWriter) -> None:
+    if isinstance(op, ops.DepthToSpace) and op.mode != "DCR":
+        raise UnsupportedError("channels lie before blocks in it")
+    name = "DEPTH_TO_SPACE" if isinstance(op, ops.DepthToSpace) else "SPACE_TO_DEPTH"
+    to.write(name, [to.place(node.inputs[0])], [to.place(node.output)], BlockSize=op.block)
