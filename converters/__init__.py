@@ -1,4 +1,4 @@
-"""Turns models of other formats into a float Graph: ``from_onnx`` and ``from_tflite``.
+"""Turns models of other formats into a float Graph, and an integer one into others' formats.
 
     bytes ─ onnx_model ─► onnx_ir model ─ onnx_import ─► Graph ─ passes ─► canonical Graph
               ▲                               │
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import onnx
     from numpy.typing import ArrayLike
 
-__all__ = ["from_onnx", "from_tflite"]
+__all__ = ["from_onnx", "from_tflite", "to_tflite"]
 
 _log = logging.getLogger(__name__)
 
@@ -143,6 +143,26 @@ def from_tflite(source: str | os.PathLike[str] | bytes, **options: Any) -> Graph
     from edgeinfer.converters.tflite.importing import to_onnx
 
     return from_onnx(to_onnx(source), **options)
+
+
+def to_tflite(graph: Graph) -> bytes:
+    """An integer Graph as a .tflite file of integer operators; the same Graph as the same bytes.
+
+    Its labels, and how images become its input, stand in the file as metadata (``edgeinfer``).
+
+    Raises
+    ------
+    UnsupportedError
+        TensorFlow Lite has no integer operator for some: all are named.
+    InputError
+        It is a float Graph, or keeps states.
+    MissingExtraError
+        The package ``tflite`` is not installed.
+    """
+    _require("tflite", "tflite")
+    from edgeinfer.converters.tflite.exporting import to_tflite as exported
+
+    return exported(graph)
 
 
 def _require(extra: str, *packages: str) -> None:

@@ -32,7 +32,8 @@ def refuse_unsupported(graph: Graph, rounding: ops.Rounding = "single") -> None:
             f"quantize takes a Graph, not {type(graph).__name__}: edgeinfer.converters.from_onnx "
             "makes one of a model, and edgeinfer.quantize takes its path"
         )
-    if any(kind.quantization is not None for kind in graph.types.values()):
+    # floats with a quantization are weights of a model that is quantized already
+    if any(t.quantization is not None and t.dtype != "float32" for t in graph.types.values()):
         raise InputError(f"graph {graph.name!r} is integer already; quantize takes the float one")
     refused = [node for node in graph.nodes if not is_supported(node.op)]
     if refused:

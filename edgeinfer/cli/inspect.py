@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command
 from edgeinfer.cli.models import Import, open_model
 from edgeinfer.cli.options import FILE, import_options
-from edgeinfer.errors import ModelError
+from edgeinfer.errors import EdgeInferError, ModelError
 
 if TYPE_CHECKING:
     from edgeinfer.graph import Graph, Preparation
@@ -25,14 +26,15 @@ __all__ = ["inspect"]
 @click.argument("file", type=FILE)
 @import_options
 def inspect(file: Path, how: Import) -> Report:
-    """Show the layers of FILE, an .onnx or .eqm, and what they cost.
+    """Show the layers of FILE, an .onnx, .tflite or .eqm, and what they cost.
 
     Bytes of flash and arena are those of the integer model; for a float model they are an
-    estimate of what int8 would take, where quantize takes the model.
+    estimate of what int8 would take, where quantize takes the model. A model that is quantized
+    already is shown as convert makes it.
     """
     from edgeinfer.graph.cost import cost
 
-    graph = open_model(file, how)
+    graph = _as_converted(open_model(file, how))
     refusal = None if graph.is_integer else _refusal(graph)
     total = cost(graph)
     arena, scratch = _memory(graph) if graph.is_integer else (total.peak, None)
@@ -92,12 +94,23 @@ def _likely_states(graph: Graph) -> list[tuple[str, str]]:
     return [("likely state", f"--state {source}={result}") for source, result in found]
 
 
+def _as_converted(graph: Graph) -> Graph:
+    """What ``convert`` makes of ``graph``; itself where parts of it are not quantized."""
+    from edgeinfer.quant import as_stated, states_integers
+
+    if not graph.is_integer and states_integers(graph):
+        with suppress(EdgeInferError):
+            return as_stated(graph)
+    return graph
+
+
 def _refusal(graph: Graph) -> str | None:
     """What ``quantize`` would say against a float Graph."""
     from edgeinfer.quant.refusals import refuse_unsupported
+    from edgeinfer.quant.stated import read_stated
 
     try:
-        refuse_unsupported(graph)
+        refuse_unsupported(read_stated(graph).graph)
     except ModelError as error:
         return str(error)
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 from edgeinfer.converters.tflite.exporting.graph_writer import GraphWriter
 from edgeinfer.converters.tflite.exporting.rules import VERSIONS, write_node
@@ -14,6 +15,9 @@ from edgeinfer.version import __version__
 __all__ = ["to_tflite"]
 
 _NAMED = 5
+
+# of TensorFlow, whose dense layers have a scale a channel
+_RUNTIME = b"2.17.0"
 
 
 def to_tflite(graph: Graph) -> bytes:
@@ -49,10 +53,12 @@ def to_tflite(graph: Graph) -> bytes:
             f"{len(refused)} of {len(graph.nodes)} operators cannot be exported: "
             f"{'; '.join(refused[:_NAMED])}{'; ...' if refused[_NAMED:] else ''}"
         )
-    told = {}
+    told: dict[str, object] = {}
     if graph.labels:
         told["labels"] = list(graph.labels)
-    metadata = {"min_runtime_version": b"2.17.0".ljust(16, b"\0")}
+    if graph.preparation:
+        told["preparation"] = {name: asdict(how) for name, how in graph.preparation.items()}
+    metadata = {"min_runtime_version": _RUNTIME.ljust(16, b"\0")}
     if told:
         metadata["edgeinfer"] = json.dumps(told, ensure_ascii=False).encode()
     return serialize(to.model(), VERSIONS, metadata, f"edgeinfer {__version__}")
