@@ -21,6 +21,9 @@ _LAST_OLD = 127
 _SCHEMA_VERSION = 3
 _ALIGNMENT = 16
 
+# the tables of options, by their names in small letters
+_TABLES = {name.lower(): name for name in vars(tflite.BuiltinOptions)}
+
 # by operator, the table of its options, where it is not called as the operator is
 _OPTIONS = {
     "AVERAGE_POOL_2D": "Pool2DOptions",
@@ -141,8 +144,9 @@ class _Writer:
     def _operator(self, node: Operator, codes: Sequence[str]) -> int:
         b = self.b
         inputs, outputs = (self._numbers(places, "<i4") for places in (node.inputs, node.outputs))
-        kind = _OPTIONS.get(node.name) or "".join(map(str.capitalize, node.name.split("_")))
-        kind = kind if kind in _OPTIONS.values() else f"{kind}Options"
+        kind = _OPTIONS.get(node.name)
+        if kind is None:
+            kind = _TABLES.get(f"{node.name.replace('_', '')}options".lower(), "")
         options = 0
         if node.options:
             _call(f"{kind}Start")(b)

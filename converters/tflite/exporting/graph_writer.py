@@ -64,6 +64,21 @@ class GraphWriter:
         """The place of integers that tell an operator what to do."""
         return self.constant(np.array(values, np.int32), part)
 
+    def integer(self, t: TensorType, number: int, part: str) -> int:
+        """The place of a single integer of the type ``t``."""
+        q = t.quantization
+        if q is None:
+            raise UnsupportedError("a value of it has no scale in this file")
+        quantized = Quantized(np.array([q.step], np.float32), np.array([q.zero_point]), 0)
+        return self.constant(np.array([number], t.dtype), part, quantized)
+
+    def like(self, t: TensorType, real: float, part: str) -> int:
+        """As ``integer``, of a real number."""
+        assert t.quantization is not None
+        return self.integer(
+            t, int(t.quantization.quantize(np.array(real, np.float32), t.dtype)), part
+        )
+
     def write(
         self, operator: str, inputs: Sequence[int], outputs: Sequence[int], **options: float
     ) -> None:

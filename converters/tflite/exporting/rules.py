@@ -8,7 +8,7 @@ from functools import singledispatch
 import numpy as np
 
 from edgeinfer.arithmetic.fixedpoint import round_half_away
-from edgeinfer.arithmetic.pointwise import Expression
+from edgeinfer.converters.tflite.exporting.expressions import write_expression
 from edgeinfer.converters.tflite.exporting.graph_writer import GraphWriter
 from edgeinfer.converters.tflite.model import Quantized
 from edgeinfer.errors import UnsupportedError
@@ -123,15 +123,8 @@ def _clamp(op: ops.Requantizing, value: str, made: int, to: GraphWriter) -> None
     for place, (operator, bound) in enumerate(ends):
         is_last = place == len(ends) - 1
         out = to.place(value) if is_last else to.between("clamped", y)
-        to.write(operator, [made, _like(y, bound, "bound", to)], [out])
+        to.write(operator, [made, to.integer(y, bound, "bound")], [out])
         made = out
-
-
-def _like(t: TensorType, number: int, part: str, to: GraphWriter) -> int:
-    """The place of a single integer of the type ``t``."""
-    q = _quantization(t)
-    quantized = Quantized(np.array([q.step], np.float32), np.array([q.zero_point]), 0)
-    return to.constant(np.array([number], t.dtype), part, quantized)
 
 
 def _quantization(t: TensorType) -> Quantization:
@@ -170,7 +163,7 @@ def _padded(
     made = to.between("padded", t, shape)
     numbers = to.constant(np.array(around, np.int32), "pads")
     number = _quantization(t).zero_point if fill is None else fill
-    to.write("PADV2", [to.place(x), numbers, _like(t, number, "fill", to)], [made])
+    to.write("PADV2", [to.place(x), numbers, to.integer(t, number, "fill")], [made])
     return made, _VALID
 
 
@@ -295,56 +288,11 @@ def _rescale(op: ops.Rescale, node: Node, to: GraphWriter) -> None:
     _clamp(op, node.output, made, to)
 
 
-# by function: the operator, and the quantization that TensorFlow Lite prescribes, if any
-_PRESCRIBED = {"sigmoid": ("LOGISTIC", 1 / 256, -128), "tanh": ("TANH", 1 / 128, 0)}
-_PRESCRIBED_16 = {"sigmoid": 1 / 32768, "tanh": 1 / 32768}
-
-
 @write_node.register
 def _lookup(op: ops.Lookup, node: Node, to: GraphWriter) -> None:
     if op.expression is None:
         raise UnsupportedError("its table is of a function that this file does not name")
-    _function(op.expression, node.inputs[0], node.output, to)
-
-
-def _function(expression: Expression, x: str, y: str, to: GraphWriter) -> None:
-    match expression:
-        case ("sigmoid" | "tanh" as name, "x"):
-            _prescribed(name, to.place(x), y, to)
-        case ("mul", "x", ("sigmoid", "x")) | ("mul", ("sigmoid", "x"), "x"):
-            t = to.type(x)
-            gate = to.between("gate", _gate_type("sigmoid", t))
-            to.write("LOGISTIC", [to.place(x)], [gate])
-            places = [to.place(x), gate]
-            to.write("MUL", places, [to.place(y)], FusedActivationFunction=_NONE)
-        case ("hard_swish", "x"):
-            to.write("HARD_SWISH", [to.place(x)], [to.place(y)])
-        case ("leaky_relu", "x", float() | int() as alpha):
-            to.write("LEAKY_RELU", [to.place(x)], [to.place(y)], Alpha=float(alpha))
-        case ("relu", "x"):
-            to.write("RELU", [to.place(x)], [to.place(y)])
-        case _:
-            name = expression if isinstance(expression, str) else expression[0]
-            raise UnsupportedError(f"TensorFlow Lite has no operator of integers for {name}")
-
-
-def _gate_type(name: str, x: TensorType) -> TensorType:
-    _, step, zero = _PRESCRIBED[name]
-    if x.dtype == "int16":
-        step, zero = _PRESCRIBED_16[name], 0
-    return TensorType(x.shape, x.dtype, Quantization.per_tensor(step, zero))
-
-
-def _prescribed(name: str, place: int, y: str, to: GraphWriter) -> None:
-    """A function whose result has a scale that TensorFlow Lite says, and then y's."""
-    t, operator = to.type(y), _PRESCRIBED[name][0]
-    own = _gate_type(name, t)
-    if own.quantization == t.quantization:
-        to.write(operator, [place], [to.place(y)])
-        return
-    made = to.between(name, own)
-    to.write(operator, [place], [made])
-    to.write("QUANTIZE", [made], [to.place(y)])
+    write_expression(op.expression, node.inputs[0], node.output, to)
 
 
 @write_node.register
@@ -456,7 +404,7 @@ def _pad(op: ops.Pad, node: Node, to: GraphWriter) -> None:
         return
     if op.mode != "constant":
         raise UnsupportedError(f"its mode {op.mode!r} is none of TensorFlow Lite's")
-    inputs.append(_like(to.type(node.output), int(op.value), "fill", to))
+    inputs.append(to.integer(to.type(node.output), int(op.value), "fill"))
     to.write("PADV2", inputs, outputs)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -91,12 +92,20 @@ class Form:
 
     def constant(self, tensor: Tensor, array: np.ndarray, axis: int = 0) -> str:
         """``array``, which holds the constant ``tensor``'s elements, its channels on ``axis``."""
-        if tensor.quantized is None:
+        quantized = tensor.quantized
+        if quantized is None:
             wide = np.float32 if array.dtype.kind == "f" else np.int64
             array = array if array.dtype == bool else array.astype(wide)
             return self.initializer(array, tensor.name)
+        if array.dtype == np.int64:
+            # of a bias beside 16 bits; ONNX has none so wide
+            if np.abs(array).max(initial=0) > np.iinfo(np.int32).max:
+                steps = quantized.scale.astype(np.float64)
+                return self.initializer((array * steps).astype(np.float32), tensor.name)
+            array = array.astype(np.int32)
+            tensor = replace(tensor, dtype=array.dtype)
         integers = self.initializer(array, f"{tensor.name}/integers")
-        parameters = self._parameters(tensor, tensor.quantized)
+        parameters = self._parameters(tensor, quantized)
         return self.node("DequantizeLinear", integers, *parameters, output=tensor.name, axis=axis)
 
     def give(self, place: int, value: str) -> None:

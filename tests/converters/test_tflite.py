@@ -1,0 +1,293 @@
+"""TensorFlow Lite's files are read as what they say, written as what a Graph says, and refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from edgeinfer.cli.commands import edgeinfer
+from edgeinfer.converters import from_onnx, from_tflite, to_tflite
+from edgeinfer.converters.tflite.model import Model, Operator, Quantized, Tensor
+from edgeinfer.converters.tflite.reading import parse
+from edgeinfer.converters.tflite.writing import serialize
+from edgeinfer.errors import EdgeInferError, InputError, ModelFileError, UnsupportedError
+from edgeinfer.files.model_file import read, save
+from edgeinfer.graph import Graph, GraphBuilder, TensorType
+from edgeinfer.graph import operators as ops
+from edgeinfer.graph.preparation import Preparation
+from edgeinfer.quant import as_stated, quantize
+from edgeinfer.runtime.session import Session
+from tests.converters.onnx_agreement import model, node
+from tests.converters.test_quantized_models import SAMPLES, SHAPE, floats
+from tests.converters.tflite_models import CASES
+from tests.refusals import refused
+
+pytestmark = pytest.mark.filterwarnings("ignore::edgeinfer.errors.EdgeInferWarning")
+
+
+def network() -> Graph:
+    """Layers, sums, products, pools, functions and moves, each of which has an operator there."""
+    return from_onnx(
+        model(
+            [
+                node("Conv", ["x", "w", "b"], ["c"], pads=[1, 1, 1, 1]),
+                node("Relu", ["c"], ["r"]),
+                node("Conv", ["r", "dw"], ["d"], pads=[1, 1, 1, 1], strides=[2, 2], group=8),
+                node("Clip", ["d", "low", "six"], ["e"]),
+                node("MaxPool", ["r"], ["m"], kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4),
+                node("Add", ["e", "m"], ["a"]),
+                node("Mul", ["a", "m"], ["n"]),
+                node("Concat", ["n", "a"], ["k"], axis=1),
+                node("Slice", ["k", "first", "last", "axis"], ["k0"]),
+                node("Sub", ["k0", "n"], ["u"]),
+                node("LeakyRelu", ["u"], ["l"], alpha=0.1),
+                node("ReduceMean", ["l", "over"], ["v"], keepdims=0),
+                node("Gemm", ["v", "f", "o"], ["z"], transB=1),
+                node("Softmax", ["z"], ["y"]),
+            ],
+            SHAPE,
+            {
+                "w": floats(0, 8, 3, 3, 3),
+                "b": floats(1, 8),
+                "dw": floats(2, 8, 1, 3, 3),
+                "low": np.float32(0),
+                "six": np.float32(6),
+                "first": np.array([4]),
+                "last": np.array([12]),
+                "axis": np.array([1]),
+                "over": np.array([2, 3]),
+                "f": floats(3, 5, 8),
+                "o": floats(4, 5),
+            },
+            opset=18,
+        )
+    )  # fmt: skip
+
+
+def same_bits(graph: Graph, other: Graph) -> None:
+    first, second = Session(graph), Session(other)
+    for x in SAMPLES:
+        assert np.array_equal(first.run(x[None]), second.run(x[None]))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_operator_that_is_read_has_the_shapes_that_the_file_says(name):
+    case = CASES[name]
+    graph = from_tflite(case.content())
+    assert [graph.types[output].shape for output in graph.outputs] == list(case.results)
+
+
+@pytest.mark.parametrize("rounding", ["single", "double"])
+def test_what_is_exported_and_read_again_computes_the_same(rounding):
+    graph = quantize(network(), SAMPLES, rounding=rounding)
+    again = as_stated(from_tflite(to_tflite(graph)), rounding=rounding)
+    same_bits(graph, again)
+    for name in (*graph.inputs, *graph.outputs):
+        assert again.types[name] == graph.types[name]
+
+
+def test_a_function_of_several_is_one_operator_each_and_near():
+    """Each rounds, at the scale that it prescribes, so that the result is off by a step or two."""
+    nodes = [
+        node("Sigmoid", ["x"], ["s"]),
+        node("Mul", ["x", "s"], ["m"]),
+        node("Sub", ["m", "half"], ["d"]),
+        node("Clip", ["d", "low", "six"], ["y"]),
+    ]
+    numbers = {"half": np.float32(0.5), "low": np.float32(-0.6), "six": np.float32(2)}
+    graph = quantize(from_onnx(model(nodes, (1, 64), numbers)), 2 * floats(0, 12, 64))
+    assert len(graph.nodes) == 1
+    again = as_stated(from_tflite(to_tflite(graph)))
+    first, second = Session(graph), Session(again)
+    step = graph.types["y"].quantization.step
+    x = np.linspace(-6, 6, 64, dtype=np.float32)[None]
+    assert np.abs(first.run(x) - second.run(x)).max() < 3 * step
+
+
+def test_sixteen_bits_with_weights_of_eight_are_the_same_read_again():
+    graph = quantize(network(), SAMPLES, scheme="int16x8")
+    same_bits(graph, as_stated(from_tflite(to_tflite(graph))))
+
+
+def test_the_same_graph_is_the_same_bytes():
+    graph = quantize(network(), SAMPLES)
+    assert to_tflite(graph) == to_tflite(graph)
+
+
+def test_names_labels_and_preparation_stand_in_the_file():
+    how = Preparation("nchw", "rgb", mean=(1.0, 2.0, 3.0))
+    graph = quantize(network(), SAMPLES)
+    graph = replace(graph, labels=("café", *"bcde"), preparation={"x": how})
+    content = to_tflite(graph)
+    written = parse(content, "it")
+    assert [written.labels[place] for place in (*written.inputs, *written.outputs)] == ["x", "y"]
+    start = content.index(b'{"labels"')
+    told = json.JSONDecoder().raw_decode(content[start:].decode("utf-8", "replace"))[0]
+    assert told["labels"] == ["café", *"bcde"]
+    assert told["preparation"]["x"]["mean"] == [1.0, 2.0, 3.0]
+
+
+def test_a_first_axis_of_any_extent_stays_one():
+    proto = model([node("Gemm", ["x", "w"], ["y"])], ("N", 4), {"w": floats(0, 4, 3)})
+    graph = quantize(from_onnx(proto), floats(1, 12, 4))
+    again = as_stated(from_tflite(to_tflite(graph)))
+    assert again.free_batch
+    assert Session(again).run(floats(2, 5, 4)).shape == (5, 3)
+
+
+def test_weights_of_unsigned_bytes_lose_nothing():
+    t = Quantized(np.array([0.5], np.float32), np.array([128]), 0)
+    weights = np.arange(12, dtype=np.uint8).reshape(3, 4) * np.uint8(20)
+    named = [
+        Tensor("x", (1, 4), np.dtype(np.uint8), False, t, None),
+        Tensor("w", (3, 4), np.dtype(np.uint8), False, t, weights),
+        Tensor("y", (1, 3), np.dtype(np.uint8), False, replace(t, scale=np.float32([40])), None),
+    ]
+    options = {"FusedActivationFunction": 0}
+    layer = Operator("FULLY_CONNECTED", options, (0, 1, -1), (2,))
+    made = Model("m", named, [layer], (0,), (2,), {0: "x", 2: "y"})
+    session = Session(as_stated(from_tflite(serialize(made, {}, {}, "a test"))))
+    x = np.float32([[-3, 2.5, 0.5, 1]])
+    real = x @ ((weights.astype("f4") - 128) / 2).T
+    np.testing.assert_array_equal(session.run(x), np.rint(real / 40) * 40)
+
+
+def test_the_command_line_reads_and_writes_them(tmp_path: Path):
+    graph = quantize(network(), SAMPLES, rounding="double")
+    save(graph, tmp_path / "m.eqm")
+    runner = CliRunner()
+
+    def run(*arguments: str) -> str:
+        result = runner.invoke(edgeinfer, [*map(str, arguments)], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    out, again = tmp_path / "m.tflite", tmp_path / "again.eqm"
+    said = run("export", tmp_path / "m.eqm", "--to", "tflite", "-o", out)
+    assert "operators of TensorFlow Lite" in said
+    assert "rounds twice" not in said
+    run("convert", out, "-o", again, "--rounding", "double")
+    same_bits(graph, read(again))
+    assert "QConv" in run("inspect", out)
+    once = quantize(network(), SAMPLES)
+    save(once, tmp_path / "once.eqm")
+    said = run("export", tmp_path / "once.eqm", "--to", "tflite", "-o", out)
+    assert "quantize with --rounding double for the same bits" in " ".join(said.split())
+
+
+# ---- refusals
+
+
+def dense(weights_dtype: str) -> Graph:
+    proto = model([node("Gemm", ["x", "w"], ["y"])], (1, 4), {"w": floats(0, 4, 3)})
+    return quantize(from_onnx(proto), floats(1, 12, 4), scheme=weights_dtype)
+
+
+def test_weights_of_sixteen_bits_are_refused():
+    with refused(
+        "1 of 1 operators cannot be exported: "
+        "QDense 'y': its weights have 16 bits, and TensorFlow Lite's have 8",
+        UnsupportedError,
+    ):
+        to_tflite(dense("int16"))
+
+
+def test_functions_that_it_has_not_are_refused_by_name():
+    proto = model([node("Mish", ["x"], ["y"])], (1, 4), opset=18)
+    graph = quantize(from_onnx(proto), floats(1, 12, 4))
+    with refused(
+        "1 of 1 operators cannot be exported: "
+        "Lookup 'y': TensorFlow Lite has no operator of integers for mish",
+        UnsupportedError,
+    ):
+        to_tflite(graph)
+
+
+def test_a_float_model_is_not_exported():
+    with refused("a float model has no integers to export: quantize it first", InputError):
+        to_tflite(network())
+
+
+def test_states_are_not_exported_yet():
+    b = GraphBuilder()
+    x, h = b.input("x", TensorType((1, 4))), b.state("h", np.zeros((1, 4), np.float32))
+    y = b.add(ops.Add(), x, h, output="y")
+    b.keep(h, y)
+    graph = quantize(b.graph(y), [{"x": floats(i, 1, 4)} for i in range(12)])
+    with refused("states are not exported yet, and this model keeps 'h'", InputError):
+        to_tflite(graph)
+
+
+def one(operator: str, **options: float) -> bytes:
+    named = [Tensor(name, (1, 4), np.dtype(np.float32), False, None, None) for name in "xy"]
+    read = Model(
+        "m", named, [Operator(operator, options, (0,), (1,))], (0,), (1,), {0: "x", 1: "y"}
+    )
+    return serialize(read, {}, {}, "a test")
+
+
+def test_operators_that_are_not_read_are_named_at_once():
+    with refused(
+        "operators of the .tflite model that cannot be imported: RFFT2D", UnsupportedError
+    ):
+        from_tflite(one("RFFT2D"))
+
+
+def test_what_an_operator_lacks_is_told_with_its_name():
+    with refused("CONV_2D 'y': input 1 is missing"):
+        from_tflite(one("CONV_2D"))
+
+
+@pytest.mark.parametrize("content", [b"", b"TFL3", b"\0\0\0\0TFL2" + bytes(40)])
+def test_other_files_are_refused(content):
+    with refused("the file is not a .tflite file", ModelFileError):
+        from_tflite(content)
+
+
+DAMAGED = "the file is damaged: it is not a whole .tflite file"
+
+
+def test_a_file_that_ends_early_is_refused():
+    content = to_tflite(quantize(network(), SAMPLES))
+    refusals = set()
+    for end in range(8, len(content) - 1, len(content) // 200):
+        with pytest.raises(EdgeInferError) as caught:
+            from_tflite(content[:end])
+        refusals.add(str(caught.value))
+    assert DAMAGED in refusals
+
+
+def mutants(content: bytes, count: int, seed: int):
+    rng = np.random.default_rng(seed)
+    for _ in range(count):
+        made = bytearray(content)
+        for place in rng.integers(8, len(made), rng.integers(1, 6)):
+            made[place] = rng.choice([0, 1, 127, 128, 255, int(rng.integers(256))])
+        yield bytes(made)
+
+
+def damaged_files_do_no_harm(content: bytes, count: int, seed: int) -> None:
+    """Each is refused with an error of ours, or is a model that runs."""
+    told = 0
+    for mutant in mutants(content, count, seed):
+        try:
+            as_stated(from_tflite(mutant))
+        except EdgeInferError:
+            told += 1
+    assert told > count / 20
+
+
+def test_damaged_files_do_no_harm():
+    # where a file has no large constants most of it is structure
+    graph = quantize(network(), SAMPLES)
+    damaged_files_do_no_harm(to_tflite(graph), 150, 0)
+
+
+@pytest.mark.slow
+def test_many_damaged_files_do_no_harm():
+    damaged_files_do_no_harm(to_tflite(quantize(network(), SAMPLES)), 3000, 1)
