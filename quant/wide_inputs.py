@@ -28,7 +28,7 @@ __all__ = ["widen_inputs"]
 
 # of the signal where outputs are judged, the noise above which an input may have 16 bits, and what
 # a layer gives of such a one; and how much of it must be left then, or less
-_MUCH, _MUCH_BEHIND = 0.01, 0.002
+_MUCH, _MUCH_BEHIND = 0.005, 0.002
 _LEFT = 0.7
 
 

@@ -109,9 +109,8 @@ class _File:
                 f"tensor {name!r} is of a type that is not supported; "
                 "float32, float16, int8, uint8, int16, int32, int64 and bool are"
             )
-        if tensor.Sparsity() is not None or tensor.IsVariable():
-            what = "a variable" if tensor.IsVariable() else "sparse"
-            raise UnsupportedError(f"tensor {name!r} is {what}, which is not supported")
+        if tensor.Sparsity() is not None:
+            raise UnsupportedError(f"tensor {name!r} is sparse, which is not supported")
         dtype = _DTYPES[tensor.Type()]
         shape = tuple(int(n) for n in self._all(tensor.ShapeLength, tensor.Shape))
         if any(extent < 0 for extent in shape):

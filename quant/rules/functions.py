@@ -30,6 +30,9 @@ def _pointwise(op: ops.Pointwise, node: Node, to: Fragment) -> None:
         integers = t.quantization.quantize(value, t.dtype)
         to.emit(ops.Reshape(t.shape), to.constant("constant", integers, t.quantization))
         return
+    if op.expression == "x":
+        to.emit(to.rescale(x, y), x)
+        return
     domain = to.known.domains.get(x)
     is_wide = to.kind(x)[2] == "int16"
     bounds = pointwise.clip_bounds(op.expression)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -90,12 +91,22 @@ class _Converted:
         return _info(tensor, name)
 
     def _convert(self, node: Operator) -> None:
+        if self._is_dequantized_constant(node):
+            # weights that are stored in fewer bytes stay what they are
+            of, place = self._model.tensors[node.inputs[0]], node.outputs[0]
+            self._model.tensors[place] = replace(of, name=self._model.tensors[place].name)
+            return
         call, since = Call(self._form, node), len(self._form.nodes)
         made = OPERATORS[node.name](call)
         for place, value in zip(
             node.outputs, [made] if isinstance(made, str) else made, strict=False
         ):
             self._form.give(place, self._finished(call, place, value, since))
+
+    def _is_dequantized_constant(self, node: Operator) -> bool:
+        if node.name != "DEQUANTIZE" or len(node.inputs) != 1 or len(node.outputs) != 1:
+            return False
+        return node.inputs[0] >= 0 and self._model.tensors[node.inputs[0]].data is not None
 
     def _finished(self, call: Call, place: int, value: str, since: int) -> str:
         """``value`` behind the operator's activation, as the tensor at ``place`` rounds it."""
