@@ -17,8 +17,8 @@ LEAST_SQNR_DB = {"int8": 15.0, "int16x8": 25.0, "int16": 50.0}
 # samples judge: with half again of what 32 have shown as headroom, 16 samples of gelu_mixer_by_erf
 # have 75.9 dB and 400 have 59.5, and mlp_of_many_activations 81.3 and 65.0
 GATED = {
-    ("squeeze_excite_hard_swish", "int16"): 74.3,
-    ("hard_swish_in_primitives", "int16"): 76.0,
+    ("squeeze_excite_hard_swish", "int16"): 72.3,
+    ("hard_swish_in_primitives", "int16"): 73.2,
     ("efficientnet_silu", "int16"): 77.1,
     ("gelu_mixer_by_erf", "int16"): 72.7,
     ("mlp_of_many_activations", "int8"): 33.2,

@@ -59,9 +59,9 @@ TENSORFLOW = "export the model that it was made from as ONNX, with tf2onnx"
 REFUSALS = {
     "inspect model.onnx": "there is no file model.onnx",
     "inspect model.eqm": "there is no file model.eqm",
-    "inspect folder": "folder is neither an .onnx nor an .eqm file",
-    "inspect two.txt": "two.txt is neither an .onnx nor an .eqm file",
-    "inspect net.tflite": f"net.tflite is a TensorFlow Lite model: {TENSORFLOW}",
+    "inspect folder": "folder is neither an .onnx, a .tflite nor an .eqm file",
+    "inspect two.txt": "two.txt is neither an .onnx, a .tflite nor an .eqm file",
+    "inspect net.tflite": "net.tflite is not a .tflite file",
     "inspect net.keras": f"net.keras is a Keras model: {TENSORFLOW}",
     "inspect saved": f"saved is a folder of TensorFlow's: {TENSORFLOW}",
     "inspect net.pt": (
@@ -73,11 +73,15 @@ REFUSALS = {
         "git lfs pull brings it"
     ),
     "inspect page.onnx": "page.onnx is a web page, not a model: download the file itself",
-    "inspect renamed.onnx": f"renamed.onnx is a TensorFlow Lite model: {TENSORFLOW}",
-    "inspect renamed.eqm": f"renamed.eqm is a TensorFlow Lite model: {TENSORFLOW}",
+    "inspect renamed.onnx": (
+        "renamed.onnx is a TensorFlow Lite model: name it so, .tflite, and it is imported"
+    ),
+    "inspect renamed.eqm": (
+        "renamed.eqm is a TensorFlow Lite model: name it so, .tflite, and it is imported"
+    ),
     "inspect nothing.onnx": "nothing.onnx holds no ONNX graph",
     "convert digits.eqm -o a.eqm": (
-        "digits.eqm is an .eqm file; give the .onnx that it was made from"
+        "digits.eqm is an .eqm file; give the model that it was made from"
     ),
     "bench floats.eqm": "there is no file floats.eqm",
     f"{QUANTIZE} --scheme auto --min-sqnr nan": "min_sqnr must be a number, not nan",
@@ -116,7 +120,7 @@ REFUSALS = {
         "cannot write x.onnx: what is written is an .eqm file, not .onnx; name it x.eqm"
     ),
     "inspect digits.eqm --output scores": (
-        "digits.eqm cannot be cut: give the .onnx that it was made from"
+        "digits.eqm cannot be cut: give the model that it was made from"
     ),
     "inspect digits.onnx --output no": "the model has no value 'no'",
     "run digits.eqm --data digits_test.npz -o digits_test.npz": (

@@ -177,6 +177,6 @@ def test_an_eqm_is_given_no_other_states_wrong(cli, network):
     cli("quantize cell.onnx --data sequence.npy -o cell.eqm --state auto")
     for option in ("--state auto", "--constant h0=1"):
         assert cli.refusal(f"inspect cell.eqm {option}") == (
-            "error: cell.eqm has the states and constants that it was made with: give the .onnx "
-            "to choose others"
+            "error: cell.eqm has the states and constants that it was made with: give the model "
+            "that it was made from to choose others"
         )
