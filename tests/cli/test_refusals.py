@@ -41,6 +41,7 @@ def wrong_files(workspace):
     Path("cut.eqm").write_bytes(Path("digits.eqm").read_bytes()[:900])
     Path("two.txt").write_text("a\nb\n")
     Path("nothing.onnx").touch()
+    Path("nothing.tflite").touch()
     Path("pointer.onnx").write_text("version https://git-lfs.github.com/spec/v1\nsize 9\n")
     Path("page.onnx").write_text("\n<!DOCTYPE html>\n<html></html>\n")
     for name in ("renamed.onnx", "renamed.eqm"):
@@ -61,7 +62,8 @@ REFUSALS = {
     "inspect model.eqm": "there is no file model.eqm",
     "inspect folder": "folder is neither an .onnx, a .tflite nor an .eqm file",
     "inspect two.txt": "two.txt is neither an .onnx, a .tflite nor an .eqm file",
-    "inspect net.tflite": "net.tflite is not a .tflite file",
+    "inspect net.tflite": "there is no file net.tflite",
+    "inspect nothing.tflite": "nothing.tflite is not a .tflite file",
     "inspect net.keras": f"net.keras is a Keras model: {TENSORFLOW}",
     "inspect saved": f"saved is a folder of TensorFlow's: {TENSORFLOW}",
     "inspect net.pt": (
