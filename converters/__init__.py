@@ -2,7 +2,7 @@
 
     bytes ─ onnx_model ─► onnx_ir model ─ onnx_import ─► Graph ─ passes ─► canonical Graph
               ▲                               │
-         tflite, as ONNX                 onnx_operators, one function an operator
+     tflite, frameworks                 onnx_operators, one function an operator
 
 The packages that read files are imported when one is called, so that a program without them can
 still import this module.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import onnx
     from numpy.typing import ArrayLike
 
-__all__ = ["from_onnx", "from_tflite", "to_tflite"]
+__all__ = ["from_keras", "from_onnx", "from_pytorch", "from_sklearn", "from_tflite", "to_tflite"]
 
 _log = logging.getLogger(__name__)
 
@@ -143,6 +143,76 @@ def from_tflite(source: str | os.PathLike[str] | bytes, **options: Any) -> Graph
     from edgeinfer.converters.tflite.importing import to_onnx
 
     return from_onnx(to_onnx(source), **options)
+
+
+def from_pytorch(model: Any, example: Any = None, **options: Any) -> Graph:
+    """Read a model of PyTorch into a canonical float Graph, by its exporter (``torch.onnx``).
+
+    Parameters
+    ----------
+    model : torch.nn.Module, torch.export.ExportedProgram or path
+        The model, or a ``.pt2`` file, as ``torch.export.save`` writes it.
+    example : array, or sequence or mapping of arrays, optional
+        Inputs of one run, which a module is exported with.
+    options
+        Those of ``from_onnx``, but for ``allow_links``.
+
+    Raises
+    ------
+    EdgeInferError
+        As ``from_onnx`` does; UnsupportedError where the exporter does not take the model.
+    """
+    _require("pytorch", "onnx", "onnx_ir", "torch", "onnxscript")
+    from edgeinfer.converters.frameworks import pytorch_to_onnx
+
+    return from_onnx(pytorch_to_onnx(model, example), **options)
+
+
+def from_keras(model: Any, **options: Any) -> Graph:
+    """Read a model of Keras into a canonical float Graph, by its own exporter.
+
+    Parameters
+    ----------
+    model : keras.Model or path
+        The model, or a ``.keras`` file. Code that a file carries is not run.
+    options
+        Those of ``from_onnx``, but for ``allow_links``.
+
+    Raises
+    ------
+    EdgeInferError
+        As ``from_onnx`` does; UnsupportedError where the exporter does not take the model.
+    """
+    _require("keras", "onnx", "onnx_ir", "keras", "tf2onnx")
+    from edgeinfer.converters.frameworks import keras_to_onnx
+
+    return from_onnx(keras_to_onnx(model), **options)
+
+
+def from_sklearn(model: Any, features: int | None = None, **options: Any) -> Graph:
+    """Read an estimator or pipeline of scikit-learn into a canonical float Graph, by skl2onnx.
+
+    Parameters
+    ----------
+    model : sklearn estimator
+        It is fitted.
+    features : int, optional
+        How many it takes; without it what it says itself (``n_features_in_``).
+    options
+        Those of ``from_onnx``, but for ``allow_links``.
+
+    Raises
+    ------
+    EdgeInferError
+        As ``from_onnx`` does; UnsupportedError where the exporter does not take the model.
+    """
+    _require("sklearn", "onnx", "onnx_ir", "skl2onnx")
+    from edgeinfer.converters.frameworks import sklearn_to_onnx
+
+    count = features or getattr(model, "n_features_in_", None)
+    if count is None:
+        raise InputError("the model does not say how many features it takes: give them")
+    return from_onnx(sklearn_to_onnx(model, count), **options)
 
 
 def to_tflite(graph: Graph) -> bytes:

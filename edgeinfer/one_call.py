@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
+from edgeinfer.errors import InputError
 from edgeinfer.graph import Graph
 
 if TYPE_CHECKING:
@@ -19,7 +22,7 @@ __all__ = ["quantize"]
 
 
 def quantize(
-    model: str | os.PathLike[str] | bytes | onnx.ModelProto | Graph,
+    model: str | os.PathLike[str] | bytes | onnx.ModelProto | Graph | Any,
     data: Data,
     *,
     batch: int = 1,
@@ -35,8 +38,9 @@ def quantize(
 
     Parameters
     ----------
-    model : path, bytes, onnx.ModelProto or Graph
-        An ONNX model, the path of a .tflite one, or a float Graph.
+    model : path, bytes, onnx.ModelProto, Graph, or a model of PyTorch, Keras or scikit-learn
+        An ONNX model; the path of a .tflite, .pt2 or .keras file; a float Graph; a torch.nn.Module,
+        a keras.Model or an estimator.
     data : array, dict of arrays, or iterable of either
         Calibration samples as the model takes them, a hundred or so.
     batch, input_shapes, inputs, outputs, allow_links, constants, states
@@ -50,7 +54,6 @@ def quantize(
         As ``edgeinfer.converters.from_onnx`` and ``edgeinfer.quant.quantize`` do.
     """
     # what only runs models needs neither
-    from edgeinfer.converters import from_onnx, from_tflite
     from edgeinfer.quant import quantize as make_integer
 
     if not isinstance(model, Graph):
@@ -62,8 +65,41 @@ def quantize(
             "constants": constants,
             "states": states,
         }
-        if isinstance(model, str | os.PathLike) and Path(model).suffix.lower() == ".tflite":
-            model = from_tflite(model, **how)
-        else:
-            model = from_onnx(model, allow_links=allow_links, **how)
+        model = _imported(model, data, allow_links, how)
     return make_integer(model, data, **options)
+
+
+def _imported(model: Any, data: Data, allow_links: bool, how: dict[str, Any]) -> Graph:
+    """By what ``model`` is: a file by its name, an object by whose class it has."""
+    from edgeinfer import converters
+
+    kind = ""
+    if isinstance(model, str | os.PathLike):
+        kind = Path(model).suffix.lower()
+    elif not isinstance(model, bytes):
+        packages = {base.__module__.split(".")[0] for base in type(model).__mro__}
+        kind = next((name for name in ("keras", "torch", "sklearn") if name in packages), "")
+    match kind:
+        case ".keras" | "keras":
+            return converters.from_keras(model, **how)
+        case ".pt2":
+            return converters.from_pytorch(model, **how)
+        case "torch":
+            return converters.from_pytorch(model, _first(data), **how)
+        case "sklearn":
+            return converters.from_sklearn(model, **how)
+        case ".tflite":
+            return converters.from_tflite(model, **how)
+    return converters.from_onnx(model, allow_links=allow_links, **how)
+
+
+def _first(data: Data) -> Any:
+    """The first sample, which a module of PyTorch is exported with."""
+    match data:
+        case np.ndarray():
+            return data[:1]
+        case Mapping():
+            return {name: np.asarray(array)[:1] for name, array in data.items()}
+        case [first, *_]:
+            return _first(first)
+    raise InputError("a module of PyTorch is exported with the first sample: give arrays or a list")

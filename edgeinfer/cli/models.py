@@ -38,7 +38,7 @@ __all__ = [
     "with_first_output",
 ]
 
-SOURCES = (".onnx", ".tflite")
+SOURCES = (".keras", ".onnx", ".pt2", ".tflite")
 """The ends of the names of files that are imported."""
 
 # formats that are not written, by the ends of their files' names
@@ -190,11 +190,21 @@ def check_made_from(model: Path, quantized: Path, graph: Graph) -> None:
 
 
 def _as_onnx(path: Path) -> Path | onnx.ModelProto:
-    if path.suffix.lower() != ".tflite":
-        return path
-    from edgeinfer.converters.tflite.importing import to_onnx
+    """A model of another format as the one of ONNX that is imported."""
+    match path.suffix.lower():
+        case ".keras":
+            from edgeinfer.converters.frameworks import keras_to_onnx
 
-    return to_onnx(path)
+            return keras_to_onnx(path)
+        case ".pt2":
+            from edgeinfer.converters.frameworks import pytorch_to_onnx
+
+            return pytorch_to_onnx(path, None)
+        case ".tflite":
+            from edgeinfer.converters.tflite.importing import to_onnx
+
+            return to_onnx(path)
+    return path
 
 
 def _fits(shape: Sequence[int], declared: Sequence[int | None] | None) -> bool:
@@ -238,19 +248,27 @@ def constants_of(graph: Graph) -> dict[str, float]:
 
 
 def import_model(path: Path, how: Import | None = None) -> Graph:
-    """The float Graph of the ``.onnx`` or ``.tflite`` model in ``path``."""
+    """The float Graph of the model in ``path``, whose name ends as one of ``SOURCES``."""
     suffix = path.suffix.lower()
     if suffix == ".eqm":
         raise InputError(f"{path} is an .eqm file; give the model that it was made from")
     if suffix not in SOURCES:
-        told = other_format(path) or "is neither an .onnx, a .tflite nor an .eqm file"
+        told = (
+            other_format(path)
+            or "is no model: that is an .onnx, .tflite, .pt2, .keras or .eqm file"
+        )
         raise InputError(f"{path} {told}")
-    from edgeinfer.converters import from_onnx, from_tflite
+    from edgeinfer.converters import from_keras, from_onnx, from_pytorch, from_tflite
 
     how = Import() if how is None else how
     options = how.options()
-    if suffix == ".tflite":
-        return from_tflite(path, **options)
+    match suffix:
+        case ".keras":
+            return from_keras(path, **options)
+        case ".pt2":
+            return from_pytorch(path, **options)
+        case ".tflite":
+            return from_tflite(path, **options)
     return from_onnx(path, allow_links=how.allow_links, **options)
 
 

@@ -7,16 +7,16 @@ from pathlib import Path
 __all__ = ["other_format"]
 
 _TENSORFLOW = "export the model that it was made from as ONNX, with tf2onnx"
+_PYTORCH = "save the model with torch.export as .pt2, or export it as ONNX, with torch.onnx.export"
 _ORIGINAL = "give the .onnx that it was made from"
 
 # by the ends of their files' names: what they hold, and what to do
 _BY_SUFFIX = {
     ".tflite": ("a TensorFlow Lite model", "name it so, .tflite, and it is imported"),
     ".h5": ("a Keras model", _TENSORFLOW),
-    ".keras": ("a Keras model", _TENSORFLOW),
     ".pb": ("a TensorFlow model", _TENSORFLOW),
-    ".pt": ("a PyTorch model", "export the model as ONNX, with torch.onnx.export"),
-    ".pth": ("a PyTorch model", "export the model as ONNX, with torch.onnx.export"),
+    ".pt": ("a PyTorch model", _PYTORCH),
+    ".pth": ("a PyTorch model", _PYTORCH),
     ".safetensors": ("a file of weights without a model", "export the model as ONNX"),
     ".xml": ("an OpenVINO model", _ORIGINAL),
     ".engine": ("a TensorRT engine", _ORIGINAL),

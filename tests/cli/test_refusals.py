@@ -60,14 +60,15 @@ TENSORFLOW = "export the model that it was made from as ONNX, with tf2onnx"
 REFUSALS = {
     "inspect model.onnx": "there is no file model.onnx",
     "inspect model.eqm": "there is no file model.eqm",
-    "inspect folder": "folder is neither an .onnx, a .tflite nor an .eqm file",
-    "inspect two.txt": "two.txt is neither an .onnx, a .tflite nor an .eqm file",
+    "inspect folder": "folder is no model: that is an .onnx, .tflite, .pt2, .keras or .eqm file",
+    "inspect two.txt": "two.txt is no model: that is an .onnx, .tflite, .pt2, .keras or .eqm file",
     "inspect net.tflite": "there is no file net.tflite",
     "inspect nothing.tflite": "nothing.tflite is not a .tflite file",
-    "inspect net.keras": f"net.keras is a Keras model: {TENSORFLOW}",
+    "inspect net.h5": f"net.h5 is a Keras model: {TENSORFLOW}",
     "inspect saved": f"saved is a folder of TensorFlow's: {TENSORFLOW}",
     "inspect net.pt": (
-        "net.pt is a PyTorch model: export the model as ONNX, with torch.onnx.export"
+        "net.pt is a PyTorch model: save the model with torch.export as .pt2, or export it as ONNX, "
+        "with torch.onnx.export"
     ),
     "inspect net.engine": ("net.engine is a TensorRT engine: give the .onnx that it was made from"),
     "inspect pointer.onnx": (
