@@ -67,8 +67,8 @@ REFUSALS = {
     "inspect net.h5": f"net.h5 is a Keras model: {TENSORFLOW}",
     "inspect saved": f"saved is a folder of TensorFlow's: {TENSORFLOW}",
     "inspect net.pt": (
-        "net.pt is a PyTorch model: save the model with torch.export as .pt2, or export it as ONNX, "
-        "with torch.onnx.export"
+        "net.pt is a PyTorch model: save the model with torch.export as .pt2, or export it as "
+        "ONNX, with torch.onnx.export"
     ),
     "inspect net.engine": ("net.engine is a TensorRT engine: give the .onnx that it was made from"),
     "inspect pointer.onnx": (
