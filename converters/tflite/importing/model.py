@@ -24,7 +24,13 @@ _OPSET = 21
 
 _NAMED = 8
 
-_ACTIVATIONS = {0: None, 1: "RELU", 2: "RELU_N1_TO_1", 3: "RELU6", 4: "TANH"}
+# by number, ONNX's operator for an activation, with its bounds
+_ACTIVATIONS: dict[float, tuple[str, tuple[float, ...]]] = {
+    1: ("Relu", ()),
+    2: ("Clip", (-1.0, 1.0)),
+    3: ("Clip", (0.0, 6.0)),
+    4: ("Tanh", ()),
+}
 
 
 def to_onnx(source: str | os.PathLike[str] | bytes) -> onnx.ModelProto:
@@ -111,9 +117,11 @@ class _Converted:
     def _finished(self, call: Call, place: int, value: str, since: int) -> str:
         """``value`` behind the operator's activation, as the tensor at ``place`` rounds it."""
         number = call.options.get("FusedActivationFunction", 0)
-        if number not in _ACTIVATIONS:
+        if number and number not in _ACTIVATIONS:
             raise UnsupportedError(f"its activation {number} is not supported")
-        value = _activated(call, value, _ACTIVATIONS[int(number)])
+        if number:
+            operator, bounds = _ACTIVATIONS[number]
+            value = call(operator, value, *map(call.array, bounds))
         value = self._form.call(value, self._model.tensors[place].name or "value", since)
         return self._form.rounded(place, value)
 
@@ -123,18 +131,6 @@ class _Converted:
             raise UnsupportedError(f"input {name!r} is an output as well")
         self._form.final(self._form.value(place), name)
         return _info(self._model.tensors[place], name)
-
-
-def _activated(call: Call, value: str, name: str | None) -> str:
-    bounds = {"RELU": (0.0, None), "RELU6": (0.0, 6.0), "RELU_N1_TO_1": (-1.0, 1.0)}
-    if name is None:
-        return value
-    if name == "TANH":
-        return call("Tanh", value)
-    low, high = bounds[name]
-    if high is None:
-        return call("Relu", value)
-    return call("Clip", value, call.array(low), call.array(high))
 
 
 def _info(tensor: Tensor, name: str) -> onnx.ValueInfoProto:
