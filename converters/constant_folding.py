@@ -268,8 +268,10 @@ def _result_size(node: ir.Node, arrays: Sequence[np.ndarray | None]) -> int:
     total = sum(a.size for a in known)
     if any(a.dtype.kind in "OSU" for a in known):
         raise ModelError("strings cannot be computed with")
-    if node.op_type in ("Div", "Mod") and known[-1].dtype.kind in "iu" and not known[-1].all():
-        raise ModelError("divides integers by 0")
+    if node.op_type in ("Div", "Mod") and known:
+        divisor = known[-1]
+        if divisor.dtype.kind in "iu" and not divisor.all():
+            raise ModelError("divides integers by 0")
     try:
         if node.op_type in _ELEMENTWISE:
             return math.prod(np.broadcast_shapes(*(a.shape for a in known)))

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import click
 
+from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command
 from edgeinfer.cli.models import file_bytes, open_model
 from edgeinfer.cli.options import FILE
-from edgeinfer.errors import OutputError
+from edgeinfer.errors import EdgeInferError, InputError, MissingExtraError, OutputError
 from edgeinfer.graph import Graph
 from edgeinfer.graph import operators as ops
 
 __all__ = ["export"]
 
 # by target, how its files end
-_ENDS = {"qdq": ".onnx", "tflite": ".tflite"}
+_ENDS = {"ethos-u": ".tflite", "qdq": ".onnx", "tflite": ".tflite"}
+_USUAL = "ethos-u55-128"
 
 
 @command(example="edgeinfer export digits.eqm --to qdq -o digits_int8.onnx")
@@ -30,10 +33,16 @@ _ENDS = {"qdq": ".onnx", "tflite": ".tflite"}
     "MODEL.eqm: onnxruntime computes each layer's to within a step, and edgeinfer convert makes "
     "the same model of it again. tflite is TensorFlow Lite's integer operators: of a model that "
     "was quantized with --rounding double TensorFlow Lite Micro computes the same bits for "
-    "convolutions, dense layers, sums, products and pools, and functions to within a step.",
+    "convolutions, dense layers, sums, products and pools, and functions to within a step. ethos-u "
+    "is what Arm's compiler, Vela, makes of that for an Ethos-U.",
+)
+@click.option(
+    "--config",
+    metavar="NAME",
+    help=f"With --to ethos-u: which one, {_USUAL} without it; ethos-u65-256, ethos-u85-512 ...",
 )
 @click.option("-o", "--out", "output", metavar="OUT", type=FILE, required=True)
-def export(model: Path, target: str, output: Path) -> Report:
+def export(model: Path, target: str, config: str | None, output: Path) -> Report:
     """Write an integer model in the format of another tool."""
     from edgeinfer.files.atomic_write import atomic_write, check_writable
 
@@ -41,7 +50,11 @@ def export(model: Path, target: str, output: Path) -> Report:
     if output.suffix.lower() != end:
         raise OutputError(f"cannot write {output}: --to {target} writes {end} files")
     check_writable(output, model)
+    if config is not None and target != "ethos-u":
+        raise InputError(f"--config chooses an Ethos-U, and --to {target} has none")
     graph = open_model(model)
+    if target == "ethos-u":
+        return _for_ethos_u(graph, config or _USUAL, model, output)
     content, count, what = _as_tflite(graph) if target == "tflite" else _as_qdq(graph)
     atomic_write(output, content)
     sizes = {"model": file_bytes(model), "output": len(content)}
@@ -76,6 +89,60 @@ def _as_tflite(graph: Graph) -> tuple[bytes, int, str]:
 
     content = to_tflite(graph)
     return content, len(parse(content, "it").operators), "operators of TensorFlow Lite"
+
+
+def _for_ethos_u(graph: Graph, config: str, model: Path, output: Path) -> Report:
+    from edgeinfer.files.atomic_write import atomic_write
+
+    try:
+        __import__("ethosu.vela")
+    except ModuleNotFoundError:
+        raise MissingExtraError("ethosu", "ethos-u") from None
+    from edgeinfer.converters.ethos_u import CONFIGURATIONS, compile_for_ethos_u
+
+    if config not in CONFIGURATIONS:
+        raise InputError(f"{config!r} is none of Vela's: {', '.join(CONFIGURATIONS)}")
+    made = compile_for_ethos_u(graph, config)
+    ours = _generated_npu(graph, int(config.rpartition("-")[2]))
+    atomic_write(output, made.content)
+    shown = [
+        ("operators", f"{made.on_npu} on the {config}, {made.on_cpu} on the CPU"),
+        ("cycles", f"{made.cycles:,}, as Vela estimates them"),
+        ("inference", f"{made.seconds * 1e6:,.0f} µs at the clock that it assumes"),
+        ("SRAM", screen.kib(made.sram_bytes)),
+        ("flash, DRAM", screen.kib(made.outside_bytes)),
+    ]
+    if ours is not None:
+        shown.append(("beside it", f"{ours[1]:,} cycles on the generated NPU {ours[0]}"))
+    return Report(
+        {
+            "model": str(model),
+            "output": str(output),
+            "target": "ethos-u",
+            "config": config,
+            "operators": {"npu": made.on_npu, "cpu": made.on_cpu},
+            "cycles": made.cycles,
+            "seconds": made.seconds,
+            "sram_bytes": made.sram_bytes,
+            "outside_bytes": made.outside_bytes,
+            "generated_npu": None if ours is None else {"config": ours[0], "cycles": ours[1]},
+            "bytes": {"model": file_bytes(model), "output": len(made.content)},
+        },
+        [f"wrote {output}: {len(made.content):,} bytes", "", screen.pairs(shown)],
+    )
+
+
+def _generated_npu(graph: Graph, macs: int) -> tuple[str, int] | None:
+    """The generated NPU with as many multipliers, and its predicted cycles; None where it has not
+    the model's operators, or there is none of this size."""
+    from edgeinfer.hdl.compiler import compile
+    from edgeinfer.hdl.config import PRESETS
+
+    for config in PRESETS.values():
+        if config.macs == macs:
+            with suppress(EdgeInferError):
+                return config.name, compile(graph, config).program.prediction.cycles
+    return None
 
 
 def _rounds_once(graph: Graph) -> bool:

@@ -263,3 +263,12 @@ def test_a_computed_constant_keeps_the_name_of_its_value():
     ]
     proto: onnx.ModelProto = model(nodes, (3, 2))
     assert set(from_onnx(proto).constants) == {"probabilities"}
+
+
+def test_an_operator_of_nothing_is_refused():
+    nodes = [node("Div", [], ["d"]), node("Add", ["x", "d"], ["y"])]
+    with refused(
+        "Div 'd': its constant result cannot be computed: OpRunBinaryNum.run() missing 2 required "
+        "positional arguments: 'x' and 'y'"
+    ):
+        from_onnx(model(nodes, (1, 4)))

@@ -243,6 +243,26 @@ def test_what_an_operator_lacks_is_told_with_its_name():
         from_tflite(one("CONV_2D"))
 
 
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("pad", {1: np.zeros((0, 2), np.int32)}, "input 1 must hold 2 numbers for each of 2 axes"),
+        ("transpose", {1: np.int32([0, 1, 1, 2])}, "[0, 1, 1, 2] is no order of 4 axes"),
+        ("split", {0: np.int32([1, 1])}, "input 0 must hold one integer, not 2"),
+        ("split", {0: np.array(7, np.int32)}, "axis 7 is none of 2"),
+        ("slice", {1: np.int32([0])}, "1 starts and 4 sizes are not 4"),
+        ("RESIZE_BILINEAR plain", {1: np.int32([3])}, "it has 1 sizes, not 2"),
+        ("mean", {1: np.float32([1])}, "input 1 must hold integers"),
+        ("conv", {0: (7, 6, 4)}, "input 0 must have 4 axes, not shape [7, 6, 4]"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(name, change, message):
+    case = CASES[name]
+    operands = tuple(change.get(i, operand) for i, operand in enumerate(case.operands))
+    with refused(f"{case.operator} 'y0': {message}"):
+        from_tflite(replace(case, operands=operands).content())
+
+
 @pytest.mark.parametrize("content", [b"", b"TFL3", b"\0\0\0\0TFL2" + bytes(40)])
 def test_other_files_are_refused(content):
     with refused("the file is not a .tflite file", ModelFileError):

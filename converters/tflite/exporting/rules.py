@@ -20,12 +20,10 @@ __all__ = ["VERSIONS", "write_node"]
 
 VERSIONS = {
     "ADD": 2,
-    "ARG_MAX": 2,
     "AVERAGE_POOL_2D": 2,
     "CONCATENATION": 2,
     "CONV_2D": 3,
     "DEPTHWISE_CONV_2D": 3,
-    "DEPTH_TO_SPACE": 1,
     "FULLY_CONNECTED": 4,
     "LEAKY_RELU": 2,
     "LOGISTIC": 2,
@@ -127,6 +125,17 @@ def _clamp(op: ops.Requantizing, value: str, made: int, to: GraphWriter) -> None
         made = out
 
 
+def _requantize(op: ops.Requantizing, value: str, place: int, to: GraphWriter) -> None:
+    """The tensor at ``place`` as ``value``, at its scale and within the bounds of ``op``."""
+    y = to.type(value)
+    if _fused(op, y) == _NONE:
+        to.write("QUANTIZE", [place], [to.place(value)])
+        return
+    made = to.between("unclamped", y)
+    to.write("QUANTIZE", [place], [made])
+    _clamp(op, value, made, to)
+
+
 def _quantization(t: TensorType) -> Quantization:
     if t.quantization is None:
         raise UnsupportedError("a value of it has no scale in this file")
@@ -143,8 +152,11 @@ def _padded(
     dilations: Sequence[int],
     fill: int | None,
     to: GraphWriter,
+    *,
+    counts: bool = False,
 ) -> tuple[int, int]:
-    """The place of ``x``, and SAME or VALID: padded beforehand, where neither does it."""
+    """The place of ``x``, and SAME or VALID: padded beforehand with ``fill``, or what stands for 0,
+    where neither does it, or where pads count."""
     t = to.type(x)
     before, after = op.pads[:2], op.pads[2:]
     if not any(op.pads):
@@ -156,7 +168,7 @@ def _padded(
         windows = -(-extent // stride)
         total = max((windows - 1) * stride + (k - 1) * dilation + 1 - extent, 0)
         same.append((total // 2, total - total // 2))
-    if fill is None and same == list(zip(before, after, strict=True)):
+    if not counts and same == list(zip(before, after, strict=True)):
         return to.place(x), _SAME
     around = [(0, 0), *zip(before, after, strict=True), (0, 0)]
     shape = [sum(ends) + extent for ends, extent in zip(around, t.shape, strict=True)]
@@ -216,14 +228,19 @@ def _layer(node: Node, to: GraphWriter) -> tuple[np.ndarray, np.ndarray, int]:
 def _average_pool(op: ops.QAveragePool, node: Node, to: GraphWriter) -> None:
     if any(op.ceil_pads):
         raise UnsupportedError("its windows begin inside and end outside")
-    x = node.input("x")
-    if _quantization(to.type(x)) != _quantization(to.type(node.output)):
-        raise UnsupportedError("its result has another scale than what it takes")
+    x, y = node.input("x"), to.type(node.output)
     fill = op.pad_value if op.count_include_pad else None
     if fill is None and any(op.pads) and not _is_same(op, to.type(x)):
         raise UnsupportedError("it is padded as neither SAME nor VALID does")
-    place, padding = _padded(op, x, op.kernel, (1, 1), fill, to)
-    _write_clamped("AVERAGE_POOL_2D", op, node, [place], to, **_pool(op, padding))
+    place, padding = _padded(op, x, op.kernel, (1, 1), fill, to, counts=op.count_include_pad)
+    options = _pool(op, padding)
+    if _quantization(to.type(x)) == _quantization(y):
+        _write_clamped("AVERAGE_POOL_2D", op, node, [place], to, **options)
+        return
+    # TensorFlow Lite's has the scale of what it takes
+    mean = to.between("mean", to.type(x), y.shape)
+    to.write("AVERAGE_POOL_2D", [place], [mean], FusedActivationFunction=_NONE, **options)
+    _requantize(op, node.output, mean, to)
 
 
 def _is_same(op: ops.QAveragePool, x: TensorType) -> bool:
@@ -279,13 +296,7 @@ def _product(op: ops.QMatMul, node: Node, to: GraphWriter) -> None:
 
 @write_node.register
 def _rescale(op: ops.Rescale, node: Node, to: GraphWriter) -> None:
-    y, place = to.type(node.output), to.place(node.inputs[0])
-    if _fused(op, y) == _NONE:
-        to.write("QUANTIZE", [place], [to.place(node.output)])
-        return
-    made = to.between("unclamped", y)
-    to.write("QUANTIZE", [place], [made])
-    _clamp(op, node.output, made, to)
+    _requantize(op, node.output, to.place(node.inputs[0]), to)
 
 
 @write_node.register

@@ -187,10 +187,11 @@ class Call:
 
     def shape(self, index: int, rank: int | None = None) -> tuple[int, ...]:
         """The shape of the input ``index``, of ``rank`` axes where that is said."""
-        shape = self.input(index).shape
-        if rank is not None and len(shape) != rank:
-            raise ModelError(f"input {index} must have {rank} axes, not shape {list(shape)}")
-        return shape
+        return _of_rank(self.input(index).shape, f"input {index}", rank)
+
+    def result_shape(self, index: int, rank: int | None = None) -> tuple[int, ...]:
+        """As ``shape``, of the output ``index``."""
+        return _of_rank(self.output(index).shape, f"output {index}", rank)
 
     def value(self, index: int) -> str:
         """What the input ``index`` is called in ONNX."""
@@ -216,6 +217,13 @@ class Call:
         if name not in self.options:
             raise ModelError("its options are missing")
         return self.options[name]
+
+    def integer(self, index: int) -> int:
+        """The only integer that the input ``index``, which is known, holds."""
+        numbers = self.integers(index)
+        if len(numbers) != 1:
+            raise ModelError(f"input {index} must hold one integer, not {len(numbers)}")
+        return numbers[0]
 
     def __call__(self, operator: str, *inputs: str, **attributes: Any) -> str:
         """A node of ONNX's, and the name of what it gives."""
@@ -257,6 +265,12 @@ class Call:
         if wanted and self.shape(0)[:1] == (wanted[0],):
             wanted[0] = 0
         return self("Reshape", value, self.array(wanted, "shape"))
+
+
+def _of_rank(shape: tuple[int, ...], what: str, rank: int | None) -> tuple[int, ...]:
+    if rank is not None and len(shape) != rank:
+        raise ModelError(f"{what} must have {rank} axes, not shape {list(shape)}")
+    return shape
 
 
 OPERATORS: dict[str, Callable[[Call], Sequence[str] | str]] = {}

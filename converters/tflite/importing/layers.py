@@ -88,7 +88,7 @@ def _depthwise_conv_2d(call: Call) -> str:
 def _transpose_conv(call: Call) -> str:
     """The output's shape, weights [O,kh,kw,I], x, optional bias."""
     _, *kernel, _ = call.shape(1, 4)
-    strides, extents, wanted = _strides(call), call.shape(2, 4)[1:3], call.output(0).shape[1:3]
+    strides, extents, wanted = _strides(call), call.shape(2, 4)[1:3], call.result_shape(0, 4)[1:3]
     pads, more = [], []
     for extent, k, stride, size in zip(extents, kernel, strides, wanted, strict=True):
         total = (extent - 1) * stride + k - size

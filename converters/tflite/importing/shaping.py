@@ -41,7 +41,10 @@ def _reshape(call: Call) -> str:
 
 @operator("TRANSPOSE")
 def _transpose(call: Call) -> str:
-    return call("Transpose", call.value(0), perm=call.integers(1))
+    order, rank = call.integers(1), len(call.shape(0))
+    if sorted(order) != list(range(rank)):
+        raise ModelError(f"{order} is no order of {rank} axes")
+    return call("Transpose", call.value(0), perm=order) if order else call.value(0)
 
 
 @operator("SHAPE")
@@ -143,16 +146,18 @@ def _sliced(
 
 @operator("SPLIT")
 def _split(call: Call) -> list[str]:
-    axis = _axis(call.integers(0)[0], len(call.shape(1)))
-    sizes = [call.output(i).shape[axis] for i in range(call.outputs)]
+    rank = len(call.shape(1))
+    axis = _axis(call.integer(0), rank)
+    sizes = [call.result_shape(i, rank)[axis] for i in range(call.outputs)]
     array = call.array(sizes, "sizes")
     return call.several("Split", call.outputs, call.value(1), array, axis=axis)
 
 
 @operator("SPLIT_V")
 def _split_v(call: Call) -> list[str]:
-    axis = _axis(call.integers(2)[0], len(call.shape(0)))
-    sizes = [call.output(i).shape[axis] for i in range(call.outputs)]
+    rank = len(call.shape(0))
+    axis = _axis(call.integer(2), rank)
+    sizes = [call.result_shape(i, rank)[axis] for i in range(call.outputs)]
     array = call.array(sizes, "sizes")
     return call.several("Split", call.outputs, call.value(0), array, axis=axis)
 
@@ -194,7 +199,10 @@ def _pack(call: Call) -> str:
 
 def _paddings(call: Call) -> str:
     """[axes, before and after] as ONNX has it."""
-    around = np.array(call.integers(1), np.int64).reshape(len(call.shape(0)), 2)
+    numbers, rank = call.integers(1), len(call.shape(0))
+    if len(numbers) != 2 * rank:
+        raise ModelError(f"input 1 must hold 2 numbers for each of {rank} axes")
+    around = np.array(numbers, np.int64).reshape(rank, 2)
     return call.array(around.T.reshape(-1), "pads")
 
 
@@ -265,5 +273,5 @@ def _reduction(call: Call) -> str:
 @operator("ARG_MAX", "ARG_MIN")
 def _place(call: Call) -> str:
     name = "ArgMax" if call.name == "ARG_MAX" else "ArgMin"
-    axis = _axis(call.integers(1)[0], len(call.shape(0)))
+    axis = _axis(call.integer(1), len(call.shape(0)))
     return call(name, call.value(0), axis=axis, keepdims=0)
