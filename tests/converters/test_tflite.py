@@ -246,7 +246,7 @@ def test_what_an_operator_lacks_is_told_with_its_name():
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("pad", {1: np.zeros((0, 2), np.int32)}, "input 1 must hold 2 numbers for each of 2 axes"),
+        ("pad", {1: np.int32([[0, 1]])}, "input 1 must hold 2 numbers for each of 2 axes"),
         ("transpose", {1: np.int32([0, 1, 1, 2])}, "[0, 1, 1, 2] is no order of 4 axes"),
         ("split", {0: np.int32([1, 1])}, "input 0 must hold one integer, not 2"),
         ("split", {0: np.array(7, np.int32)}, "axis 7 is none of 2"),
