@@ -37,11 +37,21 @@ except ModuleNotFoundError as error:
     ) from None
 
 if TYPE_CHECKING:
+    from edgeinfer.agreement import verify
     from edgeinfer.files.model_file import read, save
     from edgeinfer.one_call import quantize
     from edgeinfer.runtime.session import Session, load
 
-__all__ = ["EdgeInferError", "Session", "__version__", "load", "quantize", "read", "save"]
+__all__ = [
+    "EdgeInferError",
+    "Session",
+    "__version__",
+    "load",
+    "quantize",
+    "read",
+    "save",
+    "verify",
+]
 
 # what a program names first is imported by then, so that one that only looks is not kept waiting
 _MODULES = {
@@ -50,6 +60,7 @@ _MODULES = {
     "quantize": "edgeinfer.one_call",
     "read": "edgeinfer.files.model_file",
     "save": "edgeinfer.files.model_file",
+    "verify": "edgeinfer.agreement",
 }
 
 # a program that asks for no log gets none

@@ -18,6 +18,7 @@ from edgeinfer.cli.inspect import inspect
 from edgeinfer.cli.operators import operators
 from edgeinfer.cli.quantize import quantize
 from edgeinfer.cli.run import run
+from edgeinfer.cli.verify import verify
 
 __all__ = ["edgeinfer"]
 
@@ -29,7 +30,7 @@ __all__ = ["edgeinfer"]
 )
 @click.version_option(__version__, prog_name="edgeinfer", message="%(prog)s %(version)s")
 def edgeinfer() -> None:
-    """Quantize ONNX models to int8 or int16 and run them on integers only."""
+    """Quantize models to int8 or int16 and run them on integers only."""
 
 
 for _command in (
@@ -43,6 +44,7 @@ for _command in (
     bench,
     convert,
     export,
+    verify,
     operators,
     hdl,
 ):

@@ -1,0 +1,9 @@
+"""Whether each target computes the same bits of a model: ``verify``, and ``digest`` of the bits.
+
+integer Graph, inputs ─► Session ─► every value ◄─ compared ─► every value ◄─ a target
+"""
+
+from edgeinfer.agreement.comparison import Agreement, digest, random_inputs, verify
+from edgeinfer.agreement.targets import TARGETS
+
+__all__ = ["TARGETS", "Agreement", "digest", "random_inputs", "verify"]

@@ -1,0 +1,193 @@
+"""Compares the values of a model that targets compute with those of the Session."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgeinfer.agreement.targets import Target, Values, targets
+from edgeinfer.errors import InputError
+from edgeinfer.graph import Graph
+from edgeinfer.runtime.session import Session
+
+__all__ = ["Agreement", "digest", "random_inputs", "verify"]
+
+_RUNS = 4
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far a target's values are the Session's.
+
+    Parameters
+    ----------
+    target : str
+        Which one.
+    layers, values : int
+        How many values of the Graph, and elements of these in all runs, were compared.
+    differing : int
+        How many elements differ.
+    largest : int
+        The largest difference, in steps of the value's integers.
+    first : str or None
+        The first value of the Graph that differs in the first run that shows it.
+    run : int or None
+        Which run that is.
+    promised : int
+        How many of the layers are promised to be equal.
+    broken : int
+        How many elements of these differ.
+    """
+
+    target: str
+    layers: int
+    values: int
+    differing: int
+    largest: int
+    first: str | None
+    run: int | None
+    promised: int
+    broken: int
+
+
+def random_inputs(graph: Graph, runs: int = _RUNS, seed: int = 0) -> list[dict[str, np.ndarray]]:
+    """Raw inputs, all integers that a type holds equally likely.
+
+    Raises
+    ------
+    InputError
+        An input is no integers of a scale: which ones it may hold only data can tell.
+    """
+    rng = np.random.default_rng(seed)
+    for name in graph.inputs:
+        if graph.types[name].quantization is None:
+            raise InputError(
+                f"input {name!r} holds {graph.types[name].dtype}, of which only data can tell what "
+                "may stand there: give some"
+            )
+    return [{name: _random(rng, graph, name) for name in graph.inputs} for _ in range(runs)]
+
+
+def _random(rng: np.random.Generator, graph: Graph, name: str) -> np.ndarray:
+    t = graph.types[name]
+    info = np.iinfo(t.dtype)
+    return rng.integers(info.min, info.max + 1, t.shape).astype(t.dtype)
+
+
+def verify(
+    graph: Graph,
+    against: Sequence[str] = ("reference", "kernels"),
+    runs: Iterable[Mapping[str, np.ndarray]] | None = None,
+    *,
+    config: str = "8x8",
+) -> list[Agreement]:
+    """Whether targets compute what the Session does, every value of it.
+
+    Parameters
+    ----------
+    graph : Graph
+        An integer one, without states.
+    against : sequence of str
+        Of ``TARGETS``: the reference in NumPy, the kernels of every instruction set of this
+        machine, the simulated NPU, TensorFlow Lite Micro and onnxruntime with what is exported.
+    runs : iterable of mappings of str to numpy.ndarray, optional
+        Raw inputs, one of ``graph.inputs`` each; without them ``random_inputs``.
+    config : str
+        The NPU's.
+
+    Raises
+    ------
+    InputError
+        It is a float Graph, keeps states, or a name is no target.
+    MissingExtraError
+        A target's package is not installed.
+    UnsupportedError
+        A target has not the model's operators.
+    """
+    given = _checked(graph, runs)
+    expected = list(_session_values(graph, given))
+    found = []
+    for name in dict.fromkeys(against):
+        with targets(graph, name, config) as made:
+            found += [_compared(graph, target, given, expected) for target in made]
+    return found
+
+
+def digest(graph: Graph, runs: Iterable[Mapping[str, np.ndarray]] | None = None) -> str:
+    """SHA-256, in hexadecimal, over every value of every run: the same on every machine.
+
+    Parameters
+    ----------
+    graph, runs
+        As for ``verify``.
+
+    Raises
+    ------
+    InputError
+        It is a float Graph, or keeps states.
+    """
+    sum_of = hashlib.sha256()
+    for values in _session_values(graph, _checked(graph, runs)):
+        for name, array in values.items():
+            sum_of.update(f"{name} {array.dtype} {array.shape}\n".encode())
+            little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+            sum_of.update(little.tobytes())
+    return sum_of.hexdigest()
+
+
+def _checked(
+    graph: Graph, runs: Iterable[Mapping[str, np.ndarray]] | None
+) -> list[Mapping[str, np.ndarray]]:
+    if not graph.is_integer:
+        raise InputError("a float model has no bits that are promised: quantize it first")
+    if graph.states:
+        names = ", ".join(repr(state.input) for state in graph.states)
+        raise InputError(
+            f"models that keep states are not verified yet, and this one keeps {names}"
+        )
+    return list(random_inputs(graph) if runs is None else runs)
+
+
+def _session_values(graph: Graph, runs: Sequence[Values]) -> Iterator[dict[str, np.ndarray]]:
+    session = Session(graph, keep_values=True)
+    names = [name for node in graph.nodes for name in node.outputs]
+    for feeds in runs:
+        session.run(dict(feeds))
+        yield {name: session.value(name) for name in names}
+
+
+def _compared(
+    graph: Graph, target: Target, runs: Sequence[Values], expected: Sequence[Values]
+) -> Agreement:
+    layers: set[str] = set()
+    values = differing = largest = broken = 0
+    first: tuple[str, int] | None = None
+    for place, (feeds, own) in enumerate(zip(runs, expected, strict=True)):
+        shown = target.run(feeds)
+        for name, array in own.items():
+            if name not in shown:
+                continue
+            layers.add(name)
+            values += array.size
+            apart = np.abs(array.astype(np.int64) - shown[name].astype(np.int64))
+            count = int(np.count_nonzero(apart))
+            if not count:
+                continue
+            differing += count
+            largest = max(largest, int(apart.max()))
+            first = first or (name, place)
+            broken += count if name in target.promised else 0
+    return Agreement(
+        target.name,
+        len(layers),
+        values,
+        differing,
+        largest,
+        None if first is None else first[0],
+        None if first is None else first[1],
+        len(layers & target.promised),
+        broken,
+    )

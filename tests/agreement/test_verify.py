@@ -1,0 +1,184 @@
+"""Every value of a model is the Session's on each target, and where one is not that is told."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import edgeinfer
+from edgeinfer.agreement import digest, random_inputs
+from edgeinfer.cli.commands import edgeinfer as command
+from edgeinfer.converters import from_onnx
+from edgeinfer.cython_kernels.runtime import SUPPORTED
+from edgeinfer.errors import InputError, MissingExtraError
+from edgeinfer.files.model_file import save
+from edgeinfer.graph import Graph, GraphBuilder, TensorType
+from edgeinfer.graph import operators as ops
+from edgeinfer.meaning import reference
+from edgeinfer.quant import quantize
+from tests.converters.onnx_agreement import model, node
+from tests.converters.test_quantized_models import SAMPLES, floats
+from tests.converters.test_tflite import network
+from tests.refusals import refused
+
+pytestmark = pytest.mark.filterwarnings("ignore::edgeinfer.errors.EdgeInferWarning")
+
+
+@pytest.fixture(scope="module")
+def integers() -> Graph:
+    return quantize(network(), SAMPLES, rounding="double")
+
+
+@pytest.mark.parametrize("scheme", ["int8", "int16x8", "int16"])
+def test_the_reference_and_all_kernels_have_the_bits(scheme):
+    graph = quantize(network(), SAMPLES, scheme=scheme)
+    found = edgeinfer.verify(graph)
+    assert [each.target for each in found] == [
+        "reference",
+        *(f"kernels ({isa})" for isa in SUPPORTED),
+    ]
+    made = [name for n in graph.nodes for name in n.outputs]
+    elements = sum(graph.types[name].elements for name in made)
+    for each in found:
+        assert (each.layers, each.promised, each.values) == (len(made), len(made), 4 * elements)
+        assert (each.differing, each.first, each.run, each.broken) == (0, None, None, 0)
+
+
+def test_onnxruntime_is_near_and_promises_nothing(integers):
+    pytest.importorskip("onnxruntime")
+    (found,) = edgeinfer.verify(integers, ("onnxruntime",))
+    assert (found.promised, found.broken) == (0, 0)
+    assert found.layers > 8
+    assert found.largest < 8
+
+
+def test_micro_has_the_bits_of_what_rounds_twice(integers):
+    pytest.importorskip("tflite_micro")
+    (found,) = edgeinfer.verify(integers, ("tflm",))
+    assert found.promised > 5
+    assert found.broken == 0
+
+
+@pytest.mark.slow
+def test_the_simulated_npu_has_the_bits():
+    proto = model(
+        [node("Gemm", ["x", "w"], ["h"]), node("Relu", ["h"], ["y"])],
+        (1, 8),
+        {"w": floats(0, 8, 5)},
+    )
+    (found,) = edgeinfer.verify(
+        quantize(from_onnx(proto), floats(1, 20, 1, 8)), ("npu",), config="4x4"
+    )
+    assert (found.target, found.broken) == ("npu (4x4)", 0)
+    assert found.promised == found.layers > 0
+
+
+def wrong_in_one_place(monkeypatch, name: str) -> None:
+    """A reference that is two steps off in one element of the value ``name``."""
+    execute = reference.execute
+
+    def off(graph, feeds, *, observe):
+        def seen(value, array):
+            if value == name:
+                array = array.copy()
+                array.flat[3] ^= 2
+            observe(value, array)
+
+        return execute(graph, feeds, observe=seen)
+
+    monkeypatch.setattr(reference, "execute", off)
+
+
+def test_a_value_that_differs_is_found(integers, monkeypatch):
+    wrong_in_one_place(monkeypatch, "a")
+    (found,) = edgeinfer.verify(integers, ("reference",))
+    assert (found.differing, found.broken, found.largest) == (4, 4, 2)
+    assert (found.first, found.run) == ("a", 0)
+
+
+def test_the_command_ends_with_1_where_a_promise_is_broken(integers, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    save(integers, "m.eqm")
+    runner = CliRunner()
+    done = runner.invoke(command, ["verify", "m.eqm", "--against", "reference", "--json"])
+    assert done.exit_code == 0
+    (told,) = json.loads(done.output)["targets"]
+    assert (told["target"], told["differing"]) == ("reference", 0)
+    wrong_in_one_place(monkeypatch, "a")
+    done = runner.invoke(command, ["verify", "m.eqm", "--against", "reference", "--samples", "2"])
+    assert done.exit_code == 1
+    assert done.output == (
+        f"error: m.eqm has other bits on reference: 2 of {told['values'] // 2:,} values, by 2 at "
+        "most, first 'a' in run 0\n"
+    )
+
+
+def test_a_digest_is_of_every_value_whoever_computes_it(integers):
+    runs = random_inputs(integers, 2)
+    expected = hashlib.sha256()
+    for feeds in runs:
+        values: dict[str, np.ndarray] = {}
+        reference.execute(integers, feeds, observe=values.__setitem__)
+        for name in (name for n in integers.nodes for name in n.outputs):
+            array = values[name]
+            expected.update(f"{name} {array.dtype} {array.shape}\n".encode() + array.tobytes())
+    assert digest(integers, runs) == expected.hexdigest()
+    assert digest(integers, runs) != digest(integers, runs[:1])
+
+
+# ---- refusals
+
+
+def test_a_name_that_is_no_target_is_refused(integers):
+    with refused("'arm' is no target: reference, kernels, npu, tflm, onnxruntime are", InputError):
+        edgeinfer.verify(integers, ("arm",))
+
+
+def test_a_float_model_is_refused():
+    with refused("a float model has no bits that are promised: quantize it first", InputError):
+        edgeinfer.verify(network())
+
+
+def test_states_are_refused():
+    b = GraphBuilder()
+    x, h = b.input("x", TensorType((1, 4))), b.state("h", np.zeros((1, 4), np.float32))
+    y = b.add(ops.Add(), x, h, output="y")
+    b.keep(h, y)
+    graph = quantize(b.graph(y), [{"x": floats(i, 1, 4)} for i in range(12)])
+    with refused(
+        "models that keep states are not verified yet, and this one keeps 'h'", InputError
+    ):
+        edgeinfer.verify(graph)
+
+
+def test_what_only_data_can_tell_is_asked_for():
+    proto = model(
+        [node("Gather", ["table", "ids"], ["y"])],
+        inputs={"ids": (3,)},
+        constants={"table": floats(0, 5, 4)},
+    )
+    proto.graph.input[0].type.tensor_type.elem_type = 7
+    graph = quantize(
+        from_onnx(proto, input_shapes={"ids": [3]}), {"ids": np.arange(15).reshape(5, 3) % 5}
+    )
+    with refused(
+        "input 'ids' holds int64, of which only data can tell what may stand there: give some",
+        InputError,
+    ):
+        edgeinfer.verify(graph)
+    assert edgeinfer.verify(graph, runs=[{"ids": np.array([4, 0, 2])}])[0].broken == 0
+
+
+def test_without_micro_its_extra_is_named(integers, monkeypatch):
+    for package in ("tflite_micro", "tflite_micro.python.tflite_micro"):
+        monkeypatch.setitem(sys.modules, package, None)
+    with refused(
+        "tflite_micro is not installed; install it with: pip install 'edgeinfer[bench]'",
+        MissingExtraError,
+    ):
+        edgeinfer.verify(integers, ("tflm",))
