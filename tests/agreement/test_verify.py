@@ -65,6 +65,19 @@ def test_micro_has_the_bits_of_what_rounds_twice(integers):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["ad_autoencoder", "cifar10_resnet20", "ic_resnet8", "kws_dscnn", "vww_mobilenet"]
+)
+def test_real_models_have_micros_bits_at_every_layer(zoo, name):
+    pytest.importorskip("tflite_micro")
+    entry = zoo.load(name)
+    graph = quantize(from_onnx(entry.model), entry.calib[:40], rounding="double")
+    for found in edgeinfer.verify(graph, ("reference", "kernels", "tflm")):
+        assert found.promised > 0.6 * found.layers
+        assert found.broken == 0
+
+
+@pytest.mark.slow
 def test_the_simulated_npu_has_the_bits():
     proto = model(
         [node("Gemm", ["x", "w"], ["h"]), node("Relu", ["h"], ["y"])],
