@@ -6,10 +6,11 @@ import json
 
 import onnx
 
+from edgeinfer.converters.exporting import check_exportable, write_nodes
 from edgeinfer.converters.qdq.rules import write_node
 from edgeinfer.converters.qdq.writer import ModelWriter
-from edgeinfer.errors import InputError, UnsupportedError
-from edgeinfer.graph import Graph
+from edgeinfer.errors import UnsupportedError
+from edgeinfer.graph import Graph, Node
 from edgeinfer.version import __version__
 
 __all__ = ["to_qdq"]
@@ -30,25 +31,19 @@ def to_qdq(graph: Graph) -> onnx.ModelProto:
     InputError
         It is a float Graph, or keeps states.
     """
-    if not graph.is_integer:
-        raise InputError("a float model has no integers to export: quantize it first")
-    if graph.states:
-        names = ", ".join(repr(state.input) for state in graph.states)
-        raise InputError(f"ONNX keeps no states from run to run, and this model keeps {names}")
-    to, refused = ModelWriter(graph), []
-    for node in graph.nodes:
+    check_exportable(graph, "ONNX keeps no states from run to run")
+    to = ModelWriter(graph)
+
+    def write(node: Node) -> None:
         to.begin(node.name)
         try:
             write_node(node.op, node, to)
-        except UnsupportedError as error:
-            refused.append(f"{type(node.op).__name__} {node.name!r}: {error.message}")
+        except UnsupportedError:
             for value in node.outputs:
-                to.give(value, value)
-    if refused:
-        raise UnsupportedError(
-            f"{len(refused)} of {len(graph.nodes)} operators cannot be exported: "
-            f"{'; '.join(refused[:5])}{'; ...' if refused[5:] else ''}"
-        )
+                to.give(value, value)  # for the nodes behind, which may be refused as well
+            raise
+
+    write_nodes(graph, write)
     metadata = [("labels", json.dumps(list(graph.labels)))] if graph.labels else []
     model = to.model(f"edgeinfer {__version__}", metadata)
     onnx.checker.check_model(model, full_check=True)

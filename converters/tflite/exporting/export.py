@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
+from edgeinfer.converters.exporting import check_exportable, write_nodes
 from edgeinfer.converters.tflite.exporting.graph_writer import GraphWriter
 from edgeinfer.converters.tflite.exporting.rules import VERSIONS, write_node
 from edgeinfer.converters.tflite.writing import serialize
-from edgeinfer.errors import InputError, UnsupportedError
-from edgeinfer.graph import Graph
+from edgeinfer.graph import Graph, Node
 from edgeinfer.version import __version__
 
 __all__ = ["to_tflite"]
-
-_NAMED = 5
 
 # of TensorFlow, whose dense layers have a scale a channel
 _RUNTIME = b"2.17.0"
@@ -36,23 +34,14 @@ def to_tflite(graph: Graph) -> bytes:
     InputError
         It is a float Graph, or keeps states.
     """
-    if not graph.is_integer:
-        raise InputError("a float model has no integers to export: quantize it first")
-    if graph.states:
-        names = ", ".join(repr(state.input) for state in graph.states)
-        raise InputError(f"states are not exported yet, and this model keeps {names}")
-    to, refused = GraphWriter(graph), []
-    for node in graph.nodes:
+    check_exportable(graph, "states are not exported yet")
+    to = GraphWriter(graph)
+
+    def write(node: Node) -> None:
         to.begin(node.name)
-        try:
-            write_node(node.op, node, to)
-        except UnsupportedError as error:
-            refused.append(f"{type(node.op).__name__} {node.name!r}: {error.message}")
-    if refused:
-        raise UnsupportedError(
-            f"{len(refused)} of {len(graph.nodes)} operators cannot be exported: "
-            f"{'; '.join(refused[:_NAMED])}{'; ...' if refused[_NAMED:] else ''}"
-        )
+        write_node(node.op, node, to)
+
+    write_nodes(graph, write)
     told: dict[str, object] = {}
     if graph.labels:
         told["labels"] = list(graph.labels)

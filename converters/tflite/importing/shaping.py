@@ -144,22 +144,15 @@ def _sliced(
     return call("Slice", x, *arrays)
 
 
-@operator("SPLIT")
+@operator("SPLIT", "SPLIT_V")
 def _split(call: Call) -> list[str]:
-    rank = len(call.shape(1))
-    axis = _axis(call.integer(0), rank)
+    """Into parts of one size, the axis first, or into parts of sizes, the axis last."""
+    of, by = (1, 0) if call.name == "SPLIT" else (0, 2)
+    rank = len(call.shape(of))
+    axis = _axis(call.integer(by), rank)
     sizes = [call.result_shape(i, rank)[axis] for i in range(call.outputs)]
     array = call.array(sizes, "sizes")
-    return call.several("Split", call.outputs, call.value(1), array, axis=axis)
-
-
-@operator("SPLIT_V")
-def _split_v(call: Call) -> list[str]:
-    rank = len(call.shape(0))
-    axis = _axis(call.integer(2), rank)
-    sizes = [call.result_shape(i, rank)[axis] for i in range(call.outputs)]
-    array = call.array(sizes, "sizes")
-    return call.several("Split", call.outputs, call.value(0), array, axis=axis)
+    return call.several("Split", call.outputs, call.value(of), array, axis=axis)
 
 
 @operator("UNPACK")
