@@ -103,7 +103,7 @@ def _dense(op: ops.QDense, node: Node, to: ModelWriter) -> None:
         w = to.weights(weights, scale, "weights")
         _give(op, node, to.node("Gemm", to.floats(x), w, *bias, transB=1), None, to)
         return
-    w = to.node("Transpose", to.weights(weights, scale, "weights"), perm=[1, 0])
+    w = to.weights(np.ascontiguousarray(weights.T), scale, "weights", axis=1)
     y = to.node("MatMul", to.floats(x), w)
     _give(op, node, to.node("Add", y, *bias) if bias else y, None, to)
 

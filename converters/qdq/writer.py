@@ -133,12 +133,12 @@ class ModelWriter:
         self._initializers.append(numpy_helper.from_array(np.asarray(array), name))
         return name
 
-    def weights(self, array: np.ndarray, scale: np.ndarray, part: str) -> str:
-        """Floats of integers along whose first axis ``scale`` [channels] changes."""
+    def weights(self, array: np.ndarray, scale: np.ndarray, part: str, axis: int = 0) -> str:
+        """Floats of integers along whose ``axis`` the ``scale`` [channels] changes."""
         name = self.constant(array, part)
         steps = self.constant(scale.astype(np.float32), f"{part}_scale")
         zeros = self.constant(np.zeros(len(scale), array.dtype), f"{part}_zero_point")
-        return self.node("DequantizeLinear", name, steps, zeros, axis=0)
+        return self.node("DequantizeLinear", name, steps, zeros, axis=axis)
 
     def node(self, operator: str, *inputs: str, **attributes: Any) -> str:
         """A node of one output, and its name."""

@@ -72,7 +72,27 @@ def places() -> onnx.ModelProto:
     )
 
 
-MODELS = {"network": network, "places": places}
+def sequence() -> onnx.ModelProto:
+    """Dense layers of three axes, whose channels are along the second axis of their weights."""
+    return model(
+        [
+            node("Reshape", ["x", "rows"], ["r"]),
+            node("MatMul", ["r", "w"], ["m"]),
+            node("Add", ["m", "b"], ["a"]),
+            node("Relu", ["a"], ["h"]),
+            node("MatMul", ["h", "v"], ["y"]),
+        ],
+        SHAPE,
+        {
+            "rows": np.array([1, -1, SHAPE[-1]]),
+            "w": floats(0, SHAPE[-1], 8),
+            "b": floats(1, 8),
+            "v": floats(2, 8, 5),
+        },
+    )
+
+
+MODELS = {"network": network, "places": places, "sequence": sequence}
 
 
 @pytest.mark.parametrize("scheme", ["int8", "int16x8", "int16"])
