@@ -40,6 +40,8 @@ class Agreement:
         How many of the layers are promised to be equal.
     broken : int
         How many elements of these differ.
+    by_layer : dict of str to int
+        How many elements differ of each value that was compared.
     """
 
     target: str
@@ -51,6 +53,7 @@ class Agreement:
     run: int | None
     promised: int
     broken: int
+    by_layer: dict[str, int]
 
 
 def random_inputs(graph: Graph, runs: int = _RUNS, seed: int = 0) -> list[dict[str, np.ndarray]]:
@@ -112,7 +115,7 @@ def verify(
     found = []
     for name in dict.fromkeys(against):
         with targets(graph, name, config) as made:
-            found += [_compared(graph, target, given, expected) for target in made]
+            found += [_compared(target, given, expected) for target in made]
     return found
 
 
@@ -159,35 +162,31 @@ def _session_values(graph: Graph, runs: Sequence[Values]) -> Iterator[dict[str, 
         yield {name: session.value(name) for name in names}
 
 
-def _compared(
-    graph: Graph, target: Target, runs: Sequence[Values], expected: Sequence[Values]
-) -> Agreement:
-    layers: set[str] = set()
-    values = differing = largest = broken = 0
+def _compared(target: Target, runs: Sequence[Values], expected: Sequence[Values]) -> Agreement:
+    by_layer: dict[str, int] = {}
+    values = largest = 0
     first: tuple[str, int] | None = None
     for place, (feeds, own) in enumerate(zip(runs, expected, strict=True)):
         shown = target.run(feeds)
         for name, array in own.items():
             if name not in shown:
                 continue
-            layers.add(name)
             values += array.size
             apart = np.abs(array.astype(np.int64) - shown[name].astype(np.int64))
             count = int(np.count_nonzero(apart))
-            if not count:
-                continue
-            differing += count
-            largest = max(largest, int(apart.max()))
-            first = first or (name, place)
-            broken += count if name in target.promised else 0
+            by_layer[name] = by_layer.get(name, 0) + count
+            if count:
+                largest = max(largest, int(apart.max()))
+                first = first or (name, place)
     return Agreement(
-        target.name,
-        len(layers),
-        values,
-        differing,
-        largest,
-        None if first is None else first[0],
-        None if first is None else first[1],
-        len(layers & target.promised),
-        broken,
+        target=target.name,
+        layers=len(by_layer),
+        values=values,
+        differing=sum(by_layer.values()),
+        largest=largest,
+        first=None if first is None else first[0],
+        run=None if first is None else first[1],
+        promised=len(by_layer.keys() & target.promised),
+        broken=sum(count for name, count in by_layer.items() if name in target.promised),
+        by_layer=by_layer,
     )

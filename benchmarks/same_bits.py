@@ -1,0 +1,114 @@
+"""Which targets compute the same bits: the zoo through each of them, every layer compared.
+
+    EDGEINFER_ZOO=DIR python benchmarks/same_bits.py [ENTRY ...] > docs/same-bits.md
+
+TensorFlow Lite Micro and onnxruntime must be installed (the extra ``bench``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+
+from zoo_folder import load
+
+from edgeinfer import __version__
+from edgeinfer.agreement import Agreement, digest, random_inputs, verify
+from edgeinfer.converters import from_onnx
+from edgeinfer.errors import UnsupportedError
+from edgeinfer.graph import Graph
+from edgeinfer.quant import quantize
+
+ENTRIES = (
+    "ic_resnet8",
+    "kws_dscnn",
+    "vww_mobilenet",
+    "ad_autoencoder",
+    "armkws_ds_cnn_s",
+    "cifar10_resnet20",
+    "armkws_gru_s",
+    "armkws_lstm_s",
+    "mnist_lstm",
+)
+PEERS = ("tflm", "onnxruntime")
+# of each entry's calibration samples, and runs of random integers
+_SAMPLES, _RUNS = 40, 8
+
+_HEAD = """\
+# The same bits
+
+Written by `python benchmarks/same_bits.py`, on {machine}, with edgeinfer {version}. Each model of
+the zoo is quantized with the default settings and {samples} samples, rounding once or twice, and
+runs on {runs} samples of random integers. Every value of every layer on each target is compared
+with the Session's: *0* is no difference in all of them, and `n, s` are n values that differ, by s
+steps at most. The reference and the kernels of every instruction set of this machine promise 0.
+TensorFlow Lite Micro does for what rounds twice until the first function or softmax; onnxruntime,
+which computes floats, promises nothing, and its differences add up from layer to layer.
+
+The digest is the beginning of `edgeinfer verify --digest` over these runs: it must be the same on
+every machine.
+"""
+
+
+def cell(found: Agreement) -> str:
+    return f"{found.differing:,}, {found.largest}" if found.differing else "0"
+
+
+def against(graph: Graph, target: str, runs: Sequence[dict]) -> tuple[str, list[Agreement]]:
+    """What stands in a table, and what it is of."""
+    try:
+        found = verify(graph, (target,), runs)
+    except UnsupportedError:
+        return "no form there", []
+    return " ".join(dict.fromkeys(map(cell, found))), found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("entries", nargs="*", default=ENTRIES)
+    entries = parser.parse_args().entries
+    warnings.simplefilter("ignore")
+    machine = f"{platform.system()}, {platform.machine()}"
+    print(_HEAD.format(machine=machine, version=__version__, samples=_SAMPLES, runs=_RUNS))
+    targets = ("reference", "kernels", *PEERS)
+    print("| model | rounding | layers | values |", " | ".join(targets), "| digest |")
+    print("|---" * (5 + len(targets)) + "|")
+    values, differing = Counter[str](), Counter[tuple[str, str]]()
+    for name in entries:
+        entry = load(name)
+        for rounding in ("single", "double"):
+            try:
+                graph = quantize(from_onnx(entry.model), entry.calib[:_SAMPLES], rounding=rounding)
+            except UnsupportedError:
+                continue  # recurrent layers round once
+            runs = random_inputs(graph, _RUNS)
+            row = []
+            kinds = {v: type(n.op).__name__ for n in graph.nodes for v in n.outputs}
+            for target in targets:
+                shown, found = against(graph, target, runs)
+                row.append(shown)
+                if target == "reference":
+                    (own,) = found
+                elif target in PEERS and rounding == "double":
+                    for each in found:
+                        for value, count in each.by_layer.items():
+                            differing[kinds[value], target] += count
+            if rounding == "double":
+                for value, kind in kinds.items():
+                    values[kind] += graph.types[value].elements * _RUNS
+            sizes = f"{own.layers} | {own.values:,}"
+            print(f"| {name} | {rounding} | {sizes} |", " | ".join(row), end="")
+            print(f" | `{digest(graph, runs)[:16]}` |", flush=True)
+    print("\nOf the models that round twice, by operator: how many values there are, and how many")
+    print("differ, those included that only take what differs already.\n")
+    print("| operator | values |", " | ".join(PEERS), "|")
+    print("|---" * (2 + len(PEERS)) + "|")
+    for kind, count in sorted(values.items()):
+        print(f"| {kind} | {count:,} |", " | ".join(f"{differing[kind, p]:,}" for p in PEERS), "|")
+
+
+if __name__ == "__main__":
+    main()
