@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 
 from edgeinfer.cython_kernels.runtime import SUPPORTED
-from edgeinfer.errors import InputError, MissingExtraError
+from edgeinfer.errors import InputError, MissingExtraError, UnsupportedError
 from edgeinfer.graph import Graph
 from edgeinfer.graph import operators as ops
 from edgeinfer.meaning import reference
@@ -135,7 +135,12 @@ def _micro(graph: Graph) -> Callable[[Values], Values]:
     except ModuleNotFoundError:
         raise MissingExtraError("tflite_micro", "bench") from None
     shown, names = _showing(graph)
-    interpreter = runtime.Interpreter.from_bytes(to_tflite(shown), arena_size=_ARENA)
+    try:
+        interpreter = runtime.Interpreter.from_bytes(to_tflite(shown), arena_size=_ARENA)
+    except RuntimeError as error:
+        raise UnsupportedError(
+            f"TensorFlow Lite Micro does not take what is exported: {error}"
+        ) from error
 
     def run(feeds: Values) -> Values:
         for place, name in enumerate(graph.inputs):

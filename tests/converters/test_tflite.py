@@ -197,6 +197,17 @@ def test_weights_of_sixteen_bits_are_refused():
         to_tflite(dense("int16"))
 
 
+def test_layers_between_widths_are_refused():
+    proto = model([node("Gemm", ["x", "w"], ["y"])], (1, 4), {"w": floats(0, 4, 3)})
+    graph = quantize(from_onnx(proto), floats(1, 12, 4), overrides={"x": "int16", "y": "int8"})
+    with refused(
+        "1 of 1 operators cannot be exported: "
+        "QDense 'y': it takes and gives integers of 8 and of 16 bits",
+        UnsupportedError,
+    ):
+        to_tflite(graph)
+
+
 def test_functions_that_it_has_not_are_refused_by_name():
     proto = model([node("Mish", ["x"], ["y"])], (1, 4), opset=18)
     graph = quantize(from_onnx(proto), floats(1, 12, 4))

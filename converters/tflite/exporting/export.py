@@ -9,7 +9,9 @@ from edgeinfer.converters.exporting import check_exportable, write_nodes
 from edgeinfer.converters.tflite.exporting.graph_writer import GraphWriter
 from edgeinfer.converters.tflite.exporting.rules import VERSIONS, write_node
 from edgeinfer.converters.tflite.writing import serialize
+from edgeinfer.errors import UnsupportedError
 from edgeinfer.graph import Graph, Node
+from edgeinfer.graph import operators as ops
 from edgeinfer.version import __version__
 
 __all__ = ["to_tflite"]
@@ -39,6 +41,7 @@ def to_tflite(graph: Graph) -> bytes:
 
     def write(node: Node) -> None:
         to.begin(node.name)
+        _refuse_two_widths(node, graph)
         write_node(node.op, node, to)
 
     write_nodes(graph, write)
@@ -51,3 +54,11 @@ def to_tflite(graph: Graph) -> bytes:
     if told:
         metadata["edgeinfer"] = json.dumps(told, ensure_ascii=False).encode()
     return serialize(to.model(), VERSIONS, metadata, f"edgeinfer {__version__}")
+
+
+def _refuse_two_widths(node: Node, graph: Graph) -> None:
+    """TensorFlow Lite's operators take and give integers of one width, but for QUANTIZE."""
+    values = [v for v in (*node.operands, *node.outputs) if v not in graph.constants]
+    widths = {graph.types[v].dtype for v in values if graph.types[v].quantization is not None}
+    if len(widths) > 1 and not isinstance(node.op, ops.Rescale):
+        raise UnsupportedError("it takes and gives integers of 8 and of 16 bits")
