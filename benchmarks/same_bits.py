@@ -43,9 +43,9 @@ _HEAD = """\
 Written by `python benchmarks/same_bits.py`, on {machine}, with edgeinfer {version}.
 
 - Each model of the zoo is quantized with the default settings and {samples} samples, rounding once
-  (`single`) or twice (`double`), and runs on {runs} samples of random integers. Every value of every
-  layer on each target is compared with the Session's: *0* is no difference in all of them, and
-  `n, s` are n values that differ, by s steps at most.
+  (`single`) or twice (`double`), and runs on {runs} samples of random integers. Every value of
+  every layer on each target is compared with the Session's: *0* is no difference in all of them,
+  and `n, s` are n values that differ, by s steps at most.
 - The reference and the kernels of every instruction set of this machine promise 0. TensorFlow Lite
   Micro does for what rounds twice, until the first function or softmax. onnxruntime, which computes
   floats, promises nothing, and its differences add up from layer to layer.
