@@ -13,6 +13,7 @@ import warnings
 from collections import Counter
 from collections.abc import Sequence
 
+from zoo_accuracy import ENTRIES
 from zoo_folder import load
 
 from edgeinfer import __version__
@@ -22,17 +23,6 @@ from edgeinfer.errors import UnsupportedError
 from edgeinfer.graph import Graph
 from edgeinfer.quant import quantize
 
-ENTRIES = (
-    "ic_resnet8",
-    "kws_dscnn",
-    "vww_mobilenet",
-    "ad_autoencoder",
-    "armkws_ds_cnn_s",
-    "cifar10_resnet20",
-    "armkws_gru_s",
-    "armkws_lstm_s",
-    "mnist_lstm",
-)
 PEERS = ("tflm", "onnxruntime")
 # of each entry's calibration samples, and runs of random integers
 _SAMPLES, _RUNS = 40, 8

@@ -14,6 +14,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgeinfer.errors import InputError, MissingExtraError
@@ -24,7 +25,19 @@ if TYPE_CHECKING:
     import onnx
     from numpy.typing import ArrayLike
 
-__all__ = ["from_keras", "from_onnx", "from_pytorch", "from_sklearn", "from_tflite", "to_tflite"]
+__all__ = [
+    "SOURCES",
+    "as_onnx",
+    "from_keras",
+    "from_onnx",
+    "from_pytorch",
+    "from_sklearn",
+    "from_tflite",
+    "to_tflite",
+]
+
+SOURCES = (".keras", ".onnx", ".pt2", ".tflite")
+"""The ends of the names of files that are imported."""
 
 _log = logging.getLogger(__name__)
 
@@ -139,10 +152,7 @@ def from_tflite(source: str | os.PathLike[str] | bytes, **options: Any) -> Graph
     EdgeInferError
         As ``from_onnx`` does.
     """
-    _require("tflite", "onnx", "onnx_ir", "tflite")
-    from edgeinfer.converters.tflite.importing import to_onnx
-
-    return from_onnx(to_onnx(source), **options)
+    return from_onnx(_tflite_as_onnx(source), **options)
 
 
 def from_pytorch(model: Any, example: Any = None, **options: Any) -> Graph:
@@ -162,10 +172,7 @@ def from_pytorch(model: Any, example: Any = None, **options: Any) -> Graph:
     EdgeInferError
         As ``from_onnx`` does; UnsupportedError where the exporter does not take the model.
     """
-    _require("pytorch", "onnx", "onnx_ir", "torch", "onnxscript")
-    from edgeinfer.converters.frameworks import pytorch_to_onnx
-
-    return from_onnx(pytorch_to_onnx(model, example), **options)
+    return from_onnx(_pytorch_as_onnx(model, example), **options)
 
 
 def from_keras(model: Any, **options: Any) -> Graph:
@@ -183,10 +190,7 @@ def from_keras(model: Any, **options: Any) -> Graph:
     EdgeInferError
         As ``from_onnx`` does; UnsupportedError where the exporter does not take the model.
     """
-    _require("keras", "onnx", "onnx_ir", "keras", "tf2onnx")
-    from edgeinfer.converters.frameworks import keras_to_onnx
-
-    return from_onnx(keras_to_onnx(model), **options)
+    return from_onnx(_keras_as_onnx(model), **options)
 
 
 def from_sklearn(model: Any, features: int | None = None, **options: Any) -> Graph:
@@ -233,6 +237,45 @@ def to_tflite(graph: Graph) -> bytes:
     from edgeinfer.converters.tflite.exporting import to_tflite as exported
 
     return exported(graph)
+
+
+def as_onnx(path: Path) -> Path | onnx.ModelProto:
+    """The model in ``path``, whose name ends as one of ``SOURCES``, as ``from_onnx`` takes it.
+
+    Raises
+    ------
+    EdgeInferError
+        As ``from_tflite``, ``from_pytorch`` and ``from_keras`` do.
+    """
+    match path.suffix.lower():
+        case ".keras":
+            return _keras_as_onnx(path)
+        case ".pt2":
+            return _pytorch_as_onnx(path, None)
+        case ".tflite":
+            return _tflite_as_onnx(path)
+    return path
+
+
+def _tflite_as_onnx(source: str | os.PathLike[str] | bytes) -> onnx.ModelProto:
+    _require("tflite", "onnx", "onnx_ir", "tflite")
+    from edgeinfer.converters.tflite.importing import to_onnx
+
+    return to_onnx(source)
+
+
+def _pytorch_as_onnx(model: Any, example: Any) -> onnx.ModelProto:
+    _require("pytorch", "onnx", "onnx_ir", "torch", "onnxscript")
+    from edgeinfer.converters.frameworks import pytorch_to_onnx
+
+    return pytorch_to_onnx(model, example)
+
+
+def _keras_as_onnx(model: Any) -> onnx.ModelProto:
+    _require("keras", "onnx", "onnx_ir", "keras", "tf2onnx")
+    from edgeinfer.converters.frameworks import keras_to_onnx
+
+    return keras_to_onnx(model)
 
 
 def _require(extra: str, *packages: str) -> None:

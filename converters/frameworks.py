@@ -104,9 +104,9 @@ def keras_to_onnx(model: Any) -> onnx.ModelProto:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         # one that was read from a file is exported when it has been called
-        zeros = [keras.ops.zeros([n or 1 for n in x.shape], x.dtype) for x in model.inputs]
-        model(zeros if len(zeros) > 1 else zeros[0])
         with _refusals("Keras' exporter does not take the model"):
+            zeros = [keras.ops.zeros([n or 1 for n in x.shape], x.dtype) for x in model.inputs]
+            model(zeros if len(zeros) > 1 else zeros[0])
             model.export(path, format="onnx", verbose=False)
         return onnx.load(path)
 

@@ -73,23 +73,16 @@ def _imported(model: Any, data: Data, allow_links: bool, how: dict[str, Any]) ->
     """By what ``model`` is: a file by its name, an object by whose class it has."""
     from edgeinfer import converters
 
-    kind = ""
     if isinstance(model, str | os.PathLike):
-        kind = Path(model).suffix.lower()
+        model = converters.as_onnx(Path(model))
     elif not isinstance(model, bytes):
         packages = {base.__module__.split(".")[0] for base in type(model).__mro__}
-        kind = next((name for name in ("keras", "torch", "sklearn") if name in packages), "")
-    match kind:
-        case ".keras" | "keras":
+        if "keras" in packages:
             return converters.from_keras(model, **how)
-        case ".pt2":
-            return converters.from_pytorch(model, **how)
-        case "torch":
+        if "torch" in packages:
             return converters.from_pytorch(model, _first(data), **how)
-        case "sklearn":
+        if "sklearn" in packages:
             return converters.from_sklearn(model, **how)
-        case ".tflite":
-            return converters.from_tflite(model, **how)
     return converters.from_onnx(model, allow_links=allow_links, **how)
 
 

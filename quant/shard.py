@@ -172,6 +172,7 @@ class Shard:
         self._graph, self._values, self._keep = graph, frozenset(values), keep
         self._floats = floats or _Floats(graph)
         self._counted = Counted.of(graph, values)
+        self._masks = frozenset(graph.inputs) & self._counted.sides.keys()
         # runs of a sequence do not wait: each follows from the one before
         self._state: dict[str, np.ndarray] | None = {} if graph.states else None
         self._waiting = Waiting(max(keep, _WAITING))
@@ -188,7 +189,7 @@ class Shard:
         The arrays may be used again afterwards.
         """
         copied = {name: array.copy() for name, array in feed.items()}
-        run = Arrival(index, copied, masks=frozenset(self._counted.sides) & copied.keys())
+        run = Arrival(index, copied, masks=self._masks)
         if self._state is not None:
             return [Due(run, index % _HELD_BACK == _HELD_BACK - 1, True)]
         return [Due(other) for other in self._waiting.take(run)]

@@ -14,6 +14,7 @@ import numpy as np
 from edgeinfer.converters.onnx_operators.call import Call
 from edgeinfer.converters.onnx_operators.registry import Refusal
 from edgeinfer.converters.onnx_operators.values import Operand
+from edgeinfer.converters.same_pads import same_pads
 from edgeinfer.errors import ModelError
 from edgeinfer.graph import operators as ops
 
@@ -117,14 +118,11 @@ def _pads_along(
     """The pads of each axis that ``auto_pad`` or ``pads`` asks for."""
     auto_pad = call.text("auto_pad", "NOTSET") or "NOTSET"
     if auto_pad in ("SAME_UPPER", "SAME_LOWER"):
-        found = []
-        for extent, window in zip(extents, windows, strict=True):
-            places = -(-extent // window.stride)
-            reach = (window.kernel - 1) * window.dilation + 1
-            total = max(0, (places - 1) * window.stride + reach - extent)
-            small, large = total // 2, total - total // 2
-            found.append((small, large) if auto_pad == "SAME_UPPER" else (large, small))
-        return found
+        pads = [
+            same_pads(extent, window.kernel, window.stride, window.dilation)
+            for extent, window in zip(extents, windows, strict=True)
+        ]
+        return pads if auto_pad == "SAME_UPPER" else [(large, small) for small, large in pads]
     if auto_pad == "VALID":
         return [(0, 0)] * len(windows)
     if auto_pad != "NOTSET":

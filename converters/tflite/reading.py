@@ -7,6 +7,7 @@ of its size has room for: so lengths are held against the size before anything i
 from __future__ import annotations
 
 import inspect
+import math
 import struct
 from collections.abc import Callable
 from functools import cache
@@ -18,7 +19,7 @@ import tflite
 from edgeinfer.converters.tflite.model import Model, Operator, Quantized, Tensor
 from edgeinfer.errors import ModelFileError, UnsupportedError
 
-__all__ = ["fields", "parse"]
+__all__ = ["parse"]
 
 _OPERATORS = {v: k for k, v in vars(tflite.BuiltinOperator).items() if isinstance(v, int)}
 _OPTIONS = {v: k for k, v in vars(tflite.BuiltinOptions).items() if isinstance(v, int)}
@@ -146,10 +147,7 @@ class _File:
             raw = buffer.DataAsNumpy()
         else:
             return None
-        elements = 1
-        for extent in shape:
-            elements *= extent
-        if raw.size != elements * dtype.itemsize:
+        if raw.size != math.prod(shape) * dtype.itemsize:
             raise ValueError("a constant has not as many bytes as its shape asks for")
         return np.frombuffer(raw.tobytes(), dtype).reshape(shape)
 
@@ -159,14 +157,11 @@ class _File:
         name = _OPERATORS.get(number, str(number))
         if name == "CUSTOM":
             name = f"custom operator {_text(code.CustomCode())!r}"
-        options = _options(operator.BuiltinOptionsType(), operator.BuiltinOptions(), _OPTIONS)
-        if options is None:
-            options = _options(
-                operator.BuiltinOptions2Type(), operator.BuiltinOptions2(), _OPTIONS_2
-            )
+        first = _options(operator.BuiltinOptionsType(), operator.BuiltinOptions(), _OPTIONS)
+        later = _options(operator.BuiltinOptions2Type(), operator.BuiltinOptions2(), _OPTIONS_2)
         return Operator(
             name,
-            {} if options is None else options,
+            first or later,
             self._places(operator.InputsLength, operator.Inputs, count, -1),
             self._places(operator.OutputsLength, operator.Outputs, count),
         )
@@ -185,18 +180,18 @@ class _File:
         return found
 
 
-def _options(kind: int, table: Any, names: dict[int, str]) -> dict[str, float] | None:
+def _options(kind: int, table: Any, names: dict[int, str]) -> dict[str, float]:
     """The numbers among an operator's options, which lie in ``table``."""
     name = names.get(kind, "NONE")
     if table is None or name == "NONE" or not hasattr(tflite, name):
-        return None
+        return {}
     options = getattr(tflite, name)()
     options.Init(table.Bytes, table.Pos)
-    return {field: getattr(options, field)() for field in fields(name)}
+    return {field: getattr(options, field)() for field in _fields(name)}
 
 
 @cache
-def fields(name: str) -> tuple[str, ...]:
+def _fields(name: str) -> tuple[str, ...]:
     """The numbers that the table ``name`` of the schema has, as its accessors are called."""
     # vectors have a length beside their items
     given = vars(getattr(tflite, name))
@@ -211,4 +206,4 @@ def fields(name: str) -> tuple[str, ...]:
 
 
 def _text(raw: bytes | None) -> str:
-    return b"".join([raw or b""]).decode("utf-8", "replace")
+    return (raw or b"").decode("utf-8", "replace")

@@ -27,8 +27,6 @@ _TABLES = {name.lower(): name for name in vars(tflite.BuiltinOptions)}
 # by operator, the table of its options, where it is not called as the operator is
 _OPTIONS = {
     "AVERAGE_POOL_2D": "Pool2DOptions",
-    "CONV_2D": "Conv2DOptions",
-    "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions",
     "MAX_POOL_2D": "Pool2DOptions",
     "MEAN": "ReducerOptions",
     "REDUCE_MAX": "ReducerOptions",

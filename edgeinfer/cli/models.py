@@ -6,21 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from edgeinfer.converters import SOURCES, as_onnx
 from edgeinfer.data.samples import samples_in
 from edgeinfer.errors import InputError, OutputError
 from edgeinfer.files.input_file import read_file
 from edgeinfer.files.other_formats import other_format
 from edgeinfer.graph import Graph
 
-if TYPE_CHECKING:
-    import onnx
-
 __all__ = [
-    "SOURCES",
     "Import",
     "Run",
     "check_made_from",
@@ -37,9 +34,6 @@ __all__ = [
     "scores_in",
     "with_first_output",
 ]
-
-SOURCES = (".keras", ".onnx", ".pt2", ".tflite")
-"""The ends of the names of files that are imported."""
 
 # formats that are not written, by the ends of their files' names
 _OTHER_FORMATS = (".bin", ".engine", ".h5", ".keras", ".onnx", ".pb", ".pt", ".pth", ".tflite")
@@ -171,7 +165,7 @@ def check_made_from(model: Path, quantized: Path, graph: Graph) -> None:
     from edgeinfer.converters.onnx_model import read_model, value_names
 
     check_sequences(quantized, graph, model)
-    read = read_model(_as_onnx(model))
+    read = read_model(as_onnx(model))
     named, declared = value_names(read), declared_shapes(read.graph)
     shapes = {name: graph.types[name].shape for name in graph.sources}
     alike = all(
@@ -187,24 +181,6 @@ def check_made_from(model: Path, quantized: Path, graph: Graph) -> None:
     if lacking:
         outputs = ", ".join(repr(value.name) for value in read.graph.outputs)
         raise InputError(f"{made}: it gives {lacking[0]!r}, and {model.name} gives {outputs}")
-
-
-def _as_onnx(path: Path) -> Path | onnx.ModelProto:
-    """A model of another format as the one of ONNX that is imported."""
-    match path.suffix.lower():
-        case ".keras":
-            from edgeinfer.converters.frameworks import keras_to_onnx
-
-            return keras_to_onnx(path)
-        case ".pt2":
-            from edgeinfer.converters.frameworks import pytorch_to_onnx
-
-            return pytorch_to_onnx(path, None)
-        case ".tflite":
-            from edgeinfer.converters.tflite.importing import to_onnx
-
-            return to_onnx(path)
-    return path
 
 
 def _fits(shape: Sequence[int], declared: Sequence[int | None] | None) -> bool:
@@ -258,18 +234,10 @@ def import_model(path: Path, how: Import | None = None) -> Graph:
             or "is no model: that is an .onnx, .tflite, .pt2, .keras or .eqm file"
         )
         raise InputError(f"{path} {told}")
-    from edgeinfer.converters import from_keras, from_onnx, from_pytorch, from_tflite
+    from edgeinfer.converters import from_onnx
 
     how = Import() if how is None else how
-    options = how.options()
-    match suffix:
-        case ".keras":
-            return from_keras(path, **options)
-        case ".pt2":
-            return from_pytorch(path, **options)
-        case ".tflite":
-            return from_tflite(path, **options)
-    return from_onnx(path, allow_links=how.allow_links, **options)
+    return from_onnx(as_onnx(path), allow_links=how.allow_links, **how.options())
 
 
 def file_bytes(path: Path) -> int:

@@ -6,7 +6,8 @@ its first axis, or exactly one run's input.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from typing import TypeAlias
 
 import numpy as np
@@ -22,6 +23,9 @@ __all__ = ["Data", "is_batched", "keep_likely_states", "runs", "samples_in"]
 
 Batch: TypeAlias = np.ndarray | Mapping[str, np.ndarray]
 Data: TypeAlias = Batch | Iterable[Batch]
+
+# by value, on which sides of 0 nobody asks how far a number lies
+_Ignored: TypeAlias = Callable[[], Mapping[str, frozenset[int]]]
 
 
 def runs(graph: Graph, data: Data, *, limit: int | None = None) -> Iterator[dict[str, np.ndarray]]:
@@ -39,9 +43,11 @@ def runs(graph: Graph, data: Data, *, limit: int | None = None) -> Iterator[dict
     count = 0
     if not isinstance(data, Iterable):
         raise InputError(f"samples are arrays, or arrays by name, not {type(data).__name__}")
+    # asked where data holds minus infinity, once
+    ignored = cache(lambda: indifferent_sides(graph))
     batches: Iterable[Batch] = [data] if isinstance(data, np.ndarray | Mapping) else data
     for batch in batches:
-        for feed in _slices(graph, _named(graph, batch)):
+        for feed in _slices(graph, _named(graph, batch, ignored)):
             if limit is not None and count == limit:
                 return
             count += 1
@@ -68,7 +74,7 @@ def samples_in(graph: Graph) -> int:
     return graph.types[name].shape[0] if is_batched(graph, name) else 1
 
 
-def _named(graph: Graph, batch: Batch) -> dict[str, np.ndarray]:
+def _named(graph: Graph, batch: Batch, ignored: _Ignored) -> dict[str, np.ndarray]:
     if isinstance(batch, Mapping):
         if set(batch) != set(graph.inputs):
             raise InputError(
@@ -83,7 +89,7 @@ def _named(graph: Graph, batch: Batch) -> dict[str, np.ndarray]:
             f"the model has inputs {_list(graph.inputs)}: give arrays by name, not one array"
             f"{keep_likely_states(graph, 1)}"
         )
-    return {name: _checked(graph, name, array) for name, array in named.items()}
+    return {name: _checked(graph, name, array, ignored) for name, array in named.items()}
 
 
 def keep_likely_states(graph: Graph, given: int) -> str:
@@ -110,7 +116,7 @@ def _list(names: Iterable[str]) -> str:
     return ", ".join(repr(name) for name in names) or "nothing"
 
 
-def _checked(graph: Graph, name: str, array: np.ndarray) -> np.ndarray:
+def _checked(graph: Graph, name: str, array: np.ndarray, ignored: _Ignored) -> np.ndarray:
     expected = graph.types[name]
     if expected.dtype == "float32" or expected.quantization is not None:
         if array.dtype.kind not in "fiub":
@@ -119,7 +125,7 @@ def _checked(graph: Graph, name: str, array: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore"):
             array = array.astype(np.float32, copy=False)
         if not np.isfinite(array).all():
-            array = _excluded(graph, name, array)
+            array = _excluded(graph, name, array, ignored)
     elif array.dtype != expected.dtype:
         if array.dtype.kind not in "iu" or (array.astype(expected.dtype) != array).any():
             raise InputError(f"input {name!r} takes {expected.dtype}, not {array.dtype}")
@@ -129,13 +135,13 @@ def _checked(graph: Graph, name: str, array: np.ndarray) -> np.ndarray:
     return array
 
 
-def _excluded(graph: Graph, name: str, array: np.ndarray) -> np.ndarray:
+def _excluded(graph: Graph, name: str, array: np.ndarray, ignored: _Ignored) -> np.ndarray:
     """``array`` with the lowest float for minus infinity, where that is a mask's "never"."""
     lowest = np.maximum(array, np.finfo(np.float32).min)
     if not np.isfinite(lowest).all():
         raise InputError(f"the data for input {name!r} holds a value that is not finite")
     # an integer Graph was asked before it was quantized
-    if not graph.is_integer and -1 not in indifferent_sides(graph).get(name, ()):
+    if not graph.is_integer and -1 not in ignored().get(name, ()):
         raise InputError(
             f"the data for input {name!r} holds minus infinity, and the model computes with it: "
             "only a mask of what a Softmax or a maximum excludes may hold that"

@@ -8,6 +8,7 @@ from functools import singledispatch
 import numpy as np
 
 from edgeinfer.arithmetic.fixedpoint import round_half_away
+from edgeinfer.converters.same_pads import same_pads
 from edgeinfer.converters.tflite.exporting.expressions import write_expression
 from edgeinfer.converters.tflite.exporting.graph_writer import GraphWriter
 from edgeinfer.converters.tflite.model import Quantized
@@ -161,13 +162,7 @@ def _padded(
     before, after = op.pads[:2], op.pads[2:]
     if not any(op.pads):
         return to.place(x), _VALID
-    same = []
-    for extent, k, stride, dilation in zip(
-        t.shape[1:3], kernel, op.strides, dilations, strict=True
-    ):
-        windows = -(-extent // stride)
-        total = max((windows - 1) * stride + (k - 1) * dilation + 1 - extent, 0)
-        same.append((total // 2, total - total // 2))
+    same = list(map(same_pads, t.shape[1:3], kernel, op.strides, dilations))
     if not counts and same == list(zip(before, after, strict=True)):
         return to.place(x), _SAME
     around = [(0, 0), *zip(before, after, strict=True), (0, 0)]
@@ -244,12 +239,8 @@ def _average_pool(op: ops.QAveragePool, node: Node, to: GraphWriter) -> None:
 
 
 def _is_same(op: ops.QAveragePool, x: TensorType) -> bool:
-    for axis in range(2):
-        extent, k, stride = x.shape[1 + axis], op.kernel[axis], op.strides[axis]
-        total = max((-(-extent // stride) - 1) * stride + k - extent, 0)
-        if (op.pads[axis], op.pads[2 + axis]) != (total // 2, total - total // 2):
-            return False
-    return True
+    same = list(map(same_pads, x.shape[1:3], op.kernel, op.strides))
+    return same == list(zip(op.pads[:2], op.pads[2:], strict=True))
 
 
 @write_node.register

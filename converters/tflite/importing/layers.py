@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from edgeinfer.converters.same_pads import same_pads
 from edgeinfer.converters.tflite.importing.call import Call, operator
 from edgeinfer.errors import ModelError, UnsupportedError
 
@@ -25,13 +26,8 @@ def _pads(
         raise ModelError(f"padding {how} is not known")
     if how == _VALID:
         return [0] * (2 * len(kernel))
-    before, after = [], []
-    for extent, k, stride, dilation in zip(extents, kernel, strides, dilations, strict=True):
-        windows = -(-extent // stride)
-        total = max((windows - 1) * stride + (k - 1) * dilation + 1 - extent, 0)
-        before.append(total // 2)
-        after.append(total - total // 2)
-    return [*before, *after]
+    pads = list(map(same_pads, extents, kernel, strides, dilations))
+    return [before for before, _ in pads] + [after for _, after in pads]
 
 
 def _strides(call: Call) -> list[int]:

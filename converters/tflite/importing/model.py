@@ -90,10 +90,7 @@ class _Converted:
 
     def _input(self, place: int) -> onnx.ValueInfoProto:
         tensor, name = self._model.tensors[place], self._called[place]
-        value = name
-        if tensor.quantized is not None:
-            value = self._form.rounded(place, name)
-        self._form.give(place, value)
+        self._form.give(place, self._form.rounded(place, name))
         return _info(tensor, name)
 
     def _convert(self, node: Operator) -> None:
