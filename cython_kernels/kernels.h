@@ -314,7 +314,7 @@ PARAMETERS(non_max_suppression_parameters, NON_MAX_SUPPRESSION_PARAMETERS);
     ONE(bytes) ONE(rank) RANKED(extents) RANKED(strides) ONE(extent) ONE(stride)
 PARAMETERS(gather_elements_parameters, GATHER_ELEMENTS_PARAMETERS);
 
-#define GATHER_PARAMETERS(ONE, RANKED) AXIS_PARAMETERS(ONE, RANKED) ONE(indices)
+#define GATHER_PARAMETERS(ONE, RANKED) AXIS_PARAMETERS(ONE, RANKED) ONE(indices) ONE(least)
 PARAMETERS(gather_parameters, GATHER_PARAMETERS);
 
 #define COPY_PARAMETERS(ONE, RANKED)                                                              \

@@ -116,14 +116,14 @@ KERNEL(LOOP(take))
 }
 
 /* Operands: x, indices (int64), y. A unit is one index at one place before the axis; it moves
- * `inner` elements. Negative indices count from the end. */
+ * `inner` elements. Indices begin at `least`; negative ones count from the end. */
 KERNEL(LOOP(gather))
 {
     const gather_parameters *p = parameters;
     const int64_t *indices = operands[1];
     for (int64_t unit = begin; unit < end; ++unit) {
         int64_t index = indices[unit % p->indices];
-        if (index < -p->extent || index >= p->extent)
+        if (index < p->least || index >= p->extent)
             return INDEX_OUT_OF_RANGE;
         index += index < 0 ? p->extent : 0;
         const int64_t from = (unit / p->indices * p->extent + index) * p->inner;

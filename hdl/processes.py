@@ -1,4 +1,4 @@
-"""Processes that run while a block does, and end with it: with all that they have started."""
+"""Programs that run while a call does, and end with it: with all that they have started."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import IO
+from typing import IO, TypeAlias
 
 from edgeinfer.errors import InputError
 
-__all__ = ["KILLED", "QUOTED", "Ended", "Processes"]
+__all__ = ["KILLED", "QUOTED", "Ended", "run", "run_all"]
 
 KILLED = 9
 """The signal SIGKILL, for which Windows has no name."""
@@ -33,6 +34,10 @@ _POLL_SECONDS = 0.1
 _STILL_SECONDS = 1.0
 """Of silence, after which nothing more is expected of a program that has ended; others may keep
 its output open for ever."""
+
+
+# a program's line, in the end its code, or why it could not be run
+_Told: TypeAlias = "tuple[_Program, str | int | Exception]"
 
 
 @dataclass(frozen=True)
@@ -57,83 +62,97 @@ class Ended:
         return said[0].strip()[:QUOTED]
 
 
-class Processes:
-    """A context whose processes have all ended when it is left; threads may share it.
+def run(
+    command: Sequence[str],
+    *,
+    folder: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    seconds: float | None = None,
+    watch: Callable[[str], object] = lambda line: None,
+) -> Ended:
+    """Run ``command``, without an input, to its end.
 
-    Each has a process group of its own, which is killed as a whole when the program ends or the
-    block is left: what a shell script has started would outlive the script. What leaves its group
-    is not ended, nor, on Windows, what has lost its parent.
+    It has a process group of its own, which is killed as a whole when the program ends or an error
+    or an interrupt leaves this call: what a shell script has started would outlive the script.
+    What leaves its group is not ended, nor, on Windows, what has lost its parent.
+
+    Parameters
+    ----------
+    command : sequence of str
+    folder : Path or None
+        Where it runs; None takes the current one.
+    environment : mapping or None
+        In place of this process's.
+    seconds : float or None
+        After which it is killed.
+    watch : callable
+        Told each line as it comes; what it raises ends the program.
+
+    Raises
+    ------
+    InputError
+        It cannot be run.
     """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._runs: set[_Run] = set()
-        self._over = False
-
-    def __enter__(self) -> Processes:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._over = True
-            for run in self._runs:
-                run.end()
-
-    def run(
-        self,
-        command: Sequence[str],
-        *,
-        folder: Path | None = None,
-        environment: Mapping[str, str] | None = None,
-        seconds: float | None = None,
-        watch: Callable[[str], object] = lambda line: None,
-    ) -> Ended:
-        """Run ``command``, without an input, to its end.
-
-        Parameters
-        ----------
-        command : sequence of str
-        folder : Path or None
-            Where it runs; None takes the current one.
-        environment : mapping or None
-            In place of this process's.
-        seconds : float or None
-            After which it is killed.
-        watch : callable
-            Told each line as it comes; what it raises ends the program.
-
-        Raises
-        ------
-        InputError
-            It cannot be run.
-        """
-        run = _Run(command, folder, environment, seconds)
-        with self._lock:
-            self._runs.add(run)
-            if self._over:
-                run.end()
-        # one that an interrupt leaves half started must not be waited for at the end
-        thread = threading.Thread(target=run.work, daemon=True)
-        lines: list[str] = []
-        try:
-            thread.start()
-            while isinstance(told := run.next(), str):
-                lines.append(told)
-                watch(told)
-        except BaseException:
-            run.end()
-            raise
-        finally:
-            if thread.is_alive():
-                thread.join()
-            with self._lock:
-                self._runs.discard(run)
-        if isinstance(told, OSError):
-            raise InputError(f"cannot run {command[0]}: {told.strerror}") from told
-        return Ended(told, tuple(lines))
+    (ended,) = _run([_Program(command, folder, environment, seconds)], 1, watch, lambda ended: None)
+    return ended
 
 
-class _Run:
+def run_all(
+    commands: Iterable[Sequence[str]],
+    *,
+    at_once: int,
+    environment: Mapping[str, str] | None = None,
+    watch: Callable[[Ended], object],
+) -> None:
+    """Run ``commands`` as ``run`` does, up to ``at_once`` of them at a time.
+
+    ``watch`` is told how each ends as it does; what it raises ends the others.
+    """
+    programs = [_Program(command, None, environment, None) for command in commands]
+    _run(programs, at_once, lambda line: None, watch)
+
+
+def _run(
+    programs: Iterable[_Program],
+    at_once: int,
+    watch_lines: Callable[[str], object],
+    watch_ends: Callable[[Ended], object],
+) -> list[Ended]:
+    # Python's own pools of threads may wait for ever after an interrupt
+    waiting, going = deque(programs), dict[_Program, list[str]]()
+    told, ended = SimpleQueue[_Told](), list[Ended]()
+    try:
+        while waiting or going:
+            while waiting and len(going) < at_once:
+                program = waiting.popleft()
+                going[program] = []
+                program.begin(told)
+            program, message = _next(told)
+            if isinstance(message, str):
+                going[program].append(message)
+                watch_lines(message)
+            elif isinstance(message, Exception):
+                why = message.strerror if isinstance(message, OSError) else message
+                raise InputError(f"cannot run {program.name}: {why}") from message
+            else:
+                ended.append(Ended(message, tuple(going.pop(program))))
+                watch_ends(ended[-1])
+    finally:
+        for program in going:
+            program.end()
+        while not all(program.is_over for program in going):
+            time.sleep(_POLL_SECONDS)
+    return ended
+
+
+def _next(told: SimpleQueue[_Told]) -> _Told:
+    while True:
+        # a signal that comes just before it waits is heard a little later
+        with suppress(Empty):
+            return told.get(timeout=_POLL_SECONDS)
+
+
+class _Program:
     """One program, which a thread of its own starts, reads and waits for.
 
     Signals are heard by the main thread alone: none comes between the start of a program and the
@@ -148,32 +167,34 @@ class _Run:
         seconds: float | None,
     ) -> None:
         self._command, self._folder, self._environment = command, folder, environment
-        self._until = None if seconds is None else time.monotonic() + seconds
+        self._seconds = seconds
+        self._until: float | None = None
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        self._over = False
-        self._told: SimpleQueue[str | int | OSError] = SimpleQueue()
+        self.is_over = False
 
-    def next(self) -> str | int | OSError:
-        """A line of its output, or in the end its code, or why it could not be run."""
-        while True:
-            # a signal that comes just before it waits is heard a little later
-            with suppress(Empty):
-                return self._told.get(timeout=_POLL_SECONDS)
+    @property
+    def name(self) -> str:
+        return self._command[0]
+
+    def begin(self, told: SimpleQueue[_Told]) -> None:
+        """Run it beside this thread; ``told`` gets its lines and its code, or what it failed by."""
+        self._until = None if self._seconds is None else time.monotonic() + self._seconds
+        # one that an interrupt leaves half started must not be waited for at the end
+        threading.Thread(target=self._work, args=(told,), daemon=True).start()
 
     def end(self) -> None:
         """Kill it, or do not let it begin."""
         with self._lock:
-            self._over = True
-            if self._process is not None and self._process.returncode is None:
+            if self._process is None:
+                self.is_over = True
+            elif self._process.returncode is None:
                 _kill_group(self._process)
 
-    def work(self) -> None:
-        """Run it."""
+    def _work(self, told: SimpleQueue[_Told]) -> None:
         try:
             with self._lock:
-                if self._over:
-                    self._told.put(-KILLED)
+                if self.is_over:
                     return
                 process = self._process = subprocess.Popen(
                     self._command,
@@ -185,16 +206,17 @@ class _Run:
                     bufsize=0,
                     process_group=0,
                 )
-        except OSError as error:
-            self._told.put(error)
+        except (OSError, ValueError) as error:
+            told.put((self, error))
             return
         for line in _lines(self._pieces(process)):
-            self._told.put(line)
+            told.put((self, line))
         with suppress(subprocess.TimeoutExpired):
             process.wait(None if self._until is None else max(0, self._until - time.monotonic()))
         # with what it has left running; the group's number is nobody else's while one is in it
         _kill_group(process)
-        self._told.put(process.wait())
+        told.put((self, process.wait()))
+        self.is_over = True
 
     def _pieces(self, process: subprocess.Popen[bytes]) -> Iterator[bytes]:
         """What it prints, until nobody does, or it has ended and others keep still."""

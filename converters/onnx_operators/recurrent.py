@@ -44,9 +44,6 @@ _ACTIVATIONS: dict[str, tuple[Callable[..., Expression], tuple[float, ...]]] = {
 
 _BESIDE = (ops.Slice, ops.Concat, ops.Pad, ops.Gather, ops.Mul, ops.IndexArithmetic)
 
-# a run refuses places so far away
-_NOWHERE = 2**40
-
 
 @importer("RNN", makes=(ops.RNN, *_BESIDE), integers=True)
 def _rnn(call: Call) -> Sequence[Operand]:
@@ -273,13 +270,6 @@ class _Ends:
 
     def __init__(self, call: Call, lengths: Operand, samples: int, steps: int) -> None:
         self._call, self._samples, self._steps = call, samples, steps
-        if call.bounds(lengths)[0] < 0:
-            # it would count from the end
-            zero = call.constant(np.asarray(0, np.int64), "zero")
-            nowhere = call.constant(np.asarray(_NOWHERE, np.int64), "nowhere")
-            is_below = indices.compared(call, "greater", zero, lengths)
-            away = indices.arithmetic(call, "Mul", is_below, nowhere)
-            lengths = indices.arithmetic(call, "Add", lengths, away)
         self._lengths = lengths
         call.spend(2 * (steps + 1) * steps)
         step, length = np.arange(steps), np.arange(steps + 1)[:, None]
@@ -302,7 +292,8 @@ class _Ends:
         return self._at(sequence, self._call.reshape(places, (self._samples, 1)))
 
     def _of_length(self, table: np.ndarray, label: str) -> Operand:
-        return self._call.emit(ops.Gather(0), self._call.constant(table, label), self._lengths)
+        by_length = ops.Gather(0, from_end=False)
+        return self._call.emit(by_length, self._call.constant(table, label), self._lengths)
 
     def _at(self, sequence: Operand, places: Operand) -> Operand:
         """What stands at the steps ``places`` [N,K] of each sequence."""

@@ -101,8 +101,9 @@ def _gather(op: ops.Gather | ops.GatherElements, site: Site) -> None:
         known = site.constant("indices")
         extent = data.shape[op.axis]
         low, high = int(known.min()), int(known.max())
+        least = op.least(extent) if isinstance(op, ops.Gather) else -extent
         site.require(
-            -extent <= low and high < extent, f"indices {low} to {high} leave an axis of {extent}"
+            least <= low and high < extent, f"indices {low} to {high} leave an axis of {extent}"
         )
 
 

@@ -157,7 +157,8 @@ def _transpose(op: ops.Transpose, x: np.ndarray) -> tuple[np.ndarray, ...]:
 
 @move.register
 def _gather(op: ops.Gather, x: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, ...]:
-    _check_indices(x.shape[op.axis], indices)
+    extent = x.shape[op.axis]
+    _check_indices(op.least(extent), extent, indices)
     return (x.take(indices, op.axis),)
 
 
@@ -165,13 +166,14 @@ def _gather(op: ops.Gather, x: np.ndarray, indices: np.ndarray) -> tuple[np.ndar
 def _gather_elements(
     op: ops.GatherElements, x: np.ndarray, indices: np.ndarray
 ) -> tuple[np.ndarray, ...]:
-    _check_indices(x.shape[op.axis], indices)
+    extent = x.shape[op.axis]
+    _check_indices(-extent, extent, indices)
     window = (slice(None) if a == op.axis else slice(n) for a, n in enumerate(indices.shape))
     return (np.take_along_axis(x[tuple(window)], indices, op.axis),)
 
 
-def _check_indices(extent: int, indices: np.ndarray) -> None:
-    outside = indices[(indices < -extent) | (indices >= extent)]
+def _check_indices(least: int, extent: int, indices: np.ndarray) -> None:
+    outside = indices[(indices < least) | (indices >= extent)]
     if outside.size:
         raise InputError(f"index {outside.flat[0]} is outside an axis of {extent}")
 

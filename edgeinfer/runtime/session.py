@@ -26,6 +26,7 @@ from edgeinfer.cython_kernels.runtime import (
 from edgeinfer.errors import EdgeInferError, InputError
 from edgeinfer.files import model_file
 from edgeinfer.graph import DType, Graph, Preparation
+from edgeinfer.graph import operators as ops
 from edgeinfer.graph.batching import obstacle
 from edgeinfer.graph.verification import verify
 from edgeinfer.runtime.planner import MAX_BYTES, KnownCalls, Plan, plan
@@ -402,8 +403,14 @@ class Session(PlainRuns):
                 f"the array bound to {error.reason} {names[error.where]!r} was resized, or cannot "
                 f"be {cannot} any more: bind arrays again"
             )
-        node = self._plan.steps[error.where].node
-        return InputError(f"node {node!r} got an index that is outside the axis it gathers from")
+        name = self._plan.steps[error.where].node
+        node = next(node for node in self._graph.nodes if node.name == name)
+        assert isinstance(node.op, ops.Gather | ops.GatherElements)
+        extent = self._graph.types[node.input("data")].shape[node.op.axis]
+        return InputError(
+            f"node {name!r} got an index in {node.input('indices')!r} that is outside of the axis "
+            f"of {extent} that it gathers from"
+        )
 
 
 class Bound(BoundRuns):

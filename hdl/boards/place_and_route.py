@@ -16,7 +16,7 @@ from edgeinfer.errors import InputError
 from edgeinfer.hdl.boards.families import bitstreams
 from edgeinfer.hdl.boards.family import Board, calls
 from edgeinfer.hdl.boards.tool import ToolError, run_tool
-from edgeinfer.hdl.processes import QUOTED, Processes
+from edgeinfer.hdl.processes import QUOTED, run
 
 __all__ = [
     "Routed",
@@ -71,8 +71,8 @@ def _help(program: str) -> list[str]:
         if len(lines) == _HELP_LINES:
             raise EOFError
 
-    with suppress(EOFError), Processes() as processes:
-        processes.run([program, "--help"], seconds=_HELP_SECONDS, watch=heard)
+    with suppress(EOFError):
+        run([program, "--help"], seconds=_HELP_SECONDS, watch=heard)
     return lines
 
 

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from edgeinfer.errors import EdgeInferError, MissingExtraError
-from edgeinfer.hdl.processes import KILLED, Processes
+from edgeinfer.hdl.processes import KILLED, run
 
 __all__ = ["ToolError", "check_installed", "run_tool"]
 
@@ -80,7 +80,7 @@ def run_tool(
     if program is None:
         check_installed(package)
     command = [sys.executable, "-c", code] if program is None else [program]
-    with (folder / log).open("w", buffering=1) as file, Processes() as processes:
+    with (folder / log).open("w", buffering=1) as file:
 
         def heard(line: str) -> None:
             file.write(line)
@@ -88,9 +88,7 @@ def run_tool(
 
         # what a tool that is killed leaves of its own temporary files goes with the folder
         environment = {**os.environ, "TMPDIR": str(folder)}
-        ended = processes.run(
-            [*command, *arguments], folder=folder, environment=environment, watch=heard
-        )
+        ended = run([*command, *arguments], folder=folder, environment=environment, watch=heard)
     name = program or package
     if ended.code < 0:
         raise ToolError(f"{name} was ended by {_signal(-ended.code)}")

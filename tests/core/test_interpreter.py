@@ -356,6 +356,14 @@ def test_gather_refuses_an_index_outside_its_axis(index):
         evaluate(ops.Gather(0), floats(5), np.array([0, index]))
 
 
+def test_gather_from_the_start_alone_refuses_what_counts_from_the_end():
+    x = floats(5)
+    (found,) = evaluate(ops.Gather(0, from_end=False), x, np.array([0, 4]))
+    np.testing.assert_array_equal(found, x[[0, 4]])
+    with refused("index -1 is outside an axis of 5", InputError):
+        evaluate(ops.Gather(0, from_end=False), x, np.array([0, -1]))
+
+
 def test_an_index_outside_its_axis_is_refused_with_its_node():
     types = {"rows": TensorType((5,)), "i": TensorType((1,), "int64"), "y": TensorType((1,))}
     embed = Node("embed", ops.Gather(0), ("rows", "i"), ("y",))

@@ -390,6 +390,10 @@ def test_gather_has_int64_indices_inside_its_axis():
             f"Gather 'n': indices {low} to {high} leave an axis of 3",
             one(ops.Gather(0), int8(3), np.array([low, high]), out=int8(2)),
         )
+    refuse(
+        "Gather 'n': indices -1 to 2 leave an axis of 3",
+        one(ops.Gather(0, from_end=False), int8(3), np.array([-1, 2]), out=int8(2)),
+    )
 
 
 def test_argmax_gives_plain_int64():

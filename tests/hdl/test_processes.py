@@ -1,4 +1,4 @@
-"""Processes end with the block that runs them, and so does whatever they have started."""
+"""Programs end with the call that runs them, and so does whatever they have started."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from edgeinfer.errors import InputError
-from edgeinfer.hdl.processes import Ended, Processes
+from edgeinfer.hdl.processes import Ended, run, run_all
 from tests.refusals import refused
 
 HOUR = "sleep 3600"
@@ -43,24 +42,22 @@ def ends(process: int) -> bool:
 
 
 def test_a_program_tells_how_it_ended_and_what_it_said():
-    with Processes() as processes:
-        ended = processes.run(shell("echo one; echo two >&2; exit 3"))
-        assert ended == Ended(3, ("one\n", "two\n"))
-        assert processes.run(shell("kill -9 $$")) == Ended(-9, ())
+    ended = run(shell("echo one; echo two >&2; exit 3"))
+    assert ended == Ended(3, ("one\n", "two\n"))
+    assert run(shell("kill -9 $$")) == Ended(-9, ())
 
 
 def test_a_program_runs_in_its_folder_and_environment_without_input(tmp_path):
-    with Processes() as processes:
-        ended = processes.run(
-            shell("pwd; echo $WORD; cat"), folder=tmp_path, environment={"WORD": "x"}
-        )
+    ended = run(shell("pwd; echo $WORD; cat"), folder=tmp_path, environment={"WORD": "x"})
     assert ended == Ended(0, (f"{tmp_path}\n", "x\n"))
 
 
 def test_a_program_that_is_not_there_wrong():
     message = "cannot run /nowhere/yosys: No such file or directory"
-    with Processes() as processes, refused(message, InputError):
-        processes.run(["/nowhere/yosys"])
+    with refused(message, InputError):
+        run(["/nowhere/yosys"])
+    with refused("cannot run a\0b: embedded null byte", InputError):
+        run(["a\0b"])
 
 
 def test_what_a_watch_raises_ends_a_script_and_what_it_has_started():
@@ -71,22 +68,20 @@ def test_what_a_watch_raises_ends_a_script_and_what_it_has_started():
         if len(started) == 2:
             raise KeyboardInterrupt
 
-    with Processes() as processes, pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt):
         # without exec, as wrappers are often written
-        processes.run(shell(f"echo $$; ({HOUR} & echo $!; wait)"), watch=interrupted)
+        run(shell(f"echo $$; ({HOUR} & echo $!; wait)"), watch=interrupted)
     assert all(map(ends, started))
 
 
 def test_what_a_script_leaves_running_ends_with_it():
-    with Processes() as processes:
-        ended = processes.run(shell(f"{HOUR} & echo $!"))
+    ended = run(shell(f"{HOUR} & echo $!"))
     assert ended.code == 0
     assert ends(int(ended.lines[0]))
 
 
 def test_a_program_is_killed_after_its_seconds():
-    with Processes() as processes:
-        ended = processes.run(shell(f"echo $$; {HOUR}"), seconds=0.2)
+    ended = run(shell(f"echo $$; {HOUR}"), seconds=0.2)
     assert ended.code == -9
     assert ends(int(ended.lines[0]))
 
@@ -97,8 +92,8 @@ def test_a_line_without_end_is_told_in_pieces():
         raise InputError("it is long")
 
     endless = [sys.executable, "-c", "while True: print('x' * 10000, end='')"]
-    with Processes() as processes, refused("it is long", InputError):
-        processes.run(endless, watch=first)
+    with refused("it is long", InputError):
+        run(endless, watch=first)
 
 
 def test_lines_and_characters_that_come_in_parts_are_whole():
@@ -107,15 +102,13 @@ def test_lines_and_characters_that_come_in_parts_are_whole():
         "printf '" + "".join(f"\\{byte:03o}" for byte in part.encode("latin1")) + "'"
         for part in parts
     )
-    with Processes() as processes:
-        assert processes.run(shell(script)).lines == ("one\n", "\xe4\n", "\ufffdlast")
+    assert run(shell(script)).lines == ("one\n", "\xe4\n", "\ufffdlast")
 
 
 def test_what_leaves_the_group_and_keeps_the_output_is_not_waited_for():
     # as daemons do
     script = f"setsid {HOUR} & echo $!; sleep 0.2"
-    with Processes() as processes:
-        ended = processes.run(shell(script))
+    ended = run(shell(script))
     os.kill(int(ended.lines[0]), signal.SIGKILL)
     assert ended.code == 0
 
@@ -134,18 +127,46 @@ def test_an_interrupt_while_a_program_starts_leaves_it_not_running(monkeypatch):
     monkeypatch.setattr(subprocess.Popen, "_execute_child", interrupted)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with pytest.raises(KeyboardInterrupt), Processes() as processes:
-            processes.run(shell(f"exec {HOUR}"))
+        with pytest.raises(KeyboardInterrupt):
+            run(shell(f"exec {HOUR}"))
     finally:
         signal.signal(signal.SIGINT, before)
     assert all(map(ends, begun))
     assert len(begun) == 1
 
 
-def test_leaving_the_block_ends_the_programs_of_all_threads():
-    with ThreadPoolExecutor(2) as pool:
-        with Processes() as processes:
-            running = [pool.submit(processes.run, shell(f"exec {HOUR}")) for _ in range(2)]
-        # and those that a thread begins too late
-        running.append(pool.submit(processes.run, shell(f"exec {HOUR}")))
-        assert [each.result(30).code for each in running] == [-9, -9, -9]
+def test_of_several_programs_so_many_run_at_once(tmp_path):
+    # each says how many there are while it runs
+    script = f"mkdir {tmp_path}/$1; sleep 0.2; ls {tmp_path} | wc -l; rmdir {tmp_path}/$1"
+    ended: list[Ended] = []
+    commands = [[*shell(script), "sh", str(number)] for number in range(6)]
+    run_all(commands, at_once=2, watch=ended.append)
+    assert [each.code for each in ended] == [0] * 6
+    counts = [int(each.lines[0]) for each in ended]
+    assert max(counts) == 2
+
+
+def test_what_a_watch_of_several_raises_ends_the_others_and_begins_no_more(tmp_path):
+    def failed(ended: Ended) -> None:
+        assert ended.code == 3
+        raise InputError("one has failed")
+
+    (tmp_path / "numbers").touch()
+    alone = f"echo $$ >> {tmp_path}/numbers; "
+    # the third waits for a place, as the first does not end
+    commands = [
+        shell(f"{alone} exec {HOUR}"),
+        shell("sleep 0.3; exit 3"),
+        shell(f"{alone} exec {HOUR}"),
+    ]
+    with refused("one has failed", InputError):
+        run_all(commands, at_once=2, watch=failed)
+    (number,) = (tmp_path / "numbers").read_text().split()
+    assert not is_running(int(number))
+
+
+def test_one_of_several_that_is_not_there_wrong():
+    ended: list[Ended] = []
+    with refused("cannot run /nowhere/cc: No such file or directory", InputError):
+        run_all([shell(f"exec {HOUR}"), ["/nowhere/cc"]], at_once=2, watch=ended.append)
+    assert ended == []

@@ -154,7 +154,9 @@ def test_an_index_outside_its_axis_is_refused():
     session, x = Session(rows_by_index()), np.array([0, 1, 2, 9])
     (out,) = session.outputs
     bound = session.bind(x, np.zeros(out.shape, out.dtype))
-    with refused("node 'embed' got an index that is outside the axis it gathers from"):
+    with refused(
+        "node 'embed' got an index in 'i' that is outside of the axis of 5 that it gathers from"
+    ):
         bound.run()
 
 

@@ -263,7 +263,7 @@ def test_a_nan_is_refused(cnn):
 @pytest.mark.parametrize("index", [5, -6, 2**62, -(2**63)])
 def test_an_index_outside_its_axis_is_refused(index):
     refused(
-        "node 'embed' got an index that is outside the axis it gathers from",
+        "node 'embed' got an index in 'i' that is outside of the axis of 5 that it gathers from",
         Session(rows_by_index()).run,
         np.array([0, 1, 2, index]),
     )

@@ -4,7 +4,7 @@ serves both."""
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from edgeinfer.graph.operators.attributes import (
@@ -214,11 +214,19 @@ class Transpose(Moving):
 
 @dataclass(frozen=True)
 class Gather(Moving):
-    """data, indices (int64): the ``indices`` along ``axis``; negative ones count from the end."""
+    """data, indices (int64): the ``indices`` along ``axis``.
+
+    Negative ones count from the end where ``from_end``, and are refused where not.
+    """
 
     takes = (Role("data"), Role("indices", dtype="int64"))
 
     axis: Axis
+    from_end: bool = field(default=True, metadata={"since": "0.2.0"})
+
+    def least(self, extent: int) -> int:
+        """The least index into an axis of ``extent``."""
+        return -extent if self.from_end else 0
 
 
 @dataclass(frozen=True)

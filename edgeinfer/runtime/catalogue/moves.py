@@ -232,7 +232,11 @@ def _gather(op: ops.Gather, site: KernelSite) -> list[KernelCall]:
         KernelCall(
             "gather",
             (*site.node.inputs, site.node.output),
-            {**along(site, "data", op.axis), "indices": indices_count},
+            {
+                **along(site, "data", op.axis),
+                "indices": indices_count,
+                "least": op.least(extent),
+            },
             units=outer * indices_count,
             work=ELEMENT_WORK * site.elements,
         )
