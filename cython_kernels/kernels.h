@@ -89,6 +89,7 @@ extern const instruction_set instruction_sets[]; /* ends with a NULL name */
     ONE(tile) /* pixels whose patches stand in the scratch together */                            \
     ONE(splits) /* into how many parts the output channels of a group are divided */              \
     ONE(planes) /* of weights: one, or low and high bytes */                                      \
+    ONE(weight_bytes) /* 1 or 2 */                                                                \
     ONE(block) /* products of one plane that surely fit 32 bits together */                       \
     ONE(input_zero_point) ONE(out_bytes) OUTPUT_STAGE(ONE)
 PARAMETERS(conv_parameters, CONV_PARAMETERS);
@@ -141,7 +142,7 @@ PARAMETERS(conv_flat_s16_parameters, CONV_FLAT_S16_PARAMETERS);
     ONE(in_height) ONE(in_width) ONE(out_height) ONE(out_width) ONE(channels)                     \
     ONE(kernel_height) ONE(kernel_width) ONE(stride_height) ONE(stride_width)                     \
     ONE(dilation_height) ONE(dilation_width) ONE(pad_top) ONE(pad_left)                           \
-    ONE(input_zero_point) ONE(out_bytes) OUTPUT_STAGE(ONE)
+    ONE(weight_bytes) ONE(input_zero_point) ONE(out_bytes) OUTPUT_STAGE(ONE)
 PARAMETERS(depthwise_parameters, DEPTHWISE_PARAMETERS);
 
 #define DEPTHWISE_LINES_PARAMETERS(ONE, RANKED)                                                   \

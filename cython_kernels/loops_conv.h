@@ -3,8 +3,8 @@
  *     acc[pixel, channel] = bias[channel] + sum over taps of patch[pixel, tap] * w[channel, tap]
  *
  * The planner folds the input's zero point into the bias, so padding injects that zero point. It
- * packs each group's weights to int16 rows of `taps` entries, both extents padded with zeros
- * (rows to a multiple of CHANNELS), so that the inner loop has no tail: gcc makes it pmaddwd.
+ * packs each group's weights to rows of `taps` entries of `weight_bytes`, both extents padded with
+ * zeros (rows to a multiple of CHANNELS), so that the inner loop has no tail: gcc makes it pmaddwd.
  *
  * Operands: x, weights, bias, multiplier, shift, y. A unit is a tile of pixels times a split of
  * the output channels; a dense layer is a convolution whose pixels are its rows.
@@ -14,47 +14,66 @@
 #define PIXELS 2
 
 /* Products of one pair of pixels with CHANNELS rows of weights, modulo 2^32. */
+#define DOT_32(name, weight)                                                                      \
+    static inline void name(const int16_t *restrict x0, const int16_t *restrict x1,               \
+                            const weight *restrict w, ptrdiff_t row, ptrdiff_t taps,              \
+                            int32_t sums[PIXELS][CHANNELS])                                       \
+    {                                                                                             \
+        const weight *w0 = w, *w1 = w + row, *w2 = w + 2 * row, *w3 = w + 3 * row;                \
+        uint32_t a0 = 0, a1 = 0, a2 = 0, a3 = 0, b0 = 0, b1 = 0, b2 = 0, b3 = 0;                  \
+        taps &= ~(ptrdiff_t)7;                                                                    \
+        for (ptrdiff_t t = 0; t < taps; ++t) {                                                    \
+            a0 += (uint32_t)((int32_t)x0[t] * w0[t]);                                             \
+            a1 += (uint32_t)((int32_t)x0[t] * w1[t]);                                             \
+            a2 += (uint32_t)((int32_t)x0[t] * w2[t]);                                             \
+            a3 += (uint32_t)((int32_t)x0[t] * w3[t]);                                             \
+            b0 += (uint32_t)((int32_t)x1[t] * w0[t]);                                             \
+            b1 += (uint32_t)((int32_t)x1[t] * w1[t]);                                             \
+            b2 += (uint32_t)((int32_t)x1[t] * w2[t]);                                             \
+            b3 += (uint32_t)((int32_t)x1[t] * w3[t]);                                             \
+        }                                                                                         \
+        sums[0][0] = (int32_t)a0;                                                                 \
+        sums[0][1] = (int32_t)a1;                                                                 \
+        sums[0][2] = (int32_t)a2;                                                                 \
+        sums[0][3] = (int32_t)a3;                                                                 \
+        sums[1][0] = (int32_t)b0;                                                                 \
+        sums[1][1] = (int32_t)b1;                                                                 \
+        sums[1][2] = (int32_t)b2;                                                                 \
+        sums[1][3] = (int32_t)b3;                                                                 \
+    }
+
+DOT_32(dot_s8, int8_t)
+DOT_32(dot_u8, uint8_t)
+DOT_32(dot_s16, int16_t)
+
 static inline void dot_32(const int16_t *restrict x0, const int16_t *restrict x1,
-                          const int16_t *restrict w, int64_t row, int64_t taps,
+                          const void *restrict w, int64_t row, int64_t taps, int64_t weight_bytes,
                           int32_t sums[PIXELS][CHANNELS])
 {
-    const int16_t *w0 = w, *w1 = w + row, *w2 = w + 2 * row, *w3 = w + 3 * row;
-    uint32_t a0 = 0, a1 = 0, a2 = 0, a3 = 0, b0 = 0, b1 = 0, b2 = 0, b3 = 0;
-    taps &= ~INT64_C(7);
-    for (int64_t t = 0; t < taps; ++t) {
-        a0 += (uint32_t)((int32_t)x0[t] * w0[t]);
-        a1 += (uint32_t)((int32_t)x0[t] * w1[t]);
-        a2 += (uint32_t)((int32_t)x0[t] * w2[t]);
-        a3 += (uint32_t)((int32_t)x0[t] * w3[t]);
-        b0 += (uint32_t)((int32_t)x1[t] * w0[t]);
-        b1 += (uint32_t)((int32_t)x1[t] * w1[t]);
-        b2 += (uint32_t)((int32_t)x1[t] * w2[t]);
-        b3 += (uint32_t)((int32_t)x1[t] * w3[t]);
-    }
-    sums[0][0] = (int32_t)a0;
-    sums[0][1] = (int32_t)a1;
-    sums[0][2] = (int32_t)a2;
-    sums[0][3] = (int32_t)a3;
-    sums[1][0] = (int32_t)b0;
-    sums[1][1] = (int32_t)b1;
-    sums[1][2] = (int32_t)b2;
-    sums[1][3] = (int32_t)b3;
+    if (weight_bytes == 1)
+        dot_s8(x0, x1, w, (ptrdiff_t)row, (ptrdiff_t)taps, sums);
+    else
+        dot_s16(x0, x1, w, (ptrdiff_t)row, (ptrdiff_t)taps, sums);
 }
 
 /* The same in 64 bits, from sums of `block` products, which surely fit 32. Weights too large for
- * that come as two planes, w = 256 high + low, `plane` entries apart. */
+ * that come as two planes of bytes, w = 256 high + low, `plane` entries apart; low has no sign. */
 static inline void dot_64(const int16_t *restrict x0, const int16_t *restrict x1,
-                          const int16_t *restrict w, int64_t taps, int64_t block, int64_t planes,
-                          int64_t plane, int64_t sums[PIXELS][CHANNELS])
+                          const void *restrict w, int64_t plane, const conv_parameters *p,
+                          int64_t sums[PIXELS][CHANNELS])
 {
     int32_t part[PIXELS][CHANNELS];
     memset(sums, 0, sizeof(int64_t[PIXELS][CHANNELS]));
-    for (int64_t i = planes - 1; i >= 0; --i) {
+    for (int64_t i = p->planes - 1; i >= 0; --i) {
         for (int k = 0; k < PIXELS * CHANNELS; ++k)
             sums[k / CHANNELS][k % CHANNELS] *= 256;
-        for (int64_t t = 0; t < taps; t += block) {
-            const int64_t count = taps - t < block ? taps - t : block;
-            dot_32(x0 + t, x1 + t, w + i * plane + t, taps, count, part);
+        for (int64_t t = 0; t < p->taps; t += p->block) {
+            const int64_t count = p->taps - t < p->block ? p->taps - t : p->block;
+            const void *from = element(w, i * plane + t, p->weight_bytes);
+            if (i == 0 && p->planes == 2)
+                dot_u8(x0 + t, x1 + t, from, (ptrdiff_t)p->taps, (ptrdiff_t)count, part);
+            else
+                dot_32(x0 + t, x1 + t, from, p->taps, count, p->weight_bytes, part);
             for (int k = 0; k < PIXELS * CHANNELS; ++k)
                 sums[k / CHANNELS][k % CHANNELS] += part[k / CHANNELS][k % CHANNELS];
         }
@@ -121,7 +140,7 @@ EACH_WIDTH void multiply(const conv_parameters *p, void *const *operands, const 
 {
     const int64_t rows = (p->outputs + CHANNELS - 1) / CHANNELS * CHANNELS;
     const int64_t plane = rows * p->taps;
-    const int16_t *weights = (const int16_t *)operands[1] + g * p->planes * plane;
+    const void *weights = element(operands[1], g * p->planes * plane, p->weight_bytes);
     const output_stage out = STAGE(p);
     for (int64_t c = first; c < last; c += CHANNELS) {
         const int64_t valid = last - c < CHANNELS ? last - c : CHANNELS;
@@ -131,10 +150,11 @@ EACH_WIDTH void multiply(const conv_parameters *p, void *const *operands, const 
             const int16_t *x1 = i + 1 < count ? x0 + p->taps : x0;
             int64_t wide[PIXELS][CHANNELS];
             int32_t narrow[PIXELS][CHANNELS];
+            const void *w = element(weights, c * p->taps, p->weight_bytes);
             if (acc_bits == 64)
-                dot_64(x0, x1, weights + c * p->taps, p->taps, p->block, p->planes, plane, wide);
+                dot_64(x0, x1, w, plane, p, wide);
             else
-                dot_32(x0, x1, weights + c * p->taps, p->taps, p->taps, narrow);
+                dot_32(x0, x1, w, p->taps, p->taps, p->weight_bytes, narrow);
             for (int64_t j = 0; j < PIXELS && i + j < count; ++j) {
                 const int64_t y = ((pixel + i + j) * p->group + g) * p->outputs + c;
                 int64_t q[CHANNELS];

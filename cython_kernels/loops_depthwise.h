@@ -1,17 +1,18 @@
 /* Depthwise convolution: each channel with its own window; the loop over channels is the inner.
  *
  * The planner folds the input's zero point into the bias, so a tap on padding reads it from a row
- * in the scratch; weights are int16 [kernel_height, kernel_width, channels].
+ * in the scratch; weights are [kernel_height, kernel_width, channels], of `weight_bytes`.
  *
  * Operands: x, weights, bias, multiplier, shift, y. A unit is a row of the output.
  */
 
 #define DEPTHWISE_BLOCK 64 /* channels whose accumulators stay in the first cache */
 
-#define DEPTHWISE(name, x_type, acc_type, bias_type, product_type)                                \
-    static void name##_taps(const depthwise_parameters *p, const x_type *const restrict sample,   \
-                            const x_type *padding, const int16_t *w, int64_t top, int64_t left,   \
-                            int64_t count, acc_type *restrict acc)                                \
+/* What the taps of one window add to the sums of `count` neighbouring channels. */
+#define DEPTHWISE_TAPS(name, x_type, acc_type, product_type, weight)                              \
+    static void name(const depthwise_parameters *p, const x_type *const restrict sample,          \
+                     const x_type *padding, const weight *w, int64_t top, int64_t left,           \
+                     ptrdiff_t count, acc_type *restrict acc)                                     \
     {                                                                                             \
         for (int64_t ky = 0; ky < p->kernel_height; ++ky) {                                       \
             const int64_t iy = top + ky * p->dilation_height;                                     \
@@ -20,12 +21,13 @@
                 const int inside = iy >= 0 && iy < p->in_height && ix >= 0 && ix < p->in_width;   \
                 const x_type *restrict x =                                                        \
                     inside ? sample + (iy * p->in_width + ix) * p->channels : padding;            \
-                for (int64_t c = 0; c < count; ++c)                                               \
+                for (ptrdiff_t c = 0; c < count; ++c)                                             \
                     acc[c] += (acc_type)(product_type)((int32_t)x[c] * w[c]);                     \
             }                                                                                     \
         }                                                                                         \
-    }                                                                                             \
-                                                                                                  \
+    }
+
+#define DEPTHWISE(name, x_type, acc_type, bias_type)                                              \
     KERNEL(LOOP(name))                                                                            \
     {                                                                                             \
         const depthwise_parameters *p = parameters;                                               \
@@ -46,12 +48,16 @@
                 for (int64_t first = 0; first < p->channels; first += DEPTHWISE_BLOCK) {          \
                     const int64_t rest = p->channels - first;                                     \
                     const int64_t count = rest < DEPTHWISE_BLOCK ? rest : DEPTHWISE_BLOCK;        \
+                    const x_type *from =                                                          \
+                        x + sample * p->in_height * p->in_width * p->channels + first;            \
+                    const void *w = element(operands[1], first, p->weight_bytes);                 \
                     acc_type acc[DEPTHWISE_BLOCK];                                                \
                     for (int64_t c = 0; c < count; ++c)                                           \
                         acc[c] = (acc_type)bias[first + c];                                       \
-                    name##_taps(p, x + sample * p->in_height * p->in_width * p->channels + first, \
-                                padding, (const int16_t *)operands[1] + first, top, left, count,  \
-                                acc);                                                             \
+                    if (p->weight_bytes == 1)                                                     \
+                        name##_bytes(p, from, padding, w, top, left, (ptrdiff_t)count, acc);      \
+                    else                                                                          \
+                        name##_words(p, from, padding, w, top, left, (ptrdiff_t)count, acc);      \
                     for (int64_t c = 0; c < count; ++c)                                           \
                         store(operands[5], y + first + c, p->out_bytes,                           \
                               requantize((bias_type)acc[c], multiplier[first + c],                \
@@ -63,6 +69,14 @@
     }
 
 /* 32-bit accumulators wrap modulo 2^32 on the way, as EI-1 allows: only the sum is proven. */
-DEPTHWISE(depthwise_s8, int8_t, uint32_t, int32_t, uint32_t)
-DEPTHWISE(depthwise_s16_acc32, int16_t, uint32_t, int32_t, uint32_t)
-DEPTHWISE(depthwise_s16_acc64, int16_t, int64_t, int64_t, int64_t)
+DEPTHWISE_TAPS(depthwise_s8_bytes, int8_t, uint32_t, uint32_t, int8_t)
+DEPTHWISE_TAPS(depthwise_s8_words, int8_t, uint32_t, uint32_t, int16_t)
+DEPTHWISE(depthwise_s8, int8_t, uint32_t, int32_t)
+
+DEPTHWISE_TAPS(depthwise_s16_acc32_bytes, int16_t, uint32_t, uint32_t, int8_t)
+DEPTHWISE_TAPS(depthwise_s16_acc32_words, int16_t, uint32_t, uint32_t, int16_t)
+DEPTHWISE(depthwise_s16_acc32, int16_t, uint32_t, int32_t)
+
+DEPTHWISE_TAPS(depthwise_s16_acc64_bytes, int16_t, int64_t, int64_t, int8_t)
+DEPTHWISE_TAPS(depthwise_s16_acc64_words, int16_t, int64_t, int64_t, int16_t)
+DEPTHWISE(depthwise_s16_acc64, int16_t, int64_t, int64_t)

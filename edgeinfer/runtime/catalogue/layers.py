@@ -38,28 +38,27 @@ def _folded(weights: np.ndarray, bias: np.ndarray, zero_point: int, narrow: bool
 
 
 def _packed(weights: np.ndarray, group: int) -> np.ndarray:
-    """[O, taps] as int16 [group, O / group, taps] for loops_conv.h, padded there with zeros."""
+    """[O, taps] as [group, O / group, taps] for loops_conv.h, padded there with zeros."""
     grouped = weights.reshape(group, len(weights) // group, -1)
     rows = -grouped.shape[1] % _CHANNELS
     taps = -grouped.shape[2] % _LANES
-    packed: np.ndarray = np.pad(grouped.astype(np.int16), ((0, 0), (0, rows), (0, taps)))
+    packed: np.ndarray = np.pad(grouped, ((0, 0), (0, rows), (0, taps)))
     return packed
 
 
-def _block(weights: np.ndarray) -> int:
-    """How many products with any int16 surely fit 32 bits together, in whole vectors."""
-    largest = max(int(np.abs(weights.astype(np.int64)).max()), 1)
-    return (2**31 - 1) // (largest << 15) // _LANES * _LANES
+def _block(largest: int) -> int:
+    """How many products of any int16 and weights of at most ``largest`` in magnitude surely fit 32
+    bits together, in whole vectors."""
+    return (2**31 - 1) // (max(largest, 1) << 15) // _LANES * _LANES
 
 
 def _planes(packed: np.ndarray, narrow: bool) -> np.ndarray:
     """Packed weights with a new axis 1: as they are where accumulators are ``narrow`` or many
-    products fit 32 bits; else ``low`` and ``high`` with w = 256 high + low."""
-    if narrow or _block(packed) >= min(_MIN_BLOCK, packed.shape[-1]):
+    products fit 32 bits; else the bytes ``low``, without a sign, and ``high``."""
+    largest = int(np.abs(packed.astype(np.int64)).max())
+    if narrow or _block(largest) >= min(_MIN_BLOCK, packed.shape[-1]):
         return packed[:, None]
-    low = packed.astype(np.int8)
-    high = (packed.astype(np.int32) - low) >> 8
-    return np.stack([low, high], 1).astype(np.int16)
+    return np.stack([packed & 0xFF, packed >> 8], 1).astype(np.uint8).view(np.int8)
 
 
 def _convolution(
@@ -79,6 +78,7 @@ def _convolution(
 
     packed = site.packed("weights", planes_of_groups, group, narrow)
     outputs, (planes, row_count, taps) = len(weights) // group, packed.shape[1:]
+    largest = int(np.abs(packed.astype(np.int64)).max()) if planes == 1 else 0xFF
     tile = min(max(_PATCH_BYTES // (2 * taps), 1), _MAX_TILE, pixels)
     tiles = -(-pixels // tile)
     # few pixels leave only the channels to share, in parts that outweigh the patch's repetition
@@ -105,7 +105,8 @@ def _convolution(
             "tile": tile,
             "splits": splits,
             "planes": planes,
-            "block": min(_block(packed), taps),
+            "weight_bytes": packed.itemsize,
+            "block": min(_block(largest), taps),
             "input_zero_point": op.input_zero_point,
             "out_bytes": site.output.itemsize,
         },
@@ -116,8 +117,8 @@ def _convolution(
 
 
 def _taps_of_channels(weights: np.ndarray) -> np.ndarray:
-    """[C, kh, kw, 1] as int16 [kh, kw, C], for loops_depthwise.h."""
-    return weights[..., 0].transpose(1, 2, 0).astype(np.int16)
+    """[C, kh, kw, 1] as [kh, kw, C], for loops_depthwise.h."""
+    return np.ascontiguousarray(weights[..., 0].transpose(1, 2, 0))
 
 
 def _depthwise(site: KernelSite, op: ops.QConv, geometry: Mapping[str, int]) -> KernelCall:
@@ -140,6 +141,7 @@ def _depthwise(site: KernelSite, op: ops.QConv, geometry: Mapping[str, int]) -> 
             **geometry,
             **output_stage(op),
             "channels": len(weights),
+            "weight_bytes": weights.itemsize,
             "input_zero_point": op.input_zero_point,
             "out_bytes": site.output.itemsize,
         },
