@@ -18,7 +18,8 @@
 
 /* For loops_matmul.h. Standard C keeps the compiler from fusing what need not be. */
 typedef __m256i integers;
-typedef __m256d doubles;
+typedef double wide_factor;
+typedef __m256d wide_factors;
 /* The empty assembly keeps gcc from multiplying for all sums first, in registers that it does not
  * have. */
 static inline integers add_word_products(integers acc, int32_t pair, const int16_t *from)
@@ -35,7 +36,7 @@ static inline integers short_products(integers acc, const mat_mul_parameters *p)
                        _mm256_set1_epi32((int)p->multiplier), _mm256_set1_epi32((int)p->rounding),
                        _mm256_set1_epi32((int)p->shift));
 }
-#define add_double_products(acc, factor, from)                                                    \
+#define add_wide_products(acc, factor, from)                                                    \
     _mm256_fmadd_pd(_mm256_set1_pd(factor), _mm256_loadu_pd(from), acc)
 
 #include "loops.h"

@@ -20,7 +20,8 @@
 
 /* For loops_matmul.h. Standard C keeps the compiler from fusing what need not be. */
 typedef __m512i integers;
-typedef __m512d doubles;
+typedef double wide_factor;
+typedef __m512d wide_factors;
 #define add_word_products(acc, pair, from)                                                        \
     _mm512_dpwssd_epi32(acc, _mm512_set1_epi32(pair), _mm512_loadu_si512(from))
 static inline integers short_products(integers acc, const mat_mul_parameters *p)
@@ -29,7 +30,7 @@ static inline integers short_products(integers acc, const mat_mul_parameters *p)
                        _mm512_set1_epi32((int)p->multiplier), _mm512_set1_epi32((int)p->rounding),
                        _mm512_set1_epi32((int)p->shift));
 }
-#define add_double_products(acc, factor, from)                                                    \
+#define add_wide_products(acc, factor, from)                                                    \
     _mm512_fmadd_pd(_mm512_set1_pd(factor), _mm512_loadu_pd(from), acc)
 
 #include "loops.h"

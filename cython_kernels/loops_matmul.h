@@ -9,7 +9,8 @@
  *
  * mat_mul_wide: any integers, taken as doubles, whose sums are exact as long as they stay below
  * 2^53: the planner says after how many products they are added up as integers. So every processor
- * has fused multiply-adds for it, and any order gives the same bits.
+ * has fused multiply-adds for it, and any order gives the same bits. Where there shall be no
+ * floats, wide factors are integers too.
  */
 
 /* A tile: rows, and vectors of columns. */
@@ -100,43 +101,43 @@ EACH_WIDTH void end_words(const mat_mul_parameters *p, const int32_t *restrict s
 
 /* ---- doubles ---- */
 
-#define WIDE_COLUMNS ((int64_t)(VECTORS * sizeof(doubles) / sizeof(double)))
+#define WIDE_COLUMNS ((int64_t)(VECTORS * sizeof(wide_factors) / sizeof(wide_factor)))
 
 EACH_WIDTH void pack_wide(const mat_mul_parameters *p, const void *b, int64_t first, int64_t count,
-                          double *restrict panel, int64_t bytes)
+                          wide_factor *restrict panel, int64_t bytes)
 {
     for (int64_t c = 0; c < count; c += WIDE_COLUMNS)
         for (int64_t k = 0; k < p->depth; ++k, panel += WIDE_COLUMNS) {
             const int64_t valid = smaller(count - c, WIDE_COLUMNS);
             const int64_t at = first + k * p->columns + c;
             for (int64_t i = 0; i < valid; ++i)
-                panel[i] = (double)(load(b, at + i, bytes) - p->b_zero_point);
+                panel[i] = (wide_factor)(load(b, at + i, bytes) - p->b_zero_point);
             for (int64_t i = valid; i < WIDE_COLUMNS; ++i)
                 panel[i] = 0;
         }
 }
 
 EACH_WIDTH void take_wide(const mat_mul_parameters *p, const void *a, int64_t from, int64_t count,
-                          double *restrict rows, int64_t bytes)
+                          wide_factor *restrict rows, int64_t bytes)
 {
     for (int64_t i = 0; i < count * p->depth; ++i)
-        rows[i] = (double)(load(a, from + i, bytes) - p->a_zero_point);
+        rows[i] = (wide_factor)(load(a, from + i, bytes) - p->a_zero_point);
 }
 
-EACH_WIDTH void sum_wide(const mat_mul_parameters *p, const double *restrict a,
-                         const double *restrict b, int rows, int64_t *restrict sums)
+EACH_WIDTH void sum_wide(const mat_mul_parameters *p, const wide_factor *restrict a,
+                         const wide_factor *restrict b, int rows, int64_t *restrict sums)
 {
     const int64_t depth = p->depth, block = p->block, lanes = WIDE_COLUMNS / VECTORS;
     memset(sums, 0, (size_t)(rows * WIDE_COLUMNS) * sizeof *sums);
     for (int64_t from = 0; from < depth; from += block) {
         const int64_t to = smaller(from + block, depth);
-        doubles acc[ROWS][VECTORS];
-        double exact[ROWS * sizeof acc[0] / sizeof(double)];
+        wide_factors acc[ROWS][VECTORS];
+        wide_factor exact[ROWS * sizeof acc[0] / sizeof(wide_factor)];
         memset(acc, 0, sizeof acc);
         for (int64_t k = from; k < to; ++k)
             for (int r = 0; r < rows; ++r)
                 for (int v = 0; v < VECTORS; ++v)
-                    acc[r][v] = add_double_products(acc[r][v], a[r * depth + k],
+                    acc[r][v] = add_wide_products(acc[r][v], a[r * depth + k],
                                                     b + k * WIDE_COLUMNS + v * lanes);
         memcpy(exact, acc, sizeof acc);
         for (int64_t i = 0; i < rows * WIDE_COLUMNS; ++i)
@@ -211,4 +212,4 @@ EACH_WIDTH void end_wide(const mat_mul_parameters *p, const int64_t *restrict su
     }
 
 MAT_MUL(words, int16_t, int32_t, WORD_COLUMNS, even_depth(p), 1, WORD_BYTES)
-MAT_MUL(wide, double, int64_t, WIDE_COLUMNS, p->depth, 2, WIDE_BYTES)
+MAT_MUL(wide, wide_factor, int64_t, WIDE_COLUMNS, p->depth, 2, WIDE_BYTES)

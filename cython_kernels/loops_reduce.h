@@ -151,7 +151,11 @@ static inline int64_t exponential_s16(const int32_t *exponentials, int32_t d)
  * quotient 2^-53 < 1 / divisor, which is the least by which a quotient misses an integer. */
 static inline int64_t exact_quotient(int64_t dividend, int64_t divisor)
 {
+#ifdef INTEGERS_ONLY
+    return dividend / divisor;
+#else
     return (int32_t)((double)dividend / (double)divisor);
+#endif
 }
 
 /* A line of softmax: exp of each difference from the largest, as a share of all. */

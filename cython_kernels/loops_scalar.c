@@ -12,13 +12,19 @@
 #ifdef __GNUC__
 typedef int32_t integers __attribute__((vector_size(16), aligned(2)));
 typedef uint32_t unsigned_integers __attribute__((vector_size(16)));
-typedef double doubles __attribute__((vector_size(16), aligned(8)));
 #else
 typedef int32_t integers;
 typedef uint32_t unsigned_integers;
-typedef double doubles;
 #endif
-#define add_double_products(acc, factor, from) ((acc) + (factor) * *(const doubles *)(from))
+#ifdef INTEGERS_ONLY
+typedef int64_t wide_factor, wide_factors;
+#elif defined(__GNUC__)
+typedef double wide_factor;
+typedef double wide_factors __attribute__((vector_size(16), aligned(8)));
+#else
+typedef double wide_factor, wide_factors;
+#endif
+#define add_wide_products(acc, factor, from) ((acc) + (factor) * *(const wide_factors *)(from))
 
 /* One word of each pair of x's, sign and all. */
 #define UPPER_WORDS(x) ((x) >> 16)

@@ -6,6 +6,7 @@ from edgeinfer.runtime.planner import Plan
 
 EDGE_LOOPS: tuple[str, ...]
 ISAS: tuple[str, ...]
+FIELDS: dict[str, tuple[tuple[str, bool], ...]]
 KERNELS: dict[str, tuple[str, ...]]
 LAYOUTS: dict[tuple[str, str], tuple[int, int, int, int, int, int, int]]
 SUPPORTED: tuple[str, ...]
@@ -69,6 +70,7 @@ def round_in_turn(moments: np.ndarray, weights: np.ndarray, top: float) -> None:
 __all__ = [
     "EDGE_LOOPS",
     "ISAS",
+    "FIELDS",
     "KERNELS",
     "LAYOUTS",
     "SUPPORTED",

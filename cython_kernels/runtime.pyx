@@ -133,6 +133,7 @@ cdef extern from "program.h" nogil:
 
 __all__ = [
     "EDGE_LOOPS",
+    "FIELDS",
     "ISAS",
     "KERNELS",
     "LAYOUTS",
@@ -197,7 +198,23 @@ def _edge_loops():
     return tuple(names)
 
 
+def _fields():
+    table = {}
+    cdef const kernel *k = &kernels[0]
+    cdef const parameter *p
+    while k.name != NULL:
+        fields = []
+        p = k.parameters
+        while p.name != NULL:
+            fields.append((p.name.decode(), p.count > 1))
+            p += 1
+        table[k.name.decode()] = tuple(fields)
+        k += 1
+    return table
+
+
 EDGE_LOOPS = _edge_loops()
+FIELDS = _fields()
 KERNELS = _kernel_table()
 LAYOUTS = _layouts()
 ISAS = _instruction_sets(False)

@@ -18,6 +18,7 @@ from edgeinfer.graph.cost import peak_bytes
 from edgeinfer.graph.lifetimes import last_uses, spans
 from edgeinfer.runtime.arena import Buffer, allocate, allocate_beside
 from edgeinfer.runtime.catalogue import (
+    CACHE_BYTES,
     KernelCall,
     KernelSite,
     Parameters,
@@ -106,6 +107,8 @@ class Plan:
         The size of the arena: values, and the scratch of one thread where no value is.
     scratch_bytes : int
         What each further thread needs beside it.
+    dtypes : mapping of Place to str
+        Of the elements of each constant.
     edges_isa : str
         The instruction set of the loops that take in and give out floats.
     """
@@ -118,6 +121,7 @@ class Plan:
     values_bytes: int
     arena_bytes: int
     scratch_bytes: int
+    dtypes: Mapping[Place, str]
     edges_isa: str = "scalar"
 
 
@@ -130,7 +134,7 @@ class KnownCalls:
         ] = {}
         self._packs: dict[tuple[object, ...], tuple[np.ndarray, np.ndarray]] = {}
 
-    def of(self, graph: Graph, isa: str) -> list[list[KernelCall]]:
+    def of(self, graph: Graph, isa: str, cache_bytes: int) -> list[list[KernelCall]]:
         """The calls of every node; packed anew only where the node, a type or a constant is new."""
         of_this, calls = {}, []
         for node in graph.nodes:
@@ -140,7 +144,7 @@ class KnownCalls:
             known = self._of_last.get(node)
             if known is None or known[0] != seen:
                 # the constants are kept, so that no other takes their place in memory
-                site = KernelSite(node, graph, self._packs, isa)
+                site = KernelSite(node, graph, self._packs, isa, cache_bytes)
                 known = seen, constants, lower(node.op, site)
             of_this[node] = known
             calls.append(known[2])
@@ -158,6 +162,7 @@ def plan(
     keep_values: bool = False,
     known: KnownCalls | None = None,
     max_bytes: int = MAX_BYTES,
+    cache_bytes: int = CACHE_BYTES,
 ) -> Plan:
     """Order, place and pack everything that a run of ``graph`` needs.
 
@@ -173,6 +178,8 @@ def plan(
         What plans of Graphs much like this one have packed already.
     max_bytes : int
         The most memory that constants and one arena may take, counted before anything is packed.
+    cache_bytes : int
+        What plain loops may keep at hand of what they read again and again; 0 for the least scratch.
 
     Raises
     ------
@@ -187,7 +194,7 @@ def plan(
         raise UnsupportedError(f"graph {graph.name!r} holds floats; quantize it first")
     needed = _bytes_before_packing(graph, keep_values)
     _check_memory(needed, max_bytes)
-    calls = (known or KnownCalls()).of(graph, isa)
+    calls = (known or KnownCalls()).of(graph, isa, cache_bytes)
     scratch = max((c.scratch for node_calls in calls for c in node_calls), default=0)
     _check_memory(needed + scratch, max_bytes)
     views = _Views(graph, calls, keep_values)
@@ -248,6 +255,7 @@ def plan(
         values_bytes,
         arena_bytes,
         _aligned(scratch),
+        blob.dtypes,
         edges_isa,
     )
 
@@ -451,22 +459,27 @@ class _Blob:
     """Constants one after another, aligned; equal ones once."""
 
     def __init__(self) -> None:
-        self._places: dict[bytes, Place] = {}
+        self._places: dict[tuple[str, bytes], Place] = {}
         self._size = 0
 
     def place(self, array: np.ndarray) -> Place:
         """Where ``array`` will stand."""
-        data = array.tobytes()
-        if data not in self._places:
-            self._places[data] = Place("constants", self._size, len(data))
-            self._size = _aligned(self._size + len(data))
-        return self._places[data]
+        key = array.dtype.name, array.tobytes()
+        if key not in self._places:
+            self._places[key] = Place("constants", self._size, array.nbytes)
+            self._size = _aligned(self._size + array.nbytes)
+        return self._places[key]
+
+    @property
+    def dtypes(self) -> dict[Place, str]:
+        """Of the elements of each."""
+        return {place: dtype for (dtype, _), place in self._places.items()}
 
     def bytes(self) -> np.ndarray:
         """All of them, in memory that starts at a multiple of ``ALIGNMENT``."""
         room = np.zeros(self._size + ALIGNMENT, np.uint8)
         start = -room.ctypes.data % ALIGNMENT
         blob = room[start : start + self._size]
-        for data, at in self._places.items():
+        for (_, data), at in self._places.items():
             blob[at.offset : at.offset + at.nbytes] = np.frombuffer(data, np.uint8)
         return blob

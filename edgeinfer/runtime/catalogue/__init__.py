@@ -20,11 +20,19 @@ from edgeinfer.runtime.catalogue import (
     pools,
     reductions,
 )
-from edgeinfer.runtime.catalogue.call import KernelCall, KernelSite, Parameters, having, lower
+from edgeinfer.runtime.catalogue.call import (
+    CACHE_BYTES,
+    KernelCall,
+    KernelSite,
+    Parameters,
+    having,
+    lower,
+)
 from edgeinfer.runtime.catalogue.chains import joined
 from edgeinfer.runtime.catalogue.memory import packed_bytes
 
 __all__ = [
+    "CACHE_BYTES",
     "KernelCall",
     "KernelSite",
     "Parameters",

@@ -15,6 +15,7 @@ from edgeinfer.graph import operators as ops
 from edgeinfer.graph.site import Site
 
 __all__ = [
+    "CACHE_BYTES",
     "Ints",
     "KernelCall",
     "KernelSite",
@@ -35,6 +36,9 @@ __all__ = [
 
 # the work of an element on its way from memory through a cheap operation and back
 ELEMENT_WORK = 32
+
+CACHE_BYTES = 24576
+"""What fits a first-level cache beside what it meets there."""
 
 Parameters = Mapping[str, int | tuple[int, ...]]
 Ints = Sequence[int]
@@ -126,10 +130,13 @@ class KernelSite(Site):
         so that no other takes its place in memory.
     isa : str
         The best instruction set that kernels may use.
+    cache_bytes : int
+        What plain loops may keep in their scratch to read it again and again.
     """
 
     packs: dict[tuple[object, ...], tuple[np.ndarray, np.ndarray]]
     isa: str = "scalar"
+    cache_bytes: int = CACHE_BYTES
 
     def having(self, kernel: str) -> Iterator[str]:
         """The instruction sets that have ``kernel``, the best first."""

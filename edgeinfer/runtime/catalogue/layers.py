@@ -15,9 +15,7 @@ from edgeinfer.runtime.catalogue.call import KernelCall, KernelSite, lower, outp
 __all__: list[str] = []
 
 # What loops_conv.h and loops_depthwise.h are written for.
-_CHANNELS, _LANES, _DEPTHWISE_BLOCK = 4, 8, 64
-# Patches that stay in a first-level cache beside the weights that they meet.
-_PATCH_BYTES = 24576
+_CHANNELS, _PIXELS, _LANES, _DEPTHWISE_BLOCK = 4, 2, 8, 64
 _MAX_TILE = 64
 # Fewer products between widenings than this cost more than a second pass over the patch.
 _MIN_BLOCK = 64
@@ -79,7 +77,7 @@ def _convolution(
     packed = site.packed("weights", planes_of_groups, group, narrow)
     outputs, (planes, row_count, taps) = len(weights) // group, packed.shape[1:]
     largest = int(np.abs(packed.astype(np.int64)).max()) if planes == 1 else 0xFF
-    tile = min(max(_PATCH_BYTES // (2 * taps), 1), _MAX_TILE, pixels)
+    tile = min(max(site.cache_bytes // (2 * taps), _PIXELS), _MAX_TILE, pixels)
     tiles = -(-pixels // tile)
     # few pixels leave only the channels to share, in parts that outweigh the patch's repetition
     splits = max(1, min(8, row_count // 32)) if tiles == 1 else 1

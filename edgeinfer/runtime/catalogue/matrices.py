@@ -22,8 +22,8 @@ __all__: list[str] = []
 
 # what loops_matmul.h is written for
 _ROWS, _MOST_COLUMNS = 6, 32
-# what a panel may take of a first-level cache, and how many units are worth having
-_PANEL_BYTES, _UNITS = 24576, 8
+# how many units are worth having
+_UNITS = 8
 # products of an instruction that adds pairs of words or doubles, of those in registers of 64 that
 # work is counted in
 _WORD_PRODUCTS, _WIDE_PRODUCTS = 4, 16
@@ -40,7 +40,7 @@ def _q_mat_mul(op: ops.QMatMul, site: KernelSite) -> list[KernelCall]:
     short = short_products(op, depth * product) if words else None
     size, packed_depth = (2, depth + depth % 2) if words else (8, depth)
     whole = -(-columns // _MOST_COLUMNS) * _MOST_COLUMNS
-    fitting = _PANEL_BYTES // (size * packed_depth * _MOST_COLUMNS)
+    fitting = site.cache_bytes // (size * packed_depth * _MOST_COLUMNS)
     panel = min(whole, max(fitting, 1) * _MOST_COLUMNS)
     extents, (a_strides, b_strides) = collapse(
         out[:-2], *(broadcast_strides(shape, len(out))[:-2] for shape in (a, b))

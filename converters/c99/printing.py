@@ -1,0 +1,328 @@
+"""An integer Graph as C99: its Plan for plain loops, printed.
+
+Graph ─► Plan (scalar, least scratch) ─► constants, parameters and steps as tables ─► templates
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from edgeinfer.converters.c99.names import identifier, identifiers
+from edgeinfer.converters.c99.sources import kernel_sources
+from edgeinfer.cython_kernels.runtime import FIELDS
+from edgeinfer.errors import InputError
+from edgeinfer.graph import Graph
+from edgeinfer.runtime.planner import Edge, Place, Plan, plan
+from edgeinfer.runtime.session import Session
+from edgeinfer.version import __version__
+
+__all__ = ["CHECK_RUNS", "Printed", "printed"]
+
+CHECK_RUNS = 2
+"""Runs of the model's own check: the second begins with the states of the first."""
+
+_TEMPLATES = Path(__file__).with_name("templates")
+_WIDTH = 99
+_INT64 = 2**63
+_INT32 = 2**31
+
+
+@dataclass(frozen=True)
+class Printed:
+    """A model in C.
+
+    Parameters
+    ----------
+    name : str
+        With which its identifiers and files begin.
+    files : dict of str to str
+        Sources by their names.
+    plan : Plan
+        What they are.
+    """
+
+    name: str
+    files: dict[str, str]
+    plan: Plan
+
+
+def printed(graph: Graph, name: str, *, keep_values: bool = False) -> Printed:
+    """``graph`` in C99, with ``name`` before all that it defines.
+
+    With ``keep_values`` every value has a place of its own in the arena, which NAME_memory gives.
+
+    Raises
+    ------
+    InputError
+        It holds floats.
+    """
+    if not graph.is_integer:
+        raise InputError("a float model has no integers to export: quantize it first")
+    made = plan(graph, keep_values=keep_values, cache_bytes=0)
+    prefix = identifier(name).lower()
+    context = _Printer(graph, made, prefix).context(memory=keep_values)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    files = {
+        template.removesuffix(".j2").replace("model", prefix, 1): environment.get_template(
+            template
+        ).render(context)
+        for template in ("model.h.j2", "model.c.j2", "model_kernels.h.j2", "model_check.c.j2")
+    }
+    return Printed(prefix, files, made)
+
+
+class _Printer:
+    """The tables of one Plan."""
+
+    def __init__(self, graph: Graph, plan: Plan, prefix: str) -> None:
+        self.graph, self.plan, self.prefix = graph, plan, prefix
+        self.constants: dict[Place, str] = {}
+        self.extra: list[np.ndarray] = []
+
+    def context(self, *, memory: bool) -> dict[str, Any]:
+        """What the templates print."""
+        graph, prefix = self.graph, self.prefix
+        edges = {edge.name: edge for edge in (*self.plan.inputs, *self.plan.outputs)}
+        asked = [*(("input", name) for name in graph.inputs)]
+        asked += [("output", name) for name in dict.fromkeys(graph.outputs)]
+        names = identifiers(f"{role}_{name}" for role, name in asked)
+        ends = [self._end(role, edges[name], names[f"{role}_{name}"]) for role, name in asked]
+        states = list(self._states(edges))
+        steps, narrow, wide, operands = self._steps()
+        kernels = sorted({step.kernel for step in self.plan.steps})
+        tables = [_table(name, self._constant(place)) for place, name in self.constants.items()]
+        tables += [_table(f"first_{n}", array) for n, array in enumerate(self.extra)]
+        parameter_bytes = 4 * len(narrow) + 8 * len(wide)
+        values = max((s.scratch.offset + s.scratch.nbytes for s in self.plan.steps), default=0)
+        return {
+            "version": __version__,
+            "title": _comment(graph.name or prefix),
+            "p": prefix,
+            "P": prefix.upper(),
+            "inputs": [end for end in ends if end["role"] == "input"],
+            "outputs": [end for end in ends if end["role"] == "output"],
+            "scaled": [end for end in ends if end["scale"]],
+            "renamed": [
+                (_comment(end["name"]), end["id"]) for end in ends if end["name"] != end["id"]
+            ],
+            "labels": [_string(label) for label in graph.labels],
+            "states": states,
+            "kernels": [
+                {"name": kernel, "macro": f"{prefix}_{kernel}".upper()} for kernel in kernels
+            ],
+            "sources": kernel_sources(kernels),
+            "max_rank": self._max_rank(),
+            "constants": tables,
+            "constant_bytes": sum(place.nbytes for place in self.constants) + parameter_bytes,
+            "narrow": _lines(map(str, narrow)),
+            "narrow_count": len(narrow),
+            "wide": _lines(map(_int64, wide)),
+            "wide_count": len(wide),
+            "operands": _lines(operands),
+            "steps": steps,
+            "most_fields": max((step["count"] for step in steps), default=1),
+            "arena": max(self.plan.arena_bytes, values, 1),
+            "scratch": max((step.scratch.nbytes for step in self.plan.steps), default=0),
+            "memory": memory,
+            "check_runs": CHECK_RUNS,
+            "expected": self._expected(),
+        }
+
+    def _end(self, role: str, edge: Edge, name: str) -> dict[str, Any]:
+        kind = self.graph.types[edge.name]
+        own = name.removeprefix(f"{role}_")
+        return {
+            "role": role,
+            "name": edge.name,
+            "id": own,
+            "macro": f"{self.prefix}_{name}".upper(),
+            "function": f"{self.prefix}_{name}",
+            "type": _type(kind.dtype),
+            "shape": " x ".join(map(str, kind.shape)) or "one number",
+            "axes": "",
+            "elements": kind.elements,
+            "bytes": kind.itemsize,
+            "largest": 2 ** (8 * kind.itemsize - 1) - 1,
+            "scale": _float(edge.scale) if edge.scale else "",
+            "zero_point": edge.zero_point,
+            "pointer": f"({'' if role == 'input' else 'const '}{_type(kind.dtype)} *)"
+            f"({self._pointer(edge.place)})",
+        }
+
+    def _states(self, edges: Mapping[str, Edge]) -> Iterator[dict[str, Any]]:
+        for state in self.graph.states:
+            kind = self.graph.types[state.input]
+            first = np.asarray(self.graph.constants[state.first], kind.dtype)
+            alike = bool((first == first.flat[0]).all())
+            found: dict[str, Any] = {
+                "type": _type(kind.dtype),
+                "elements": kind.elements,
+                "bytes": kind.nbytes,
+                "input": self._pointer(edges[state.input].place),
+                "output": self._pointer(edges[state.output].place),
+                "value": int(first.flat[0]) if alike else None,
+                "first": "",
+            }
+            if not alike:
+                found["first"] = self._kept(first)
+            yield found
+
+    def _kept(self, array: np.ndarray) -> str:
+        """The name of a table of its own, which no step reads."""
+        self.extra.append(array)
+        return f"first_{len(self.extra) - 1}"
+
+    def _pointer(self, place: Place) -> str:
+        if place.space == "arena":
+            return f"arena.bytes + {place.offset}"
+        name = self.constants.setdefault(place, f"constant_{len(self.constants)}")
+        return f"(void *){name}"
+
+    def _constant(self, place: Place) -> np.ndarray:
+        end = place.offset + place.nbytes
+        return self.plan.constants[place.offset : end].view(self.plan.dtypes[place])
+
+    def _steps(self) -> tuple[list[dict[str, Any]], list[int], list[int], list[str]]:
+        """Steps, and the parameters and operands that they begin in."""
+        narrow: list[int] = []
+        wide: list[int] = []
+        operands: list[str] = []
+        known: dict[tuple[int, ...], tuple[str, str]] = {}
+        steps = []
+        for step in self.plan.steps:
+            numbers = tuple(self._fields(step.kernel, step.parameters))
+            if numbers not in known:
+                fits = all(-_INT32 <= number < _INT32 for number in numbers)
+                table = narrow if fits else wide
+                at = f"{'narrow' if fits else 'wide'} + {len(table)}"
+                table.extend(numbers)
+                known[numbers] = (at, "NULL") if fits else ("NULL", at)
+            at_narrow, at_wide = known[numbers]
+            steps.append(
+                {
+                    "node": _comment(step.node),
+                    "macro": f"{self.prefix}_{step.kernel}".upper(),
+                    "narrow": at_narrow,
+                    "wide": at_wide,
+                    "count": len(numbers),
+                    "units": step.units,
+                    "operands": len(operands),
+                    "scratch": step.scratch.offset,
+                }
+            )
+            operands += map(self._pointer, step.operands)
+        return steps, narrow, wide, operands
+
+    def _max_rank(self) -> int:
+        values = (v for step in self.plan.steps for v in step.parameters.values())
+        return max((len(v) for v in values if isinstance(v, tuple)), default=1)
+
+    def _fields(self, kernel: str, parameters: Mapping[str, int | tuple[int, ...]]) -> list[int]:
+        """As the kernel's struct has them."""
+        rank = self._max_rank()
+        found: list[int] = []
+        for name, is_ranked in FIELDS[kernel]:
+            value = parameters[name]
+            numbers = [*map(int, value)] if isinstance(value, tuple) else [int(value)]
+            found += numbers + [0] * (rank - len(numbers) if is_ranked else 0)
+        return found
+
+    def _expected(self) -> int:
+        """What the outputs of the check's runs sum up to."""
+        seed, total = 1, 2166136261
+        session = Session(self.graph)
+        runs = session.stream() if self.graph.states else session
+        for _ in range(CHECK_RUNS):
+            given = {}
+            for name in self.graph.inputs:
+                kind = self.graph.types[name]
+                if kind.quantization is None:
+                    given[name] = np.zeros(kind.shape, kind.dtype)
+                    continue
+                drawn, seed = _drawn(seed, kind.elements)
+                shifted = (drawn >> np.uint64(32 - 8 * kind.itemsize)).astype(f"u{kind.itemsize}")
+                given[name] = shifted.view(kind.dtype).reshape(kind.shape)
+            out = {
+                name: np.empty(self.graph.types[name].shape, self.graph.types[name].dtype)
+                for name in dict.fromkeys(self.graph.outputs)
+            }
+            runs.run(given, out)
+            for array in out.values():
+                for value in (array.ravel().astype(np.int64) & 0xFFFFFFFF).tolist():
+                    total = (total ^ value) * 16777619 & 0xFFFFFFFF
+        return total
+
+
+def _drawn(seed: int, count: int) -> tuple[np.ndarray, int]:
+    """The next ``count`` numbers of 32 bits, and the last of them."""
+    found = np.empty(count, np.uint64)
+    for place in range(count):
+        seed = (seed * 1664525 + 1013904223) & 0xFFFFFFFF
+        found[place] = seed
+    return found, seed
+
+
+def _table(name: str, array: np.ndarray) -> dict[str, Any]:
+    written = _int64 if array.itemsize == 8 else str
+    return {
+        "name": name,
+        "type": _type(array.dtype.name),
+        "count": array.size,
+        "numbers": _lines(map(written, array.ravel().tolist())),
+    }
+
+
+def _type(dtype: str) -> str:
+    return "uint8_t" if dtype == "bool" else f"{dtype}_t"
+
+
+def _int64(value: int) -> str:
+    """C has no literal for the least."""
+    return "-INT64_C(9223372036854775807) - 1" if value == -_INT64 else f"INT64_C({value})"
+
+
+def _float(value: float) -> str:
+    """As float32 reads it, with a point."""
+    text = repr(float(np.float32(value)))
+    return text if any(mark in text for mark in ".en") else f"{text}.0"
+
+
+def _comment(text: str) -> str:
+    """``text`` where a comment cannot end, in ASCII."""
+    safe = text.encode("ascii", "backslashreplace").decode()
+    return re.sub(r"[\x00-\x1f\x7f]", " ", safe).replace("*/", "* /").replace("/*", "/ *")[:80]
+
+
+def _string(text: str) -> str:
+    """A literal: bytes that are not ASCII as octal, of which three digits always end."""
+    quoted = "".join(
+        chr(byte) if 32 <= byte < 127 and chr(byte) not in '"\\?' else f"\\{byte:03o}"
+        for byte in text.encode("utf-8", "surrogatepass")
+    )
+    return f'"{quoted}"'
+
+
+def _lines(numbers: Iterable[str]) -> str:
+    """Numbers with commas, as many to a line as fit."""
+    lines, line, length = [], [], 4
+    for number in numbers:
+        if line and length + len(number) + 2 > _WIDTH:
+            lines.append("    " + ", ".join(line) + ",")
+            line, length = [], 4
+        line.append(number)
+        length += len(number) + 2
+    lines.append("    " + ", ".join(line))
+    return "\n".join(lines)
