@@ -39,6 +39,8 @@ _NAMED = (
     re.compile(r"^} (\w+);", re.MULTILINE),
     re.compile(r"^static const \w+ (\w+)\[", re.MULTILINE),
 )
+# a macro that makes the head of a function, or all of it
+_HEAD = re.compile(r"^[A-Z_0-9]+\((\w+)[,)]")
 _INVOKED = re.compile(r"^([A-Z_0-9]+)\(([^()]*(?:\(\w*\)[^()]*)*)\);?$", re.DOTALL)
 _MACRO = re.compile(r"^#define (\w+)\(([^)]*)\)(.*)", re.DOTALL)
 _KERNEL = re.compile(r"KERNEL\(LOOP\(([\w#]+)\)\)")
@@ -71,6 +73,8 @@ def _unit() -> tuple[_Definition, ...]:
         functions |= {f"{kernel}_scalar" for kernel in _KERNEL.findall(code)}
         names = {match[1] for pattern in _NAMED for match in pattern.finditer(code)}
         words, calls = set(_WORD.findall(code)), set(_CALLED.findall(code))
+        if (head := _HEAD.match(code)) and head[1] not in macros:
+            functions.add(head[1])
         for used in (calls & macros.keys()) if macro is None else ():
             for arguments in re.findall(rf"\b{used}\(((?:[^()]|\(\w*\))*)\)", code):
                 body = _with(macros[used], arguments)
@@ -79,7 +83,7 @@ def _unit() -> tuple[_Definition, ...]:
                 given = [argument.strip() for argument in arguments.split(",")]
                 calls |= {*given, *pasted}
                 if _INVOKED.match(code) and given[0] not in macros:
-                    functions |= {given[0], *pasted, *made}
+                    functions |= pasted | made
         if code.startswith("enum"):
             names |= words - {"enum"}
         found.append(_Definition(text, *map(frozenset, (functions, names, calls, words))))
