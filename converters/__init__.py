@@ -33,6 +33,7 @@ __all__ = [
     "from_pytorch",
     "from_sklearn",
     "from_tflite",
+    "to_c",
     "to_tflite",
 ]
 
@@ -237,6 +238,33 @@ def to_tflite(graph: Graph) -> bytes:
     from edgeinfer.converters.tflite.exporting import to_tflite as exported
 
     return exported(graph)
+
+
+def to_c(graph: Graph, name: str = "") -> dict[str, bytes]:
+    """An integer Graph as C99 for a device without an operating system; the same as the same bytes.
+
+    Parameters
+    ----------
+    graph : Graph
+        An integer one, which may keep states.
+    name : str
+        With which all identifiers and files begin, once C takes it; without, the Graph's.
+
+    Returns
+    -------
+    dict of str to bytes
+        Files by their paths in a folder, of which README.md says what they are.
+
+    Raises
+    ------
+    InputError
+        It is a float Graph.
+    MissingExtraError
+        The package ``jinja2`` is not installed.
+    """
+    from edgeinfer.converters.c99 import printed
+
+    return {path: text.encode() for path, text in printed(graph, name).files.items()}
 
 
 def as_onnx(path: Path) -> Path | onnx.ModelProto:

@@ -69,8 +69,8 @@ def round_in_turn(moments: np.ndarray, weights: np.ndarray, top: float) -> None:
 
 __all__ = [
     "EDGE_LOOPS",
-    "ISAS",
     "FIELDS",
+    "ISAS",
     "KERNELS",
     "LAYOUTS",
     "SUPPORTED",

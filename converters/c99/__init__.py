@@ -1,0 +1,9 @@
+"""An integer Graph as C99 for devices: no allocation, no floats, the Session's bits.
+
+Graph ─► Plan of plain loops ─ printing ─► tables, steps, the kernels' own sources ─► templates
+"""
+
+from edgeinfer.converters.c99.compiled import Compiled, compiled
+from edgeinfer.converters.c99.printing import CHECK_RUNS, Printed, printed
+
+__all__ = ["CHECK_RUNS", "Compiled", "Printed", "compiled", "printed"]

@@ -9,11 +9,14 @@ __all__ = ["identifier", "identifiers"]
 
 # C99 promises that so many characters of an external name count
 _LONGEST = 31
-_KEYWORDS = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if "
-    "inline int long register restrict return short signed sizeof static struct switch typedef "
-    "union unsigned void volatile while".split()
-)
+# fmt: off
+_KEYWORDS = frozenset({
+    "auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else",
+    "enum", "extern", "float", "for", "goto", "if", "inline", "int", "long", "register",
+    "restrict", "return", "short", "signed", "sizeof", "static", "struct", "switch", "typedef",
+    "union", "unsigned", "void", "volatile", "while",
+})
+# fmt: on
 
 
 def identifier(name: str, longest: int = _LONGEST) -> str:

@@ -11,17 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 
 from edgeinfer.converters.c99.names import identifier, identifiers
 from edgeinfer.converters.c99.sources import kernel_sources
 from edgeinfer.cython_kernels.runtime import FIELDS
-from edgeinfer.errors import InputError
+from edgeinfer.errors import InputError, MissingExtraError
 from edgeinfer.graph import Graph
 from edgeinfer.runtime.planner import Edge, Place, Plan, plan
 from edgeinfer.runtime.session import Session
 from edgeinfer.version import __version__
+
+try:
+    import jinja2
+except ImportError as _error:
+    raise MissingExtraError("jinja2", "c") from _error
 
 __all__ = ["CHECK_RUNS", "Printed", "printed"]
 
@@ -29,6 +33,18 @@ CHECK_RUNS = 2
 """Runs of the model's own check: the second begins with the states of the first."""
 
 _TEMPLATES = Path(__file__).with_name("templates")
+# by template, where what it makes stands; NAME is the model's
+_FILES = {
+    "README.md.j2": "README.md",
+    "CMakeLists.txt.j2": "CMakeLists.txt",
+    "library.properties.j2": "library.properties",
+    "model.h.j2": "src/NAME.h",
+    "model.c.j2": "src/NAME.c",
+    "model_kernels.h.j2": "src/NAME_kernels.h",
+    "model_check.c.j2": "src/NAME_check.c",
+    "check.c.j2": "examples/check/check.c",
+    "check.ino.j2": "examples/check/check.ino",
+}
 _WIDTH = 99
 _INT64 = 2**63
 _INT32 = 2**31
@@ -43,18 +59,25 @@ class Printed:
     name : str
         With which its identifiers and files begin.
     files : dict of str to str
-        Sources by their names.
+        What belongs to it, by paths in its folder.
+    ram_bytes, constant_bytes : int
+        What its arena and states take, and its weights, tables and parameters.
+    kernels : tuple of str
+        Those that it calls.
     plan : Plan
-        What they are.
+        What it does.
     """
 
     name: str
     files: dict[str, str]
+    ram_bytes: int
+    constant_bytes: int
+    kernels: tuple[str, ...]
     plan: Plan
 
 
 def printed(graph: Graph, name: str, *, keep_values: bool = False) -> Printed:
-    """``graph`` in C99, with ``name`` before all that it defines.
+    """``graph`` in C99, with ``name``, or the Graph's, before all that it defines.
 
     With ``keep_values`` every value has a place of its own in the arena, which NAME_memory gives.
 
@@ -66,8 +89,8 @@ def printed(graph: Graph, name: str, *, keep_values: bool = False) -> Printed:
     if not graph.is_integer:
         raise InputError("a float model has no integers to export: quantize it first")
     made = plan(graph, keep_values=keep_values, cache_bytes=0)
-    prefix = identifier(name).lower()
-    context = _Printer(graph, made, prefix).context(memory=keep_values)
+    printer = _Printer(graph, made, name or graph.name)
+    prefix, context = printer.prefix, printer.context(memory=keep_values)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         undefined=jinja2.StrictUndefined,
@@ -75,20 +98,27 @@ def printed(graph: Graph, name: str, *, keep_values: bool = False) -> Printed:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["md"] = lambda text: re.sub(r"([|`*_<>\[\]])", r"\\\1", _comment(text))
     files = {
-        template.removesuffix(".j2").replace("model", prefix, 1): environment.get_template(
-            template
-        ).render(context)
-        for template in ("model.h.j2", "model.c.j2", "model_kernels.h.j2", "model_check.c.j2")
+        path.replace("NAME", prefix): environment.get_template(template).render(context)
+        for template, path in _FILES.items()
     }
-    return Printed(prefix, files, made)
+    return Printed(
+        prefix,
+        files,
+        ram_bytes=context["arena"] + sum(state["bytes"] for state in context["states"]),
+        constant_bytes=context["constant_bytes"],
+        kernels=tuple(kernel["name"] for kernel in context["kernels"]),
+        plan=made,
+    )
 
 
 class _Printer:
     """The tables of one Plan."""
 
-    def __init__(self, graph: Graph, plan: Plan, prefix: str) -> None:
-        self.graph, self.plan, self.prefix = graph, plan, prefix
+    def __init__(self, graph: Graph, plan: Plan, title: str) -> None:
+        self.graph, self.plan, self.title = graph, plan, title
+        self.prefix = identifier(title).lower()
         self.constants: dict[Place, str] = {}
         self.extra: list[np.ndarray] = []
 
@@ -98,8 +128,11 @@ class _Printer:
         edges = {edge.name: edge for edge in (*self.plan.inputs, *self.plan.outputs)}
         asked = [*(("input", name) for name in graph.inputs)]
         asked += [("output", name) for name in dict.fromkeys(graph.outputs)]
-        names = identifiers(f"{role}_{name}" for role, name in asked)
-        ends = [self._end(role, edges[name], names[f"{role}_{name}"]) for role, name in asked]
+        names = identifiers(role if role == name else f"{role}_{name}" for role, name in asked)
+        ends = [
+            self._end(role, edges[name], made)
+            for (role, name), made in zip(asked, names.values(), strict=True)
+        ]
         states = list(self._states(edges))
         steps, narrow, wide, operands = self._steps()
         kernels = sorted({step.kernel for step in self.plan.steps})
@@ -109,7 +142,7 @@ class _Printer:
         values = max((s.scratch.offset + s.scratch.nbytes for s in self.plan.steps), default=0)
         return {
             "version": __version__,
-            "title": _comment(graph.name or prefix),
+            "title": _comment(self.title),
             "p": prefix,
             "P": prefix.upper(),
             "inputs": [end for end in ends if end["role"] == "input"],
@@ -143,16 +176,14 @@ class _Printer:
 
     def _end(self, role: str, edge: Edge, name: str) -> dict[str, Any]:
         kind = self.graph.types[edge.name]
-        own = name.removeprefix(f"{role}_")
         return {
             "role": role,
             "name": edge.name,
-            "id": own,
+            "id": name if name == role else name.removeprefix(f"{role}_"),
             "macro": f"{self.prefix}_{name}".upper(),
             "function": f"{self.prefix}_{name}",
             "type": _type(kind.dtype),
             "shape": " x ".join(map(str, kind.shape)) or "one number",
-            "axes": "",
             "elements": kind.elements,
             "bytes": kind.itemsize,
             "largest": 2 ** (8 * kind.itemsize - 1) - 1,
@@ -317,7 +348,9 @@ def _string(text: str) -> str:
 
 def _lines(numbers: Iterable[str]) -> str:
     """Numbers with commas, as many to a line as fit."""
-    lines, line, length = [], [], 4
+    lines: list[str] = []
+    line: list[str] = []
+    length = 4
     for number in numbers:
         if line and length + len(number) + 2 > _WIDTH:
             lines.append("    " + ", ".join(line) + ",")

@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from itertools import takewhile
 from importlib.resources import files
+from itertools import takewhile
 
 __all__ = ["kernel_sources"]
 

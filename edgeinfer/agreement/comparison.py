@@ -95,7 +95,8 @@ def verify(
         An integer one, without states.
     against : sequence of str
         Of ``TARGETS``: the reference in NumPy, the kernels of every instruction set of this
-        machine, the simulated NPU, TensorFlow Lite Micro and onnxruntime with what is exported.
+        machine, the exported C, the simulated NPU, TensorFlow Lite Micro and onnxruntime with what
+        is exported for them.
     runs : iterable of mappings of str to numpy.ndarray, optional
         Raw inputs, one of ``graph.inputs`` each; without them ``random_inputs``.
     config : str

@@ -21,7 +21,7 @@ __all__ = ["TARGETS", "Target", "Values", "targets"]
 Values: TypeAlias = Mapping[str, np.ndarray]
 """Raw integers by the names of the Graph's values."""
 
-TARGETS = ("reference", "kernels", "npu", "tflm", "onnxruntime")
+TARGETS = ("reference", "kernels", "c", "npu", "tflm", "onnxruntime")
 """The names of those that are known."""
 
 _ARENA = 64 << 20
@@ -71,6 +71,11 @@ def targets(graph: Graph, name: str, config: str) -> Iterator[list[Target]]:
             yield [Target(name, lambda feeds: _reference(graph, feeds), made)]
         case "kernels":
             yield [_kernels(graph, isa, made) for isa in SUPPORTED]
+        case "c":
+            from edgeinfer.converters.c99 import compiled
+
+            with compiled(graph) as library:
+                yield [Target("c", library.run, made)]
         case "npu":
             from edgeinfer.hdl import Simulation
 

@@ -17,9 +17,10 @@ from edgeinfer.graph import operators as ops
 
 __all__ = ["export"]
 
-# by target, how its files end
-_ENDS = {"ethos-u": ".tflite", "qdq": ".onnx", "tflite": ".tflite"}
-_USUAL = "ethos-u55-128"
+# by target, how its files end; those of a folder have no end
+_ENDS = {"c": "", "ethos-u": ".tflite", "npu": "", "qdq": ".onnx", "tflite": ".tflite"}
+# by target that has several, the one that is meant without --config
+_USUAL = {"ethos-u": "ethos-u55-128", "npu": "8x8"}
 
 
 @command(example="edgeinfer export digits.eqm --to qdq -o digits_int8.onnx")
@@ -34,27 +35,55 @@ _USUAL = "ethos-u55-128"
     "the same model of it again. tflite is TensorFlow Lite's integer operators: of a model that "
     "was quantized with --rounding double TensorFlow Lite Micro computes the same bits for "
     "convolutions, dense layers, sums, products and pools, and functions to within a step. ethos-u "
-    "is what Arm's compiler, Vela, makes of that for an Ethos-U.",
+    "is what Arm's compiler, Vela, makes of that for an Ethos-U. c is a folder of C99 for devices "
+    "without an operating system, and npu a folder with the generated NPU in Verilog and drivers: "
+    "both compute the same bits of every model.",
 )
 @click.option(
     "--config",
     metavar="NAME",
-    help=f"With --to ethos-u: which one, {_USUAL} without it; ethos-u65-256, ethos-u85-512 ...",
+    help=f"With --to ethos-u: which one, {_USUAL['ethos-u']} without it; ethos-u65-256, "
+    f"ethos-u85-512 ... With --to npu: a preset or a size, {_USUAL['npu']} without it.",
 )
-@click.option("-o", "--out", "output", metavar="OUT", type=FILE, required=True)
-def export(model: Path, target: str, config: str | None, output: Path) -> Report:
+@click.option(
+    "--name",
+    metavar="NAME",
+    help="With --to c: how its files and identifiers begin; without it as MODEL.eqm is called.",
+)
+@click.option(
+    "-o",
+    "--out",
+    "output",
+    metavar="OUT",
+    type=FILE,
+    required=True,
+    help="A file or a new folder.",
+)
+def export(model: Path, target: str, config: str | None, name: str | None, output: Path) -> Report:
     """Write an integer model in the format of another tool."""
     from edgeinfer.files.atomic_write import atomic_write, check_writable
+    from edgeinfer.files.new_folder import check_new_folder
 
     end = _ENDS[target]
-    if output.suffix.lower() != end:
+    if not end:
+        check_new_folder(output)
+    elif output.suffix.lower() != end:
         raise OutputError(f"cannot write {output}: --to {target} writes {end} files")
-    check_writable(output, model)
-    if config is not None and target != "ethos-u":
-        raise InputError(f"--config chooses an Ethos-U, and --to {target} has none")
+    else:
+        check_writable(output, model)
+    if config is not None and target not in _USUAL:
+        raise InputError(f"--config chooses an Ethos-U or an NPU, and --to {target} has none")
+    if name is not None and target != "c":
+        raise InputError(f"--name is what identifiers of C begin with, and --to {target} has none")
     graph = open_model(model)
     if target == "ethos-u":
-        return _for_ethos_u(graph, config or _USUAL, model, output)
+        return _for_ethos_u(graph, config or _USUAL[target], model, output)
+    if target == "npu":
+        from edgeinfer.cli.hdl.export import write_npu
+
+        return write_npu(graph, config or _USUAL[target], model, output)
+    if target == "c":
+        return _as_c(graph, name or model.stem, model, output)
     content, count, what = _as_tflite(graph) if target == "tflite" else _as_qdq(graph)
     atomic_write(output, content)
     sizes = {"model": file_bytes(model), "output": len(content)}
@@ -89,6 +118,37 @@ def _as_tflite(graph: Graph) -> tuple[bytes, int, str]:
 
     content = to_tflite(graph)
     return content, len(parse(content, "it").operators), "operators of TensorFlow Lite"
+
+
+def _as_c(graph: Graph, name: str, model: Path, output: Path) -> Report:
+    from edgeinfer.converters.c99 import printed
+    from edgeinfer.files.new_folder import write_new_folder
+
+    made = printed(graph, name)
+    files = {path: text.encode() for path, text in made.files.items()}
+    write_new_folder(output, files)
+    shown = [
+        ("RAM", f"{made.ram_bytes:,} bytes, and some of the stack"),
+        ("constants", f"{made.constant_bytes:,} bytes"),
+        ("code", f"{len(made.kernels)} kernels: {', '.join(made.kernels)}"),
+    ]
+    return Report(
+        {
+            "model": str(model),
+            "output": str(output),
+            "target": "c",
+            "name": made.name,
+            "ram_bytes": made.ram_bytes,
+            "constant_bytes": made.constant_bytes,
+            "kernels": list(made.kernels),
+            "files": {path: len(content) for path, content in files.items()},
+        },
+        [
+            screen.pairs(shown),
+            "",
+            f"wrote {output}; {output / 'README.md'} says how to compile and to check it",
+        ],
+    )
 
 
 def _for_ethos_u(graph: Graph, config: str, model: Path, output: Path) -> Report:

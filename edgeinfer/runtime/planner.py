@@ -179,7 +179,8 @@ def plan(
     max_bytes : int
         The most memory that constants and one arena may take, counted before anything is packed.
     cache_bytes : int
-        What plain loops may keep at hand of what they read again and again; 0 for the least scratch.
+        What plain loops may keep at hand of what they read again and again; with 0 they take
+        the least scratch.
 
     Raises
     ------

@@ -12,7 +12,7 @@ from edgeinfer.graph import GraphBuilder, Quantization, TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.graph.cost import peak_bytes
 from edgeinfer.meaning import reference
-from edgeinfer.runtime.catalogue import KernelSite, lower, packed_bytes
+from edgeinfer.runtime.catalogue import CACHE_BYTES, KernelSite, lower, packed_bytes
 from edgeinfer.runtime.planner import ALIGNMENT, KnownCalls, plan
 from edgeinfer.runtime.session import Session
 from tests import strategies

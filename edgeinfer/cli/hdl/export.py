@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,8 +13,12 @@ from edgeinfer.cli.command import Report, command, one_line
 from edgeinfer.cli.hdl.options import config_option
 from edgeinfer.cli.models import open_integer_model
 from edgeinfer.cli.options import FILE, image_options
+from edgeinfer.graph import Graph
 
-__all__ = ["export"]
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["export", "write_npu"]
 
 
 @command(example="edgeinfer hdl export digits.eqm --config 8x16 -o digits_npu")
@@ -30,9 +35,7 @@ def export(model: Path, config: str, output: Path, data: Path | None, **images: 
     """
     from edgeinfer.data import ImageOptions, load_data
     from edgeinfer.data.samples import runs
-    from edgeinfer.files.new_folder import check_new_folder, write_new_folder
-    from edgeinfer.hdl.config import configuration
-    from edgeinfer.hdl.export import export as files_of
+    from edgeinfer.files.new_folder import check_new_folder
 
     check_new_folder(output)
     graph = open_integer_model(model)
@@ -40,6 +43,21 @@ def export(model: Path, config: str, output: Path, data: Path | None, **images: 
     if data is not None:
         dataset = load_data(data, graph, ImageOptions(**images), samples=1)
         sample = next(runs(graph, dataset.samples, limit=1))
+    return write_npu(graph, config, model, output, sample)
+
+
+def write_npu(
+    graph: Graph,
+    config: str,
+    model: Path,
+    output: Path,
+    sample: Mapping[str, np.ndarray] | None = None,
+) -> Report:
+    """``graph`` and its NPU in the new folder ``output``; ``model`` is the file it came from."""
+    from edgeinfer.files.new_folder import write_new_folder
+    from edgeinfer.hdl.config import configuration
+    from edgeinfer.hdl.export import export as files_of
+
     chosen = configuration(config)
     with screen.progress() as done:
         done("generating", 0, None)
