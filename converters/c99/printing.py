@@ -148,9 +148,7 @@ class _Printer:
             "inputs": [end for end in ends if end["role"] == "input"],
             "outputs": [end for end in ends if end["role"] == "output"],
             "scaled": [end for end in ends if end["scale"]],
-            "renamed": [
-                (_comment(end["name"]), end["id"]) for end in ends if end["name"] != end["id"]
-            ],
+            "renamed": [(end["name"], end["id"]) for end in ends if end["name"] != end["id"]],
             "labels": [_string(label) for label in graph.labels],
             "states": states,
             "kernels": [
@@ -178,7 +176,7 @@ class _Printer:
         kind = self.graph.types[edge.name]
         return {
             "role": role,
-            "name": edge.name,
+            "name": _comment(edge.name),
             "id": name if name == role else name.removeprefix(f"{role}_"),
             "macro": f"{self.prefix}_{name}".upper(),
             "function": f"{self.prefix}_{name}",

@@ -148,7 +148,9 @@ def test_a_digest_is_of_every_value_whoever_computes_it(integers):
 
 
 def test_a_name_that_is_no_target_is_refused(integers):
-    with refused("'arm' is no target: reference, kernels, c, npu, tflm, onnxruntime are", InputError):
+    with refused(
+        "'arm' is no target: reference, kernels, c, npu, tflm, onnxruntime are", InputError
+    ):
         edgeinfer.verify(integers, ("arm",))
 
 

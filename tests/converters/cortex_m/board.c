@@ -8,22 +8,18 @@ extern uint32_t stack_top, zero_start, zero_end;
 int model_check(void);
 
 /* All that the exported code asks of a library. */
-void *memcpy(void *restrict to, const void *restrict from, size_t count)
-{
+void *memcpy(void *restrict to, const void *restrict from, size_t count) {
     for (size_t i = 0; i < count; ++i)
         ((volatile unsigned char *)to)[i] = ((const unsigned char *)from)[i];
     return to;
 }
 
-void *memset(void *to, int value, size_t count)
-{
-    for (size_t i = 0; i < count; ++i)
-        ((volatile unsigned char *)to)[i] = (unsigned char)value;
+void *memset(void *to, int value, size_t count) {
+    for (size_t i = 0; i < count; ++i) ((volatile unsigned char *)to)[i] = (unsigned char)value;
     return to;
 }
 
-static void end(uint32_t status)
-{
+static void end(uint32_t status) {
     enum { EXIT_EXTENDED = 0x20, APPLICATION_EXIT = 0x20026 };
     const uint32_t arguments[] = {APPLICATION_EXIT, status};
     register uint32_t operation __asm__("r0") = EXIT_EXTENDED;
@@ -33,19 +29,19 @@ static void end(uint32_t status)
     }
 }
 
-static void reset(void)
-{
-    for (uint32_t *word = &zero_start; word < &zero_end; ++word)
-        *word = 0;
+static void reset(void) {
+    for (uint32_t *word = &zero_start; word < &zero_end; ++word) *word = 0;
     end((uint32_t)model_check());
 }
 
-static void fault(void)
-{
-    end(99);
-}
+static void fault(void) { end(99); }
 
-__attribute__((section(".vectors"), used)) static const void *const vectors[] = {
-    &stack_top, (const void *)reset, (const void *)fault, (const void *)fault,
-    (const void *)fault, (const void *)fault, (const void *)fault,
+typedef union {
+    uint32_t *stack;
+    void (*handler)(void);
+} vector;
+
+__attribute__((section(".vectors"), used)) static const vector vectors[] = {
+    {.stack = &stack_top}, {.handler = reset}, {.handler = fault}, {.handler = fault},
+    {.handler = fault},    {.handler = fault}, {.handler = fault},
 };
