@@ -36,7 +36,7 @@ static inline integers short_products(integers acc, const mat_mul_parameters *p)
                        _mm256_set1_epi32((int)p->multiplier), _mm256_set1_epi32((int)p->rounding),
                        _mm256_set1_epi32((int)p->shift));
 }
-#define add_wide_products(acc, factor, from)                                                    \
+#define add_wide_products(acc, factor, from)                                                      \
     _mm256_fmadd_pd(_mm256_set1_pd(factor), _mm256_loadu_pd(from), acc)
 
 #include "loops.h"

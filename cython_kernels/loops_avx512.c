@@ -30,7 +30,7 @@ static inline integers short_products(integers acc, const mat_mul_parameters *p)
                        _mm512_set1_epi32((int)p->multiplier), _mm512_set1_epi32((int)p->rounding),
                        _mm512_set1_epi32((int)p->shift));
 }
-#define add_wide_products(acc, factor, from)                                                    \
+#define add_wide_products(acc, factor, from)                                                      \
     _mm512_fmadd_pd(_mm512_set1_pd(factor), _mm512_loadu_pd(from), acc)
 
 #include "loops.h"

@@ -4,7 +4,8 @@
  *
  * The planner folds the input's zero point into the bias, so padding injects that zero point. It
  * packs each group's weights to rows of `taps` entries of `weight_bytes`, both extents padded with
- * zeros (rows to a multiple of CHANNELS), so that the inner loop has no tail: gcc makes it pmaddwd.
+ * zeros (rows to a multiple of CHANNELS), so that the inner loop has no tail: gcc makes it
+ * pmaddwd.
  *
  * Operands: x, weights, bias, multiplier, shift, y. A unit is a tile of pixels times a split of
  * the output channels; a dense layer is a convolution whose pixels are its rows.

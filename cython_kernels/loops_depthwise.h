@@ -8,21 +8,28 @@
 
 #define DEPTHWISE_BLOCK 64 /* channels whose accumulators stay in the first cache */
 
-/* What the taps of one window add to the sums of `count` neighbouring channels. */
+/* What the taps of one window add to the sums of `count` neighbouring channels. The products of
+ * one tap are a function of their own: where the padding is told from x inside of its loop, as
+ * gcc would have it, the loop has no vectors. */
 #define DEPTHWISE_TAPS(name, x_type, acc_type, product_type, weight)                              \
-    static void name(const depthwise_parameters *p, const x_type *const restrict sample,          \
-                     const x_type *padding, const weight *w, int64_t top, int64_t left,           \
-                     ptrdiff_t count, acc_type *restrict acc)                                     \
+    static inline void name##_of_one(const x_type *restrict x, const weight *restrict w,          \
+                                     ptrdiff_t count, acc_type *restrict acc)                     \
+    {                                                                                             \
+        for (ptrdiff_t c = 0; c < count; ++c)                                                     \
+            acc[c] += (acc_type)(product_type)((int32_t)x[c] * w[c]);                             \
+    }                                                                                             \
+                                                                                                  \
+    static void name(const depthwise_parameters *p, const x_type *sample, const x_type *padding,  \
+                     const weight *w, int64_t top, int64_t left, ptrdiff_t count, acc_type *acc)  \
     {                                                                                             \
         for (int64_t ky = 0; ky < p->kernel_height; ++ky) {                                       \
             const int64_t iy = top + ky * p->dilation_height;                                     \
             for (int64_t kx = 0; kx < p->kernel_width; ++kx, w += p->channels) {                  \
                 const int64_t ix = left + kx * p->dilation_width;                                 \
-                const int inside = iy >= 0 && iy < p->in_height && ix >= 0 && ix < p->in_width;   \
-                const x_type *restrict x =                                                        \
-                    inside ? sample + (iy * p->in_width + ix) * p->channels : padding;            \
-                for (ptrdiff_t c = 0; c < count; ++c)                                             \
-                    acc[c] += (acc_type)(product_type)((int32_t)x[c] * w[c]);                     \
+                if (iy >= 0 && iy < p->in_height && ix >= 0 && ix < p->in_width)                  \
+                    name##_of_one(sample + (iy * p->in_width + ix) * p->channels, w, count, acc); \
+                else                                                                              \
+                    name##_of_one(padding, w, count, acc);                                        \
             }                                                                                     \
         }                                                                                         \
     }

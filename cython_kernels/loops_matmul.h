@@ -138,7 +138,7 @@ EACH_WIDTH void sum_wide(const mat_mul_parameters *p, const wide_factor *restric
             for (int r = 0; r < rows; ++r)
                 for (int v = 0; v < VECTORS; ++v)
                     acc[r][v] = add_wide_products(acc[r][v], a[r * depth + k],
-                                                    b + k * WIDE_COLUMNS + v * lanes);
+                                                  b + k * WIDE_COLUMNS + v * lanes);
         memcpy(exact, acc, sizeof acc);
         for (int64_t i = 0; i < rows * WIDE_COLUMNS; ++i)
             sums[i] += (int64_t)exact[i];

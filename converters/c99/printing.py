@@ -15,9 +15,9 @@ import numpy as np
 
 from edgeinfer.converters.c99.names import identifier, identifiers
 from edgeinfer.converters.c99.sources import kernel_sources
-from edgeinfer.cython_kernels.runtime import FIELDS
 from edgeinfer.errors import InputError, MissingExtraError
 from edgeinfer.graph import Graph
+from edgeinfer.runtime.catalogue import fields
 from edgeinfer.runtime.planner import Edge, Place, Plan, plan
 from edgeinfer.runtime.session import Session
 from edgeinfer.version import __version__
@@ -88,7 +88,7 @@ def printed(graph: Graph, name: str, *, keep_values: bool = False) -> Printed:
     """
     if not graph.is_integer:
         raise InputError("a float model has no integers to export: quantize it first")
-    made = plan(graph, keep_values=keep_values, cache_bytes=0)
+    made = plan(graph, keep_values=keep_values, cache_bytes=None)
     printer = _Printer(graph, made, name or graph.name)
     prefix, context = printer.prefix, printer.context(memory=keep_values)
     environment = jinja2.Environment(
@@ -230,9 +230,10 @@ class _Printer:
         wide: list[int] = []
         operands: list[str] = []
         known: dict[tuple[int, ...], tuple[str, str]] = {}
+        rank = self._max_rank()
         steps = []
         for step in self.plan.steps:
-            numbers = tuple(self._fields(step.kernel, step.parameters))
+            numbers = tuple(fields(step.kernel, step.parameters, rank))
             if numbers not in known:
                 fits = all(-_INT32 <= number < _INT32 for number in numbers)
                 table = narrow if fits else wide
@@ -258,16 +259,6 @@ class _Printer:
     def _max_rank(self) -> int:
         values = (v for step in self.plan.steps for v in step.parameters.values())
         return max((len(v) for v in values if isinstance(v, tuple)), default=1)
-
-    def _fields(self, kernel: str, parameters: Mapping[str, int | tuple[int, ...]]) -> list[int]:
-        """As the kernel's struct has them."""
-        rank = self._max_rank()
-        found: list[int] = []
-        for name, is_ranked in FIELDS[kernel]:
-            value = parameters[name]
-            numbers = [*map(int, value)] if isinstance(value, tuple) else [int(value)]
-            found += numbers + [0] * (rank - len(numbers) if is_ranked else 0)
-        return found
 
     def _expected(self) -> int:
         """What the outputs of the check's runs sum up to."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -134,17 +134,18 @@ class KnownCalls:
         ] = {}
         self._packs: dict[tuple[object, ...], tuple[np.ndarray, np.ndarray]] = {}
 
-    def of(self, graph: Graph, isa: str, cache_bytes: int) -> list[list[KernelCall]]:
-        """The calls of every node; packed anew only where the node, a type or a constant is new."""
+    def of(self, graph: Graph, isa: str, cache_bytes: Sequence[int]) -> list[list[KernelCall]]:
+        """The calls of every node, which has so many ``cache_bytes``; made anew only where the
+        node, these, a type or a constant is new."""
         of_this, calls = {}, []
-        for node in graph.nodes:
+        for node, own_bytes in zip(graph.nodes, cache_bytes, strict=True):
             types = (graph.types[name] for name in (*node.operands, *node.outputs))
             constants = [graph.constants[name] for name in node.operands if name in graph.constants]
-            seen = (*types, *map(id, constants))
+            seen = (own_bytes, *types, *map(id, constants))
             known = self._of_last.get(node)
             if known is None or known[0] != seen:
                 # the constants are kept, so that no other takes their place in memory
-                site = KernelSite(node, graph, self._packs, isa, cache_bytes)
+                site = KernelSite(node, graph, self._packs, isa, own_bytes)
                 known = seen, constants, lower(node.op, site)
             of_this[node] = known
             calls.append(known[2])
@@ -162,7 +163,7 @@ def plan(
     keep_values: bool = False,
     known: KnownCalls | None = None,
     max_bytes: int = MAX_BYTES,
-    cache_bytes: int = CACHE_BYTES,
+    cache_bytes: int | None = CACHE_BYTES,
 ) -> Plan:
     """Order, place and pack everything that a run of ``graph`` needs.
 
@@ -179,8 +180,8 @@ def plan(
     max_bytes : int
         The most memory that constants and one arena may take, counted before anything is packed.
     cache_bytes : int
-        What plain loops may keep at hand of what they read again and again; with 0 they take
-        the least scratch.
+        What plain loops may keep at hand of what they read again and again; None for as much as
+        the least arena has room for.
 
     Raises
     ------
@@ -195,19 +196,13 @@ def plan(
         raise UnsupportedError(f"graph {graph.name!r} holds floats; quantize it first")
     needed = _bytes_before_packing(graph, keep_values)
     _check_memory(needed, max_bytes)
-    calls = (known or KnownCalls()).of(graph, isa, cache_bytes)
-    scratch = max((c.scratch for node_calls in calls for c in node_calls), default=0)
-    _check_memory(needed + scratch, max_bytes)
-    views = _Views(graph, calls, keep_values)
-    fusion = apart(calls) if keep_values else fused(graph, calls, views.root, views.needs)
-    buffers = _buffers(graph, fusion, views, keep_values)
-    scratches = [
-        Buffer(max((c.scratch for c in node_calls), default=0), index, index)
-        for index, node_calls in enumerate(fusion.calls)
-    ]
-    of_values = {id(b): b for b in buffers.values()}.values()
-    values_bytes = allocate(of_values, ALIGNMENT)
-    arena_bytes = allocate_beside(of_values, (b for b in scratches if b.size), ALIGNMENT)
+    known = known or KnownCalls()
+    count = len(graph.nodes)
+    layout = _Layout(graph, known.of(graph, isa, [cache_bytes or 0] * count), keep_values)
+    if cache_bytes is None:
+        layout = _Layout(graph, known.of(graph, isa, layout.free_bytes()), keep_values)
+    _check_memory(needed + layout.scratch_bytes, max_bytes)
+    views, fusion, buffers = layout.views, layout.fusion, layout.buffers
     blob = _Blob()
 
     def place(operand: str | np.ndarray) -> Place:
@@ -242,7 +237,7 @@ def plan(
             Place("arena", max(0, own.offset), call.scratch),
             call.outputs,
         )
-        for node, node_calls, own in zip(graph.nodes, fusion.calls, scratches, strict=True)
+        for node, node_calls, own in zip(graph.nodes, fusion.calls, layout.scratches, strict=True)
         for call in node_calls
         if views.needs(call)
     )
@@ -253,9 +248,9 @@ def plan(
         tuple(map(edge, graph.results)),
         {name: place(name) for name in computed if views.root(name)[0] not in fusion.inner},
         blob.bytes(),
-        values_bytes,
-        arena_bytes,
-        _aligned(scratch),
+        layout.values_bytes,
+        layout.arena_bytes,
+        _aligned(layout.scratch_bytes),
         blob.dtypes,
         edges_isa,
     )
@@ -295,6 +290,38 @@ def _check_memory(needed: int, max_bytes: int) -> None:
 
 def _aligned(size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+class _Layout:
+    """Where values and scratches lie, once each node has its calls."""
+
+    def __init__(self, graph: Graph, calls: list[list[KernelCall]], keep_values: bool) -> None:
+        self.views = _Views(graph, calls, keep_values)
+        self.fusion = (
+            apart(calls) if keep_values else fused(graph, calls, self.views.root, self.views.needs)
+        )
+        self.buffers = _buffers(graph, self.fusion, self.views, keep_values)
+        self.scratches = [
+            Buffer(max((c.scratch for c in node_calls), default=0), index, index)
+            for index, node_calls in enumerate(self.fusion.calls)
+        ]
+        self.scratch_bytes = max((c.scratch for own in calls for c in own), default=0)
+        self._of_values = list({id(b): b for b in self.buffers.values()}.values())
+        self.values_bytes = allocate(self._of_values, ALIGNMENT)
+        scratches = (b for b in self.scratches if b.size)
+        self.arena_bytes = allocate_beside(self._of_values, scratches, ALIGNMENT)
+
+    def free_bytes(self) -> list[int]:
+        """What of the arena no value takes while a node is computed, in one piece."""
+        found = []
+        for index in range(len(self.scratches)):
+            end = free = 0
+            alive = (b for b in self._of_values if b.first <= index <= b.last)
+            for buffer in sorted(alive, key=lambda b: b.offset):
+                free = max(free, buffer.offset - end)
+                end = max(end, _aligned(buffer.offset + buffer.size))
+            found.append(max(free, self.arena_bytes - end))
+        return found
 
 
 class _Views:

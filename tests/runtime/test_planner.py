@@ -229,7 +229,7 @@ def test_a_search_keeps_no_packs_but_those_of_the_graph_that_it_planned_last():
     known = KnownCalls()
     for seed in range(3):
         graph = chain((1, 4, 4, 8), layer(8, 1, 1, 8, seed=seed), layer(8, 3, 3, 8, seed=seed))
-        known.of(graph, SUPPORTED[0], CACHE_BYTES)
+        known.of(graph, SUPPORTED[0], [CACHE_BYTES] * len(graph.nodes))
         assert len(known._packs) == 2
 
 

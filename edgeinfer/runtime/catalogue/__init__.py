@@ -25,6 +25,7 @@ from edgeinfer.runtime.catalogue.call import (
     KernelCall,
     KernelSite,
     Parameters,
+    fields,
     having,
     lower,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "KernelSite",
     "Parameters",
     "elementwise",
+    "fields",
     "having",
     "joined",
     "layers",

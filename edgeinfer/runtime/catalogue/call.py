@@ -9,7 +9,7 @@ from functools import singledispatch
 
 import numpy as np
 
-from edgeinfer.cython_kernels.runtime import KERNELS, SUPPORTED
+from edgeinfer.cython_kernels.runtime import FIELDS, KERNELS, SUPPORTED
 from edgeinfer.errors import UnsupportedError
 from edgeinfer.graph import operators as ops
 from edgeinfer.graph.site import Site
@@ -24,6 +24,7 @@ __all__ = [
     "along",
     "broadcast_strides",
     "collapse",
+    "fields",
     "having",
     "lower",
     "output_stage",
@@ -117,6 +118,16 @@ def having(kernel: str, isa: str) -> Iterator[str]:
     """The instruction sets up to ``isa`` that have ``kernel``, the best first."""
     allowed = SUPPORTED[SUPPORTED.index(isa) :]
     return (name for name in allowed if name in KERNELS.get(kernel, ()))
+
+
+def fields(kernel: str, parameters: Parameters, rank: int) -> list[int]:
+    """``parameters`` in the order of ``kernel``'s struct, whose arrays have ``rank`` places."""
+    found: list[int] = []
+    for name, is_ranked in FIELDS[kernel]:
+        value = parameters[name]
+        numbers = [*map(int, value)] if isinstance(value, tuple) else [int(value)]
+        found += numbers + [0] * (rank - len(numbers) if is_ranked else 0)
+    return found
 
 
 @dataclass(frozen=True)
