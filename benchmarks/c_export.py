@@ -52,7 +52,7 @@ int main(void)
     return 0;
 }}
 """
-_COUNT = 50
+_COUNT = 200
 
 
 def main() -> None:

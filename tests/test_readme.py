@@ -40,7 +40,7 @@ def edgeinfer(command: list[str], folder: Path) -> None:
 def test_every_command_and_every_program_of_the_cpu_runs(tmp_path):
     commands = [command for command in COMMANDS if command not in HDL]
     programs = [program for program in PROGRAMS if "edgeinfer.hdl" not in program]
-    assert len(commands) == 13 and len(programs) == 2
+    assert len(commands) == 14 and len(programs) == 2
     for command in commands:
         edgeinfer(command, tmp_path)
     for program in programs:

@@ -32,8 +32,8 @@ _USUAL = "reference,kernels"
     metavar="NAMES",
     default=_USUAL,
     show_default=True,
-    help="Of reference (NumPy), kernels (of every instruction set of this machine), npu "
-    "(simulated), tflm and onnxruntime (with what export writes).",
+    help="Of reference (NumPy), kernels (of every instruction set of this machine), c (what export "
+    "writes, compiled here), npu (simulated), tflm and onnxruntime (with what export writes).",
 )
 @click.option("--data", metavar="DATA", type=FILE, help="Its samples; random integers without it.")
 @click.option(
