@@ -11,6 +11,7 @@ import pytest
 import soundfile
 
 from edgeinfer.demo import TEST
+from tests.runtime.plan_runner import needed
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -27,6 +28,56 @@ def test_a_model_is_embedded_with_raw_integers(tmp_path):
     said = run(EXAMPLES / "embed.py", "digits.eqm", TEST, folder=tmp_path)
     right, _, total = said.split()[:3]
     assert int(right) / int(total) > 0.97
+
+
+def test_frames_are_classified_by_exported_c(tmp_path):
+    compiler = needed("cc")
+    run("-m", "edgeinfer", "demo", "-o", tmp_path, folder=tmp_path)
+    run("-m", "edgeinfer", "export", "digits.eqm", "--to", "c", "-o", "digits_c", folder=tmp_path)
+    sources = [EXAMPLES / "classify_frame.c", "digits_c/src/digits.c"]
+    strict = ["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"]
+    sanitizers = ["-fsanitize=address,undefined"]
+    subprocess.run(
+        [compiler, *strict, *sanitizers, "-Idigits_c/src", *sources, "-o", "classify_frame"],
+        cwd=tmp_path,
+        check=True,
+    )
+    with np.load(TEST) as data:
+        images, labels = data["image"][:60, 0], data["y"][:60]
+    names = []
+    for place, image in enumerate(images):
+        # 16 pixels a field, and light paper to both sides
+        frame = np.full((128, 160), 255, np.uint8)
+        frame[:, 16:144] = np.kron(255 - image * 15, np.ones((16, 16))).astype(np.uint8)
+        names.append(f"{place}.pgm")
+        (tmp_path / names[-1]).write_bytes(b"P5 160 128 255\n" + frame.tobytes())
+    classify = ["./classify_frame", *names]
+    said = subprocess.run(classify, cwd=tmp_path, capture_output=True, text=True, check=True)
+    found = [int(line.partition(": ")[2]) for line in said.stdout.splitlines()]
+    assert np.mean(np.array(found) == labels) > 0.95
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"P6 8 8 255\n", "frame.pgm is no binary PGM of 8 x 8 or more\n"),
+        (b"P5 7 9 255\n" + bytes(63), "frame.pgm is no binary PGM of 8 x 8 or more\n"),
+        (b"P5 8 8 255\n" + bytes(63), "frame.pgm ends too soon\n"),
+    ],
+)
+def test_a_frame_that_is_none_wrong(tmp_path, content, message):
+    compiler = needed("cc")
+    run("-m", "edgeinfer", "demo", "-o", tmp_path, folder=tmp_path)
+    run("-m", "edgeinfer", "export", "digits.eqm", "--to", "c", "-o", "digits_c", folder=tmp_path)
+    sources = [EXAMPLES / "classify_frame.c", "digits_c/src/digits.c"]
+    subprocess.run(
+        [compiler, "-Idigits_c/src", *sources, "-o", "program"], cwd=tmp_path, check=True
+    )
+    (tmp_path / "frame.pgm").write_bytes(content)
+    ran = subprocess.run(
+        ["./program", "frame.pgm"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stderr) == (1, message)
 
 
 @pytest.mark.slow
