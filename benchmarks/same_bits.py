@@ -36,7 +36,8 @@ Written by `python benchmarks/same_bits.py`, on {machine}, with edgeinfer {versi
   (`single`) or twice (`double`), and runs on {runs} samples of random integers. Every value of
   every layer on each target is compared with the Session's: *0* is no difference in all of them,
   and `n, s` are n values that differ, by s steps at most.
-- The reference and the kernels of every instruction set of this machine promise 0. TensorFlow Lite
+- The reference, the kernels of every instruction set of this machine and the exported C promise 0.
+  [processors.md](processors.md) has that C on other processors. TensorFlow Lite
   Micro does for what rounds twice, until the first function or softmax. onnxruntime, which computes
   floats, promises nothing, and its differences add up from layer to layer.
 - The digest is the beginning of `edgeinfer verify --digest` over these runs: it must be the same on
@@ -64,7 +65,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     machine = f"{platform.system()}, {platform.machine()}"
     print(_HEAD.format(machine=machine, version=__version__, samples=_SAMPLES, runs=_RUNS))
-    targets = ("reference", "kernels", *PEERS)
+    targets = ("reference", "kernels", "c", *PEERS)
     print("| model | rounding | layers | values |", " | ".join(targets), "| digest |")
     print("|---" * (5 + len(targets)) + "|")
     values, differing = Counter[str](), Counter[tuple[str, str]]()

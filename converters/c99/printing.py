@@ -64,6 +64,8 @@ class Printed:
         What its arena and states take, and its weights, tables and parameters.
     kernels : tuple of str
         Those that it calls.
+    inputs : tuple of str
+        The functions that say where the Graph's inputs are, in their order.
     plan : Plan
         What it does.
     """
@@ -73,6 +75,7 @@ class Printed:
     ram_bytes: int
     constant_bytes: int
     kernels: tuple[str, ...]
+    inputs: tuple[str, ...]
     plan: Plan
 
 
@@ -109,6 +112,7 @@ def printed(graph: Graph, name: str, *, keep_values: bool = False) -> Printed:
         ram_bytes=context["arena"] + sum(state["bytes"] for state in context["states"]),
         constant_bytes=context["constant_bytes"],
         kernels=tuple(kernel["name"] for kernel in context["kernels"]),
+        inputs=tuple(end["function"] for end in context["inputs"]),
         plan=made,
     )
 
@@ -138,7 +142,7 @@ class _Printer:
         kernels = sorted({step.kernel for step in self.plan.steps})
         tables = [_table(name, self._constant(place)) for place, name in self.constants.items()]
         tables += [_table(f"first_{n}", array) for n, array in enumerate(self.extra)]
-        parameter_bytes = 4 * len(narrow) + 8 * len(wide)
+        parameter_bytes = 4 * len(narrow) + 8 * len(wide) + sum(a.nbytes for a in self.extra)
         values = max((s.scratch.offset + s.scratch.nbytes for s in self.plan.steps), default=0)
         return {
             "version": __version__,

@@ -3,7 +3,7 @@
 integer Graph, inputs ─► Session ─► every value ◄─ compared ─► every value ◄─ a target
 """
 
-from edgeinfer.agreement.comparison import Agreement, digest, random_inputs, verify
+from edgeinfer.agreement.comparison import Agreement, digest, random_inputs, sealed, verify
 from edgeinfer.agreement.targets import TARGETS
 
-__all__ = ["TARGETS", "Agreement", "digest", "random_inputs", "verify"]
+__all__ = ["TARGETS", "Agreement", "digest", "random_inputs", "sealed", "verify"]

@@ -13,7 +13,7 @@ from edgeinfer.errors import InputError
 from edgeinfer.graph import Graph
 from edgeinfer.runtime.session import Session
 
-__all__ = ["Agreement", "digest", "random_inputs", "verify"]
+__all__ = ["Agreement", "digest", "random_inputs", "sealed", "verify"]
 
 _RUNS = 4
 
@@ -133,8 +133,13 @@ def digest(graph: Graph, runs: Iterable[Mapping[str, np.ndarray]] | None = None)
     InputError
         It is a float Graph, or keeps states.
     """
+    return sealed(_session_values(graph, _checked(graph, runs)))
+
+
+def sealed(runs: Iterable[Values]) -> str:
+    """SHA-256, in hexadecimal, over ``runs``, each all values that nodes make, in their order."""
     sum_of = hashlib.sha256()
-    for values in _session_values(graph, _checked(graph, runs)):
+    for values in runs:
         for name, array in values.items():
             sum_of.update(f"{name} {array.dtype} {array.shape}\n".encode())
             little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
