@@ -19,11 +19,13 @@ __all__ = ["kernel_sources"]
 _PACKAGE = "edgeinfer.cython_kernels"
 _UNIT = "loops_scalar.c"
 _INTEGERS_ONLY = "#ifdef INTEGERS_ONLY\n"
+# which the exported code includes, or does without
+_HEADERS = {f"#include <{name}.h>\n" for name in ("math", "stddef", "stdint", "string")}
 # of which the exported code has its own
 _REPLACED = {"EACH_ELEMENT", "KERNEL", "MAX_RANK"}
 
 _WORD = re.compile(r"\b[A-Za-z_]\w*\b")
-_INCLUDE = re.compile(r'^#include ([<"])(.+)[>"]')
+_INCLUDE = re.compile(r'^#include "(.+)"')
 _GUARDED = re.compile(
     r"^#ifndef (EDGEINFER_\w+_H)\n#define \1\n(.*)^#endif\n\Z", re.DOTALL | re.MULTILINE
 )
@@ -105,10 +107,10 @@ def _lines(name: str, seen: set[str]) -> Iterator[str]:
             yield from takewhile(lambda each: not each.startswith("#el"), lines)
             deque(takewhile(lambda each: not each.startswith("#endif"), lines), 0)
         elif included := _INCLUDE.match(line):
-            if included[1] == '"' and included[2] not in seen:
-                seen.add(included[2])
-                yield from _lines(included[2], seen)
-        else:
+            if included[1] not in seen:
+                seen.add(included[1])
+                yield from _lines(included[1], seen)
+        elif line not in _HEADERS:
             yield line
 
 

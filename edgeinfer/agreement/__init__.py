@@ -4,6 +4,16 @@ integer Graph, inputs ─► Session ─► every value ◄─ compared ─► e
 """
 
 from edgeinfer.agreement.comparison import Agreement, digest, random_inputs, sealed, verify
+from edgeinfer.agreement.shrinking import moved, smallest
 from edgeinfer.agreement.targets import TARGETS
 
-__all__ = ["TARGETS", "Agreement", "digest", "random_inputs", "sealed", "verify"]
+__all__ = [
+    "TARGETS",
+    "Agreement",
+    "digest",
+    "moved",
+    "random_inputs",
+    "sealed",
+    "smallest",
+    "verify",
+]

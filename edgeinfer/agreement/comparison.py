@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from edgeinfer.agreement.shrinking import smallest
 from edgeinfer.agreement.targets import Target, Values, targets
 from edgeinfer.errors import InputError
 from edgeinfer.graph import Graph
@@ -42,6 +43,9 @@ class Agreement:
         How many elements of these differ.
     by_layer : dict of str to int
         How many elements differ of each value that was compared.
+    smallest : dict of str to numpy.ndarray or None
+        Raw inputs in which ``first`` still differs, with as few elements away from their zero as
+        were found; where it was asked for, and something differs.
     """
 
     target: str
@@ -54,6 +58,7 @@ class Agreement:
     promised: int
     broken: int
     by_layer: dict[str, int]
+    smallest: dict[str, np.ndarray] | None = None
 
 
 def random_inputs(graph: Graph, runs: int = _RUNS, seed: int = 0) -> list[dict[str, np.ndarray]]:
@@ -86,6 +91,7 @@ def verify(
     runs: Iterable[Mapping[str, np.ndarray]] | None = None,
     *,
     config: str = "8x8",
+    shrink: bool = False,
 ) -> list[Agreement]:
     """Whether targets compute what the Session does, every value of it.
 
@@ -101,6 +107,8 @@ def verify(
         Raw inputs, one of ``graph.inputs`` each; without them ``random_inputs``.
     config : str
         The NPU's.
+    shrink : bool
+        Look for the smallest input that shows what differs first, in a few hundred runs more.
 
     Raises
     ------
@@ -116,8 +124,23 @@ def verify(
     found = []
     for name in dict.fromkeys(against):
         with targets(graph, name, config) as made:
-            found += [_compared(target, given, expected) for target in made]
+            for target in made:
+                own = _compared(target, given, expected)
+                if shrink and own.first is not None and own.run is not None:
+                    own = replace(own, smallest=_shrunk(graph, target, given[own.run], own.first))
+                found.append(own)
     return found
+
+
+def _shrunk(graph: Graph, target: Target, feeds: Values, value: str) -> dict[str, np.ndarray]:
+    """The smallest input in which ``value`` differs from the Session's."""
+    session = Session(graph, keep_values=True)
+
+    def differs(tried: Values) -> bool:
+        session.run(dict(tried))
+        return bool((session.value(value) != target.run(tried)[value]).any())
+
+    return smallest(graph, feeds, differs)
 
 
 def digest(graph: Graph, runs: Iterable[Mapping[str, np.ndarray]] | None = None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,8 +46,20 @@ _USUAL = "reference,kernels"
 )
 @click.option("--config", metavar="NPU", default="8x8", show_default=True, help="Which NPU.")
 @click.option("--digest", is_flag=True, help="Also print a SHA-256 over every layer's values.")
+@click.option(
+    "--shrink",
+    metavar="FILE.npz",
+    type=FILE,
+    help="Look for the smallest input that shows the first difference; its integers go here.",
+)
 def verify(
-    model: Path, against: str, data: Path | None, samples: int, config: str, digest: bool
+    model: Path,
+    against: str,
+    data: Path | None,
+    samples: int,
+    config: str,
+    digest: bool,
+    shrink: Path | None,
 ) -> Report:
     """Compare every layer's values on each target with those of the Session.
 
@@ -56,22 +68,28 @@ def verify(
     onnxruntime, which computes floats, none.
     """
     from edgeinfer import agreement
+    from edgeinfer.files.atomic_write import check_writable
 
+    if shrink is not None:
+        check_writable(shrink, model)
     graph = open_model(model)
     if not graph.is_integer:
         raise InputError(f"{model} is a float model, of which no bits are promised: quantize it")
     runs = _runs(graph, data, samples)
     names = [name.strip() for name in against.split(",") if name.strip()]
-    found = agreement.verify(graph, names, runs, config=config)
+    found = agreement.verify(graph, names, runs, config=config, shrink=shrink is not None)
+    shown = None if shrink is None else _written(graph, found, shrink)
     seal = agreement.digest(graph, runs) if digest else None
     broken = [each.target for each in found if each.broken]
     if broken:
-        raise EdgeInferError(f"{model} has other bits on {', '.join(broken)}: {_told(found)}")
+        told = _told(found) if shown is None else f"{_told(found)}; {shown}"
+        raise EdgeInferError(f"{model} has other bits on {', '.join(broken)}: {told}")
     return Report(
         {
             "model": str(model),
             "runs": len(runs),
-            "targets": [asdict(each) for each in found],
+            "targets": [asdict(replace(each, smallest=None)) for each in found],
+            "smallest": shown,
             "digest": seal,
         },
         [
@@ -80,6 +98,7 @@ def verify(
                 [_row(each) for each in found],
                 left=1,
             ),
+            *([] if shown is None else ["", shown]),
             *([] if seal is None else ["", f"digest {seal}"]),
         ],
     )
@@ -101,6 +120,28 @@ def _runs(graph: Graph, data: Path | None, samples: int) -> list[dict[str, np.nd
             raw[name] = array if t.quantization is None else t.quantization.quantize(array, t.dtype)
         found.append(raw)
     return found
+
+
+def _written(graph: Graph, found: list[Agreement], shrink: Path) -> str:
+    """The smallest input of the target that breaks its promise, or else that differs, in a file."""
+    import io
+
+    import numpy as np
+
+    from edgeinfer.agreement import moved
+    from edgeinfer.files.atomic_write import atomic_write
+
+    for each in sorted(found, key=lambda each: not each.broken):
+        if each.smallest is not None:
+            content = io.BytesIO()
+            np.savez(content, **each.smallest)  # type: ignore[arg-type]
+            atomic_write(shrink, content.getvalue())
+            whole = sum(array.size for array in each.smallest.values())
+            return (
+                f"{shrink} shows it on {each.target}: of its {whole:,} integers "
+                f"{moved(graph, each.smallest):,} are not at zero"
+            )
+    return "nothing differs: no input shows it"
 
 
 def _row(each: Agreement) -> tuple[str, ...]:

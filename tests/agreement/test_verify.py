@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 import edgeinfer
-from edgeinfer.agreement import digest, random_inputs
+from edgeinfer.agreement import digest, random_inputs, smallest
 from edgeinfer.cli.commands import edgeinfer as command
 from edgeinfer.converters import from_onnx
 from edgeinfer.cython_kernels.runtime import SUPPORTED
@@ -142,6 +142,72 @@ def test_a_digest_is_of_every_value_whoever_computes_it(integers):
             expected.update(f"{name} {array.dtype} {array.shape}\n".encode() + array.tobytes())
     assert digest(integers, runs) == expected.hexdigest()
     assert digest(integers, runs) != digest(integers, runs[:1])
+
+
+def wrong_where_one_element_is_large(monkeypatch, name: str, element: int) -> None:
+    """A reference whose value ``name`` is off where one element of the input is above 50."""
+    execute = reference.execute
+
+    def off(graph, feeds, *, observe):
+        def seen(value, array):
+            if value == name and feeds["x"].flat[element] > 50:
+                array = array ^ 1
+            observe(value, array)
+
+        return execute(graph, feeds, observe=seen)
+
+    monkeypatch.setattr(reference, "execute", off)
+
+
+def test_the_smallest_input_is_the_one_element_that_shows_it(integers, monkeypatch, tmp_path):
+    runs = random_inputs(integers, 6)
+    shape, zero = integers.types["x"].shape, integers.types["x"].quantization.zero_point
+    # the first run that shows it is the third
+    for place, feeds in enumerate(runs):
+        feeds["x"].flat[7] = 90 if place > 1 else 3
+    wrong_where_one_element_is_large(monkeypatch, "a", 7)
+    (found,) = edgeinfer.verify(integers, ("reference",), runs, shrink=True)
+    assert (found.first, found.run) == ("a", 2)
+    expected = np.full(shape, zero, np.int8)
+    expected.flat[7] = 90
+    np.testing.assert_array_equal(found.smallest["x"], expected, strict=True)
+    (found,) = edgeinfer.verify(integers, ("reference",), runs)
+    assert found.smallest is None
+
+    monkeypatch.chdir(tmp_path)
+    save(integers, "m.eqm")
+    np.savez("data.npz", x=(expected - zero) * integers.types["x"].quantization.step)
+    arguments = ["verify", "m.eqm", "--against", "reference,kernels", "--data", "data.npz"]
+    done = CliRunner().invoke(command, [*arguments, "--shrink", "shown.npz"])
+    assert done.exit_code == 1
+    told = "shown.npz shows it on reference: of its {:,} integers 1 are not at zero\n"
+    assert done.output.endswith(told.format(expected.size))
+    with np.load("shown.npz") as shown:
+        np.testing.assert_array_equal(shown["x"], expected, strict=True)
+
+
+def test_nothing_is_written_where_nothing_differs(integers, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    save(integers, "m.eqm")
+    arguments = ["verify", "m.eqm", "--against", "reference", "--shrink", "shown.npz"]
+    done = CliRunner().invoke(command, arguments)
+    assert done.exit_code == 0
+    assert done.output.endswith("nothing differs: no input shows it\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["m.eqm"]
+
+
+def test_a_search_ends_after_its_tries(integers):
+    tried = []
+
+    def differs(feeds):
+        tried.append(feeds)
+        return False
+
+    (feeds,) = random_inputs(integers, 1)
+    large = {"x": np.tile(feeds["x"], 99)}
+    found = smallest(integers, large, differs)
+    np.testing.assert_array_equal(found["x"], large["x"], strict=True)
+    assert len(tried) == 400
 
 
 # ---- refusals
