@@ -8,7 +8,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,6 +29,11 @@ class Compiled:
 
     def __init__(self, library: ctypes.CDLL, made: Printed, graph: Graph) -> None:
         self._library, self._made, self._graph = library, made, graph
+
+    def begin(self) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
+        """``run``, of which the first begins with the first states."""
+        getattr(self._library, f"{self._made.name}_reset")()
+        return self.run
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Every value that a run computes, by name, of its raw inputs.
@@ -68,10 +73,12 @@ def compiled(graph: Graph) -> Iterator[Compiled]:
     InputError
         There is no compiler, or it fails.
     """
-    command = (
-        shlex.split(os.environ.get("CC", ""))
-        or [path for name in ("cc", "gcc", "clang") if (path := shutil.which(name))][:1]
-    )
+    try:
+        given = shlex.split(os.environ.get("CC", ""))
+    except ValueError as error:
+        raise InputError(f"the environment's CC is no command: {error}") from error
+    known = (shutil.which(name) for name in ("cc", "gcc", "clang"))
+    command = given or [path for path in known if path is not None][:1]
     if not command:
         raise InputError("the C needs a compiler, such as gcc; there is none on PATH")
     made = printed(graph, "model", keep_values=True)
@@ -90,6 +97,6 @@ def compiled(graph: Graph) -> Iterator[Compiled]:
         except OSError as error:
             raise InputError(f"cannot run {command[0]}: {error.strerror}") from error
         if ended.returncode:
-            told = ended.stderr.decode(errors="replace").strip()[:_SHOWN]
+            told = ended.stderr.decode(errors="replace").strip()[:_SHOWN] or "no message"
             raise InputError(f"{Path(command[0]).name} failed to compile the C: {told}")
         yield Compiled(ctypes.CDLL(str(library)), made, graph)

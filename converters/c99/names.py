@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 __all__ = ["identifier", "identifiers"]
 
-# C99 promises that so many characters of an external name count
+# enough for readers; what follows a prefix comes on top
 _LONGEST = 31
 # fmt: off
 _KEYWORDS = frozenset({
@@ -16,13 +16,20 @@ _KEYWORDS = frozenset({
     "restrict", "return", "short", "signed", "sizeof", "static", "struct", "switch", "typedef",
     "union", "unsigned", "void", "volatile", "while",
 })
+# headers of the system, in whose place a file of that name would be included
+_HEADERS = frozenset({
+    "assert", "complex", "ctype", "errno", "features", "fenv", "float", "inttypes", "iso646",
+    "limits", "locale", "malloc", "math", "memory", "setjmp", "signal", "stdalign", "stdarg",
+    "stdatomic", "stdbool", "stddef", "stdint", "stdio", "stdlib", "stdnoreturn", "string",
+    "strings", "tgmath", "threads", "time", "uchar", "unistd", "wchar", "wctype",
+})
 # fmt: on
 
 
 def identifier(name: str, longest: int = _LONGEST) -> str:
     """``name`` with what C does not take replaced by underscores."""
     made = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")[:longest].rstrip("_") or "model"
-    if made[0].isdigit() or made in _KEYWORDS:
+    if made[0].isdigit() or made.lower() in _KEYWORDS | _HEADERS:
         made = f"m_{made}"[:longest]
     return made
 

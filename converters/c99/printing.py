@@ -42,7 +42,7 @@ _FILES = {
     "model.c.j2": "src/NAME.c",
     "model_kernels.h.j2": "src/NAME_kernels.h",
     "model_check.c.j2": "src/NAME_check.c",
-    "check.c.j2": "examples/check/check.c",
+    "check.c.j2": "check/check.c",
     "check.ino.j2": "examples/check/check.ino",
 }
 _WIDTH = 99
@@ -101,7 +101,8 @@ def printed(graph: Graph, name: str, *, keep_values: bool = False) -> Printed:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["md"] = lambda text: re.sub(r"([|`*_<>\[\]])", r"\\\1", _comment(text))
+    # of which a cell of a table, or a span of code, would end
+    environment.filters["code"] = lambda text: text.replace("`", "'").replace("|", "\\|")
     files = {
         path.replace("NAME", prefix): environment.get_template(template).render(context)
         for template, path in _FILES.items()

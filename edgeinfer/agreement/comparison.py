@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edgeinfer.agreement.shrinking import smallest
-from edgeinfer.agreement.targets import Target, Values, targets
+from edgeinfer.agreement.targets import Target, Values, session_run, targets
 from edgeinfer.errors import InputError
 from edgeinfer.graph import Graph
 from edgeinfer.runtime.session import Session
@@ -98,7 +98,7 @@ def verify(
     Parameters
     ----------
     graph : Graph
-        An integer one, without states.
+        An integer one. One that keeps states begins with its first ones and runs on as a stream.
     against : sequence of str
         Of ``TARGETS``: the reference in NumPy, the kernels of every instruction set of this
         machine, the exported C, the simulated NPU, TensorFlow Lite Micro and onnxruntime with what
@@ -108,12 +108,13 @@ def verify(
     config : str
         The NPU's.
     shrink : bool
-        Look for the smallest input that shows what differs first, in a few hundred runs more.
+        Look for the smallest input that shows what differs first, in a few hundred runs more; not
+        where states of runs before had a part in it.
 
     Raises
     ------
     InputError
-        It is a float Graph, keeps states, or a name is no target.
+        It is a float Graph, a name is no target, or a target has no states and the Graph does.
     MissingExtraError
         A target's package is not installed.
     UnsupportedError
@@ -126,7 +127,8 @@ def verify(
         with targets(graph, name, config) as made:
             for target in made:
                 own = _compared(target, given, expected)
-                if shrink and own.first is not None and own.run is not None:
+                alone = own.run == 0 or not graph.states
+                if shrink and alone and own.first is not None and own.run is not None:
                     own = replace(own, smallest=_shrunk(graph, target, given[own.run], own.first))
                 found.append(own)
     return found
@@ -137,8 +139,8 @@ def _shrunk(graph: Graph, target: Target, feeds: Values, value: str) -> dict[str
     session = Session(graph, keep_values=True)
 
     def differs(tried: Values) -> bool:
-        session.run(dict(tried))
-        return bool((session.value(value) != target.run(tried)[value]).any())
+        expected = session_run(session, [value])(tried)
+        return bool((expected[value] != target.begin()(tried)[value]).any())
 
     return smallest(graph, feeds, differs)
 
@@ -154,7 +156,7 @@ def digest(graph: Graph, runs: Iterable[Mapping[str, np.ndarray]] | None = None)
     Raises
     ------
     InputError
-        It is a float Graph, or keeps states.
+        It is a float Graph.
     """
     return sealed(_session_values(graph, _checked(graph, runs)))
 
@@ -175,28 +177,23 @@ def _checked(
 ) -> list[Mapping[str, np.ndarray]]:
     if not graph.is_integer:
         raise InputError("a float model has no bits that are promised: quantize it first")
-    if graph.states:
-        names = ", ".join(repr(state.input) for state in graph.states)
-        raise InputError(
-            f"models that keep states are not verified yet, and this one keeps {names}"
-        )
     return list(random_inputs(graph) if runs is None else runs)
 
 
 def _session_values(graph: Graph, runs: Sequence[Values]) -> Iterator[dict[str, np.ndarray]]:
-    session = Session(graph, keep_values=True)
     names = [name for node in graph.nodes for name in node.outputs]
+    run = session_run(Session(graph, keep_values=True), names)
     for feeds in runs:
-        session.run(dict(feeds))
-        yield {name: session.value(name) for name in names}
+        yield dict(run(feeds))
 
 
 def _compared(target: Target, runs: Sequence[Values], expected: Sequence[Values]) -> Agreement:
     by_layer: dict[str, int] = {}
     values = largest = 0
     first: tuple[str, int] | None = None
+    run = target.begin()
     for place, (feeds, own) in enumerate(zip(runs, expected, strict=True)):
-        shown = target.run(feeds)
+        shown = run(feeds)
         for name, array in own.items():
             if name not in shown:
                 continue

@@ -1,11 +1,11 @@
-"""What else computes a model's values: each target as a function of a run's raw inputs."""
+"""What else computes a model's values: each target as sequences of runs on raw inputs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -16,10 +16,16 @@ from edgeinfer.graph import operators as ops
 from edgeinfer.meaning import reference
 from edgeinfer.runtime.session import Session
 
-__all__ = ["TARGETS", "Target", "Values", "targets"]
+if TYPE_CHECKING:
+    from edgeinfer.hdl import Simulation
+
+__all__ = ["TARGETS", "Run", "Target", "Values", "session_run", "targets"]
 
 Values: TypeAlias = Mapping[str, np.ndarray]
 """Raw integers by the names of the Graph's values."""
+
+Run: TypeAlias = Callable[[Values], Values]
+"""A run's raw inputs into all values that it shows; states go from each to the next."""
 
 TARGETS = ("reference", "kernels", "c", "npu", "tflm", "onnxruntime")
 """The names of those that are known."""
@@ -41,14 +47,14 @@ class Target:
     ----------
     name : str
         What it is called: reference, or kernels (avx2).
-    run : callable
-        A run's raw inputs into all values that it shows.
+    begin : callable
+        Gives the runs of a new sequence.
     promised : frozenset of str
         The values that are promised to be the Session's.
     """
 
     name: str
-    run: Callable[[Values], Values]
+    begin: Callable[[], Run]
     promised: frozenset[str]
 
 
@@ -68,25 +74,25 @@ def targets(graph: Graph, name: str, config: str) -> Iterator[list[Target]]:
     made = frozenset(_made(graph))
     match name:
         case "reference":
-            yield [Target(name, lambda feeds: _reference(graph, feeds), made)]
+            yield [Target(name, lambda: _reference(graph), made)]
         case "kernels":
             yield [_kernels(graph, isa, made) for isa in SUPPORTED]
         case "c":
             from edgeinfer.converters.c99 import compiled
 
             with compiled(graph) as library:
-                yield [Target("c", library.run, made)]
+                yield [Target("c", library.begin, made)]
         case "npu":
             from edgeinfer.hdl import Simulation
 
             with Simulation(graph, config) as simulation:
-                yield [
-                    Target(f"npu ({config})", lambda feeds: _npu(simulation, graph, feeds), made)
-                ]
+                yield [Target(f"npu ({config})", lambda: _npu(simulation, graph), made)]
         case "tflm":
-            yield [Target("tflm", _micro(graph), _until_others(graph))]
+            micro = _micro(graph)
+            yield [Target(name, lambda: micro, _until_others(graph))]
         case "onnxruntime":
-            yield [Target(name, _onnxruntime(graph), frozenset())]
+            peer = _onnxruntime(graph)
+            yield [Target(name, lambda: peer, frozenset())]
         case _:
             raise InputError(f"{name!r} is no target: {', '.join(TARGETS)} are")
 
@@ -96,34 +102,45 @@ def _made(graph: Graph) -> list[str]:
     return [name for node in graph.nodes for name in node.outputs]
 
 
-def _reference(graph: Graph, feeds: Values) -> Values:
-    found: dict[str, np.ndarray] = {}
-    reference.execute(graph, feeds, observe=lambda name, array: found.update({name: array}))
-    return found
+def _reference(graph: Graph) -> Run:
+    state: dict[str, np.ndarray] = {}
+
+    def run(feeds: Values) -> Values:
+        found: dict[str, np.ndarray] = {}
+        reference.execute(graph, feeds, state=state, observe=found.__setitem__)
+        return found
+
+    return run
 
 
 def _kernels(graph: Graph, isa: str, made: frozenset[str]) -> Target:
     session = Session(graph, isa=isa, keep_values=True)
+    return Target(f"kernels ({isa})", lambda: session_run(session, made), made)
+
+
+def session_run(session: Session, names: Iterable[str]) -> Run:
+    """The runs of a new sequence of ``session``, which keeps its values."""
+    stream, shown = session.stream(), tuple(names)
 
     def run(feeds: Values) -> Values:
-        session.run(dict(feeds))
-        return {name: session.value(name) for name in made}
+        stream.run(dict(feeds))
+        return {name: session.value(name) for name in shown}
 
-    return Target(f"kernels ({isa})", run, made)
+    return run
 
 
-def _npu(simulation: object, graph: Graph, feeds: Values) -> Values:
-    from edgeinfer.hdl import Simulation
+def _npu(simulation: Simulation, graph: Graph) -> Run:
+    def run(feeds: Values) -> Values:
+        simulation.run(dict(feeds))
+        found = {}
+        for name in _made(graph):
+            try:
+                found[name] = simulation.value(name)
+            except InputError:  # fused with the next
+                continue
+        return found
 
-    assert isinstance(simulation, Simulation)
-    simulation.run(dict(feeds))
-    found = {}
-    for name in _made(graph):
-        try:
-            found[name] = simulation.value(name)
-        except InputError:  # fused with the next
-            continue
-    return found
+    return run
 
 
 def _showing(graph: Graph) -> tuple[Graph, list[str]]:
@@ -132,7 +149,7 @@ def _showing(graph: Graph) -> tuple[Graph, list[str]]:
     return replace(graph, outputs=tuple(names), labels=()), names
 
 
-def _micro(graph: Graph) -> Callable[[Values], Values]:
+def _micro(graph: Graph) -> Run:
     from edgeinfer.converters import to_tflite
 
     try:
@@ -167,7 +184,7 @@ def _until_others(graph: Graph) -> frozenset[str]:
     return frozenset(found)
 
 
-def _onnxruntime(graph: Graph) -> Callable[[Values], Values]:
+def _onnxruntime(graph: Graph) -> Run:
     from edgeinfer.converters.qdq import to_qdq
 
     try:

@@ -75,6 +75,8 @@ def export(model: Path, target: str, config: str | None, name: str | None, outpu
         raise InputError(f"--config chooses an Ethos-U or an NPU, and --to {target} has none")
     if name is not None and target != "c":
         raise InputError(f"--name is what identifiers of C begin with, and --to {target} has none")
+    if name == "":
+        raise InputError("--name is empty, and identifiers of C must begin with something")
     graph = open_model(model)
     if target == "ethos-u":
         return _for_ethos_u(graph, config or _USUAL[target], model, output)
@@ -130,7 +132,8 @@ def _as_c(graph: Graph, name: str, model: Path, output: Path) -> Report:
     shown = [
         ("RAM", f"{made.ram_bytes:,} bytes, and some of the stack"),
         ("constants", f"{made.constant_bytes:,} bytes"),
-        ("code", f"{len(made.kernels)} kernels: {', '.join(made.kernels)}"),
+        ("code", f"{len(made.kernels)} kernels, {len(made.plan.steps)} steps"),
+        ("names", f"begin with {made.name}_ and {made.name.upper()}_"),
     ]
     return Report(
         {

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 import edgeinfer
-from edgeinfer.agreement import digest, random_inputs, smallest
+from edgeinfer.agreement import digest, random_inputs, sealed, smallest
 from edgeinfer.cli.commands import edgeinfer as command
 from edgeinfer.converters import from_onnx
 from edgeinfer.cython_kernels.runtime import SUPPORTED
@@ -21,10 +21,12 @@ from edgeinfer.graph import Graph, GraphBuilder, TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.meaning import reference
 from edgeinfer.quant import quantize
+from edgeinfer.runtime.session import Session
 from tests.converters.onnx_agreement import model, node
 from tests.converters.test_quantized_models import SAMPLES, floats
 from tests.converters.test_tflite import network
 from tests.refusals import refused
+from tests.runtime.plan_runner import needed
 
 pytestmark = pytest.mark.filterwarnings("ignore::edgeinfer.errors.EdgeInferWarning")
 
@@ -95,14 +97,14 @@ def wrong_in_one_place(monkeypatch, name: str) -> None:
     """A reference that is two steps off in one element of the value ``name``."""
     execute = reference.execute
 
-    def off(graph, feeds, *, observe):
+    def off(graph, feeds, *, state, observe):
         def seen(value, array):
             if value == name:
                 array = array.copy()
                 array.flat[3] ^= 2
             observe(value, array)
 
-        return execute(graph, feeds, observe=seen)
+        return execute(graph, feeds, state=state, observe=seen)
 
     monkeypatch.setattr(reference, "execute", off)
 
@@ -148,13 +150,13 @@ def wrong_where_one_element_is_large(monkeypatch, name: str, element: int) -> No
     """A reference whose value ``name`` is off where one element of the input is above 50."""
     execute = reference.execute
 
-    def off(graph, feeds, *, observe):
+    def off(graph, feeds, *, state, observe):
         def seen(value, array):
             if value == name and feeds["x"].flat[element] > 50:
                 array = array ^ 1
             observe(value, array)
 
-        return execute(graph, feeds, observe=seen)
+        return execute(graph, feeds, state=state, observe=seen)
 
     monkeypatch.setattr(reference, "execute", off)
 
@@ -225,16 +227,48 @@ def test_a_float_model_is_refused():
         edgeinfer.verify(network())
 
 
-def test_states_are_refused():
+def keeping() -> Graph:
     b = GraphBuilder()
     x, h = b.input("x", TensorType((1, 4))), b.state("h", np.zeros((1, 4), np.float32))
     y = b.add(ops.Add(), x, h, output="y")
     b.keep(h, y)
-    graph = quantize(b.graph(y), [{"x": floats(i, 1, 4)} for i in range(12)])
-    with refused(
-        "models that keep states are not verified yet, and this one keeps 'h'", InputError
-    ):
-        edgeinfer.verify(graph)
+    return quantize(b.graph(y), [{"x": floats(i, 1, 4)} for i in range(12)])
+
+
+def test_states_go_from_run_to_run_on_every_target(monkeypatch):
+    graph = keeping()
+    needed("cc")
+    runs = random_inputs(graph, 5)
+    for found in edgeinfer.verify(graph, ("reference", "kernels", "c"), runs):
+        assert (found.broken, found.promised) == (0, 1)
+    # the digest depends on their order
+    assert digest(graph, runs) != digest(graph, runs[::-1])
+    stream, sums = Session(graph).stream(), []
+    for feeds in runs:
+        out = np.empty((1, 4), np.int8)
+        stream.run(feeds, {graph.outputs[0]: out})
+        sums.append({name: out for n in graph.nodes for name in n.outputs})
+    assert len(graph.nodes) == 1
+    assert digest(graph, runs) == sealed(sums)
+
+
+def test_what_states_have_brought_about_is_not_shrunk(monkeypatch):
+    graph = keeping()
+    runs = random_inputs(graph, 3)
+    for place, feeds in enumerate(runs):
+        feeds["x"].flat[0] = 90 if place == 2 else 3
+    wrong_where_one_element_is_large(monkeypatch, "y", 0)
+    (found,) = edgeinfer.verify(graph, ("reference",), runs, shrink=True)
+    assert (found.run, found.smallest) == (2, None)
+    (found,) = edgeinfer.verify(graph, ("reference",), runs[2:], shrink=True)
+    assert found.smallest["x"].flat[0] == 90
+
+
+def test_states_that_a_target_has_not_wrong():
+    pytest.importorskip("tflite_micro")
+    message = "states are not exported yet, and this model keeps 'h'"
+    with refused(message, InputError):
+        edgeinfer.verify(keeping(), ("tflm",))
 
 
 def test_what_only_data_can_tell_is_asked_for():

@@ -60,7 +60,7 @@ def built(
     libraries: Sequence[str] = (),
 ) -> Path:
     """A program of what was exported: of its check, or of ``main``."""
-    main = main or next(folder.glob("examples/check/check.c"))
+    main = main or folder / "check" / "check.c"
     sources = [*map(str, sorted(folder.glob("src/*.c"))), str(main)]
     # what follows it on the command line finds what sources ask for
     arguments = [compiler, *flags, f"-I{folder / 'src'}", *sources, *libraries]
@@ -160,6 +160,7 @@ def test_an_index_outside_its_axis_ends_the_run(tmp_path):
         "    return model_run() == 2 ? 0 : 2;\n}\n"
     )
     says(built(folder, needed("gcc"), *SANITIZERS, main=main))
+    assert says(built(folder, needed("gcc"), *STRICT)) == "model: right\n"
     with compiled(rows_by_index()) as library, refused("an index leaves its axis", InputError):
         library.run({"i": np.array([0, 1, 2, -6])})
 
@@ -262,21 +263,23 @@ def test_a_kernel_is_replaced_by_another(tmp_path):
         "static int calls;\n"
         "int calls_of_mine(void);\n"
         "int calls_of_mine(void) { return calls; }\n"
+        # it sees the parameters, and may hand them on
+        "static int counted(const void *p, void *const *o, int64_t b, int64_t e, void *s)\n"
+        "{\n"
+        "    calls += ((const max_pool_parameters *)p)->kernel_height == 2;\n"
+        "    return max_pool_scalar(p, o, b, e, s);\n"
+        "}\n"
         "#define MODEL_MAX_POOL counted\n"
-        "static int counted(const void *p, void *const *o, int64_t b, int64_t e, void *s);\n"
-    )
-    source = folder / "src" / "model.c"
-    source.write_text(
-        source.read_text()
-        + "static int counted(const void *p, void *const *o, int64_t b, int64_t e, void *s)\n"
-        "{ ++calls; return max_pool_scalar(p, o, b, e, s); }\n"
+        '#define MODEL_FLASH __attribute__((section(".mine")))\n'
     )
     main = tmp_path / "main.c"
     main.write_text(
         '#include "model.h"\nint calls_of_mine(void);\n'
         "int main(void) { return model_check() || calls_of_mine() != 2; }\n"
     )
-    says(built(folder, needed("gcc"), '-DMODEL_CONFIG="mine.h"', main=main))
+    program = built(folder, needed("gcc"), *STRICT, '-DMODEL_CONFIG="mine.h"', main=main)
+    says(program)
+    assert " .mine" in says(needed("objdump"), "-h", program)
 
 
 def test_floats_become_the_sessions_integers(tmp_path):
@@ -332,6 +335,22 @@ def test_names_are_safe_short_and_unique():
     assert all(re.fullmatch(r"[A-Za-z]\w{0,30}", each) for each in found.values())
     assert (found["x:0"], found["9 lives"], found["int"]) == ("x_0", "m_9_lives", "m_int")
     assert identifier("") == "model"
+
+
+@pytest.mark.parametrize(
+    "name", ["string", "Stdint", "kernel", "int", "arena", "DONE", "m" * 60, "9", "größe"]
+)
+def test_a_name_that_something_else_has_is_one(tmp_path, name):
+    program = built(written(tmp_path, small_cnn(free_batch=False), name), needed("gcc"), *STRICT)
+    assert says(program).endswith(": right\n")
+
+
+@pytest.mark.parametrize("name", ["all", "test", "install"])
+def test_a_name_that_cmake_keeps_for_itself_builds(tmp_path, name):
+    folder = written(tmp_path, small_cnn(free_batch=False), name)
+    says(needed("cmake"), "-S", folder, "-B", folder / "build")
+    says("cmake", "--build", folder / "build")
+    assert says(folder / "build" / f"{name}_check") == f"{name}: right\n"
 
 
 def test_names_of_a_model_break_no_comment_and_no_string(tmp_path):
@@ -407,6 +426,10 @@ def test_the_command_writes_the_npus_folder(tmp_path):
             "--name is what identifiers of C begin with, and --to qdq has none",
         ),
         (
+            ["--to", "c", "--name", ""],
+            "--name is empty, and identifiers of C must begin with something",
+        ),
+        (
             ["--to", "c", "--config", "8x8"],
             "--config chooses an Ethos-U or an NPU, and --to c has none",
         ),
@@ -439,7 +462,8 @@ def test_a_float_graph_wrong():
     ("compiler", "message"),
     [
         ("/nowhere/cc", "cannot run /nowhere/cc: No such file or directory"),
-        ("false", "false failed to compile the C: "),
+        ("false", "false failed to compile the C: no message"),
+        ('"', "the environment's CC is no command: No closing quotation"),
     ],
 )
 def test_a_compiler_that_fails_wrong(monkeypatch, compiler, message):

@@ -19,6 +19,14 @@ void *memset(void *to, int value, size_t count) {
     return to;
 }
 
+void *memmove(void *to, const void *from, size_t count) {
+    volatile unsigned char *t = to;
+    const unsigned char *f = from;
+    if (t < f) return memcpy(to, from, count);
+    while (count--) t[count] = f[count];
+    return to;
+}
+
 static void end(uint32_t status) {
     enum { EXIT_EXTENDED = 0x20, APPLICATION_EXIT = 0x20026 };
     const uint32_t arguments[] = {APPLICATION_EXIT, status};
