@@ -115,12 +115,18 @@ def _product(op: ops.QMatMul, node: Node, to: ModelWriter) -> None:
 
 # ---- elements ----------------------------------------------------------------------------------
 
-_PAIRS: dict[type[ops.Operator], str] = {ops.QAdd: "Add", ops.QSub: "Sub", ops.QMul: "Mul"}
+_PAIRS: dict[type[ops.Operator], str] = {
+    ops.QAdd: "Add",
+    ops.QSub: "Sub",
+    ops.QMul: "Mul",
+    ops.QDiv: "Div",
+}
 
 
 @write_node.register(ops.QAdd)
 @write_node.register(ops.QMul)
-def _pair(op: ops.QAdd | ops.QMul, node: Node, to: ModelWriter) -> None:
+@write_node.register(ops.QDiv)
+def _pair(op: ops.QAdd | ops.QMul | ops.QDiv, node: Node, to: ModelWriter) -> None:
     order = _order(to, *node.inputs)
     operands = [_operand(value, order, to) for value in node.inputs]
     _give(op, node, to.node(_PAIRS[type(op)], *operands), order, to)
@@ -149,6 +155,19 @@ def _lookup(op: ops.Lookup, node: Node, to: ModelWriter) -> None:
             "Clip", x, *(to.constant(np.array(end, np.float32), "seen") for end in op.domain)
         )
     to.give(node.output, write_expression(op.expression, x, to), order)
+
+
+@write_node.register
+def _prelu(op: ops.QPRelu, node: Node, to: ModelWriter) -> None:
+    x, *slopes = node.inputs
+    order, shape = _order(to, x), to.type(x).shape
+    multiplier, shift = (to.graph.constants[name].astype(np.float64) for name in slopes)
+    # of 31 bits, which a slope of float32 had become
+    slope = (multiplier * 2.0**-shift * to.step(node.output) / to.step(x)).astype(np.float32)
+    axes = next(n for n in range(len(shape) + 1) if np.prod(shape[n:]) == slope.size)
+    full = slope.reshape((1,) * axes + shape[axes:]).transpose(order)
+    given = to.constant(np.ascontiguousarray(full), "slope")
+    _give(op, node, to.node("PRelu", to.floats(x, order), given), order, to)
 
 
 def _is_partial(expression: object) -> bool:
@@ -201,6 +220,11 @@ def _sum(op: ops.QReduceSum, node: Node, to: ModelWriter) -> None:
 
 
 @write_node.register
+def _root(op: ops.QReduceL2, node: Node, to: ModelWriter) -> None:
+    _reduced("ReduceL2", op, node, to)
+
+
+@write_node.register
 def _largest(op: ops.ReduceMax, node: Node, to: ModelWriter) -> None:
     _reduced("ReduceMax", op, node, to)
 
@@ -211,7 +235,10 @@ def _least(op: ops.ReduceMin, node: Node, to: ModelWriter) -> None:
 
 
 def _reduced(
-    name: str, op: ops.QReduceSum | ops.ReduceMax | ops.ReduceMin, node: Node, to: ModelWriter
+    name: str,
+    op: ops.QReduceSum | ops.QReduceL2 | ops.ReduceMax | ops.ReduceMin,
+    node: Node,
+    to: ModelWriter,
 ) -> None:
     x = node.inputs[0]
     order = _order(to, x) if op.keepdims else to.plain(x)
@@ -222,7 +249,7 @@ def _reduced(
         over = to.constant(np.array(axes, np.int64), "axes")
         y = to.node(name, to.floats(x, order), over, keepdims=int(op.keepdims))
     y_order = order if op.keepdims else None
-    if isinstance(op, ops.QReduceSum):
+    if isinstance(op, ops.QReduceSum | ops.QReduceL2):
         _give(op, node, y, y_order, to)
     else:
         to.give(node.output, y, y_order)
@@ -294,6 +321,35 @@ def _slice(op: ops.Slice, node: Node, to: ModelWriter) -> None:
     numbers = {"starts": starts, "ends": ends, "axes": axes, "steps": steps}
     given = (to.constant(array.astype(np.int64), part) for part, array in numbers.items())
     _moved("Slice", node, to, *given)
+
+
+@write_node.register(ops.Gather)
+@write_node.register(ops.GatherElements)
+def _gather(op: ops.Gather | ops.GatherElements, node: Node, to: ModelWriter) -> None:
+    if isinstance(op, ops.Gather) and not op.from_end:
+        raise UnsupportedError("ONNX counts negative indices from the end, which it refuses")
+    _moved(type(op).__name__, node, to, to.integers(node.input("indices")), axis=op.axis)
+
+
+@write_node.register
+def _nearest(op: ops.ResizeNearest, node: Node, to: ModelWriter) -> None:
+    x = node.inputs[0]
+    shape = to.type(x).shape
+    order = _order(to, x)
+    floats = to.floats(x, order)
+    if all(
+        list(sources) == [i * extent // len(sources) for i in range(len(sources))]
+        for sources, extent in ((op.rows, shape[1]), (op.columns, shape[2]))
+    ):
+        out = to.type(node.output).shape
+        sizes = to.constant(np.array([out[axis] for axis in order], np.int64), "sizes")
+        how = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        floats = to.node("Resize", floats, "", "", sizes, mode="nearest", **how)
+    else:
+        for axis, sources in ((1, op.rows), (2, op.columns)):
+            indices = to.constant(np.array(sources, np.int64), "sources")
+            floats = to.node("Gather", floats, indices, axis=order.index(axis))
+    to.give(node.output, floats, order)
 
 
 @write_node.register

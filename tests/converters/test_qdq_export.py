@@ -92,7 +92,39 @@ def sequence() -> onnx.ModelProto:
     )
 
 
-MODELS = {"network": network, "places": places, "sequence": sequence}
+def heads() -> onnx.ModelProto:
+    """Quotients, norms, slopes a channel and a place, rows by index, and enlarged pictures."""
+    return model(
+        [
+            node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]),
+            node("PRelu", ["c", "slopes"], ["p"]),
+            node("PRelu", ["p", "places"], ["q"]),
+            node("Resize", ["q", "", "scales"], ["r"], mode="nearest",
+                 coordinate_transformation_mode="asymmetric", nearest_mode="floor"),
+            node("Resize", ["r", "", "", "sizes"], ["s"], mode="nearest"),
+            node("ReduceL2", ["s", "channels"], ["l"], keepdims=1),
+            node("Add", ["l", "one"], ["n"]),
+            node("Div", ["s", "n"], ["d"]),
+            node("Gather", ["d", "order"], ["g"], axis=1),
+            node("GatherElements", ["g", "elements"], ["y"], axis=3),
+        ],
+        SHAPE,
+        {
+            "w": floats(0, 8, 3, 3, 3),
+            "slopes": floats(1, 8, 1, 1),
+            "places": floats(2, *SHAPE[-2:]),
+            "scales": np.array([1, 1, 2, 3], np.float32),
+            "sizes": np.array([1, 8, 17, 11]),
+            "channels": np.array([1]),
+            "one": np.array(1, np.float32),
+            "order": np.array([3, 0, -1]),
+            "elements": np.arange(3 * 17 * 2).reshape(1, 3, 17, 2) % 11,
+        },
+        opset=18,
+    )  # fmt: skip
+
+
+MODELS = {"network": network, "places": places, "sequence": sequence, "heads": heads}
 
 
 @pytest.mark.parametrize("scheme", ["int8", "int16x8", "int16"])
