@@ -8,6 +8,7 @@ from functools import singledispatch
 import numpy as np
 
 from edgeinfer.converters.qdq.expressions import write_expression
+from edgeinfer.converters.qdq.resizes import resize_attributes
 from edgeinfer.converters.qdq.writer import CHANNELS_FIRST, ModelWriter, Order
 from edgeinfer.errors import UnsupportedError
 from edgeinfer.graph import Node
@@ -350,6 +351,22 @@ def _nearest(op: ops.ResizeNearest, node: Node, to: ModelWriter) -> None:
             indices = to.constant(np.array(sources, np.int64), "sources")
             floats = to.node("Gather", floats, indices, axis=order.index(axis))
     to.give(node.output, floats, order)
+
+
+@write_node.register
+def _resize(op: ops.QResize, node: Node, to: ModelWriter) -> None:
+    x, *others = node.inputs
+    first_rows, row_weights, first_columns, column_weights = (
+        to.graph.constants[name] for name in others
+    )
+    rows, columns = (first_rows, row_weights), (first_columns, column_weights)
+    attributes = resize_attributes(to.type(x).shape[1:3], rows, columns)
+    if attributes is None:
+        raise UnsupportedError("no Resize has its weights")
+    n, height, width, channels = to.type(node.output).shape
+    sizes = to.constant(np.array([n, channels, height, width], np.int64), "sizes")
+    floats = to.node("Resize", to.floats(x, CHANNELS_FIRST), "", "", sizes, **attributes)
+    _give(op, node, floats, CHANNELS_FIRST, to)
 
 
 @write_node.register

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -124,7 +125,34 @@ def heads() -> onnx.ModelProto:
     )  # fmt: skip
 
 
-MODELS = {"network": network, "places": places, "sequence": sequence, "heads": heads}
+WAYS = {
+    "half pixel": ({"mode": "linear"}, (13, 9)),
+    "corners": ({"mode": "linear", "coordinate_transformation_mode": "align_corners"}, (20, 11)),
+    "asymmetric": ({"mode": "linear", "coordinate_transformation_mode": "asymmetric"}, (24, 22)),
+    "antialias": ({"mode": "linear", "antialias": 1}, (7, 5)),
+    "cubic": ({"mode": "cubic"}, (14, 10)),
+    "cubic, a half": ({"mode": "cubic", "cubic_coeff_a": -0.5}, (9, 12)),
+}
+
+
+def resized(way: str) -> onnx.ModelProto:
+    """A picture enlarged or reduced by weights."""
+    how, size = WAYS[way]
+    nodes = [
+        node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]),
+        node("Resize", ["c", "", "", "sizes"], ["y"], **how),
+    ]
+    constants = {"w": floats(0, 8, 3, 3, 3), "sizes": np.array([1, 8, *size])}
+    return model(nodes, SHAPE, constants, opset=18)
+
+
+MODELS = {
+    "network": network,
+    "places": places,
+    "sequence": sequence,
+    "heads": heads,
+    **{way: partial(resized, way) for way in WAYS},
+}
 
 
 @pytest.mark.parametrize("scheme", ["int8", "int16x8", "int16"])
@@ -134,7 +162,9 @@ def test_onnxruntime_computes_the_same_to_within_a_step(name, scheme):
     apart = steps_apart(graph, SAMPLES)
     # float32 errs by a share of a step of 16 bits in each layer
     assert apart.max() < (1.01 if scheme == "int8" else 8)
-    assert (apart > 0.5).mean() <= (1e-3 if scheme == "int8" else 0.3)
+    # means of integers are halves often, which are rounded up here, and there to even
+    ties = 0.04 if name in WAYS else 1e-3
+    assert (apart > 0.5).mean() <= (ties if scheme == "int8" else 0.3)
 
 
 @pytest.mark.parametrize("scheme", ["int8", "int16x8", "int16"])
