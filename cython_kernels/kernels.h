@@ -21,6 +21,13 @@
 #define HAS_NEON_KERNELS
 #endif
 
+/* The instructions of Cortex-M4, M7, M33 and M55, and of 32-bit Cortex-A, that multiply pairs of
+ * words and add the products. */
+#if defined(__ARM_FEATURE_SIMD32) && defined(__GNUC__) && !defined(__ARM_BIG_ENDIAN)
+#define HAS_PAIRS_OF_WORDS
+#include <arm_acle.h>
+#endif
+
 #define MAX_RANK 16
 #define MAX_OPERANDS 16
 

@@ -47,6 +47,68 @@ DOT_32(dot_s8, int8_t)
 DOT_32(dot_u8, uint8_t)
 DOT_32(dot_s16, int16_t)
 
+#ifdef HAS_PAIRS_OF_WORDS
+static inline uint32_t four_bytes(const void *from)
+{
+    uint32_t word;
+    __builtin_memcpy(&word, from, sizeof word); /* a load, where there is no library, too */
+    return word;
+}
+
+/* The same as dot_s8, four taps at a time, of patches in which every second and third of four have
+ * changed places: SXTB16 makes words of the first and third byte, or of the second and fourth, and
+ * SMLAD multiplies two of them. */
+static inline void dot_pairs(const int16_t *restrict x0, const int16_t *restrict x1,
+                             const int8_t *restrict w, ptrdiff_t row, ptrdiff_t taps,
+                             int32_t sums[PIXELS][CHANNELS])
+{
+    for (int k = 0; k < CHANNELS; k += 2, w += 2 * row) {
+        const int16_t *x = x0, *y = x1;
+        int32_t a = 0, b = 0, c = 0, d = 0;
+        for (const int8_t *v = w, *end = w + taps; v < end; v += 4, x += 4, y += 4) {
+            const uint32_t v0 = four_bytes(v), v1 = four_bytes(v + row);
+            const int16x2_t even0 = __sxtb16((int8x4_t)v0), even1 = __sxtb16((int8x4_t)v1);
+            const int16x2_t odd0 = __sxtb16((int8x4_t)(v0 >> 8 | v0 << 24));
+            const int16x2_t odd1 = __sxtb16((int8x4_t)(v1 >> 8 | v1 << 24));
+            const int16x2_t x_even = (int16x2_t)four_bytes(x),
+                            x_odd = (int16x2_t)four_bytes(x + 2);
+            const int16x2_t y_even = (int16x2_t)four_bytes(y),
+                            y_odd = (int16x2_t)four_bytes(y + 2);
+            a = __smlad(x_odd, odd0, __smlad(x_even, even0, a));
+            b = __smlad(x_odd, odd1, __smlad(x_even, even1, b));
+            c = __smlad(y_odd, odd0, __smlad(y_even, even0, c));
+            d = __smlad(y_odd, odd1, __smlad(y_even, even1, d));
+        }
+        sums[0][k] = a;
+        sums[0][k + 1] = b;
+        sums[1][k] = c;
+        sums[1][k + 1] = d;
+    }
+}
+
+static inline void change_places(int16_t *patch, int64_t taps)
+{
+    for (ptrdiff_t t = 0; t < (ptrdiff_t)taps; t += 4) {
+        const int16_t second = patch[t + 1];
+        patch[t + 1] = patch[t + 2];
+        patch[t + 2] = second;
+    }
+}
+
+#else
+static inline void dot_pairs(const int16_t *restrict x0, const int16_t *restrict x1,
+                             const int8_t *restrict w, ptrdiff_t row, ptrdiff_t taps,
+                             int32_t sums[PIXELS][CHANNELS])
+{
+    dot_s8(x0, x1, w, row, taps, sums);
+}
+
+static inline void change_places(int16_t *patch, int64_t taps)
+{
+    (void)patch, (void)taps;
+}
+#endif
+
 static inline void dot_32(const int16_t *restrict x0, const int16_t *restrict x1,
                           const void *restrict w, int64_t row, int64_t taps, int64_t weight_bytes,
                           int32_t sums[PIXELS][CHANNELS])
@@ -55,6 +117,18 @@ static inline void dot_32(const int16_t *restrict x0, const int16_t *restrict x1
         dot_s8(x0, x1, w, (ptrdiff_t)row, (ptrdiff_t)taps, sums);
     else
         dot_s16(x0, x1, w, (ptrdiff_t)row, (ptrdiff_t)taps, sums);
+}
+
+/* All taps of such a pair, as conv() has made its patches. */
+static inline void dot_whole(const int16_t *restrict x0, const int16_t *restrict x1,
+                             const void *restrict w, const conv_parameters *p,
+                             int32_t sums[PIXELS][CHANNELS])
+{
+    const ptrdiff_t taps = (ptrdiff_t)p->taps;
+    if (p->weight_bytes == 1)
+        dot_pairs(x0, x1, w, taps, taps, sums);
+    else
+        dot_s16(x0, x1, w, taps, taps, sums);
 }
 
 /* The same in 64 bits, from sums of `block` products, which surely fit 32. Weights too large for
@@ -117,7 +191,8 @@ EACH_WIDTH void make_patch(const conv_parameters *p, const void *x, int64_t pixe
 
 /* What turns the accumulators of CHANNELS neighbouring channels into outputs. */
 typedef struct {
-    int64_t bias[CHANNELS], multiplier[CHANNELS];
+    int64_t bias[CHANNELS];
+    int32_t multiplier[CHANNELS];
     int shift[CHANNELS];
 } channel_stage;
 
@@ -143,6 +218,7 @@ EACH_WIDTH void multiply(const conv_parameters *p, void *const *operands, const 
     const int64_t plane = rows * p->taps;
     const void *weights = element(operands[1], g * p->planes * plane, p->weight_bytes);
     const output_stage out = STAGE(p);
+    const narrow_stage narrow_out = narrowed(out);
     for (int64_t c = first; c < last; c += CHANNELS) {
         const int64_t valid = last - c < CHANNELS ? last - c : CHANNELS;
         const channel_stage stage = load_stage(operands, g * p->outputs + c, valid, acc_bits);
@@ -150,21 +226,23 @@ EACH_WIDTH void multiply(const conv_parameters *p, void *const *operands, const 
             const int16_t *x0 = patches + i * p->taps;
             const int16_t *x1 = i + 1 < count ? x0 + p->taps : x0;
             int64_t wide[PIXELS][CHANNELS];
-            int32_t narrow[PIXELS][CHANNELS];
+            int32_t sums[PIXELS][CHANNELS];
             const void *w = element(weights, c * p->taps, p->weight_bytes);
             if (acc_bits == 64)
                 dot_64(x0, x1, w, plane, p, wide);
             else
-                dot_32(x0, x1, w, p->taps, p->taps, p->weight_bytes, narrow);
+                dot_whole(x0, x1, w, p, sums);
             for (int64_t j = 0; j < PIXELS && i + j < count; ++j) {
                 const int64_t y = ((pixel + i + j) * p->group + g) * p->outputs + c;
                 int64_t q[CHANNELS];
                 for (int k = 0; k < CHANNELS; ++k) {
-                    const int64_t acc =
+                    const uint32_t bias = (uint32_t)stage.bias[k];
+                    q[k] =
                         acc_bits == 64
-                            ? wide[j][k] + stage.bias[k]
-                            : (int32_t)((uint32_t)narrow[j][k] + (uint32_t)stage.bias[k]);
-                    q[k] = requantize(acc, stage.multiplier[k], stage.shift[k], out);
+                            ? requantize(wide[j][k] + stage.bias[k], stage.multiplier[k],
+                                         stage.shift[k], out)
+                            : requantize_narrow((int32_t)((uint32_t)sums[j][k] + bias),
+                                                stage.multiplier[k], stage.shift[k], narrow_out);
                 }
                 for (int64_t k = 0; k < valid; ++k)
                     store(operands[5], y + k, p->out_bytes, q[k]);
@@ -184,8 +262,11 @@ EACH_WIDTH int conv(const conv_parameters *p, void *const *operands, int64_t beg
         const int64_t after = quads * (split + 1) / p->splits * CHANNELS;
         const int64_t last = after < p->outputs ? after : p->outputs;
         for (int64_t g = 0; g < p->group; ++g) {
-            for (int64_t i = 0; i < count; ++i)
+            for (int64_t i = 0; i < count; ++i) {
                 make_patch(p, operands[0], pixel + i, g, patches + i * p->taps, bytes);
+                if (acc_bits == 32 && p->weight_bytes == 1)
+                    change_places(patches + i * p->taps, p->taps);
+            }
             multiply(p, operands, patches, pixel, count, g, first, last, acc_bits);
         }
     }

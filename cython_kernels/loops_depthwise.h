@@ -34,7 +34,7 @@
         }                                                                                         \
     }
 
-#define DEPTHWISE(name, x_type, acc_type, bias_type)                                              \
+#define DEPTHWISE(name, x_type, acc_type, bias_type, stage_type, made, requantized)               \
     KERNEL(LOOP(name))                                                                            \
     {                                                                                             \
         const depthwise_parameters *p = parameters;                                               \
@@ -42,7 +42,7 @@
         const bias_type *bias = operands[2];                                                      \
         const int32_t *multiplier = operands[3];                                                  \
         const int8_t *shift = operands[4];                                                        \
-        const output_stage out = STAGE(p);                                                        \
+        const stage_type out = made(STAGE(p));                                                    \
         x_type *padding = scratch;                                                                \
         for (int64_t c = 0; c < DEPTHWISE_BLOCK; ++c)                                             \
             padding[c] = (x_type)p->input_zero_point;                                             \
@@ -67,8 +67,8 @@
                         name##_words(p, from, padding, w, top, left, (ptrdiff_t)count, acc);      \
                     for (int64_t c = 0; c < count; ++c)                                           \
                         store(operands[5], y + first + c, p->out_bytes,                           \
-                              requantize((bias_type)acc[c], multiplier[first + c],                \
-                                         shift[first + c], out));                                 \
+                              requantized((bias_type)acc[c], multiplier[first + c],               \
+                                          shift[first + c], out));                                \
                 }                                                                                 \
             }                                                                                     \
         }                                                                                         \
@@ -78,12 +78,13 @@
 /* 32-bit accumulators wrap modulo 2^32 on the way, as EI-1 allows: only the sum is proven. */
 DEPTHWISE_TAPS(depthwise_s8_bytes, int8_t, uint32_t, uint32_t, int8_t)
 DEPTHWISE_TAPS(depthwise_s8_words, int8_t, uint32_t, uint32_t, int16_t)
-DEPTHWISE(depthwise_s8, int8_t, uint32_t, int32_t)
+DEPTHWISE(depthwise_s8, int8_t, uint32_t, int32_t, narrow_stage, narrowed, requantize_narrow)
 
 DEPTHWISE_TAPS(depthwise_s16_acc32_bytes, int16_t, uint32_t, uint32_t, int8_t)
 DEPTHWISE_TAPS(depthwise_s16_acc32_words, int16_t, uint32_t, uint32_t, int16_t)
-DEPTHWISE(depthwise_s16_acc32, int16_t, uint32_t, int32_t)
+DEPTHWISE(depthwise_s16_acc32, int16_t, uint32_t, int32_t, narrow_stage, narrowed,
+          requantize_narrow)
 
 DEPTHWISE_TAPS(depthwise_s16_acc64_bytes, int16_t, int64_t, int64_t, int8_t)
 DEPTHWISE_TAPS(depthwise_s16_acc64_words, int16_t, int64_t, int64_t, int16_t)
-DEPTHWISE(depthwise_s16_acc64, int16_t, int64_t, int64_t)
+DEPTHWISE(depthwise_s16_acc64, int16_t, int64_t, int64_t, output_stage, , requantize)

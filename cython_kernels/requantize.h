@@ -37,4 +37,35 @@ static inline int64_t requantize(int64_t acc, int64_t multiplier, int shift, out
                  out.hi);
 }
 
+/* The same of an accumulator of 32 bits, in 32 bits wherever the shift allows it, as almost all
+ * do: of a shift s >= 33 the lower word of the product decides nothing,
+ *
+ *     floor((2^32 h + l + 2^(s-1)) / 2^s) = floor((h + 2^(s-33)) / 2^(s-32))
+ *
+ * and |h| <= 2^30, so that nothing overflows. */
+typedef struct {
+    int32_t zero_point, lo, hi, twice;
+} narrow_stage;
+
+static inline narrow_stage narrowed(output_stage out)
+{
+    return (narrow_stage){(int32_t)out.zero_point, (int32_t)out.lo, (int32_t)out.hi,
+                          (int32_t)out.twice};
+}
+
+static inline int32_t requantize_narrow(int32_t acc, int32_t multiplier, int shift,
+                                        narrow_stage out)
+{
+    if (shift < 33)
+        return (int32_t)requantize(acc, multiplier, shift,
+                                   (output_stage){out.zero_point, out.lo, out.hi, out.twice});
+    int64_t product = (int64_t)acc * multiplier;
+    if (out.twice)
+        product += acc >= 0 ? INT64_C(1) << 30 : -(INT64_C(1) << 30);
+    const int32_t high = (int32_t)(product >> 32);
+    const int32_t rounded = ((high + (1 << (shift - 33))) >> (shift - 32)) + out.zero_point;
+    const int32_t raised = rounded < out.lo ? out.lo : rounded;
+    return raised > out.hi ? out.hi : raised;
+}
+
 #endif
