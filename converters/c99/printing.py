@@ -48,6 +48,8 @@ _FILES = {
 _WIDTH = 99
 _INT64 = 2**63
 _INT32 = 2**31
+# of a processor of 32 bits, and of a step of model.c.j2
+_WORD_BYTES, _STEP_WORDS = 4, 7
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Printed:
     files : dict of str to str
         What belongs to it, by paths in its folder.
     ram_bytes, constant_bytes : int
-        What its arena and states take, and its weights, tables and parameters.
+        What its arena and states take, and its weights and tables on 32 bits.
     kernels : tuple of str
         Those that it calls.
     inputs : tuple of str
@@ -143,7 +145,8 @@ class _Printer:
         kernels = sorted({step.kernel for step in self.plan.steps})
         tables = [_table(name, self._constant(place)) for place, name in self.constants.items()]
         tables += [_table(f"first_{n}", array) for n, array in enumerate(self.extra)]
-        parameter_bytes = 4 * len(narrow) + 8 * len(wide) + sum(a.nbytes for a in self.extra)
+        table_bytes = 4 * len(narrow) + 8 * len(wide) + sum(a.nbytes for a in self.extra)
+        table_bytes += _WORD_BYTES * (_STEP_WORDS * len(steps) + len(operands))
         values = max((s.scratch.offset + s.scratch.nbytes for s in self.plan.steps), default=0)
         return {
             "version": __version__,
@@ -162,7 +165,7 @@ class _Printer:
             "sources": kernel_sources(kernels),
             "max_rank": self._max_rank(),
             "constants": tables,
-            "constant_bytes": sum(place.nbytes for place in self.constants) + parameter_bytes,
+            "constant_bytes": sum(place.nbytes for place in self.constants) + table_bytes,
             "narrow": _lines(map(str, narrow)),
             "narrow_count": len(narrow),
             "wide": _lines(map(_int64, wide)),
