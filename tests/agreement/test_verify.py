@@ -24,7 +24,7 @@ from edgeinfer.quant import quantize
 from edgeinfer.runtime.session import Session
 from tests.converters.onnx_agreement import model, node
 from tests.converters.test_quantized_models import SAMPLES, floats
-from tests.converters.test_tflite import network
+from tests.converters.test_tflite import enlarged, network
 from tests.refusals import refused
 from tests.runtime.plan_runner import needed
 
@@ -62,6 +62,15 @@ def test_onnxruntime_is_near_and_promises_nothing(integers):
 def test_micro_has_the_bits_of_what_rounds_twice(integers):
     pytest.importorskip("tflite_micro")
     (found,) = edgeinfer.verify(integers, ("tflm",))
+    assert found.promised > 5
+    assert found.broken == 0
+
+
+def test_micro_has_the_bits_of_pictures_and_indices():
+    pytest.importorskip("tflite_micro")
+    graph = quantize(enlarged(), SAMPLES, rounding="double")
+    (found,) = edgeinfer.verify(graph, ("tflm",))
+    assert (found.layers, found.differing) == (8, 0)
     assert found.promised > 5
     assert found.broken == 0
 

@@ -69,6 +69,23 @@ def network() -> Graph:
     )  # fmt: skip
 
 
+def enlarged() -> Graph:
+    """Rows and columns by index, and pictures to the nearest in three ways."""
+    resize = [
+        {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"},
+        {"coordinate_transformation_mode": "half_pixel", "nearest_mode": "round_prefer_ceil"},
+        {"coordinate_transformation_mode": "align_corners"},
+    ]
+    nodes = [node("Conv", ["x", "w"], ["r0"], pads=[1, 1, 1, 1])]
+    for place, how in enumerate(resize):
+        given, made = f"r{place}", f"r{place + 1}"
+        nodes.append(node("Resize", [given, "", "", f"size{place}"], [made], **how))
+    nodes += [node("Gather", ["r3", "order"], ["g"], axis=2), node("Relu", ["g"], ["y"])]
+    constants = {"w": floats(0, 8, 3, 3, 3), "order": np.array([5, 0, -1, 2])}
+    sizes = {f"size{n}": np.array([1, 8, 7 + 3 * n, 13 - n]) for n in range(len(resize))}
+    return from_onnx(model(nodes, SHAPE, {**constants, **sizes}, opset=18))
+
+
 def same_bits(graph: Graph, other: Graph) -> None:
     first, second = Session(graph), Session(other)
     for x in SAMPLES:
@@ -89,6 +106,16 @@ def test_what_is_exported_and_read_again_computes_the_same(rounding):
     same_bits(graph, again)
     for name in (*graph.inputs, *graph.outputs):
         assert again.types[name] == graph.types[name]
+
+
+def test_pictures_and_indices_are_the_same_read_again():
+    graph = quantize(enlarged(), SAMPLES)
+    model = parse(to_tflite(graph), "it")
+    names = [operator.name for operator in model.operators]
+    assert names.count("RESIZE_NEAREST_NEIGHBOR") == 2
+    # the third has no form of its own
+    assert names.count("GATHER") == 3
+    same_bits(graph, as_stated(from_tflite(to_tflite(graph))))
 
 
 def test_a_function_of_several_is_one_operator_each_and_near():

@@ -416,6 +416,45 @@ def _tile(op: ops.Tile, node: Node, to: GraphWriter) -> None:
     to.write("TILE", [to.place(node.inputs[0]), repeats], [to.place(node.output)])
 
 
+@write_node.register
+def _gather(op: ops.Gather, node: Node, to: GraphWriter) -> None:
+    data, indices = node.inputs
+    if indices not in to.graph.constants:
+        raise UnsupportedError("a run computes its indices, which are not checked there")
+    known = to.graph.constants[indices]
+    extent = to.type(data).shape[op.axis]
+    from_start = np.where(known < 0, known + extent, known).astype(np.int32)
+    inputs = [to.place(data), to.constant(from_start, "indices")]
+    to.write("GATHER", inputs, [to.place(node.output)], Axis=op.axis, BatchDims=0)
+
+
+@write_node.register
+def _nearest(op: ops.ResizeNearest, node: Node, to: GraphWriter) -> None:
+    x, y = node.inputs[0], node.output
+    sides = tuple(zip((op.rows, op.columns), to.type(x).shape[1:3], strict=True))
+    for half in (0, 1):
+        if all(list(sources) == _nearest_of(len(sources), n, half) for sources, n in sides):
+            size = to.numbers([len(op.rows), len(op.columns)], "size")
+            how = {"AlignCorners": 0, "HalfPixelCenters": half}
+            to.write("RESIZE_NEAREST_NEIGHBOR", [to.place(x), size], [to.place(y)], **how)
+            return
+    n, _, width, channels = to.type(x).shape
+    between = to.between("rows", to.type(x), (n, len(op.rows), width, channels))
+    for axis, sources, given, made in (
+        (1, op.rows, to.place(x), between),
+        (2, op.columns, between, to.place(y)),
+    ):
+        indices = to.numbers(sources, "sources")
+        to.write("GATHER", [given, indices], [made], Axis=axis, BatchDims=0)
+
+
+def _nearest_of(after: int, before: int, half: int) -> list[int]:
+    """The sources of TensorFlow Lite, in float32 as it computes them."""
+    places = np.arange(after, dtype=np.float32) + np.float32(half / 2)
+    sources = np.floor(places * np.float32(np.float32(before) / np.float32(after)))
+    return np.minimum(sources, before - 1).astype(int).tolist()
+
+
 @write_node.register(ops.DepthToSpace)
 @write_node.register(ops.SpaceToDepth)
 def _blocks(op: ops.DepthToSpace | ops.SpaceToDepth, node: Node, to: GraphWriter) -> None:
