@@ -70,7 +70,7 @@ def test_the_command_says_what_runs_where(run):
         ),
         (
             "export m.eqm --to tflite --config ethos-u55-32 -o m.tflite",
-            "error: --config chooses an Ethos-U, and --to tflite has none\n",
+            "error: --config chooses an Ethos-U or an NPU, and --to tflite has none\n",
         ),
     ],
 )
