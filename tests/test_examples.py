@@ -64,6 +64,7 @@ def test_frames_are_classified_by_exported_c(tmp_path):
         (b"P5 7 9 255\n" + bytes(63), "frame.pgm is no binary PGM of 8 x 8 or more\n"),
         (b"P5 8 8 255\n" + bytes(63), "frame.pgm ends too soon\n"),
     ],
+    ids=["of colours", "too narrow", "too short"],
 )
 def test_a_frame_that_is_none_wrong(tmp_path, content, message):
     compiler = needed("cc")
