@@ -137,7 +137,7 @@ def test_an_interrupt_while_a_program_starts_leaves_it_not_running(monkeypatch):
 
 def test_of_several_programs_so_many_run_at_once(tmp_path):
     # each says how many there are while it runs
-    script = f"mkdir {tmp_path}/$1; sleep 0.2; ls {tmp_path} | wc -l; rmdir {tmp_path}/$1"
+    script = f"mkdir {tmp_path}/$1; sleep 0.5; ls {tmp_path} | wc -l; rmdir {tmp_path}/$1"
     ended: list[Ended] = []
     commands = [[*shell(script), "sh", str(number)] for number in range(6)]
     run_all(commands, at_once=2, watch=ended.append)
@@ -156,7 +156,7 @@ def test_what_a_watch_of_several_raises_ends_the_others_and_begins_no_more(tmp_p
     # the third waits for a place, as the first does not end
     commands = [
         shell(f"{alone} exec {HOUR}"),
-        shell("sleep 0.3; exit 3"),
+        shell(f"until [ -s {tmp_path}/numbers ]; do sleep 0.05; done; exit 3"),
         shell(f"{alone} exec {HOUR}"),
     ]
     with refused("one has failed", InputError):
