@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,7 +65,8 @@ def run(
     it scores classes; OUT.npz holds all outputs by name, and the files of the samples under files.
     """
     from edgeinfer.data import ImageOptions, load_data
-    from edgeinfer.files.atomic_write import atomic_write, check_writable
+    from edgeinfer.files.atomic_write import check_writable
+    from edgeinfer.files.npz_file import write_npz
 
     if output is not None:
         check_writable(output, model, data)
@@ -83,10 +83,8 @@ def run(
     outputs = {name: _joined(graph, name, arrays) for name, arrays in gathered.items()}
     files = dataset.names[: len(gathered[graph.outputs[0]]) * samples_in(graph)]
     if output is not None:
-        file = io.BytesIO()
         named = {_FILES: np.array(files)} if files and _FILES not in outputs else {}
-        np.savez(file, **outputs, **named)  # type: ignore[arg-type]
-        atomic_write(output, file.getvalue())
+        write_npz(output, {**outputs, **named})
     predictions = _predictions(graph, outputs[graph.outputs[0]], names, top)
     return Report(
         {

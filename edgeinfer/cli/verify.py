@@ -124,18 +124,12 @@ def _runs(graph: Graph, data: Path | None, samples: int) -> list[dict[str, np.nd
 
 def _written(graph: Graph, found: list[Agreement], shrink: Path) -> str:
     """The smallest input of the target that breaks its promise, or else that differs, in a file."""
-    import io
-
-    import numpy as np
-
     from edgeinfer.agreement import moved
-    from edgeinfer.files.atomic_write import atomic_write
+    from edgeinfer.files.npz_file import write_npz
 
     for each in sorted(found, key=lambda each: not each.broken):
         if each.smallest is not None:
-            content = io.BytesIO()
-            np.savez(content, **each.smallest)  # type: ignore[arg-type]
-            atomic_write(shrink, content.getvalue())
+            write_npz(shrink, each.smallest)
             whole = sum(array.size for array in each.smallest.values())
             return (
                 f"{shrink} shows it on {each.target}: of its {whole:,} integers "
