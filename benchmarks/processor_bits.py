@@ -27,11 +27,13 @@ from zoo_folder import load
 
 from edgeinfer import Session, __version__
 from edgeinfer.agreement import digest, random_inputs, sealed
+from edgeinfer.agreement.targets import session_run
 from edgeinfer.converters import from_onnx
-from edgeinfer.converters.c99 import printed
+from edgeinfer.converters.c99 import Printed, printed
 from edgeinfer.cython_kernels.runtime import SUPPORTED
 from edgeinfer.graph import Graph
 from edgeinfer.quant import quantize
+from edgeinfer.runtime.planner import Plan
 
 _SAMPLES, _RUNS = 40, 2
 _LEVELS = ("-O0", "-O3")
@@ -90,31 +92,27 @@ PROCESSORS = (
 )
 
 
-def program(graph: Graph, processor: Processor, level: str, folder: Path) -> list[str]:
+def program(
+    graph: Graph, made: Printed, processor: Processor, level: str, folder: Path
+) -> list[str]:
     """The command of a program that turns raw inputs on stdin into arenas on stdout."""
-    made = printed(graph, "model", keep_values=True)
-    sources = [path for path in made.files if path.startswith("src/")]
-    for path in sources:
-        (folder / path).parent.mkdir(exist_ok=True)
-        (folder / path).write_text(made.files[path])
+    source = made.write_sources(folder)
     reads = "\n".join(
         _READ.format(function=function, nbytes=graph.types[name].nbytes)
         for name, function in zip(graph.inputs, made.inputs, strict=True)
     )
     main = folder / "main.c"
     main.write_text(_MAIN.format(reads=reads))
-    flags = ["-std=c99", "-w", level, f"-I{folder / 'src'}"]
+    flags = ["-std=c99", "-w", level, f"-I{source.parent}"]
     out = folder / "program"
-    codes = [str(folder / "src" / "model.c"), str(main)]
-    subprocess.run([*processor.compiler, *flags, *codes, "-o", str(out)], check=True)
+    subprocess.run([*processor.compiler, *flags, source, main, "-o", out], check=True)
     return [str(out)] if processor.emulator is None else [processor.emulator, str(out)]
 
 
 def values(
-    graph: Graph, command: list[str], runs: list[dict[str, np.ndarray]], order: str
+    graph: Graph, plan: Plan, command: list[str], runs: list[dict[str, np.ndarray]], order: str
 ) -> Iterator[dict[str, np.ndarray]]:
     """All values of each run, as the program's processor writes them."""
-    plan = printed(graph, "model", keep_values=True).plan
     given = b"".join(
         array.astype(array.dtype.newbyteorder(order)).tobytes()
         for feeds in runs
@@ -147,13 +145,14 @@ def main() -> int:
         graph = quantize(from_onnx(entry.model), entry.calib[:_SAMPLES])
         runs = random_inputs(graph, _RUNS)
         expected = digest(graph, runs)
+        made = printed(graph, "model", keep_values=True)
         row = []
         for processor in present:
             alike = []
             for level in _LEVELS:
-                with tempfile.TemporaryDirectory() as made:
-                    command = program(graph, processor, level, Path(made))
-                    found = values(graph, command, runs, processor.order)
+                with tempfile.TemporaryDirectory() as folder:
+                    command = program(graph, made, processor, level, Path(folder))
+                    found = values(graph, made.plan, command, runs, processor.order)
                     alike.append(sealed(found) == expected)
             wrong += alike.count(False)
             row.append("the same" if all(alike) else "DIFFERS")
@@ -170,15 +169,8 @@ def main() -> int:
 
 def _by(graph: Graph, runs: list[dict[str, np.ndarray]], isa: str) -> str:
     """The digest of one instruction set's kernels."""
-    session = Session(graph, isa=isa, keep_values=True)
     names = [name for node in graph.nodes for name in node.outputs]
-
-    def each() -> Iterator[dict[str, np.ndarray]]:
-        for feeds in runs:
-            session.run(feeds)
-            yield {name: session.value(name) for name in names}
-
-    return sealed(each())
+    return sealed(map(session_run(Session(graph, isa=isa, keep_values=True), names), runs))
 
 
 if __name__ == "__main__":

@@ -264,7 +264,7 @@ def to_c(graph: Graph, name: str = "") -> dict[str, bytes]:
     """
     from edgeinfer.converters.c99 import printed
 
-    return {path: text.encode() for path, text in printed(graph, name).files.items()}
+    return printed(graph, name).files
 
 
 def as_onnx(path: Path) -> Path | onnx.ModelProto:

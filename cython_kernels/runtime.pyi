@@ -6,7 +6,6 @@ from edgeinfer.runtime.planner import Plan
 
 EDGE_LOOPS: tuple[str, ...]
 ISAS: tuple[str, ...]
-FIELDS: dict[str, tuple[tuple[str, bool], ...]]
 KERNELS: dict[str, tuple[str, ...]]
 LAYOUTS: dict[tuple[str, str], tuple[int, int, int, int, int, int, int]]
 SUPPORTED: tuple[str, ...]
@@ -64,12 +63,12 @@ class PlainRuns:
         out: np.ndarray | Mapping[str, np.ndarray] | None = None,
     ) -> np.ndarray | dict[str, np.ndarray]: ...
 
+def fields_of(name: str) -> list[tuple[str, bool]]: ...
 def peak(isa: str) -> float: ...
 def round_in_turn(moments: np.ndarray, weights: np.ndarray, top: float) -> None: ...
 
 __all__ = [
     "EDGE_LOOPS",
-    "FIELDS",
     "ISAS",
     "KERNELS",
     "LAYOUTS",
@@ -79,6 +78,7 @@ __all__ = [
     "PlainRuns",
     "Program",
     "RunError",
+    "fields_of",
     "peak",
     "round_in_turn",
 ]

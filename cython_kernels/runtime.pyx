@@ -133,7 +133,6 @@ cdef extern from "program.h" nogil:
 
 __all__ = [
     "EDGE_LOOPS",
-    "FIELDS",
     "ISAS",
     "KERNELS",
     "LAYOUTS",
@@ -143,6 +142,7 @@ __all__ = [
     "PlainRuns",
     "Program",
     "RunError",
+    "fields_of",
     "peak",
     "round_in_turn",
 ]
@@ -198,23 +198,32 @@ def _edge_loops():
     return tuple(names)
 
 
-def _fields():
-    table = {}
+def fields_of(str name):
+    """The parameters of the kernel ``name`` in the order of its struct, and whether each has one an
+    axis.
+
+    Raises
+    ------
+    KeyError
+        There is no such kernel.
+    """
+    cdef bytes encoded = name.encode()
+    cdef const char *c_name = encoded
     cdef const kernel *k = &kernels[0]
     cdef const parameter *p
-    while k.name != NULL:
-        fields = []
-        p = k.parameters
-        while p.name != NULL:
-            fields.append((p.name.decode(), p.count > 1))
-            p += 1
-        table[k.name.decode()] = tuple(fields)
+    while k.name != NULL and strcmp(k.name, c_name) != 0:
         k += 1
-    return table
+    if k.name == NULL:
+        raise KeyError(name)
+    fields = []
+    p = k.parameters
+    while p.name != NULL:
+        fields.append((p.name.decode(), p.count > 1))
+        p += 1
+    return fields
 
 
 EDGE_LOOPS = _edge_loops()
-FIELDS = _fields()
 KERNELS = _kernel_table()
 LAYOUTS = _layouts()
 ISAS = _instruction_sets(False)

@@ -4,6 +4,6 @@ Graph ─► Plan of plain loops ─ printing ─► tables, steps, the kernels'
 """
 
 from edgeinfer.converters.c99.compiled import Compiled, compiled
-from edgeinfer.converters.c99.printing import CHECK_RUNS, Printed, printed
+from edgeinfer.converters.c99.printing import Printed, printed
 
-__all__ = ["CHECK_RUNS", "Compiled", "Printed", "compiled", "printed"]
+__all__ = ["Compiled", "Printed", "compiled", "printed"]

@@ -51,10 +51,6 @@ class Compiled:
             name: self._array(name).copy() for node in self._graph.nodes for name in node.outputs
         }
 
-    def check(self) -> int:
-        """What the model's own check says: 0 where it is right."""
-        return int(getattr(self._library, f"{self._made.name}_check")())
-
     def _array(self, name: str) -> np.ndarray:
         place, kind = self._made.plan.places[name], self._graph.types[name]
         assert place.space == "arena"
@@ -84,16 +80,10 @@ def compiled(graph: Graph) -> Iterator[Compiled]:
     made = printed(graph, "model", keep_values=True)
     with tempfile.TemporaryDirectory(prefix="edgeinfer-") as name:
         folder = Path(name)
-        sources = [path for path in made.files if path.startswith("src/")]
-        (folder / "src").mkdir()
-        for path in sources:
-            (folder / path).write_text(made.files[path])
         library = folder / "model.so"
-        arguments = [*command, *_FLAGS, *(path for path in sources if path.endswith(".c"))]
+        arguments = [*command, *_FLAGS, str(made.write_sources(folder)), "-o", str(library)]
         try:
-            ended = subprocess.run(
-                [*arguments, "-o", str(library)], cwd=folder, capture_output=True, check=False
-            )
+            ended = subprocess.run(arguments, cwd=folder, capture_output=True, check=False)
         except OSError as error:
             raise InputError(f"cannot run {command[0]}: {error.strerror}") from error
         if ended.returncode:

@@ -27,10 +27,10 @@ try:
 except ImportError as _error:
     raise MissingExtraError("jinja2", "c") from _error
 
-__all__ = ["CHECK_RUNS", "Printed", "printed"]
+__all__ = ["Printed", "printed"]
 
-CHECK_RUNS = 2
-"""Runs of the model's own check: the second begins with the states of the first."""
+# of the model's own check: the second begins with the states of the first
+_CHECK_RUNS = 2
 
 _TEMPLATES = Path(__file__).with_name("templates")
 # by template, where what it makes stands; NAME is the model's
@@ -60,7 +60,7 @@ class Printed:
     ----------
     name : str
         With which its identifiers and files begin.
-    files : dict of str to str
+    files : dict of str to bytes
         What belongs to it, by paths in its folder.
     ram_bytes, constant_bytes : int
         What its arena and states take, and its weights and tables on 32 bits.
@@ -73,12 +73,20 @@ class Printed:
     """
 
     name: str
-    files: dict[str, str]
+    files: dict[str, bytes]
     ram_bytes: int
     constant_bytes: int
     kernels: tuple[str, ...]
     inputs: tuple[str, ...]
     plan: Plan
+
+    def write_sources(self, folder: Path) -> Path:
+        """Write the C into ``folder``; the file to compile, without the model's own check."""
+        for path, content in self.files.items():
+            if path.startswith("src/"):
+                (folder / path).parent.mkdir(exist_ok=True)
+                (folder / path).write_bytes(content)
+        return folder / "src" / f"{self.name}.c"
 
 
 def printed(graph: Graph, name: str, *, keep_values: bool = False) -> Printed:
@@ -106,7 +114,7 @@ def printed(graph: Graph, name: str, *, keep_values: bool = False) -> Printed:
     # of which a cell of a table, or a span of code, would end
     environment.filters["code"] = lambda text: text.replace("`", "'").replace("|", "\\|")
     files = {
-        path.replace("NAME", prefix): environment.get_template(template).render(context)
+        path.replace("NAME", prefix): environment.get_template(template).render(context).encode()
         for template, path in _FILES.items()
     }
     return Printed(
@@ -176,7 +184,7 @@ class _Printer:
             "arena": max(self.plan.arena_bytes, values, 1),
             "scratch": max((step.scratch.nbytes for step in self.plan.steps), default=0),
             "memory": memory,
-            "check_runs": CHECK_RUNS,
+            "check_runs": _CHECK_RUNS,
             "expected": self._expected(),
         }
 
@@ -273,7 +281,7 @@ class _Printer:
         seed, total = 1, 2166136261
         session = Session(self.graph)
         runs = session.stream() if self.graph.states else session
-        for _ in range(CHECK_RUNS):
+        for _ in range(_CHECK_RUNS):
             given = {}
             for name in self.graph.inputs:
                 kind = self.graph.types[name]

@@ -127,8 +127,7 @@ def _as_c(graph: Graph, name: str, model: Path, output: Path) -> Report:
     from edgeinfer.files.new_folder import write_new_folder
 
     made = printed(graph, name)
-    files = {path: text.encode() for path, text in made.files.items()}
-    write_new_folder(output, files)
+    write_new_folder(output, made.files)
     shown = [
         ("RAM", f"{made.ram_bytes:,} bytes, and some of the stack"),
         ("constants", f"{made.constant_bytes:,} bytes"),
@@ -144,7 +143,7 @@ def _as_c(graph: Graph, name: str, model: Path, output: Path) -> Report:
             "ram_bytes": made.ram_bytes,
             "constant_bytes": made.constant_bytes,
             "kernels": list(made.kernels),
-            "files": {path: len(content) for path, content in files.items()},
+            "files": {path: len(content) for path, content in made.files.items()},
         },
         [
             screen.pairs(shown),

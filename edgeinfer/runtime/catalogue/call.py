@@ -9,7 +9,7 @@ from functools import singledispatch
 
 import numpy as np
 
-from edgeinfer.cython_kernels.runtime import FIELDS, KERNELS, SUPPORTED
+from edgeinfer.cython_kernels.runtime import KERNELS, SUPPORTED, fields_of
 from edgeinfer.errors import UnsupportedError
 from edgeinfer.graph import operators as ops
 from edgeinfer.graph.site import Site
@@ -123,7 +123,7 @@ def having(kernel: str, isa: str) -> Iterator[str]:
 def fields(kernel: str, parameters: Parameters, rank: int) -> list[int]:
     """``parameters`` in the order of ``kernel``'s struct, whose arrays have ``rank`` places."""
     found: list[int] = []
-    for name, is_ranked in FIELDS[kernel]:
+    for name, is_ranked in fields_of(kernel):
         value = parameters[name]
         numbers = [*map(int, value)] if isinstance(value, tuple) else [int(value)]
         found += numbers + [0] * (rank - len(numbers) if is_ranked else 0)
