@@ -105,7 +105,7 @@ def from_onnx(
     from edgeinfer.converters.onnx_import import import_model
     from edgeinfer.converters.onnx_model import read_model, value_names
     from edgeinfer.converters.passes import canonicalize
-    from edgeinfer.converters.states import with_states
+    from edgeinfer.converters.states import StatedStates, with_states
     from edgeinfer.graph.likely_states import likely_states
 
     # one name is what a string is, not its letters
@@ -113,7 +113,11 @@ def from_onnx(
     model = read_model(source, allow_links=allow_links)
     if constants:
         fix_inputs(model, constants)
+    stated = StatedStates.of(model.metadata_props)
     if inputs or outputs:
+        if outputs:
+            stated = replace(stated, shown=tuple(n for n in stated.shown if n in outputs))
+            outputs = tuple(dict.fromkeys((*outputs, *stated.pairs.values())))
         cut_model(model, inputs=inputs, outputs=outputs)
     imported = import_model(model, batch=batch, input_shapes=input_shapes)
     graph = canonicalize(imported, value_names(model))
@@ -126,8 +130,8 @@ def from_onnx(
                 "no input looks like what an output was in the run before; the inputs are: "
                 f"{', '.join(graph.inputs)}; the outputs are: {', '.join(graph.outputs)}"
             )
-    if states is not None:
-        graph = with_states(graph, states)
+    if stated.pairs or states is not None:
+        graph = with_states(graph, {} if states is None else states, stated)
     verify(graph)
     _log.info("imported %r: %d operators", graph.name, len(graph.nodes))
     return graph
@@ -230,7 +234,7 @@ def to_tflite(graph: Graph) -> bytes:
     UnsupportedError
         TensorFlow Lite has no integer operator for some: all are named.
     InputError
-        It is a float Graph, or keeps states.
+        It is a float Graph.
     MissingExtraError
         The package ``tflite`` is not installed.
     """

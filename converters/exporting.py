@@ -13,19 +13,16 @@ __all__ = ["check_exportable", "write_nodes"]
 _NAMED = 5
 
 
-def check_exportable(graph: Graph, states: str) -> None:
-    """Refuse a float Graph, and one that keeps states, of which ``states`` says why.
+def check_exportable(graph: Graph) -> None:
+    """Refuse a float Graph.
 
     Raises
     ------
     InputError
-        It is one of them.
+        It is one.
     """
     if not graph.is_integer:
         raise InputError("a float model has no integers to export: quantize it first")
-    if graph.states:
-        names = ", ".join(repr(state.input) for state in graph.states)
-        raise InputError(f"{states}, and this model keeps {names}")
 
 
 def write_nodes(graph: Graph, write: Callable[[Node], None]) -> None:

@@ -1,23 +1,81 @@
-"""Turns inputs and outputs of a Graph that hand on what a run leaves into states of the Graph."""
+"""Turns inputs and outputs of a Graph that hand on what a run leaves into states of the Graph.
+
+ONNX has no word for such a pair. A model that is written here, or read from a format that has one,
+states its pairs as metadata, in JSON: ``{"states": {"h0": "hn"}, "shown": []}``, the outputs by the
+inputs that they are in the next run, and which of these outputs are the model's own as well.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from edgeinfer.errors import InputError
+from edgeinfer.errors import InputError, ModelError
 from edgeinfer.graph import Graph, State
 from edgeinfer.graph.names import distinct
 
-__all__ = ["with_states"]
+__all__ = ["StatedStates", "with_states"]
+
+_KEY = "edgeinfer.states"
 
 
-def with_states(graph: Graph, pairs: Mapping[str, str]) -> Graph:
+@dataclass(frozen=True)
+class StatedStates:
+    """The states that an ONNX model states.
+
+    Parameters
+    ----------
+    pairs : dict of str to str
+        Outputs by the inputs that they are in the next run.
+    shown : tuple of str
+        Those outputs that a caller gets, too.
+    """
+
+    pairs: dict[str, str] = field(default_factory=dict)
+    shown: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, metadata: Mapping[str, str]) -> StatedStates:
+        """Those that the metadata of a model states; none without such.
+
+        Raises
+        ------
+        ModelError
+            It is no such statement.
+        """
+        if _KEY not in metadata:
+            return cls()
+        try:
+            document = json.loads(metadata[_KEY])
+            pairs, shown = document["states"], document["shown"]
+            names = [*pairs.values(), *shown]
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            names = [None]
+        if not all(isinstance(name, str) for name in names):
+            raise ModelError(
+                f"the model's metadata {_KEY!r} must be like {{'states': {{'h0': 'hn'}}, "
+                "'shown': []}"
+            )
+        return cls(dict(pairs), tuple(shown))
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What a model states them with; nothing without any."""
+        if not self.pairs:
+            return {}
+        return {_KEY: json.dumps({"states": self.pairs, "shown": self.shown})}
+
+
+def with_states(
+    graph: Graph, pairs: Mapping[str, str], stated: StatedStates = StatedStates()
+) -> Graph:
     """``graph`` in which each input of ``pairs`` is what its output was in the run before.
 
-    In the first run it is zeros. Neither is an input or output any more.
+    In the first run it is zeros. Neither is an input or output any more. ``stated`` has further
+    pairs, and which of their outputs stay such.
 
     Raises
     ------
@@ -30,6 +88,7 @@ def with_states(graph: Graph, pairs: Mapping[str, str]) -> Graph:
             "states are outputs by the inputs that they are in the next run, as in "
             f"{{'h0': 'hn'}}, or 'auto'; not {pairs!r}"
         )
+    pairs = {**stated.pairs, **pairs}
     constants, types = dict(graph.constants), dict(graph.types)
     states = []
     for source, result in pairs.items():
@@ -55,7 +114,7 @@ def with_states(graph: Graph, pairs: Mapping[str, str]) -> Graph:
     if len(kept) < len(pairs):
         raise InputError("two states are kept from one output")
     inputs = tuple(name for name in graph.inputs if name not in pairs)
-    outputs = tuple(name for name in graph.outputs if name not in kept)
+    outputs = tuple(n for n in graph.outputs if n not in kept or n in stated.shown)
     for names, what in ((inputs, "input"), (outputs, "output")):
         if not names:
             raise InputError(f"no {what} is left beside the states")

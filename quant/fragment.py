@@ -139,22 +139,38 @@ class Fragment:
 
     def emit(self, op: ops.Operator, *inputs: str) -> None:
         """``op`` in the place of the float node."""
-        self.nodes.append(Node(self.node.name, op, inputs, self.node.outputs))
+        self._append(Node(self.node.name, op, inputs, self.node.outputs))
 
     def emit_output(self, output: str, op: ops.Operator, *inputs: str) -> None:
         """``op``, which gives ``output``, one of several that the float node gives."""
         name = self.node.name
         if output != self.node.outputs[0]:
             name = distinct(output, {node.name for node in self.graph.nodes})
-        self.nodes.append(Node(name, op, inputs, (output,)))
+        self._append(Node(name, op, inputs, (output,)))
 
     def emit_by_way_of(self, value: str, op: ops.Operator, *inputs: str) -> None:
         """``op``, which gives ``value``: the node's output, or what a Rescale makes into it."""
         if value in self.node.outputs:
             self.emit(op, *inputs)
             return
-        self.nodes.append(Node(value, op, inputs, (value,)))
+        self._append(Node(value, op, inputs, (value,)))
         self.emit(self.rescale(value, self.node.output), value)
+
+    def _append(self, node: Node) -> None:
+        """``node``, which rounds once where it takes 16 bits: that is what those do who round twice
+        elsewhere (docs/arithmetic.md)."""
+        taken = [
+            name
+            for role, name in zip(node.op.takes, node.inputs, strict=False)
+            if role.name in ("x", "a", "b")
+        ]
+        if (
+            self.rounding == "double"
+            and isinstance(node.op, ops.Requantizing)
+            and any(self.type(name).dtype == "int16" for name in taken)
+        ):
+            node = replace(node, op=replace(node.op, rounding="single"))
+        self.nodes.append(node)
 
     def between(self, part: str, t: TensorType) -> str:
         """A value of type ``t`` on the way, named for its ``part``."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from hashlib import sha256
 from typing import TypeAlias
 
 from edgeinfer.errors import InputError, QuantizationError
-from edgeinfer.graph import Graph, GraphBuilder
+from edgeinfer.graph import Graph, GraphBuilder, TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.graph.verification import verify
 from edgeinfer.quant.fragment import Fragment
@@ -50,8 +51,28 @@ def lower_to_integers(
         ``weights`` names no layer of the Graph.
     """
     integer = Lowering(graph, weights=weights, rounding=rounding).graph_of(types)
+    integer = _with_shared_constants(integer)
     verify(integer)
     return integer
+
+
+def _with_shared_constants(graph: Graph) -> Graph:
+    """``graph`` in which what several layers hold alike, as steps of one do, is there once."""
+    first: dict[tuple[TensorType, bytes], str] = {}
+    stands = {
+        name: first.setdefault((graph.types[name], sha256(array.tobytes()).digest()), name)
+        for name, array in graph.constants.items()
+    }
+    kept = {*first.values(), *(state.first for state in graph.states)}
+    return replace(
+        graph,
+        nodes=tuple(
+            replace(node, inputs=tuple(stands.get(name, name) for name in node.inputs))
+            for node in graph.nodes
+        ),
+        types={n: t for n, t in graph.types.items() if n not in stands or n in kept},
+        constants={n: array for n, array in graph.constants.items() if n in kept},
+    )
 
 
 class Lowering:

@@ -25,8 +25,12 @@ def drop_noops(graph: Graph) -> Graph:
         first = rewriter.current(node.inputs[0])
         output = node.outputs[0]
         if _gives_back(node.op, rewriter.shape(first), len(node.inputs)):
-            if not rewriter.alias(output, first):
+            if rewriter.alias(output, first):
+                continue
+            if first in rewriter.constants:
                 rewriter.copy(node)
+            else:  # which keeps its input's integers, as a function does not
+                rewriter.write(node, ops.Reshape(rewriter.shape(output)), (first,), output)
             continue
         if (kept := _beside_neutral(rewriter, node)) is not None and rewriter.alias(output, kept):
             continue

@@ -7,7 +7,7 @@ orders of axes, each made of another, on the integers, where it is first asked f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -34,19 +34,19 @@ class ModelWriter:
     Parameters
     ----------
     graph : Graph
-        An integer one, without states.
+        An integer one.
     """
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: list[onnx.TensorProto] = []
-        self._names = DistinctNames(frozenset((*graph.inputs, *graph.outputs)))
+        self._names = DistinctNames(frozenset((*graph.sources, *graph.results)))
         self._integers: dict[tuple[str, Order], str] = {}
         self._floats: dict[tuple[str, Order], str] = {}
         self._parameters: dict[str, tuple[str, str]] = {}
         self._label = ""
-        for name in graph.inputs:
+        for name in graph.sources:
             if self.type(name).quantization is None:
                 self._integers[name, self.plain(name)] = name
             else:
@@ -152,16 +152,17 @@ class ModelWriter:
         self._nodes.append(helper.make_node(operator, inputs, names, names[0], **attributes))
         return names
 
-    def model(self, producer: str, metadata: Sequence[tuple[str, str]]) -> onnx.ModelProto:
-        """The model, each of the Graph's outputs under its name."""
-        for name in self.graph.outputs:
+    def model(self, producer: str, metadata: Mapping[str, str]) -> onnx.ModelProto:
+        """The model, each of the Graph's results under its name."""
+        results = tuple(dict.fromkeys(self.graph.results))
+        for name in results:
             last = self.floats(name)
             self._nodes.append(helper.make_node("Identity", [last], [name], f"{name}/output"))
         graph = helper.make_graph(
             self._nodes,
             self.graph.name,
-            [self._info(name) for name in self.graph.inputs],
-            [self._info(name) for name in self.graph.outputs],
+            [self._info(name) for name in self.graph.sources],
+            [self._info(name) for name in results],
             self._initializers,
         )
         made = helper.make_model(
@@ -170,8 +171,7 @@ class ModelWriter:
             ir_version=10,
             opset_imports=[helper.make_opsetid("", _OPSET)],
         )
-        for key, text in metadata:
-            made.metadata_props.add(key=key, value=text)
+        helper.set_model_props(made, dict(metadata))
         return made
 
     def _info(self, value: str) -> onnx.ValueInfoProto:

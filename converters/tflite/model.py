@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-__all__ = ["Model", "Operator", "Quantized", "Tensor"]
+__all__ = ["HANDLE", "Model", "Operator", "Quantized", "Tensor"]
+
+HANDLE = np.dtype("V")
+"""The type of a tensor that holds no numbers: it says which variable is meant."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class Tensor:
         Of a tensor of integers that stand for other numbers.
     data : numpy.ndarray, optional
         What a constant holds.
+    is_variable : bool
+        Whether a run leaves it to the next one.
     """
 
     name: str
@@ -57,6 +62,7 @@ class Tensor:
     is_open: bool
     quantized: Quantized | None
     data: np.ndarray | None
+    is_variable: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,21 +73,21 @@ class Operator:
     ----------
     name : str
         As the schema has it: CONV_2D.
-    options : mapping of str to number
-        The numbers among its options, by their names in the schema: StrideW.
+    options : mapping of str to number or str
+        The numbers and strings among its options, by their names in the schema: StrideW.
     inputs, outputs : tuple of int
         Places in the model's tensors; -1 where an optional one is left out.
     """
 
     name: str
-    options: Mapping[str, float]
+    options: Mapping[str, Any]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Model:
-    """The one graph of a file.
+    """The graph of a file that each run computes.
 
     Parameters
     ----------
@@ -95,6 +101,8 @@ class Model:
         Places of the tensors that a caller gives, and gets.
     labels : dict of int to str
         Names that a signature gives to inputs and outputs.
+    once : dict of int to Model
+        Graphs of the file that run before the first run, by their places in it.
     """
 
     name: str
@@ -103,3 +111,4 @@ class Model:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     labels: dict[int, str]
+    once: dict[int, Model] = field(default_factory=dict)

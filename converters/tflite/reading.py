@@ -10,13 +10,14 @@ import inspect
 import math
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 import tflite
 
-from edgeinfer.converters.tflite.model import Model, Operator, Quantized, Tensor
+from edgeinfer.converters.tflite.model import HANDLE, Model, Operator, Quantized, Tensor
 from edgeinfer.errors import ModelFileError, UnsupportedError
 
 __all__ = ["parse"]
@@ -34,6 +35,7 @@ _DTYPES: dict[int, np.dtype[Any]] = {
     tflite.TensorType.INT32: np.dtype("<i4"),
     tflite.TensorType.INT64: np.dtype("<i8"),
     tflite.TensorType.BOOL: np.dtype("?"),
+    tflite.TensorType.RESOURCE: HANDLE,
 }
 
 # what damaged offsets end in
@@ -66,15 +68,24 @@ class _File:
         self._root = tflite.Model.GetRootAsModel(bytearray(content), 0)
 
     def model(self) -> Model:
-        root = self._root
-        if root.SubgraphsLength() != 1:
+        first, *others = self._all(self._root.SubgraphsLength, self._root.Subgraphs)
+        model = self._graph(first)
+        once = {
+            int(node.options.get("InitSubgraphIndex", 0))
+            for node in model.operators
+            if node.name == "CALL_ONCE"
+        }
+        if once != set(range(1, len(others) + 1)):
             raise UnsupportedError(
-                f"{self._what} has {root.SubgraphsLength()} graphs: those with loops and branches "
-                "are not supported"
+                f"{self._what} has {len(others) + 1} graphs: those with loops and branches are not "
+                "supported"
             )
-        graph = root.Subgraphs(0)
+        graphs = {place: self._graph(others[place - 1]) for place in sorted(once)}
+        return replace(model, labels=self._labels(len(model.tensors)), once=graphs)
+
+    def _graph(self, graph: Any) -> Model:
         tensors = [self._tensor(t) for t in self._all(graph.TensorsLength, graph.Tensors)]
-        codes = self._all(root.OperatorCodesLength, root.OperatorCodes)
+        codes = self._all(self._root.OperatorCodesLength, self._root.OperatorCodes)
         operators = self._all(graph.OperatorsLength, graph.Operators)
         count = len(tensors)
         return Model(
@@ -83,7 +94,7 @@ class _File:
             [self._operator(operator, codes, count) for operator in operators],
             self._places(graph.InputsLength, graph.Inputs, count),
             self._places(graph.OutputsLength, graph.Outputs, count),
-            self._labels(count),
+            {},
         )
 
     def _all(
@@ -124,6 +135,7 @@ class _File:
             bool(signature) and signature[0] == -1,
             self._quantized(tensor.Quantization()),
             self._data(tensor.Buffer(), dtype, shape),
+            bool(tensor.IsVariable()),
         )
 
     def _quantized(self, parameters: Any) -> Quantized | None:
@@ -180,19 +192,22 @@ class _File:
         return found
 
 
-def _options(kind: int, table: Any, names: dict[int, str]) -> dict[str, float]:
-    """The numbers among an operator's options, which lie in ``table``."""
+def _options(kind: int, table: Any, names: dict[int, str]) -> dict[str, Any]:
+    """The numbers and strings among an operator's options, which lie in ``table``."""
     name = names.get(kind, "NONE")
     if table is None or name == "NONE" or not hasattr(tflite, name):
         return {}
     options = getattr(tflite, name)()
     options.Init(table.Bytes, table.Pos)
-    return {field: getattr(options, field)() for field in _fields(name)}
+    found = {field: getattr(options, field)() for field in _fields(name)}
+    return {
+        k: "" if v is None else _text(v) if isinstance(v, bytes) else v for k, v in found.items()
+    }
 
 
 @cache
 def _fields(name: str) -> tuple[str, ...]:
-    """The numbers that the table ``name`` of the schema has, as its accessors are called."""
+    """The numbers and strings of the schema's table ``name``, as its accessors are called."""
     # vectors have a length beside their items
     given = vars(getattr(tflite, name))
     return tuple(

@@ -9,7 +9,7 @@ import flatbuffers
 import numpy as np
 import tflite
 
-from edgeinfer.converters.tflite.model import Model, Operator, Quantized, Tensor
+from edgeinfer.converters.tflite.model import HANDLE, Model, Operator, Quantized, Tensor
 
 __all__ = ["serialize"]
 
@@ -68,10 +68,9 @@ class _Writer:
         # the first buffer is of no tensor
         self._buffer(b"")
         kept = {name: self._buffer(raw) for name, raw in metadata.items()}
-        tensors = self._tables([self._tensor(t) for t in model.tensors])
-        codes = list(dict.fromkeys(node.name for node in model.operators))
-        operators = self._tables([self._operator(o, codes) for o in model.operators])
-        graph = self._graph(tensors, operators)
+        models = (model, *(model.once[place] for place in sorted(model.once)))
+        codes = list(dict.fromkeys(node.name for each in models for node in each.operators))
+        graphs = self._tables([self._graph(each, codes) for each in models])
         signature = self._signature()
         entries = self._tables([self._metadata(name, place) for name, place in kept.items()])
         kinds = self._tables([self._code(name) for name in codes])
@@ -80,7 +79,7 @@ class _Writer:
         tflite.ModelStart(b)
         tflite.ModelAddVersion(b, _SCHEMA_VERSION)
         tflite.ModelAddOperatorCodes(b, kinds)
-        tflite.ModelAddSubgraphs(b, graph)
+        tflite.ModelAddSubgraphs(b, graphs)
         tflite.ModelAddDescription(b, text)
         tflite.ModelAddBuffers(b, buffers)
         tflite.ModelAddMetadata(b, entries)
@@ -120,11 +119,13 @@ class _Writer:
         quantized = 0 if tensor.quantized is None else self._quantized(tensor.quantized)
         tflite.TensorStart(b)
         tflite.TensorAddShape(b, shape)
-        tflite.TensorAddType(b, _TYPES[tensor.dtype.name])
+        kind = tflite.TensorType.RESOURCE if tensor.dtype == HANDLE else _TYPES[tensor.dtype.name]
+        tflite.TensorAddType(b, kind)
         tflite.TensorAddBuffer(b, place)
         tflite.TensorAddName(b, name)
         if quantized:
             tflite.TensorAddQuantization(b, quantized)
+        tflite.TensorAddIsVariable(b, tensor.is_variable)
         if signature:
             tflite.TensorAddShapeSignature(b, signature)
         tflite.TensorAddHasRank(b, True)
@@ -147,8 +148,11 @@ class _Writer:
             kind = _TABLES.get(f"{node.name.replace('_', '')}options".lower(), "")
         options = 0
         if node.options:
+            given = {
+                k: b.CreateString(v) if isinstance(v, str) else v for k, v in node.options.items()
+            }
             _call(f"{kind}Start")(b)
-            for name, value in node.options.items():
+            for name, value in given.items():
                 _call(f"{kind}Add{name}")(b, value)
             options = _call(f"{kind}End")(b)
         tflite.OperatorStart(b)
@@ -168,9 +172,10 @@ class _Writer:
         tflite.OperatorCodeAddVersion(self.b, self.versions.get(name, 1))
         return int(tflite.OperatorCodeEnd(self.b))
 
-    def _graph(self, tensors: int, operators: int) -> int:
-        """A vector of the one graph."""
-        b, model = self.b, self.model
+    def _graph(self, model: Model, codes: Sequence[str]) -> int:
+        b = self.b
+        tensors = self._tables([self._tensor(t) for t in model.tensors])
+        operators = self._tables([self._operator(o, codes) for o in model.operators])
         inputs, outputs = (self._numbers(p, "<i4") for p in (model.inputs, model.outputs))
         name = b.CreateString(model.name)
         tflite.SubGraphStart(b)
@@ -179,7 +184,7 @@ class _Writer:
         tflite.SubGraphAddOutputs(b, outputs)
         tflite.SubGraphAddOperators(b, operators)
         tflite.SubGraphAddName(b, name)
-        return self._tables([tflite.SubGraphEnd(b)])
+        return int(tflite.SubGraphEnd(b))
 
     def _signature(self) -> int:
         """A vector of the one signature, which names inputs and outputs."""

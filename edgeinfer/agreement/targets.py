@@ -88,11 +88,9 @@ def targets(graph: Graph, name: str, config: str) -> Iterator[list[Target]]:
             with Simulation(graph, config) as simulation:
                 yield [Target(f"npu ({config})", lambda: _npu(simulation, graph), made)]
         case "tflm":
-            micro = _micro(graph)
-            yield [Target(name, lambda: micro, _until_others(graph))]
+            yield [Target(name, _micro(graph), _until_others(graph))]
         case "onnxruntime":
-            peer = _onnxruntime(graph)
-            yield [Target(name, lambda: peer, frozenset())]
+            yield [Target(name, _onnxruntime(graph), frozenset())]
         case _:
             raise InputError(f"{name!r} is no target: {', '.join(TARGETS)} are")
 
@@ -149,7 +147,7 @@ def _showing(graph: Graph) -> tuple[Graph, list[str]]:
     return replace(graph, outputs=tuple(names), labels=()), names
 
 
-def _micro(graph: Graph) -> Run:
+def _micro(graph: Graph) -> Callable[[], Run]:
     from edgeinfer.converters import to_tflite
 
     try:
@@ -157,34 +155,47 @@ def _micro(graph: Graph) -> Run:
     except ModuleNotFoundError:
         raise MissingExtraError("tflite_micro", "bench") from None
     shown, names = _showing(graph)
-    try:
-        interpreter = runtime.Interpreter.from_bytes(to_tflite(shown), arena_size=_ARENA)
-    except RuntimeError as error:
-        raise UnsupportedError(
-            f"TensorFlow Lite Micro does not take what is exported: {error}"
-        ) from error
+    content = to_tflite(shown)
 
-    def run(feeds: Values) -> Values:
-        for place, name in enumerate(graph.inputs):
-            array = feeds[name]
-            interpreter.set_input(array.astype(np.int32) if array.itemsize == 8 else array, place)
-        interpreter.invoke()
-        return {name: interpreter.get_output(place) for place, name in enumerate(names)}
+    def begin() -> Run:
+        try:
+            interpreter = runtime.Interpreter.from_bytes(content, arena_size=_ARENA)
+        except RuntimeError as error:
+            raise UnsupportedError(
+                f"TensorFlow Lite Micro does not take what is exported: {error}"
+            ) from error
 
-    return run
+        def run(feeds: Values) -> Values:
+            for place, name in enumerate(graph.inputs):
+                array = feeds[name]
+                narrow = array.astype(np.int32) if array.itemsize == 8 else array
+                interpreter.set_input(narrow, place)
+            interpreter.invoke()
+            return {name: interpreter.get_output(place) for place, name in enumerate(names)}
+
+        return run
+
+    return begin
 
 
 def _until_others(graph: Graph) -> frozenset[str]:
     """The values that nothing was computed for but what rounds twice, as TFLM does."""
-    found = {*graph.inputs, *graph.constants}
-    for node in graph.nodes:
-        alike = isinstance(node.op, _MICRO) and getattr(node.op, "rounding", "double") == "double"
-        if alike and all(name in found for name in node.operands):
-            found.update(node.outputs)
-    return frozenset(found)
+    kept = {state.input: state.output for state in graph.states}
+    while True:
+        found = {*graph.inputs, *graph.constants, *kept}
+        for node in graph.nodes:
+            alike = (
+                isinstance(node.op, _MICRO) and getattr(node.op, "rounding", "double") == "double"
+            )
+            if alike and all(name in found for name in node.operands):
+                found.update(node.outputs)
+        alike_again = {source: result for source, result in kept.items() if result in found}
+        if alike_again == kept:
+            return frozenset(found)
+        kept = alike_again
 
 
-def _onnxruntime(graph: Graph) -> Run:
+def _onnxruntime(graph: Graph) -> Callable[[], Run]:
     from edgeinfer.converters.qdq import to_qdq
 
     try:
@@ -199,16 +210,23 @@ def _onnxruntime(graph: Graph) -> Run:
     model = to_qdq(shown).SerializeToString()
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
-    def run(feeds: Values) -> Values:
-        given = {}
-        for name in graph.inputs:
-            q = graph.types[name].quantization
-            given[name] = feeds[name] if q is None else q.dequantize(feeds[name])
-        found = {}
-        for name, array in zip(names, session.run(names, given), strict=True):
-            t = graph.types[name]
-            assert t.quantization is not None
-            found[name] = t.quantization.quantize(np.asarray(array), t.dtype)
-        return found
+    def begin() -> Run:
+        state = {state.input: graph.constants[state.first] for state in graph.states}
 
-    return run
+        def run(feeds: Values) -> Values:
+            given = {}
+            for name, array in {**feeds, **state}.items():
+                q = graph.types[name].quantization
+                given[name] = array if q is None else q.dequantize(array)
+            found = {}
+            for name, array in zip(names, session.run(names, given), strict=True):
+                t = graph.types[name]
+                assert t.quantization is not None
+                found[name] = t.quantization.quantize(np.asarray(array), t.dtype)
+            known = {**feeds, **state, **found}
+            state.update({kept.input: known[kept.output] for kept in graph.states})
+            return found
+
+        return run
+
+    return begin

@@ -236,12 +236,12 @@ def test_a_float_model_is_refused():
         edgeinfer.verify(network())
 
 
-def keeping() -> Graph:
+def keeping(**options: str) -> Graph:
     b = GraphBuilder()
     x, h = b.input("x", TensorType((1, 4))), b.state("h", np.zeros((1, 4), np.float32))
     y = b.add(ops.Add(), x, h, output="y")
     b.keep(h, y)
-    return quantize(b.graph(y), [{"x": floats(i, 1, 4)} for i in range(12)])
+    return quantize(b.graph(y), [{"x": floats(i, 1, 4)} for i in range(12)], **options)
 
 
 def test_states_go_from_run_to_run_on_every_target(monkeypatch):
@@ -273,11 +273,13 @@ def test_what_states_have_brought_about_is_not_shrunk(monkeypatch):
     assert found.smallest["x"].flat[0] == 90
 
 
-def test_states_that_a_target_has_not_wrong():
+def test_states_go_from_run_to_run_in_peers():
     pytest.importorskip("tflite_micro")
-    message = "states are not exported yet, and this model keeps 'h'"
-    with refused(message, InputError):
-        edgeinfer.verify(keeping(), ("tflm",))
+    pytest.importorskip("onnxruntime")
+    graph = keeping(rounding="double")
+    micro, peer = edgeinfer.verify(graph, ("tflm", "onnxruntime"), random_inputs(graph, 5))
+    assert (micro.differing, micro.values, micro.promised) == (0, 20, 1)
+    assert (peer.values, peer.promised) == (20, 0)
 
 
 def test_what_only_data_can_tell_is_asked_for():

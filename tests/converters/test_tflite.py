@@ -17,8 +17,7 @@ from edgeinfer.converters.tflite.reading import parse
 from edgeinfer.converters.tflite.writing import serialize
 from edgeinfer.errors import EdgeInferError, InputError, ModelFileError, UnsupportedError
 from edgeinfer.files.model_file import read, save
-from edgeinfer.graph import Graph, GraphBuilder, TensorType
-from edgeinfer.graph import operators as ops
+from edgeinfer.graph import Graph
 from edgeinfer.graph.preparation import Preparation
 from edgeinfer.quant import as_stated, quantize
 from edgeinfer.runtime.session import Session
@@ -249,16 +248,6 @@ def test_functions_that_it_has_not_are_refused_by_name():
 def test_a_float_model_is_not_exported():
     with refused("a float model has no integers to export: quantize it first", InputError):
         to_tflite(network())
-
-
-def test_states_are_not_exported_yet():
-    b = GraphBuilder()
-    x, h = b.input("x", TensorType((1, 4))), b.state("h", np.zeros((1, 4), np.float32))
-    y = b.add(ops.Add(), x, h, output="y")
-    b.keep(h, y)
-    graph = quantize(b.graph(y), [{"x": floats(i, 1, 4)} for i in range(12)])
-    with refused("states are not exported yet, and this model keeps 'h'", InputError):
-        to_tflite(graph)
 
 
 def one(operator: str, **options: float) -> bytes:

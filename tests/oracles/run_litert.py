@@ -1,6 +1,6 @@
 """Runs .tflite files in LiteRT, or in TensorFlow Lite Micro; started by the Python that has both.
 
-    python run_litert.py litert|tflm FOLDER
+    python run_litert.py litert|tflm|tflm-anew FOLDER
 
 ``FOLDER`` holds pairs of NAME.tflite and NAME.in.npz, whose arrays are called as the signature
 calls the inputs, each with the runs along its first axis; NAME.out.npz is written beside them.
@@ -32,12 +32,23 @@ def litert(content, feeds):
 
 
 def tflm(content, feeds):
-    """Each output's runs, by place."""
+    """Each output's runs, by place, one after the other: variables keep what they hold."""
+    return _tflm(content, feeds, anew=False)
+
+
+def tflm_anew(content, feeds):
+    """As ``tflm``, but each run begins with variables as they are at first."""
+    return _tflm(content, feeds, anew=True)
+
+
+def _tflm(content, feeds, anew):
     from tflite_micro.python.tflite_micro import runtime
 
     interpreter = runtime.Interpreter.from_bytes(content, arena_size=ARENA)
     runs = []
     for arrays in zip(*feeds.values(), strict=True):
+        if anew:
+            interpreter.reset()
         for place, array in enumerate(arrays):
             interpreter.set_input(array, place)
         interpreter.invoke()
@@ -45,8 +56,11 @@ def tflm(content, feeds):
     return {"0": np.stack(runs)}
 
 
+WHO = {"litert": litert, "tflm": tflm, "tflm-anew": tflm_anew}
+
+
 def main():
-    who, folder = {"litert": litert, "tflm": tflm}[sys.argv[1]], Path(sys.argv[2])
+    who, folder = WHO[sys.argv[1]], Path(sys.argv[2])
     for path in sorted(folder.glob("*.tflite")):
         with np.load(path.with_suffix(".in.npz")) as file:
             feeds = {name: file[name] for name in file.files}

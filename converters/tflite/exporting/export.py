@@ -34,9 +34,9 @@ def to_tflite(graph: Graph) -> bytes:
     UnsupportedError
         TensorFlow Lite has no integer operator for some: all are named.
     InputError
-        It is a float Graph, or keeps states.
+        It is a float Graph.
     """
-    check_exportable(graph, "states are not exported yet")
+    check_exportable(graph)
     to = GraphWriter(graph)
 
     def write(node: Node) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from edgeinfer.converters.tflite.model import Model, Operator, Quantized, Tensor
+from edgeinfer.converters.tflite.model import HANDLE, Model, Operator, Quantized, Tensor
 from edgeinfer.errors import UnsupportedError
 from edgeinfer.graph import Graph, TensorType
 from edgeinfer.graph.names import DistinctNames
@@ -20,7 +22,7 @@ class GraphWriter:
     Parameters
     ----------
     graph : Graph
-        An integer one, without states.
+        An integer one. Its states are variables, which a graph that is called once fills.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -32,6 +34,11 @@ class GraphWriter:
         self._label = ""
         for name in graph.inputs:
             self.place(name)
+        if graph.states:
+            self.write("CALL_ONCE", [], [], InitSubgraphIndex=1)
+        self._handles = [self._handle(state.input) for state in graph.states]
+        for state, handle in zip(graph.states, self._handles, strict=True):
+            self.write("READ_VARIABLE", [handle], [self.place(state.input)])
 
     def begin(self, node: str) -> None:
         """What is written from now on is of this node of the Graph."""
@@ -80,19 +87,48 @@ class GraphWriter:
         )
 
     def write(
-        self, operator: str, inputs: Sequence[int], outputs: Sequence[int], **options: float
+        self, operator: str, inputs: Sequence[int], outputs: Sequence[int], **options: Any
     ) -> None:
         """Write an operator."""
         self._operators.append(Operator(operator, options, tuple(inputs), tuple(outputs)))
 
     def model(self) -> Model:
-        """All that was written."""
+        """All that was written, and what keeps states."""
         graph = self.graph
+        for state, handle in zip(graph.states, self._handles, strict=True):
+            self.write("ASSIGN_VARIABLE", [handle, self.place(state.output)], [])
         inputs, outputs = (
             tuple(self.place(name) for name in names) for names in (graph.inputs, graph.outputs)
         )
         labels = {self.place(name): name for name in (*graph.inputs, *graph.outputs)}
-        return Model(graph.name, self._tensors, self._operators, inputs, outputs, labels)
+        once = {1: self._first()} if graph.states else {}
+        return Model(graph.name, self._tensors, self._operators, inputs, outputs, labels, once)
+
+    def _handle(self, name: str) -> int:
+        """The place of what says that the variable of the state ``name`` is meant."""
+        self._tensors.append(
+            Tensor(self._names.claim(f"{name}/handle"), (1,), HANDLE, False, None, None)
+        )
+        place = len(self._tensors) - 1
+        self.write("VAR_HANDLE", [], [place], Container="", SharedName=name)
+        return place
+
+    def _first(self) -> Model:
+        """The graph that fills the variables before the first run."""
+        tensors: list[Tensor] = []
+        operators: list[Operator] = []
+        for state, handle in zip(self.graph.states, self._handles, strict=True):
+            value = self._tensors[self.place(state.input)]
+            first = self.graph.constants[state.first].astype(value.dtype)
+            places = (len(tensors), len(tensors) + 1)
+            tensors += [
+                self._tensors[handle],
+                replace(value, name=f"{value.name}/first", data=first),
+            ]
+            named = {"Container": "", "SharedName": state.input}
+            operators.append(Operator("VAR_HANDLE", named, (), places[:1]))
+            operators.append(Operator("ASSIGN_VARIABLE", {}, places, ()))
+        return Model("first", tensors, operators, (), (), {})
 
     def _called(self, part: str) -> str:
         return self._names.claim(self._names.made(f"{self._label}/{part}"))

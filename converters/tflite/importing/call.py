@@ -10,7 +10,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgeinfer.converters.tflite.model import Model, Operator, Quantized, Tensor
+from edgeinfer.converters.tflite.importing.variables import Variables
+from edgeinfer.converters.tflite.model import HANDLE, Model, Operator, Quantized, Tensor
 from edgeinfer.errors import ModelError, UnsupportedError
 from edgeinfer.graph.names import DistinctNames
 
@@ -44,6 +45,7 @@ class Form:
         self.initializers: list[onnx.TensorProto] = []
         self._names = DistinctNames(frozenset(called))
         self._values: dict[int, str] = {}
+        self.variables = Variables(self._names)
 
     def final(self, value: str, name: str) -> None:
         """Let ``value`` be the output ``name``."""
@@ -112,9 +114,8 @@ class Form:
         """Let ``value``, which is rounded as the tensor at ``place`` is, stand for it."""
         self._values[place] = value
 
-    def rounded(self, place: int, value: str) -> str:
-        """``value`` as the integers of the tensor at ``place`` have it."""
-        tensor = self.model.tensors[place]
+    def rounded(self, tensor: Tensor, value: str) -> str:
+        """``value`` as the integers of ``tensor`` have it; itself where that has floats."""
         if tensor.quantized is None:
             return value
         parameters = self._parameters(tensor, tensor.quantized)
@@ -152,10 +153,17 @@ class Call:
         The model in the making.
     node : Operator
         The operator.
+
+    Attributes
+    ----------
+    activation : int
+        The function that its result goes through behind the nodes that are made of it, by the
+        schema's number; 0 for none.
     """
 
     def __init__(self, form: Form, node: Operator) -> None:
         self.form, self.options, self.name = form, node.options, node.name
+        self.activation = int(node.options.get("FusedActivationFunction", 0))
         self._inputs, self._outputs = node.inputs, node.outputs
         self.label = self.output(0).name if node.outputs else ""
 
@@ -195,8 +203,27 @@ class Call:
 
     def value(self, index: int) -> str:
         """What the input ``index`` is called in ONNX."""
-        self.input(index)
+        if self.input(index).dtype == HANDLE:
+            raise ModelError(f"input {index} is a variable's handle, not a value")
         return self.form.value(self._inputs[index])
+
+    def handle(self, index: int) -> str:
+        """What identifies the variable whose handle is the input ``index``."""
+        if self.input(index).dtype != HANDLE:
+            raise ModelError(f"input {index} must be a variable's handle")
+        return self.form.value(self._inputs[index])
+
+    def variable(self, index: int) -> str:
+        """The value of the input ``index``, a tensor that keeps what it holds."""
+        tensor = self.input(index)
+        if not tensor.is_variable:
+            raise ModelError(f"input {index} must be a variable")
+        value = self.form.variables.read(self._inputs[index], tensor, tensor.name)
+        return self.form.rounded(tensor, value)
+
+    def keep(self, index: int, value: str) -> None:
+        """Let the input ``index``, a tensor that keeps what it holds, be ``value`` from here on."""
+        self.form.variables.assign(self._inputs[index], value)
 
     def constant(self, index: int) -> np.ndarray:
         """What the input ``index``, which is known, holds."""

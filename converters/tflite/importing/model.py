@@ -9,15 +9,16 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto, helper
 
-from edgeinfer.converters.tflite.importing import elementwise, layers, shaping
+from edgeinfer.converters.states import StatedStates
+from edgeinfer.converters.tflite.importing import elementwise, layers, recurrent, shaping, stateful
 from edgeinfer.converters.tflite.importing.call import OPERATORS, Call, Form
-from edgeinfer.converters.tflite.model import Model, Operator, Tensor
+from edgeinfer.converters.tflite.model import HANDLE, Model, Operator, Tensor
 from edgeinfer.converters.tflite.reading import parse
 from edgeinfer.errors import ModelError, UnsupportedError
 from edgeinfer.files.input_file import read_file
 from edgeinfer.graph.names import DistinctNames
 
-__all__ = ["OPERATORS", "elementwise", "layers", "shaping", "to_onnx"]
+__all__ = ["OPERATORS", "elementwise", "layers", "recurrent", "shaping", "stateful", "to_onnx"]
 
 # the first with 16-bit integers in QuantizeLinear
 _OPSET = 21
@@ -75,23 +76,34 @@ class _Converted:
 
     def proto(self) -> onnx.ModelProto:
         form, model = self._form, self._model
-        inputs = [self._input(place) for place in model.inputs]
+        for place in model.inputs:
+            tensor = model.tensors[place]
+            form.give(place, form.rounded(tensor, self._called[place]))
         for node in model.operators:
             try:
                 self._convert(node)
             except (ModelError, UnsupportedError) as error:
                 label = model.tensors[node.outputs[0]].name if node.outputs else ""
                 raise type(error)(f"{node.name} {label!r}: {error}") from error
-        outputs = [self._output(place) for place in model.outputs]
+        kept = form.variables.kept
+        for variable in kept:
+            form.final(variable.value, variable.output)
+        for place in model.outputs:
+            self._give_out(place)
+        # what states are is of one run
+        inputs, outputs = (
+            [_info(model.tensors[place], self._called[place], not kept) for place in places]
+            for places in (model.inputs, model.outputs)
+        )
+        inputs += [_info(v.tensor, v.input, False) for v in kept]
+        outputs += [_info(v.tensor, v.output, False) for v in kept]
         graph = helper.make_graph(form.nodes, model.name, inputs, outputs, form.initializers)
-        return helper.make_model(
+        proto = helper.make_model(
             graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=10
         )
-
-    def _input(self, place: int) -> onnx.ValueInfoProto:
-        tensor, name = self._model.tensors[place], self._called[place]
-        self._form.give(place, self._form.rounded(place, name))
-        return _info(tensor, name)
+        stated = StatedStates({v.input: v.output for v in kept})
+        helper.set_model_props(proto, stated.metadata)
+        return proto
 
     def _convert(self, node: Operator) -> None:
         if self._is_dequantized_constant(node):
@@ -113,31 +125,32 @@ class _Converted:
 
     def _finished(self, call: Call, place: int, value: str, since: int) -> str:
         """``value`` behind the operator's activation, as the tensor at ``place`` rounds it."""
-        number = call.options.get("FusedActivationFunction", 0)
+        number = call.activation
         if number and number not in _ACTIVATIONS:
             raise UnsupportedError(f"its activation {number} is not supported")
         if number:
             operator, bounds = _ACTIVATIONS[number]
             value = call(operator, value, *map(call.array, bounds))
         value = self._form.call(value, self._model.tensors[place].name or "value", since)
-        return self._form.rounded(place, value)
+        return self._form.rounded(self._model.tensors[place], value)
 
-    def _output(self, place: int) -> onnx.ValueInfoProto:
+    def _give_out(self, place: int) -> None:
         name = self._called[place]
         if place in self._model.inputs:
             raise UnsupportedError(f"input {name!r} is an output as well")
         self._form.final(self._form.value(place), name)
-        return _info(self._model.tensors[place], name)
 
 
-def _info(tensor: Tensor, name: str) -> onnx.ValueInfoProto:
+def _info(tensor: Tensor, name: str, may_be_open: bool) -> onnx.ValueInfoProto:
     """The type of an input or output, floats where its integers stand for such."""
+    if tensor.dtype == HANDLE:
+        raise UnsupportedError(f"{name!r} is a variable's handle: no input or output can be one")
     kind = TensorProto.FLOAT
     if tensor.quantized is None and tensor.dtype.kind in "iu":
         kind = TensorProto.INT64
     if tensor.dtype.kind == "b":
         kind = TensorProto.BOOL
     shape: list[int | str] = [*tensor.shape]
-    if tensor.is_open and shape:
+    if may_be_open and tensor.is_open and shape:
         shape[0] = "N"
     return helper.make_tensor_value_info(name, kind, shape)
