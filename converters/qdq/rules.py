@@ -8,8 +8,9 @@ from functools import singledispatch
 import numpy as np
 
 from edgeinfer.converters.qdq.expressions import write_expression
-from edgeinfer.converters.qdq.resizes import resize_attributes
+from edgeinfer.converters.qdq.normalizations import write_normalization
 from edgeinfer.converters.qdq.writer import CHANNELS_FIRST, ModelWriter, Order
+from edgeinfer.converters.resizes import resize_attributes
 from edgeinfer.errors import UnsupportedError
 from edgeinfer.graph import Node
 from edgeinfer.graph import operators as ops
@@ -180,6 +181,11 @@ def _is_partial(expression: object) -> bool:
 @write_node.register
 def _softmax(op: ops.QSoftmax, node: Node, to: ModelWriter) -> None:
     to.give(node.output, to.node("Softmax", to.floats(node.input("x")), axis=op.axis))
+
+
+@write_node.register
+def _normalization(op: ops.QNormalization, node: Node, to: ModelWriter) -> None:
+    _give(op, node, write_normalization(op, node, to), None, to)
 
 
 # ---- windows and reductions --------------------------------------------------------------------
@@ -355,12 +361,8 @@ def _nearest(op: ops.ResizeNearest, node: Node, to: ModelWriter) -> None:
 
 @write_node.register
 def _resize(op: ops.QResize, node: Node, to: ModelWriter) -> None:
-    x, *others = node.inputs
-    first_rows, row_weights, first_columns, column_weights = (
-        to.graph.constants[name] for name in others
-    )
-    rows, columns = (first_rows, row_weights), (first_columns, column_weights)
-    attributes = resize_attributes(to.type(x).shape[1:3], rows, columns)
+    x = node.input("x")
+    attributes = resize_attributes(node, to.graph)
     if attributes is None:
         raise UnsupportedError("no Resize has its weights")
     n, height, width, channels = to.type(node.output).shape

@@ -125,10 +125,40 @@ def heads() -> onnx.ModelProto:
     )  # fmt: skip
 
 
+def normalized() -> onnx.ModelProto:
+    """All measures, over last axes, places and groups, with scales for channels and elements."""
+    return model(
+        [
+            node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]),
+            node("InstanceNormalization", ["c", "s", "b"], ["i"]),
+            node("GroupNormalization", ["i", "s", "b"], ["g"], num_groups=2),
+            node("LpNormalization", ["g"], ["l"], axis=1, p=1),
+            node("LpNormalization", ["l"], ["m"], axis=2, p=2),
+            node("Add", ["m", "i"], ["a"]),
+            node("LayerNormalization", ["a", "t", "u"], ["n"], axis=2),
+            node("RMSNormalization", ["n", "v"], ["y"]),
+        ],
+        SHAPE,
+        {
+            "w": floats(0, 8, 3, 3, 3),
+            "s": floats(1, 8),
+            "b": floats(2, 8),
+            "t": floats(3, *SHAPE[-2:]),
+            "u": floats(4, *SHAPE[-2:]),
+            "v": floats(5, SHAPE[-1]),
+        },
+        opset=23,
+    )
+
+
 WAYS = {
     "half pixel": ({"mode": "linear"}, (13, 9)),
     "corners": ({"mode": "linear", "coordinate_transformation_mode": "align_corners"}, (20, 11)),
     "asymmetric": ({"mode": "linear", "coordinate_transformation_mode": "asymmetric"}, (24, 22)),
+    "near half pixel": (
+        {"mode": "linear", "coordinate_transformation_mode": "asymmetric"},
+        (13, 9),
+    ),
     "antialias": ({"mode": "linear", "antialias": 1}, (7, 5)),
     "cubic": ({"mode": "cubic"}, (14, 10)),
     "cubic, a half": ({"mode": "cubic", "cubic_coeff_a": -0.5}, (9, 12)),
@@ -151,6 +181,7 @@ MODELS = {
     "places": places,
     "sequence": sequence,
     "heads": heads,
+    "normalized": normalized,
     **{way: partial(resized, way) for way in WAYS},
 }
 
@@ -207,11 +238,11 @@ def test_operators_without_a_form_are_all_named():
     b = GraphBuilder("curves")
     x = b.input("x", TensorType((1, 4)))
     b.add(ops.Pointwise(("trunc", "x")), x, output="a")
-    b.add(ops.Normalization(axes=(1,)), x, b.constant("s", np.ones(4, "f4")), output="b")
+    b.add(ops.Pointwise(("mul", 2.0, ("trunc", "x"))), x, output="b")
     graph = quantize(b.graph("a", "b"), [np.ones((1, 4), "f4") * i for i in range(-9, 9)])
     with refused(
         f"2 of {len(graph.nodes)} operators cannot be exported: Lookup 'a': the function trunc has "
-        "no operator of ONNX's; QNormalization 'b': it has no form in QDQ yet",
+        "no operator of ONNX's; Lookup 'b': the function trunc has no operator of ONNX's",
         UnsupportedError,
     ):
         to_qdq(graph)

@@ -117,6 +117,55 @@ def test_pictures_and_indices_are_the_same_read_again():
     same_bits(graph, as_stated(from_tflite(to_tflite(graph))))
 
 
+def spread(coordinates: str) -> Graph:
+    """A picture resized by weights, a row of each of its places chosen, and stretched."""
+    nodes = [
+        node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]),
+        node(
+            "Resize", ["c", "", "", "sizes"], ["r"], mode="linear",
+            coordinate_transformation_mode=coordinates,
+        ),
+        node("GatherElements", ["r", "places"], ["g"], axis=3),
+        node("Expand", ["g", "shape"], ["y"]),
+    ]  # fmt: skip
+    constants = {
+        "w": floats(0, 8, 3, 3, 3),
+        "sizes": np.array([1, 8, 13, 9]),
+        "places": np.arange(13 * 8).reshape(1, 8, 13, 1) % 17 - 8,
+        "shape": np.array([1, 8, 13, 3]),
+    }
+    return from_onnx(model(nodes, SHAPE, constants, opset=18))
+
+
+@pytest.mark.parametrize("scheme", ["int8", "int16x8"])
+@pytest.mark.parametrize("coordinates", ["half_pixel", "align_corners", "asymmetric"])
+def test_resizes_and_places_are_the_same_read_again(coordinates, scheme):
+    graph = quantize(spread(coordinates), SAMPLES, scheme=scheme)
+    names = [operator.name for operator in parse(to_tflite(graph), "it").operators]
+    assert names.count("RESIZE_BILINEAR") == 1
+    same_bits(graph, as_stated(from_tflite(to_tflite(graph))))
+
+
+def test_slopes_a_channel_become_bytes_of_one_scale():
+    nodes = [
+        node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1]),
+        node("PRelu", ["c", "slopes"], ["y"]),
+    ]
+    constants = {"w": floats(0, 8, 3, 3, 3), "slopes": np.linspace(-0.2, 0.5, 8).reshape(8, 1, 1)}
+    constants["slopes"] = constants["slopes"].astype(np.float32)
+    graph = quantize(from_onnx(model(nodes, SHAPE, constants)), SAMPLES)
+    again = as_stated(from_tflite(to_tflite(graph)))
+    step = graph.types["y"].quantization.step
+    a, b = Session(graph), Session(again)
+    assert max(np.abs(a.run(x[None]) - b.run(x[None])).max() for x in SAMPLES) < 1.5 * step
+    wide = quantize(from_onnx(model(nodes, SHAPE, constants)), SAMPLES, scheme="int16x8")
+    with refused(
+        "1 of 4 operators cannot be exported: QPRelu 'y': TensorFlow Lite's PRELU has 8 bits",
+        UnsupportedError,
+    ):
+        to_tflite(wide)
+
+
 def test_a_function_of_several_is_one_operator_each_and_near():
     """Each rounds, at the scale that it prescribes, so that the result is off by a step or two."""
     nodes = [

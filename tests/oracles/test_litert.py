@@ -14,6 +14,8 @@ from edgeinfer.graph import Graph
 from edgeinfer.meaning.float_executor import execute
 from edgeinfer.quant import as_stated, quantize
 from edgeinfer.runtime.session import Session
+from tests.converters.test_quantized_models import SAMPLES
+from tests.converters.test_tflite import spread
 from tests.converters.tflite_models import CASES
 from tests.converters.tflite_stateful_models import lstm, summing
 from tests.oracles.oracle_environment import run_program
@@ -104,6 +106,18 @@ def test_what_is_exported_micro_computes_alike(oracles, tmp_path):
     assert_micro_computes(graph, content, integers(graph, samples), tmp_path)
     again = as_stated(from_tflite(content), rounding="double")
     assert_micro_computes(again, content, integers(again, samples), tmp_path)
+
+
+@pytest.mark.parametrize("coordinates", ["half_pixel", "align_corners", "asymmetric"])
+def test_resized_pictures_are_micro_s_to_a_step(oracles, coordinates, tmp_path):
+    """Its weights have 10 bits, and what it adds rounds halves away from 0."""
+    graph = quantize(spread(coordinates), SAMPLES, rounding="double")
+    q = integers(graph, SAMPLES[:8])
+    session = Session(graph)
+    computed = np.stack([session.run(x[None]) for x in q]).astype(int)
+    given = {"model": (to_tflite(graph), {"x": q[:, None]})}
+    found = answers("tflm", tmp_path, given)["model"]["0"]
+    assert np.abs(computed - found).max() <= 1
 
 
 ENTRIES = ("ad_autoencoder", "ic_resnet8", "kws_dscnn", "vww_mobilenet")

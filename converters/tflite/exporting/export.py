@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict
 
 from edgeinfer.converters.exporting import check_exportable, write_nodes
+from edgeinfer.converters.tflite.exporting import places
 from edgeinfer.converters.tflite.exporting.graph_writer import GraphWriter
 from edgeinfer.converters.tflite.exporting.rules import VERSIONS, write_node
 from edgeinfer.converters.tflite.writing import serialize
@@ -14,7 +15,7 @@ from edgeinfer.graph import Graph, Node
 from edgeinfer.graph import operators as ops
 from edgeinfer.version import __version__
 
-__all__ = ["to_tflite"]
+__all__ = ["places", "to_tflite"]
 
 # of TensorFlow, whose dense layers have a scale a channel
 _RUNTIME = b"2.17.0"

@@ -7,7 +7,7 @@ from functools import singledispatch
 
 import numpy as np
 
-from edgeinfer.arithmetic.fixedpoint import round_half_away
+from edgeinfer.arithmetic.fixedpoint import multiplier_and_shift, round_half_away
 from edgeinfer.converters.same_pads import same_pads
 from edgeinfer.converters.tflite.exporting.expressions import write_expression
 from edgeinfer.converters.tflite.exporting.graph_writer import GraphWriter
@@ -17,11 +17,12 @@ from edgeinfer.graph import Node, TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.graph.graph import Quantization
 
-__all__ = ["VERSIONS", "write_node"]
+__all__ = ["VERSIONS", "clamps", "requantize", "write_node"]
 
 VERSIONS = {
     "ADD": 2,
     "AVERAGE_POOL_2D": 2,
+    "BROADCAST_TO": 3,
     "CONCATENATION": 2,
     "CONV_2D": 3,
     "DEPTHWISE_CONV_2D": 3,
@@ -37,6 +38,7 @@ VERSIONS = {
     "PADV2": 2,
     "REDUCE_MAX": 2,
     "REDUCE_MIN": 2,
+    "RESIZE_BILINEAR": 2,
     "SLICE": 2,
     "SOFTMAX": 2,
     "SPLIT_V": 2,
@@ -89,6 +91,11 @@ def _fused(op: ops.Requantizing, y: TensorType) -> int | None:
     return next((way for way, ends in ways.items() if of(*ends) == bounds), None)
 
 
+def clamps(op: ops.Requantizing, y: TensorType) -> bool:
+    """Whether ``op`` bounds what it gives, of type ``y``, by other numbers than the type does."""
+    return _fused(op, y) != _NONE
+
+
 def _write_clamped(
     operator: str,
     op: ops.Requantizing,
@@ -126,10 +133,10 @@ def _clamp(op: ops.Requantizing, value: str, made: int, to: GraphWriter) -> None
         made = out
 
 
-def _requantize(op: ops.Requantizing, value: str, place: int, to: GraphWriter) -> None:
+def requantize(op: ops.Requantizing, value: str, place: int, to: GraphWriter) -> None:
     """The tensor at ``place`` as ``value``, at its scale and within the bounds of ``op``."""
     y = to.type(value)
-    if _fused(op, y) == _NONE:
+    if not clamps(op, y):
         to.write("QUANTIZE", [place], [to.place(value)])
         return
     made = to.between("unclamped", y)
@@ -235,7 +242,7 @@ def _average_pool(op: ops.QAveragePool, node: Node, to: GraphWriter) -> None:
     # TensorFlow Lite's has the scale of what it takes
     mean = to.between("mean", to.type(x), y.shape)
     to.write("AVERAGE_POOL_2D", [place], [mean], FusedActivationFunction=_NONE, **options)
-    _requantize(op, node.output, mean, to)
+    requantize(op, node.output, mean, to)
 
 
 def _is_same(op: ops.QAveragePool, x: TensorType) -> bool:
@@ -279,7 +286,7 @@ def _pair(op: ops.QAdd | ops.QMul, node: Node, to: GraphWriter) -> None:
 @write_node.register
 def _product(op: ops.QMatMul, node: Node, to: GraphWriter) -> None:
     y = to.type(node.output)
-    if _fused(op, y) != _NONE:
+    if clamps(op, y):
         raise UnsupportedError("it clamps")
     places = [to.place(value) for value in node.inputs]
     to.write("BATCH_MATMUL", places, [to.place(node.output)], AdjX=False, AdjY=False)
@@ -287,7 +294,7 @@ def _product(op: ops.QMatMul, node: Node, to: GraphWriter) -> None:
 
 @write_node.register
 def _rescale(op: ops.Rescale, node: Node, to: GraphWriter) -> None:
-    _requantize(op, node.output, to.place(node.inputs[0]), to)
+    requantize(op, node.output, to.place(node.inputs[0]), to)
 
 
 @write_node.register
@@ -295,6 +302,28 @@ def _lookup(op: ops.Lookup, node: Node, to: GraphWriter) -> None:
     if op.expression is None:
         raise UnsupportedError("its table is of a function that this file does not name")
     write_expression(op.expression, node.inputs[0], node.output, to)
+
+
+@write_node.register
+def _prelu(op: ops.QPRelu, node: Node, to: GraphWriter) -> None:
+    """Slopes of int8, one scale for all: what they lose shows where x is far below 0."""
+    x, y = to.type(node.input("x")), to.type(node.output)
+    if x.dtype != "int8":
+        raise UnsupportedError("TensorFlow Lite's PRELU has 8 bits")
+    if clamps(op, y):
+        raise UnsupportedError("it clamps")
+    multiplier, shift = (
+        to.graph.constants[node.input(role)].astype(np.float64) for role in ("multiplier", "shift")
+    )
+    ratio = _quantization(y).step / _quantization(x).step
+    if (op.multiplier, op.shift) != multiplier_and_shift(1 / ratio):
+        raise UnsupportedError("it scales what is above 0")
+    slopes = multiplier * 2.0**-shift * ratio
+    axes = next(n for n in range(len(x.shape) + 1) if np.prod(x.shape[n:]) == slopes.size)
+    step = np.float32(np.abs(slopes).max(initial=0) / 127) or np.float32(1)
+    integers = round_half_away(slopes / step).astype(np.int8).reshape(x.shape[axes:])
+    alpha = to.constant(integers, "slopes", Quantized(np.array([step]), np.zeros(1, np.int64), 0))
+    to.write("PRELU", [to.place(node.input("x")), alpha], [to.place(node.output)])
 
 
 @write_node.register
@@ -319,7 +348,7 @@ def _extreme(op: ops.Maximum | ops.Minimum, node: Node, to: GraphWriter) -> None
 def _sum(op: ops.QReduceSum, node: Node, to: GraphWriter) -> None:
     if op.mean is None:
         raise UnsupportedError("whether it is a mean or a sum is not named in this file")
-    if _fused(op, to.type(node.output)) != _NONE:
+    if clamps(op, to.type(node.output)):
         raise UnsupportedError("it clamps")
     _reduced("MEAN" if op.mean else "SUM", op, node, to)
 
@@ -336,129 +365,3 @@ def _reduced(
     axes = to.numbers(op.axes, "axes")
     inputs, outputs = [to.place(node.inputs[0]), axes], [to.place(node.output)]
     to.write(name, inputs, outputs, KeepDims=op.keepdims)
-
-
-# ---- places -----------------------------------------------------------------------------------
-
-
-@write_node.register
-def _reshape(op: ops.Reshape, node: Node, to: GraphWriter) -> None:
-    shape = list(to.type(node.output).shape)
-    if to.graph.free_batch and shape:
-        shape[0] = -1
-    numbers = to.numbers(shape, "shape")
-    to.write("RESHAPE", [to.place(node.inputs[0]), numbers], [to.place(node.output)])
-
-
-@write_node.register
-def _transpose(op: ops.Transpose, node: Node, to: GraphWriter) -> None:
-    order = to.numbers(op.permutation, "permutation")
-    to.write("TRANSPOSE", [to.place(node.inputs[0]), order], [to.place(node.output)])
-
-
-@write_node.register
-def _concat(op: ops.Concat, node: Node, to: GraphWriter) -> None:
-    places = [to.place(value) for value in node.inputs]
-    to.write(
-        "CONCATENATION",
-        places,
-        [to.place(node.output)],
-        Axis=op.axis,
-        FusedActivationFunction=_NONE,
-    )
-
-
-@write_node.register
-def _split(op: ops.Split, node: Node, to: GraphWriter) -> None:
-    sizes = to.numbers(op.sizes, "sizes")
-    axis = to.constant(np.array(op.axis, np.int32), "axis")
-    inputs = [to.place(node.inputs[0]), sizes, axis]
-    to.write("SPLIT_V", inputs, [to.place(v) for v in node.outputs], NumSplits=len(op.sizes))
-
-
-@write_node.register
-def _slice(op: ops.Slice, node: Node, to: GraphWriter) -> None:
-    x = to.place(node.inputs[0])
-    if all(step == 1 for step in op.steps):
-        numbers = [to.numbers(op.starts, "starts"), to.numbers(op.sizes, "sizes")]
-        to.write("SLICE", [x, *numbers], [to.place(node.output)])
-        return
-    starts, steps = np.array(op.starts), np.array(op.steps)
-    ends = starts + np.array(op.sizes) * steps
-    # before the first element nothing ends
-    open_ends = sum(1 << axis for axis, end in enumerate(ends) if end < 0)
-    chosen = {"starts": starts, "ends": np.maximum(ends, 0), "steps": steps}
-    to.write(
-        "STRIDED_SLICE",
-        [x, *(to.numbers(array.tolist(), part) for part, array in chosen.items())],
-        [to.place(node.output)],
-        EndMask=open_ends,
-    )
-
-
-@write_node.register
-def _pad(op: ops.Pad, node: Node, to: GraphWriter) -> None:
-    around = np.array([op.before, op.after], np.int32).T
-    inputs = [to.place(node.inputs[0]), to.constant(np.ascontiguousarray(around), "pads")]
-    outputs = [to.place(node.output)]
-    if op.mode == "reflect":
-        to.write("MIRROR_PAD", inputs, outputs, Mode=0)
-        return
-    if op.mode != "constant":
-        raise UnsupportedError(f"its mode {op.mode!r} is none of TensorFlow Lite's")
-    inputs.append(to.integer(to.type(node.output), int(op.value), "fill"))
-    to.write("PADV2", inputs, outputs)
-
-
-@write_node.register
-def _tile(op: ops.Tile, node: Node, to: GraphWriter) -> None:
-    repeats = to.numbers(op.repeats, "repeats")
-    to.write("TILE", [to.place(node.inputs[0]), repeats], [to.place(node.output)])
-
-
-@write_node.register
-def _gather(op: ops.Gather, node: Node, to: GraphWriter) -> None:
-    data, indices = node.inputs
-    if indices not in to.graph.constants:
-        raise UnsupportedError("a run computes its indices, which are not checked there")
-    known = to.graph.constants[indices]
-    extent = to.type(data).shape[op.axis]
-    from_start = np.where(known < 0, known + extent, known).astype(np.int32)
-    inputs = [to.place(data), to.constant(from_start, "indices")]
-    to.write("GATHER", inputs, [to.place(node.output)], Axis=op.axis, BatchDims=0)
-
-
-@write_node.register
-def _nearest(op: ops.ResizeNearest, node: Node, to: GraphWriter) -> None:
-    x, y = node.inputs[0], node.output
-    sides = tuple(zip((op.rows, op.columns), to.type(x).shape[1:3], strict=True))
-    for half in (0, 1):
-        if all(list(sources) == _nearest_of(len(sources), n, half) for sources, n in sides):
-            size = to.numbers([len(op.rows), len(op.columns)], "size")
-            how = {"AlignCorners": 0, "HalfPixelCenters": half}
-            to.write("RESIZE_NEAREST_NEIGHBOR", [to.place(x), size], [to.place(y)], **how)
-            return
-    n, _, width, channels = to.type(x).shape
-    between = to.between("rows", to.type(x), (n, len(op.rows), width, channels))
-    for axis, sources, given, made in (
-        (1, op.rows, to.place(x), between),
-        (2, op.columns, between, to.place(y)),
-    ):
-        indices = to.numbers(sources, "sources")
-        to.write("GATHER", [given, indices], [made], Axis=axis, BatchDims=0)
-
-
-def _nearest_of(after: int, before: int, half: int) -> list[int]:
-    """The sources of TensorFlow Lite, in float32 as it computes them."""
-    places = np.arange(after, dtype=np.float32) + np.float32(half / 2)
-    sources = np.floor(places * np.float32(np.float32(before) / np.float32(after)))
-    return np.minimum(sources, before - 1).astype(int).tolist()
-
-
-@write_node.register(ops.DepthToSpace)
-@write_node.register(ops.SpaceToDepth)
-def _blocks(op: ops.DepthToSpace | ops.SpaceToDepth, node: Node, to: GraphWriter) -> None:
-    if isinstance(op, ops.DepthToSpace) and op.mode != "DCR":
-        raise UnsupportedError("channels lie before blocks in it")
-    name = "DEPTH_TO_SPACE" if isinstance(op, ops.DepthToSpace) else "SPACE_TO_DEPTH"
-    to.write(name, [to.place(node.inputs[0])], [to.place(node.output)], BlockSize=op.block)

@@ -1,20 +1,25 @@
-"""Which Resize of ONNX makes the given weights: all are imported, and what they become compared."""
+"""Which Resize of ONNX makes the given weights: all are imported, and what they become compared.
+
+For what writes a Graph in another format: it has the weights, and the format has names for them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import TypeAlias
 
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeinfer.converters import from_onnx
+from edgeinfer.graph import Graph, Node
 from edgeinfer.graph import operators as ops
 
-__all__ = ["Weights", "resize_attributes"]
+__all__ = ["resize_attributes"]
 
-Weights = tuple[np.ndarray, np.ndarray]
-"""Of each output row, or column, the first of its neighbours, and their weights [n, taps]."""
+# of each output row, or column, the first of its neighbours, and their weights [n, taps]
+_Weights: TypeAlias = tuple[np.ndarray, np.ndarray]
 
 _OPSET = 18
 _CANDIDATES: tuple[dict[str, object], ...] = tuple(
@@ -28,17 +33,22 @@ _CANDIDATES: tuple[dict[str, object], ...] = tuple(
 )
 
 
-def resize_attributes(
-    before: Sequence[int], rows: Weights, columns: Weights
-) -> dict[str, object] | None:
-    """The attributes of the Resize of NCHW that makes [H,W] ``before`` of such weights; None where
+def resize_attributes(node: Node, graph: Graph) -> dict[str, object] | None:
+    """The attributes of the Resize of NCHW that has the weights of the QResize ``node``; None where
     there is none."""
-    after = len(rows[0]), len(columns[0])
+    first_rows, row_weights, first_columns, column_weights = (
+        graph.constants[name] for name in node.inputs[1:]
+    )
+    before, after = graph.types[node.input("x")].shape[1:3], (len(first_rows), len(first_columns))
+    apart = []
     for place in range(len(_CANDIDATES)):
-        made = _imported(place, tuple(before), after)
-        if _is(made.rows, rows) and _is(made.columns, columns):
-            return _CANDIDATES[place]
-    return None
+        made = _imported(place, before, after)
+        rows = _apart(made.rows, (first_rows, row_weights))
+        columns = _apart(made.columns, (first_columns, column_weights))
+        apart.append(max(rows, columns))
+    # of few weights in all, several candidates' round to nearly the same
+    nearest = int(np.argmin(apart))
+    return _CANDIDATES[nearest] if apart[nearest] <= 1 else None
 
 
 @lru_cache(maxsize=256)
@@ -59,11 +69,11 @@ def _imported(place: int, before: tuple[int, ...], after: tuple[int, ...]) -> op
     return next(n.op for n in from_onnx(model).nodes if isinstance(n.op, ops.Resize))
 
 
-def _is(stated: Sequence[tuple[int, Sequence[float]]], given: Weights) -> bool:
-    """Whether integer weights are ``stated`` ones, rounded."""
+def _apart(stated: Sequence[tuple[int, Sequence[float]]], given: _Weights) -> float:
+    """By how much integer weights are others than ``stated`` ones; infinite for other places."""
     first, weights = given
     whole = weights.sum(1).max()
     if [start for start, _ in stated] != first.tolist() or whole <= 0:
-        return False
+        return np.inf
     reals = np.array([row for _, row in stated])
-    return reals.shape == weights.shape and bool((np.abs(reals * whole - weights) <= 1).all())
+    return float(np.abs(reals * whole - weights).max()) if reals.shape == weights.shape else np.inf
