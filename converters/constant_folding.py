@@ -14,7 +14,7 @@ import onnx
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
-from edgeinfer.converters.folded_operators import SAME_EVERYWHERE
+from edgeinfer.converters.folded_operators import OF_NUMBERS, SAME_EVERYWHERE
 from edgeinfer.converters.onnx_model import read_tensor
 from edgeinfer.converters.onnx_operators import Refusal, Static
 from edgeinfer.errors import ModelError
@@ -27,11 +27,11 @@ from edgeinfer.meaning.float_executor import evaluate
 
 __all__ = ["FOLDABLE", "RANDOM", "Folder"]
 
-# elements of all folded constants together
-_BUDGET = 2**28
+# elements of all folded constants together: so many, or so many times those that the file holds
+_BUDGET, _TIMES_HELD = 2**26, 16
 
-# elements of one node that the evaluator may compute in a loop of Python's
-_MAX_SLOW = 2**24
+# as how many elements one counts whose function is computed in float64, or in a loop of Python's
+_FUNCTION, _LOOP = 8, 128
 
 _UNARY = """Abs Ceil Cos Erf Exp Floor IsInf IsNaN Log Neg Not Reciprocal Round Sigmoid Sign Sin
     Sqrt Tanh Relu Identity Cast Clip Softplus BitwiseNot"""
@@ -62,6 +62,9 @@ _ELEMENTWISE = frozenset(f"{_UNARY} {_BINARY}".split())
 # the evaluator has them from this opset on only, and they mean what they did before
 _SINCE = {"DequantizeLinear": 19}
 
+# what the evaluator computes element by element, or index by index
+_LOOPS = frozenset(("ScatterElements", "ScatterND"))
+
 
 class Folder:
     """Folds nodes within one budget of elements.
@@ -70,11 +73,13 @@ class Folder:
     ----------
     opsets : mapping of str to int
         The opset versions of the model.
+    held : int
+        The elements of the constants that the model's file holds.
     """
 
-    def __init__(self, opsets: Mapping[str, int]) -> None:
+    def __init__(self, opsets: Mapping[str, int], held: int) -> None:
         self._opsets = opsets
-        self._left = _BUDGET
+        self._most = self._left = max(_BUDGET, _TIMES_HELD * held)
 
     def fold(
         self, node: ir.Node, version: int, arrays: Sequence[np.ndarray | None]
@@ -93,7 +98,7 @@ class Folder:
             name = str(node.outputs[0].name)
             return [Static(read_tensor(attribute.value, name), name)]
         if node.op_type in FOLDABLE:
-            self.spend(_result_size(node, arrays))
+            self.spend(_result_size(node, arrays) * _cost(node, arrays))
         else:
             self.spend(_inferred_size(node, version, arrays))
         if node.op_type == "GatherElements":
@@ -174,7 +179,7 @@ class Folder:
         """Count elements that are about to be made; ModelError where no real model has so many."""
         self._left -= elements
         if self._left < 0:
-            raise ModelError(f"the constants of the model have more than {_BUDGET} elements")
+            raise ModelError(f"the constants of the model have more than {self._most} elements")
 
 
 def _evaluated(
@@ -243,10 +248,19 @@ def _inferred_size(node: ir.Node, version: int, arrays: Sequence[np.ndarray | No
             raise Refusal("the size of its constant result cannot be told beforehand")
         total += math.prod(extents)
     if node.op_type == "Einsum":
-        total = max(total, _contracted(node, arrays))
-    elif total > _MAX_SLOW:
-        raise Refusal(f"its constants have more than {_MAX_SLOW} elements")
-    return total
+        return max(total, _contracted(node, arrays))
+    return total * _LOOP
+
+
+def _cost(node: ir.Node, arrays: Sequence[np.ndarray | None]) -> int:
+    """As how many elements each of an operator's counts."""
+    if node.op_type in _LOOPS:
+        return _LOOP
+    if node.op_type in OF_NUMBERS and not any(
+        a is not None and a.dtype.kind in "iu" for a in arrays
+    ):
+        return _FUNCTION
+    return 1
 
 
 def _contracted(node: ir.Node, arrays: Sequence[np.ndarray | None]) -> int:

@@ -7,7 +7,7 @@ arithmetic.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,15 @@ from onnx.reference.op_run import OpRun
 from edgeinfer.arithmetic import elementary, pointwise
 from edgeinfer.arithmetic.exact_products import Rows, product
 
-__all__ = ["SAME_EVERYWHERE"]
+__all__ = ["OF_NUMBERS", "SAME_EVERYWHERE"]
+
+OF_NUMBERS = ("Cos", "Erf", "Exp", "Log", "Pow", "Sigmoid", "Sin", "Softplus", "Tanh")
+"""Functions that are computed in float64, of many operations each."""
 
 _PI = 3.141592653589793
+
+# elements of which a function has its intermediate results at a time
+_AT_ONCE = 2**18
 
 
 def _operator(name: str, run: Callable[..., np.ndarray]) -> type[OpRun]:
@@ -33,13 +39,35 @@ def _operator(name: str, run: Callable[..., np.ndarray]) -> type[OpRun]:
 
 def _of_numbers(function: str) -> Callable[..., np.ndarray]:
     """A function of ``pointwise``, in the element type of what it takes."""
-    return lambda x: pointwise.evaluate((function, "x"), x.astype(np.float64)).astype(x.dtype)
+
+    def run(x: np.ndarray) -> np.ndarray:
+        return _in_parts(lambda part: pointwise.evaluate((function, "x"), part), x)
+
+    return run
 
 
 def _power(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     if a.dtype.kind in "iu":
         return np.power(a, b).astype(a.dtype)
-    return np.asarray(elementary.power(a.astype(np.float64), b.astype(np.float64))).astype(a.dtype)
+    return _in_parts(elementary.power, *np.broadcast_arrays(a, b))
+
+
+def _in_parts(function: Callable[..., np.ndarray], *arrays: np.ndarray) -> np.ndarray:
+    """``function`` of arrays of one shape, in float64, in the element type of the first."""
+    y = np.empty(arrays[0].shape, arrays[0].dtype)
+    flat, rows = y.reshape(-1), [a.reshape(-1) for a in arrays]
+    for start in range(0, flat.size, _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        flat[part] = function(*(row[part].astype(np.float64) for row in rows))
+    return y
+
+
+def _gather_nd(data: np.ndarray, indices: np.ndarray, batch_dims: int = 0) -> np.ndarray:
+    """Elements, or arrays of them, of ``data`` by their places along its first axes."""
+    ones = (1,) * (indices.ndim - 1 - batch_dims)
+    grid: Sequence[np.ndarray] = np.indices(indices.shape[:batch_dims], sparse=True)
+    batch = (places.reshape(*places.shape, *ones) for places in grid)
+    return np.asarray(data[(*batch, *np.moveaxis(indices, -1, 0))])
 
 
 def _mat_mul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -67,10 +95,8 @@ def _window(*shares: float) -> Callable[..., np.ndarray]:
 
 
 SAME_EVERYWHERE = [
-    *(
-        _operator(name, _of_numbers(name.lower()))
-        for name in ("Cos", "Erf", "Exp", "Log", "Sigmoid", "Sin", "Softplus", "Tanh")
-    ),
+    *(_operator(name, _of_numbers(name.lower())) for name in OF_NUMBERS if name != "Pow"),
+    _operator("GatherND", _gather_nd),
     _operator("Pow", _power),
     _operator("MatMul", _mat_mul),
     _operator("HannWindow", _window(0.5, -0.5)),

@@ -127,7 +127,9 @@ def import_model(
 
 
 def _walked(model: ir.Model, inputs: Inputs) -> Graph:
-    walk = Walk(model.graph.opset_imports, value_names(model))
+    arrays = (value.const_value for value in model.graph.initializers.values())
+    held = sum(math.prod(map(int, a.shape)) for a in arrays if a is not None)
+    walk = Walk(model.graph.opset_imports, value_names(model), held)
     walk.bind_inputs(model.graph, inputs.types)
     walk.visit(model.graph)
     if walk.refused:
@@ -185,9 +187,11 @@ class Walk:
         The opset version of each domain.
     names : set of str
         What the values of the model are called.
+    held : int
+        The elements of the constants that its file holds.
     """
 
-    def __init__(self, opsets: Mapping[str, int], names: Set[str]) -> None:
+    def __init__(self, opsets: Mapping[str, int], names: Set[str], held: int) -> None:
         self._opsets = opsets
         self._distinct = DistinctNames(names)
         self._values: dict[ir.Value, Operand | None] = {}  # None: an unsupported node's output
@@ -195,7 +199,7 @@ class Walk:
         self._inputs: list[Dynamic] = []
         self._given: set[Dynamic] = set()  # inputs and outputs, whose names are settled
         self._named: set[Dynamic] = set()
-        self._folder = Folder(opsets)
+        self._folder = Folder(opsets, held)
         self.visits = _Visits()
         self.refused: list[_Refused] = []
         self.labels: tuple[str, ...] = ()
@@ -304,7 +308,7 @@ class Walk:
         self, body: ir.Graph, inputs: Sequence[Operand]
     ) -> tuple[Sequence[Step], Sequence[Operand]]:
         """What ``body`` computes of ``inputs``, apart from the model, and its outputs."""
-        inner = Walk(self._opsets, frozenset())
+        inner = Walk(self._opsets, frozenset(), 0)
         inner._folder, inner.visits = self._folder, self.visits
         inner._values = {**self._values, **dict(zip(body.inputs, inputs, strict=True))}
         # what comes from outside keeps its name

@@ -8,6 +8,7 @@ together is fused.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Set
+from operator import is_
 
 from edgeinfer.converters.passes.batch_first import batch_first
 from edgeinfer.converters.passes.drop_noops import drop_noops
@@ -91,18 +92,38 @@ def canonicalize(graph: Graph, names: Set[str]) -> Graph:
 
     ``names`` are those of the source's own values.
     """
-    graph = _to_the_end(graph, _RECOGNIZE)
+    settled: dict[Pass, Graph] = {}
+    graph = _to_the_end(graph, _RECOGNIZE, settled)
     # twice: what was spelled out and is one function now no longer holds a Transpose up
     for passes in (_MOVE, _HOIST, _FUSE) * 2:
-        graph = _to_the_end(graph, passes)
+        graph = _to_the_end(graph, passes, settled)
     return settle_names(graph, names)
 
 
-def _to_the_end(graph: Graph, passes: Sequence[Pass]) -> Graph:
+def _to_the_end(graph: Graph, passes: Sequence[Pass], settled: dict[Pass, Graph]) -> Graph:
+    """``graph`` after all rounds; ``settled`` has the Graph that each pass left as it was."""
     for _ in range(_MAX_ROUNDS):
         before = [node.op for node in graph.nodes]
         for rewrite in passes:
-            graph = rewrite(graph)
+            if settled.get(rewrite) is graph:
+                continue
+            made = rewrite(graph)
+            if _is_same(made, graph):
+                settled[rewrite] = graph
+            else:
+                graph = made
         if [node.op for node in graph.nodes] == before:
             break
     return graph
+
+
+def _is_same(a: Graph, b: Graph) -> bool:
+    """Whether a pass that made ``a`` of ``b`` copied everything."""
+    return (
+        len(a.nodes) == len(b.nodes)
+        and all(map(is_, a.nodes, b.nodes))
+        and a.outputs == b.outputs
+        and a.types == b.types
+        and a.constants.keys() == b.constants.keys()
+        and all(map(is_, a.constants.values(), map(b.constants.__getitem__, a.constants)))
+    )

@@ -30,6 +30,7 @@ class Rewriter(GraphBuilder):
         self.types = dict(graph.types)
         self.constants = dict(graph.constants)
         self._place: dict[str, int] = {}
+        self._taken: set[str] = set()
         self._alias: dict[str, str] = {}
         self._results = frozenset(graph.results)
         self._uses = Counter(name for node in graph.nodes for name in node.operands)
@@ -60,7 +61,9 @@ class Rewriter(GraphBuilder):
 
     def copy(self, node: Node) -> Node:
         """Write ``node`` as it is, but for inputs that others stand for by now."""
-        node = replace(node, inputs=tuple(map(self.current, node.inputs)))
+        inputs = tuple(map(self.current, node.inputs))
+        if inputs != node.inputs:
+            node = replace(node, inputs=inputs)
         self._append(node)
         return node
 
@@ -99,6 +102,7 @@ class Rewriter(GraphBuilder):
     def _append(self, node: Node) -> None:
         for output in node.outputs:
             self._place[output] = len(self.nodes)
+        self._taken.update(node.inputs)
         super()._append(node)
 
     def _rename(self, value: str, output: str) -> None:
@@ -110,6 +114,9 @@ class Rewriter(GraphBuilder):
         self._place[output] = place
         self.types[output] = self.types[value]
         self._alias[value] = output
+        if value not in self._taken:
+            return
+        self._taken.add(output)
         self.nodes = [
             replace(n, inputs=tuple(output if i == value else i for i in n.inputs))
             if value in n.inputs

@@ -221,6 +221,8 @@ class Node:
     @property
     def operands(self) -> tuple[str, ...]:
         """The values that it takes, in order, without the absent ones."""
+        if ABSENT not in self.inputs:
+            return self.inputs
         return tuple(name for name in self.inputs if name != ABSENT)
 
     def input(self, role: str) -> str:

@@ -27,7 +27,7 @@ def folded(operator: str, *arrays: np.ndarray, **attributes) -> tuple[np.ndarray
 
 
 def test_each_has_a_test():
-    others = {"Pow", "MatMul", "HannWindow", "HammingWindow", "BlackmanWindow"}
+    others = {"GatherND", "Pow", "MatMul", "HannWindow", "HammingWindow", "BlackmanWindow"}
     assert {c.__name__ for c in SAME_EVERYWHERE} == FUNCTIONS | others
 
 
@@ -56,6 +56,29 @@ def test_products(shapes, dtype):
     a, b = ((10 * RNG.normal(size=shape)).astype(dtype) for shape in shapes)
     own, onnxs = folded("MatMul", a, b)
     assert np.allclose(own, onnxs, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("data", "indices", "batch"),
+    [
+        ((3, 4), (5, 2), 0),
+        ((3, 4), (2, 5, 1), 0),
+        ((2, 3, 4), (2, 5, 1), 1),
+        ((2, 3, 4, 5), (2, 3, 6, 2), 2),
+        ((2, 3, 4), (2, 2), 1),
+    ],
+)
+def test_elements_by_place(data, indices, batch):
+    numbers = RNG.normal(size=data).astype("f4")
+    places = RNG.integers(-2, 2, indices)
+    own, onnxs = folded("GatherND", numbers, places, batch_dims=batch)
+    np.testing.assert_array_equal(own, onnxs)
+
+
+def test_what_is_computed_in_parts_is_whole():
+    x = np.linspace(-3, 3, 2**18 + 5, dtype="f4")
+    own, onnxs = folded("Erf", x)
+    assert np.allclose(own, onnxs, atol=1e-6)
 
 
 @pytest.mark.parametrize(

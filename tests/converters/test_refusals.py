@@ -261,7 +261,7 @@ def test_a_window_larger_than_any_memory_is_refused_before_it_is_made():
         node("AveragePool", ["x"], ["y"], kernel_shape=[50000, 50000], dilations=[2, 2]),
     ):
         assert refusal(ModelError, model([layer], (1, 3, 4, 4), opset=19)) == (
-            f"{layer.op_type} 'y': the constants of the model have more than 268435456 elements"
+            f"{layer.op_type} 'y': the constants of the model have more than 67108864 elements"
         )
 
 
@@ -288,7 +288,7 @@ def test_constants_too_large_for_any_model_are_refused_before_they_are_made(laye
     constants = {"c": np.ones(1, "f4"), "n": np.array(numbers, np.int64)}
     proto = model([layer, node("Add", ["x", "k"], ["y"])], (1,), constants)
     assert refusal(ModelError, proto) == (
-        f"{layer.op_type} 'k': the constants of the model have more than 268435456 elements"
+        f"{layer.op_type} 'k': the constants of the model have more than 67108864 elements"
     )
 
 

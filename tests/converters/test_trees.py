@@ -231,6 +231,6 @@ def test_paths_longer_than_any_memory_are_refused_before_they_are_walked():
         "target_weights": [1.0],
     }
     with refused(
-        "TreeEnsembleRegressor 'y': the constants of the model have more than 268435456 elements"
+        "TreeEnsembleRegressor 'y': the constants of the model have more than 67108864 elements"
     ):
         from_onnx(made("TreeEnsembleRegressor", ["y"], attributes, rows=1))

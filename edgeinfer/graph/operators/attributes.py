@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -25,6 +27,7 @@ __all__ = [
     "Steps",
     "ZeroPoint",
     "fits",
+    "test_of",
 ]
 
 
@@ -74,23 +77,40 @@ Steps = Annotated[tuple[Step, ...], UpTo(8)]
 
 def fits(value: Any, kind: Any) -> bool:
     """Whether an attribute's value is of the annotated type and in its range."""
+    return test_of(kind)(value)
+
+
+# large models ask of each operator again and again
+@cache
+def test_of(kind: Any) -> Callable[[Any], bool]:
+    """What tells whether a value is of the type ``kind``."""
     origin = get_origin(kind)
     if origin is Annotated:
         base, bounds = get_args(kind)
-        return fits(value, base) and bool(bounds.admits(value))
+        is_base, admits = test_of(base), bounds.admits
+        return lambda value: is_base(value) and admits(value)
     if origin is Literal:
-        return any(type(value) is type(choice) and value == choice for choice in get_args(kind))
+        choices = get_args(kind)
+        return lambda value: any(type(value) is type(c) and value == c for c in choices)
     if origin in (Union, UnionType):
-        return any(fits(value, choice) for choice in get_args(kind))
+        tests = tuple(map(test_of, get_args(kind)))
+        return lambda value: any(test(value) for test in tests)
     if origin is tuple:
-        items = get_args(kind)
-        if not isinstance(value, tuple):
-            return False
-        if len(items) == 2 and items[1] is Ellipsis:
-            return all(fits(v, items[0]) for v in value)
-        return len(value) == len(items) and all(map(fits, value, items))
+        return _tuple_test(get_args(kind))
     if kind is Any:
-        return True
+        return lambda value: True
     if kind is float:
-        return type(value) is float and not math.isnan(value)
-    return type(value) is kind
+        return lambda value: type(value) is float and not math.isnan(value)
+    return lambda value: type(value) is kind
+
+
+def _tuple_test(items: tuple[Any, ...]) -> Callable[[Any], bool]:
+    if len(items) == 2 and items[1] is Ellipsis:
+        each = test_of(items[0])
+        return lambda value: isinstance(value, tuple) and all(map(each, value))
+    tests = tuple(map(test_of, items))
+    return lambda value: (
+        isinstance(value, tuple)
+        and len(value) == len(tests)
+        and all(test(v) for test, v in zip(tests, value, strict=True))
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_type_hints
 
@@ -20,7 +21,7 @@ from edgeinfer.graph.operators.attributes import (
     Pads,
     Rounding,
     ZeroPoint,
-    fits,
+    test_of,
 )
 
 __all__ = [
@@ -94,11 +95,10 @@ class Operator:
             OPERATORS[cls.__name__] = cls
 
     def __post_init__(self) -> None:
-        hints = _hints(type(self))
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if not fits(value, hints[field.name]):
-                raise ValueError(f"{type(self).__name__}.{field.name} cannot be {value!r}")
+        for name, is_legal in _tests(type(self)):
+            value = getattr(self, name)
+            if not is_legal(value):
+                raise ValueError(f"{type(self).__name__}.{name} cannot be {value!r}")
 
     def __str__(self) -> str:
         shown = []
@@ -109,13 +109,15 @@ class Operator:
         return f"{type(self).__name__}<{' '.join(shown)}>" if shown else type(self).__name__
 
 
-_HINTS: dict[type, dict[str, Any]] = {}
+_TESTS: dict[type, tuple[tuple[str, Callable[[Any], bool]], ...]] = {}
 
 
-def _hints(cls: type) -> dict[str, Any]:
-    if cls not in _HINTS:
-        _HINTS[cls] = get_type_hints(cls, include_extras=True)
-    return _HINTS[cls]
+def _tests(cls: type[Operator]) -> tuple[tuple[str, Callable[[Any], bool]], ...]:
+    """What tells of each attribute of ``cls`` whether a value is legal."""
+    if cls not in _TESTS:
+        hints = get_type_hints(cls, include_extras=True)
+        _TESTS[cls] = tuple((f.name, test_of(hints[f.name])) for f in dataclasses.fields(cls))
+    return _TESTS[cls]
 
 
 # ---- by what they take and give ----------------------------------------------------------------
