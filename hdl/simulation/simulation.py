@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 
@@ -13,17 +12,15 @@ import numpy as np
 
 from edgeinfer.errors import InputError
 from edgeinfer.graph import Graph
-from edgeinfer.hdl import gateware, isa
 from edgeinfer.hdl.compiler import Compiled, Program, Watch, compile
 from edgeinfer.hdl.compiler.host_image import HostImage
 from edgeinfer.hdl.compiler.timing import predict
 from edgeinfer.hdl.config import NpuConfig
-from edgeinfer.hdl.gateware.npu import to_rtlil, to_verilog
 from edgeinfer.hdl.gateware.registers import COUNTERS, REGISTERS, Status
 from edgeinfer.hdl.gateware.sequencer import Fault
 from edgeinfer.hdl.isa import Unit
 from edgeinfer.hdl.mismatch import Mismatch
-from edgeinfer.hdl.simulation.build import build
+from edgeinfer.hdl.simulation.npu import npu_library
 from edgeinfer.hdl.simulation.simulator import Interval, SimulationError, Simulator
 from edgeinfer.runtime.session import Arrays, Session
 
@@ -274,25 +271,6 @@ class Simulation:
         if not self._reports:
             raise InputError("there was no run to report")
         return self._reports[0] if len(self._reports) == 1 else _joined(self._reports, self.config)
-
-
-def npu_library(config: NpuConfig, *, tool: str | None = None, trace: bool = False) -> Path:
-    """The library that simulates an NPU of ``config``; see ``build``."""
-    return build(
-        lambda: to_verilog(config, probes=True),
-        _source(config),
-        "npu",
-        rtlil=lambda: to_rtlil(config, probes=True),
-        tool=tool,
-        trace=trace,
-    )
-
-
-def _source(config: NpuConfig) -> str:
-    """What an NPU's Verilog follows from: the configuration, the gateware, Amaranth."""
-    files = sorted(Path(gateware.__file__).parent.glob("*.py"))
-    texts = [file.read_text() for file in (*files, Path(isa.__file__))]
-    return "\0".join([repr(config), version("amaranth"), *texts])
 
 
 class _Machine:

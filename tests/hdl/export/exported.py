@@ -12,9 +12,7 @@ from edgeinfer.data import load_data
 from edgeinfer.demo import CALIBRATION, MODEL
 from edgeinfer.files.new_folder import write_new_folder
 from edgeinfer.graph import Graph
-from edgeinfer.hdl.config import configuration
 from edgeinfer.hdl.export import export
-from edgeinfer.hdl.simulation.simulation import npu_library
 from edgeinfer.hdl.simulation.simulator import Simulator
 from edgeinfer.quant import quantize
 
@@ -33,12 +31,6 @@ def files(config: str = "4x4") -> dict[str, bytes]:
 def write(folder: Path, config: str = "4x4") -> Path:
     write_new_folder(folder, files(config))
     return folder
-
-
-def simulator(memory_bytes: int, config: str = "4x4") -> Simulator:
-    """An NPU whose host memory begins at address 0."""
-    chosen = configuration(config)
-    return Simulator(npu_library(chosen), chosen, memory_bytes)
 
 
 class Registers:

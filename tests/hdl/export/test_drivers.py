@@ -16,7 +16,7 @@ from edgeinfer.cli.models import import_model
 from edgeinfer.data import load_data
 from edgeinfer.demo import CALIBRATION, MODEL
 from edgeinfer.files.new_folder import write_new_folder
-from edgeinfer.hdl.config import preset
+from edgeinfer.hdl import preset, simulated_npu
 from edgeinfer.hdl.export import export
 from edgeinfer.quant import quantize
 from edgeinfer.runtime.session import Session
@@ -120,7 +120,7 @@ def c_driver(folder: Path, npu) -> ctypes.CDLL:
 def test_the_c_driver_runs_the_model(folder):
     described = json.loads((folder / "model.json").read_text())
     image = (folder / "model.bin").read_bytes()
-    with exported.simulator(described["memory_bytes"]) as npu:
+    with simulated_npu("4x4", described["memory_bytes"]) as npu:
         driver = c_driver(folder, npu)
         memory = npu.memory.ctypes.data_as(pointer)
         assert driver.load(memory, image) == 0
@@ -136,7 +136,7 @@ def test_the_c_driver_runs_the_model(folder):
 def test_the_c_driver_gives_the_npus_faults_and_its_own(folder):
     described = json.loads((folder / "model.json").read_text())
     image = (folder / "model.bin").read_bytes()
-    with exported.simulator(described["memory_bytes"]) as npu:
+    with simulated_npu("4x4", described["memory_bytes"]) as npu:
         driver = c_driver(folder, npu)
         memory = npu.memory.ctypes.data_as(pointer)
         assert driver.load(memory, image) == 0
@@ -145,7 +145,7 @@ def test_the_c_driver_gives_the_npus_faults_and_its_own(folder):
         length = described["sections"]["run"]["length"]
         begun = described["sections"]["run"]["offset"]
         assert driver.begin(begun, length - 1) == described["faults"]["NO_HALT"]
-    with exported.simulator(described["memory_bytes"], "8x8") as npu:
+    with simulated_npu("8x8", described["memory_bytes"]) as npu:
         driver = c_driver(folder, npu)
         assert driver.load(npu.memory.ctypes.data_as(pointer), image) == -2
 
@@ -154,7 +154,7 @@ def test_the_c_drivers_interrupt_is_high_from_a_runs_end_until_it_is_finished(fo
     described = json.loads((folder / "model.json").read_text())
     status, control = (described["registers"][name] for name in ("STATUS", "CONTROL"))
     image = (folder / "model.bin").read_bytes()
-    with exported.simulator(described["memory_bytes"]) as npu:
+    with simulated_npu("4x4", described["memory_bytes"]) as npu:
         driver = c_driver(folder, npu)
         assert driver.load(npu.memory.ctypes.data_as(pointer), image) == 0
         assert driver.begin_with_interrupt() == 0
@@ -223,7 +223,7 @@ def test_the_python_driver_runs_the_model(folder):
     described = json.loads(model)
     # larger memories than the model's do no harm
     config = "4x4,buffer_bytes=65536,weight_bytes=32768,parameter_rows=512"
-    with exported.simulator(described["memory_bytes"], config) as npu:
+    with simulated_npu(config, described["memory_bytes"]) as npu:
         device = driver.Npu(exported.Registers(npu), npu.memory, 0, model, image)
         for sample in exported.samples(3):
             np.testing.assert_array_equal(device(sample)["scores"], expected(sample))
@@ -246,7 +246,7 @@ def test_the_python_driver_refuses_another_npu(folder):
     model, image = (folder / "model.json").read_text(), (folder / "model.bin").read_bytes()
     size = json.loads(model)["memory_bytes"]
     # the same array, with accumulators that are too small for the program's tiles
-    with exported.simulator(size, "4x4,accumulator_depth=8") as npu:
+    with simulated_npu("4x4,accumulator_depth=8", size) as npu:
         with pytest.raises(driver.NpuError) as refusal:
             driver.Npu(exported.Registers(npu), npu.memory, 0, model, image)
         assert str(refusal.value) == f"the NPU is not {preset('4x4').text}, which the model is for"

@@ -18,7 +18,7 @@ from edgeinfer.hdl.compiler import compile
 from edgeinfer.hdl.config import NpuConfig, configuration
 from edgeinfer.hdl.gateware.registers import COUNTERS, ID, REGISTERS
 from edgeinfer.hdl.gateware.sequencer import Fault
-from edgeinfer.hdl.simulation.simulation import npu_library
+from edgeinfer.hdl.simulation.npu import npu_library
 from edgeinfer.hdl.simulation.simulator import Simulator
 from edgeinfer.quant import quantize
 from edgeinfer.runtime.session import Session

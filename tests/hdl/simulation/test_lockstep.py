@@ -23,7 +23,7 @@ from edgeinfer.hdl.config import NpuConfig, configuration
 from edgeinfer.hdl.gateware.registers import REGISTERS
 from edgeinfer.hdl.golden import GoldenSimulator
 from edgeinfer.hdl.isa import Memory, Mode, Operation, ProgramError, Reduction, Unit, passes
-from edgeinfer.hdl.simulation.simulation import npu_library
+from edgeinfer.hdl.simulation.npu import npu_library
 from edgeinfer.hdl.simulation.simulator import Simulator
 from tests.hdl.reductions import NO_NORM, exponentials, normalizing
 

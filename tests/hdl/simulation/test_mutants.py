@@ -11,7 +11,7 @@ import pytest
 from edgeinfer.hdl.config import configuration
 from edgeinfer.hdl.export.known_answers import known_graphs
 from edgeinfer.hdl.export.vectors import random_sample
-from edgeinfer.hdl.simulation import simulation
+from edgeinfer.hdl.simulation import npu, simulation
 from edgeinfer.hdl.simulation.build import build
 from edgeinfer.hdl.simulation.simulation import Simulation
 from edgeinfer.hdl.simulation.simulator import SimulationError, Simulator
@@ -41,7 +41,7 @@ def library(tmp_path_factory) -> Path:
     harness.write_text(SELECTING)
     source = "\0".join(
         [
-            simulation._source(CONFIG),
+            npu._source(CONFIG),
             HARNESS.read_text(),
             Path(mutants.__file__).read_text(),
         ]
