@@ -8,7 +8,11 @@ import pytest
 from edgeinfer.cli.operator_table import as_markdown
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob(".github/**/*.md")]
+DOCUMENTS = [
+    path
+    for name in ("*", "docs/*", "examples/*", ".github/**/*")
+    for path in ROOT.glob(f"{name}.md")
+]
 LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]+))?\)")
 
 
@@ -18,7 +22,7 @@ def anchors(document: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_link_leads_somewhere(document):
     dead = []
     for name, anchor in LINK.findall(document.read_text(encoding="utf-8")):
