@@ -41,16 +41,17 @@ def drop_noops(graph: Graph) -> Graph:
         if isinstance(node.op, ops.Reshape) and before and isinstance(before.op, ops.Reshape):
             rewriter.write(node, node.op, before.inputs, output)
             continue
-        if isinstance(node.op, ops.Broadcasting):
-            rewriter.write(node, node.op, _unexpanded(rewriter, node), output)
+        if isinstance(node.op, ops.Broadcasting) and (inputs := _unexpanded(rewriter, node)):
+            rewriter.write(node, node.op, inputs, output)
             continue
         rewriter.copy(node)
     return rewriter.finish()
 
 
-def _unexpanded(rewriter: Rewriter, node: Node) -> list[str]:
-    """The node's inputs, as they were before an Expand that its result does not need."""
-    inputs = [rewriter.current(name) for name in node.inputs]
+def _unexpanded(rewriter: Rewriter, node: Node) -> list[str] | None:
+    """The node's inputs, as they were before an Expand that its result does not need; None where
+    there is none."""
+    inputs = given = [rewriter.current(name) for name in node.inputs]
     for i, name in enumerate(inputs):
         before = rewriter.producer(name)
         if before is not None and isinstance(before.op, ops.Expand):
@@ -59,7 +60,7 @@ def _unexpanded(rewriter: Rewriter, node: Node) -> list[str]:
                 rewriter.shape(node.outputs[0]),
             ):
                 inputs = tried
-    return inputs
+    return None if inputs is given else inputs
 
 
 # what leaves the other operand as it is: on either side, or on the right

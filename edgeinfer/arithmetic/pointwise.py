@@ -141,20 +141,38 @@ FUNCTIONS: dict[str, tuple[int, Callable[..., np.ndarray]]] = {
 
 def check(expression: Expression) -> None:
     """``ValueError`` where ``expression`` is not one, or nests too deeply to be evaluated."""
-    budget = _MAX_SIZE
-    pending = [(expression, 0)]
-    while pending:
-        e, depth = pending.pop()
-        budget -= 1
-        if depth > _MAX_DEPTH or budget < 0:
-            raise ValueError(f"an expression has at most {_MAX_DEPTH} levels, {_MAX_SIZE} terms")
-        if e == "x" or (isinstance(e, float) and not math.isnan(e)):
-            continue
+    _measured(expression, 0)
+
+
+# what was checked last, by identity: expressions are made of each other, term by term
+_CHECKED: dict[int, tuple[Expression, int, int]] = {}
+_MOST_CHECKED = 4096
+
+
+def _measured(e: Expression, depth: int) -> tuple[int, int]:
+    """The levels and terms of ``e``, ``depth`` levels down; ``ValueError`` as above."""
+    if e == "x" or (isinstance(e, float) and not math.isnan(e)):
+        return 0, 1
+    known = _CHECKED.get(id(e))
+    if known is not None and known[0] is e:
+        _, levels, terms = known
+    else:
         if not (isinstance(e, tuple) and e and isinstance(e[0], str) and e[0] in FUNCTIONS):
             raise ValueError(f"{e!r} is not an expression")
         if len(e) - 1 != FUNCTIONS[e[0]][0]:
             raise ValueError(f"{e[0]} takes {FUNCTIONS[e[0]][0]} arguments, not {len(e) - 1}")
-        pending += [(argument, depth + 1) for argument in e[1:]]
+        levels, terms = 1, 1
+        # nothing is looked for farther down, however far down a hostile one goes
+        for argument in e[1:] if depth < _MAX_DEPTH else ():
+            below, more = _measured(argument, depth + 1)
+            levels, terms = max(levels, below + 1), terms + more
+    if depth + levels > _MAX_DEPTH or terms > _MAX_SIZE:
+        raise ValueError(f"an expression has at most {_MAX_DEPTH} levels, {_MAX_SIZE} terms")
+    if known is None:
+        if len(_CHECKED) >= _MOST_CHECKED:
+            _CHECKED.clear()
+        _CHECKED[id(e)] = e, levels, terms
+    return levels, terms
 
 
 def evaluate(expression: Expression, x: np.ndarray) -> np.ndarray:
