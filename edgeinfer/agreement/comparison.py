@@ -43,6 +43,8 @@ class Agreement:
         How many elements of these differ.
     by_layer : dict of str to int
         How many elements differ of each value that was compared.
+    absent : dict of str to str
+        The values that the target has no operators for, each with its operator and the reason.
     smallest : dict of str to numpy.ndarray or None
         Raw inputs in which ``first`` still differs, with as few elements away from their zero as
         were found; where it was asked for, and something differs.
@@ -58,6 +60,7 @@ class Agreement:
     promised: int
     broken: int
     by_layer: dict[str, int]
+    absent: dict[str, str]
     smallest: dict[str, np.ndarray] | None = None
 
 
@@ -102,7 +105,7 @@ def verify(
     against : sequence of str
         Of ``TARGETS``: the reference in NumPy, the kernels of every instruction set of this
         machine, the exported C, the simulated NPU, TensorFlow Lite Micro and onnxruntime with what
-        is exported for them.
+        is exported for them, and the operators of TOSA in Arm's reference model.
     runs : iterable of mappings of str to numpy.ndarray, optional
         Raw inputs, one of ``graph.inputs`` each; without them ``random_inputs``.
     config : str
@@ -114,11 +117,12 @@ def verify(
     Raises
     ------
     InputError
-        It is a float Graph, a name is no target, or a target has no states and the Graph does.
+        It is a float Graph, a name is no target, a target's program is not on PATH, or a target has
+        no states and the Graph does.
     MissingExtraError
         A target's package is not installed.
     UnsupportedError
-        A target has not the model's operators.
+        A target has not the model's operators; of TOSA, none of them.
     """
     given = _checked(graph, runs)
     expected = list(_session_values(graph, given))
@@ -215,4 +219,5 @@ def _compared(target: Target, runs: Sequence[Values], expected: Sequence[Values]
         promised=len(by_layer.keys() & target.promised),
         broken=sum(count for name, count in by_layer.items() if name in target.promised),
         by_layer=by_layer,
+        absent=dict(target.absent),
     )

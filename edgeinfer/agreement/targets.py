@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -17,6 +17,7 @@ from edgeinfer.meaning import reference
 from edgeinfer.runtime.session import Session
 
 if TYPE_CHECKING:
+    from edgeinfer.converters.tosa import ReferenceModel
     from edgeinfer.hdl import Simulation
 
 __all__ = ["TARGETS", "Run", "Target", "Values", "session_run", "targets"]
@@ -27,7 +28,7 @@ Values: TypeAlias = Mapping[str, np.ndarray]
 Run: TypeAlias = Callable[[Values], Values]
 """A run's raw inputs into all values that it shows; states go from each to the next."""
 
-TARGETS = ("reference", "kernels", "c", "npu", "tflm", "onnxruntime")
+TARGETS = ("reference", "kernels", "c", "npu", "tflm", "onnxruntime", "tosa")
 """The names of those that are known."""
 
 _ARENA = 64 << 20
@@ -51,11 +52,14 @@ class Target:
         Gives the runs of a new sequence.
     promised : frozenset of str
         The values that are promised to be the Session's.
+    absent : mapping of str to str
+        The values that it has no operators for, each with its operator and the reason.
     """
 
     name: str
     begin: Callable[[], Run]
     promised: frozenset[str]
+    absent: Mapping[str, str] = field(default_factory=dict)
 
 
 @contextmanager
@@ -65,7 +69,7 @@ def targets(graph: Graph, name: str, config: str) -> Iterator[list[Target]]:
     Raises
     ------
     InputError
-        ``name`` is none of them.
+        ``name`` is none of them, or its program is not on PATH.
     MissingExtraError
         Its package is not installed.
     UnsupportedError
@@ -91,6 +95,11 @@ def targets(graph: Graph, name: str, config: str) -> Iterator[list[Target]]:
             yield [Target(name, _micro(graph), _until_others(graph))]
         case "onnxruntime":
             yield [Target(name, _onnxruntime(graph), frozenset())]
+        case "tosa":
+            from edgeinfer.converters.tosa import reference_model
+
+            with reference_model(graph) as model:
+                yield [Target(name, _tosa(model, graph), model.gives, model.absent)]
         case _:
             raise InputError(f"{name!r} is no target: {', '.join(TARGETS)} are")
 
@@ -224,6 +233,26 @@ def _onnxruntime(graph: Graph) -> Callable[[], Run]:
                 assert t.quantization is not None
                 found[name] = t.quantization.quantize(np.asarray(array), t.dtype)
             known = {**feeds, **state, **found}
+            state.update({kept.input: known[kept.output] for kept in graph.states})
+            return found
+
+        return run
+
+    return begin
+
+
+def _tosa(model: ReferenceModel, graph: Graph) -> Callable[[], Run]:
+    """Runs in which a Session lends what TOSA has no operators for."""
+    session = Session(graph, keep_values=True)
+
+    def begin() -> Run:
+        lent = session_run(session, model.absent)
+        state = {state.input: graph.constants[state.first] for state in graph.states}
+
+        def run(feeds: Values) -> Values:
+            known = {**graph.constants, **feeds, **state, **lent(feeds)}
+            found = model.run(known)
+            known.update(found)
             state.update({kept.input: known[kept.output] for kept in graph.states})
             return found
 

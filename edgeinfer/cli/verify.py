@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgeinfer.advice import listed
 from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report, command
 from edgeinfer.cli.models import open_model
@@ -33,7 +34,8 @@ _USUAL = "reference,kernels"
     default=_USUAL,
     show_default=True,
     help="Of reference (NumPy), kernels (of every instruction set of this machine), c (what export "
-    "writes, compiled here), npu (simulated), tflm and onnxruntime (with what export writes).",
+    "writes, compiled here), npu (simulated), tflm and onnxruntime (with what export writes), tosa "
+    "(TOSA's operators in Arm's reference model).",
 )
 @click.option("--data", metavar="DATA", type=FILE, help="Its samples; random integers without it.")
 @click.option(
@@ -65,7 +67,8 @@ def verify(
 
     Exits with 1 where a value differs that is promised to be the same. Of tflm those layers are
     promised that a model of --rounding double has before its first function or Softmax; of
-    onnxruntime, which computes floats, none.
+    onnxruntime, which computes floats, none; of tosa those that TOSA has operators for: the Session
+    gives them what the others compute.
     """
     from edgeinfer import agreement
     from edgeinfer.files.atomic_write import check_writable
@@ -98,6 +101,7 @@ def verify(
                 [_row(each) for each in found],
                 left=1,
             ),
+            *_absent(found),
             *([] if shown is None else ["", shown]),
             *([] if seal is None else ["", f"digest {seal}"]),
         ],
@@ -148,6 +152,16 @@ def _row(each: Agreement) -> tuple[str, ...]:
         f"{each.largest:,}",
         each.first or "",
     )
+
+
+def _absent(found: list[Agreement]) -> list[str]:
+    """The layers that a target has no operators for, a line for each reason."""
+    lines = []
+    for each in found:
+        for reason in dict.fromkeys(each.absent.values()):
+            names = [name for name, own in each.absent.items() if own == reason]
+            lines.append(f"{each.target} lacks {listed(names)} ({reason})")
+    return ["", *lines] if lines else []
 
 
 def _told(found: list[Agreement]) -> str:

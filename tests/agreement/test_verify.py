@@ -226,7 +226,7 @@ def test_a_search_ends_after_its_tries(integers):
 
 def test_a_name_that_is_no_target_is_refused(integers):
     with refused(
-        "'arm' is no target: reference, kernels, c, npu, tflm, onnxruntime are", InputError
+        "'arm' is no target: reference, kernels, c, npu, tflm, onnxruntime, tosa are", InputError
     ):
         edgeinfer.verify(integers, ("arm",))
 
