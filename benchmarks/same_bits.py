@@ -2,7 +2,8 @@
 
     EDGEINFER_ZOO=DIR python benchmarks/same_bits.py [ENTRY ...] > docs/same-bits.md
 
-TensorFlow Lite Micro and onnxruntime must be installed (the extra ``bench``).
+TensorFlow Lite Micro and onnxruntime must be installed (the extra ``bench``), and Arm's TOSA
+reference model must be on PATH (``edgeinfer verify`` says how it comes).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from edgeinfer.errors import UnsupportedError
 from edgeinfer.graph import Graph
 from edgeinfer.quant import quantize
 
-PEERS = ("tflm", "onnxruntime")
+PEERS = ("tflm", "onnxruntime", "tosa")
 # of each entry's calibration samples, and runs of random integers
 _SAMPLES, _RUNS = 40, 8
 
@@ -40,13 +41,16 @@ Written by `python benchmarks/same_bits.py`, on {machine}, with edgeinfer {versi
   [processors.md](processors.md) has that C on other processors. TensorFlow Lite
   Micro does for what rounds twice, until the first function or softmax. onnxruntime, which computes
   floats, promises nothing, and its differences add up from layer to layer.
+- Arm's reference model of TOSA promises 0 for each layer that TOSA has operators for; the Session
+  gives it what the others compute. *0 on 15* is no difference on 15 layers, which have one.
 - The digest is the beginning of `edgeinfer verify --digest` over these runs: it must be the same on
   every machine.
 """
 
 
 def cell(found: Agreement) -> str:
-    return f"{found.differing:,}, {found.largest}" if found.differing else "0"
+    shown = f"{found.differing:,}, {found.largest}" if found.differing else "0"
+    return f"{shown} on {found.layers}" if found.absent else shown
 
 
 def against(graph: Graph, target: str, runs: Sequence[dict]) -> tuple[str, list[Agreement]]:
@@ -68,7 +72,7 @@ def main() -> None:
     targets = ("reference", "kernels", "c", *PEERS)
     print("| model | rounding | layers | values |", " | ".join(targets), "| digest |")
     print("|---" * (5 + len(targets)) + "|")
-    values, differing = Counter[str](), Counter[tuple[str, str]]()
+    values, differing = Counter[str](), dict[tuple[str, str], int]()
     for name in entries:
         entry = load(name)
         for rounding in ("single", "double"):
@@ -87,7 +91,8 @@ def main() -> None:
                 elif target in PEERS and rounding == "double":
                     for each in found:
                         for value, count in each.by_layer.items():
-                            differing[kinds[value], target] += count
+                            place = kinds[value], target
+                            differing[place] = differing.get(place, 0) + count
             if rounding == "double":
                 for value, kind in kinds.items():
                     values[kind] += graph.types[value].elements * _RUNS
@@ -95,11 +100,13 @@ def main() -> None:
             print(f"| {name} | {rounding} | {sizes} |", " | ".join(row), end="")
             print(f" | `{digest(graph, runs)[:16]}` |", flush=True)
     print("\nOf the models that round twice, by operator: how many values there are, and how many")
-    print("differ, those included that only take what differs already.\n")
+    print("differ, those included that only take what differs already. What is empty has no such")
+    print("operator.\n")
     print("| operator | values |", " | ".join(PEERS), "|")
     print("|---" * (2 + len(PEERS)) + "|")
     for kind, count in sorted(values.items()):
-        print(f"| {kind} | {count:,} |", " | ".join(f"{differing[kind, p]:,}" for p in PEERS), "|")
+        shown = (f"{differing[kind, p]:,}" if (kind, p) in differing else "" for p in PEERS)
+        print(f"| {kind} | {count:,} |", " | ".join(shown), "|")
 
 
 if __name__ == "__main__":
