@@ -21,11 +21,16 @@
 #define HAS_NEON_KERNELS
 #endif
 
-/* The instructions of Cortex-M4, M7, M33 and M55, and of 32-bit Cortex-A, that multiply pairs of
- * words and add the products. */
-#if defined(__ARM_FEATURE_SIMD32) && defined(__GNUC__) && !defined(__ARM_BIG_ENDIAN)
+/* Cortex-M55's vectors of 16 bytes, and else the instructions of Cortex-M4, M7 and M33, and of
+ * 32-bit Cortex-A, that multiply pairs of words and add the products. */
+#if defined(__GNUC__) && !defined(__ARM_BIG_ENDIAN)
+#if defined(__ARM_FEATURE_MVE)
+#define HAS_HELIUM
+#include <arm_mve.h>
+#elif defined(__ARM_FEATURE_SIMD32)
 #define HAS_PAIRS_OF_WORDS
 #include <arm_acle.h>
+#endif
 #endif
 
 #define MAX_RANK 16

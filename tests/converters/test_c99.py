@@ -196,11 +196,17 @@ def test_a_real_model_has_its_bits_on_every_processor(tmp_path, zoo, name, schem
 
 
 @pytest.mark.parametrize(
-    ("processor", "machine"),
-    [("cortex-m3", "mps2-an385"), ("cortex-m4", "mps2-an386"), ("cortex-m55", "mps3-an547")],
+    ("processor", "machine", "more"),
+    [
+        ("cortex-m3", "mps2-an385", []),
+        ("cortex-m4", "mps2-an386", []),
+        ("cortex-m55", "mps3-an547", []),
+        # with its vectors, Helium
+        ("cortex-m55", "mps3-an547", ["-mfloat-abi=hard"]),
+    ],
 )
 @pytest.mark.parametrize("level", ["-Os", "-O2"])
-def test_a_board_without_a_library_has_the_bits(tmp_path, processor, machine, level):
+def test_a_board_without_a_library_has_the_bits(tmp_path, processor, machine, more, level):
     """The linker would miss whatever else the code asks for than memcpy and memset."""
     folder = written(tmp_path, small_cnn(free_batch=False))
     program = built(
@@ -209,6 +215,7 @@ def test_a_board_without_a_library_has_the_bits(tmp_path, processor, machine, le
         *STRICT,
         level,
         f"-mcpu={processor}",
+        *more,
         "-mthumb",
         "-ffreestanding",
         "-nostdlib",

@@ -38,6 +38,11 @@ static void end(uint32_t status) {
 }
 
 static void reset(void) {
+#ifdef __ARM_FEATURE_MVE
+    /* vectors are asked for: full access to coprocessors 10 and 11 (CPACR) */
+    *(volatile uint32_t *)0xe000ed88 |= 0xfu << 20;
+    __asm__ volatile("dsb\n\tisb" ::: "memory");
+#endif
     for (uint32_t *word = &zero_start; word < &zero_end; ++word) *word = 0;
     end((uint32_t)model_check());
 }
