@@ -80,12 +80,30 @@ static int run_step(const program *p, const step *s, void *const *operands, uint
     return thread_pool_run(threads, run_part, &j, (int)s->parts);
 }
 
+#define BETWEEN_LOOKS 100000000 /* nanoseconds */
+
+/* Of a model whose values are fewer no step takes long, and a look at the clock would be felt. */
+#define LONG_STEPS (1 << 20) /* bytes */
+
+/* Whether the caller no longer wants the run; `looked` is when that was last asked. */
+static int is_interrupted(const program *p, int64_t *looked)
+{
+    const int64_t now = nanoseconds_now();
+    if (now - *looked < BETWEEN_LOOKS)
+        return 0;
+    *looked = now;
+    return p->is_interrupted();
+}
+
 static int run_slices(const program *p, uint8_t *memory, void *const *operands,
                       thread_pool *threads, const caller_array *inputs,
                       const caller_array *outputs, int64_t slices, int64_t *nanoseconds,
                       int64_t *where)
 {
+    int64_t looked = nanoseconds_now();
     for (int64_t slice = 0; slice < slices; ++slice) {
+        if (slice > 0 && is_interrupted(p, &looked))
+            return INTERRUPTED;
         for (*where = 0; *where < p->input_count; ++*where) {
             const edge *e = &p->inputs[*where];
             const int status = read_input(p, e, inputs[*where], slice, resolve(p, memory, e->at));
@@ -98,6 +116,8 @@ static int run_slices(const program *p, uint8_t *memory, void *const *operands,
                 run_step(p, &p->steps[*where], operands + *where * MAX_OPERANDS, memory, threads);
             if (status != DONE)
                 return status;
+            if (p->arena_bytes >= LONG_STEPS && is_interrupted(p, &looked))
+                return INTERRUPTED;
             if (nanoseconds != NULL)
                 nanoseconds[*where] += nanoseconds_now() - start;
         }

@@ -17,6 +17,9 @@ typedef struct {
     place scratch; /* of the first thread */
 } step;
 
+/* What a run returns beside a kernel's statuses: its caller no longer wants it. */
+enum { INTERRUPTED = 3 };
+
 typedef struct {
     step *steps;
     edge *inputs, *outputs;
@@ -25,6 +28,7 @@ typedef struct {
     const uint8_t *constants;
     int64_t arena_bytes;
     int64_t scratch_bytes; /* of each further thread; they follow the arena */
+    int (*is_interrupted)(void);
 } program;
 
 /* A caller's array: `slices` times an edge's elements, as floats or as the edge's integers. */
@@ -39,7 +43,9 @@ void program_resolve(const program *p, uint8_t *memory, void **operands);
 /* Runs `slices` batches. `memory` is the arena and the further threads' scratch, and `operands`
  * what program_resolve made of it. Where `nanoseconds` is not NULL, each step's time is added to
  * its entry. Where the status is not DONE, `where` is the input (NOT_A_NUMBER) or the step
- * (INDEX_OUT_OF_RANGE) to blame. */
+ * (INDEX_OUT_OF_RANGE) to blame. `is_interrupted` is asked ten times a second, between slices, and
+ * between the steps of a model whose steps may take long: the run then ends as INTERRUPTED, with
+ * the outputs of whole slices. */
 int program_run(const program *p, uint8_t *memory, void *const *operands, thread_pool *threads,
                 const caller_array *inputs, const caller_array *outputs, int64_t slices,
                 int64_t *nanoseconds, int64_t *where);

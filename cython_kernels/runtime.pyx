@@ -17,6 +17,9 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport strcmp
 
+cdef extern from "Python.h":
+    int PyErr_CheckSignals()
+
 cdef extern from "kernels.h" nogil:
     enum: DONE
     enum: NOT_A_NUMBER
@@ -119,6 +122,9 @@ cdef extern from "program.h" nogil:
         const uint8_t *constants
         int64_t arena_bytes
         int64_t scratch_bytes
+        int (*is_interrupted)() noexcept
+
+    enum: INTERRUPTED
 
     ctypedef struct caller_array:
         void *data
@@ -425,6 +431,7 @@ cdef class Program:
         for e in plan.outputs:
             self._set_edge(&self.c.outputs[self.c.output_count], e)
             self.c.output_count += 1
+        self.c.is_interrupted = _has_signal
         self._start_threads()
 
     def __dealloc__(self):
@@ -630,8 +637,22 @@ cdef class Program:
                 PyBuffer_Release(&ctx.views[i])
             ctx.next = self.idle
             self.idle = ctx
+        _raise_signal(status)
         if status != DONE:
             raise RunError("nan" if status == NOT_A_NUMBER else "index", where)
+
+
+cdef int _has_signal() noexcept with gil:
+    """Whether a signal's handler has raised something, such as KeyboardInterrupt; it stays raised.
+
+    Handlers run in the main thread alone.
+    """
+    return PyErr_CheckSignals() != 0
+
+
+cdef int _raise_signal(int status) except -1:
+    """Raise what ``_has_signal`` has left, where a run has ended by it."""
+    return -1 if status == INTERRUPTED else 0
 
 
 cdef class PlainEdge:
@@ -778,6 +799,8 @@ cdef class PlainRuns:
                 held += 1
                 if not edge.fits(&ctx.views[first + i], &arrays[first + i]):
                     return None
+            if out is not None and _overlap(&ctx.views[first], len(self.results)):
+                return None
             with nogil:
                 status = program_run(
                     &program.c, ctx.memory, ctx.operands, program.pool, arrays, arrays + first, 1,
@@ -790,6 +813,7 @@ cdef class PlainRuns:
                 PyBuffer_Release(&ctx.views[i])
             ctx.next = program.idle
             program.idle = ctx
+        _raise_signal(status)
         if status != DONE:
             return None
         if len(made) == 1 and type(out) is not dict:
@@ -805,6 +829,19 @@ cdef class PlainRuns:
         elif count != 1:
             return None
         return given if type(given) is self.ndarray else None
+
+
+cdef bint _overlap(Py_buffer *views, Py_ssize_t count) noexcept:
+    """Whether two of the buffers share memory."""
+    cdef Py_ssize_t i, k
+    for i in range(count):
+        for k in range(i):
+            if (
+                <char *>views[i].buf < <char *>views[k].buf + views[k].len
+                and <char *>views[k].buf < <char *>views[i].buf + views[i].len
+            ):
+                return True
+    return False
 
 
 # the program takes the memory back, whatever else of a cycle is gone by then
@@ -881,12 +918,13 @@ cdef class BoundRuns:
                         &program.c, self.ctx.memory, self.ctx.operands, program.pool,
                         self.ctx.arrays, self.ctx.arrays + first, self.slices, NULL, &where,
                     )
-                if status != DONE:
+                if status != DONE and status != INTERRUPTED:
                     reason = b"nan" if status == NOT_A_NUMBER else b"index"
         finally:
             for i in range(held):
                 PyBuffer_Release(&self.ctx.views[i])
             self.is_running = False
+        _raise_signal(status)
         if reason != NULL:
             raise self._explained(RunError(reason.decode(), where)) from None
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
+from itertools import combinations
+from typing import NoReturn
 
 import numpy as np
 
@@ -233,6 +235,11 @@ class Session(PlainRuns):
         """Bytes of the constants, as the kernels read them."""
         return int(self._plan.constants.nbytes)
 
+    def __reduce__(self) -> NoReturn:
+        raise InputError(
+            "a Session cannot be pickled or copied: hand on the model, and make one where it runs"
+        )
+
     def _run_any(self, x: Arrays, out: Arrays | None = None) -> np.ndarray | dict[str, np.ndarray]:
         """What ``run`` does with everything that is not the plain case."""
         self._refuse_states("run")
@@ -273,6 +280,13 @@ class Session(PlainRuns):
         results = _by_name(out, self.outputs, "output")
         for array, info in zip(results, self.outputs, strict=True):
             _check_output(array, info, slices)
+        self._check_apart(results, state)
+        for array, info in zip(arrays, self.inputs, strict=True):
+            if slices > 1 and _overlaps(array, results):
+                raise InputError(
+                    f"what is bound to input {info.name!r} shares memory with an output, of which "
+                    "each slice is written before the next one is read"
+                )
         return Bound(self, [*arrays, *state], [*results, *state], slices)
 
     def profile(self, x: Arrays) -> dict[str, int]:
@@ -330,6 +344,10 @@ class Session(PlainRuns):
             results = _by_name(out, self.outputs, "output")
             for array, info in zip(results, self.outputs, strict=True):
                 _check_output(array, info, slices)
+            self._check_apart(results, state)
+            if slices > 1:
+                # a slice is written before the next one is read
+                arrays = [a.copy() if _overlaps(a, results) else a for a in arrays]
         try:
             # read before the first step and written after the last, so a run that fails leaves it
             self._program.run([*arrays, *state], [*results, *state], slices, self._memory, times)
@@ -340,6 +358,15 @@ class Session(PlainRuns):
         if len(results) == 1 and not isinstance(out, Mapping):
             return results[0]
         return {info.name: array for info, array in zip(self.outputs, results, strict=True)}
+
+    def _check_apart(self, results: Sequence[np.ndarray], state: Sequence[np.ndarray]) -> None:
+        """Refuse outputs that share memory with each other, or with what a stream keeps."""
+        written = list(zip(self._graph.results, (*results, *state), strict=True))
+        for (a, first), (b, second) in combinations(written, 2):
+            if np.may_share_memory(first, second):
+                raise InputError(
+                    f"the arrays for {a!r} and {b!r} share memory, but both are written"
+                )
 
     def _slices(self, arrays: Sequence[np.ndarray]) -> int:
         """How many batches ``arrays`` hold, which must be the same of each input."""
@@ -419,6 +446,9 @@ class Bound(BoundRuns):
     ``run()`` takes no argument and gives nothing back. It has a memory of its own, holds on to the
     arrays, and belongs to one thread at a time.
     """
+
+    def __reduce__(self) -> NoReturn:
+        raise InputError("bound arrays cannot be pickled or copied: bind them where they run")
 
     def __init__(
         self,
@@ -515,7 +545,7 @@ def _by_name(given: Arrays, infos: Sequence[TensorInfo], what: str) -> list[np.n
 
 def _as_input(array: np.ndarray, info: TensorInfo) -> np.ndarray:
     """``array`` packed: float32, or the input's own integers."""
-    array = np.asarray(array)
+    array = np.require(np.asarray(array), requirements="A")
     if info.shape[:1] == (1,) and array.shape == info.shape[1:]:
         array = array[np.newaxis]  # one sample, without the axis of the batch
     if array.dtype == info.dtype:
@@ -543,6 +573,12 @@ def _check_bound(array: np.ndarray, info: TensorInfo) -> None:
         )
     if not array.flags.c_contiguous:
         raise InputError(f"what is bound to input {info.name!r} must be C-contiguous")
+    if not array.flags.aligned:
+        raise InputError(f"what is bound to input {info.name!r} must be aligned to its elements")
+
+
+def _overlaps(array: np.ndarray, others: Sequence[np.ndarray]) -> bool:
+    return any(np.may_share_memory(array, other) for other in others)
 
 
 def _out_shape(info: TensorInfo, slices: int) -> tuple[int, ...]:
@@ -567,3 +603,5 @@ def _check_output(array: np.ndarray, info: TensorInfo, slices: int) -> None:
         )
     if not (array.flags.c_contiguous and array.flags.writeable):
         raise InputError(f"out for {info.name!r} must be C-contiguous and writable")
+    if not array.flags.aligned:
+        raise InputError(f"out for {info.name!r} must be aligned to its elements")

@@ -1,6 +1,8 @@
 """A Session takes and gives what its signature says, and refuses the rest in one line."""
 
+import copy
 import dataclasses
+import pickle
 import sys
 from dataclasses import replace
 
@@ -300,6 +302,68 @@ def test_a_wrong_out_is_refused(cnn):
     frozen.flags.writeable = False
     refused("out for 'v4' must be C-contiguous and writable", cnn.run, x, out=frozen)
     refused("the model has no output 'y'; its outputs are: v4", cnn.run, x, out={"y": strided})
+
+
+@pytest.mark.parametrize("shift", [1, 3, -2])
+def test_an_out_that_overlaps_the_input_gets_the_right_rows(shift):
+    session = Session(mirror())
+    x = np.random.default_rng(0).integers(-128, 128, (16, 4), np.int8)
+    expected = session.run(x)
+    memory = np.zeros((16 + abs(shift), 4), np.int8)
+    taken, given = (memory[start : start + 16] for start in (max(0, -shift), max(0, shift)))
+    taken[...] = x
+    np.testing.assert_array_equal(session.run(taken, out=given), expected)
+    taken[...] = x
+    refused(
+        "what is bound to input 'x' shares memory with an output, of which each slice is written "
+        "before the next one is read",
+        session.bind,
+        taken,
+        given,
+    )
+
+
+def mirror() -> Graph:
+    """Four numbers in their opposite order."""
+    b = GraphBuilder("mirror")
+    x = b.input("x", TensorType((1, 4), "int8", UNIT))
+    y = b.add(ops.Slice(starts=(0, 3), sizes=(1, 4), steps=(1, -1)), x, output="y")
+    return replace(b.graph(y), free_batch=True)
+
+
+def test_outputs_that_share_memory_are_refused():
+    b = GraphBuilder("two")
+    x = b.input("x", TensorType((1, 4), "int8", UNIT))
+    b.add(ops.Slice(starts=(0, 3), sizes=(1, 4), steps=(1, -1)), x, output="y")
+    b.add(ops.Reshape((4, 1)), x, output="z")
+    session = Session(b.graph("y", "z"))
+    memory, x = np.zeros(7, np.int8), np.zeros((1, 4), np.int8)
+    out = {"y": memory[:4].reshape(1, 4), "z": memory[3:].reshape(4, 1)}
+    message = "the arrays for 'y' and 'z' share memory: both are written"
+    refused(message, session.run, x, out=out)
+    refused(message, session.bind, x, out)
+
+
+def test_arrays_that_are_not_aligned_are_copied_or_refused(cnn):
+    def unaligned(shape: tuple[int, ...]) -> np.ndarray:
+        return np.zeros(4 * int(np.prod(shape)) + 1, np.uint8)[1:].view(np.float32).reshape(shape)
+
+    x = unaligned((1, 8, 8, 3))
+    x[...] = np.random.default_rng(0).normal(size=x.shape)
+    np.testing.assert_array_equal(cnn.run(x), cnn.run(x.copy()))
+    y = unaligned((1, 10))
+    refused("out for 'v4' must be aligned to its elements", cnn.run, x, out=y)
+    message = "what is bound to input 'x' must be aligned to its elements"
+    refused(message, cnn.bind, x, np.zeros((1, 10), np.float32))
+
+
+def test_a_session_is_not_pickled(cnn):
+    message = "a Session cannot be pickled or copied: hand on the model, and make one where it runs"
+    for call in (pickle.dumps, copy.copy, copy.deepcopy):
+        refused(message, call, cnn)
+    bound = cnn.bind(np.zeros((1, 8, 8, 3), np.int8), np.zeros((1, 10), np.int8))
+    message = "bound arrays cannot be pickled or copied: bind them where they run"
+    refused(message, pickle.dumps, bound)
 
 
 @pytest.mark.parametrize("num_threads", [0, -1, 10**6, 1.0, True, None])
