@@ -339,7 +339,7 @@ def test_outputs_that_share_memory_are_refused():
     session = Session(b.graph("y", "z"))
     memory, x = np.zeros(7, np.int8), np.zeros((1, 4), np.int8)
     out = {"y": memory[:4].reshape(1, 4), "z": memory[3:].reshape(4, 1)}
-    message = "the arrays for 'y' and 'z' share memory: both are written"
+    message = "the arrays for 'y' and 'z' share memory, but both are written"
     refused(message, session.run, x, out=out)
     refused(message, session.bind, x, out)
 
