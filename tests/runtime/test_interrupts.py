@@ -11,10 +11,14 @@ from pathlib import Path
 import pytest
 
 HEAD = """
+import signal
+
 import numpy as np
 from edgeinfer.runtime.session import Session
 from tests.runtime.runtime_graphs import small_cnn
 
+# a shell's job in the background ignores it, and so do its children
+signal.signal(signal.SIGINT, signal.default_int_handler)
 session = Session(small_cnn(), num_threads=1)
 rows = 400_000
 x = np.zeros((rows, 8, 8, 3), np.int8)
