@@ -16,7 +16,7 @@ from edgeinfer.quant.integer_types import IntegerTypes
 from edgeinfer.quant.rules import integer_operators, lower
 from edgeinfer.quant.weights import GivenWeights
 
-__all__ = ["Lowering", "lower_to_integers"]
+__all__ = ["Lowering", "lower_to_integers", "with_shared_constants"]
 
 # everything that a fragment depends on beside its node
 _Key: TypeAlias = tuple[object, ...]
@@ -51,12 +51,11 @@ def lower_to_integers(
         ``weights`` names no layer of the Graph.
     """
     integer = Lowering(graph, weights=weights, rounding=rounding).graph_of(types)
-    integer = _with_shared_constants(integer)
     verify(integer)
     return integer
 
 
-def _with_shared_constants(graph: Graph) -> Graph:
+def with_shared_constants(graph: Graph) -> Graph:
     """``graph`` in which what several layers hold alike, as steps of one do, is there once."""
     first: dict[tuple[TensorType, bytes], str] = {}
     stands = {

@@ -19,7 +19,7 @@ from edgeinfer.errors import InputError, QuantizationError
 from edgeinfer.graph import Graph, Node, TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.quant.integer_types import IntegerTypes, given_type
-from edgeinfer.quant.lowering import lower_to_integers
+from edgeinfer.quant.lowering import lower_to_integers, with_shared_constants
 from edgeinfer.quant.weights import GivenWeights
 
 __all__ = ["STATED", "Stated", "as_stated", "read_stated", "states_integers"]
@@ -102,7 +102,9 @@ def as_stated(graph: Graph, *, rounding: ops.Rounding = "single") -> Graph:
     stated = read_stated(graph)
     types = IntegerTypes(stated.with_others({}))
     integer = lower_to_integers(stated.graph, types, weights=stated.weights, rounding=rounding)
-    return replace(integer, provenance={**graph.provenance, "scheme": STATED})
+    # the steps of a layer that was imported step by step have the same weights
+    shared = with_shared_constants(integer)
+    return replace(shared, provenance={**graph.provenance, "scheme": STATED})
 
 
 def states_integers(graph: Graph) -> bool:
