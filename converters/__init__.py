@@ -117,7 +117,8 @@ def from_onnx(
     if inputs or outputs:
         if outputs:
             stated = replace(stated, shown=tuple(n for n in stated.shown if n in outputs))
-            outputs = tuple(dict.fromkeys((*outputs, *stated.pairs.values())))
+            kept = (name for name in stated.pairs.values() if name not in outputs)
+            outputs = (*outputs, *kept)
         cut_model(model, inputs=inputs, outputs=outputs)
     imported = import_model(model, batch=batch, input_shapes=input_shapes)
     graph = canonicalize(imported, value_names(model))
