@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -27,20 +28,45 @@ def restore_links() -> None:
             shutil.copytree(target, link)
 
 
+def options(compiler: str, platform: str) -> tuple[list[str], list[str]]:
+    """How the extensions are compiled and linked.
+
+    Parameters
+    ----------
+    compiler : str
+        As setuptools calls it: ``unix`` for what takes GCC's options, ``msvc``, ``mingw32``.
+    platform : str
+        As ``sys.platform``.
+    """
+    if compiler == "msvc":
+        return ["/O2", "/std:c11"], []
+    # no debug information: it is four fifths of the module (-g brings it back)
+    compiling = ["-O3", "-std=c11", "-fno-strict-aliasing", "-g0"]
+    compiling += ["-Wall", "-Wextra", "-Wno-unused-parameter"]
+    if compiler == "unix":
+        # no library that is loaded before has a function that takes the place of one of these
+        compiling += ["-fvisibility=hidden", "-fstack-protector-strong"]
+        # Python's own options may ask for another level
+        compiling += ["-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=3"]
+    # the addresses of other libraries' functions are found, and made read-only, as it is loaded
+    elf = compiler == "unix" and platform == "linux"
+    return compiling, ["-Wl,-z,relro,-z,now"] if elf else []
+
+
 class BuildKernels(build_ext):
-    """Builds with the options of the compiler that is found, and those of EDGEINFER_CFLAGS."""
+    """Builds with the compiler's options, and those of EDGEINFER_CFLAGS and EDGEINFER_LDFLAGS."""
 
     def build_extensions(self) -> None:
-        """Tell every extension how it is compiled."""
-        if self.compiler.compiler_type == "msvc":
-            flags = ["/O2", "/std:c11"]
-        else:
-            # no debug information: it is four fifths of the module (-g brings it back)
-            flags = ["-O3", "-std=c11", "-fno-strict-aliasing", "-g0"]
-            flags += ["-Wall", "-Wextra", "-Wno-unused-parameter"]
+        """Tell every extension how it is compiled and linked."""
+        compiling, linking = options(self.compiler.compiler_type, sys.platform)
         for extension in self.extensions:
-            extension.extra_compile_args = [*flags, *os.environ.get("EDGEINFER_CFLAGS", "").split()]
+            extension.extra_compile_args = compiling + _given("EDGEINFER_CFLAGS")
+            extension.extra_link_args = linking + _given("EDGEINFER_LDFLAGS")
         super().build_extensions()
+
+
+def _given(variable: str) -> list[str]:
+    return os.environ.get(variable, "").split()
 
 
 def extensions() -> list[Extension]:
@@ -55,7 +81,6 @@ def extensions() -> list[Extension]:
         include_dirs=[folder],
         depends=[str(p.relative_to(ROOT)) for p in (ROOT / folder).glob("*.h")],
         define_macros=[("Py_LIMITED_API", "0x030B0000"), ("CYTHON_LIMITED_API", "1")],
-        extra_link_args=os.environ.get("EDGEINFER_LDFLAGS", "").split(),
         py_limited_api=True,
     )
     return cythonize([runtime], build_dir="build", compiler_directives={"language_level": "3"})

@@ -28,6 +28,14 @@
 /* For bodies that a tile instantiates with its sizes as constants. */
 #define EACH_TILE static inline __attribute__((always_inline))
 
+/* A tile's own function. Its arrays are indexed by constants, so nothing overruns them: a guard of
+ * the stack would only cost instructions. */
+#if __has_attribute(no_stack_protector)
+#define TILE_FUNCTION static __attribute__((no_stack_protector)) void
+#else
+#define TILE_FUNCTION static void
+#endif
+
 /* Turns that have each their own registers. */
 #define EACH(i, count) _Pragma("GCC unroll 16") for (int i = 0; i < (count); ++i)
 
@@ -167,14 +175,14 @@ EACH_TILE void multiply_lines(const conv_tile *t, const column *x, const weight 
 }
 
 #define TILE(pixels, vectors)                                                                     \
-    static void tile_##pixels##_##vectors(const conv_tile *t, const void *x, const void *w,       \
-                                          const int32_t *stages, void *y)                         \
+    TILE_FUNCTION tile_##pixels##_##vectors(const conv_tile *t, const void *x, const void *w,     \
+                                            const int32_t *stages, void *y)                       \
     {                                                                                             \
         multiply_tile(t, x, w, stages, y, pixels, vectors);                                       \
     }
 
 #define LINES_TILE(planes, pixels, vectors)                                                       \
-    static void lines_##planes##_##pixels##_##vectors(                                            \
+    TILE_FUNCTION lines_##planes##_##pixels##_##vectors(                                          \
         const conv_tile *t, const void *x, const void *w, const int32_t *stages, void *y)         \
     {                                                                                             \
         multiply_lines(t, x, w, stages, y, pixels, vectors, planes);                              \

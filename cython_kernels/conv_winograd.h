@@ -122,8 +122,8 @@ EACH_TILE void multiply_places(const winograd_unit *u, const value *x, const wei
 
 /* clang-format off */
 #define SQUARES(squares, vectors)                                                                 \
-    static void places_##squares##_##vectors(const winograd_unit *u, const value *x,              \
-                                             const weight *w, vector *sums, int64_t tiles)        \
+    TILE_FUNCTION places_##squares##_##vectors(const winograd_unit *u, const value *x,            \
+                                               const weight *w, vector *sums, int64_t tiles)      \
     {                                                                                             \
         multiply_places(u, x, w, sums, tiles, squares, vectors);                                  \
     }
