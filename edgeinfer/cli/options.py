@@ -196,7 +196,7 @@ def image_options(function: F) -> F:
         click.option(
             "--channels",
             type=click.Choice(get_args(Channels)),
-            help="What an image's channels are to be, in order.",
+            help="What an image's channels are to be, in order; transparent parts become white.",
         ),
         click.option(
             "--layout",

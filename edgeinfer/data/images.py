@@ -1,8 +1,4 @@
-"""Images into samples, as a Preparation says; what callers say of one, completed by the input.
-
-An image is what a viewer shows: turned as its EXIF tag says, transparent parts over white, 16
-bits a channel scaled to 8.
-"""
+"""Images into samples, as a Preparation says; what callers say of one, completed by the input."""
 
 from __future__ import annotations
 
@@ -15,15 +11,12 @@ from typing import Any
 import numpy as np
 
 from edgeinfer.data.data_set import only_input
-from edgeinfer.errors import InputError, MissingExtraError
+from edgeinfer.data.image_file import MOST_PIXELS, pillow, read_image
+from edgeinfer.errors import InputError
 from edgeinfer.graph import Graph, Preparation
 from edgeinfer.graph.preparation import Channels, Layout
 
-__all__ = ["SUFFIXES", "ImageOptions", "image_reader", "preparation_for"]
-
-SUFFIXES = frozenset(
-    {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-)
+__all__ = ["ImageOptions", "image_reader", "preparation_for"]
 
 
 @dataclass(frozen=True)
@@ -97,16 +90,10 @@ def _layout(shape: tuple[int, ...]) -> Layout:
 def image_reader(graph: Graph, how: Preparation) -> Callable[[Path], np.ndarray]:
     """What reads a file of an image as one sample of the only input of ``graph``."""
     height, width = how.extent(graph.types[only_input(graph)].shape)
-    pillow = _pillow()
+    pillow()  # which is missed before any work is done
 
     def decode(path: Path) -> np.ndarray:
-        try:
-            with pillow.open(path) as file:
-                image = _as_shown(file).convert("L" if how.depth == 1 else "RGB")
-        except InputError as error:
-            raise InputError(f"{path} {error}") from error
-        except Exception as error:  # Pillow's decoders raise a dozen types on damaged bytes
-            raise InputError(f"{path} is not an image that can be read: {error}") from error
+        image = read_image(path, "L" if how.depth == 1 else "RGB")
         fitted = _fitted(image, how.size, height, width, path)
         pixels = np.asarray(fitted).reshape(height, width, how.depth)
         return how.pixels_to_input(pixels[:, :, ::-1] if how.channels == "bgr" else pixels)
@@ -114,47 +101,16 @@ def image_reader(graph: Graph, how: Preparation) -> Callable[[Path], np.ndarray]
     return decode
 
 
-def _as_shown(file: Any) -> Any:
-    """The image in 8 bits a channel, upright, over white."""
-    from PIL import ImageOps
-
-    image = ImageOps.exif_transpose(file)
-    if image.mode in ("F", "I") or image.mode.startswith("I;"):
-        image = _eight_bits(image)
-    elif image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = _pillow().new("RGBA", image.size, "white")
-        image = _pillow().alpha_composite(white, image)
-    return image
-
-
-def _eight_bits(image: Any) -> Any:
-    """An image of wider numbers, which Pillow would clip at 255 instead of scale."""
-    numbers = np.asarray(image)
-    if image.mode == "F" or numbers.min() < 0 or numbers.max() > 0xFFFF:
-        raise InputError("holds numbers of no known range; give them as an .npy")
-    return _pillow().fromarray(np.rint(numbers / 257).astype(np.uint8))
-
-
 def _fitted(image: Any, size: int | None, height: int, width: int, path: Path) -> Any:
-    pillow = _pillow()
-    bilinear, limit = pillow.Resampling.BILINEAR, pillow.MAX_IMAGE_PIXELS
+    bilinear = pillow().Resampling.BILINEAR
     if size is None:
         return image.resize((width, height), bilinear)
     factor = size / min(image.size)
     extents = [max(1, round(extent * factor)) for extent in image.size]
-    if limit is not None and math.prod(extents) > limit:
-        raise InputError(f"size {size} makes {path} larger than {limit:,} pixels")
+    if math.prod(extents) > MOST_PIXELS:
+        raise InputError(f"size {size} makes {path} larger than {MOST_PIXELS:,} pixels")
     scaled = image.resize(extents, bilinear)
     left, top = (scaled.width - width) // 2, (scaled.height - height) // 2
     if left < 0 or top < 0:
         raise InputError(f"size {size} leaves less than {width}x{height}")
     return scaled.crop((left, top, left + width, top + height))
-
-
-def _pillow() -> Any:
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise MissingExtraError("PIL", "cli") from error
-    return Image

@@ -18,7 +18,7 @@ import numpy as np
 from edgeinfer.data.arrays import array_reader, read_arrays
 from edgeinfer.data.data_set import DataSet, SampleFiles, class_numbers, only_input
 from edgeinfer.data.functions import FunctionError, FunctionSamples, is_function
-from edgeinfer.data.images import SUFFIXES as IMAGES
+from edgeinfer.data.image_file import SUFFIXES as IMAGES
 from edgeinfer.data.images import ImageOptions, image_reader, preparation_for
 from edgeinfer.data.samples import Data, runs, samples_in
 from edgeinfer.data.sounds import SUFFIXES as SOUNDS
@@ -28,6 +28,7 @@ from edgeinfer.data.tables import read_table
 from edgeinfer.errors import InputError
 from edgeinfer.files.input_file import check_file, is_folder
 from edgeinfer.graph import Graph
+from edgeinfer.printable import printable
 
 __all__ = ["load_data"]
 
@@ -73,7 +74,7 @@ def load_data(
     """
     data = _loaded(Path(path), graph, options or ImageOptions(), samples, seed)
     labels = "no labels" if data.labels is None else f"labels of shape {list(data.labels.shape)}"
-    _log.info("%s feeds %d runs, with %s", path, data.count, labels)
+    _log.info("%s feeds %d runs, with %s", printable(str(path)), data.count, labels)
     for name, how in data.preparation.items():
         _log.info("images become input %r by %s", name, how)
     return data
