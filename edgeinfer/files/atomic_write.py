@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 from pathlib import Path
 
 from edgeinfer.errors import OutputError
+from edgeinfer.files.drafts import draft_name, sweep
 
 __all__ = ["Draft", "atomic_write", "check_distinct", "check_writable", "is_special"]
 
@@ -102,8 +102,8 @@ class Draft:
             self.path = self._target = Path(target)
             return
         self._target = Path(os.path.realpath(target))
-        # a name of fixed length: one made from the target's could be too long
-        self.path = self._target.parent / f".edgeinfer-{secrets.token_hex(8)}.tmp"
+        sweep(self._target.parent)
+        self.path = self._target.parent / draft_name()
         try:
             self.path.touch(exist_ok=False)
         except OSError as error:

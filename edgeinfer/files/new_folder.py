@@ -6,11 +6,11 @@ import os
 import shutil
 import stat
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from edgeinfer.errors import OutputError
+from edgeinfer.files.drafts import draft_name, sweep
 
 __all__ = ["check_new_folder", "write_new_folder"]
 
@@ -61,9 +61,10 @@ def write_new_folder(path: Path, files: Mapping[str, bytes]) -> None:
     """
     check_new_folder(path)
     path = path.absolute()
-    work = None
+    sweep(path.parent)
+    work = path.parent / draft_name()
     try:
-        work = Path(tempfile.mkdtemp(dir=path.parent, prefix=".edgeinfer-"))
+        work.mkdir(0o700)
         for name, content in files.items():
             file = work / name
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -74,8 +75,7 @@ def write_new_folder(path: Path, files: Mapping[str, bytes]) -> None:
             path.rmdir()
         work.replace(path)
     except BaseException as error:  # an interrupt leaves nothing behind either
-        if work is not None:
-            shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(work, ignore_errors=True)
         if not isinstance(error, OSError):
             raise
         raise OutputError(f"cannot write {path}: {error.strerror}") from error

@@ -1,13 +1,18 @@
 """A file is written whole or not at all, and a refusal says why in one line."""
 
 import os
+import signal
 import stat
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from edgeinfer.errors import OutputError
 from edgeinfer.files.atomic_write import atomic_write, check_distinct, check_writable
+from edgeinfer.files.new_folder import write_new_folder
 from tests.refusals import needs_full_device
 
 unless_root = pytest.mark.skipif(
@@ -111,3 +116,71 @@ def test_a_file_that_the_result_is_made_from_is_kept(tmp_path):
         with pytest.raises(OutputError) as caught:
             check_writable(path, tmp_path / "missing", source)
         assert str(caught.value) == f"cannot write {path}: the result is made from it"
+
+
+KILLED = """
+import os, signal, sys
+from edgeinfer.files.atomic_write import atomic_write
+from edgeinfer.files.new_folder import write_new_folder
+from pathlib import Path
+
+def killed(*given):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+os.fsync = Path.chmod = killed
+if sys.argv[1] == "file":
+    atomic_write("a", b"new")
+else:
+    write_new_folder(Path("a"), {"b/c": b"new"})
+"""
+
+
+def left_by_a_kill(kind: str, folder: Path) -> Path:
+    """The draft of a process that was killed while it wrote."""
+    command = [sys.executable, "-c", KILLED, kind]
+    assert subprocess.run(command, cwd=folder, check=False).returncode == -signal.SIGKILL
+    (draft,) = folder.iterdir()
+    return draft
+
+
+def aged(path: Path, seconds: float) -> None:
+    then = time.time() - seconds
+    os.utime(path, (then, then), follow_symlinks=False)
+
+
+DAY = 24 * 60 * 60
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+@pytest.mark.parametrize("kind", ["file", "folder"])
+@pytest.mark.parametrize("again", ["file", "folder"])
+def test_what_a_killed_process_left_is_removed_a_day_later(tmp_path, kind, again):
+    draft = left_by_a_kill(kind, tmp_path)
+
+    def write(name: str) -> None:
+        if again == "file":
+            atomic_write(tmp_path / name, b"new")
+        else:
+            write_new_folder(tmp_path / name, {"b": b"new"})
+
+    aged(draft, DAY - 60)
+    write("x")
+    assert sorted(p.name for p in tmp_path.iterdir()) == [draft.name, "x"]
+    aged(draft, DAY + 60)
+    write("y")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["x", "y"]
+
+
+def test_files_of_others_and_what_links_lead_to_are_not_swept(tmp_path):
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "a").write_bytes(b"kept")
+    where = tmp_path / "where"
+    where.mkdir()
+    (where / f".edgeinfer-{'0' * 16}.tmp").symlink_to(theirs)
+    (where / ".edgeinfer-notes.tmp").write_bytes(b"kept")
+    for path in (*where.iterdir(), theirs):
+        aged(path, 9 * DAY)
+    atomic_write(where / "x", b"new")
+    assert sorted(p.name for p in where.iterdir()) == [".edgeinfer-notes.tmp", "x"]
+    assert (theirs / "a").read_bytes() == b"kept"
