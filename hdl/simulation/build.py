@@ -16,18 +16,20 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from platformdirs import user_cache_path
 
 from edgeinfer.errors import InputError, MissingExtraError, OutputError
 from edgeinfer.hdl.processes import Ended, run, run_all
+from edgeinfer.hdl.simulation.cache import OWN, cache_folder, is_own
 
 __all__ = ["TOOLS", "build"]
 
 TOOLS = ("verilator", "cxxrtl")
 _HARNESS = Path(__file__).with_name("harness.cpp")
-# -march=native makes Verilator's code slower. Functions that nobody replaces need no second copy
+# -march=native makes Verilator's code slower
 _LEVEL = "-O2"
-_FLAGS = ["-std=c++17", "-fPIC", "-fno-semantic-interposition", "-w"]
+# nothing but the harness' own functions is seen from outside, or replaced from there
+_FLAGS = ["-std=c++17", "-fPIC", "-fvisibility=hidden", "-fvisibility-inlines-hidden", "-w"]
+_LINKING = ["-Wl,-z,relro,-z,now"] if sys.platform == "linux" else []
 _VERILATOR = [
     "--cc",
     "-O3",
@@ -85,7 +87,7 @@ def build(
     MissingExtraError
         The tool is not installed.
     OutputError
-        The user's cache cannot be written.
+        The user's cache cannot be written, or others may write there.
     """
     tool = _chosen(tool)
     if tool == "cxxrtl" and rtlil is None:
@@ -100,7 +102,7 @@ def build(
     made_by = _output([*compiler, "--version"]).partition("\n")[0]
     for part in (source, *own, tool, edition, *compiler, made_by, *flags):
         key.update(part.encode() + b"\0")
-    folder = _cache()
+    folder = cache_folder()
     stem = f"{top}-{key.hexdigest()[:32]}"
     try:
         if (library := _whole(folder, stem)) is not None:
@@ -128,6 +130,7 @@ def build(
                 else:
                     (work / "top.v").write_text(_sampled(verilog(), top))
                     built = _verilated(work, top, harness, [*compiler, *flags], trace)
+                built.chmod(OWN)
                 return built.replace(folder / f"{stem}-{_digest(built)}.so")
     except OSError as error:
         if isinstance(error, OutputError):
@@ -136,12 +139,16 @@ def build(
 
 
 def _whole(folder: Path, stem: str) -> Path | None:
-    """The library that was built, unless it is damaged: its name ends with its content's digest."""
+    """The library that was built: its name ends with its content's digest.
+
+    None where it is damaged, or others can have written it.
+    """
     for library in folder.glob(f"{stem}-*.so"):
         # another process may have found it damaged, and removed it
         with suppress(FileNotFoundError):
             whole = library.is_file() and not library.is_symlink()
-            if whole and library.stem.removeprefix(f"{stem}-") == _digest(library):
+            named = library.stem.removeprefix(f"{stem}-")
+            if whole and is_own(library) and named == _digest(library):
                 return library
     return None
 
@@ -187,20 +194,6 @@ def _compiler() -> list[str]:
     if not found:
         raise InputError("the simulation needs a C++ compiler, such as g++; there is none on PATH")
     return found
-
-
-def _cache() -> Path:
-    try:
-        folder = user_cache_path("edgeinfer", appauthor=False) / "simulators"
-    except RuntimeError as error:
-        raise OutputError(
-            "there is no home directory to keep simulators in; set XDG_CACHE_HOME"
-        ) from error
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot keep simulators in {folder}: {error.strerror}") from error
-    return folder
 
 
 def _lock(folder: Path, stem: str, *, wait: bool = True) -> FileLock:
@@ -304,7 +297,7 @@ def _linked(folder: Path, sources: Sequence[Path], compiler: Sequence[str]) -> P
         environment=environment,
         watch=lambda ended: _checked(compiler[0], ended),
     )
-    command = [*compiler, "-shared", *objects, "-o", str(library), "-lpthread"]
+    command = [*compiler, "-shared", *_LINKING, *objects, "-o", str(library), "-lpthread"]
     _output(command, environment=environment)
     return library
 

@@ -395,6 +395,8 @@ void Npu::edge() {
     rise();
 }
 
+// All that is seen from outside.
+#pragma GCC visibility push(default)
 extern "C" {
 
 Npu *npu_create(uint64_t memory_bytes, uint64_t base, uint32_t bus_bytes, uint32_t word_bytes,
@@ -548,3 +550,4 @@ void npu_end_trace(Npu *npu) {
 #endif
 
 }  // extern "C"
+#pragma GCC visibility pop

@@ -70,6 +70,7 @@ struct Board {
 
 }  // namespace
 
+#pragma GCC visibility push(default)
 extern "C" {
 
 void *board_create(uint32_t divisor) { return new Board(divisor); }
@@ -97,3 +98,4 @@ uint64_t board_receive(void *handle, uint8_t *bytes, uint64_t room, uint64_t cyc
     return count;
 }
 }
+#pragma GCC visibility pop

@@ -5,6 +5,7 @@
 
 #include MODEL_HEADER
 
+#pragma GCC visibility push(default)
 extern "C" uint64_t twin_run(uint64_t cycles, uint64_t seed) {
     MODEL top;
     uint64_t differing = 0;
@@ -28,3 +29,4 @@ extern "C" uint64_t twin_run(uint64_t cycles, uint64_t seed) {
     }
     return differing;
 }
+#pragma GCC visibility pop

@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import os
 import pwd
+import re
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -50,6 +52,7 @@ def never():
     raise AssertionError("it is there already")
 
 
+STANDARD = re.compile("_Z(Z?N?K?|T[ISV]N?K?)(St|9__gnu_cxx)")
 QUICK = 'while [ $# -gt 1 ]; do [ "$1" = -o ] && : > "$2"; shift; done'
 
 
@@ -87,6 +90,12 @@ def test_a_simulator_is_built_by_each_tool(cache, tool):
     library = idle(tool=tool)
     assert names(cache) == [library.name]
     assert library.read_bytes()[:4] == b"\x7fELF"
+    # only the harness' functions, and what the standard library shows of itself, may be replaced
+    symbols = subprocess.run(
+        ["nm", "-D", "--defined-only", library], check=True, capture_output=True, text=True
+    ).stdout.split()[2::3]
+    assert "npu_run" in symbols
+    assert [s for s in symbols if not (s.startswith("npu_") or STANDARD.match(s))] == []
 
 
 def test_it_is_built_once(quick):
@@ -203,6 +212,84 @@ def test_a_cache_that_is_a_file_wrong(cache, tmp_path):
     (tmp_path / "edgeinfer").write_text("")
     with refused(f"cannot keep simulators in {cache}: Not a directory", OutputError):
         idle()
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.parametrize("umask", [0, 0o002, 0o022])
+def test_the_cache_is_the_user_s_alone(quick, umask):
+    before = os.umask(umask)
+    try:
+        library = idle()
+    finally:
+        os.umask(before)
+    assert [mode(path) for path in (quick.parent, quick, library)] == [0o700] * 3
+
+
+def test_a_cache_that_others_could_read_is_closed(quick):
+    quick.mkdir(0o755, parents=True)
+    quick.parent.chmod(0o711)
+    quick.chmod(0o755)
+    idle()
+    assert [mode(quick.parent), mode(quick)] == [0o700, 0o700]
+
+
+@pytest.mark.parametrize("which", ["simulators", "edgeinfer"])
+@pytest.mark.parametrize("open_to", [0o777, 0o1777, 0o720, 0o702])
+def test_a_cache_in_which_others_may_plant_a_library_wrong(quick, which, open_to):
+    planted = idle()
+    folder = quick if which == "simulators" else quick.parent
+    folder.chmod(open_to)
+    planted.chmod(0o777)
+    message = (
+        f"cannot keep simulators in {quick}: others may write to {folder}; remove it, and it is "
+        "made anew"
+    )
+    with refused(message, OutputError):
+        idle()
+    assert mode(folder) == open_to
+
+
+def given_away(path: Path, monkeypatch) -> None:
+    """Let ``path`` belong to another user than this one and root."""
+    if os.geteuid() == 0:
+        os.chown(path, 12345, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: 12345)
+
+
+@pytest.mark.parametrize("which", ["simulators", "edgeinfer"])
+def test_a_cache_of_another_user_wrong(quick, which, monkeypatch):
+    idle()
+    folder = quick if which == "simulators" and os.geteuid() == 0 else quick.parent
+    given_away(folder, monkeypatch)
+    message = (
+        f"cannot keep simulators in {quick}: {folder} belongs to another user; set "
+        "XDG_CACHE_HOME to a folder of your own"
+    )
+    with refused(message, OutputError):
+        idle()
+
+
+@pytest.mark.parametrize("how", ["open to all", "another's"])
+def test_a_library_that_others_may_have_written_is_built_again(quick, how, monkeypatch, tmp_path):
+    library = idle()
+    if how == "open to all":
+        library.chmod(0o722)
+    elif os.geteuid() == 0:
+        given_away(library, monkeypatch)
+    else:
+        pytest.skip("only root gives files away")
+    again = []
+
+    def made() -> str:
+        again.append(1)
+        return as_verilog()
+
+    assert build(made, "idle", "npu") == library
+    assert (again, mode(library), library.stat().st_uid) == ([1], 0o700, os.geteuid())
 
 
 def test_a_lock_that_cannot_be_written_wrong(quick):

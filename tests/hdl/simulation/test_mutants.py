@@ -29,6 +29,7 @@ HARNESS = Path(simulation.__file__).with_name("harness.cpp")
 SELECTING = f"""\
 #include "{HARNESS}"
 
+#pragma GCC visibility push(default)
 extern "C" void npu_select(Npu *npu, uint32_t mutant) {{ npu->set(npu->top->mutant, mutant); }}
 """
 
