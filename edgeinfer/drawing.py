@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from edgeinfer.printable import printable
+
 __all__ = ["BLUE", "GREY", "RED", "drawing", "plain", "svg"]
 
 _STYLE: Any = {"svg.hashsalt": "edgeinfer", "svg.fonttype": "none", "font.size": 9}
@@ -25,8 +27,8 @@ def drawing() -> Iterator[tuple[Any, Any]]:
 
 
 def plain(text: str) -> str:
-    """``text`` in which a dollar sign begins no formula."""
-    return text.replace("$", r"\$")
+    """``text`` in which a dollar sign begins no formula, and nothing is what XML cannot hold."""
+    return printable(text).replace("$", r"\$")
 
 
 def svg(figure: Any) -> str:

@@ -12,6 +12,8 @@ EdgeInferError
 EdgeInferWarning             something works, but not as well as it could
 """
 
+from edgeinfer.printable import printable
+
 __all__ = [
     "EdgeInferError",
     "EdgeInferWarning",
@@ -26,7 +28,13 @@ __all__ = [
 
 
 class EdgeInferError(Exception):
-    """Base of every error that edgeinfer raises on purpose."""
+    """Base of every error that edgeinfer raises on purpose.
+
+    ``str`` of it may be printed, whatever the names in it hold.
+    """
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class EdgeInferWarning(UserWarning):
@@ -34,6 +42,9 @@ class EdgeInferWarning(UserWarning):
 
     The command line prints each once, and lists them under ``warnings`` in its JSON.
     """
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class InputError(EdgeInferError, ValueError):

@@ -131,7 +131,7 @@ def bench(
     shown: list[RenderableType] = [
         *(_rates_table(rates, threads) if layers else [_times_table(times)]),
         "",
-        screen.pairs(
+        *screen.pairs(
             [
                 ("latency, median", screen.milliseconds(p50)),
                 ("90 % are below", screen.milliseconds(p90)),

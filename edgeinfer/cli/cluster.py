@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from edgeinfer.cli.output import tell
 from edgeinfer.pools import HERE, Pool, connected
 
 __all__ = ["dask_option", "pool_at"]
@@ -40,9 +41,9 @@ def pool_at(address: str | None, alone: Pool = HERE) -> Iterator[Pool]:
         yield alone
         return
     with _silent(), connected(address) as cluster:
-        click.echo(f"cluster {cluster}", err=True)
+        tell(f"cluster {cluster}")
         if cluster.dashboard is not None:
-            click.echo(f"dashboard {cluster.dashboard}", err=True)
+            tell(f"dashboard {cluster.dashboard}")
         yield cluster
 
 

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import errno
 import functools
-import json
 import math
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import click
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 
 from edgeinfer.advice import for_command_line
 from edgeinfer.cli.logs import logged
+from edgeinfer.cli.output import show, show_json, tell
 from edgeinfer.errors import EdgeInferError, EdgeInferWarning, MissingExtraError
+from edgeinfer.printable import one_line, printable
 
-__all__ = ["Report", "command", "one_line"]
+__all__ = ["Report", "command"]
 
 _OF_HDL = {"amaranth", "filelock", "jinja2", "matplotlib", "platformdirs"}
 """Packages of the extra ``hdl`` that commands import when they are called; what ``fpga`` adds is
@@ -36,8 +37,8 @@ class Report:
     ----------
     data : dict
         For ``--json``; a float that is not finite becomes null.
-    shown : list of renderable
-        For readers, one under the other.
+    shown : sequence of renderable
+        For readers, one under the other; a string is one line.
     warnings : list of str
         For stderr, and under ``warnings`` in the JSON.
     failure : str or None
@@ -45,7 +46,7 @@ class Report:
     """
 
     data: dict[str, Any]
-    shown: list[RenderableType]
+    shown: Sequence[RenderableType]
     warnings: list[str] = field(default_factory=list)
     failure: str | None = None
 
@@ -106,19 +107,10 @@ def _heard() -> Iterator[list[str]]:
     finally:
         for each in caught:
             if not issubclass(each.category, EdgeInferWarning):
-                warnings.showwarning(each.message, each.category, each.filename, each.lineno)
+                said = printable(str(each.message), lines=True)
+                warnings.showwarning(said, each.category, each.filename, each.lineno)
             elif str(each.message) not in messages:
                 messages.append(str(each.message))
-
-
-def one_line(text: str) -> str:
-    """``text`` without line breaks and control characters, which a model's names may hold."""
-    return _shown(" ".join(text.split()))
-
-
-def _shown(text: str) -> str:
-    """Lines without the control characters that names of files and models may hold."""
-    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
 
 
 def _missing(error: ModuleNotFoundError) -> str:
@@ -136,25 +128,19 @@ def _unexpected(error: Exception) -> str:
 
 def _stop(message: str, code: int, debug: bool) -> None:
     if debug:
-        traceback.print_exc()
-    click.echo(f"error: {one_line(message)}", err=True)
+        tell(traceback.format_exc().rstrip("\n"))
+    tell(f"error: {one_line(message)}")
     raise click.exceptions.Exit(code)
 
 
 def _print(report: Report, as_json: bool) -> None:
     for warning in report.warnings:
-        click.echo(f"warning: {one_line(warning)}", err=True)
+        tell(f"warning: {one_line(warning)}")
     if as_json:
         data = report.data | ({"warnings": report.warnings} if report.warnings else {})
-        click.echo(json.dumps(_finite(data), indent=2))
-        return
-    console = Console(markup=False, emoji=False, highlight=False)
-    for renderable in report.shown:
-        if isinstance(renderable, str):
-            # a line that readers copy, a path or an option, is not to be broken
-            console.print(_shown(renderable), soft_wrap=True)
-        else:
-            console.print(renderable)
+        show_json(_finite(data))
+    else:
+        show(report.shown)
 
 
 def _finite(value: Any) -> Any:

@@ -111,7 +111,8 @@ def compare(
                 [_row(error) for error in errors[: worst or None]],
                 left=2,
             ),
-            f"\n{count} samples" + (f"; {hidden} better layers are not shown" if hidden else ""),
+            "",
+            f"{count} samples" + (f"; {hidden} better layers are not shown" if hidden else ""),
             *([] if html is None else [f"wrote {html}"]),
         ],
     )

@@ -78,10 +78,12 @@ def demo(output: Path | None) -> Report:
     return Report(
         numbers | {"digit": {"label": label, "prediction": int8}},
         [
-            f"{numbers['samples']} handwritten digits that neither training nor calibration saw\n",
+            f"{numbers['samples']} handwritten digits that neither training nor calibration saw",
+            "",
             _table(numbers),
-            _drawing(image, label, int8, float32),
-            *([] if output is None else [_next_steps(output)]),
+            "",
+            *_drawing(image, label, int8, float32),
+            *([] if output is None else _next_steps(output)),
         ],
     )
 
@@ -125,19 +127,18 @@ def _table(numbers: dict[str, Any]) -> RenderableType:
     return screen.table(("", "float32", "int8"), rows)
 
 
-def _drawing(image: np.ndarray, label: int, int8: int, float32: int) -> RenderableType:
+def _drawing(image: np.ndarray, label: int, int8: int, float32: int) -> list[str]:
     shades = (image.astype(int) * (len(_SHADES) - 1) + _WHITE // 2) // _WHITE
     # two characters a pixel: a terminal's cells are twice as high as wide
     lines = ["".join(_SHADES[s] * 2 for s in row) for row in shades]
     beside = ["", "", f"labelled  {label}", f"float32   {float32}", f"int8      {int8}"]
     beside += [""] * (len(lines) - len(beside))
-    return "\n" + "\n".join(
-        f"  {line}   {note}".rstrip() for line, note in zip(lines, beside, strict=True)
-    )
+    return [f"  {line}   {note}".rstrip() for line, note in zip(lines, beside, strict=True)]
 
 
-def _next_steps(folder: Path) -> str:
-    return (
-        f"\nwrote digits.onnx, digits.eqm, digits_calib.npz, digits_test.npz to {folder}\n"
-        "now try: edgeinfer compare digits.onnx digits.eqm --data digits_test.npz"
-    )
+def _next_steps(folder: Path) -> list[str]:
+    return [
+        "",
+        f"wrote digits.onnx, digits.eqm, digits_calib.npz, digits_test.npz to {folder}",
+        "now try: edgeinfer compare digits.onnx digits.eqm --data digits_test.npz",
+    ]

@@ -131,10 +131,10 @@ def evaluate(
         times = layer_times(graph, dataset, threads)
         facts = [("model", str(model)), ("data", str(data)), *shown]
         atomic_write(html, evaluation_page(model.name, facts, results, classes, graph, times))
-        written = [f"\nwrote {html}"]
+        written = ["", f"wrote {html}"]
     return Report(
         numbers,
-        [*_tables(results, classes), screen.pairs(shown), *written],
+        [*_tables(results, classes), *screen.pairs(shown), *written],
         [*warnings, *undefined, *saturation.warnings()],
     )
 

@@ -146,7 +146,7 @@ def _as_c(graph: Graph, name: str, model: Path, output: Path) -> Report:
             "files": {path: len(content) for path, content in made.files.items()},
         },
         [
-            screen.pairs(shown),
+            *screen.pairs(shown),
             "",
             f"wrote {output}; {output / 'README.md'} says how to compile and to check it",
         ],
@@ -190,7 +190,7 @@ def _for_ethos_u(graph: Graph, config: str, model: Path, output: Path) -> Report
             "generated_npu": None if ours is None else {"config": ours[0], "cycles": ours[1]},
             "bytes": {"model": file_bytes(model), "output": len(made.content)},
         },
-        [f"wrote {output}: {len(made.content):,} bytes", "", screen.pairs(shown)],
+        [f"wrote {output}: {len(made.content):,} bytes", "", *screen.pairs(shown)],
     )
 
 

@@ -78,7 +78,7 @@ def inspect(file: Path, how: Import) -> Report:
                 left=2,
             ),
             "",
-            screen.pairs(shown),
+            *screen.pairs(shown),
         ],
         [] if refusal is None else [f"quantize will refuse this model: {refusal}"],
     )

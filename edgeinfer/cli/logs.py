@@ -6,7 +6,8 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import click
+from edgeinfer.cli.output import tell
+from edgeinfer.printable import one_line
 
 __all__ = ["logged"]
 
@@ -19,7 +20,7 @@ class _Stderr(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Print ``record``."""
         warned = record.levelno >= logging.WARNING
-        click.echo(f"{'warning' if warned else record.name}: {self.format(record)}", err=True)
+        tell(f"{'warning' if warned else record.name}: {one_line(self.format(record))}")
 
 
 @contextmanager

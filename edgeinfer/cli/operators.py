@@ -25,7 +25,7 @@ def operators(pattern: str, markdown: bool) -> Report:
     from edgeinfer.cli.operator_table import TARGETS, answer, as_markdown, imported_operators
 
     if markdown:
-        return Report({"markdown": as_markdown()}, [as_markdown().rstrip("\n")])
+        return Report({"markdown": as_markdown()}, as_markdown().splitlines())
     found = [op for op in imported_operators() if pattern.lower() in op.name.lower()]
     if not found:
         raise click.BadParameter(

@@ -13,12 +13,13 @@ import click
 
 from edgeinfer.cli import screen
 from edgeinfer.cli.cluster import dask_option, pool_at
-from edgeinfer.cli.command import Report, command, one_line
+from edgeinfer.cli.command import Report, command
 from edgeinfer.cli.mixtures import described, goal_options, shown
 from edgeinfer.cli.models import Import, check_output, file_bytes, open_model, read_labels
 from edgeinfer.cli.onnx_peer import onnx_peer
 from edgeinfer.cli.options import FILE, image_options, import_options
 from edgeinfer.errors import InputError
+from edgeinfer.printable import one_line
 
 if TYPE_CHECKING:
     from edgeinfer.data import DataSet

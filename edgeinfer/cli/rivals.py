@@ -7,6 +7,7 @@ import tempfile
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,11 +69,8 @@ class Rivalry:
             *(f"no {gap.name}: {gap.reason}" for gap in self.gaps),
         ]
         heading = ("runtime", "median", "half of the rounds", "to edgeinfer's")
-        return [screen.table(heading, rows), *map(_wrapped, notes)]
-
-
-def _wrapped(note: str) -> str:
-    return textwrap.fill(note, screen.width(), subsequent_indent="  ")
+        wrapped = (textwrap.wrap(note, screen.width(), subsequent_indent="  ") for note in notes)
+        return [screen.table(heading, rows), *chain.from_iterable(wrapped)]
 
 
 def check_files(rivals: Sequence[Path]) -> None:

@@ -96,7 +96,7 @@ def run(
         },
         [
             *(_ranking(predictions, files) if predictions else _summary(outputs)),
-            *([] if output is None else [f"\nwrote {output}"]),
+            *([] if output is None else ["", f"wrote {output}"]),
         ],
         saturation.warnings(),
     )
@@ -141,7 +141,7 @@ def _ranking(predictions: list[list[dict[str, Any]]], files: Sequence[str]) -> l
     hidden = len(predictions) - len(shown)
     return [
         screen.table(headings, list(zip(*columns, strict=True))),
-        *([f"\n{hidden} more samples"] if hidden else []),
+        *(["", f"{hidden} more samples"] if hidden else []),
     ]
 
 

@@ -11,10 +11,8 @@ from contextlib import contextmanager
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-import click
 import numpy as np
 from rich import box
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress,
@@ -24,7 +22,9 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from edgeinfer.cli.output import SafeConsole, tell
 from edgeinfer.data.samples import runs
+from edgeinfer.printable import printable
 
 if TYPE_CHECKING:
     from edgeinfer.data import DataSet
@@ -63,24 +63,24 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, left: int =
     """
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
     for i, heading in enumerate(headings):
-        made.add_column(heading, justify="left" if i < left else "right", no_wrap=True)
+        made.add_column(printable(heading), justify="left" if i < left else "right", no_wrap=True)
     others = zip(*(row[1:] for row in (headings, *rows)), strict=True)
     taken = sum(max(map(len, column)) + _GAP for column in others)
     names = told_apart([row[0] for row in rows], max(width() - taken, 8))
     for name, row in zip(names, rows, strict=True):
-        made.add_row(name, *row[1:])
+        made.add_row(name, *map(printable, row[1:]))
     return made
 
 
-def pairs(rows: Sequence[tuple[str, str]]) -> str:
+def pairs(rows: Sequence[tuple[str, str]]) -> list[str]:
     """Names and values side by side, one pair a line."""
     longest = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:<{longest}}  {value}" for name, value in rows)
+    return [f"{name:<{longest}}  {value}" for name, value in rows]
 
 
 def fitted(name: str, room: int = 26) -> str:
     """The end of a long name, which is what tells one layer from the next."""
-    shown = "".join(c if c.isprintable() else "?" for c in name)
+    shown = printable(name)
     return shown if len(shown) <= room else f"…{shown[1 - room :]}"
 
 
@@ -173,8 +173,12 @@ def milliseconds(seconds: float) -> str:
 @contextmanager
 def progress() -> Iterator[Callable[[str, int, int | None], None]]:
     """Bars on stderr while it is a terminal; the callable takes a stage, its count, its total."""
-    console = Console(stderr=True, markup=False, emoji=False, highlight=False)
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[count]}"))
+    console = SafeConsole(stderr=True)
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[count]}"),
+    )
     with Progress(
         *columns,
         TimeRemainingColumn(),
@@ -205,7 +209,7 @@ def stages() -> Iterator[Callable[[str, int, int | None], None]]:
 
     For work of hours, which is not to look dead.
     """
-    if Console(stderr=True).is_terminal:
+    if SafeConsole(stderr=True).is_terminal:
         with progress() as done:
             yield done
         return
@@ -214,7 +218,7 @@ def stages() -> Iterator[Callable[[str, int, int | None], None]]:
     def begin(stage: str, count: int, total: int | None) -> None:
         if stage not in begun:
             begun.add(stage)
-            click.echo(stage, err=True)
+            tell(stage)
 
     yield begin
 

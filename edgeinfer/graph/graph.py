@@ -20,6 +20,7 @@ import numpy as np
 from edgeinfer.errors import InputError, ModelError
 from edgeinfer.graph.operators import Operator
 from edgeinfer.graph.preparation import Preparation
+from edgeinfer.printable import printable
 
 __all__ = [
     "ABSENT",
@@ -246,7 +247,7 @@ class Node:
 
     def __str__(self) -> str:
         taken = ", ".join(name or "-" for name in self.inputs)
-        return f"{', '.join(self.outputs)} = {self.op}({taken})"
+        return printable(f"{', '.join(self.outputs)} = {self.op}({taken})")
 
 
 @dataclass(frozen=True)
@@ -380,12 +381,12 @@ class Graph:
         counts = Counter(type(node.op).__name__ for node in self.nodes)
         if counts:
             lines.append(f"  {', '.join(f'{count} {op}' for op, count in counts.most_common())}")
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))
 
     def _repr_html_(self) -> str:
         """For notebooks: the same, and a table with a row a node."""
         rows = [
-            f"<tr><td>{escape(node.name)}</td><td>{escape(str(node.op))}</td>"
+            f"<tr><td>{escape(printable(node.name))}</td><td>{escape(str(node.op))}</td>"
             f"<td>{escape(', '.join(str(self.types[name]) for name in node.outputs))}</td></tr>"
             for node in self.nodes[:_MOST_ROWS]
         ]
@@ -407,4 +408,4 @@ class Graph:
             lines.append(f"  {node}  -> {kinds}")
         lines += [f"  output {name}: {self.types[name]}" for name in self.outputs]
         lines += [f"  state  {s.input} <- {s.output}: {self.types[s.input]}" for s in self.states]
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))

@@ -31,6 +31,7 @@ from edgeinfer.graph import DType, Graph, Preparation
 from edgeinfer.graph import operators as ops
 from edgeinfer.graph.batching import obstacle
 from edgeinfer.graph.verification import verify
+from edgeinfer.printable import printable
 from edgeinfer.runtime.planner import MAX_BYTES, KnownCalls, Plan, plan
 
 __all__ = ["MAX_THREADS", "Bound", "Session", "Stream", "TensorInfo", "load"]
@@ -80,7 +81,8 @@ class TensorInfo:
     def __str__(self) -> str:
         scaled = "" if self.scale is None else f" * {self.scale:.6g}"
         zero = f" @ {self.zero_point}" if self.zero_point else ""
-        return f"{self.name}: {self.dtype}[{'x'.join(map(str, self.shape))}]{scaled}{zero}"
+        shape = "x".join(map(str, self.shape))
+        return f"{printable(self.name)}: {self.dtype}[{shape}]{scaled}{zero}"
 
 
 def load(

@@ -26,6 +26,7 @@ from edgeinfer.hdl.gateware.registers import COUNTERS, REGISTERS, config_word, i
 from edgeinfer.hdl.gateware.sequencer import Fault
 from edgeinfer.hdl.isa import Unit
 from edgeinfer.hdl.summary import memories
+from edgeinfer.printable import printable
 
 __all__ = ["export"]
 
@@ -201,8 +202,7 @@ def _numbers(values: Iterable[int]) -> str:
 
 def _comment(text: str) -> str:
     """A name that stays within its line and its comment."""
-    line = "".join(c if c.isprintable() else "?" for c in text)
-    return line.replace("*/", "* /").replace("/*", "/ *")
+    return printable(text).replace("*/", "* /").replace("/*", "/ *")
 
 
 def _signed(value: int) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from edgeinfer.hdl.isa import Unit
 from edgeinfer.hdl.simulation.simulation import InferenceReport
 from edgeinfer.hdl.simulation.simulator import Interval
+from edgeinfer.printable import printable
 
 __all__ = ["timeline_svg"]
 
@@ -32,7 +33,7 @@ def timeline_svg(report: InferenceReport, title: str) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
         f'width="{width}" height="{height}" style="{_STYLE}">',
         f'<rect width="{width}" height="{height}" fill="white"/>',
-        f'<text x="{_LEFT}" y="20" font-size="13">{escape(title)}: {report.cycles:,} cycles, '
+        f'<text x="{_LEFT}" y="20" font-size="13">{_text(title)}: {report.cycles:,} cycles, '
         f"{report.utilization:.1%} of the multipliers busy</text>",
     ]
     for row, unit in enumerate(Unit):
@@ -49,7 +50,7 @@ def timeline_svg(report: InferenceReport, title: str) -> str:
         x = _LEFT + layer.end * scale
         parts.append(
             f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP - 6}" y2="{bottom}" stroke="#888" '
-            f'stroke-width="0.5"><title>{escape(layer.output)}: {layer.cycles:,} cycles</title>'
+            f'stroke-width="0.5"><title>{_text(layer.output)}: {layer.cycles:,} cycles</title>'
             "</line>"
         )
         middle = _LEFT + (layer.start + layer.end) / 2 * scale
@@ -69,6 +70,11 @@ def timeline_svg(report: InferenceReport, title: str) -> str:
         parts.append(f'<rect x="{x}" y="{bottom + 32}" width="12" height="12" fill="{color}"/>')
         parts.append(f'<text x="{x + 18}" y="{bottom + 42}">{text}</text>')
     return "\n".join([*parts, "</svg>", ""])
+
+
+def _text(name: str) -> str:
+    """A name as XML may hold it."""
+    return escape(printable(name))
 
 
 def _share(intervals: Sequence[Interval], cycles: int) -> np.ndarray:

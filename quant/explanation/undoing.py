@@ -20,6 +20,7 @@ from edgeinfer.graph import ABSENT, Graph, Node, Quantization, TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.graph.names import distinct
 from edgeinfer.meaning.float_executor import evaluate
+from edgeinfer.printable import printable
 from edgeinfer.quant.calibration import Run
 from edgeinfer.quant.explanation.bench import Bench
 from edgeinfer.quant.explanation.recovery import Recovered
@@ -114,7 +115,7 @@ class Undoing:
             integer = self.bench.lowered(integers, own)
             return self.bench.noise(with_wide_weights(self.bench.graph, integer, readers))
         except QuantizationError as error:
-            _log.info("%s alone cannot be measured: %s", root, error)
+            _log.info("%s alone cannot be measured: %s", printable(root), error)
             return None
 
     def clipping(self, roots: Collection[str]) -> float | None:

@@ -17,6 +17,7 @@ from edgeinfer.errors import InputError, UnsupportedError
 from edgeinfer.graph import Graph
 from edgeinfer.graph.cost import cost
 from edgeinfer.pools import HERE, Pool
+from edgeinfer.printable import printable
 from edgeinfer.quant.calibration import Calibration, Progress
 from edgeinfer.quant.choose_types import choose, observe, reference_types, widen
 from edgeinfer.quant.goals import Clock
@@ -155,9 +156,8 @@ class _Mixing:
         judged = self._judged.objective
         least, noise = sensitivities(self.seen, list(self.free), build, judged, done, pool)
         for root in sorted(noise, key=lambda r: -noise[r]):
-            _log.debug(
-                "%s: %s in 8 bits adds %.3g of the signal", scheme, self.free[root], noise[root]
-            )
+            lost = printable(self.free[root]), noise[root]
+            _log.debug("%s: %s in 8 bits adds %.3g of the signal", scheme, *lost)
         units = together(self.graph, self.groups, self.free)
         return ladder(self._costs(weights), least, noise, units, _RUNGS)
 

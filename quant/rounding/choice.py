@@ -19,6 +19,7 @@ from edgeinfer.errors import InputError, QuantizationError
 from edgeinfer.graph import Graph
 from edgeinfer.graph import operators as ops
 from edgeinfer.graph.cost import cost
+from edgeinfer.printable import printable
 from edgeinfer.quant.calibration import Run
 from edgeinfer.quant.choose_types import Choice
 from edgeinfer.quant.integer_types import IntegerTypes
@@ -119,7 +120,9 @@ class _Ways:
             n.name for n in self._graph.nodes if isinstance(n.op, ops.Recurrent | ops.ConvTranspose)
         ]
         if stay:
-            _log.info("weights rounded to nearest in any case: those of %s", ", ".join(stay))
+            _log.info(
+                "weights rounded to nearest in any case: those of %s", printable(", ".join(stay))
+            )
         macs = max(1, cost(nearest).macs)
         if asked == DEFAULT_ROUNDING and macs * MIN_RUNS > _MOST:
             return _nearest(f"{macs:,} multiply-accumulates a run are too many to try others")

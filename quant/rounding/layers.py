@@ -11,6 +11,7 @@ from edgeinfer.arithmetic import accumulators
 from edgeinfer.graph import Graph, Node
 from edgeinfer.graph import operators as ops
 from edgeinfer.graph.cost import peak_bytes
+from edgeinfer.printable import printable
 from edgeinfer.quant.calibration import Run, evenly, one_blas_thread
 from edgeinfer.quant.rounding.bias import offsets
 from edgeinfer.quant.rounding.in_turn import blocks_of, rounded_in_turn
@@ -122,7 +123,8 @@ def _affordable(layer: Layer) -> bool:
     work = layer.kernel[0] * products // 2
     if work <= _MOST_WORK and layer.groups * products <= _MOST_PRODUCTS:
         return True
-    _log.info("%s: rounded to nearest, as it is too large to round in turn", layer.node.name)
+    name = printable(layer.node.name)
+    _log.info("%s: rounded to nearest, as it is too large to round in turn", name)
     return False
 
 

@@ -105,7 +105,7 @@ def build(
                 left=1,
             ),
             "",
-            screen.pairs(_summary(made)),
+            *screen.pairs(_summary(made)),
             "",
             f"wrote {target}; load it with",
             f"  cd {target} && {board.program}",

@@ -61,7 +61,7 @@ def disasm(file: Path, config: str, section: str | None, host_ops: bool) -> Repo
     texts = [isa.disassemble(program).splitlines() for program in programs]
     return Report(
         {"file": str(file), "programs": texts},
-        ["\n\n".join("\n".join(_numbered(lines)) for lines in texts)],
+        [line for lines in texts for line in ["", *_numbered(lines)]][1:],
     )
 
 

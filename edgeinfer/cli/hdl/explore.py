@@ -10,10 +10,11 @@ import click
 
 from edgeinfer.cli import screen
 from edgeinfer.cli.cluster import dask_option, pool_at
-from edgeinfer.cli.command import Report, command, one_line
+from edgeinfer.cli.command import Report, command
 from edgeinfer.cli.hdl.options import Megahertz
 from edgeinfer.cli.models import open_integer_model
 from edgeinfer.cli.options import FILE, SVG
+from edgeinfer.printable import one_line
 
 if TYPE_CHECKING:
     from edgeinfer.hdl.explore import Estimate
@@ -110,7 +111,7 @@ def explore(
                 left=1,
             ),
             "",
-            screen.pairs(
+            *screen.pairs(
                 [
                     (
                         "tried",

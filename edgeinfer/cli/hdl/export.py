@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgeinfer.cli import screen
-from edgeinfer.cli.command import Report, command, one_line
+from edgeinfer.cli.command import Report, command
 from edgeinfer.cli.hdl.options import config_option
 from edgeinfer.cli.models import open_integer_model
 from edgeinfer.cli.options import FILE, image_options
 from edgeinfer.graph import Graph
+from edgeinfer.printable import one_line
 
 if TYPE_CHECKING:
     import numpy as np

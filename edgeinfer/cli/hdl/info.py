@@ -61,7 +61,7 @@ def info(model: Path | None, config: str, operators: bool) -> Report:
                 + [("together", "", f"{total:,}")],
             ),
             "",
-            screen.pairs(
+            *screen.pairs(
                 [
                     ("MACs a cycle", f"{chosen.macs}"),
                     *((f"multipliers, {name}", text) for name, text in products.items()),
@@ -72,6 +72,6 @@ def info(model: Path | None, config: str, operators: bool) -> Report:
                 ]
             ),
             "",
-            block_diagram(chosen),
+            *block_diagram(chosen).splitlines(),
         ],
     )

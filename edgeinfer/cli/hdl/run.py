@@ -57,7 +57,7 @@ def run(model: Path, port: str, baud: int, data: Path, samples: int, **images: A
         }
         | comparison.data,
         [
-            screen.pairs(
+            *screen.pairs(
                 [
                     ("board", f"{described.config.name} at {described.hertz / 1e6:g} MHz"),
                     ("cycles", f"{npu.cycles:,}, which is {rate:,.0f} inferences a second"),

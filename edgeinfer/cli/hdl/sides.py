@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from textwrap import fill
+from textwrap import wrap
 
 from edgeinfer.cli import screen
 from edgeinfer.cli.command import Report
@@ -90,12 +90,13 @@ def _listed(reasons: Iterable[tuple[str, str]]) -> list[str]:
         named.setdefault(why, []).append(name)
     room = min(screen.width(), 80)
     return [
-        fill(
+        line.replace(_TOGETHER, " ")
+        for why, names in named.items()
+        for line in wrap(
             ", ".join(names) + (f": {why}" if why else ""),
             room,
             initial_indent="  ",
             subsequent_indent="      ",
             break_on_hyphens=False,
-        ).replace(_TOGETHER, " ")
-        for why, names in named.items()
+        )
     ]

@@ -116,7 +116,7 @@ def simulate(
         [
             _table(measured, simulation),
             "",
-            screen.pairs([*_summary(measured), comparison.line("value")]),
+            *screen.pairs([*_summary(measured), comparison.line("value")]),
             *([""] if written else []),
             *(f"wrote {path}" for path in written),
         ],

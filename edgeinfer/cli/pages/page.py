@@ -18,6 +18,7 @@ from edgeinfer.cli.pages.figures import (
 )
 from edgeinfer.errors import MissingExtraError
 from edgeinfer.graph import Graph
+from edgeinfer.printable import printable
 
 if TYPE_CHECKING:
     from edgeinfer.cli.profiling import LayerTime
@@ -183,6 +184,7 @@ def _rendered(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         # names come from models of strangers
         autoescape=True,
+        finalize=_printable,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -196,5 +198,9 @@ def _rendered(
         memory=memory_of(model) if model is not None and model.is_integer else None,
         **found,
     )
-    # what is no Unicode character, as in a damaged name, must not stop the page
-    return page.encode(errors="replace")
+    return page.encode()
+
+
+def _printable(value: Any) -> Any:
+    """Text as it may be printed; what is HTML already is of another class."""
+    return printable(value) if type(value) is str else value
