@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("converters", "cython_kernels", "hdl", "quant")
-FILES = ("LICENSE", "README.md", "pyproject.toml", "setup.py")
+FILES = ("LICENSE", "NOTICE", "README.md", "pyproject.toml", "setup.py")
 
 
 @pytest.mark.slow
@@ -38,7 +38,11 @@ def test_a_wheel_from_a_tree_without_links_is_whole(tmp_path):
     assert built.returncode == 0, built.stderr
     (wheel,) = wheels.iterdir()
     assert "-cp311-abi3-" in wheel.name
-    names = zipfile.ZipFile(wheel).namelist()
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        texts = {
+            Path(name).name: archive.read(name).decode() for name in names if ".dist-info/" in name
+        }
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"edgeinfer"}
     sources = {
         f"edgeinfer/{p.relative_to(ROOT)}" for n in FOLDERS for p in (ROOT / n).rglob("*.py")
@@ -48,3 +52,10 @@ def test_a_wheel_from_a_tree_without_links_is_whole(tmp_path):
     compiled = [name for name in names if name.endswith((".so", ".pyd"))]
     assert len(compiled) == 1 and compiled[0].startswith("edgeinfer/cython_kernels/runtime.")
     assert {"edgeinfer/py.typed", "edgeinfer/cython_kernels/runtime.pyi"} <= set(names)
+    # who made the digits, under which licence, and what was changed, go with them
+    assert {f"edgeinfer/demo/digits_{part}.npz" for part in ("calib", "test")} <= set(names)
+    assert "License-Expression: Apache-2.0 AND CC-BY-4.0" in texts["METADATA"].splitlines()
+    assert texts["LICENSE"] == (ROOT / "LICENSE").read_text("utf-8")
+    assert texts["NOTICE"] == (ROOT / "NOTICE").read_text("utf-8")
+    for due in ("E. Alpaydin", "C. Kaynak", "creativecommons.org/licenses/by/4.0", "Changes: "):
+        assert due in texts["NOTICE"]
