@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from edgeinfer.errors import InputError, MissingExtraError
 from edgeinfer.graph import Graph
 from edgeinfer.graph.verification import verify
+from edgeinfer.shortage import tells_shortage
 
 if TYPE_CHECKING:
     import onnx
@@ -43,6 +44,7 @@ SOURCES = (".keras", ".onnx", ".pt2", ".tflite")
 _log = logging.getLogger(__name__)
 
 
+@tells_shortage
 def from_onnx(
     source: str | os.PathLike[str] | bytes | onnx.ModelProto,
     *,
@@ -138,6 +140,7 @@ def from_onnx(
     return graph
 
 
+@tells_shortage
 def from_tflite(source: str | os.PathLike[str] | bytes, **options: Any) -> Graph:
     """Read a TensorFlow Lite model into a canonical float Graph.
 
@@ -161,6 +164,7 @@ def from_tflite(source: str | os.PathLike[str] | bytes, **options: Any) -> Graph
     return from_onnx(_tflite_as_onnx(source), **options)
 
 
+@tells_shortage
 def from_pytorch(model: Any, example: Any = None, **options: Any) -> Graph:
     """Read a model of PyTorch into a canonical float Graph, by its exporter (``torch.onnx``).
 
@@ -181,6 +185,7 @@ def from_pytorch(model: Any, example: Any = None, **options: Any) -> Graph:
     return from_onnx(_pytorch_as_onnx(model, example), **options)
 
 
+@tells_shortage
 def from_keras(model: Any, **options: Any) -> Graph:
     """Read a model of Keras into a canonical float Graph, by its own exporter.
 
@@ -199,6 +204,7 @@ def from_keras(model: Any, **options: Any) -> Graph:
     return from_onnx(_keras_as_onnx(model), **options)
 
 
+@tells_shortage
 def from_sklearn(model: Any, features: int | None = None, **options: Any) -> Graph:
     """Read an estimator or pipeline of scikit-learn into a canonical float Graph, by skl2onnx.
 
@@ -225,6 +231,7 @@ def from_sklearn(model: Any, features: int | None = None, **options: Any) -> Gra
     return from_onnx(sklearn_to_onnx(model, count), **options)
 
 
+@tells_shortage
 def to_tflite(graph: Graph) -> bytes:
     """An integer Graph as a .tflite file of integer operators; the same Graph as the same bytes.
 
@@ -245,6 +252,7 @@ def to_tflite(graph: Graph) -> bytes:
     return exported(graph)
 
 
+@tells_shortage
 def to_c(graph: Graph, name: str = "") -> dict[str, bytes]:
     """An integer Graph as C99 for a device without an operating system; the same as the same bytes.
 

@@ -20,6 +20,7 @@ import numpy as np
 import onnx
 
 from edgeinfer.errors import InputError, UnsupportedError
+from edgeinfer.files.file_name import as_path
 from edgeinfer.files.input_file import check_file
 
 __all__ = ["keras_to_onnx", "pytorch_to_onnx", "sklearn_to_onnx"]
@@ -47,7 +48,7 @@ def pytorch_to_onnx(model: Any, example: Any) -> onnx.ModelProto:
     import torch
 
     if isinstance(model, str | os.PathLike):
-        path = Path(model)
+        path = as_path(model)
         check_file(path)
         with _refusals(f"{path} cannot be read by PyTorch"):
             model = torch.export.load(path)
@@ -96,7 +97,7 @@ def keras_to_onnx(model: Any) -> onnx.ModelProto:
     import keras
 
     if isinstance(model, str | os.PathLike):
-        path = Path(model)
+        path = as_path(model)
         check_file(path)
         # code that a file carries is not run
         with _refusals(f"{path} cannot be read by Keras"):

@@ -21,6 +21,7 @@ from onnx_ir.passes import common
 
 from edgeinfer.advice import follow_links
 from edgeinfer.errors import InputError, ModelFileError, UnsupportedError
+from edgeinfer.files.file_name import as_path
 from edgeinfer.files.input_file import read_file
 from edgeinfer.files.other_formats import other_format
 
@@ -55,7 +56,7 @@ def read_model(
     else:
         what = "the file"
         if not isinstance(source, bytes):
-            path = Path(source)
+            path = as_path(source)
             what, folder, source = str(path), path.parent, read_file(path)
             if path.suffix.lower() == ".eqm":
                 raise InputError(f"{path} is an .eqm file, which edgeinfer.load reads")

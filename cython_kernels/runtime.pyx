@@ -542,7 +542,7 @@ cdef class Program:
             or ctx.allocation == NULL
         ):
             _free_context(ctx)
-            raise MemoryError(f"no memory for an arena of {size} bytes")
+            raise MemoryError(f"an arena takes {size:,} bytes")
         ctx.memory = <uint8_t *>(
             (<uintptr_t>ctx.allocation + ALIGNMENT - 1) & ~<uintptr_t>(ALIGNMENT - 1)
         )
@@ -750,7 +750,10 @@ cdef class PlainRuns:
             the model keeps states from one run to the next, which belong to a ``stream``.
         """
         if self.program is not None:
-            made = self._plain(x, out)
+            try:
+                made = self._plain(x, out)
+            except MemoryError:
+                made = None  # which the other way tells of
             if made is not None:
                 return made
         return self._run_any(x, out)
@@ -766,10 +769,7 @@ cdef class PlainRuns:
         cdef bint is_raw = False
         cdef list made = []
         cdef PlainEdge edge
-        try:
-            ctx = program._take()
-        except MemoryError:
-            return None
+        ctx = program._take()
         arrays = ctx.arrays
         try:
             program._renew_threads()

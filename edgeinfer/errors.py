@@ -4,6 +4,7 @@ EdgeInferError
 ├── InputError               data, an option or a file name that was handed in does not fit
 ├── MissingExtraError        a command needs a package that an extra installs
 ├── OutputError              a file cannot be written; nothing is left half written
+├── OutOfMemoryError         there is not enough memory for what is asked
 └── ModelError               something about a model, with its node where one is to blame
     ├── ModelFileError       an ``.eqm`` or ONNX file is damaged or not what it says
     ├── UnsupportedError     operators that this stage cannot take, each one named
@@ -21,6 +22,7 @@ __all__ = [
     "MissingExtraError",
     "ModelError",
     "ModelFileError",
+    "OutOfMemoryError",
     "OutputError",
     "QuantizationError",
     "UnsupportedError",
@@ -72,6 +74,19 @@ class MissingExtraError(EdgeInferError, ImportError):
 
 class OutputError(EdgeInferError, OSError):
     """A file cannot be written; what was there before is untouched."""
+
+
+class OutOfMemoryError(EdgeInferError, MemoryError):
+    """There is not enough memory.
+
+    Parameters
+    ----------
+    what : str
+        What asked for it; empty where nobody knows.
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__("there is not enough memory" + (f": {what}" if what else ""))
 
 
 class ModelError(EdgeInferError):

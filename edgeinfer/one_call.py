@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from edgeinfer.errors import InputError
+from edgeinfer.files.file_name import as_path
 from edgeinfer.graph import Graph
+from edgeinfer.shortage import tells_shortage
 
 if TYPE_CHECKING:
     import onnx
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["quantize"]
 
 
+@tells_shortage
 def quantize(
     model: str | os.PathLike[str] | bytes | onnx.ModelProto | Graph | Any,
     data: Data,
@@ -74,7 +76,7 @@ def _imported(model: Any, data: Data, allow_links: bool, how: dict[str, Any]) ->
     from edgeinfer import converters
 
     if isinstance(model, str | os.PathLike):
-        model = converters.as_onnx(Path(model))
+        model = converters.as_onnx(as_path(model))
     elif not isinstance(model, bytes):
         packages = {base.__module__.split(".")[0] for base in type(model).__mro__}
         if "keras" in packages:

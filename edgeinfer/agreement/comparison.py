@@ -13,6 +13,7 @@ from edgeinfer.agreement.targets import Target, Values, session_run, targets
 from edgeinfer.errors import InputError
 from edgeinfer.graph import Graph
 from edgeinfer.runtime.session import Session
+from edgeinfer.shortage import tells_shortage
 
 __all__ = ["Agreement", "digest", "random_inputs", "sealed", "verify"]
 
@@ -88,6 +89,7 @@ def _random(rng: np.random.Generator, graph: Graph, name: str) -> np.ndarray:
     return rng.integers(info.min, info.max + 1, t.shape).astype(t.dtype)
 
 
+@tells_shortage
 def verify(
     graph: Graph,
     against: Sequence[str] = ("reference", "kernels"),
@@ -149,6 +151,7 @@ def _shrunk(graph: Graph, target: Target, feeds: Values, value: str) -> dict[str
     return smallest(graph, feeds, differs)
 
 
+@tells_shortage
 def digest(graph: Graph, runs: Iterable[Mapping[str, np.ndarray]] | None = None) -> str:
     """SHA-256, in hexadecimal, over every value of every run: the same on every machine.
 

@@ -26,9 +26,11 @@ from edgeinfer.data.sounds import sound_reader
 from edgeinfer.data.tables import SUFFIXES as TABLES
 from edgeinfer.data.tables import read_table
 from edgeinfer.errors import InputError
+from edgeinfer.files.file_name import as_path
 from edgeinfer.files.input_file import check_file, is_folder
 from edgeinfer.graph import Graph
 from edgeinfer.printable import printable
+from edgeinfer.shortage import tells_shortage
 
 __all__ = ["load_data"]
 
@@ -43,6 +45,7 @@ _KINDS: Mapping[str, Kind] = {
 }
 
 
+@tells_shortage
 def load_data(
     path: Path,
     graph: Graph,
@@ -72,7 +75,7 @@ def load_data(
     InputError
         The data is missing, damaged or empty, or does not fit the Graph's inputs.
     """
-    data = _loaded(Path(path), graph, options or ImageOptions(), samples, seed)
+    data = _loaded(as_path(path), graph, options or ImageOptions(), samples, seed)
     labels = "no labels" if data.labels is None else f"labels of shape {list(data.labels.shape)}"
     _log.info("%s feeds %d runs, with %s", printable(str(path)), data.count, labels)
     for name, how in data.preparation.items():

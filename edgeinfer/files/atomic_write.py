@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edgeinfer.errors import OutputError
 from edgeinfer.files.drafts import draft_name, sweep
+from edgeinfer.files.file_name import as_path
 
 __all__ = ["Draft", "atomic_write", "check_distinct", "check_writable", "is_special"]
 
@@ -42,7 +43,7 @@ def check_writable(path: str | os.PathLike[str], *sources: Path) -> None:
         ``path`` is a folder, it or its folder cannot be written to, its folder is missing, or
         ``path`` is one of ``sources``, the files that the result is made from.
     """
-    path = Path(path)
+    path = as_path(path)
     try:
         is_folder, has_folder = path.is_dir(), path.parent.is_dir()
         special, is_there = is_special(path), path.exists()
@@ -98,8 +99,8 @@ class Draft:
     def __init__(self, target: str | os.PathLike[str]) -> None:
         check_writable(target)
         self._name = target
-        if is_special(Path(target)):
-            self.path = self._target = Path(target)
+        if is_special(as_path(target)):
+            self.path = self._target = as_path(target)
             return
         self._target = Path(os.path.realpath(target))
         sweep(self._target.parent)

@@ -27,7 +27,6 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 import numpy as np
@@ -37,6 +36,7 @@ from safetensors import SafetensorError
 from edgeinfer.arithmetic.fixedpoint import CONTRACT
 from edgeinfer.errors import InputError, ModelError, ModelFileError
 from edgeinfer.files.atomic_write import atomic_write
+from edgeinfer.files.file_name import as_path
 from edgeinfer.files.input_file import read_file
 from edgeinfer.files.other_formats import other_format
 from edgeinfer.graph import (
@@ -51,6 +51,7 @@ from edgeinfer.graph import (
 from edgeinfer.graph.operators import OPERATORS, Operator
 from edgeinfer.graph.operators.attributes import fits
 from edgeinfer.graph.verification import verify
+from edgeinfer.shortage import tells_shortage
 from edgeinfer.version import __version__, release
 
 __all__ = ["FORMAT", "from_bytes", "read", "save", "to_bytes"]
@@ -68,6 +69,7 @@ T = TypeVar("T")
 Json = dict[str, Any]
 
 
+@tells_shortage
 def save(graph: Graph, path: str | os.PathLike[str]) -> None:
     """Write ``graph`` to ``path``; the same Graph gives the same bytes.
 
@@ -81,6 +83,7 @@ def save(graph: Graph, path: str | os.PathLike[str]) -> None:
     atomic_write(path, to_bytes(graph))
 
 
+@tells_shortage
 def read(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Graph:
     """The verified Graph in the file ``path``.
 
@@ -91,7 +94,7 @@ def read(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Graph
     ModelError
         The file is damaged, or holds no legal Graph.
     """
-    path = Path(path)
+    path = as_path(path)
     data = read_file(path, max_bytes=max_bytes)
     if path.suffix.lower() == ".onnx":
         raise InputError(
@@ -107,6 +110,7 @@ def read(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Graph
         raise ModelFileError(f"{path}: {error}") from error
 
 
+@tells_shortage
 def to_bytes(graph: Graph) -> bytes:
     """The ``.eqm`` bytes of ``graph``, or ``ModelError`` where it is not a legal Graph."""
     verify(graph)
@@ -124,6 +128,7 @@ def to_bytes(graph: Graph) -> bytes:
     return bytes(safetensors.numpy.save(constants, metadata={_KEY: text}))
 
 
+@tells_shortage
 def from_bytes(data: bytes) -> Graph:
     """The verified Graph in the ``.eqm`` bytes ``data``; whatever they are, no code in them runs.
 

@@ -33,6 +33,7 @@ from edgeinfer.graph.batching import obstacle
 from edgeinfer.graph.verification import verify
 from edgeinfer.printable import printable
 from edgeinfer.runtime.planner import MAX_BYTES, KnownCalls, Plan, plan
+from edgeinfer.shortage import tells_shortage
 
 __all__ = ["MAX_THREADS", "Bound", "Session", "Stream", "TensorInfo", "load"]
 
@@ -85,6 +86,7 @@ class TensorInfo:
         return f"{printable(self.name)}: {self.dtype}[{shape}]{scaled}{zero}"
 
 
+@tells_shortage
 def load(
     path: str | os.PathLike[str],
     num_threads: int = 1,
@@ -157,6 +159,7 @@ class Session(PlainRuns):
         The Graph is not a legal integer one.
     """
 
+    @tells_shortage
     def __init__(
         self,
         graph: Graph,
@@ -199,10 +202,7 @@ class Session(PlainRuns):
 
     def _start(self, graph: Graph, planned: Plan, num_threads: int, keep_values: bool) -> None:
         self._graph, self._plan = graph, planned
-        try:
-            self._program = Program(self._plan, num_threads)
-        except MemoryError as error:
-            raise InputError(str(error)) from None
+        self._program = Program(self._plan, num_threads)
         self._memory: np.ndarray | None = None
         if keep_values:
             self._memory = np.zeros(self._program.memory_bytes, np.uint8)
@@ -223,6 +223,7 @@ class Session(PlainRuns):
     def _repr_html_(self) -> str:
         return f"<pre>{escape(repr(self))}</pre>"
 
+    @tells_shortage
     def stream(self) -> Stream:
         """A sequence of runs of its own, each of which takes up what the one before left."""
         return Stream(self)
@@ -242,6 +243,7 @@ class Session(PlainRuns):
             "a Session cannot be pickled or copied: hand on the model, and make one where it runs"
         )
 
+    @tells_shortage
     def _run_any(self, x: Arrays, out: Arrays | None = None) -> np.ndarray | dict[str, np.ndarray]:
         """What ``run`` does with everything that is not the plain case."""
         self._refuse_states("run")
@@ -255,6 +257,7 @@ class Session(PlainRuns):
                 f"and stream.{call}({given})"
             )
 
+    @tells_shortage
     def bind(self, x: Arrays, out: Arrays) -> Bound:
         """Runs from ``x`` to ``out``, for who fills and reads the same arrays again and again.
 
@@ -291,6 +294,7 @@ class Session(PlainRuns):
                 )
         return Bound(self, [*arrays, *state], [*results, *state], slices)
 
+    @tells_shortage
     def profile(self, x: Arrays) -> dict[str, int]:
         """Nanoseconds that each node takes in one run, by the node's name, in order.
 
@@ -304,6 +308,7 @@ class Session(PlainRuns):
             total[step.node] = total.get(step.node, 0) + int(time)
         return total
 
+    @tells_shortage
     def value(self, name: str) -> np.ndarray:
         """The raw integers of the value ``name`` after the last run; its last slice's.
 
@@ -355,8 +360,6 @@ class Session(PlainRuns):
             self._program.run([*arrays, *state], [*results, *state], slices, self._memory, times)
         except RunError as error:
             raise self._explained(error) from None
-        except MemoryError as error:
-            raise InputError(str(error)) from None
         if len(results) == 1 and not isinstance(out, Mapping):
             return results[0]
         return {info.name: array for info, array in zip(self.outputs, results, strict=True)}
@@ -460,10 +463,7 @@ class Bound(BoundRuns):
         slices: int,
     ) -> None:
         self._explained = session._explained
-        try:
-            self._hold(session._program, inputs, outputs, slices)
-        except MemoryError as error:
-            raise InputError(str(error)) from None
+        self._hold(session._program, inputs, outputs, slices)
 
 
 class Stream:
@@ -488,6 +488,7 @@ class Stream:
         self._first = [graph.constants[state.first] for state in graph.states]
         self.state = tuple(np.array(array, order="C") for array in self._first)
 
+    @tells_shortage
     def run(self, x: Arrays, out: Arrays | None = None) -> np.ndarray | dict[str, np.ndarray]:
         """As ``Session.run``, beginning with what the run before left.
 
@@ -495,6 +496,7 @@ class Stream:
         """
         return self._session._run(x, out, self.state)
 
+    @tells_shortage
     def bind(self, x: Arrays, out: Arrays) -> Bound:
         """As ``Session.bind``: each of its runs takes up what the run before left, of any kind."""
         return self._session._bind(x, out, self.state)

@@ -44,6 +44,8 @@ def lower_graph(graph: Graph, config: NpuConfig) -> Lowered:
 
 
 def _lower_node(site: NpuSite) -> None:
+    if all(name in site.graph.constants for name in site.node.operands):
+        raise site.refuse("has no operand but constants, so it gives the same in every run")
     bits = 8 * site.config.element_bytes
     for name in (*site.node.operands, *site.node.outputs):
         if name in site.graph.constants:

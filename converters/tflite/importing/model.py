@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from pathlib import Path
 
 import onnx
 from onnx import TensorProto, helper
@@ -15,6 +14,7 @@ from edgeinfer.converters.tflite.importing.call import OPERATORS, Call, Form
 from edgeinfer.converters.tflite.model import HANDLE, Model, Operator, Tensor
 from edgeinfer.converters.tflite.reading import parse
 from edgeinfer.errors import ModelError, UnsupportedError
+from edgeinfer.files.file_name import as_path
 from edgeinfer.files.input_file import read_file
 from edgeinfer.graph.names import DistinctNames
 
@@ -49,7 +49,7 @@ def to_onnx(source: str | os.PathLike[str] | bytes) -> onnx.ModelProto:
         The model contradicts itself.
     """
     what = "the file" if isinstance(source, bytes) else str(source)
-    content = source if isinstance(source, bytes) else read_file(Path(source))
+    content = source if isinstance(source, bytes) else read_file(as_path(source))
     model = parse(content, what)
     _refuse_unknown(model)
     return _Converted(model).proto()

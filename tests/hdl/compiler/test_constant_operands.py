@@ -5,14 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edgeinfer.errors import UnsupportedError
 from edgeinfer.graph import Graph
 from edgeinfer.graph import operators as ops
 from edgeinfer.hdl import isa
 from edgeinfer.hdl.compiler import compile
 from edgeinfer.hdl.config import preset
+from edgeinfer.meaning import reference
 from tests import npu_graphs
 from tests.authored import SCALE, Author
-from tests.hdl.compiler.compiled import assert_whole
+from tests.hdl.compiler.compiled import assert_whole, golden_values
+from tests.refusals import refused
 
 NAMES = ["4x4", "8x16", "8x8-16"]
 
@@ -91,3 +94,25 @@ def test_int8_looks_up_tables_of_256_entries_on_an_npu_of_16_bits(dtype):
         ops.Lookup(), values, name, output="y", node="y", dtype=dtype, quantization=SCALE
     )
     assert_whole(author.graph(looked_up), preset("8x8-16"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_made_of_constants_alone_is_the_cpu_s(name):
+    author = author_of(name, 1, 4, 5, 20)
+    made = author.conv(constant(author, 1, 4, 5, 20), 20, 1)
+    graph = author.graph(author.add(author.conv("x", 20, 1), made))
+    message = (
+        "the NPU cannot run QConv 'n0': has no operand but constants, so it gives the same in "
+        "every run. edgeinfer hdl simulate --host-ops leaves these to the CPU"
+    )
+    with refused(message, UnsupportedError):
+        compile(graph, preset(name))
+    compiled = compile(graph, preset(name), host_ops=True)
+    feed = {"x": author.rng.integers(-99, 99, (1, 4, 5, 20)).astype(author.dtype)}
+    values = dict(feed)
+    reference.execute(graph, feed, observe=values.__setitem__)
+    found = {}
+    for program in compiled.programs:
+        found |= golden_values(program, values)
+    (output,) = graph.outputs
+    np.testing.assert_array_equal(found[output], values[output])
