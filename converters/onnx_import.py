@@ -46,6 +46,10 @@ OLDEST_OPSET = 7
 # layers of a thousand steps in all have
 _MOST_VISITS = 2**16
 
+# a node may become thousands, as a Sum of as many does: so many may all become together, and more
+# where the file holds weights for them
+_MOST_STEPS, _HELD_A_STEP = 20_000, 64
+
 _ADVICE = {
     **dict.fromkeys(("NonZero", "Unique"), "do this step in the program"),
     **dict.fromkeys(RANDOM, "each run would give something else: make its result an input"),
@@ -196,6 +200,7 @@ class Walk:
         self._distinct = DistinctNames(names)
         self._values: dict[ir.Value, Operand | None] = {}  # None: an unsupported node's output
         self._steps: list[Step] = []
+        self._most_steps = _MOST_STEPS + held // _HELD_A_STEP
         self._inputs: list[Dynamic] = []
         self._given: set[Dynamic] = set()  # inputs and outputs, whose names are settled
         self._named: set[Dynamic] = set()
@@ -412,7 +417,15 @@ class Walk:
         operands: Sequence[Operand | None],
         outputs: Sequence[Dynamic],
     ) -> None:
-        """Append a step of ``node`` that gives ``outputs``, whose names may change once."""
+        """Append a step of ``node`` that gives ``outputs``, whose names may change once.
+
+        Raises
+        ------
+        ModelError
+            There are more than a model of so many weights has.
+        """
+        if len(self._steps) == self._most_steps:
+            raise ModelError(f"the model becomes more than {self._most_steps} nodes")
         self._steps.append(Step(_node_name(node), op, tuple(operands), tuple(outputs)))
 
     def values_before(self, graph: ir.Graph) -> list[str]:

@@ -341,6 +341,8 @@ class Call:
         if operand.kind == "quantized integers":
             return  # floats in the Graph
         dtype = operand.type.dtype
+        if dtype == "float32" and operand.kind == "floats":
+            return
         refused = operand in self.inputs and not self._entry.integers
         if dtype != "float32" and (refused or isinstance(op, ops.FloatOperator)):
             raise Refusal(f"its input {operand.name!r} holds {dtype}, not floats")

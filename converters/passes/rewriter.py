@@ -61,9 +61,8 @@ class Rewriter(GraphBuilder):
 
     def copy(self, node: Node) -> Node:
         """Write ``node`` as it is, but for inputs that others stand for by now."""
-        inputs = tuple(map(self.current, node.inputs))
-        if inputs != node.inputs:
-            node = replace(node, inputs=inputs)
+        if not self._alias.keys().isdisjoint(node.inputs):
+            node = replace(node, inputs=tuple(map(self.current, node.inputs)))
         self._append(node)
         return node
 

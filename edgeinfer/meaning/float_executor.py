@@ -23,7 +23,13 @@ from edgeinfer.graph import operators as ops
 from edgeinfer.meaning import interpreter
 from edgeinfer.meaning.either import move
 from edgeinfer.meaning.recurrent import recur
-from edgeinfer.meaning.windows import neighbour_sums, window_sums, windows
+from edgeinfer.meaning.windows import (
+    MOST_SCRATCH,
+    neighbour_sums,
+    strips,
+    window_sums,
+    windows,
+)
 
 __all__ = ["Executor", "evaluate", "execute"]
 
@@ -178,13 +184,14 @@ def _conv(
     if not isinstance(weights, Rows) and _is_depthwise(op, weights):
         return _finish(op, _depthwise(view, weights, op.group), bias)
     per_group, channels_of = out // op.group, _rows(op, 1, weights)
-    y = np.empty((n * h * w, out), np.float32)
+    y = np.empty((n, h, w, out), np.float32)
     for g in range(op.group):
-        patch = view[:, :, :, g * depth : (g + 1) * depth]
-        rows = patch.transpose(0, 1, 2, 4, 5, 3).reshape(n * h * w, kh * kw * depth)
         channels = slice(g * per_group, (g + 1) * per_group)
-        y[:, channels] = product(rows, channels_of[channels])
-    return _finish(op, y.reshape(n, h, w, out), bias)
+        for part in strips(view, kh * kw * depth):
+            patch = view[part][:, :, :, g * depth : (g + 1) * depth]
+            rows = patch.transpose(0, 1, 2, 4, 5, 3).reshape(*patch.shape[:3], kh * kw * depth)
+            y[part][..., channels] = product(rows, channels_of[channels])
+    return _finish(op, y, bias)
 
 
 def _is_depthwise(op: ops.Conv, weights: np.ndarray) -> bool:
@@ -219,14 +226,17 @@ def _conv_transpose(
         np.float32,
     )
     taps = _rows(op, 1, weights)
+    at_once = max(1, MOST_SCRATCH // max(1, n * h * w * per_group))
     for g in range(op.group):
-        spread = product(x[..., g * depth : (g + 1) * depth], taps[g])
-        spread = spread.reshape(n, h, w, kh, kw, per_group)
         outputs = slice(g * per_group, (g + 1) * per_group)
-        for i, j in np.ndindex(kh, kw):
-            rows = slice(i * dh, i * dh + (h - 1) * sh + 1, sh)
-            columns = slice(j * dw, j * dw + (w - 1) * sw + 1, sw)
-            full[:, rows, columns, outputs] += spread[..., i, j, :]
+        for first in range(0, kh * kw, at_once):
+            some = taps[g][first * per_group : (first + at_once) * per_group]
+            spread = product(x[..., g * depth : (g + 1) * depth], some)
+            for k, values in enumerate(np.moveaxis(spread.reshape(n, h, w, -1, per_group), 3, 0)):
+                i, j = divmod(first + k, kw)
+                rows = slice(i * dh, i * dh + (h - 1) * sh + 1, sh)
+                columns = slice(j * dw, j * dw + (w - 1) * sw + 1, sw)
+                full[:, rows, columns, outputs] += values
     top, left, bottom, right = op.pads
     y = full[:, top : full.shape[1] - bottom, left : full.shape[2] - right]
     return _finish(op, y.copy(), bias)

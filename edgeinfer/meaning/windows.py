@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from edgeinfer.graph import operators as ops
 
-__all__ = ["neighbour_sums", "window_sums", "windows"]
+__all__ = ["MOST_SCRATCH", "neighbour_sums", "strips", "window_sums", "windows"]
+
+MOST_SCRATCH = 1 << 25
+"""Elements that are laid out anew at a time, which may be hundreds for each of a tensor."""
 
 
 def windows(
@@ -25,6 +30,20 @@ def windows(
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
     view = sliding_window_view(x, reach, (1, 2))
     return view[:, :: strides[0], :: strides[1], :, :: dilations[0], :: dilations[1]]
+
+
+def strips(view: np.ndarray, elements: int) -> Iterator[tuple[slice, slice]]:
+    """Slices of the first two axes [N,H'] that cover ``view`` in turn.
+
+    Each has at most ``MOST_SCRATCH`` elements, where each window has ``elements``, but one line at
+    least.
+    """
+    images, lines, columns = view.shape[:3]
+    room = max(1, MOST_SCRATCH // max(1, columns * elements))
+    at_once, together = max(1, room // max(1, lines)), min(room, lines)
+    for image in range(0, images, at_once):
+        for line in range(0, lines, max(1, together)):
+            yield slice(image, image + at_once), slice(line, line + together)
 
 
 def window_sums(

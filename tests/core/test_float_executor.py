@@ -5,7 +5,9 @@ import pytest
 
 from edgeinfer.graph import Graph, GraphBuilder, TensorType
 from edgeinfer.graph import operators as ops
+from edgeinfer.meaning import reference
 from edgeinfer.meaning.float_executor import Executor, evaluate, execute
+from edgeinfer.meaning.windows import strips, windows
 
 RNG = np.random.default_rng(7)
 
@@ -76,3 +78,42 @@ def test_of_the_two_zeros_none_is_the_greater(op):
     taken = [zeros, -zeros] if len(op.takes) == 2 else [np.stack([zeros, -zeros])]
     (y,) = evaluate(op, *taken)
     assert not np.signbit(y).any()
+
+
+@pytest.mark.parametrize("scratch", [1, 100, 700])
+def test_windows_laid_out_in_strips_give_what_all_together_give(monkeypatch, scratch):
+    x, integers = normal(3, 7, 6, 4), RNG.integers(-128, 128, (3, 7, 6, 4)).astype(np.int8)
+    conv = {"group": 2, "pads": (1, 0, 2, 1), "strides": (2, 1)}
+    requantizing = {"output_zero_point": 3, "lo": -128, "hi": 127, "rounding": "single"}
+    bias = RNG.integers(-99, 99, 6).astype("i4")
+    parameters = bias, np.full(6, 2**30, "i4"), np.full(6, 37, "i1")
+    calls = [
+        lambda: evaluate(ops.Conv(**conv), x, weights),
+        lambda: evaluate(ops.ConvTranspose(group=2, strides=(2, 1)), x, spread),
+        lambda: reference.evaluate(
+            ops.QConv(**requantizing, input_zero_point=2, dilations=(1, 1), **conv),
+            integers,
+            of_integers,
+            *parameters,
+        ),
+    ]
+    weights, spread = normal(6, 3, 2, 2), normal(4, 3, 2, 3)
+    of_integers = RNG.integers(-128, 128, (6, 3, 2, 2)).astype(np.int8)
+    together = [call()[0] for call in calls]
+    monkeypatch.setattr("edgeinfer.meaning.windows.MOST_SCRATCH", scratch)
+    monkeypatch.setattr("edgeinfer.meaning.float_executor.MOST_SCRATCH", scratch)
+    for call, expected in zip(calls, together, strict=True):
+        assert np.array_equal(call()[0], expected)
+        assert np.abs(expected).max() > 0
+
+
+def test_strips_cover_all_windows_within_their_room(monkeypatch):
+    view = windows(np.zeros((5, 9, 4, 2)), (2, 3), (1, 1), (0, 0, 0, 0), (1, 1), 0)
+    for scratch in (1, 12, 100, 200, 1000, 10**6):
+        monkeypatch.setattr("edgeinfer.meaning.windows.MOST_SCRATCH", scratch)
+        covered = np.zeros(view.shape[:2], int)
+        for part in strips(view, 6):
+            covered[part] += 1
+            lines = covered[part].size
+            assert lines == 1 or lines * view.shape[2] * 6 <= scratch
+        assert (covered == 1).all()
