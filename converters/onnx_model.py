@@ -155,6 +155,14 @@ def _inlined(proto: onnx.ModelProto) -> ir.Model:
     finally:
         log.setLevel(level)
     assert isinstance(model, ir.Model)
+    for node in model.graph.all_nodes():
+        for attribute in node.attributes.values():
+            if attribute.is_ref():
+                raise ModelFileError(
+                    f"attribute {attribute.name!r} is that of a function, and the node in none",
+                    node=node.name or ", ".join(str(value.name) for value in node.outputs),
+                    operator=node.op_type,
+                )
     return model
 
 

@@ -11,26 +11,19 @@ from __future__ import annotations
 import copy
 import dataclasses
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 
-from edgeinfer.errors import EdgeInferError
 from edgeinfer.files.model_file import from_bytes, to_bytes
 from edgeinfer.graph import Graph
-from edgeinfer.graph.cost import cost
 from edgeinfer.graph.operators import OPERATORS
-from edgeinfer.meaning import float_executor, reference
-from edgeinfer.runtime.session import Session
 from tests import strategies
+from tests.campaigns.outcomes import MOST_ELEMENTS, accepted, loaded
 from tests.model_file.digits_models import digits_file, parts, sealed
-
-MOST_MACS = 10**7
-MOST_ELEMENTS = 10**6
-"""Of a Graph that is run: more takes too long, and is legal."""
 
 NUMBERS = (
     0,
@@ -105,59 +98,17 @@ def mutant(rng: random.Random, files: list[ModelFile]) -> bytes:
 
 def outcome(data: bytes) -> str:
     """What becomes of a file: "refused", "accepted" (its run was refused, or is too much work), or
-    "run", where it is integer with the reference's bits.
+    "run".
 
     Raises
     ------
     AssertionError
-        The Session and the reference do not agree.
+        The Session and the reference do not agree, or a refusal is no line.
     Exception
         Whatever else is no error of edgeinfer.
     """
-    try:
-        graph = from_bytes(data)
-    except EdgeInferError:
-        return "refused"
-    elements = sum(kind.elements for kind in graph.types.values())
-    if cost(graph).macs > MOST_MACS or elements > MOST_ELEMENTS:
-        return "accepted"
-    feed = _inputs(graph, len(data))
-    if not graph.is_integer:
-        values = _tried(float_executor.execute, graph, feed)
-        assert values or any(kind.dtype != "float32" for kind in graph.types.values())
-        return "run" if values else "accepted"
-    ours, expected = _tried(_by_session, graph, feed), _tried(reference.execute, graph, feed)
-    assert (ours is None) == (expected is None)
-    if ours is None or expected is None:
-        return "accepted"
-    for name, array in expected.items():
-        assert ours[name].dtype == array.dtype
-        np.testing.assert_array_equal(ours[name], array)
-    return "run"
-
-
-def _inputs(graph: Graph, seed: int) -> dict[str, np.ndarray]:
-    rng, feed = np.random.default_rng(seed), {}
-    for name in graph.inputs:
-        kind = graph.types[name]
-        dtype = np.dtype(kind.dtype)
-        info = np.iinfo(dtype) if dtype.kind == "i" else None
-        low, high = (info.min, info.max) if info else (0, 1)
-        feed[name] = rng.integers(low, high, kind.shape, endpoint=True).astype(dtype)
-    return feed
-
-
-def _by_session(graph: Graph, feed: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    found = Session(graph).stream().run(feed)
-    return found if isinstance(found, dict) else {graph.outputs[0]: found}
-
-
-def _tried(run: Callable[..., dict[str, np.ndarray]], *arguments: Any) -> dict | None:
-    """The outputs, or None where the run is refused, for an index outside of its axis, say."""
-    try:
-        return run(*arguments)
-    except EdgeInferError:
-        return None
+    graph = loaded(from_bytes, data)
+    return "refused" if graph is None else accepted(graph, len(data))
 
 
 # ---- changes -----------------------------------------------------------------------------------
