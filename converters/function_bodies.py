@@ -10,6 +10,7 @@ import onnx.inliner
 import onnx_ir as ir
 
 from edgeinfer.converters import operator_bodies
+from edgeinfer.converters.onnx_model import without_log
 from edgeinfer.converters.onnx_operators import Operand, Refusal, qualified
 from edgeinfer.errors import ModelError
 
@@ -161,7 +162,8 @@ def _inlined(
     model = onnx.inliner.inline_local_functions(model)
     result = next((name for name in node.output if name), "")
     _mark(model.graph, result, {*types, *node.output})
-    return ir.from_proto(model).graph
+    with without_log():
+        return ir.from_proto(model).graph
 
 
 def _mark(graph: onnx.GraphProto, result: str, outer: set[str]) -> None:

@@ -11,6 +11,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
@@ -25,7 +26,7 @@ from edgeinfer.files.file_name import as_path
 from edgeinfer.files.input_file import read_file
 from edgeinfer.files.other_formats import other_format
 
-__all__ = ["external_files", "read_model", "read_tensor", "value_names"]
+__all__ = ["external_files", "read_model", "read_tensor", "value_names", "without_log"]
 
 _MAX_NODES = 20_000
 _MAX_ELEMENTS = 2**31
@@ -134,36 +135,52 @@ def _parse(data: bytes, what: str) -> onnx.ModelProto:
     return proto
 
 
-def _inlined(proto: onnx.ModelProto) -> ir.Model:
-    # onnx_ir logs what it finds odd, which the import then refuses; and it checks as it goes, and
-    # raises whatever Python raises on a malformed message
+@contextmanager
+def without_log() -> Iterator[None]:
+    """Where onnx_ir logs what it finds odd, names as they are, which the import then refuses."""
     log = logging.getLogger("onnx_ir")
     level = log.level
     log.setLevel(logging.CRITICAL)
     try:
-        model = ir.from_proto(proto)
-        for rewrite in (
-            common.InlinePass(),
-            common.TopologicalSortPass(),
-            common.RemoveUnusedNodesPass(),
-        ):
-            model = rewrite(model).model
+        yield
+    finally:
+        log.setLevel(level)
+
+
+def _inlined(proto: onnx.ModelProto) -> ir.Model:
+    # onnx_ir checks as it goes, and raises whatever Python raises on a malformed message
+    try:
+        with without_log():
+            model = ir.from_proto(proto)
+            for rewrite in (
+                common.InlinePass(),
+                common.TopologicalSortPass(),
+                common.RemoveUnusedNodesPass(),
+            ):
+                model = rewrite(model).model
     except Exception as error:
         cause = error.__cause__ or error
         reason = (str(cause).splitlines() or [type(cause).__name__])[0]
         raise ModelFileError(f"the ONNX graph is malformed or cyclic: {reason}") from error
-    finally:
-        log.setLevel(level)
     assert isinstance(model, ir.Model)
     for node in model.graph.all_nodes():
-        for attribute in node.attributes.values():
-            if attribute.is_ref():
-                raise ModelFileError(
-                    f"attribute {attribute.name!r} is that of a function, and the node in none",
-                    node=node.name or ", ".join(str(value.name) for value in node.outputs),
-                    operator=node.op_type,
-                )
+        _check_attributes(node)
     return model
+
+
+def _check_attributes(node: ir.Node) -> None:
+    """Each is itself a value of a type that there is."""
+    for attribute in node.attributes.values():
+        if attribute.is_ref():
+            reason = "stands for one of a function, and the node is in none"
+        elif attribute.type == ir.AttributeType.UNDEFINED:
+            reason = "has no type"
+        else:
+            continue
+        name = node.name or ", ".join(str(value.name) for value in node.outputs)
+        raise ModelFileError(
+            f"attribute {attribute.name!r} {reason}", node=name, operator=node.op_type
+        )
 
 
 # ---- tensors ---------------------------------------------------------------------------------

@@ -368,7 +368,7 @@ def _fill(tensor: onnx.TensorProto) -> None:
     if not 0 <= count <= MOST_ELEMENTS:
         return
     for field, value in tensor.ListFields():
-        if field.name.endswith("_data") and field.name != "raw_data" and len(value):
+        if field.name.endswith("_data") and field.message_type is None and field.name != "raw_data":
             value[:] = (list(value) * (count // len(value) + 1))[:count]
     if tensor.raw_data:
         try:
