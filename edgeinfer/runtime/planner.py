@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -272,12 +273,15 @@ def _alternating(steps: Iterable[Step]) -> tuple[Step, ...]:
 
 
 def _bytes_before_packing(graph: Graph, keep_values: bool) -> int:
-    """At most what the constants and one arena take, of shapes alone."""
+    """At most what the constants and one arena take, of shapes alone.
+
+    The constants count twice: as each kernel has its own packed, and one after another.
+    """
     if keep_values:
         arena = sum(t.nbytes for name, t in graph.types.items() if name not in graph.constants)
     else:
         arena = peak_bytes(graph, lambda t: t.nbytes)
-    return arena + packed_bytes(graph)
+    return arena + 2 * packed_bytes(graph)
 
 
 def _check_memory(needed: int, max_bytes: int) -> None:
@@ -487,27 +491,29 @@ class _Blob:
     """Constants one after another, aligned; equal ones once."""
 
     def __init__(self) -> None:
-        self._places: dict[tuple[str, bytes], Place] = {}
+        self._arrays: dict[tuple[str, bytes], tuple[np.ndarray, Place]] = {}
         self._size = 0
 
     def place(self, array: np.ndarray) -> Place:
         """Where ``array`` will stand."""
-        key = array.dtype.name, array.tobytes()
-        if key not in self._places:
-            self._places[key] = Place("constants", self._size, array.nbytes)
+        array = np.ascontiguousarray(array)
+        # not their bytes, which may be many
+        key = array.dtype.name, hashlib.sha256(array.data).digest()
+        if key not in self._arrays:
+            self._arrays[key] = array, Place("constants", self._size, array.nbytes)
             self._size = _aligned(self._size + array.nbytes)
-        return self._places[key]
+        return self._arrays[key][1]
 
     @property
     def dtypes(self) -> dict[Place, str]:
         """Of the elements of each."""
-        return {place: dtype for (dtype, _), place in self._places.items()}
+        return {place: dtype for (dtype, _), (_, place) in self._arrays.items()}
 
     def bytes(self) -> np.ndarray:
         """All of them, in memory that starts at a multiple of ``ALIGNMENT``."""
         room = np.zeros(self._size + ALIGNMENT, np.uint8)
         start = -room.ctypes.data % ALIGNMENT
         blob = room[start : start + self._size]
-        for (_, data), at in self._places.items():
-            blob[at.offset : at.offset + at.nbytes] = np.frombuffer(data, np.uint8)
+        for array, at in self._arrays.values():
+            blob[at.offset : at.offset + at.nbytes] = array.reshape(-1).view(np.uint8)
         return blob

@@ -256,7 +256,7 @@ def test_multipliers_that_are_repeated_are_counted(channels):
 
 
 def needed(graph):
-    return peak_bytes(graph, lambda t: t.nbytes) + packed_bytes(graph)
+    return peak_bytes(graph, lambda t: t.nbytes) + 2 * packed_bytes(graph)
 
 
 def test_a_thousand_values_that_live_at_once_do_not_overlap():
