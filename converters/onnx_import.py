@@ -44,7 +44,7 @@ OLDEST_OPSET = 7
 
 # a loop may stand in the body of another, and each body is read and unrolled: more than recurrent
 # layers of a thousand steps in all have
-_MOST_VISITS = 2**16
+_MOST_VISITS = 2**15
 
 # a node may become thousands, as a Sum of as many does: so many may all become together, and more
 # where the file holds weights for them

@@ -18,8 +18,9 @@ LABELS = "y"
 """The name of the labels beside the inputs."""
 
 _STARTS = (b"\x93NUMPY", b"PK\x03\x04", b"PK\x05\x06")
-_SMALL = 1 << 30
+_SMALL = 1 << 27  # bytes as they stand; of the smallest, float32 takes five times as many
 _MOST_TIMES = 20  # its size that an archive may unpack to beyond that; samples rarely pack so well
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _QUOTED = 300
 
 
@@ -29,9 +30,9 @@ def read_arrays(path: Path, graph: Graph) -> tuple[dict[str, np.ndarray], np.nda
     Raises
     ------
     InputError
-        The file is damaged, or unpacks to more than a GiB and than twenty times its size.
+        The file is damaged, or unpacks to more than 128 MiB and than twenty times its size.
     """
-    loaded = _load(path)
+    loaded = _load(path, graph)
     if isinstance(loaded, np.ndarray):
         return {graph.inputs[0] if len(graph.inputs) == 1 else path.name: loaded}, None
     labels = None if LABELS in graph.inputs else loaded.pop(LABELS, None)
@@ -47,7 +48,7 @@ def array_reader(graph: Graph) -> Callable[[Path], np.ndarray]:
     shape = graph.types[name].shape[1:]
 
     def decode(path: Path) -> np.ndarray:
-        array = _load(path)
+        array = _load(path, graph)
         if not isinstance(array, np.ndarray):
             raise InputError(f"{path} is an archive, not an array")
         if array.shape not in (shape, (1, *shape)):
@@ -60,7 +61,7 @@ def array_reader(graph: Graph) -> Callable[[Path], np.ndarray]:
     return decode
 
 
-def _load(path: Path) -> np.ndarray | dict[str, np.ndarray]:
+def _load(path: Path, graph: Graph) -> np.ndarray | dict[str, np.ndarray]:
     try:
         # np.load leaves a file open that it opened itself and could not read
         with path.open("rb") as file:
@@ -73,7 +74,7 @@ def _load(path: Path) -> np.ndarray | dict[str, np.ndarray]:
                 _check_size(path, zipfile.ZipFile(file))
                 file.seek(0)
             loaded = np.load(file, allow_pickle=False)
-            return loaded if isinstance(loaded, np.ndarray) else dict(loaded)
+            return loaded if isinstance(loaded, np.ndarray) else _members(loaded, graph)
     except InputError:
         raise
     except OSError as error:
@@ -83,8 +84,19 @@ def _load(path: Path) -> np.ndarray | dict[str, np.ndarray]:
         raise InputError(f"{path} cannot be read: {str(error)[:_QUOTED]}") from error
 
 
+def _members(archive: np.lib.npyio.NpzFile, graph: Graph) -> dict[str, np.ndarray]:
+    """The arrays by name; empty ones where they will be refused by their names."""
+    names = {name for name in archive.files if name != LABELS or LABELS in graph.inputs}
+    if names == set(graph.inputs) or len(names) == len(graph.inputs) == 1:
+        return dict(archive)
+    return dict.fromkeys(sorted(names, key=archive.files.index), np.empty(0))
+
+
 def _check_size(path: Path, archive: zipfile.ZipFile) -> None:
     """Refuse what says that it unpacks to too much; zipfile never unpacks more than is said."""
+    if any(member.compress_type not in _METHODS for member in archive.infolist()):
+        # whose decoders unpack whole blocks, whatever size is said
+        raise InputError(f"{path} is packed as NumPy packs nothing; write it with numpy.savez")
     unpacked = sum(member.file_size for member in archive.infolist())
     size = path.stat().st_size
     if unpacked > max(_SMALL, _MOST_TIMES * size):

@@ -282,7 +282,7 @@ def _parse(text: str) -> Json:
     if len(text) > _MAX_JSON:
         raise ModelFileError(f"the graph takes {len(text)} bytes of JSON, more than {_MAX_JSON}")
     try:
-        document = json.loads(text)
+        document = json.loads(text, parse_constant=_refused)
         canonical = _canonical(document) == text
     except (ValueError, RecursionError) as error:
         raise ModelFileError(f"the graph is not valid JSON: {_short(error)}") from error
@@ -291,6 +291,10 @@ def _parse(text: str) -> Json:
     if not isinstance(document, dict):
         raise ModelFileError("the graph's JSON is not an object")
     return document
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"{constant} is no number")
 
 
 def _check_version(document: Json) -> None:
