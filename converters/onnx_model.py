@@ -76,6 +76,7 @@ def read_model(
         _forget_other_types(graph)
         _type_outputs(graph)
     _refuse_sparse_attributes(proto)
+    _forget_devices(proto)
     _call_default_domain(proto)
     for tensor in _tensors(proto):
         _check_tensor(tensor, folder, allow_links)
@@ -262,6 +263,13 @@ def _refuse_sparse_attributes(proto: onnx.ModelProto) -> None:
         if any(a.HasField("sparse_tensor") or a.sparse_tensors for a in node.attribute):
             name = node.name or ", ".join(node.output)
             raise UnsupportedError(f"{node.op_type} {name!r} is sparse: store a dense tensor")
+
+
+def _forget_devices(proto: onnx.ModelProto) -> None:
+    """On which devices nodes were to run, which onnx_ir does not always write as it read it."""
+    for node in _nodes(proto):
+        if "device_configurations" in node.DESCRIPTOR.fields_by_name:  # since onnx 1.18
+            node.ClearField("device_configurations")
 
 
 def _call_default_domain(proto: onnx.ModelProto) -> None:

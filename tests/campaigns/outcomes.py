@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,14 @@ from edgeinfer.graph.cost import cost
 from edgeinfer.meaning import float_executor, reference
 from edgeinfer.quant import as_stated, quantize
 from edgeinfer.quant.stated import states_integers
+from edgeinfer.runtime.planner import plan
 from edgeinfer.runtime.session import Session
 
 MOST_MACS = 10**7
 MOST_ELEMENTS = 10**6
 """Of a Graph that is run: more takes too long, and is legal."""
+MOST_PLANNED = 1 << 29
+"""Bytes of a Graph that is only planned."""
 SAMPLES = 3
 SECONDS = 10
 """Of a processor, that reading a file may take."""
@@ -46,8 +50,8 @@ def imported(load: Callable[[bytes], Graph], data: bytes, chance: int) -> str:
             integers = as_stated(graph)
         else:
             samples = [_sample(graph, chance + i) for i in range(SAMPLES)]
-            # the other takes most of the time
-            observer = "minmax" if chance % 4 else "auto"
+            # all of them take most of the time
+            observer = "minmax" if chance % 8 else "auto"
             integers = quantize(graph, samples, observer=observer)
     except EdgeInferError as error:
         _assert_one_line(error)
@@ -57,22 +61,30 @@ def imported(load: Callable[[bytes], Graph], data: bytes, chance: int) -> str:
 
 def loaded(load: Callable[[bytes], Graph], data: bytes) -> Graph | None:
     """The Graph in ``data``, or None where it is refused: in a line, and in time."""
+    with _in_time():
+        try:
+            return load(data)
+        except EdgeInferError as error:
+            _assert_one_line(error)
+            return None
+
+
+@contextmanager
+def _in_time() -> Iterator[None]:
     began = time.process_time()
-    try:
-        graph = load(data)
-    except EdgeInferError as error:
-        _assert_one_line(error)
-        graph = None
+    yield
     seconds = time.process_time() - began
     assert seconds < SECONDS, f"{seconds:.1f} s of a processor"
-    return graph
 
 
 def accepted(graph: Graph, chance: int) -> str:
     """ "run" where a Graph is integer with the reference's bits, or float with any, and "accepted"
-    where its run is refused, or too much work.
+    where its run is refused, or too much work, so that it is only planned.
     """
     if not _is_small(graph):
+        if graph.is_integer:
+            with _in_time(), suppress(EdgeInferError):
+                plan(graph, max_bytes=MOST_PLANNED)
         return "accepted"
     feed = _inputs(graph, chance)
     if not graph.is_integer:

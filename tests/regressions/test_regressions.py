@@ -28,6 +28,10 @@ FAULTS = {
         "an attribute of no type, of an operator that others define, ended in SerdeError",
         "Attention 'Y': attribute 'is_causal' has no type",
     ),
+    "device_without_name.onnx": (
+        "a node's device without a name, of an operator that others define, ended in SerdeError",
+        "it is taken",
+    ),
     "erf_of_many.onnx": (
         "2^27 numbers, folded, took 5.6 GiB",
         f"ConstantOfShape 'k': {MOST_CONSTANTS}",
