@@ -342,6 +342,8 @@ def _q_reduce_l2(op: ops.QReduceL2, site: Site) -> None:
     site.require(count <= MAX_NORMALIZED, f"sums {count} squares, more than {MAX_NORMALIZED}")
     most = root_fraction(count, reach)
     site.require(op.fraction <= most, f"has {op.fraction} fractional bits, but {most} fit")
+    # with fewer, a root is shifted by more than an int64 has
+    site.require(op.fraction >= -31, f"has {op.fraction} fractional bits, fewer than -31")
 
 
 def _verify_mean(op: ops.QReduceSum, site: Site, count: int) -> None:
