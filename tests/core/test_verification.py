@@ -799,6 +799,8 @@ def test_a_root_is_of_as_many_bits_as_fit():
 
     verify(reduced(4, 21))
     refuse("QReduceL2 'n': has 22 fractional bits, but 21 fit", reduced(4, 22))
+    verify(reduced(4, -31))
+    refuse("QReduceL2 'n': has -32 fractional bits, fewer than -31", reduced(4, -32))
     refuse("QReduceL2 'n': sums 16777217 squares, more than 16777216", reduced(2**24 + 1, 0))
 
 
