@@ -65,7 +65,8 @@ def body_of(node: ir.Node, version: int, operands: Sequence[Operand | None]) -> 
     """
     if not has_body(node):
         return None
-    proto = ir.to_proto(node)
+    with without_log():
+        proto = ir.to_proto(node)
     used = [bool(v.name) and (bool(v.uses()) or v.is_graph_output()) for v in node.outputs]
     types = {
         name: onnx.helper.make_tensor_type_proto(_ELEMENTS[operand.kind], operand.shape)
