@@ -15,7 +15,7 @@ import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
 from edgeinfer.converters.folded_operators import OF_NUMBERS, SAME_EVERYWHERE
-from edgeinfer.converters.onnx_model import read_tensor
+from edgeinfer.converters.onnx_model import read_tensor, to_proto
 from edgeinfer.converters.onnx_operators import Refusal, Static
 from edgeinfer.errors import ModelError
 from edgeinfer.graph import ABSENT, Graph, Node, TensorType
@@ -105,7 +105,7 @@ class Folder:
             return [Static(_gathered(node, arrays), str(node.outputs[0].name))]
         version = max(version, _SINCE.get(node.op_type, 1))
         try:
-            proto = ir.to_proto(node)
+            proto = to_proto(node)
             function = onnx.helper.make_function(
                 "",
                 "folded",
@@ -219,7 +219,7 @@ def _gathered(node: ir.Node, arrays: Sequence[np.ndarray | None]) -> np.ndarray:
 
 def _inferred_size(node: ir.Node, version: int, arrays: Sequence[np.ndarray | None]) -> int:
     """How many elements the node's outputs have, as onnx infers their shapes."""
-    proto = ir.to_proto(node)
+    proto = to_proto(node)
     try:
         data = {
             name: onnx.numpy_helper.from_array(array, name)

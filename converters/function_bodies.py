@@ -10,7 +10,7 @@ import onnx.inliner
 import onnx_ir as ir
 
 from edgeinfer.converters import operator_bodies
-from edgeinfer.converters.onnx_model import without_log
+from edgeinfer.converters.onnx_model import to_proto, without_log
 from edgeinfer.converters.onnx_operators import Operand, Refusal, qualified
 from edgeinfer.errors import ModelError
 
@@ -65,8 +65,7 @@ def body_of(node: ir.Node, version: int, operands: Sequence[Operand | None]) -> 
     """
     if not has_body(node):
         return None
-    with without_log():
-        proto = ir.to_proto(node)
+    proto = to_proto(node)
     used = [bool(v.name) and (bool(v.uses()) or v.is_graph_output()) for v in node.outputs]
     types = {
         name: onnx.helper.make_tensor_type_proto(_ELEMENTS[operand.kind], operand.shape)

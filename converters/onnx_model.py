@@ -26,7 +26,7 @@ from edgeinfer.files.file_name import as_path
 from edgeinfer.files.input_file import read_file
 from edgeinfer.files.other_formats import other_format
 
-__all__ = ["external_files", "read_model", "read_tensor", "value_names", "without_log"]
+__all__ = ["external_files", "read_model", "read_tensor", "to_proto", "value_names", "without_log"]
 
 _MAX_NODES = 20_000
 _MAX_ELEMENTS = 2**31
@@ -146,6 +146,12 @@ def without_log() -> Iterator[None]:
         yield
     finally:
         log.setLevel(level)
+
+
+def to_proto(node: ir.Node) -> onnx.NodeProto:
+    """The message of ``node``."""
+    with without_log():
+        return ir.to_proto(node)
 
 
 def _inlined(proto: onnx.ModelProto) -> ir.Model:
