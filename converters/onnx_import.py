@@ -36,7 +36,7 @@ from edgeinfer.converters.open_batch import guess_failed, is_free_batch
 from edgeinfer.errors import ModelError, ModelFileError, UnsupportedError
 from edgeinfer.graph import ABSENT, DType, Graph, GraphBuilder, Quantization, TensorType
 from edgeinfer.graph.names import DistinctNames
-from edgeinfer.graph.operators import FloatOperator, Operator, Pointwise, Reshape
+from edgeinfer.graph.operators import FloatOperator, Operator, Pointwise, Reshape, Selecting
 
 __all__ = ["OLDEST_OPSET", "Walk", "import_model"]
 
@@ -452,12 +452,17 @@ class Walk:
         builder = GraphBuilder(graph.name or "model")
         for value in self._inputs:
             builder.input(names.of(value), value.type)
+        # of these, the scale would be that of what is selected, too
+        selected = {
+            v for step in self._steps if isinstance(step.op, Selecting) for v in step.operands
+        }
         for step in self._steps:
             for operand in step.operands:
                 if isinstance(operand, Static) and names.of(operand) not in builder.constants:
                     array = operand.clamped() if self.dtype(operand) == "float32" else operand.array
                     array = array.astype(self.dtype(operand), copy=False)
-                    builder.constant(names.of(operand), array, _channel_scales(operand))
+                    scales = None if operand in selected else _channel_scales(operand)
+                    builder.constant(names.of(operand), array, scales)
             builder.add_several(
                 step.op,
                 *(ABSENT if v is None else names.of(v) for v in step.operands),

@@ -24,7 +24,7 @@ from edgeinfer.quant import quantize
 from edgeinfer.runtime.session import Session
 from tests.converters.onnx_agreement import model, node
 from tests.converters.test_quantized_models import SAMPLES, floats
-from tests.converters.test_tflite import enlarged, network
+from tests.converters.test_tflite import WORDS, embedded, enlarged, network
 from tests.refusals import refused
 from tests.runtime.plan_runner import needed
 
@@ -73,6 +73,12 @@ def test_micro_has_the_bits_of_pictures_and_indices():
     assert (found.layers, found.differing) == (8, 0)
     assert found.promised > 5
     assert found.broken == 0
+
+
+def test_micro_has_the_bits_of_a_table_at_given_places():
+    pytest.importorskip("tflite_micro")
+    (found,) = edgeinfer.verify(quantize(embedded(), WORDS, rounding="double"), ("tflm",), WORDS)
+    assert (found.layers, found.promised, found.differing) == (2, 2, 0)
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ from edgeinfer.quant import as_stated, quantize
 from edgeinfer.runtime.session import Session
 from tests.converters.onnx_agreement import model, node
 from tests.converters.test_quantized_models import SAMPLES, SHAPE, floats, network
+from tests.converters.test_tflite import WORDS, embedded
 from tests.refusals import refused
 
 pytestmark = pytest.mark.filterwarnings("ignore::edgeinfer.errors.EdgeInferWarning")
@@ -232,6 +233,14 @@ def test_real_models_are_the_same_read_again(zoo, name):
 
 
 # ---- refusals
+
+
+def test_a_table_that_is_read_at_given_places_is_the_same_read_again():
+    graph = quantize(embedded(), WORDS)
+    again = as_stated(from_onnx(to_qdq(graph)))
+    first, second = Session(graph), Session(again)
+    for feed in WORDS:
+        assert np.array_equal(first.run(feed), second.run(feed))
 
 
 def test_operators_without_a_form_are_all_named():

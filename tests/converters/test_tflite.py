@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from click.testing import CliRunner
 
@@ -115,6 +116,36 @@ def test_pictures_and_indices_are_the_same_read_again():
     # the third has no form of its own
     assert names.count("GATHER") == 3
     same_bits(graph, as_stated(from_tflite(to_tflite(graph))))
+
+
+WORDS = [{"ids": np.random.default_rng(i).integers(0, 20, (1, 6))} for i in range(20)]
+
+
+def embedded() -> Graph:
+    """Words by their places in a table, and a layer of each."""
+    nodes = [
+        node("Gather", ["table", "ids"], ["e"], axis=0),
+        node("MatMul", ["e", "w"], ["m"]),
+        node("Relu", ["m"], ["y"]),
+    ]
+    constants = {"table": floats(0, 20, 8), "w": floats(1, 8, 5)}
+    proto = model(nodes, constants=constants, inputs={"ids": [1, 6]})
+    proto.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.INT64
+    return from_onnx(proto)
+
+
+@pytest.mark.parametrize("scheme", ["int8", "int16x8"])
+def test_a_table_is_read_at_places_that_are_given(scheme):
+    graph = quantize(embedded(), WORDS, scheme=scheme)
+    content = to_tflite(graph)
+    names = [operator.name for operator in parse(content, "it").operators]
+    assert names == ["MAXIMUM", "MINIMUM", "GATHER", "FULLY_CONNECTED"]
+    first, second = Session(graph), Session(as_stated(from_tflite(content)))
+    for feed in WORDS:
+        assert np.array_equal(first.run(feed), second.run(feed))
+    # what lies outside of the table, which the Session refuses, reads its edge
+    (outside, edge) = ({"ids": np.array([[*ends, 7, 8, 9, 3]])} for ends in ((-99, 20), (0, 19)))
+    assert np.array_equal(second.run(outside), second.run(edge))
 
 
 def spread(coordinates: str) -> Graph:

@@ -15,6 +15,8 @@ __all__: list[str] = []
 
 _NONE = 0  # activation
 
+_COMPUTED = "a run computes its indices, of which integer operators there know nothing"
+
 # by ONNX's coordinates, the options of TensorFlow Lite's that mean them
 _COORDINATES = {
     "half_pixel": {"HalfPixelCenters": 1, "AlignCorners": 0},
@@ -102,13 +104,25 @@ def _tile(op: ops.Tile, node: Node, to: GraphWriter) -> None:
 @write_node.register
 def _gather(op: ops.Gather, node: Node, to: GraphWriter) -> None:
     data, indices = node.inputs
-    if indices not in to.graph.constants:
-        raise UnsupportedError("a run computes its indices, which are not checked there")
-    known = to.graph.constants[indices]
-    extent = to.type(data).shape[op.axis]
-    from_start = np.where(known < 0, known + extent, known).astype(np.int32)
-    inputs = [to.place(data), to.constant(from_start, "indices")]
-    to.write("GATHER", inputs, [to.place(node.output)], Axis=op.axis, BatchDims=0)
+    extent, known = to.type(data).shape[op.axis], to.graph.constants.get(indices)
+    if known is not None:
+        from_start = np.where(known < 0, known + extent, known).astype(np.int32)
+        chosen = to.constant(from_start, "indices")
+    elif indices in to.graph.inputs:
+        chosen = _within(indices, extent, to)
+    else:
+        raise UnsupportedError(_COMPUTED)
+    to.write("GATHER", [to.place(data), chosen], [to.place(node.output)], Axis=op.axis, BatchDims=0)
+
+
+def _within(indices: str, extent: int, to: GraphWriter) -> int:
+    """The place of an input's indices, each on the axis: GATHER reads wherever it is told to."""
+    chosen = to.place(indices)
+    for operator, bound in (("MAXIMUM", 0), ("MINIMUM", extent - 1)):
+        bounded = to.between("indices", to.type(indices))
+        to.write(operator, [chosen, to.numbers([bound], "bound")], [bounded])
+        chosen = bounded
+    return chosen
 
 
 @write_node.register
@@ -116,7 +130,7 @@ def _gather_elements(op: ops.GatherElements, node: Node, to: GraphWriter) -> Non
     """Rows of one element each, of all elements in a row."""
     data, indices = node.inputs
     if indices not in to.graph.constants:
-        raise UnsupportedError("a run computes its indices, which are not checked there")
+        raise UnsupportedError(_COMPUTED)
     x, known = to.type(data), to.graph.constants[indices]
     places = np.indices(known.shape)
     places[op.axis] = np.where(known < 0, known + x.shape[op.axis], known)
