@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from edgeinfer.errors import InputError, UnsupportedError
-from edgeinfer.graph import Graph, Node
+from edgeinfer.graph import Graph, Node, check_is_graph
 
 __all__ = ["check_exportable", "write_nodes"]
 
@@ -14,13 +14,14 @@ _NAMED = 5
 
 
 def check_exportable(graph: Graph) -> None:
-    """Refuse a float Graph.
+    """Refuse a float Graph, and what is none.
 
     Raises
     ------
     InputError
         It is one.
     """
+    check_is_graph(graph)
     if not graph.is_integer:
         raise InputError("a float model has no integers to export: quantize it first")
 

@@ -15,7 +15,8 @@ import numpy as np
 
 from edgeinfer.converters.c99.names import identifier, identifiers
 from edgeinfer.converters.c99.sources import kernel_sources
-from edgeinfer.errors import InputError, MissingExtraError
+from edgeinfer.converters.exporting import check_exportable
+from edgeinfer.errors import MissingExtraError
 from edgeinfer.graph import Graph
 from edgeinfer.runtime.catalogue import fields
 from edgeinfer.runtime.planner import Edge, Place, Plan, plan
@@ -99,8 +100,7 @@ def printed(graph: Graph, name: str, *, keep_values: bool = False) -> Printed:
     InputError
         It holds floats.
     """
-    if not graph.is_integer:
-        raise InputError("a float model has no integers to export: quantize it first")
+    check_exportable(graph)
     made = plan(graph, keep_values=keep_values, cache_bytes=None)
     printer = _Printer(graph, made, name or graph.name)
     prefix, context = printer.prefix, printer.context(memory=keep_values)

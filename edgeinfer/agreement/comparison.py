@@ -11,7 +11,7 @@ import numpy as np
 from edgeinfer.agreement.shrinking import smallest
 from edgeinfer.agreement.targets import Target, Values, session_run, targets
 from edgeinfer.errors import InputError
-from edgeinfer.graph import Graph
+from edgeinfer.graph import Graph, check_is_graph
 from edgeinfer.runtime.session import Session
 from edgeinfer.shortage import tells_shortage
 
@@ -182,6 +182,7 @@ def sealed(runs: Iterable[Values]) -> str:
 def _checked(
     graph: Graph, runs: Iterable[Mapping[str, np.ndarray]] | None
 ) -> list[Mapping[str, np.ndarray]]:
+    check_is_graph(graph)
     if not graph.is_integer:
         raise InputError("a float model has no bits that are promised: quantize it first")
     return list(random_inputs(graph) if runs is None else runs)

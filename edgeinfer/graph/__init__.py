@@ -9,6 +9,7 @@ from edgeinfer.graph.graph import (
     Quantization,
     State,
     TensorType,
+    check_is_graph,
     nearest_float32,
 )
 from edgeinfer.graph.preparation import Preparation
@@ -23,5 +24,6 @@ __all__ = [
     "Quantization",
     "State",
     "TensorType",
+    "check_is_graph",
     "nearest_float32",
 ]

@@ -30,6 +30,7 @@ __all__ = [
     "Quantization",
     "State",
     "TensorType",
+    "check_is_graph",
     "nearest_float32",
 ]
 
@@ -409,3 +410,18 @@ class Graph:
         lines += [f"  output {name}: {self.types[name]}" for name in self.outputs]
         lines += [f"  state  {s.input} <- {s.output}: {self.types[s.input]}" for s in self.states]
         return "\n".join(map(printable, lines))
+
+
+def check_is_graph(given: object) -> None:
+    """Refuse what is no Graph, such as the name of its file.
+
+    Raises
+    ------
+    InputError
+        It is none.
+    """
+    if not isinstance(given, Graph):
+        raise InputError(
+            f"a Graph is wanted, not {type(given).__name__}: edgeinfer.read gives that of an .eqm "
+            "file"
+        )

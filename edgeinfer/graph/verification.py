@@ -16,7 +16,7 @@ from edgeinfer.arithmetic import pointwise
 from edgeinfer.errors import InputError, ModelError
 from edgeinfer.graph import operators as ops
 from edgeinfer.graph.cost import macs, peak_bytes
-from edgeinfer.graph.graph import ABSENT, Graph
+from edgeinfer.graph.graph import ABSENT, Graph, check_is_graph
 from edgeinfer.graph.operator_checks import ACTIVATIONS, check
 from edgeinfer.graph.shapes import output_shapes
 from edgeinfer.graph.site import Site
@@ -47,7 +47,10 @@ def verify(graph: Graph) -> None:
     ------
     ModelError
         What is wrong, with the node and the operator where one is to blame.
+    InputError
+        It is no Graph.
     """
+    check_is_graph(graph)
     _verify_size(graph)
     _verify_expressions(graph)
     _verify_node_names(graph)

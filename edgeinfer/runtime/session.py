@@ -116,6 +116,7 @@ def load(
     ModelError
         The file is damaged, or its Graph is not an integer one.
     """
+    _check_limit(max_bytes)
     # reading has verified it
     session = Session.__new__(Session)
     session._make(model_file.read(path, max_bytes=max_bytes), num_threads, isa, False, max_bytes)
@@ -174,6 +175,7 @@ class Session(PlainRuns):
                 f"a Session runs a Graph, not {type(graph).__name__}: edgeinfer.load makes one of "
                 "an .eqm file"
             )
+        _check_limit(max_bytes)
         verify(graph)
         self._make(graph, num_threads, isa, keep_values, max_bytes)
 
@@ -507,9 +509,16 @@ class Stream:
             array[...] = first
 
 
+def _check_limit(max_bytes: int) -> None:
+    if not isinstance(max_bytes, int):
+        raise InputError(f"max_bytes must be a number of bytes, not {type(max_bytes).__name__}")
+
+
 def _chosen_isa(isa: str | None) -> str:
     """``isa``, or that of the environment, or the best; refused where this processor lacks it."""
     source = "isa"
+    if not isinstance(isa, str | None):
+        raise InputError(f"isa must be a name, not {type(isa).__name__}")
     if isa is None:
         source, isa = "EDGEINFER_ISA", os.environ.get("EDGEINFER_ISA") or SUPPORTED[0]
     if isa in SUPPORTED:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import edgeinfer
-from edgeinfer.converters import from_onnx, from_tflite
+from edgeinfer.converters import from_onnx, from_tflite, to_c, to_tflite
+from edgeinfer.converters.qdq import to_qdq
 from edgeinfer.data import load_data
 from edgeinfer.errors import InputError
 from edgeinfer.files.file_name import as_path
@@ -55,6 +56,15 @@ def test_bytes_name_no_file(call):
 def test_a_name_that_no_file_can_have_wrong(call, name):
     with refused(f"{name!r} is no name that a file can have", InputError):
         CALLS[call](name)
+
+
+@pytest.mark.parametrize(
+    "takes", [lambda given: edgeinfer.save(given, "a"), edgeinfer.verify, to_c, to_qdq, to_tflite]
+)
+def test_a_model_s_name_is_no_graph(takes):
+    message = "a Graph is wanted, not str: edgeinfer.read gives that of an .eqm file"
+    with refused(message, InputError):
+        takes("model.eqm")
 
 
 def test_a_name_that_is_not_utf_8_is_one(tmp_path):

@@ -279,6 +279,12 @@ def test_a_path_is_no_graph():
     )
 
 
+def test_options_of_other_types_are_refused():
+    message = "max_bytes must be a number of bytes, not NoneType"
+    refused(message, Session, small_cnn(), max_bytes=None)
+    refused("isa must be a name, not ndarray", Session, small_cnn(), isa=np.zeros(3))
+
+
 @pytest.mark.parametrize("dtype", ["float32", "uint64", "bool"])
 def test_indices_of_another_type_are_refused(dtype):
     refused(f"input 'i' takes int64, not {dtype}", Session(rows_by_index()).run, np.zeros(4, dtype))
