@@ -103,7 +103,7 @@ def explore(
             "front": [_described(each, clock) for each in front],
         },
         [
-            front_text(found, 78),
+            *front_text(found, 78).splitlines(),
             "",
             screen.table(
                 ("array", "lanes", "cycles", "busy", "DSPs", "memory", "traffic", "a second"),
