@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +20,34 @@ if TYPE_CHECKING:
 # a slow machine is no failure
 settings.register_profile("edgeinfer", deadline=None)
 settings.load_profile("edgeinfer")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--slow-cases",
+        choices=["1", "2", "3", "all"],
+        default="1",
+        help="of slow tests with several cases, the third of them that runs, or all",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of each slow test's cases keep every third, unless all are asked for, or one by its name."""
+    asked = config.getoption("--slow-cases")
+    if asked == "all" or any("::" in argument for argument in config.args):
+        return
+    counts: Counter[tuple[str, str]] = Counter()
+    kept, others = [], []
+    for item in items:
+        chosen = True
+        if item.get_closest_marker("slow") is not None and isinstance(item, pytest.Function):
+            test = item.nodeid.split("[")[0], item.originalname
+            counts[test] += 1
+            # the first case, too, where there are not three
+            chosen = counts[test] % 3 == int(asked) % 3
+        (kept if chosen else others).append(item)
+    config.hook.pytest_deselected(items=others)
+    items[:] = kept
 
 
 @pytest.fixture(autouse=True, scope="session")
