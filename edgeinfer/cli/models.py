@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -37,6 +38,8 @@ __all__ = [
 
 # formats that are not written, by the ends of their files' names
 _OTHER_FORMATS = (".bin", ".engine", ".h5", ".keras", ".onnx", ".pb", ".pt", ".pth", ".tflite")
+# those that are made of one
+_EXPORTED_AS = {".onnx": "qdq", ".tflite": "tflite"}
 
 Run: TypeAlias = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
 
@@ -259,9 +262,14 @@ def check_output(path: Path) -> None:
         ``path`` ends as files of another format do.
     """
     if path.suffix.lower() in _OTHER_FORMATS:
+        named = path.with_suffix(".eqm")
+        target, meant = _EXPORTED_AS.get(path.suffix.lower()), ""
+        if target is not None:
+            command = ["edgeinfer", "export", str(named), "--to", target, "-o", str(path)]
+            meant = f", and export that: {shlex.join(command)}"
         raise OutputError(
             f"cannot write {path}: what is written is an .eqm file, not {path.suffix}; "
-            f"name it {path.with_suffix('.eqm').name}"
+            f"name it {named.name}{meant}"
         )
 
 

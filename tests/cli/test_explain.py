@@ -140,7 +140,7 @@ def test_the_same_model_with_other_weights_is_refused(cli, workspace):
         (
             "explain digits.onnx digits.eqm --data digits_test.npz --fix digits.onnx",
             "error: cannot write digits.onnx: what is written is an .eqm file, not .onnx; name it "
-            "digits.eqm",
+            "digits.eqm, and export that: edgeinfer export digits.eqm --to qdq -o digits.onnx",
         ),
         (
             "explain digits.onnx digits.eqm --data none.npz",

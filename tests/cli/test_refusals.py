@@ -117,10 +117,15 @@ REFUSALS = {
     f"{QUANTIZE} --calib digits_calib.npz": "--calib is --data now: give one of them",
     "convert digits.onnx -o digits.tflite": (
         "cannot write digits.tflite: what is written is an .eqm file, not .tflite; "
-        "name it digits.eqm"
+        "name it digits.eqm, and export that: edgeinfer export digits.eqm --to tflite "
+        "-o digits.tflite"
+    ),
+    "quantize digits.onnx --data digits_calib.npz -o x.keras": (
+        "cannot write x.keras: what is written is an .eqm file, not .keras; name it x.eqm"
     ),
     "quantize digits.onnx --data digits_calib.npz -o x.onnx": (
-        "cannot write x.onnx: what is written is an .eqm file, not .onnx; name it x.eqm"
+        "cannot write x.onnx: what is written is an .eqm file, not .onnx; name it x.eqm, and "
+        "export that: edgeinfer export x.eqm --to qdq -o x.onnx"
     ),
     "inspect digits.eqm --output scores": (
         "digits.eqm cannot be cut: give the model that it was made from"
