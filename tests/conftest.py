@@ -32,19 +32,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Of each slow test's cases keep every third, unless all are asked for, or one by its name."""
+    """Of each slow test's cases keep every third, unless all are asked for, or one by its name.
+
+    Of one case that takes minutes the marker says which third it is in, ``slow(third=2)``.
+    """
     asked = config.getoption("--slow-cases")
     if asked == "all" or any("::" in argument for argument in config.args):
         return
-    counts: Counter[tuple[str, str]] = Counter()
+    counts: Counter[str] = Counter()
     kept, others = [], []
     for item in items:
-        chosen = True
-        if item.get_closest_marker("slow") is not None and isinstance(item, pytest.Function):
-            test = item.nodeid.split("[")[0], item.originalname
+        chosen, slow = True, item.get_closest_marker("slow")
+        if slow is not None and isinstance(item, pytest.Function):
+            test = item.nodeid.split("[")[0]
             counts[test] += 1
-            # the first case, too, where there are not three
-            chosen = counts[test] % 3 == int(asked) % 3
+            third = slow.kwargs.get("third", counts[test])
+            chosen = third % 3 == int(asked) % 3
         (kept if chosen else others).append(item)
     config.hook.pytest_deselected(items=others)
     items[:] = kept

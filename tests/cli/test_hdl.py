@@ -167,7 +167,7 @@ def test_build_refuses_a_nextpnr_that_is_not_there(cli):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.slow(third=3)
 def test_resources_counts_what_a_family_needs(cli):
     pytest.importorskip("pyosys")
     sizes = "lanes=1,accumulator_depth=8,buffer_bytes=4096,weight_bytes=4096,bus_bytes=4,tables=0"

