@@ -23,13 +23,7 @@ from edgeinfer.graph import operators as ops
 from edgeinfer.meaning import interpreter
 from edgeinfer.meaning.either import move
 from edgeinfer.meaning.recurrent import recur
-from edgeinfer.meaning.windows import (
-    MOST_SCRATCH,
-    neighbour_sums,
-    strips,
-    window_sums,
-    windows,
-)
+from edgeinfer.meaning.windows import at_once, im2col, neighbour_sums, window_sums, windows
 
 __all__ = ["Executor", "evaluate", "execute"]
 
@@ -187,9 +181,7 @@ def _conv(
     y = np.empty((n, h, w, out), np.float32)
     for g in range(op.group):
         channels = slice(g * per_group, (g + 1) * per_group)
-        for part in strips(view, kh * kw * depth):
-            patch = view[part][:, :, :, g * depth : (g + 1) * depth]
-            rows = patch.transpose(0, 1, 2, 4, 5, 3).reshape(*patch.shape[:3], kh * kw * depth)
+        for part, rows in im2col(view, slice(g * depth, (g + 1) * depth)):
             y[part][..., channels] = product(rows, channels_of[channels])
     return _finish(op, y, bias)
 
@@ -226,11 +218,11 @@ def _conv_transpose(
         np.float32,
     )
     taps = _rows(op, 1, weights)
-    at_once = max(1, MOST_SCRATCH // max(1, n * h * w * per_group))
+    together = at_once(n * h * w * per_group)
     for g in range(op.group):
         outputs = slice(g * per_group, (g + 1) * per_group)
-        for first in range(0, kh * kw, at_once):
-            some = taps[g][first * per_group : (first + at_once) * per_group]
+        for first in range(0, kh * kw, together):
+            some = taps[g][first * per_group : (first + together) * per_group]
             spread = product(x[..., g * depth : (g + 1) * depth], some)
             for k, values in enumerate(np.moveaxis(spread.reshape(n, h, w, -1, per_group), 3, 0)):
                 i, j = divmod(first + k, kw)

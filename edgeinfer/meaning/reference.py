@@ -18,7 +18,7 @@ from edgeinfer.graph import Graph
 from edgeinfer.graph import operators as ops
 from edgeinfer.meaning import interpreter
 from edgeinfer.meaning.either import move
-from edgeinfer.meaning.windows import neighbour_sums, strips, window_sums, windows
+from edgeinfer.meaning.windows import im2col, neighbour_sums, window_sums, windows
 
 __all__ = ["common_scale", "evaluate", "execute"]
 
@@ -92,9 +92,7 @@ def _q_conv(
     for g in range(op.group):
         channels = slice(g * per_group, (g + 1) * per_group)
         columns = _wide(weights[channels]).reshape(per_group, -1).T
-        for part in strips(view, len(columns)):
-            patch = view[part][:, :, :, g * depth : (g + 1) * depth]
-            rows = patch.transpose(0, 1, 2, 4, 5, 3).reshape(*patch.shape[:3], kh * kw * depth)
+        for part, rows in im2col(view, slice(g * depth, (g + 1) * depth)):
             acc[part][..., channels] = rows @ columns
     return _requantized(op, acc + bias, multiplier, shift)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -9,9 +10,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from edgeinfer.graph import operators as ops
 
-__all__ = ["MOST_SCRATCH", "neighbour_sums", "strips", "window_sums", "windows"]
+__all__ = ["at_once", "im2col", "neighbour_sums", "window_sums", "windows"]
 
-MOST_SCRATCH = 1 << 25
+_MOST_SCRATCH = 1 << 25
 """Elements that are laid out anew at a time, which may be hundreds for each of a tensor."""
 
 
@@ -32,18 +33,26 @@ def windows(
     return view[:, :: strides[0], :: strides[1], :, :: dilations[0], :: dilations[1]]
 
 
-def strips(view: np.ndarray, elements: int) -> Iterator[tuple[slice, slice]]:
-    """Slices of the first two axes [N,H'] that cover ``view`` in turn.
+def at_once(elements: int) -> int:
+    """How many pieces of so many ``elements`` are laid out at a time, which is one at least."""
+    return max(1, _MOST_SCRATCH // max(1, elements))
 
-    Each has at most ``MOST_SCRATCH`` elements, where each window has ``elements``, but one line at
-    least.
+
+def im2col(view: np.ndarray, channels: slice) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
+    """Windows [N,H',W',C,kh,kw] as the rows of a matrix, part by part.
+
+    Each part is slices of the first two axes with its rows [n,h,W',kh*kw*c], of ``channels`` alone.
     """
-    images, lines, columns = view.shape[:3]
-    room = max(1, MOST_SCRATCH // max(1, columns * elements))
-    at_once, together = max(1, room // max(1, lines)), min(room, lines)
-    for image in range(0, images, at_once):
-        for line in range(0, lines, max(1, together)):
-            yield slice(image, image + at_once), slice(line, line + together)
+    chosen = view[:, :, :, channels].transpose(0, 1, 2, 4, 5, 3)
+    images, lines, columns = chosen.shape[:3]
+    row = math.prod(chosen.shape[3:])
+    room = at_once(columns * row)
+    together = max(1, room // max(1, lines))
+    for image in range(0, images, together):
+        for line in range(0, lines, room):
+            part = slice(image, image + together), slice(line, line + room)
+            patch = chosen[part]
+            yield part, patch.reshape(*patch.shape[:3], row)
 
 
 def window_sums(

@@ -7,7 +7,7 @@ from edgeinfer.graph import Graph, GraphBuilder, TensorType
 from edgeinfer.graph import operators as ops
 from edgeinfer.meaning import reference
 from edgeinfer.meaning.float_executor import Executor, evaluate, execute
-from edgeinfer.meaning.windows import strips, windows
+from edgeinfer.meaning.windows import im2col, windows
 
 RNG = np.random.default_rng(7)
 
@@ -100,8 +100,7 @@ def test_windows_laid_out_in_strips_give_what_all_together_give(monkeypatch, scr
     weights, spread = normal(6, 3, 2, 2), normal(4, 3, 2, 3)
     of_integers = RNG.integers(-128, 128, (6, 3, 2, 2)).astype(np.int8)
     together = [call()[0] for call in calls]
-    monkeypatch.setattr("edgeinfer.meaning.windows.MOST_SCRATCH", scratch)
-    monkeypatch.setattr("edgeinfer.meaning.float_executor.MOST_SCRATCH", scratch)
+    monkeypatch.setattr("edgeinfer.meaning.windows._MOST_SCRATCH", scratch)
     for call, expected in zip(calls, together, strict=True):
         assert np.array_equal(call()[0], expected)
         assert np.abs(expected).max() > 0
@@ -110,10 +109,10 @@ def test_windows_laid_out_in_strips_give_what_all_together_give(monkeypatch, scr
 def test_strips_cover_all_windows_within_their_room(monkeypatch):
     view = windows(np.zeros((5, 9, 4, 2)), (2, 3), (1, 1), (0, 0, 0, 0), (1, 1), 0)
     for scratch in (1, 12, 100, 200, 1000, 10**6):
-        monkeypatch.setattr("edgeinfer.meaning.windows.MOST_SCRATCH", scratch)
+        monkeypatch.setattr("edgeinfer.meaning.windows._MOST_SCRATCH", scratch)
         covered = np.zeros(view.shape[:2], int)
-        for part in strips(view, 6):
+        for part, rows in im2col(view, slice(1, 2)):
             covered[part] += 1
-            lines = covered[part].size
-            assert lines == 1 or lines * view.shape[2] * 6 <= scratch
+            assert rows.shape == (*covered[part].shape, view.shape[2], 6)
+            assert covered[part].size == 1 or rows.size <= scratch
         assert (covered == 1).all()
