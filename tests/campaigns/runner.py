@@ -13,8 +13,6 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import random
-import re
-import resource
 import sys
 import time
 import traceback
@@ -27,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeinfer.errors import EdgeInferWarning
+from tests.memory_limit import limit_memory
 
 PER_CHILD = 500
 PATIENCE = 120
@@ -89,10 +88,7 @@ class _Run:
     def _work(self, numbers: range, told: Connection) -> None:
         """Try mutants and tell of each: its number and outcome, or what went wrong."""
         if self.options.memory:
-            status = Path("/proc/self/status").read_text()
-            taken = int(re.search(r"VmSize:\s+(\d+)", status)[1])  # type: ignore[index]
-            limit = (taken << 10) + (self.options.memory << 20)
-            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+            limit_memory(self.options.memory << 20)
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", EdgeInferWarning)
         for number in numbers:
@@ -141,7 +137,6 @@ def main(campaign: Campaign, documentation: str | None) -> None:
     parser.add_argument("--keep", type=Path, default=Path("findings"), help="folder for findings")
     options = parser.parse_args()
     run, began = _Run(campaign, options), time.monotonic()
-    run.until = began + 60 * options.minutes
     run.go()
     tried = ", ".join(f"{count} {outcome}" for outcome, count in run.outcomes.most_common())
     seconds = time.monotonic() - began

@@ -272,15 +272,15 @@ def test_there_may_be_too_little_memory_for_an_image(tmp_path, monkeypatch):
 
 
 WITHIN = """
-import resource, sys
+import sys
 from pathlib import Path
 import numpy as np
 from PIL import Image, WebPImagePlugin, TiffImagePlugin
 from edgeinfer.data import load_data
 from tests.data_graphs import taking
+from tests.memory_limit import GIB, limit_memory
 
-used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 30), used + (1 << 30)))
+limit_memory(GIB)
 (feed,) = load_data(Path(sys.argv[1]), taking(x=(1, 32, 32, 3))).samples
 print(feed["x"].shape)
 """

@@ -88,7 +88,7 @@ FAULTS = {
 }
 
 PROGRAM = """
-import json, re, resource, sys
+import json, sys
 from pathlib import Path
 import numpy as np
 from PIL import Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
@@ -98,6 +98,7 @@ from edgeinfer.converters import from_onnx
 from edgeinfer.data import load_data
 from edgeinfer.errors import EdgeInferError
 from tests.data_graphs import taking
+from tests.memory_limit import GIB, limit_memory
 
 def read(path):
     if path.suffix == ".eqm":
@@ -108,8 +109,7 @@ def read(path):
         shape = (1, 4) if path.suffix == ".npz" else (1, 4, 4, 1)
         list(load_data(path, taking(x=shape)).samples)
 
-kilobytes = int(re.search(r"VmSize:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
-resource.setrlimit(resource.RLIMIT_AS, (1024 * kilobytes + 2**30,) * 2)
+limit_memory(GIB)
 for name in sys.argv[1:]:
     try:
         read(Path(name))
