@@ -64,5 +64,6 @@ def cleaned_usage() -> Iterator[None]:
     try:
         yield
     except click.ClickException as error:
+        # click declares it final, and prints it later, elsewhere
         error.message = printable(error.message)  # type: ignore[misc]
         raise

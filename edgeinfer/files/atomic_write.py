@@ -97,12 +97,13 @@ class Draft:
     """
 
     def __init__(self, target: str | os.PathLike[str]) -> None:
-        check_writable(target)
+        path = as_path(target)
+        check_writable(path)
         self._name = target
-        if is_special(as_path(target)):
-            self.path = self._target = as_path(target)
+        if is_special(path):
+            self.path = self._target = path
             return
-        self._target = Path(os.path.realpath(target))
+        self._target = Path(os.path.realpath(path))
         sweep(self._target.parent)
         self.path = self._target.parent / draft_name()
         try:
