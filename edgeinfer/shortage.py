@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from edgeinfer.errors import OutOfMemoryError
@@ -11,10 +12,14 @@ from edgeinfer.errors import OutOfMemoryError
 __all__ = ["tells_shortage"]
 
 _LOST = (
+    # NumPy's reductions
     "without exception set",
     "without setting an exception",
     "NULL object passed to Py_BuildValue",
+    # Python's files, which take every path
+    f"not {type(Path()).__name__}",
 )
+"""How the errors end that stand in the place of a MemoryError."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -31,8 +36,8 @@ def tells_shortage(function: Callable[P, T]) -> Callable[P, T]:
             raise
         except MemoryError as error:
             raise OutOfMemoryError(str(error)) from error
-        except SystemError as error:
-            # NumPy's reductions lose the MemoryError that ends them
+        except (SystemError, TypeError) as error:
+            # a MemoryError was lost on the way here
             if not str(error).endswith(_LOST):
                 raise
             raise OutOfMemoryError("") from error

@@ -211,6 +211,10 @@ def test_more_values_to_keep_than_there_is_memory_for(monkeypatch):
             "there is not enough memory: an arena takes 5 bytes",
         ),
         (SystemError("error return without exception set"), "there is not enough memory"),
+        (
+            TypeError(f"stat: path should be string, not {type(Path()).__name__}"),
+            "there is not enough memory",
+        ),
         (type("PanicException", (BaseException,), {})("null"), "there is not enough memory"),
         (OutOfMemoryError("once"), "there is not enough memory: once"),
     ],
@@ -226,7 +230,9 @@ def test_a_shortage_is_an_error_of_edgeinfer_and_a_memory_error(error, message):
             fails()
 
 
-@pytest.mark.parametrize("error", [SystemError("bad argument"), KeyboardInterrupt(), ValueError()])
+@pytest.mark.parametrize(
+    "error", [SystemError("bad argument"), TypeError("not str"), KeyboardInterrupt(), ValueError()]
+)
 def test_what_is_no_shortage_passes(error):
     @tells_shortage
     def fails() -> None:
