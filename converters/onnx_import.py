@@ -19,7 +19,7 @@ from edgeinfer import advice
 from edgeinfer.converters.constant_folding import FOLDABLE, RANDOM, Folder
 from edgeinfer.converters.function_bodies import body_of, has_body
 from edgeinfer.converters.onnx_inputs import Inputs, static_inputs
-from edgeinfer.converters.onnx_model import MAX_NODES, read_tensor, value_names
+from edgeinfer.converters.onnx_model import read_tensor, value_names
 from edgeinfer.converters.onnx_operators import (
     IMPORTERS,
     Call,
@@ -46,9 +46,10 @@ OLDEST_OPSET = 7
 # layers of a thousand steps in all have
 _MOST_VISITS = 2**15
 
-# a node may become thousands, as a Sum of as many does: all together may become as many as a file
-# may have, and one more for so many weights that it holds
-_HELD_A_STEP = 64
+# a node may become thousands, as a Sum of as many does; what is as long as a real network holds
+# weights as one does
+_MOST_STEPS = 10_000
+_HELD_A_STEP = 256
 
 _ADVICE = {
     **dict.fromkeys(("NonZero", "Unique"), "do this step in the program"),
@@ -200,7 +201,7 @@ class Walk:
         self._distinct = DistinctNames(names)
         self._values: dict[ir.Value, Operand | None] = {}  # None: an unsupported node's output
         self._steps: list[Step] = []
-        self._most_steps = MAX_NODES + held // _HELD_A_STEP
+        self._most_steps = _MOST_STEPS + held // _HELD_A_STEP
         self._inputs: list[Dynamic] = []
         self._given: set[Dynamic] = set()  # inputs and outputs, whose names are settled
         self._named: set[Dynamic] = set()

@@ -27,7 +27,6 @@ from edgeinfer.files.input_file import read_file
 from edgeinfer.files.other_formats import other_format
 
 __all__ = [
-    "MAX_NODES",
     "external_files",
     "read_model",
     "read_tensor",
@@ -36,9 +35,8 @@ __all__ = [
     "without_log",
 ]
 
-MAX_NODES = 20_000
-"""Of a file, once its functions stand where they are called."""
-
+# of a file, once its functions stand where they are called
+_MAX_NODES = 20_000
 _MAX_ELEMENTS = 2**31
 
 _Key = tuple[str, str, str]  # domain, name, overload of a function
@@ -379,8 +377,8 @@ def _check_expansion(proto: onnx.ModelProto) -> None:
 
     def expanded(called: Counter[_Key]) -> int:
         total = called.total() + sum(n * sizes[key] for key, n in called.items() if key in sizes)
-        if total > MAX_NODES:
-            raise ModelFileError(f"the model expands to more than {MAX_NODES} nodes")
+        if total > _MAX_NODES:
+            raise ModelFileError(f"the model expands to more than {_MAX_NODES} nodes")
         return total
 
     for root in calls:

@@ -7,7 +7,7 @@ together is fused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Sequence, Set
 from operator import is_
 
 from edgeinfer.converters.passes.batch_first import batch_first
@@ -24,6 +24,7 @@ from edgeinfer.converters.passes.normalize_groups import normalize_groups
 from edgeinfer.converters.passes.normalize_quotients import normalize_quotients
 from edgeinfer.converters.passes.permute_dense import permute_dense
 from edgeinfer.converters.passes.recognize_normalizations import recognize_normalizations
+from edgeinfer.converters.passes.rewriter import Pass
 from edgeinfer.converters.passes.settle_names import settle_names
 from edgeinfer.converters.passes.sink_reshapes import sink_reshapes
 from edgeinfer.converters.passes.sink_transposes import sink_transposes
@@ -55,8 +56,6 @@ __all__ = [
     "slice_parts",
     "split_products",
 ]
-
-Pass = Callable[[Graph], Graph]
 
 _RECOGNIZE: tuple[Pass, ...] = (
     merge_identical,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from edgeinfer.converters.passes.axes import Permutation, invert, reindexed
-from edgeinfer.converters.passes.rewriter import Rewriter
+from edgeinfer.converters.passes.rewriter import Rewriter, looks_for
 from edgeinfer.graph import Graph, Node
 from edgeinfer.graph import operators as ops
 
@@ -39,6 +39,7 @@ _FEW = (2, 3)
 """Axes of a value that may get one more."""
 
 
+@looks_for(ops.Transpose | ops.Reshape)
 def batch_first(graph: Graph) -> Graph:
     """f(x) = Reshape(f'(Reshape(x))), f' with an axis of extent 1 before all others.
 

@@ -27,10 +27,12 @@ def drop_noops(graph: Graph) -> Graph:
         if _gives_back(node.op, rewriter.shape(first), len(node.inputs)):
             if rewriter.alias(output, first):
                 continue
-            if first in rewriter.constants:
+            # a Reshape keeps its input's integers, as a function does not
+            reshape = ops.Reshape(rewriter.shape(output))
+            if first in rewriter.constants or node.op == reshape:
                 rewriter.copy(node)
-            else:  # which keeps its input's integers, as a function does not
-                rewriter.write(node, ops.Reshape(rewriter.shape(output)), (first,), output)
+            else:
+                rewriter.write(node, reshape, (first,), output)
             continue
         if (kept := _beside_neutral(rewriter, node)) is not None and rewriter.alias(output, kept):
             continue
@@ -64,19 +66,19 @@ def _unexpanded(rewriter: Rewriter, node: Node) -> list[str] | None:
 
 
 # what leaves the other operand as it is: on either side, or on the right
-_NEUTRAL: dict[type[ops.Operator], tuple[float, bool]] = {
-    ops.Add: (0.0, True),
-    ops.Sub: (0.0, False),
-    ops.Mul: (1.0, True),
-    ops.Div: (1.0, False),
+_NEUTRAL: dict[ops.Operator, tuple[float, bool]] = {
+    ops.Add(): (0.0, True),
+    ops.Sub(): (0.0, False),
+    ops.Mul(): (1.0, True),
+    ops.Div(): (1.0, False),
 }
 
 
 def _beside_neutral(rewriter: Rewriter, node: Node) -> str | None:
     """The operand that the node's value is, as the other holds nothing but 0 or 1."""
-    neutral, on_either_side = _NEUTRAL.get(type(node.op), (0.0, False))
-    if type(node.op) not in _NEUTRAL or node.op != type(node.op)():
+    if node.op not in _NEUTRAL:
         return None
+    neutral, on_either_side = _NEUTRAL[node.op]
     a, b = map(rewriter.current, node.inputs)
     for x, other in ((a, b), (b, a))[: 2 if on_either_side else 1]:
         constant = rewriter.constants.get(other)

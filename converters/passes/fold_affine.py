@@ -6,13 +6,16 @@ import math
 
 import numpy as np
 
-from edgeinfer.converters.passes.rewriter import Rewriter
+from edgeinfer.converters.passes.rewriter import Rewriter, looks_for
 from edgeinfer.graph import Graph, Node
 from edgeinfer.graph import operators as ops
 
 __all__ = ["fold_affine"]
 
+_ADD, _MUL = ops.Add(), ops.Mul()
 
+
+@looks_for(ops.Normalization)
 def fold_affine(graph: Graph) -> Graph:
     """(n * s + b) * c + d = n * (s c) + (b c + d), where nothing else takes what is in between.
 
@@ -71,14 +74,14 @@ def _fold(rewriter: Rewriter, node: Node) -> bool:
 
 def _step(rewriter: Rewriter, node: Node) -> tuple[str, np.ndarray, np.ndarray] | None:
     """The value that ``node`` multiplies by a constant, or adds one to, and these."""
-    if node.op not in (ops.Add(), ops.Mul()):
+    if node.op not in (_ADD, _MUL):
         return _of_one_number(rewriter, node)
     x, other = map(rewriter.current, node.inputs)
     constant = rewriter.constants.get(other)
     if constant is None or rewriter.shape(x) != rewriter.shape(node.outputs[0]):
         return None
     constant = constant.astype(np.float64)
-    return (x, constant, np.zeros(1)) if node.op == ops.Mul() else (x, np.ones(1), constant)
+    return (x, constant, np.zeros(1)) if node.op == _MUL else (x, np.ones(1), constant)
 
 
 def _of_one_number(rewriter: Rewriter, node: Node) -> tuple[str, np.ndarray, np.ndarray] | None:

@@ -16,6 +16,8 @@ from edgeinfer.graph import operators as ops
 __all__ = ["along_last_axis", "fold_scales"]
 
 _LINEAR = (ops.Conv, ops.ConvTranspose, ops.Dense)
+# a fused clamp would have to come along; the import has none here
+_AFFINE = (ops.Add(), ops.Mul(), ops.Sub())
 
 
 def fold_scales(graph: Graph) -> Graph:
@@ -32,7 +34,9 @@ def fold_scales(graph: Graph) -> Graph:
         x, scale, shift = _affine(rewriter, node)
         if x in waiting:
             x, first_scale, first_shift = waiting.pop(x)
-            scale, shift = scale * first_scale, scale * first_shift + shift
+            # what is not finite is told where it becomes a constant
+            with np.errstate(over="ignore", invalid="ignore"):
+                scale, shift = scale * first_scale, scale * first_shift + shift
         if not x:
             rewriter.copy(node)
         elif _foldable(rewriter, x):
@@ -65,8 +69,7 @@ def _affine(rewriter: Rewriter, node: Node) -> Coefficients:
         if math.isfinite(slope) and math.isfinite(offset) and node.op.expression != "x":
             return first, np.array(slope), np.array(offset)
         return _NEITHER
-    # a fused clamp would have to come along; the import has none here
-    if not isinstance(node.op, ops.Add | ops.Mul | ops.Sub) or node.op != type(node.op)():
+    if node.op not in _AFFINE:
         return _NEITHER
     second = rewriter.current(node.inputs[1])
     shape = rewriter.shape(node.outputs[0])

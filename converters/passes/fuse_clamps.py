@@ -6,13 +6,14 @@ import math
 from dataclasses import replace
 
 from edgeinfer.arithmetic.pointwise import Expression
-from edgeinfer.converters.passes.rewriter import Rewriter
+from edgeinfer.converters.passes.rewriter import Rewriter, looks_for
 from edgeinfer.graph import Graph
 from edgeinfer.graph import operators as ops
 
 __all__ = ["fuse_clamps"]
 
 
+@looks_for(ops.Clamped, ops.Pointwise)
 def fuse_clamps(graph: Graph) -> Graph:
     """clip(Clamped(x), lo, hi) = Clamped(x) with the tighter bounds, where nothing else takes it.
 

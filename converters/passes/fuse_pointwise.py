@@ -10,14 +10,15 @@ from edgeinfer.graph import operators as ops
 
 __all__ = ["fuse_pointwise"]
 
-_JOINS = {
-    ops.Add: "add",
-    ops.Sub: "sub",
-    ops.Mul: "mul",
-    ops.Div: "div",
-    ops.Pow: "pow",
-    ops.Maximum: "max",
-    ops.Minimum: "min",
+# a clamp is fused after what it clamps
+_JOINS: dict[ops.Operator, str] = {
+    ops.Add(): "add",
+    ops.Sub(): "sub",
+    ops.Mul(): "mul",
+    ops.Div(): "div",
+    ops.Pow(): "pow",
+    ops.Maximum(): "max",
+    ops.Minimum(): "min",
 }
 
 
@@ -53,9 +54,8 @@ def _chained(rewriter: Rewriter, node: Node) -> Function | None:
 
 
 def _joined(rewriter: Rewriter, node: Node) -> Function | None:
-    function = _JOINS.get(type(node.op))
-    # a clamp is fused after what it clamps
-    if function is None or node.op != type(node.op)():
+    function = _JOINS.get(node.op)
+    if function is None:
         return None
     for x, a in reversed(_readings(rewriter, node.inputs[0])):
         for y, b in reversed(_readings(rewriter, node.inputs[1])):

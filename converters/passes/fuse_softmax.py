@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from edgeinfer.converters.passes.rewriter import Rewriter
+from edgeinfer.converters.passes.rewriter import Rewriter, looks_for
 from edgeinfer.graph import Graph, Node
 from edgeinfer.graph import operators as ops
 
 __all__ = ["fuse_softmax"]
 
 
+@looks_for(ops.Pointwise, ops.ReduceSum, ops.Div)
 def fuse_softmax(graph: Graph) -> Graph:
     """exp(x) / sum of exp(x) along an axis is Softmax(x), and so it is of x less its largest."""
     rewriter = Rewriter(graph)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from edgeinfer.converters.passes.axes import invert, reindexed
-from edgeinfer.converters.passes.rewriter import Rewriter
+from edgeinfer.converters.passes.rewriter import Rewriter, looks_for
 from edgeinfer.graph import Graph, Node
 from edgeinfer.graph import operators as ops
 
 __all__ = ["hoist_transposes"]
 
 
+@looks_for(ops.Transpose)
 def hoist_transposes(graph: Graph) -> Graph:
     """Transpose(f(x)) = f'(Transpose(x)), where x is computed from an input by such f alone.
 

@@ -8,7 +8,7 @@ from functools import singledispatch
 
 import numpy as np
 
-from edgeinfer.converters.passes.rewriter import Rewriter
+from edgeinfer.converters.passes.rewriter import Rewriter, looks_for
 from edgeinfer.graph import Graph
 from edgeinfer.graph import operators as ops
 
@@ -17,6 +17,7 @@ __all__ = ["merge_pads"]
 _LOWEST = float(np.finfo(np.float32).min)
 
 
+@looks_for(ops.Pad)
 def merge_pads(graph: Graph) -> Graph:
     """window(Pad(x)) = window of x with larger pads, where the padding means the same.
 

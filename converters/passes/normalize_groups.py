@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from edgeinfer.converters.passes.rewriter import Rewriter
+from edgeinfer.converters.passes.rewriter import Rewriter, looks_for
 from edgeinfer.graph import Graph, Node
 from edgeinfer.graph import operators as ops
 
 __all__ = ["normalize_groups"]
 
 
+@looks_for(ops.Reshape, ops.Normalization)
 def normalize_groups(graph: Graph) -> Graph:
     """Reshape [N,C,H,W] to [N,G,X], normalized over X, and back: over axes of [N,G,C/G,H,W].
 

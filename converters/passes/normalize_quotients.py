@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 import numpy as np
 
-from edgeinfer.converters.passes.rewriter import Rewriter
+from edgeinfer.converters.passes.rewriter import Rewriter, looks_for
 from edgeinfer.graph import Graph, Node
 from edgeinfer.graph import operators as ops
 
@@ -14,6 +16,7 @@ __all__ = ["normalize_quotients"]
 _MOST_EPSILON = 1e-4
 
 
+@looks_for(ops.MatMul, ops.Div)
 def normalize_quotients(graph: Graph) -> Graph:
     """q A / (q b) is the same whatever a row of q is multiplied by: so its magnitudes average 1.
 
@@ -22,8 +25,13 @@ def normalize_quotients(graph: Graph) -> Graph:
     to the denominators, 0.0001 at most, then weighs as a share of q.
     """
     rewriter = Rewriter(graph)
+    # wherever it was moved since
+    normalized_before: set[str] = set()
     for node in graph.nodes:
-        found = _quotient(rewriter, node)
+        is_moved = isinstance(node.op, ops.Moving) and node.inputs[0] in normalized_before
+        if is_moved or isinstance(node.op, ops.Normalization):
+            normalized_before.update(node.outputs)
+        found = _quotient(rewriter, node, normalized_before)
         if found is None:
             rewriter.copy(node)
             continue
@@ -50,7 +58,9 @@ def normalize_quotients(graph: Graph) -> Graph:
     return rewriter.finish()
 
 
-def _quotient(rewriter: Rewriter, node: Node) -> tuple[str, list[Node], list[Node]] | None:
+def _quotient(
+    rewriter: Rewriter, node: Node, normalized: Set[str]
+) -> tuple[str, list[Node], list[Node]] | None:
     """q, and how the dividend and the divisor are made from it, the product with it first."""
     if not isinstance(node.op, ops.Div):
         return None
@@ -58,16 +68,9 @@ def _quotient(rewriter: Rewriter, node: Node) -> tuple[str, list[Node], list[Nod
     if dividend is None or divisor is None or isinstance(dividend[-1].op, ops.Pointwise):
         return None
     q, same = (rewriter.current(path[0].inputs[0]) for path in (dividend, divisor))
-    if q != same or _is_normalized(rewriter, q):
+    if q != same or q in normalized:
         return None
     return q, dividend, divisor
-
-
-def _is_normalized(rewriter: Rewriter, value: str) -> bool:
-    node = rewriter.producer(value)
-    while node is not None and isinstance(node.op, ops.Moving):
-        node = rewriter.producer(rewriter.current(node.inputs[0]))
-    return node is not None and isinstance(node.op, ops.Normalization)
 
 
 def _from_product(rewriter: Rewriter, value: str) -> list[Node] | None:

@@ -6,13 +6,14 @@ import math
 
 import numpy as np
 
-from edgeinfer.converters.passes.rewriter import Rewriter
+from edgeinfer.converters.passes.rewriter import Rewriter, looks_for
 from edgeinfer.graph import Graph, Node
 from edgeinfer.graph import operators as ops
 
 __all__ = ["permute_dense"]
 
 
+@looks_for(ops.Transpose, ops.Reshape, ops.Dense)
 def permute_dense(graph: Graph) -> Graph:
     """Dense(Reshape(Transpose(u)), W) = Dense(Reshape(u), W with its columns in u's order).
 

@@ -11,15 +11,19 @@ import numpy as np
 from edgeinfer.arithmetic import elementary
 from edgeinfer.arithmetic.fixedpoint import Measure
 from edgeinfer.arithmetic.pointwise import Expression, substitute
-from edgeinfer.converters.passes.rewriter import Rewriter
+from edgeinfer.converters.passes.rewriter import Rewriter, looks_for
 from edgeinfer.graph import Graph, Node
 from edgeinfer.graph import operators as ops
 
 __all__ = ["recognize_normalizations"]
 
+_ADD, _SUB, _MUL, _DIV = ops.Add(), ops.Sub(), ops.Mul(), ops.Div()
+# from a measure to its root; exporters take half a dozen
+_MOST_STEPS = 32
 _SQUARES: tuple[Expression, ...] = (("pow", "x", 2.0), ("mul", "x", "x"))
 
 
+@looks_for(ops.ReduceMean | ops.ReduceSum | ops.ReduceL2)
 def recognize_normalizations(graph: Graph) -> Graph:
     """d / sqrt(measure + epsilon) and d * (1 / sqrt(measure + epsilon)) are a Normalization.
 
@@ -88,12 +92,12 @@ def _length(rewriter: Rewriter, node: Node) -> tuple[ops.ReduceL2, str] | None:
 
 
 def _divided(rewriter: Rewriter, node: Node) -> _Found | None:
-    if node.op not in (ops.Mul(), ops.Div()) or len(node.operands) != 2:
+    if node.op not in (_MUL, _DIV) or len(node.operands) != 2:
         return None
     a, b = map(rewriter.current, node.inputs)
     shape = rewriter.shape(node.outputs[0])
-    wanted = -0.5 if node.op == ops.Mul() else 0.5
-    for d, root in ((a, b), (b, a)) if node.op == ops.Mul() else ((a, b),):
+    wanted = -0.5 if node.op == _MUL else 0.5
+    for d, root in ((a, b), (b, a)) if node.op == _MUL else ((a, b),):
         power = _power(rewriter, root)
         if power is None or power.power != wanted or rewriter.shape(power.x) != shape:
             continue
@@ -124,10 +128,10 @@ def _is_centered(rewriter: Rewriter, d: str, power: _Power) -> bool:
 
 
 def _shifted(rewriter: Rewriter, node: Node) -> _Found | None:
-    if node.op not in (ops.Add(), ops.Sub()):
+    if node.op not in (_ADD, _SUB):
         return None
     a, b = map(rewriter.current, node.inputs)
-    if node.op == ops.Sub():
+    if node.op == _SUB:
         return _scaled_apart(rewriter, a, b, None)
     for product, rest in ((a, b), (b, a)):
         for taken, bias, is_negative in _differences(rewriter, rest):
@@ -141,12 +145,12 @@ def _differences(rewriter: Rewriter, rest: str) -> Iterator[tuple[str, np.ndarra
     """The ways to see ``rest`` as a bias less something, or plus that with another sign."""
     yield rest, None, True
     node = rewriter.producer(rest)
-    if node is None or node.op not in (ops.Add(), ops.Sub()):
+    if node is None or node.op not in (_ADD, _SUB):
         return
     a, b = map(rewriter.current, node.inputs)
-    if node.op == ops.Sub() and a in rewriter.constants:
+    if node.op == _SUB and a in rewriter.constants:
         yield b, rewriter.constants[a], False
-    elif node.op == ops.Add() and b in rewriter.constants:
+    elif node.op == _ADD and b in rewriter.constants:
         yield a, rewriter.constants[b], True
 
 
@@ -175,7 +179,7 @@ def _scaled_apart(
 def _factors(rewriter: Rewriter, product: str) -> Iterator[tuple[str, str]]:
     """The two factors of a product, in both orders."""
     node = rewriter.producer(product)
-    if node is not None and node.op == ops.Mul():
+    if node is not None and node.op == _MUL:
         a, b = map(rewriter.current, node.inputs)
         yield a, b
         yield b, a
@@ -194,18 +198,24 @@ def _power(rewriter: Rewriter, value: str) -> _Power | None:
 
 
 def _origin(rewriter: Rewriter, value: str) -> tuple[Node | None, Expression]:
-    """The node of which ``value`` is a function, but for its shape, and that function."""
+    """The node of which ``value`` is a function, but for its shape, and that function.
+
+    None where it is more than so many steps away.
+    """
     expression: Expression = "x"
-    while (node := rewriter.producer(rewriter.current(value))) is not None:
+    for _ in range(_MOST_STEPS):
+        node = rewriter.producer(rewriter.current(value))
+        if node is None:
+            break
         if isinstance(node.op, ops.Pointwise):
             # a square is a part of what is averaged, not of what becomes of the average
             if node.op.expression in _SQUARES:
                 return node, expression
             expression = substitute(expression, node.op.expression)
         elif not isinstance(node.op, ops.Expand | ops.Reshape):
-            break
+            return node, expression
         value = node.inputs[0]
-    return node, expression
+    return None, expression
 
 
 def _is_of_groups(rewriter: Rewriter, value: str, power: _Power) -> bool:
@@ -276,7 +286,7 @@ def _at_least(power: _Power | None, least: float) -> _Power | None:
 
 def _measure(rewriter: Rewriter, node: Node) -> _Power | None:
     """The measure that ``node`` gives, or its sum, or the root of that."""
-    if node.op == ops.Sub():
+    if node.op == _SUB:
         return _difference_of_squares(rewriter, node)
     if not isinstance(node.op, ops.ReduceMean | ops.ReduceSum | ops.ReduceL2):
         return None
@@ -332,7 +342,7 @@ def _squared(rewriter: Rewriter, value: str) -> str | None:
         return None
     inputs = {rewriter.current(name) for name in node.inputs}
     is_square = isinstance(node.op, ops.Pointwise) and node.op.expression in _SQUARES
-    if is_square or (node.op == ops.Mul() and len(inputs) == 1):
+    if is_square or (node.op == _MUL and len(inputs) == 1):
         return _but_for_signs(rewriter, inputs.pop())
     return None
 
@@ -362,7 +372,7 @@ def _mean(
 def _mean_taken_away(rewriter: Rewriter, value: str) -> tuple[str, tuple[int, ...]] | None:
     """What ``value`` is without its mean, and over which axes that is."""
     node = rewriter.producer(value)
-    if node is None or node.op != ops.Sub():
+    if node is None or node.op != _SUB:
         return None
     x, mean = map(rewriter.current, node.inputs)
     found = _mean(rewriter, mean)

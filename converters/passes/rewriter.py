@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from types import UnionType
 
 from edgeinfer.graph import Graph, GraphBuilder, Node
 from edgeinfer.graph.operators import Operator
 
-__all__ = ["Rewriter"]
+__all__ = ["Pass", "Rewriter", "looks_for"]
+
+Pass = Callable[[Graph], Graph]
+
+
+def looks_for(*kinds: type[Operator] | UnionType) -> Callable[[Pass], Pass]:
+    """Says of a pass that it leaves a Graph alone which lacks an operator of one of these kinds."""
+
+    def marked(rewrite: Pass) -> Pass:
+        @functools.wraps(rewrite)
+        def rewritten(graph: Graph) -> Graph:
+            present = {type(node.op) for node in graph.nodes}
+            if all(any(issubclass(op, kind) for op in present) for kind in kinds):
+                return rewrite(graph)
+            return graph
+
+        return rewritten
+
+    return marked
 
 
 class Rewriter(GraphBuilder):

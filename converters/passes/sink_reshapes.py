@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from edgeinfer.converters.passes.fold_scales import along_last_axis
-from edgeinfer.converters.passes.rewriter import Rewriter
+from edgeinfer.converters.passes.rewriter import Rewriter, looks_for
 from edgeinfer.graph import Graph, Node
 from edgeinfer.graph import operators as ops
 
 __all__ = ["sink_reshapes"]
 
 
+@looks_for(ops.Reshape)
 def sink_reshapes(graph: Graph) -> Graph:
     """f(Reshape(x)) = Reshape(f(x)), where nothing else takes the Reshape.
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgeinfer.converters.passes.axes import compose, invert, is_free, reindexed
-from edgeinfer.converters.passes.rewriter import Rewriter
+from edgeinfer.converters.passes.rewriter import Rewriter, looks_for
 from edgeinfer.graph import Graph, Node
 from edgeinfer.graph import operators as ops
 
@@ -17,6 +17,7 @@ Permutation = tuple[int, ...]
 _NARY = (ops.Broadcasting, ops.PRelu, ops.Normalization, ops.Concat)
 
 
+@looks_for(ops.Transpose)
 def sink_transposes(graph: Graph) -> Graph:
     """f(Transpose(x)) = Transpose(f'(x)), f' with its axes and constants permuted alike.
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 
-from edgeinfer.converters.passes.rewriter import Rewriter
+from edgeinfer.converters.passes.rewriter import Rewriter, looks_for
 from edgeinfer.graph import Graph, Node
 from edgeinfer.graph import operators as ops
 
 __all__ = ["slice_axes"]
 
 
+@looks_for(ops.Reshape, ops.Slice)
 def slice_axes(graph: Graph) -> Graph:
     """Slice(Reshape(x)) = Reshape(Slice(x)), where it takes a stretch of the last axis of x.
 

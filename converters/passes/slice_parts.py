@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from edgeinfer.converters.passes.rewriter import Rewriter
+from edgeinfer.converters.passes.rewriter import Rewriter, looks_for
 from edgeinfer.graph import Graph, Node
 from edgeinfer.graph import operators as ops
 
 __all__ = ["slice_parts"]
 
 
+@looks_for(ops.Concat, ops.Slice)
 def slice_parts(graph: Graph) -> Graph:
     """Slice of a Concat: of one of its parts, where nothing of the others is taken.
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgeinfer.converters.passes.rewriter import Rewriter
+from edgeinfer.converters.passes.rewriter import Rewriter, looks_for
 from edgeinfer.graph import Graph, Node
 from edgeinfer.graph import operators as ops
 
 __all__ = ["split_products"]
 
 
+@looks_for(ops.MatMul, ops.Slice)
 def split_products(graph: Graph) -> Graph:
     """Slices of the columns of a MatMul that nothing else takes: a MatMul each.
 
