@@ -46,10 +46,10 @@ OLDEST_OPSET = 7
 # layers of a thousand steps in all have
 _MOST_VISITS = 2**15
 
-# a node may become thousands, as a Sum of as many does; what is as long as a real network holds
-# weights as one does
-_MOST_STEPS = 10_000
-_HELD_A_STEP = 256
+# a node may become thousands, as a Sum of as many does, each with constants of its own; what is as
+# large as a real network holds weights as one does
+_MOST_PARTS = 20_000
+_HELD_A_PART = 256
 
 _ADVICE = {
     **dict.fromkeys(("NonZero", "Unique"), "do this step in the program"),
@@ -201,7 +201,8 @@ class Walk:
         self._distinct = DistinctNames(names)
         self._values: dict[ir.Value, Operand | None] = {}  # None: an unsupported node's output
         self._steps: list[Step] = []
-        self._most_steps = _MOST_STEPS + held // _HELD_A_STEP
+        self._static: set[Static] = set()  # the constants that steps take
+        self._most_parts = _MOST_PARTS + held // _HELD_A_PART
         self._inputs: list[Dynamic] = []
         self._given: set[Dynamic] = set()  # inputs and outputs, whose names are settled
         self._named: set[Dynamic] = set()
@@ -425,8 +426,9 @@ class Walk:
         ModelError
             There are more than a model of so many weights has.
         """
-        if len(self._steps) == self._most_steps:
-            raise ModelError(f"the model becomes more than {self._most_steps} nodes")
+        self._static.update(v for v in operands if isinstance(v, Static))
+        if len(self._steps) + len(self._static) >= self._most_parts:
+            raise ModelError(f"the model becomes more than {self._most_parts} nodes and constants")
         self._steps.append(Step(_node_name(node), op, tuple(operands), tuple(outputs)))
 
     def values_before(self, graph: ir.Graph) -> list[str]:
