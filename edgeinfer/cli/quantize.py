@@ -95,7 +95,7 @@ _UNJUDGED = [
 
 
 @command(example="edgeinfer quantize digits.onnx --data digits_calib.npz -o digits.eqm")
-@click.argument("model", metavar="MODEL.onnx", type=FILE)
+@click.argument("model", metavar="MODEL", type=FILE)
 @click.option("--data", metavar="DATA", type=FILE, help="Calibration samples.")
 @click.option("--calib", type=FILE, hidden=True)
 @click.option("-o", "--out", "output", metavar="OUT.eqm", type=FILE, required=True)
@@ -192,9 +192,9 @@ def quantize(
     dask: str | None,
     **images: Any,
 ) -> Report:
-    """Quantize MODEL.onnx to int8 or int16.
+    """Quantize MODEL to int8 or int16.
 
-    MODEL may also be what edgeinfer convert made. DATA is an .npz with an array for each input by
+    MODEL is an .onnx, a .tflite, .keras or .pt2 of floats, or what edgeinfer convert made. DATA is an .npz with an array for each input by
     its name; or, for a single input, an .npy, a .csv of numbers, an image, a .wav, a folder of
     images, sounds or .npy files, or module:function, a Python function that gives arrays. A hundred
     samples of what the model will really see are enough.
