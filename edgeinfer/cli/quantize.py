@@ -194,10 +194,11 @@ def quantize(
 ) -> Report:
     """Quantize MODEL to int8 or int16.
 
-    MODEL is an .onnx, a .tflite, .keras or .pt2 of floats, or what edgeinfer convert made. DATA is an .npz with an array for each input by
-    its name; or, for a single input, an .npy, a .csv of numbers, an image, a .wav, a folder of
-    images, sounds or .npy files, or module:function, a Python function that gives arrays. A hundred
-    samples of what the model will really see are enough.
+    MODEL is an .onnx, a .tflite, .keras or .pt2 of floats, or what edgeinfer convert made. DATA is
+    an .npz with an array for each input by its name; or, for a single input, an .npy, a .csv of
+    numbers, an image, a .wav, a folder of images, sounds or .npy files, or module:function, a
+    Python function that gives arrays. A hundred samples of what the model will really see are
+    enough.
 
     How images are prepared, and the labels, are kept in OUT.eqm for the other commands.
     """
