@@ -102,7 +102,7 @@ def test_drawn_graphs_pass_their_check_under_sanitizers(tmp_path, graph):
     computes(tmp_path, graph)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(third=3)
 @settings(DRAWN, max_examples=80)
 @given(graph=strategies.integer_graphs(max_nodes=14))
 def test_many_drawn_graphs_pass_their_check_under_sanitizers(tmp_path, graph):
